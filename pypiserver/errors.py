@@ -1,0 +1,84 @@
+"""The tree of failures, each with the HTTP status it becomes.
+
+Every message says what went wrong, which file, project or setting it was, and what to do. The web layer maps
+``status`` to an answer in one place; the command line prints the message and exits with ``exit_status``.
+"""
+
+from __future__ import annotations
+
+
+class PypiServerError(Exception):
+    """Base of every failure we raise on purpose; ``str()`` of it is one or more plain sentences."""
+
+    status = 500
+    exit_status = 2
+
+
+class ConfigError(PypiServerError):
+    """A setting, flag or keyword that cannot be used."""
+
+
+class BadRequest(PypiServerError):
+    """The request is malformed or breaks a rule; sending it again will not help."""
+
+    status = 400
+
+
+class InvalidFilename(BadRequest):
+    """A file name that does not name a distribution."""
+
+
+class InvalidDistribution(BadRequest):
+    """An archive that cannot be read, or that disagrees with its file name, form or digests."""
+
+
+class Unauthorized(PypiServerError):
+    """Credentials are missing, unreadable or wrong (RFC 9110 section 11.6.1)."""
+
+    status = 401
+
+
+class Forbidden(PypiServerError):
+    """The action is allowed to nobody, or storage refuses it."""
+
+    status = 403
+
+
+class NotFound(PypiServerError):
+    """No such project, release, file or route."""
+
+    status = 404
+
+
+class MethodNotAllowed(PypiServerError):
+    """The route exists for other methods only; ``allow`` lists them."""
+
+    status = 405
+
+    def __init__(self, message: str, allow: str) -> None:
+        super().__init__(message)
+        self.allow = allow
+
+
+class Conflict(PypiServerError):
+    """A file of that name already exists with other bytes, or the project takes no uploads."""
+
+    status = 409
+
+
+class ContentTooLarge(PypiServerError):
+    """A body, field or header is over its limit."""
+
+    status = 413
+
+
+class Unavailable(PypiServerError):
+    """Storage cannot be read, or too many slow password checks are waiting; trying again may help."""
+
+    status = 503
+
+
+class StorageFull(PypiServerError):
+    """No space or quota is left in the folder."""
+
+    status = 507

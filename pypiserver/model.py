@@ -1,0 +1,74 @@
+"""The values the layers hand to each other: a file, a project, a project's status.
+
+They hold what the catalog knows, never a path of the file system, and are immutable, so threads share them freely.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timezone
+
+from packaging.utils import NormalizedName
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One distribution file that is visible in the index.
+
+    Sizes are bytes, ``mtime_ns`` nanoseconds since the epoch (the upload time, UTC), digests lower-case hex.
+    ``path`` is the file's place below ``/packages/``: its path relative to its root, with ``/`` between the parts.
+    ``yanked`` is None, or the reason (maybe empty) why the file was yanked (PEP 592). ``metadata_sha256`` is set
+    exactly when the metadata can be served at ``<url>.metadata`` (PEP 658). ``link_digest`` is the digest by
+    ``--hash-algo`` for the link's fragment, as ``algorithm=hex``, or empty when the fragment is switched off.
+    """
+
+    filename: str
+    project: NormalizedName
+    name: str
+    version: str
+    kind: str
+    path: str
+    root: int
+    size: int
+    mtime_ns: int
+    inode: int
+    sha256: str
+    link_digest: str = ""
+    requires_python: str | None = None
+    metadata_sha256: str | None = None
+    yanked: str | None = None
+    has_signature: bool = False
+    has_provenance: bool = False
+
+    @property
+    def uploaded_at(self) -> datetime:
+        """The upload time: the file's modification time in UTC, whole microseconds."""
+        seconds, nanoseconds = divmod(self.mtime_ns, 1_000_000_000)
+        return datetime.fromtimestamp(seconds, timezone.utc).replace(microsecond=nanoseconds // 1000)
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectStatus:
+    """A project's status marker (PEP 792): ``active``, ``archived``, ``deprecated`` or ``quarantined``."""
+
+    status: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A project with its visible files, sorted by version, then file name.
+
+    ``versions`` has every version once, lowest first. ``serial`` is the catalog's serial of the project's last
+    change. ``name`` is in normal form (PEP 503); ``display_name`` is the spelling of its newest file.
+    """
+
+    name: NormalizedName
+    display_name: str
+    files: tuple[File, ...]
+    versions: tuple[str, ...]
+    status: ProjectStatus
+    serial: int
+
+
+ACTIVE = ProjectStatus("active")
