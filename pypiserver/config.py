@@ -1,0 +1,340 @@
+"""Every setting once: name, default, flag, parser, unit, help text and the names it had before.
+
+The fields of ``Config`` are the only table. The command line, ``app(**keywords)``, ``PYPISERVER_<NAME>`` variables,
+paste files, completion and the reference documentation are loops over it. Faults are collected, so that one
+``ConfigError`` names all of them. Nothing here opens a file; settings end at ``factory``.
+"""
+
+# ruff: noqa: RUF009 - setting() is dataclasses.field with typed metadata
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import NamedTuple
+
+from pypiserver import settings_types as types
+from pypiserver.errors import ConfigError
+from pypiserver.settings_types import Setting, nearest, setting
+
+# bottle's adapters (bottle.server_names of 0.13) after the ones we set up ourselves.
+SERVER_NAMES = (
+    "auto", "granian", "waitress", "aiohttp", "bjoern", "cgi", "cheroot", "cherrypy", "diesel", "eventlet", "fapws3",
+    "flup", "gae", "gevent", "gunicorn", "meinheld", "paste", "tornado", "twisted", "uvloop", "wsgiref",
+)
+BACKENDS = ("auto", "simple-dir", "cached-dir")
+LOG_STREAMS = ("stderr", "stdout", "none")
+GROUPS = ("Folders", "Server", "Access", "Index", "Logging")
+ENVIRON_PREFIX = "PYPISERVER_"
+OPEN_TO_ALL = Path()  # '-P .': there is no password file, on purpose
+
+# Kubernetes describes a service called "pypiserver" to every container with variables of these forms.
+_FOREIGN_NAME = re.compile(r"SERVICE_(HOST|PORT)(_.*)?|PORT_\d+_.*")
+_FOREIGN_VALUE = re.compile(r"(tcp|udp|sctp)://")
+
+
+def default_roots() -> tuple[Path, ...]:
+    """``~/packages``; raises ``ConfigError`` when there is no home folder."""
+    try:
+        return types.paths("~/packages")
+    except ValueError as fault:
+        raise ConfigError(f"No folder was given, and the default {fault}.") from None
+
+
+def default_fallback_url() -> str:
+    """The simple page of the public index, as pip knows it; the only place that asks."""
+    try:
+        from pip._internal.models.index import PyPI
+    except ImportError:
+        raise ConfigError("pip is not installed, so the public index is not known; give --fallback-url.") from None
+    return f"{PyPI.simple_url}/"
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """All settings, parsed. Sizes are bytes, times seconds; ``None`` is what the help text says about the default.
+
+    Raises ``ConfigError`` when settings contradict each other. ``roots_are_default`` is true when nobody named a
+    folder; only then may the folder be created.
+    """
+
+    roots: tuple[Path, ...] = setting(
+        factory=default_roots, parse=types.paths, flags=("-r", "--root"), metavar="DIR", action="repeat",
+        group="Folders", default_text="~/packages", aliases=("root",),
+        help="Serve the packages in this folder; the same as naming it without a flag. The first folder gets uploads.",
+    )
+    overwrite: bool = setting(
+        False, parse=types.boolean, flags=("-o", "--overwrite"), action="switch", group="Folders",
+        help="Allow uploads to replace existing files.",
+    )
+    max_upload_size: int = setting(
+        4 << 30, parse=types.size, flags=("--max-upload-size",), metavar="SIZE", unit="bytes", group="Folders",
+        default_text="4G", help="Refuse larger uploads; a number of bytes, or one with K, M, G or T.",
+    )
+    catalog: Path | None = setting(
+        None, parse=types.path, flags=("--catalog",), metavar="FILE", group="Folders",
+        default_text="a file in the user's cache folder",
+        help="Keep what is known about the packages in this file; it can be deleted at any time.",
+    )
+    backend: str = setting(
+        "auto", parse=types.one_of(BACKENDS, "backend"), flags=("--backend",), metavar="BACKEND", choices=BACKENDS,
+        group="Folders", help="Accepted for compatibility; answers are the same with each of them.",
+    )
+    host: str = setting(
+        "0.0.0.0", parse=types.host, flags=("-i", "--interface", "-H", "--host"), metavar="HOST",  # noqa: S104
+        group="Server", aliases=("interface",), help="Listen on this address; 0.0.0.0 is every IPv4 interface.",
+    )
+    port: int = setting(
+        8080, parse=types.whole_number(0, 65535), flags=("-p", "--port"), metavar="PORT", group="Server",
+        help="Listen on this port; 0 takes any free one.",
+    )
+    server: str = setting(
+        "auto", parse=types.one_of(SERVER_NAMES, "server"), flags=("--server",), metavar="METHOD", group="Server",
+        choices=SERVER_NAMES, aliases=("server_method",),
+        help="Run this web server; auto is granian, or waitress where granian is not installed.",
+    )
+    workers: int = setting(
+        1, parse=types.whole_number(1, 1024), flags=("--workers",), metavar="N", group="Server",
+        help="Serve with this many processes, where the server can.",
+    )
+    threads: int | None = setting(
+        None, parse=types.whole_number_or_auto, flags=("--threads",), metavar="N", group="Server", default_text="auto",
+        help="Answer this many requests at once in each process.",
+    )
+    certificate: Path | None = setting(
+        None, parse=types.path, flags=("--certificate",), metavar="FILE", group="Server",
+        help="Serve HTTPS with this certificate chain (PEM); needs --key.",
+    )
+    key: Path | None = setting(
+        None, parse=types.path, flags=("--key",), metavar="FILE", group="Server",
+        help="The private key of --certificate (PEM).",
+    )
+    server_base_url: str | None = setting(
+        None, parse=types.web_address, flags=("--server-base-url",), metavar="URL", group="Server",
+        help="The address clients use, where it cannot be seen from the request; may end in a path.",
+    )
+    trusted_proxy: tuple[types.Network, ...] = setting(
+        types.networks("127.0.0.0/8,::1/128"), parse=types.networks, flags=("--trusted-proxy",), metavar="ADDRESS",
+        action="repeat", group="Server", default_text="loopback", aliases=("trusted_proxies",), split=types.words,
+        help="Believe forwarding headers from these addresses or networks; may be repeated; 'none' believes nobody.",
+    )
+    health_endpoint: str = setting(
+        "/health", parse=types.url_path, flags=("--health-endpoint",), metavar="PATH", group="Server",
+        help="Answer health checks at this path.",
+    )
+    authenticate: frozenset[str] = setting(
+        frozenset({"update"}), parse=types.actions, flags=("-a", "--authenticate"), metavar="ACTIONS", action="repeat",
+        group="Access", choices=types.ACTIONS, default_text="update", aliases=("authenticated",), split=types.words,
+        help="Ask for a password for these actions: update, download, list, with commas between them. "
+        "Open everything to everybody with: -P . -a .",
+    )
+    password_file: Path | None = setting(
+        None, parse=types.path, flags=("-P", "--passwords"), metavar="FILE", group="Access", aliases=("passwords",),
+        help="Users and passwords, in the form of Apache's htpasswd (see pypi-server passwd). "
+        "Without it, protected actions are refused to everyone. Open everything to everybody with: -P . -a .",
+    )
+    auther: Callable[[str, str], bool] | None = setting(
+        None, parse=types.login_check, group="Access",
+        help="From Python only: a function of user and password that tells whether they are right.",
+    )
+    fallback: bool = setting(
+        True, parse=types.boolean, flags=("--disable-fallback",), action="off", group="Index",
+        aliases=("redirect_to_fallback",), opposites=("disable_fallback",),
+        help="Do not redirect to the public index for projects that are not here.",
+    )
+    fallback_url: str | None = setting(
+        None, parse=types.web_address, flags=("--fallback-url",), metavar="URL", group="Index",
+        default_text="the public index",
+        help="Redirect to this index for projects that are not here.",
+    )
+    private: tuple[str, ...] = setting(
+        (), parse=types.patterns, flags=("--private",), metavar="PATTERN", action="repeat", group="Index",
+        split=types.words,
+        help="Never redirect for projects with such names, for example 'acme-*'; may be repeated.",
+    )
+    private_file: Path | None = setting(
+        None, parse=types.path, flags=("--private-file",), metavar="FILE", group="Index",
+        help="Read more such patterns from this file, one on each line.",
+    )
+    hash_algo: str | None = setting(
+        "sha256", parse=types.hash_algorithm, flags=("--hash-algo",), metavar="ALGO", group="Index", none_is_value=True,
+        help="The hash in the fragment of links, any fixed-length one of hashlib; off, no, false or 0 leave it out.",
+    )
+    welcome: Path | None = setting(
+        None, parse=types.path, flags=("--welcome",), metavar="HTML_FILE", group="Index", aliases=("welcome_file",),
+        help="Show this page at the root address.",
+    )
+    cache_control: int | None = setting(
+        None, parse=types.whole_number(0), flags=("--cache-control",), metavar="AGE", unit="seconds", group="Index",
+        help='Send "Cache-Control: public, max-age=AGE" with package files.',
+    )
+    verbosity: int = setting(
+        0, parse=types.whole_number(0), flags=("-v", "--verbose"), action="count", group="Logging",
+        aliases=("verbose",), help="Log more: requests, with -vv debugging, with -vvv other libraries too.",
+    )
+    log_conf: Path | None = setting(
+        None, parse=types.path, flags=("--log-conf",), metavar="FILE", group="Logging",
+        default_text="log.conf in the working directory, if it exists",
+        help="Set up logging from this file, in the form of Python's logging.config.fileConfig.",
+    )
+    log_file: Path | None = setting(
+        None, parse=types.path, flags=("--log-file",), metavar="FILE", group="Logging",
+        help="Write the log to this file as well.",
+    )
+    log_stream: str = setting(
+        "stderr", parse=types.one_of(LOG_STREAMS, "log stream"), flags=("--log-stream",), metavar="STREAM",
+        choices=LOG_STREAMS, group="Logging", help="Write the log to stdout, stderr or none.",
+    )
+    log_frmt: str = setting(
+        "%(asctime)s|%(name)s|%(levelname)s|%(thread)d|%(message)s", parse=types.record_format, flags=("--log-frmt",),
+        metavar="FORMAT", group="Logging", help="Format-string of log lines (fields of logging.LogRecord).",
+    )
+    log_req_frmt: str = setting(
+        "%(bottle.request)s", parse=types.line_format, flags=("--log-req-frmt",), metavar="FORMAT", group="Logging",
+        help="Format-string of the line for a request; '%s' shows every property.",
+    )
+    log_res_frmt: str = setting(
+        "%(status)s", parse=types.line_format, flags=("--log-res-frmt",), metavar="FORMAT", group="Logging",
+        help="Format-string of the line for a response; '%s' shows every property.",
+    )
+    log_err_frmt: str = setting(
+        "%(body)s: %(exception)s \n%(traceback)s", parse=types.line_format, flags=("--log-err-frmt",),
+        metavar="FORMAT", group="Logging", help="Format-string of the line for an error; '%s' shows every property.",
+    )
+    roots_are_default: bool = field(default=False, compare=False)
+
+    def __post_init__(self) -> None:
+        faults = list(_contradictions(self))
+        if faults:
+            raise ConfigError("\n".join(faults))
+
+    @property
+    def htpasswd(self) -> Path | None:
+        """The password file to read; None without one, and for ``-P .``."""
+        return None if self.password_file == OPEN_TO_ALL else self.password_file
+
+    @property
+    def refused_to_everyone(self) -> frozenset[str]:
+        """The protected actions nobody can do, because there is nothing to check a password with."""
+        return frozenset() if self.htpasswd or self.auther else self.authenticate
+
+    @property
+    def fallback_address(self) -> str | None:
+        """The index to redirect to for unknown projects; None when that is switched off."""
+        return (self.fallback_url or default_fallback_url()) if self.fallback else None
+
+
+SETTINGS: Mapping[str, Setting] = {
+    each.name: replace(each.metadata["setting"], name=each.name) for each in fields(Config) if each.metadata
+}
+_KEYWORDS: Mapping[str, Setting] = {
+    keyword: each for each in SETTINGS.values() for keyword in (each.name, *each.aliases, *each.opposites)
+}
+
+
+class Given(NamedTuple):
+    """A value as somebody wrote it; ``label`` is the flag, variable or keyword, ``negate`` the opposite of it."""
+
+    label: str
+    value: object
+    negate: bool = False
+
+
+def make_config(**keywords: object) -> Config:
+    """The settings of ``pypiserver.app(**keywords)``, by the names of today or yesterday.
+
+    Raises ``ConfigError`` for unknown names, for an old and a new name of one setting together, and for values that
+    cannot be used. ``None`` means the default, except for ``hash_algo``, where it means off.
+    """
+    faults: list[str] = []
+    return build(_resolve({name: Given(f"{name}=", value) for name, value in keywords.items()}, faults), faults)
+
+
+def default_config(**overrides: object) -> dict[str, object]:
+    """Every keyword with its default or the given value, as a mapping for ``pypiserver.app(**mapping)``."""
+    config = make_config(**overrides)
+    return {name: getattr(config, name) for name in SETTINGS}
+
+
+def from_paste(local_conf: Mapping[str, str]) -> Config:
+    """The settings of a paste section; folders are divided by blanks or line ends."""
+    faults: list[str] = []
+    given = _resolve({name: Given(name, value) for name, value in local_conf.items()}, faults)
+    return build({name: _divided(name, each, str.split) for name, each in given.items()}, faults)
+
+
+def from_environ(environ: Mapping[str, str]) -> Config:
+    """The settings of the ``PYPISERVER_<NAME>`` variables alone."""
+    return from_sources({}, environ)
+
+
+def from_sources(flags: Mapping[str, Given], environ: Mapping[str, str]) -> Config:
+    """The settings of a command line (by setting name), then of the environment; an empty variable counts as unset.
+
+    Raises ``ConfigError`` for values that cannot be used, and for a variable that looks like a misspelled setting.
+    """
+    faults: list[str] = []
+    written: dict[str, Given] = {}
+    for variable, value in environ.items():
+        name = variable[len(ENVIRON_PREFIX) :].lower()
+        if not variable.startswith(ENVIRON_PREFIX) or not value or _FOREIGN_NAME.fullmatch(name.upper()):
+            continue
+        if name in _KEYWORDS and not _FOREIGN_VALUE.match(value):
+            written[name] = Given(variable, value)
+        elif name not in _KEYWORDS and (hint := nearest(name.upper(), map(str.upper, _KEYWORDS), 0.8)):
+            faults.append(f"{variable}: there is no such setting{hint}")
+    given = _resolve(written, faults)
+    return build({**{name: _divided(name, each) for name, each in given.items()}, **flags}, faults)
+
+
+def build(given: Mapping[str, Given], faults: list[str]) -> Config:
+    """Parse values by setting name; raises one ``ConfigError`` for these faults and all that come to light here."""
+    values: dict[str, object] = {}
+    for name, each in given.items():
+        declared = SETTINGS[name]
+        if each.value is None and not declared.none_is_value:
+            continue
+        try:
+            value = declared.parse(each.value)
+        except ValueError as fault:
+            end = "" if str(fault).endswith("?") else "."
+            faults.append(f"{each.label}: {fault}{end}")
+        else:
+            values[name] = not value if each.negate else value
+    if faults:
+        raise ConfigError("\n".join(faults))
+    return Config(**values, roots_are_default="roots" not in values)  # type: ignore[arg-type]
+
+
+def _resolve(written: Mapping[str, Given], faults: list[str]) -> dict[str, Given]:
+    """Values by setting name, from keywords of today and yesterday."""
+    given: dict[str, Given] = {}
+    for keyword, each in written.items():
+        declared = _KEYWORDS.get(keyword)
+        if declared is None:
+            faults.append(f"{each.label}: there is no such setting{nearest(keyword, _KEYWORDS) or '.'}")
+        elif declared.name in given:
+            faults.append(f"{each.label}: the same setting as {given[declared.name].label}; give only one of them.")
+        else:
+            given[declared.name] = each._replace(negate=keyword in declared.opposites)
+    return given
+
+
+def _divided(name: str, given: Given, folders: Callable[[str], list[str]] = types.path_list) -> Given:
+    """The values in one text, for settings that take several."""
+    split = folders if name == "roots" else SETTINGS[name].split
+    return given if split is None else given._replace(value=split(str(given.value)))
+
+
+def _contradictions(config: Config) -> list[str]:
+    faults = []
+    if not config.authenticate and config.auther is None and config.password_file != OPEN_TO_ALL:
+        faults.append(
+            "No action is to be protected (-a .), but there is no word that passwords are not wanted (-P .). "
+            "To open everything to everybody, type: -P . -a . To protect uploads, type: -P FILE -a update"
+        )
+    if (config.certificate is None) != (config.key is None):
+        faults.append("--certificate and --key belong together; give both, or neither.")
+    return faults

@@ -1,0 +1,299 @@
+"""What one setting is, and how text or a Python value becomes its value.
+
+A parser takes the text of a flag, a variable or a paste file, or the value of a keyword, and returns the typed value;
+it accepts its own result again, so a parsed mapping can be passed on. A value that cannot be used raises ``ValueError``
+with a part of a sentence that says what to give instead; ``config`` puts the name of the flag, variable or keyword in
+front of it. Parsers never touch the file system.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import ipaddress
+import logging
+import os
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import MISSING, dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+Parser = Callable[[object], Any]
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+ACTIONS = ("update", "download", "list")
+_TRUE = frozenset({"1", "true", "yes", "on", "y", "t"})
+_FALSE = frozenset({"0", "false", "no", "off", "n", "f"})
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting or flag: everything the command line, keywords, environment, paste and the documentation need.
+
+    ``action`` is what the flag does: ``value`` takes one, ``repeat`` takes one each time, ``switch`` means true,
+    ``off`` means false, ``count`` adds one. ``aliases`` are keywords of yesterday; ``opposites`` are keywords that
+    mean the negated value. ``split`` divides the text of a variable or paste file into several values.
+    """
+
+    parse: Parser
+    help: str
+    name: str = ""
+    flags: tuple[str, ...] = ()
+    metavar: str = ""
+    action: str = "value"
+    group: str = ""
+    unit: str = ""
+    default_text: str = ""
+    choices: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+    opposites: tuple[str, ...] = ()
+    none_is_value: bool = False
+    split: Callable[[str], list[str]] | None = None
+
+    @property
+    def takes_value(self) -> bool:
+        """Whether the flag is followed by a value."""
+        return self.action in {"value", "repeat"}
+
+
+def setting(default: object = MISSING, *, factory: Callable[[], object] | None = None, **declared: Any) -> Any:
+    """A dataclass field that carries its ``Setting`` (``declared``) in its metadata."""
+    metadata = {"setting": Setting(**declared)}
+    if factory is not None:
+        return field(default_factory=factory, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+def nearest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """``"; did you mean 'x'?"`` for the known word most like this one (``cutoff`` from 0 to 1), or an empty text."""
+    matches = difflib.get_close_matches(word, list(known), n=1, cutoff=cutoff)
+    return f"; did you mean {matches[0]!r}?" if matches else ""
+
+
+def boolean(value: object) -> bool:
+    """True or false, or one of the usual words for them, in any case."""
+    word = str(value).strip().lower()
+    if word not in _TRUE | _FALSE:
+        raise ValueError(f"{value!r} is neither yes nor no; give 1, true, yes, on or 0, false, no, off")
+    return word in _TRUE
+
+
+def whole_number(low: int, high: int | None = None) -> Parser:
+    """A parser of whole numbers from ``low`` to ``high``, both allowed."""
+    limits = f"from {low} to {high}" if high is not None else f"of {low} or more"
+
+    def parse(value: object) -> int:
+        number = int(str(value)) if re.fullmatch(r"[+-]?[0-9]{1,18}", str(value).strip()) else None
+        if number is None or number < low or (high is not None and number > high):
+            raise ValueError(f"{value!r} cannot be used; give a whole number {limits}")
+        return number
+
+    return parse
+
+
+def whole_number_or_auto(value: object) -> int | None:
+    """A number of 1 or more, or None for ``auto``."""
+    return None if str(value).strip().lower() in {"auto", "0"} else whole_number(1)(value)
+
+
+def size(value: object) -> int:
+    """Bytes, from a number that may end in K, M, G or T (powers of 1024): ``4G``, ``500M``, ``1.5GiB``."""
+    match = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,6})?)\s*([KMGT]?)(?:I?B)?", str(value).strip().upper())
+    number = int(float(match[1]) * _UNITS[match[2]]) if match else 0
+    if number < 1:
+        raise ValueError(f"{value!r} is not a size; give bytes, or a number with K, M, G or T such as 500M")
+    return number
+
+
+def text(value: object) -> str:
+    """Any text."""
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} is not text")
+    return value
+
+
+def path(value: object) -> Path:
+    """A path with ``~`` expanded; an empty one is refused, since it would silently mean the working directory."""
+    if not isinstance(value, str | os.PathLike):
+        raise ValueError(f"{value!r} is not a path")
+    written = os.fspath(value)
+    if not isinstance(written, str) or not written.strip() or "\0" in written:
+        raise ValueError(f"{value!r} is not a usable path; give the path of a file or folder")
+    try:
+        return Path(written).expanduser()
+    except RuntimeError:
+        raise ValueError(f"{value!r} cannot be used, the home folder is not known; give a full path") from None
+
+
+def paths(value: object) -> tuple[Path, ...]:
+    """One path, or several; a text is always one path."""
+    values = [value] if isinstance(value, str | os.PathLike) else _several(value)
+    if not values:
+        raise ValueError("no folder is given; give at least one")
+    return tuple(dict.fromkeys(path(each) for each in values))
+
+
+def path_list(text: str) -> list[str]:
+    """The folders in a variable: one on each line, or divided as in ``PATH``."""
+    return [part.strip() for part in re.split(rf"[\r\n{re.escape(os.pathsep)}]+", text) if part.strip()]
+
+
+def words(text: str) -> list[str]:
+    """The words of a list written with commas, spaces or line ends."""
+    return [word for word in re.split(r"[\s,]+", text) if word]
+
+
+def actions(value: object) -> frozenset[str]:
+    """Actions that need a login; ``.`` alone or an empty list means none, an empty text is refused."""
+    given = [word for each in _texts(value) for word in words(each.lower())]
+    if given == ["."] or not _texts(value):
+        return frozenset()
+    if "." in given:
+        raise ValueError("'.' means no action at all and cannot stand with others; give one or the other")
+    for word in given:
+        if word not in ACTIONS:
+            hint = nearest(word, ACTIONS) or "."
+            raise ValueError(f"there is no action {word!r}{hint} Give any of {', '.join(ACTIONS)}")
+    if not given:
+        raise ValueError("no action is given; give any of update, download, list, or '.' for none")
+    return frozenset(given)
+
+
+def networks(value: object) -> tuple[Network, ...]:
+    """Addresses and networks, with commas between them or one at a time; ``none`` means no address."""
+    given = [value] if isinstance(value, str) else _several(value)
+    listed = [word for each in given for word in (words(each) if isinstance(each, str) else [str(each)])]
+    if [word.lower() for word in listed] in (["none"], ["off"]):
+        return ()
+    found: list[Network] = []
+    for word in listed:
+        try:
+            found.append(ipaddress.ip_network(word, strict=False))
+        except ValueError:
+            hint = "10.0.0.5 or 10.0.0.0/8; 'none' trusts nobody"
+            raise ValueError(f"{word!r} is not an IP address or network; give for example {hint}") from None
+    return tuple(dict.fromkeys(found))
+
+
+def patterns(value: object) -> tuple[str, ...]:
+    """Patterns of project names (``*``, ``?`` and ``[...]``), with commas between them or one at a time."""
+    given = [word for each in _texts(value) for word in words(each)]
+    for word in given:
+        if not re.fullmatch(r"[A-Za-z0-9._*?\[\]!-]+", word):
+            raise ValueError(f"{word!r} is not a pattern of project names; give for example 'acme-*'")
+    return tuple(dict.fromkeys(given))
+
+
+def one_of(choices: tuple[str, ...], what: str) -> Parser:
+    """A parser that takes one word of ``choices``, in any case; ``what`` names the kind of word in the message."""
+    by_lower = {choice.lower(): choice for choice in choices}
+
+    def parse(value: object) -> str:
+        word = str(value).strip().lower()
+        if word not in by_lower:
+            hint = nearest(word, by_lower) or "."
+            raise ValueError(f"there is no {what} {str(value)!r}{hint} Give one of {', '.join(choices)}")
+        return by_lower[word]
+
+    return parse
+
+
+def usable_hashes() -> list[str]:
+    """The hashes this Python can compute that have a fixed length."""
+    return sorted(name for name in hashlib.algorithms_available if _digest_size(name))
+
+
+def hash_algorithm(value: object) -> str | None:
+    """A name ``hashlib`` knows, or None for the words that switch the fragment off."""
+    name = "off" if value is None or value is False else str(value).strip().lower()
+    if name in {"off", "no", "0", "false", "none"}:
+        return None
+    if not _digest_size(name):
+        hint = nearest(name, usable_hashes()) or "."
+        raise ValueError(f"this Python cannot compute the hash {name!r}{hint} Give a fixed-length hash, or 'off'")
+    return name
+
+
+def _digest_size(name: str) -> int:
+    """Bytes of the digest; 0 for a hash that is unknown, has no fixed length, or is switched off in OpenSSL."""
+    try:
+        return hashlib.new(name, usedforsecurity=False).digest_size
+    except (ValueError, TypeError):
+        return 0
+
+
+def web_address(value: object) -> str:
+    """An http or https URL with a host, without blanks or control characters."""
+    address = str(value).strip()
+    try:
+        parts = urlsplit(address)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or not re.fullmatch(r"[!-~]+", address):
+        raise ValueError(f"{value!r} is not a web address; give for example https://pypi.example/simple/")
+    return address
+
+
+def host(value: object) -> str:
+    """A host name or address to listen on; an IPv6 address may stand in brackets."""
+    name = str(value).strip()
+    name = name[1:-1] if name.startswith("[") and name.endswith("]") else name
+    if not re.fullmatch(r"[A-Za-z0-9._:%-]+", name):
+        raise ValueError(f"{value!r} is not a host name or IP address; give for example 127.0.0.1, 0.0.0.0 or ::")
+    return name
+
+
+def url_path(value: object) -> str:
+    """The path part of a URL."""
+    place = str(value).strip()
+    if not re.fullmatch(r"/[A-Za-z0-9._~/-]*", place):
+        raise ValueError(f"{value!r} is not a path below the server; give one that starts with '/', such as /health")
+    return place
+
+
+class _AnyField(dict[str, object]):
+    """Stands for a request, response or error when a format-string is tried out."""
+
+    def __missing__(self, key: str) -> object:
+        return 200 if key == "status_code" else ""
+
+
+def line_format(value: object) -> str:
+    """A ``%(name)s`` format-string for lines about requests; an empty one writes no line."""
+    try:
+        text(value) % _AnyField()
+    except (ValueError, TypeError, KeyError) as fault:
+        raise ValueError(f"{value!r} is not a format-string ({fault}); give %(name)s fields, or '%s' alone") from None
+    return text(value)
+
+
+def record_format(value: object) -> str:
+    """A format-string over ``logging.LogRecord``."""
+    try:
+        record = logging.LogRecord("pypiserver", logging.INFO, "", 0, "", None, None)
+        logging.Formatter(text(value)).format(record)
+    except (ValueError, TypeError, KeyError) as fault:
+        known = "give fields of logging.LogRecord such as %(message)s"
+        raise ValueError(f"{value!r} is not a format-string for log records ({fault}); {known}") from None
+    return text(value)
+
+
+def login_check(value: object) -> Callable[[str, str], bool]:
+    """A callable that takes user and password and tells whether they are right."""
+    if not callable(value):
+        raise ValueError(f"{value!r} cannot be called; give a function of user and password, from Python only")
+    return value
+
+
+def _several(value: object) -> list[object]:
+    if not isinstance(value, Iterable):
+        raise ValueError(f"{value!r} is neither text nor a list")
+    return list(value)
+
+
+def _texts(value: object) -> list[str]:
+    return [value] if isinstance(value, str) else [text(each) for each in _several(value)]
