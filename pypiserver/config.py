@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import Field, dataclass, field, fields, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from pypiserver import settings_types as types
-from pypiserver.errors import ConfigError
-from pypiserver.settings_types import Setting, nearest, setting
+from . import settings_types as types
+from .errors import ConfigError
+from .settings_types import Setting, nearest, setting
 
 # bottle's adapters (bottle.server_names of 0.13) after the ones we set up ourselves.
 SERVER_NAMES = (
@@ -172,7 +172,8 @@ class Config:
     )
     verbosity: int = setting(
         0, parse=types.whole_number(0), flags=("-v", "--verbose"), action="count", group="Logging",
-        aliases=("verbose",), help="Log more: requests, with -vv debugging, with -vvv other libraries too.",
+        default_text="warnings only", aliases=("verbose",),
+        help="Log more: requests, with -vv debugging, with -vvv other libraries too.",
     )
     log_conf: Path | None = setting(
         None, parse=types.path, flags=("--log-conf",), metavar="FILE", group="Logging",
@@ -226,9 +227,16 @@ class Config:
         return (self.fallback_url or default_fallback_url()) if self.fallback else None
 
 
-SETTINGS: Mapping[str, Setting] = {
-    each.name: replace(each.metadata["setting"], name=each.name) for each in fields(Config) if each.metadata
-}
+
+def _declared(each: Field[Any]) -> Setting:
+    """The setting of a field, with its name, and its default as the help shows it."""
+    declared: Setting = each.metadata["setting"]
+    shown = each.default if isinstance(each.default, str | int) and not isinstance(each.default, bool) else ""
+    default_text = declared.default_text or str(shown).replace("\n", "\\n")
+    return replace(declared, name=each.name, default_text=default_text)
+
+
+SETTINGS: Mapping[str, Setting] = {each.name: _declared(each) for each in fields(Config) if each.metadata}
 _KEYWORDS: Mapping[str, Setting] = {
     keyword: each for each in SETTINGS.values() for keyword in (each.name, *each.aliases, *each.opposites)
 }
@@ -331,10 +339,12 @@ def _divided(name: str, given: Given, folders: Callable[[str], list[str]] = type
 def _contradictions(config: Config) -> list[str]:
     faults = []
     if not config.authenticate and config.auther is None and config.password_file != OPEN_TO_ALL:
-        faults.append(
-            "No action is to be protected (-a .), but there is no word that passwords are not wanted (-P .). "
-            "To open everything to everybody, type: -P . -a . To protect uploads, type: -P FILE -a update"
+        wrong = (
+            "'-a .' protects no action; '-P .' must stand beside it, to say that this is meant."
+            if config.password_file is None
+            else f"'-a .' protects no action, so the password file {str(config.password_file)!r} would never be used."
         )
+        faults.append(f"{wrong} To open everything to everybody: -P . -a . To protect uploads: -P FILE -a update")
     if (config.certificate is None) != (config.key is None):
         faults.append("--certificate and --key belong together; give both, or neither.")
     return faults

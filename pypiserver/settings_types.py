@@ -69,7 +69,10 @@ def setting(default: object = MISSING, *, factory: Callable[[], object] | None =
 
 def nearest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     """``"; did you mean 'x'?"`` for the known word most like this one (``cutoff`` from 0 to 1), or an empty text."""
-    matches = difflib.get_close_matches(word, list(known), n=1, cutoff=cutoff)
+    candidates = list(known)
+    # Two letters in the wrong order are likelier than what the measure of difflib prefers.
+    matches = [each for each in candidates if sorted(each) == sorted(word)]
+    matches += difflib.get_close_matches(word, candidates, n=1, cutoff=cutoff)
     return f"; did you mean {matches[0]!r}?" if matches else ""
 
 
