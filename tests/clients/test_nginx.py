@@ -1,0 +1,220 @@
+"""Behind a real nginx, with the configurations of the README: at the root of a host, and below a prefix."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import string
+import subprocess
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.clients.harness import PASSWORD, USER, GetClient, Serve, clean_environ, get, installed
+from tests.clients.samples import SHELF, add_project, fill
+from tests.clients.uploaders import UPLOADS, Upload, built, stored
+from tests.live_server import DIRECT, running
+
+MAIN = string.Template(
+    """
+daemon off;
+pid $folder/nginx.pid;
+error_log stderr warn;
+$user
+events {}
+http {
+  access_log off;
+  client_max_body_size 0;
+  client_body_temp_path $folder/body;
+  proxy_temp_path $folder/proxy;
+  fastcgi_temp_path $folder/fastcgi;
+  uwsgi_temp_path $folder/uwsgi;
+  scgi_temp_path $folder/scgi;
+  $http
+  upstream pypi {
+    server $upstream fail_timeout=0;
+  }
+  server {
+    listen 127.0.0.1:$port;
+    $location
+  }
+}
+"""
+)
+ROOT = """
+    location / {
+      proxy_set_header  Host $host:$server_port;
+      proxy_set_header  X-Forwarded-Proto $scheme;
+      proxy_set_header  X-Real-IP $remote_addr;
+      proxy_pass        http://pypi;
+    }
+"""
+# The server is told the prefix in front of its own paths; nginx passes the paths on as they came.
+PREFIX = """
+    location /pypi/ {
+      proxy_set_header  X-Forwarded-Host $host:$server_port/pypi;
+      proxy_set_header  X-Forwarded-Proto $scheme;
+      proxy_set_header  X-Forwarded-For $proxy_add_x_forwarded_for;
+      proxy_set_header  X-Real-IP $remote_addr;
+      proxy_pass        http://pypi;
+    }
+"""
+# The same with nginx taking the prefix off, which is what the slash at the end of proxy_pass does.
+STRIPPED = PREFIX.replace("http://pypi;", "http://pypi/;")
+FORWARDED_PREFIX = """
+    location /pypi/ {
+      proxy_set_header  Host $http_host;
+      proxy_set_header  X-Forwarded-Prefix /pypi;
+      proxy_set_header  X-Forwarded-Proto $scheme;
+      proxy_pass        http://pypi/;
+    }
+"""
+# Nothing but the path is passed on: relative links alone must do.
+BARE = "\n    location /pypi/ {\n      proxy_pass http://pypi/;\n    }\n"
+CACHED = ROOT.replace("proxy_pass ", "proxy_cache pypiserver_cache;\n      proxy_pass ")
+CACHE = """
+  proxy_cache_path $folder/cache
+                   levels=1:2
+                   keys_zone=pypiserver_cache:10m
+                   max_size=10g
+                   inactive=60m
+                   use_temp_path=off;
+"""
+
+Nginx = Callable[..., str]
+
+
+@pytest.fixture
+def nginx(stack: ExitStack, tmp_path: Path) -> Nginx:
+    """Start nginx in front of the server at `upstream`; returns its URL, without a slash at the end."""
+    program = shutil.which("nginx", path=f"{os.environ.get('PATH')}:/usr/sbin:/usr/local/sbin")
+    if program is None:
+        if os.environ.get("CI"):
+            pytest.fail("nginx is not installed, and continuous integration must not do without it")
+        pytest.skip("nginx is not installed")
+
+    def nginx(upstream: str, location: str, http: str = "") -> str:
+        folder = tmp_path / "nginx"
+        folder.mkdir()
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        settings = {
+            "folder": folder,
+            "user": "user root;" if os.getuid() == 0 else "",
+            "upstream": upstream.partition("://")[2],
+            "port": port,
+            "location": location,
+            "http": string.Template(http).safe_substitute(folder=folder),
+        }
+        configuration = folder / "nginx.conf"
+        configuration.write_text(MAIN.substitute(settings))
+        command: list[str | Path] = [program, "-p", folder, "-e", "stderr", "-c", configuration]
+        address = f"http://127.0.0.1:{port}"
+        stack.enter_context(running(command, environ=clean_environ(folder), cwd=folder, address=address, path="/"))
+        return address
+
+    return nginx
+
+
+LAYOUTS = pytest.mark.parametrize(
+    ("location", "prefix"),
+    [
+        pytest.param(ROOT, "", id="root"),
+        pytest.param(PREFIX, "/pypi", id="prefix passed on"),
+        pytest.param(STRIPPED, "/pypi", id="prefix taken off"),
+        pytest.param(FORWARDED_PREFIX, "/pypi", id="X-Forwarded-Prefix"),
+        pytest.param(BARE, "/pypi", id="nothing said"),
+    ],
+)
+
+
+@LAYOUTS
+@pytest.mark.parametrize("name", ["pip", "pip9", "uv"])
+def test_install(
+    name: str, location: str, prefix: str, client: GetClient, serve: Serve, nginx: Nginx, packages: Path, tmp_path: Path
+) -> None:
+    fill(packages)
+    url = nginx(serve().url, location) + prefix
+    tool = client(name)
+    tool.run(*tool.installer, "--target", tmp_path / "site", "--index-url", f"{url}/simple/", "demo")
+    assert installed(tmp_path / "site") == SHELF
+
+
+@LAYOUTS
+@pytest.mark.parametrize(
+    ("name", "upload"), [UPLOADS["twine 7"], UPLOADS["uv"], UPLOADS["setup.py"]], ids=["twine", "uv", "setup.py"]
+)
+def test_upload(
+    name: str,
+    upload: Upload,
+    location: str,
+    prefix: str,
+    client: GetClient,
+    serve: Serve,
+    nginx: Nginx,
+    packages: Path,
+    password_file: Path,
+    tmp_path: Path,
+) -> None:
+    url = nginx(serve("-P", password_file).url, location) + prefix
+    project = add_project(tmp_path / "project", "newcomer", "1.0")
+    status, output = upload(client(name), project, f"{url}/", PASSWORD)
+    assert status == 0, output
+    assert stored(packages) == built(project)
+
+
+@LAYOUTS
+def test_redirects_stay_below_the_prefix(
+    location: str, prefix: str, serve: Serve, nginx: Nginx, packages: Path
+) -> None:
+    if location == BARE:
+        pytest.skip("the server cannot know a prefix that nobody tells it, and a redirect needs one")
+    fill(packages)
+    url = nginx(serve().url, location) + prefix
+    for typed in ("/simple/Demo_Helper/", "/simple/Demo_Helper", "/demo-helper"):
+        with DIRECT.open(url + typed) as answer:
+            assert answer.url == f"{url}/simple/demo-helper/"
+    with DIRECT.open(f"{url}/simple") as answer:
+        assert answer.url == f"{url}/simple/"
+
+
+@pytest.mark.parametrize("location", [ROOT, PREFIX, STRIPPED, FORWARDED_PREFIX], ids=["root", "on", "off", "header"])
+def test_welcome_page_names_the_address_in_front(location: str, serve: Serve, nginx: Nginx, packages: Path) -> None:
+    fill(packages)
+    origin = nginx(serve().url, location)
+    url = origin + ("" if location == ROOT else "/pypi")
+    assert f"{url}/simple/" in get(f"{url}/").decode()
+
+
+def test_cached_by_nginx_an_upload_shows_at_once(
+    client: GetClient, serve: Serve, nginx: Nginx, packages: Path, password_file: Path, tmp_path: Path
+) -> None:
+    fill(packages)
+    server = serve("-P", password_file)
+    url = nginx(server.url, CACHED, CACHE)
+    tool = client("pip")
+    command = ("python", "-m", "pip", "install", "--no-deps", "--index-url", f"{url}/simple/", "--target")
+    tool.run(*command, tmp_path / "before", "demo")
+    for version in ("2.1", "2.2"):
+        project = add_project(tmp_path / version, "demo", version)
+        tool_status, output = UPLOADS["twine 7"][1](client("twine"), project, f"{url}/", PASSWORD)
+        assert tool_status == 0, output
+        tool.run(*command, tmp_path / f"with {version}", "demo")
+        assert installed(tmp_path / f"with {version}") == {"demo": version}
+    assert installed(tmp_path / "before") == {"demo": "2.0"}
+
+
+def test_credentials_reach_the_server(serve: Serve, nginx: Nginx, packages: Path, password_file: Path) -> None:
+    fill(packages)
+    url = nginx(serve("-P", password_file, "-a", "update,download,list").url, ROOT)
+    status = subprocess.run(
+        ["curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", f"{url}/simple/", "-u", f"{USER}:{PASSWORD}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert status.stdout == "200"

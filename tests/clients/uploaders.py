@@ -1,0 +1,98 @@
+"""Every client that uploads, as one table: how each is told the project, the URL and the password."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.clients.harness import USER, Client
+
+TWINE = ("twine", "upload", "--non-interactive", "--disable-progress-bar")
+UV = ("uv", "publish", "--trusted-publishing", "never")
+
+# Takes a client, the project's folder, the URL to post to, and a password; returns exit status and output.
+Upload = Callable[[Client, Path, str, str], "tuple[int, str]"]
+
+
+def said(client: Client, project: Path, *command: str | Path, **environ: str) -> tuple[int, str]:
+    done = client.run(*command, cwd=project, status=None, **environ)
+    return done.returncode, done.stdout
+
+
+def dist(project: Path) -> list[Path]:
+    return sorted(path for path in (project / "dist").iterdir() if path.suffix != ".asc")
+
+
+def twine(client: Client, project: Path, url: str, password: str, *options: str) -> tuple[int, str]:
+    signatures = sorted((project / "dist").glob("*.asc"))
+    login = ("--repository-url", url, "-u", USER, "-p", password)
+    return said(client, project, *TWINE, *login, *options, *dist(project), *signatures)
+
+
+def uv(client: Client, project: Path, url: str, password: str, *options: str) -> tuple[int, str]:
+    login = ("--publish-url", url, "-u", USER, "-p", password)
+    return said(client, project, *UV, *login, *options, *dist(project))
+
+
+def poetry(client: Client, project: Path, url: str, password: str, *options: str) -> tuple[int, str]:
+    login = ("-r", "local", "-u", USER, "-p", password)
+    return said(client, project, "poetry", "publish", *login, *options, POETRY_REPOSITORIES_LOCAL_URL=url)
+
+
+def pdm(client: Client, project: Path, url: str, password: str, *options: str) -> tuple[int, str]:
+    return said(client, project, "pdm", "publish", "--no-build", "-r", url, "-u", USER, "-P", password, *options)
+
+
+def hatch(client: Client, project: Path, url: str, password: str) -> tuple[int, str]:
+    return said(client, project, "hatch", "publish", "-n", "-r", url, "-u", USER, "-a", password, *dist(project))
+
+
+def flit(client: Client, project: Path, url: str, password: str) -> tuple[int, str]:
+    login = {"FLIT_INDEX_URL": url, "FLIT_USERNAME": USER, "FLIT_PASSWORD": password}
+    return said(client, project, "flit", "publish", **login)
+
+
+def setup_py(client: Client, project: Path, url: str, password: str) -> tuple[int, str]:
+    """`register` and `upload` as the setuptools of 2018 brings them, with the file that holds their settings."""
+    (client.home).mkdir(exist_ok=True)
+    (client.home / ".pypirc").write_text(
+        f"[distutils]\nindex-servers = local\n\n[local]\nrepository: {url}\nusername: {USER}\npassword: {password}\n"
+    )
+    commands = ("sdist", "bdist_wheel", "--universal", "register", "-r", "local", "upload", "-r", "local")
+    return said(client, project, "python", "setup.py", *commands)
+
+
+def curl(client: Client, project: Path, url: str, password: str) -> tuple[int, str]:
+    status, output = 0, ""
+    for path in dist(project):
+        form = ("-F", ":action=file_upload", "-F", f"content=@{path}")
+        one, text = said(client, project, "curl", "-sS", "--fail-with-body", "-u", f"{USER}:{password}", *form, url)
+        status, output = status or one, output + text
+    return status, output
+
+
+UPLOADS: dict[str, tuple[str, Upload]] = {
+    "twine 7": ("twine", twine),
+    "twine 3": ("twine3", twine),
+    "uv": ("uv", uv),
+    "poetry": ("poetry", poetry),
+    "pdm": ("pdm", pdm),
+    "hatch": ("hatch", hatch),
+    "flit": ("flit", flit),
+    "setup.py": ("pip9", setup_py),
+    "curl": ("uv", curl),
+}
+# (client, upload, option that skips what is there already)
+SKIPPING = {
+    "twine 3": ("twine3", twine, "--skip-existing"),
+    "poetry": ("poetry", poetry, "--skip-existing"),
+    "pdm": ("pdm", pdm, "--skip-existing"),
+}
+
+
+def stored(packages: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in packages.iterdir() if not path.name.startswith(".")}
+
+
+def built(project: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (project / "dist").iterdir()}
