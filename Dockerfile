@@ -1,0 +1,32 @@
+# The image: serves /data/packages on port 8080, as any user, with a root file system that may be read-only.
+#
+#   docker build -t pypiserver .
+#   docker run -p 80:8080 -v ~/packages:/data/packages pypiserver
+#   docker run -p 80:8080 -v ~/.htpasswd:/data/.htpasswd pypiserver -P .htpasswd packages
+#   docker run --read-only --cap-drop ALL --user 12345 -p 80:8080 -v ~/packages:/data/packages pypiserver
+
+FROM python:3.13-slim AS build
+COPY setup.py setup.cfg pyproject.toml README.rst LICENSE.txt /source/
+COPY pypiserver /source/pypiserver
+# Bytecode is made now, since a container may not be able to write it later.
+RUN python -m venv /opt/pypiserver \
+    && /opt/pypiserver/bin/pip install --no-cache-dir --compile /source
+
+FROM python:3.13-slim
+COPY --from=build /opt/pypiserver /opt/pypiserver
+COPY --chmod=755 bin/docker-entrypoint /usr/local/bin/docker-entrypoint
+# Open to every user id, since the one chosen with --user is known only when the container starts; owners are never changed.
+RUN mkdir -p /data/packages && chmod 777 /data /data/packages
+
+# The server's default folder is ~/packages, so it is /data/packages here.
+ENV HOME=/data \
+    PATH=/opt/pypiserver/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1
+WORKDIR /data
+# Another port inside the container is PYPISERVER_PORT rather than -p: the health check asks there.
+USER 1000:1000
+EXPOSE 8080
+HEALTHCHECK --interval=30s --timeout=5s --start-period=30s \
+    CMD ["docker-entrypoint", "--is-healthy"]
+ENTRYPOINT ["docker-entrypoint"]
