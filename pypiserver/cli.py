@@ -120,7 +120,8 @@ def _root_faults(root: Path, *, create: bool) -> Iterator[str]:
     except (NotADirectoryError, FileExistsError):
         yield f"{str(root)!r} is not a folder; name the folder that holds the packages."
     except OSError as fault:
-        what = "created" if create and not root.exists() else "read"
+        # Not Path.exists, which raises where the folder above may not be entered.
+        what = "created" if create and not os.path.exists(root) else "read"  # noqa: PTH110
         yield f"The folder {str(root)!r} cannot be {what} ({fault.strerror}); give this user access, or name another."
 
 

@@ -238,7 +238,7 @@ COMMANDS: Mapping[str, Subcommand] = {
         "Take that back.", Unyank, (_ROOT, _NAME, _VERSION), (_FILE, *_ONE_ROOT), 2,
     ),
     "delete": Subcommand(
-        "Show what a removal would remove; with --yes, move it to the trash.", Delete, (_ROOT, _NAME, _VERSION),
+        "Show what would be removed; with --yes, move it to the trash.", Delete, (_ROOT, _NAME, _VERSION),
         (
             _FILE,
             _switch("yes", "--yes", text="Really do it."),
