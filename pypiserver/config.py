@@ -30,8 +30,7 @@ GROUPS = ("Folders", "Server", "Access", "Index", "Logging")
 ENVIRON_PREFIX = "PYPISERVER_"
 OPEN_TO_ALL = Path()  # '-P .': there is no password file, on purpose
 
-# Kubernetes describes a service called "pypiserver" to every container with variables of these forms.
-_FOREIGN_NAME = re.compile(r"SERVICE_(HOST|PORT)(_.*)?|PORT_\d+_.*")
+# Kubernetes tells every container the address of a service called "pypiserver" in PYPISERVER_PORT.
 _FOREIGN_VALUE = re.compile(r"(tcp|udp|sctp)://")
 
 
@@ -287,7 +286,7 @@ def from_sources(flags: Mapping[str, Given], environ: Mapping[str, str]) -> Conf
     written: dict[str, Given] = {}
     for variable, value in environ.items():
         name = variable[len(ENVIRON_PREFIX) :].lower()
-        if not variable.startswith(ENVIRON_PREFIX) or not value or _FOREIGN_NAME.fullmatch(name.upper()):
+        if not variable.startswith(ENVIRON_PREFIX) or not value:
             continue
         if name in _KEYWORDS and not _FOREIGN_VALUE.match(value):
             written[name] = Given(variable, value)
