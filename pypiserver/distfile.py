@@ -1,0 +1,214 @@
+"""File names of distributions: which project, version and kind they name, and how files are sorted.
+
+``packaging`` knows the names of today (PEP 427, PEP 625). The rules for yesterday's are here, one function for each
+kind; each gives the parts or says why the name is none. The rule to keep: whatever the name, the answer is a DistFile
+or InvalidFilename, in time linear in its length.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from packaging.utils import NormalizedName, canonicalize_name, canonicalize_version
+from packaging.version import InvalidVersion, Version
+
+from .errors import InvalidFilename
+
+SIDECARS = (".asc", ".yanked", ".provenance")
+MAX_FILENAME = 255
+MAX_UPLOADED_FILENAME = 200
+_ARCHIVES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".zip")
+
+_UPLOADED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]*")
+# Name, version, an optional build number that starts with a digit, and the three tags; '-' divides, '_' is in names.
+_WHEEL = re.compile(
+    r"(?P<name>[^-].*?)-(?P<version>[0-9][^-]*)(?:-(?P<build>[0-9][^-]*))?"
+    r"-(?P<python>[^-]+)-(?P<abi>[^-]+)-(?P<platform>[^-]+)\.whl",
+    re.IGNORECASE,
+)
+_EGG = re.compile(r"(?P<name>[^-]+)-(?P<version>[^-]+)(?:-py(?P<python>[0-9.]+)(?:-(?P<platform>.+))?)?\.egg", re.IGNORECASE)
+_EXE_TAIL = re.compile(r"[.-](?:win32|win-amd64|win-arm32|win-arm64)(?:-py(?P<python>[0-9.]+))?$", re.IGNORECASE)
+# What distutils wrote between version and ending of a bdist_dumb; the operating system's name may have a version.
+_DUMB_TAIL = re.compile(
+    r"[.-](?:linux|macosx|darwin|win|freebsd|openbsd|netbsd|solaris|sunos|aix|hp-ux|cygwin|mingw)"
+    r"(?:-?[0-9][0-9.]*)?(?:[-_][a-z0-9_]+)*(?:-py(?P<python>[0-9.]+))?$",
+    re.IGNORECASE,
+)
+# Where a version may begin in a legacy name, best sign first: dotted numbers, those after a v, then any number.
+_LEGACY_VERSION = tuple(re.compile(sign, re.IGNORECASE) for sign in (r"-(?=[0-9]+\.[0-9])", r"-(?=v[0-9]+\.)", r"-(?=v?[0-9])"))
+
+
+@dataclass(frozen=True, slots=True)
+class DistFile:
+    """What a file name says.
+
+    ``project`` is the normal form (PEP 503) of ``name``; ``name`` and ``version`` are as the file name spells them, and
+    a version may be empty. ``kind`` is ``bdist_wheel``, ``sdist``, ``bdist_egg``, ``bdist_wininst``, ``bdist_msi`` or
+    ``bdist_dumb``, as upload forms call it; ``pyversion`` is what they call so: ``py3``, ``2.7``, ``source`` or ``any``.
+    """
+
+    filename: str
+    project: NormalizedName
+    name: str
+    version: str
+    kind: str
+    pyversion: str
+
+
+class Sortable(Protocol):
+    """What :func:`file_key` needs."""
+
+    @property
+    def version(self) -> str:
+        """The version as the file name spells it."""
+
+    @property
+    def filename(self) -> str:
+        """The file name."""
+
+
+@functools.lru_cache(maxsize=65536)
+def normalize(name: str) -> NormalizedName:
+    """The normal form of a project name (PEP 503)."""
+    return canonicalize_name(name)
+
+
+@functools.lru_cache(maxsize=65536)
+def _parsed(version: str) -> Version | None:
+    try:
+        return Version(version)
+    except InvalidVersion:
+        return None
+
+
+def parse_filename(filename: str) -> DistFile:
+    """Read a file name; raises InvalidFilename, whose words say what is wrong with it."""
+    if len(filename) > MAX_FILENAME or not filename.isprintable() or "/" in filename or "\\" in filename:
+        raise InvalidFilename("its name is too long, or has characters no distribution's name has")
+    lower = filename.lower()
+    if lower.endswith(".whl"):
+        return _wheel(filename)
+    for ending in _ARCHIVES:
+        if lower.endswith(ending):
+            return _archive(filename, filename[: -len(ending)])
+    if lower.endswith(".egg"):
+        return _egg(filename)
+    if lower.endswith((".exe", ".msi")):
+        return _installer(filename, "bdist_wininst" if lower.endswith(".exe") else "bdist_msi")
+    if lower.endswith("-variants.json"):
+        raise InvalidFilename("it lists wheel variants, which no client asks an index for yet")
+    raise InvalidFilename("its name has none of the endings of a distribution")
+
+
+def check_upload_filename(filename: str) -> DistFile:
+    """Read the name of an uploaded file, more strictly than one that somebody copied; raises InvalidFilename."""
+    if len(filename) > MAX_UPLOADED_FILENAME or not _UPLOADED.fullmatch(filename):
+        raise InvalidFilename(
+            f"The file name {filename[:60]!r} cannot be stored: it must begin with a letter or digit, have only "
+            "letters, digits and . _ - + ! in it, and at most 200 characters."
+        )
+    try:
+        dist = parse_filename(filename)
+    except InvalidFilename as error:
+        raise InvalidFilename(f"The file {filename!r} cannot be stored: {error}.") from None
+    if not dist.version:
+        raise InvalidFilename(f"The file {filename!r} cannot be stored: its name has no version.")
+    return dist
+
+
+def version_key(version: str) -> tuple[Any, ...]:
+    """A key that sorts versions as PEP 440 does, unparseable ones lowest; equal ones by their text, so never by chance."""
+    parsed = _parsed(version)
+    return (0, version) if parsed is None else (1, parsed, version)
+
+
+def file_key(file: Sortable) -> tuple[Any, ...]:
+    """A key that sorts files by version, then by name."""
+    return (*version_key(file.version), file.filename)
+
+
+def canonical_version(version: str) -> str:
+    """The version in the normal form of PEP 440; a legacy one as it is."""
+    return version if _parsed(version) is None else canonicalize_version(version)
+
+
+def same_version(one: str, other: str) -> bool:
+    """Whether two spellings mean one version; a wheel's ``_`` stands for the ``-`` it cannot have."""
+    return one == other or _comparable(one) == _comparable(other)
+
+
+def _comparable(version: str) -> str:
+    parsed = _parsed(version) or _parsed(version.replace("_", "-"))
+    return version.lower().replace("_", "-") if parsed is None else canonicalize_version(str(parsed))
+
+
+def is_final(version: str) -> bool:
+    """Whether the version is a PEP 440 one that is no pre-release or development release."""
+    parsed = _parsed(version)
+    return parsed is not None and not parsed.is_prerelease
+
+
+def _dist(filename: str, name: str, version: str, *, kind: str, pyversion: str) -> DistFile:
+    project = normalize(name)
+    if not re.fullmatch(r"[a-z0-9]|[a-z0-9][a-z0-9-]*[a-z0-9]", project):
+        raise InvalidFilename(f"{name!r} is no project name")
+    if version and not re.fullmatch(r"[A-Za-z0-9._+!*-]+", version):
+        raise InvalidFilename(f"{version!r} is no version")
+    return DistFile(filename, project, name, version, kind, pyversion)
+
+
+def _wheel(filename: str) -> DistFile:
+    # packaging.utils.parse_wheel_filename refuses old names with dots, and costs ten times as much: it makes every tag.
+    match = _WHEEL.fullmatch(filename)
+    if match is None:
+        raise InvalidFilename("it is no wheel name: NAME-VERSION[-BUILD]-PYTHON-ABI-PLATFORM.whl (PEP 427)")
+    return _dist(filename, match["name"], match["version"], kind="bdist_wheel", pyversion=match["python"])
+
+
+def _egg(filename: str) -> DistFile:
+    match = _EGG.fullmatch(filename)
+    if match is None:
+        raise InvalidFilename("it is no egg name: NAME-VERSION[-pyX.Y[-PLATFORM]].egg")
+    # Eggs write '_' where name or version had '-'.
+    return _dist(filename, match["name"], match["version"], kind="bdist_egg", pyversion=match["python"] or "any")
+
+
+def _installer(filename: str, kind: str) -> DistFile:
+    stem = filename[:-4]
+    tail = _EXE_TAIL.search(stem)
+    name, version = _split(stem[: tail.start()] if tail else stem)
+    if not version:
+        raise InvalidFilename("it is no installer of a Python package: NAME-VERSION.PLATFORM[-pyX.Y].exe or .msi")
+    return _dist(filename, name, version, kind=kind, pyversion=(tail and tail["python"]) or "any")
+
+
+def _archive(filename: str, stem: str) -> DistFile:
+    """A source distribution, or a bdist_dumb when a platform stands after the version."""
+    tail = _DUMB_TAIL.search(stem)
+    if tail:
+        name, version = _split(stem[: tail.start()])
+        if version:
+            return _dist(filename, name, version, kind="bdist_dumb", pyversion=tail["python"] or "any")
+    name, version = _split(stem)
+    return _dist(filename, name, version, kind="sdist", pyversion="source")
+
+
+def _split(stem: str) -> tuple[str, str]:
+    """Name and version of a legacy stem, the version empty when there is none.
+
+    PEP 625 puts them apart at the last dash. Older names have dashes in the name, in the version, or in both: the
+    longest rest that PEP 440 knows as a version wins, if it has a dot; then the first that looks like one.
+    """
+    name, dash, last = stem.rpartition("-")
+    if dash and "-" not in name and _parsed(last):
+        return name, last
+    for sign in _LEGACY_VERSION:
+        match = sign.search(stem)
+        if match:
+            return stem[: match.start()], stem[match.end() :]
+    if dash and _parsed(last):
+        return name, last
+    return stem, ""
