@@ -1,0 +1,237 @@
+"""Core metadata out of a wheel or sdist, and what it says.
+
+Knows archives (through :mod:`archives`), not storage. The rules to keep: an archive is hostile until read, so nothing
+is extracted and every size has a limit; the raw bytes are handed on as they are, because clients verify their hash;
+reading what they say never fails.
+"""
+
+from __future__ import annotations
+
+import email.message
+import email.parser
+import email.policy
+import re
+from dataclasses import dataclass, fields
+from typing import BinaryIO
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+from . import archives
+from .distfile import DistFile, normalize, same_version
+from .errors import InvalidDistribution
+
+_ZIP_KINDS = frozenset({"bdist_wheel", "bdist_egg"})
+# Installers and dumb archives begin with these bytes; more is not known about them.
+_MAGIC = {"bdist_wininst": (b"MZ",), "bdist_msi": (b"\xd0\xcf\x11\xe0",)}
+
+
+@dataclass(frozen=True, slots=True)
+class CoreMetadata:
+    """What a METADATA or PKG-INFO says (core metadata specification), text as it stands, '' or () when absent.
+
+    ``requires_python`` is None when absent, and may be anything otherwise: see :func:`valid_requires_python`.
+    """
+
+    metadata_version: str = ""
+    name: str = ""
+    version: str = ""
+    summary: str = ""
+    description: str = ""
+    description_content_type: str = ""
+    author: str = ""
+    author_email: str = ""
+    maintainer: str = ""
+    maintainer_email: str = ""
+    license: str = ""
+    license_expression: str = ""
+    keywords: str = ""
+    home_page: str = ""
+    download_url: str = ""
+    requires_python: str | None = None
+    requires_dist: tuple[str, ...] = ()
+    provides_extra: tuple[str, ...] = ()
+    classifiers: tuple[str, ...] = ()
+    project_urls: tuple[str, ...] = ()
+    platform: tuple[str, ...] = ()
+    dynamic: tuple[str, ...] = ()
+
+
+_HEADERS = {
+    "classifiers": "Classifier",
+    "project_urls": "Project-URL",
+    **{
+        each.name: each.name.replace("_", "-")
+        for each in fields(CoreMetadata)
+        if each.name not in ("classifiers", "project_urls")
+    },
+}
+_LISTS = frozenset(each.name for each in fields(CoreMetadata) if each.default == ())
+
+
+def parse_metadata(raw: bytes) -> CoreMetadata:
+    """Read core metadata; odd bytes are replaced, odd headers left out, and nothing is raised."""
+    text = raw.decode("utf-8", "replace").replace("\0", "\ufffd")
+    message = email.parser.Parser(policy=email.policy.compat32).parsestr(text)
+    values: dict[str, object] = {}
+    for name, header in _HEADERS.items():
+        found = [_unfolded(str(value)) for value in message.get_all(header) or ()]
+        if name in _LISTS:
+            values[name] = tuple(found)
+        elif found and found[0] != "UNKNOWN":
+            values[name] = found[0]
+    body = _body(message)
+    if body.strip() and not values.get("description"):
+        values["description"] = body
+    return CoreMetadata(**values)  # type: ignore[arg-type]
+
+
+def _body(message: email.message.Message) -> str:
+    payload = message.get_payload()
+    return payload if isinstance(payload, str) else ""
+
+
+def _unfolded(value: str) -> str:
+    """A header's value on its lines, without the indent (or the bar) that continued them."""
+    return "\n".join(re.sub(r"^(?: {7}\||\s+)", "", line) for line in value.strip().splitlines())
+
+
+def valid_requires_python(text: str | None) -> str | None:
+    """The specifier set of Requires-Python as it stands, None when it is absent or cannot be parsed (PEP 440)."""
+    if not text or not text.strip():
+        return None
+    try:
+        SpecifierSet(text)
+    except InvalidSpecifier:
+        return None
+    return " ".join(text.split())
+
+
+def read_metadata(file: BinaryIO, dist: DistFile) -> bytes | None:
+    """The raw METADATA or PKG-INFO of an open file; None for a kind without one, or an old sdist that lacks it.
+
+    Raises InvalidDistribution when the archive cannot be read, or a wheel has no METADATA.
+    """
+    with _refusing(dist):
+        if dist.kind == "bdist_wheel":
+            return archives.read_zip_member(file, _is_metadata, required="METADATA in its .dist-info folder")
+        if dist.kind == "bdist_egg":
+            return archives.read_zip_member(file, lambda path: path == "EGG-INFO/PKG-INFO")
+        if dist.kind == "sdist" and dist.filename.lower().endswith(".zip"):
+            return archives.read_zip_member(file, _is_pkg_info)
+        if dist.kind == "sdist":
+            return archives.read_tar_member(file, _is_pkg_info)
+    return None
+
+
+def _is_metadata(path: str) -> bool:
+    folder, _, name = path.partition("/")
+    return name == "METADATA" and folder.endswith(".dist-info")
+
+
+def _is_pkg_info(path: str) -> bool:
+    folder, _, name = path.removeprefix("./").partition("/")
+    return name == "PKG-INFO" and bool(folder)
+
+
+def check_archive(file: BinaryIO, dist: DistFile, *, raw: bytes | None) -> None:
+    """What an upload must be before it is visible: an archive that opens, is no bomb, and is what its name says.
+
+    ``raw`` is what :func:`read_metadata` gave. Raises InvalidDistribution.
+    """
+    with _refusing(dist):
+        for fault in _structure(file, dist):
+            raise archives.BadArchive(fault)
+        for fault in _mislabelled(dist, raw):
+            raise archives.BadArchive(fault)
+
+
+def _structure(file: BinaryIO, dist: DistFile) -> list[str]:
+    file.seek(0)
+    if dist.kind in _MAGIC:
+        return [] if file.read(8).startswith(_MAGIC[dist.kind]) else ["it does not begin as an installer does"]
+    if dist.kind in _ZIP_KINDS or dist.filename.lower().endswith(".zip"):
+        members = archives.zip_members(file)
+        names = [member.filename for member in members]
+        faults = archives.zip_faults(members)
+        if dist.kind == "bdist_wheel":
+            infos = {name.partition("/")[0] for name in names if name.partition("/")[0].endswith(".dist-info")}
+            if len(infos) != 1:
+                faults.append(f"it must have one .dist-info folder, and has {len(infos)}")
+            wanted = [f"{info}/{name}" for info in infos for name in ("METADATA", "WHEEL", "RECORD")]
+            faults += [f"it has no {name}" for name in wanted if name not in names]
+        return faults
+    return archives.tar_faults(file)
+
+
+def _mislabelled(dist: DistFile, raw: bytes | None) -> list[str]:
+    """Where file name and metadata disagree."""
+    if raw is None:
+        return []
+    core = parse_metadata(raw)
+    faults = []
+    if not core.name or not core.version:
+        faults.append("its metadata has no Name or no Version")
+    else:
+        if normalize(core.name) != dist.project:
+            faults.append(f"its metadata says the name {core.name!r}, the file name says {dist.name!r}")
+        if dist.version and not same_version(core.version, dist.version):
+            faults.append(f"its metadata says the version {core.version!r}, the file name says {dist.version!r}")
+    return faults
+
+
+def servable_metadata(raw: bytes | None, dist: DistFile) -> bool:
+    """Whether clients may rely on the metadata without the file (PEP 658): every wheel's, and that of an sdist which
+    is metadata 2.2 or later and marks nothing that installing depends on as dynamic (PEP 643).
+    """
+    if raw is None or _mislabelled(dist, raw):
+        return False
+    if dist.kind == "bdist_wheel":
+        return True
+    if dist.kind != "sdist":
+        return False
+    core = parse_metadata(raw)
+    numbers = re.fullmatch(r"(\d+)\.(\d+)", core.metadata_version)
+    dynamic = {name.lower() for name in core.dynamic}
+    is_static = not dynamic & {"name", "version", "requires-dist", "requires-python", "provides-extra"}
+    return numbers is not None and (int(numbers[1]), int(numbers[2])) >= (2, 2) and is_static
+
+
+def is_whole(file: BinaryIO, dist: DistFile) -> bool:
+    """Whether a zip-based file has its directory at its end, where it is written last; True for other kinds."""
+    if dist.kind not in _ZIP_KINDS and not dist.filename.lower().endswith(".zip"):
+        return True
+    try:
+        archives.zip_directory(file)
+    except archives.BadArchive:
+        return False
+    return True
+
+
+def audit_archive(file: BinaryIO, dist: DistFile) -> list[tuple[str, str]]:
+    """Every fault of an open file as (kind, sentence), for ``check``: corrupt, unsafe or mislabelled."""
+    faults: list[tuple[str, str]] = []
+    try:
+        raw = read_metadata(file, dist)
+        faults += [("mislabelled", fault) for fault in _mislabelled(dist, raw)]
+        if dist.kind in _MAGIC:
+            return faults + [("corrupt", fault) for fault in _structure(file, dist)]
+        if dist.kind in _ZIP_KINDS or dist.filename.lower().endswith(".zip"):
+            faults += [("corrupt", fault) for fault in _structure(file, dist)]
+            return faults + archives.audit_zip(file, check_record=dist.kind == "bdist_wheel")
+        return faults + archives.audit_tar(file)
+    except (archives.BadArchive, InvalidDistribution) as error:
+        return [*faults, ("corrupt", str(error).partition(": ")[2] or str(error))]
+
+
+class _refusing:  # noqa: N801 - reads as a clause: with _refusing(dist)
+    """Turns what archives finds into InvalidDistribution that names the file."""
+
+    def __init__(self, dist: DistFile) -> None:
+        self._dist = dist
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, archives.BadArchive):
+            raise InvalidDistribution(f"{self._dist.filename} is refused: {error}") from error
