@@ -1,0 +1,247 @@
+"""Who may do what: the htpasswd file, any callable, and which actions need either.
+
+The rules to keep: whatever is wrong closes the door; a password is never kept, logged or compared in plain text; right
+passwords are remembered for a while, because clients send them with each of hundreds of requests; who is unknown costs
+as much time as who is known.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+import hashlib
+import hmac
+import logging
+import os
+import secrets
+import threading
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .errors import ConfigError, Forbidden, PypiServerError, Unauthorized, Unavailable
+from .htpasswd import Entry, fits, make_hash, read_entry
+
+Auther = Callable[[str, str], bool]
+
+_LOG = logging.getLogger(__name__)
+REMEMBER = 512
+REMEMBER_SECONDS = 600.0
+# An editor that replaces the file may leave a moment without one.
+GRACE_SECONDS = 5.0
+WAIT_SECONDS = 5.0
+MAX_FILE = 16 * 1024 * 1024
+MAX_HEADER = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """The password file as it was read: its identity, its entries, and the right passwords seen since, as MACs."""
+
+    identity: tuple[int, int, int]
+    entries: dict[str, Entry] = field(default_factory=dict)
+    remembered: dict[bytes, float] = field(default_factory=dict)
+
+
+class HtpasswdFile:
+    """Checks passwords against the htpasswd file at ``path``, which is read again whenever it changes.
+
+    ``clock`` gives seconds that never go back.
+    """
+
+    def __init__(self, path: Path, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.path = path
+        self._clock = clock
+        self._table = _Table((0, 0, -1))
+        self._key = secrets.token_bytes(32)
+        self._slow = threading.BoundedSemaphore(os.cpu_count() or 1)
+        self._unreadable_since: float | None = None
+        self._warned_of_plain = False
+
+    def check(self) -> None:
+        """Raise ConfigError unless the file can be read."""
+        try:
+            self._read()
+        except OSError as error:
+            raise ConfigError(
+                f"The password file {self.path} cannot be read: {error.strerror or error}. "
+                f"Make one with: pypi-server passwd {self.path} USER"
+            ) from error
+
+    def __call__(self, user: str, password: str) -> bool:
+        """Whether the password is the user's; raises Unavailable while too many slow checks are waiting."""
+        if "\0" in password or "\0" in user:
+            return False
+        table = self._current()
+        entry = table.entries.get(user)
+        if entry is None:
+            self._waste_time(table, password)
+            return False
+        mac = hmac.digest(self._key, b"\0".join((user.encode(), password.encode(), entry.stored.encode())), hashlib.sha256)
+        now = self._clock()
+        if now - table.remembered.get(mac, -REMEMBER_SECONDS) < REMEMBER_SECONDS:
+            return True
+        if not self._verify(entry, password):
+            return False
+        while len(table.remembered) >= REMEMBER:
+            with contextlib.suppress(KeyError, StopIteration, RuntimeError):
+                del table.remembered[next(iter(table.remembered))]
+        table.remembered[mac] = now
+        return True
+
+    def _verify(self, entry: Entry, password: str) -> bool:
+        if not entry.is_slow:
+            return fits(entry, password)
+        if not self._slow.acquire(timeout=WAIT_SECONDS):
+            raise Unavailable("Too many passwords are being checked right now. Try again in a moment.")
+        try:
+            return fits(entry, password)
+        finally:
+            self._slow.release()
+
+    def _waste_time(self, table: _Table, password: str) -> None:
+        """Check the password against the costliest entry, so that time does not tell which users there are."""
+        costliest = max(table.entries.values(), key=lambda entry: entry.milliseconds, default=None)
+        if costliest is not None:
+            self._verify(costliest, password)
+
+    def _current(self) -> _Table:
+        try:
+            status = self.path.stat()
+            if (status.st_ino, status.st_size, status.st_mtime_ns) != self._table.identity:
+                self._read()
+            self._unreadable_since = None
+        except OSError as error:
+            now = self._clock()
+            if self._unreadable_since is None:
+                self._unreadable_since = now
+                _LOG.error("The password file %s cannot be read: %s.", self.path, error.strerror or error)
+            if now - self._unreadable_since >= GRACE_SECONDS:
+                return _Table((0, 0, -1))
+        return self._table
+
+    def _read(self) -> None:
+        with self.path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            data = file.read(MAX_FILE)
+        if os.name != "nt" and status.st_mode & 0o022:
+            _LOG.warning("The password file %s can be changed by others than its owner; use chmod go-w.", self.path)
+        entries: dict[str, Entry] = {}
+        for number, line in enumerate(data.decode("utf-8", "replace").splitlines(), start=1):
+            if not line.strip() or line.lstrip().startswith("#"):
+                continue
+            user, colon, stored = line.strip().partition(":")
+            try:
+                if not user or not colon:
+                    raise ValueError("it is not of the form USER:HASH")
+                entries[user] = read_entry(stored)
+            except ValueError as error:
+                _LOG.warning("Line %d of the password file %s is skipped: %s.", number, self.path, error)
+        if not self._warned_of_plain and any(entry.scheme == "plain" for entry in entries.values()):
+            self._warned_of_plain = True
+            _LOG.warning("The password file %s has plain-text passwords; replace them with pypi-server passwd.", self.path)
+        self._table = _Table((status.st_ino, status.st_size, status.st_mtime_ns), entries)
+
+
+class Access:
+    """The guard: ``protected`` are the actions that need a login, ``auther`` knows the passwords (None: nobody does)."""
+
+    def __init__(self, auther: Auther | None, protected: Collection[str]) -> None:
+        self._auther = auther
+        self._protected = frozenset(protected)
+
+    def is_protected(self, action: str) -> bool:
+        """Whether the action needs a login."""
+        return action in self._protected
+
+    def check(self, action: str, authorization: str | None) -> str | None:
+        """Let the request pass, giving its user, None for an open action.
+
+        Raises Unauthorized for missing, unreadable or wrong credentials, Forbidden when nobody may.
+        """
+        if action not in self._protected:
+            return None
+        if self._auther is None:
+            raise Forbidden(
+                f"Nobody may do this here: {action!r} is protected, and the server has no password file. "
+                "Its operator can give one with -P FILE."
+            )
+        if authorization is None:
+            raise Unauthorized(f"The action {action!r} needs a user name and a password.")
+        user, password = parse_basic(authorization)
+        if not self._is_right(user, password):
+            raise Unauthorized("The user name or the password is wrong.")
+        return user
+
+    def _is_right(self, user: str, password: str) -> bool:
+        assert self._auther is not None  # noqa: S101 - for the type checker: check() has looked
+        try:
+            return bool(self._auther(user, password))
+        except PypiServerError:
+            raise
+        except Exception:
+            # Somebody else's code: whatever goes wrong in it must not open the door, nor show a traceback to a client.
+            _LOG.exception("The auther failed; the request is refused.")
+            return False
+
+
+def parse_basic(authorization: str) -> tuple[str, str]:
+    """User and password of an Authorization header (RFC 7617); raises Unauthorized for anything else."""
+    scheme, _, encoded = authorization.strip().partition(" ")
+    if scheme.lower() != "basic" or len(authorization) > MAX_HEADER:
+        raise Unauthorized("The credentials cannot be read; send them as HTTP Basic authentication.")
+    try:
+        data = base64.b64decode(encoded.strip().encode("ascii"), validate=True)
+    except (binascii.Error, UnicodeEncodeError):
+        raise Unauthorized("The credentials cannot be read: they are not base64.") from None
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError:
+        # Clients built on requests send latin-1 where they can.
+        text = data.decode("latin-1")
+    user, colon, password = text.partition(":")
+    if not colon or "\0" in text:
+        raise Unauthorized("The credentials cannot be read: they are not of the form user:password.")
+    return user, password
+
+
+def set_password(path: Path, user: str, password: str) -> bool:
+    """Set a user's password in the htpasswd file, which is made when it is missing; True when the user is new.
+
+    Other lines stay as they are; the file is replaced in one step. Raises ConfigError.
+    """
+    if not user or ":" in user or not user.isprintable() or len(user) > 255 or user.startswith("#") or user != user.strip():
+        raise ConfigError(f"{user!r} is no user name: it must not be empty, hold ':' or control characters, or begin with #.")
+    if not password or "\0" in password:
+        raise ConfigError("The password must not be empty; nothing was changed.")
+    try:
+        old = path.read_bytes().decode("utf-8", "surrogateescape") if path.exists() else ""
+        mode = path.stat().st_mode & 0o777 if path.exists() else 0o600
+        lines = old.splitlines()
+        entry = f"{user}:{make_hash(password)}"
+        places = [at for at, line in enumerate(lines) if line.strip().partition(":")[0] == user]
+        for at in places:
+            lines[at] = entry
+        if not places:
+            lines.append(entry)
+        _replace(path, "\n".join(lines) + "\n", mode)
+    except OSError as error:
+        raise ConfigError(f"The password file {path} cannot be changed: {error.strerror or error}.") from error
+    return not places
+
+
+def _replace(path: Path, text: str, mode: int) -> None:
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(text.encode("utf-8", "surrogateescape"))
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(mode)
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,240 @@
+"""Passwords: every scheme a htpasswd file may hold, and everything that must not log anybody in."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pypiserver import auth, htpasswd
+from pypiserver.auth import Access, HtpasswdFile, parse_basic, set_password
+from pypiserver.errors import ConfigError, Forbidden, Unauthorized
+
+# "" is made by its own library; the password is always "sesame".
+HASHES = {
+    "bcrypt 2y": "",
+    "apr1": "",
+    "sha1": "{SHA}" + base64.b64encode(hashlib.sha1(b"sesame").digest()).decode(),
+    "sha256": "",
+    "sha512": "",
+    "des": "",
+    "plain": "sesame",
+}
+
+
+def made(scheme: str) -> str:
+    """A hash of "sesame" by the scheme's own library."""
+    if scheme == "bcrypt 2y":
+        return htpasswd.make_hash("sesame", cost=4).replace("$2b$", "$2y$")
+    names = {"apr1": "apr_md5_crypt", "sha256": "sha256_crypt", "sha512": "sha512_crypt", "des": "des_crypt"}
+    if scheme in names:
+        return str(htpasswd._handler(names[scheme]).hash("sesame"))  # type: ignore[attr-defined]
+    return HASHES[scheme]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "htpasswd.txt"
+
+
+def write(path: Path, *lines: str) -> HtpasswdFile:
+    path.write_text("\n".join(lines) + "\n")
+    path.chmod(0o600)
+    return HtpasswdFile(path)
+
+
+@pytest.mark.parametrize("scheme", HASHES)
+def test_the_right_password_fits_and_no_other(path: Path, scheme: str) -> None:
+    file = write(path, f"joe:{made(scheme)}")
+    for _ in range(2):
+        assert file("joe", "sesame")
+        assert not file("joe", "Sesame")
+        assert not file("joe", "")
+        assert not file("joe", "sesame\0")
+    assert not file("jane", "sesame")
+
+
+def test_known_hashes_of_other_programs_fit(path: Path) -> None:
+    """Made by openssl passwd, Apache and coreutils, so that a hash and a check of ours cannot be wrong together."""
+    file = write(
+        path,
+        "apr:$apr1$xxxxxxxx$dxHfLAsjHkDRmG83UXe8K0",
+        "sha256:$5$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc5",
+        "sha:{SHA}00hq6RNueFa8QiEjhep5cJRHWAI=",
+    )
+    assert file("apr", "password")
+    assert file("sha256", "Hello world!")
+    assert file("sha", "Hello world!")
+
+
+@pytest.mark.parametrize(
+    "stored",
+    ["", "$2y$05$short", "$2y$31$" + "a" * 53, "$6$rounds=9999999$salt$" + "a" * 86, "$1$salt$" + "a" * 22, "{SSHA}abc",
+     "{SHA}x", "!", "*", "!sesame", "*0", "$argon2id$v=19$x", "_J9..rasmBYk8r9AiWNc"],
+)  # fmt: skip
+def test_no_other_text_logs_anybody_in(path: Path, stored: str, caplog: pytest.LogCaptureFixture) -> None:
+    file = write(path, "# comment", f"joe:{stored}", "ann:" + made("sha1"))
+    with caplog.at_level(logging.WARNING):
+        for password in ("", stored, "sesame"):
+            assert not file("joe", password)
+    assert file("ann", "sesame")
+    assert [message for message in caplog.messages if message.startswith("Line 2 ")]
+
+
+def test_changes_count_at_once(path: Path) -> None:
+    file = write(path, "joe:" + made("sha1"))
+    assert file("joe", "sesame")
+    write(path, "ann:" + made("sha1"))
+    assert not file("joe", "sesame")
+    assert file("ann", "sesame")
+
+
+def test_a_file_that_stays_away_closes_the_door(path: Path) -> None:
+    now = [0.0]
+    write(path, "joe:" + made("sha1"))
+    file = HtpasswdFile(path, clock=lambda: now[0])
+    assert file("joe", "sesame")
+    path.unlink()
+    assert file("joe", "sesame")
+    now[0] = 5.1
+    assert not file("joe", "sesame")
+
+
+def test_a_right_password_is_checked_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checks: list[str] = []
+    monkeypatch.setattr(auth, "fits", lambda entry, password: checks.append(password) is None and password == "sesame")
+    now = [0.0]
+    write(path, "joe:" + made("sha1"))
+    file = HtpasswdFile(path, clock=lambda: now[0])
+    for _ in range(3):
+        assert file("joe", "sesame")
+        assert not file("joe", "wrong")
+    assert checks == ["sesame", "wrong", "wrong", "wrong"]
+    now[0] = 601.0
+    assert file("joe", "sesame")
+    assert checks[-1] == "sesame"
+
+
+def test_no_more_passwords_are_remembered_than_the_limit(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(auth, "fits", lambda entry, password: True)
+    file = write(path, "joe:" + made("sha1"))
+    for number in range(auth.REMEMBER + 20):
+        assert file("joe", str(number))
+    assert len(file._table.remembered) == auth.REMEMBER
+
+
+def test_an_unknown_user_costs_as_much_as_a_known_one(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checked: list[str] = []
+    monkeypatch.setattr(auth, "fits", lambda entry, password: checked.append(entry.scheme) is not None)
+    file = write(path, "joe:" + made("bcrypt 2y"), "ann:" + made("sha1"))
+    assert not file("nobody", "x")
+    assert checked == ["bcrypt"]
+
+
+def test_a_long_password_is_cut_as_apache_cuts_it(path: Path) -> None:
+    file = write(path, "joe:" + htpasswd.make_hash("x" * 80, cost=4))
+    assert file("joe", "x" * 80) and file("joe", "x" * 72) and not file("joe", "x" * 71)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
+def test_a_file_others_may_write_is_warned_of(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = write(path, "joe:" + made("plain"))
+    path.chmod(0o666)
+    with caplog.at_level(logging.WARNING):
+        file("joe", "sesame")
+    assert any("chmod go-w" in message for message in caplog.messages)
+    assert any("plain-text" in message for message in caplog.messages)
+    assert "sesame" not in caplog.text
+
+
+def test_a_missing_file_says_how_to_make_one(path: Path) -> None:
+    with pytest.raises(ConfigError, match="pypi-server passwd"):
+        HtpasswdFile(path).check()
+
+
+def test_nothing_of_passlib_that_breaks_is_imported() -> None:
+    code = (
+        "import sys; from pypiserver import htpasswd; htpasswd._handler('apr_md5_crypt'); htpasswd._handler('sha512_crypt');"
+        "print([m for m in sys.modules if m in ('passlib.apache', 'passlib.handlers.bcrypt')])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+def basic(text: str | bytes) -> str:
+    return "Basic " + base64.b64encode(text if isinstance(text, bytes) else text.encode()).decode()
+
+
+@pytest.mark.parametrize(
+    ("header", "credentials"),
+    [
+        (basic("joe:sesame"), ("joe", "sesame")),
+        ("bASIC  " + basic("joe:a:b").partition(" ")[2], ("joe", "a:b")),
+        (basic("joe:pä"), ("joe", "pä")),
+        (basic("joe:pä".encode("latin-1")), ("joe", "pä")),
+        (basic("__token__:"), ("__token__", "")),
+    ],
+)
+def test_credentials_are_read(header: str, credentials: tuple[str, str]) -> None:
+    assert parse_basic(header) == credentials
+
+
+@given(st.one_of(st.text(max_size=60), st.text(max_size=40).map("Basic {}".format), st.binary(max_size=40).map(basic)))
+def test_other_credentials_are_refused_and_nothing_else_happens(header: str) -> None:
+    try:
+        parse_basic(header)
+    except Unauthorized:
+        return
+
+
+@given(st.text(max_size=60))
+def test_a_hash_is_recognised_or_refused(stored: str) -> None:
+    try:
+        htpasswd.read_entry(stored)
+    except ValueError:
+        return
+
+
+def test_the_guard() -> None:
+    access = Access(lambda user, password: (user, password) == ("joe", "sesame"), {"update"})
+    assert access.check("list", None) is None
+    assert access.check("update", basic("joe:sesame")) == "joe"
+    for header in (None, basic("joe:wrong"), "Bearer x", "Basic !"):
+        with pytest.raises(Unauthorized):
+            access.check("update", header)
+    with pytest.raises(Forbidden, match="-P FILE"):
+        Access(None, {"update"}).check("update", basic("joe:sesame"))
+
+
+def test_an_auther_that_fails_closes_the_door(caplog: pytest.LogCaptureFixture) -> None:
+    def broken(user: str, password: str) -> bool:
+        raise RuntimeError("no directory server")
+
+    with pytest.raises(Unauthorized):
+        Access(broken, {"list"}).check("list", basic("joe:sesame"))
+    assert "no directory server" in caplog.text
+
+
+def test_passwords_are_set_and_changed(path: Path) -> None:
+    assert set_password(path, "joe", "one") is True
+    assert path.stat().st_mode & 0o777 == 0o600 or os.name == "nt"
+    path.write_text("# ours\n" + path.read_text() + "ann:" + made("sha1") + "\n")
+    assert set_password(path, "joe", "two") is False
+    file = HtpasswdFile(path)
+    assert file("joe", "two") and not file("joe", "one") and file("ann", "sesame")
+    assert path.read_text().startswith("# ours\n")
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize(("user", "password"), [("", "x"), ("a:b", "x"), ("a\nb", "x"), ("#a", "x"), ("a", ""), ("a", "x\0")])
+def test_what_cannot_be_stored_is_refused(path: Path, user: str, password: str) -> None:
+    with pytest.raises(ConfigError):
+        set_password(path, user, password)
+    assert not path.exists()
