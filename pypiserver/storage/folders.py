@@ -1,0 +1,281 @@
+"""Directory trees: what is in them, and opening one of their files.
+
+The rules to keep: names that begin with a dot are invisible, everywhere; a folder behind a link is not entered, a file
+behind a link is served only when the link stays inside the roots; one bad entry affects only itself, a root that cannot
+be read is an outage; a path is walked from its root without following anything.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from ..errors import ConfigError, NotFound, Unavailable
+from . import trash
+from .entries import Entry, Scan
+from .staging import OPERATIONS, Operations, Staged, publish_bytes, refusal, remove_stale
+
+_NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
+# A FIFO must not block us, a child process must not inherit it, and Windows must not translate line ends.
+_READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_CAN_WALK = os.open in os.supports_dir_fd and hasattr(os, "O_DIRECTORY")
+
+
+class Folders:
+    """The roots, first one first; constructing it touches nothing.
+
+    ``operations`` are the calls of the operating system, for tests that make them fail.
+    """
+
+    def __init__(self, roots: Sequence[Path], *, operations: Operations = OPERATIONS) -> None:
+        self.roots = tuple(Path(os.path.abspath(root)) for root in roots)
+        self._operations = operations
+
+    def check(self) -> None:
+        """Raise Unavailable unless every root can be read; ConfigError when one lies inside another."""
+        for number, root in enumerate(self.roots):
+            if any(root == other or root in other.parents for other in self.roots[number + 1 :]) or any(
+                other in root.parents for other in self.roots[number + 1 :]
+            ):
+                raise ConfigError(f"The folder {root} is named twice, or lies inside another one; name it once.")
+            try:
+                os.scandir(root).close()
+            except OSError as error:
+                raise self._outage(root, error) from error
+
+    def scan(self) -> Scan:
+        """Every file in the roots; raises Unavailable when a root cannot be read."""
+        scan = Scan()
+        for number, root in enumerate(self.roots):
+            pending = [""]
+            while pending:
+                relative = pending.pop()
+                try:
+                    with os.scandir(root / relative if relative else root) as entries:
+                        for entry in entries:
+                            self._look(scan, number, relative, entry, pending)
+                except OSError as error:
+                    if not relative:
+                        raise self._outage(root, error) from error
+                    reason = f"the folder cannot be read ({error.strerror or error})"
+                    scan.skipped.append((number, _shown(relative), reason))
+            # A root that went while it was read would look half empty.
+            if not root.is_dir():
+                raise self._outage(root, OSError(errno.ENOENT, os.strerror(errno.ENOENT)))
+        return scan
+
+    def _look(self, scan: Scan, number: int, relative: str, entry: os.DirEntry[str], pending: list[str]) -> None:
+        name = entry.name
+        if name.startswith("."):
+            return
+        path = f"{relative}/{name}" if relative else name
+        if not name.isprintable():
+            scan.skipped.append((number, _shown(path), "its name has control characters, or is not UTF-8"))
+            return
+        try:
+            if entry.is_symlink():
+                self._look_through(scan, number, path)
+            elif entry.is_dir(follow_symlinks=False):
+                pending.append(path)
+            else:
+                status = entry.stat(follow_symlinks=False)
+                if stat.S_ISREG(status.st_mode):
+                    scan.entries.append(Entry(number, path, status.st_size, status.st_mtime_ns, status.st_ino))
+                else:
+                    scan.skipped.append((number, path, "it is no regular file"))
+        except OSError as error:
+            if error.errno != errno.ENOENT:
+                scan.skipped.append((number, path, f"it cannot be looked at ({error.strerror or error})"))
+
+    def _look_through(self, scan: Scan, number: int, path: str) -> None:
+        """A link: to a file inside a root it is a file like any other."""
+        target = self.roots[number] / path
+        try:
+            status = target.stat()
+        except OSError as error:
+            scan.skipped.append((number, path, f"it is a link that leads nowhere ({error.strerror or error})"))
+            return
+        if stat.S_ISDIR(status.st_mode):
+            scan.skipped.append((number, path, "it is a link to a folder, and these are not followed"))
+        elif not stat.S_ISREG(status.st_mode):
+            scan.skipped.append((number, path, "it is no regular file"))
+        elif not self._is_inside(target):
+            scan.skipped.append((number, path, "it is a link to a file outside of the folders"))
+        else:
+            scan.entries.append(Entry(number, path, status.st_size, status.st_mtime_ns, status.st_ino))
+
+    def _is_inside(self, link: Path) -> bool:
+        """Whether what a link leads to is a visible file of a root."""
+        try:
+            target = link.resolve(strict=True)
+        except (OSError, RuntimeError):
+            return False
+        for root in self.roots:
+            real = root.resolve()
+            if real in target.parents:
+                return not any(part.startswith(".") for part in target.relative_to(real).parts)
+        return False
+
+    def stat(self, root: int, path: str) -> Entry | None:
+        """One file as :meth:`scan` would see it, None when it would not; raises Unavailable when the root is gone."""
+        if not _is_plain(path):
+            return None
+        scan = Scan()
+        target = self.roots[root] / path
+        try:
+            if any(parent.is_symlink() for parent in _between(self.roots[root], target)):
+                return None
+            status = target.lstat()
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES):
+                raise self._outage(self.roots[root], error) from error
+            self.check()
+            return None
+        if stat.S_ISLNK(status.st_mode):
+            self._look_through(scan, root, path)
+            return scan.entries[0] if scan.entries else None
+        if not stat.S_ISREG(status.st_mode):
+            return None
+        return Entry(root, path, status.st_size, status.st_mtime_ns, status.st_ino)
+
+    def open(self, root: int, path: str) -> tuple[BinaryIO, Entry]:
+        """A file's bytes, and what it is, both from one open file.
+
+        ``path`` comes from a scan; it is checked all the same. Raises NotFound when it is not there (any more),
+        Unavailable when it cannot be read.
+        """
+        if not _is_plain(path):
+            raise NotFound(f"There is no file {path!r} here.")
+        try:
+            descriptor = self._open_below(self.roots[root], path)
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                raise NotFound(f"There is no file {path!r} here.") from error
+            raise Unavailable(f"The file {path} cannot be opened: {error.strerror or error}.") from error
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            os.close(descriptor)
+            raise NotFound(f"There is no file {path!r} here.")
+        return os.fdopen(descriptor, "rb"), Entry(root, path, status.st_size, status.st_mtime_ns, status.st_ino)
+
+    def _open_below(self, root: Path, path: str) -> int:
+        """Open ``path`` below ``root``, following no link but a last one that stays inside the roots."""
+        target = root / path
+        if not _CAN_WALK:
+            if any(parent.is_symlink() for parent in _between(root, target)):
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+            if target.is_symlink() and not self._is_inside(target):
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+            return os.open(target, _READ)
+        *parents, name = path.split("/")
+        folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            for parent in parents:
+                below = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | _NOFOLLOW, dir_fd=folder)
+                os.close(folder)
+                folder = below
+            try:
+                return os.open(name, _READ | _NOFOLLOW, dir_fd=folder)
+            except OSError as error:
+                if error.errno != errno.ELOOP or not self._is_inside(target):
+                    raise
+                return os.open(target.resolve(strict=True), _READ | _NOFOLLOW)
+        finally:
+            os.close(folder)
+
+    def read_text(self, root: int, path: str, limit: int = 65_536) -> str | None:
+        """The text of a small file, at most ``limit`` bytes of it, None when it is not there."""
+        try:
+            file, _ = self.open(root, path)
+            with file:
+                return file.read(limit).decode("utf-8", "replace")
+        except (NotFound, Unavailable, OSError):
+            return None
+
+    def statuses(self) -> dict[str, str]:
+        """The text of every ``.status/<project>`` by its name; the first root wins."""
+        found: dict[str, str] = {}
+        for root in self.roots:
+            folder = root / ".status"
+            try:
+                names = sorted(os.listdir(folder)) if folder.is_dir() and not folder.is_symlink() else []
+            except OSError:
+                names = []
+            for name in names:
+                path = folder / name
+                try:
+                    if not name.startswith(".") and name.isprintable() and path.is_file() and not path.is_symlink():
+                        found.setdefault(name, path.read_bytes()[:4096].decode("utf-8", "replace"))
+                except OSError:
+                    continue
+        return found
+
+    # -- writing -------------------------------------------------------------------------------------------------
+
+    def stage(self, directory: str = "", *, digests: Sequence[str] = ("sha256",)) -> Staged:
+        """A hidden temporary file in a folder of the first root, hashed by these algorithms while it is written."""
+        folder = self.roots[0] / directory if not directory or _is_plain(directory) else self.roots[0]
+        return Staged(self.roots[0], folder, digests=digests, operations=self._operations).open()
+
+    def remove(self, root: int, path: str) -> None:
+        """Delete a file and what stands beside it."""
+        trash.remove(self._existing(root, path), operations=self._operations)
+
+    def write_sidecar(self, root: int, path: str, suffix: str, data: bytes) -> None:
+        """Put something beside a file, or replace it, in one step."""
+        publish_bytes(self._existing(root, path), suffix, data, operations=self._operations)
+
+    def remove_sidecar(self, root: int, path: str, suffix: str) -> None:
+        """Take away what stands beside a file; nothing happens when it is not there."""
+        file = self._existing(root, path)
+        try:
+            file.with_name(file.name + suffix).unlink(missing_ok=True)
+        except OSError as error:
+            raise refusal(error, file.parent) from error
+
+    def remove_stale_parts(self, older_than_seconds: float) -> int:
+        """Delete what uploads left behind that never came to an end; gives their number."""
+        return remove_stale(self.roots[0], older_than_seconds)
+
+    def trash(self, root: int, path: str) -> None:
+        """Move a file and what stands beside it into the hidden folder ``.trash`` of its root."""
+        trash.move(self.roots[root], self._existing(root, path))
+
+    def list_trash(self) -> list[tuple[int, str]]:
+        """(root, path) of every distribution in the trash."""
+        return [(number, path) for number, root in enumerate(self.roots) for path in trash.listing(root)]
+
+    def restore(self, root: int, path: str) -> None:
+        """Move a file back from the trash; raises Conflict when another one stands there now."""
+        trash.restore(self.roots[root], path)
+
+    def _existing(self, root: int, path: str) -> Path:
+        if self.stat(root, path) is None:
+            raise NotFound(f"There is no file {path!r} in {self.roots[root]}.")
+        return self.roots[root] / path
+
+    def _outage(self, root: Path, error: OSError) -> Unavailable:
+        return Unavailable(
+            f"The folder {root} cannot be read: {error.strerror or error}. Mount it, or let the server's user read it."
+        )
+
+
+def _is_plain(path: str) -> bool:
+    """Whether a path is of the form scans give: relative, no hidden or empty part, nothing that means something else."""
+    if "\0" in path or "\\" in path or (os.name == "nt" and ":" in path):
+        return False
+    return all(part and not part.startswith(".") for part in path.split("/"))
+
+
+def _between(root: Path, target: Path) -> list[Path]:
+    """The folders from below the root down to the one that holds the target."""
+    parts = target.relative_to(root).parts[:-1]
+    return [root.joinpath(*parts[: number + 1]) for number in range(len(parts))]
+
+
+def _shown(path: str) -> str:
+    return path if path.isprintable() else path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
