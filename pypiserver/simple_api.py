@@ -1,0 +1,204 @@
+"""The Simple Repository API's wire format: values to JSON or HTML, and which of the two a client wants.
+
+JSON and HTML are written from the same values, so they cannot disagree. The rules to keep: pure functions; every text
+that is not ours is escaped; links are relative, so any mount point works; an API version is announced only because
+what it demands is there for every file.
+"""
+
+from __future__ import annotations
+
+import enum
+import functools
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from html import escape
+from urllib.parse import quote
+
+from packaging.utils import NormalizedName
+
+from .model import File, Project
+
+# 1.1 demands versions and size (PEP 700), 1.3 provenance where known (PEP 740), 1.4 project-status (PEP 792): all of
+# them are there for every file of ours. 1.5 would promise namespaces (PEP 752).
+API_VERSION = "1.4"
+# PEP 503 allows these to stay as they are in a path; '+' and '!' occur in versions.
+_SAFE = "/!+~"
+
+
+class Form(enum.Enum):
+    """A serialisation, by its media type (PEP 691)."""
+
+    JSON = "application/vnd.pypi.simple.v1+json"
+    HTML = "application/vnd.pypi.simple.v1+html"
+    TEXT_HTML = "text/html"
+
+    @property
+    def content_type(self) -> str:
+        """The Content-Type of an answer in this form."""
+        return self.value if self is Form.JSON else f"{self.value}; charset=utf-8"
+
+
+_NAMES = {
+    Form.JSON.value: Form.JSON,
+    Form.HTML.value: Form.HTML,
+    Form.TEXT_HTML.value: Form.TEXT_HTML,
+    "application/vnd.pypi.simple.latest+json": Form.JSON,
+    "application/vnd.pypi.simple.latest+html": Form.HTML,
+}
+
+
+@functools.lru_cache(maxsize=256)
+def negotiate(accept: str | None, format_parameter: str | None) -> Form:
+    """The form to answer in (PEP 691, "Version + format selection").
+
+    Named types are ranked by q, JSON before HTML among equals; wildcards alone, nothing, and nothing we have all mean
+    ``text/html``, because browsers and old clients say so and expect a page. ``?format=`` overrides the header.
+    """
+    if format_parameter:
+        chosen = _NAMES.get(format_parameter.strip().lower())
+        if chosen is not None:
+            return chosen
+    order = list(Form)
+    best, form = 0.0, Form.TEXT_HTML
+    for name, quality in _qualities(accept or ""):
+        candidate = _NAMES.get(name)
+        if candidate is not None and quality > 0:
+            if quality > best or (quality == best and order.index(candidate) < order.index(form)):
+                best, form = quality, candidate
+    return form
+
+
+@functools.lru_cache(maxsize=256)
+def accepts_encoding(accept_encoding: str | None, available: tuple[str, ...]) -> str | None:
+    """The content coding to use of those that are available, None for identity (RFC 9110 section 12.5.3)."""
+    wanted = dict(_qualities(accept_encoding or ""))
+    best, choice = 0.0, None
+    # Of equals the better compression: zstd, then gzip.
+    for coding in sorted(available, reverse=True):
+        quality = wanted.get(coding, wanted.get("*", 0.0))
+        if quality > best:
+            best, choice = quality, coding
+    return choice if best >= wanted.get("identity", 0.0) else None
+
+
+def _qualities(header: str) -> Iterable[tuple[str, float]]:
+    """The members of a header with their q; what cannot be read counts as unwanted."""
+    for member in header[:4096].split(","):
+        name, *parameters = (part.strip().lower() for part in member.split(";"))
+        quality = 1.0
+        for parameter in parameters:
+            key, _, value = parameter.partition("=")
+            if key.strip() == "q":
+                try:
+                    quality = float(value)
+                except ValueError:
+                    quality = 0.0
+                if not 0.0 <= quality <= 1.0:
+                    quality = 0.0
+        if name:
+            yield name, quality
+
+
+def etag(body: bytes, suffix: str = "") -> str:
+    """A strong validator for these bytes (RFC 9110 section 8.8.3); ``suffix`` tells encodings of one body apart."""
+    return f'"{hashlib.sha256(body).hexdigest()[:40]}{suffix}"'
+
+
+def render_index(projects: Sequence[tuple[NormalizedName, str]], form: Form, *, serial: int) -> bytes:
+    """The list of projects, each with its display name; ``serial`` is the catalog's."""
+    if form is Form.JSON:
+        listed = [{"name": display} for _, display in projects]
+        return _json({"meta": {"api-version": API_VERSION, "_last-serial": serial}, "projects": listed})
+    links = "\n".join(f'<a href="{name}/">{escape(display)}</a><br>' for name, display in projects)
+    return _page("Simple index", "", links)
+
+
+def render_project(project: Project, form: Form, *, files_url: str) -> bytes:
+    """A project's page; ``files_url`` is the relative address of ``/packages/`` seen from it."""
+    if form is Form.JSON:
+        return _json(
+            {
+                "meta": {"api-version": API_VERSION, "_last-serial": project.serial},
+                "name": project.name,
+                "project-status": _status(project),
+                "versions": list(project.versions),
+                "files": [_file(file, files_url) for file in project.files],
+            }
+        )
+    metas = f'<meta name="pypi:project-status" content="{escape(project.status.status)}">\n'
+    if project.status.reason:
+        metas += f'<meta name="pypi:project-status-reason" content="{escape(project.status.reason)}">\n'
+    return _page(f"Links for {project.name}", metas, "\n".join(_anchor(file, files_url) for file in project.files))
+
+
+def _status(project: Project) -> dict[str, str]:
+    status = {"status": project.status.status}
+    if project.status.reason:
+        status["reason"] = project.status.reason
+    return status
+
+
+def _file(file: File, files_url: str) -> dict[str, object]:
+    url = files_url + quote(file.path, safe=_SAFE)
+    core_metadata: object = {"sha256": file.metadata_sha256} if file.metadata_sha256 else False
+    value: dict[str, object] = {
+        "filename": file.filename,
+        "url": url,
+        "hashes": _hashes(file),
+        "size": file.size,
+        "upload-time": _time(file),
+        "yanked": False if file.yanked is None else file.yanked or True,
+        "gpg-sig": file.has_signature,
+        # The name of PEP 714, and the one pip before 23.2 knows.
+        "core-metadata": core_metadata,
+        "data-dist-info-metadata": core_metadata,
+    }
+    if file.requires_python is not None:
+        value["requires-python"] = file.requires_python
+    if file.has_provenance:
+        value["provenance"] = f"{url}.provenance"
+    return value
+
+
+def _hashes(file: File) -> dict[str, str]:
+    hashes = {"sha256": file.sha256}
+    algorithm, _, digest = file.link_digest.partition("=")
+    if algorithm:
+        hashes[algorithm] = digest
+    return hashes
+
+
+def _time(file: File) -> str:
+    """PEP 700: UTC, with a Z, at most six decimals."""
+    return file.uploaded_at.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _anchor(file: File, files_url: str) -> str:
+    url = escape(files_url + quote(file.path, safe=_SAFE))
+    fragment = f"#{file.link_digest}" if file.link_digest else ""
+    more = "" if fragment.startswith("#sha256=") else f' data-sha256="{file.sha256}"'
+    if file.requires_python is not None:
+        more += f' data-requires-python="{escape(file.requires_python)}"'
+    if file.metadata_sha256:
+        digest = f'"sha256={file.metadata_sha256}"'
+        more += f" data-core-metadata={digest} data-dist-info-metadata={digest}"
+    if file.yanked is not None:
+        more += f' data-yanked="{escape(file.yanked)}"'
+    if file.has_signature:
+        more += ' data-gpg-sig="true"'
+    if file.has_provenance:
+        more += f' data-provenance="{url}.provenance"'
+    return f'<a href="{url}{fragment}"{more}>{escape(file.filename)}</a><br>'
+
+
+def _page(title: str, metas: str, body: str) -> bytes:
+    return (
+        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta name="pypi:repository-version" content="{API_VERSION}">\n{metas}<title>{escape(title)}</title>\n</head>\n'
+        f"<body>\n<h1>{escape(title)}</h1>\n{body}\n</body>\n</html>\n"
+    ).encode("utf-8", "replace")
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=True).encode("ascii")

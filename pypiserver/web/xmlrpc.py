@@ -1,0 +1,91 @@
+"""XML-RPC, of which clients use one method: ``search`` (``pip search``).
+
+The rules to keep: a document type is refused before anything in it is expanded; a fault is an answer in XML with status
+200, because pip ends in a traceback at any HTTP error.
+"""
+
+from __future__ import annotations
+
+import re
+import xml.parsers.expat
+import xmlrpc.client
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ..distfile import normalize
+
+Summary = tuple[str, str, str]
+# What XML 1.0 cannot hold in any spelling (section 2.2).
+_NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+class _Refused(Exception):  # noqa: N818 - becomes a fault, not a failure
+    """A request that is answered with a fault."""
+
+
+def handle(body: bytes, summaries: Callable[[], Sequence[Summary]]) -> bytes:
+    """The methodResponse to a methodCall; ``summaries`` gives (name, version, summary) of every project."""
+    try:
+        parameters, method = _call(body)
+        if method != "search":
+            raise _Refused(f"There is no method {method!r:.60} here; there is only search.")
+        query, operator = _query(parameters)
+        hits: object = _hits(query, operator, summaries())
+    except _Refused as refusal:
+        hits = xmlrpc.client.Fault(1, _NOT_XML.sub("", str(refusal)))
+    answer = (hits,) if not isinstance(hits, xmlrpc.client.Fault) else hits
+    return xmlrpc.client.dumps(answer, methodresponse=True, allow_none=False).encode("utf-8")  # type: ignore[arg-type]
+
+
+def _call(body: bytes) -> tuple[tuple[Any, ...], str | None]:
+    _refuse_doctype(body)
+    try:
+        parameters, method = xmlrpc.client.loads(body.decode("utf-8"), use_builtin_types=True)  # noqa: S301
+    except Exception as error:  # noqa: BLE001 - loads raises whatever its callbacks do on odd input
+        raise _Refused(f"The call cannot be read: {error}") from None
+    return parameters, method
+
+
+def _refuse_doctype(body: bytes) -> None:
+    """Entities can only be declared in a document type, and expanding them is how XML parsers are brought down."""
+
+    def refuse(*arguments: object) -> None:
+        raise _Refused("A document type is not allowed in a call.")
+
+    parser = xml.parsers.expat.ParserCreate()
+    parser.StartDoctypeDeclHandler = refuse
+    parser.EntityDeclHandler = refuse
+    try:
+        parser.Parse(body, True)
+    except xml.parsers.expat.ExpatError as error:
+        raise _Refused(f"The call is no XML: {error}") from None
+
+
+def _query(parameters: tuple[Any, ...]) -> tuple[dict[str, list[str]], str]:
+    if not parameters or not isinstance(parameters[0], dict):
+        raise _Refused('search needs a struct of words, and perhaps "and" or "or".')
+    operator = str(parameters[1]).lower() if len(parameters) > 1 else "and"
+    if operator not in ("and", "or"):
+        raise _Refused('The second argument of search must be "and" or "or".')
+    query = {}
+    for field in ("name", "summary"):
+        words = parameters[0].get(field, [])
+        words = words if isinstance(words, list) else [words]
+        query[field] = [str(word).lower() for word in words if str(word).strip()]
+    return query, operator
+
+
+def _hits(query: dict[str, list[str]], operator: str, summaries: Sequence[Summary]) -> list[dict[str, object]]:
+    any_or_all = any if operator == "or" else all
+    hits: list[dict[str, object]] = []
+    for name, version, summary in summaries:
+        tests = [_in_name(word, name) for word in query["name"]]
+        tests += [word in summary.lower() for word in query["summary"]]
+        if tests and any_or_all(tests) or not tests and operator == "and":
+            hit: dict[str, object] = {"name": _NOT_XML.sub("", name), "version": _NOT_XML.sub("", version)}
+            hits.append({**hit, "summary": _NOT_XML.sub("", summary), "_pypi_ordering": 0})
+    return hits
+
+
+def _in_name(word: str, name: str) -> bool:
+    return word in name.lower() or normalize(word).strip("-") in normalize(name)
