@@ -1,0 +1,162 @@
+"""SQLite connections: one per thread and process, on a file or, as the last resort, in memory.
+
+The rules to keep: a connection never crosses a fork or a thread; every write is one ``BEGIN IMMEDIATE`` transaction;
+a file that turns out to be no database is thrown away, because storage can rebuild it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from . import schema
+
+BUSY_TIMEOUT_MS = 10_000
+# KiB, as SQLite wants it (negative). Every thread pays for its own, and a page's question touches little.
+CACHE = -4096
+_LOG = logging.getLogger(__name__)
+
+
+class Connections:
+    """Hands out the calling thread's connection to the catalog at ``path``; None keeps the catalog in memory.
+
+    ``identity`` names what the catalog describes (roots, digest algorithm): a file that describes something else is
+    emptied. Nothing is opened before the first :meth:`get`.
+    """
+
+    def __init__(self, path: Path | None, identity: str) -> None:
+        self.path = path
+        self.identity = identity
+        self.generation = 0
+        self._local = threading.local()
+        self._memory: sqlite3.Connection | None = None
+        self._memory_lock = threading.RLock()
+        self._pid = -1
+        self._inode = 0
+        self._prepare_lock = threading.Lock()
+        self._prepared = -1
+
+    def get(self) -> sqlite3.Connection:
+        """The connection of this thread in this process; raises ``sqlite3.Error`` when it cannot be had."""
+        local = self._local
+        if getattr(local, "key", None) == (self.generation, os.getpid()):
+            connection: sqlite3.Connection = local.connection
+            return connection
+        connection = self._open_prepared()
+        local.connection = connection
+        local.key = (self.generation, os.getpid())
+        return connection
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """One write transaction: all of it, or nothing of it."""
+        guard = self._memory_lock if self.path is None else contextlib.nullcontext()
+        with guard:
+            connection = self.get()
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+            except BaseException:
+                with contextlib.suppress(sqlite3.Error):
+                    connection.execute("ROLLBACK")
+                raise
+            connection.execute("COMMIT")
+
+    def reading(self) -> contextlib.AbstractContextManager[object]:
+        """Held around a read; only the memory catalog, which has one connection for all threads, needs it."""
+        return self._memory_lock if self.path is None else contextlib.nullcontext()
+
+    def replace(self, path: Path | None) -> None:
+        """Go on with another file, or in memory; every thread opens anew at its next request."""
+        with self._prepare_lock:
+            self.path = path
+            self._memory = None
+            self.generation += 1
+
+    def is_deleted(self) -> bool:
+        """Whether the file we opened is no longer the file of that name."""
+        if self.path is None or self._prepared != self.generation:
+            return False
+        try:
+            return self.path.stat().st_ino != self._inode
+        except OSError:
+            return True
+
+    def close(self) -> None:
+        """Close this thread's connection; the others end with their threads."""
+        connection = getattr(self._local, "connection", None)
+        if connection is not None and getattr(self._local, "key", (0, 0))[1] == os.getpid():
+            connection.close()
+        self._local.key = None
+        self._memory = None
+        self._prepared = -1
+
+    def _open_prepared(self) -> sqlite3.Connection:
+        with self._prepare_lock:
+            if self._pid != os.getpid():
+                self._pid, self._memory, self._prepared = os.getpid(), None, -1
+            if self.path is None:
+                if self._memory is None:
+                    self._memory = _connect(":memory:")
+                    _prepare(self._memory, self.identity)
+                return self._memory
+            if self._prepared == self.generation:
+                return _connect(str(self.path))
+            connection = self._open_file(self.path)
+            self._inode = self.path.stat().st_ino
+            self._prepared = self.generation
+            return connection
+
+    def _open_file(self, path: Path) -> sqlite3.Connection:
+        try:
+            connection = _connect(str(path))
+            _prepare(connection, self.identity)
+        except sqlite3.OperationalError:
+            raise
+        except sqlite3.DatabaseError as error:
+            _LOG.warning("The catalog %s is damaged (%s); it is built again from the packages.", path, error)
+            discard(path)
+            connection = _connect(str(path))
+            _prepare(connection, self.identity)
+        return connection
+
+
+def discard(path: Path) -> None:
+    """Delete a catalog file with its journal files."""
+    for name in (path, path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")):
+        name.unlink(missing_ok=True)
+
+
+def _connect(target: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        target, timeout=BUSY_TIMEOUT_MS / 1000, isolation_level=None, check_same_thread=False, cached_statements=256
+    )
+    connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+    connection.execute("PRAGMA synchronous = OFF" if target == ":memory:" else "PRAGMA synchronous = NORMAL")
+    connection.execute(f"PRAGMA cache_size = {CACHE}")
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection, identity: str) -> None:
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("BEGIN IMMEDIATE")
+    wanted = {"schema": schema.SCHEMA_VERSION, "identity": identity}
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    found = dict(connection.execute("SELECT name, value FROM meta")) if "meta" in tables else {}
+    if found != wanted:
+        for name in tables:
+            if not name.startswith("sqlite_"):
+                connection.execute(f'DROP TABLE "{name}"')
+        for statement in schema.TABLES:
+            connection.execute(statement)
+        connection.executemany("INSERT INTO meta (name, value) VALUES (?, ?)", wanted.items())
+        # A new catalog starts above any serial an older one can have reached, so no page cache takes it for known.
+        connection.execute(
+            "INSERT INTO serial (id, value) VALUES (1, CAST(strftime('%s', 'now') AS INTEGER) * 1000)"
+        )
+    connection.execute("COMMIT")

@@ -1,0 +1,313 @@
+"""The catalog's questions and answers.
+
+The rules to keep: a write is one transaction that raises the serial and stamps the projects it touched; a row is
+changed only while it still describes the file that was looked at (size, mtime_ns, inode); failures of SQLite leave
+this module as they are, and ``sync`` decides how to go on.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from packaging.utils import NormalizedName
+
+from ..distfile import DistFile
+from ..model import ACTIVE, File, ProjectStatus
+from . import schema
+from .connections import CACHE, Connections
+
+# A first scan writes every index of the catalog: a small page cache would write most pages several times.
+BULK = 5000
+BULK_CACHE = -65536
+
+
+class Row(NamedTuple):
+    """What a rescan compares: a file's identity and the fingerprint of its sidecars."""
+
+    size: int
+    mtime_ns: int
+    inode: int
+    sidecars: str
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A distribution file seen in storage, with what its sidecars say."""
+
+    root: int
+    path: str
+    row: Row
+    dist: DistFile
+    yanked: str | None = None
+    has_signature: bool = False
+    has_provenance: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """A row whose file is no longer there, as it was when the scan began."""
+
+    root: int
+    path: str
+    row: Row
+
+
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """What reading a file brought: digests, metadata, or the ``fault`` that keeps it from being listed."""
+
+    sha256: str
+    link_digest: str = ""
+    metadata: bytes | None = None
+    metadata_sha256: str | None = None
+    requires_python: str | None = None
+    summary: str = ""
+    fault: str = ""
+
+
+class Catalog:
+    """The catalog in the SQLite file ``path`` (None: in memory), describing ``identity``.
+
+    Constructing it opens nothing. Every method may raise ``sqlite3.Error``.
+    """
+
+    def __init__(self, path: Path | None, identity: str) -> None:
+        self.connections = Connections(path, identity)
+        self._writes = 0
+        self._seen = threading.local()
+
+    # -- reads ---------------------------------------------------------------------------------------------------
+
+    def serial(self) -> int:
+        """The number of the last change, by any process.
+
+        Costs one ``PRAGMA data_version`` (microseconds) unless something changed since this thread last asked.
+        """
+        seen = self._seen
+        with self.connections.reading():
+            connection = self.connections.get()
+            version = connection.execute("PRAGMA data_version").fetchone()[0]
+            state = (version, self._writes, self.connections.generation, os.getpid())
+            if getattr(seen, "state", None) != state:
+                seen.serial = connection.execute(schema.SELECT_SERIAL).fetchone()[0]
+                seen.state = state
+        serial: int = seen.serial
+        return serial
+
+    def snapshot(self) -> dict[tuple[int, str], tuple[int, int, int, str]]:
+        """Every file row's identity by (root, path), as plain tuples: making 100,000 Rows costs half a second."""
+        return {row[:2]: row[2:] for row in self._all(schema.SELECT_SNAPSHOT)}
+
+    def projects(self) -> list[tuple[NormalizedName, str]]:
+        """(normal form, display name) of every project with a visible file, sorted."""
+        return [(NormalizedName(name), display) for name, display in self._all(schema.SELECT_PROJECTS)]
+
+    def project_state(self, name: str) -> tuple[int, ProjectStatus]:
+        """The project's serial (0 when it was never seen) and status."""
+        rows = self._all(schema.SELECT_PROJECT, name=name)
+        if not rows:
+            return 0, ACTIVE
+        serial, status, reason = rows[0]
+        return serial, ProjectStatus(status, reason) if status else ACTIVE
+
+    def statuses(self) -> dict[str, ProjectStatus]:
+        """Every project status other than active."""
+        return {name: ProjectStatus(status, reason) for name, status, reason in self._all(schema.SELECT_STATUSES)}
+
+    def files_of(self, name: str) -> list[File]:
+        """The visible files of a project; ``sha256`` is empty on those not yet digested."""
+        return [_file(row) for row in self._all(schema.SELECT_FILES_OF, name=name)]
+
+    def file(self, filename: str) -> File | None:
+        """The visible file of that name."""
+        rows = self._all(schema.SELECT_FILE, filename=filename)
+        return _file(rows[0]) if rows else None
+
+    def rows_of(self, name: str) -> list[File]:
+        """Every file of a project in any folder, hidden and faulty ones too."""
+        return [_file(row) for row in self._all(schema.SELECT_ROWS_OF, name=name)]
+
+    def files(self) -> list[File]:
+        """Every visible file, by path."""
+        return [_file(row) for row in self._all(schema.SELECT_FILES)]
+
+    def pending(self, limit: int) -> list[File]:
+        """Up to ``limit`` files that wait to be digested."""
+        return [_file(row) for row in self._all(schema.SELECT_PENDING, limit=limit)]
+
+    def pending_of(self, name: str) -> list[File]:
+        """The files of a project that wait to be digested."""
+        return [_file(row) for row in self._all(schema.SELECT_PENDING_OF, name=name)]
+
+    def pending_count(self) -> int:
+        """How many files wait to be digested."""
+        return int(self._all(schema.SELECT_PENDING_COUNT)[0][0])
+
+    def metadata(self, file: File) -> bytes | None:
+        """The core metadata of a digested file, as it stands in the archive."""
+        rows = self._all(schema.SELECT_METADATA, root=file.root, path=file.path)
+        return zlib.decompress(rows[0][0]) if rows else None
+
+    def summaries(self) -> list[tuple[str, str, str, str]]:
+        """(name, version, summary, project) of every visible file."""
+        return self._all(schema.SELECT_SUMMARIES)
+
+    def counts(self) -> tuple[int, int]:
+        """How many files and how many projects are visible."""
+        files, projects = self._all(schema.SELECT_COUNTS)[0]
+        return int(files), int(projects)
+
+    def row(self, root: int, path: str) -> Row | None:
+        """One file row's identity."""
+        rows = self._all(schema.SELECT_ROW, root=root, path=path)
+        return Row(*rows[0]) if rows else None
+
+    def shadowed(self) -> list[tuple[int, str, File]]:
+        """(root, path) of every sound file that is hidden by another of its name, with the one that hides it."""
+        rows = [(root, path, self.file(filename)) for root, path, filename in self._all(schema.SELECT_SHADOWED)]
+        return [(root, path, winner) for root, path, winner in rows if winner is not None]
+
+    # -- writes --------------------------------------------------------------------------------------------------
+
+    def apply(
+        self, found: Sequence[Found], gone: Sequence[Gone] = (), *, statuses: Mapping[str, ProjectStatus] | None = None
+    ) -> None:
+        """Take over what a scan saw: new and changed files, files that went, and changed project statuses."""
+        with self.connections.transaction() as connection:
+            if len(found) > BULK:
+                connection.execute(f"PRAGMA cache_size = {BULK_CACHE}")
+            filenames = [file.dist.filename for file in found]
+            connection.executemany(schema.UPSERT_FILE, [_upsert(file) for file in found])
+            projects: set[str] = {file.dist.project for file in found}
+            for file in gone:
+                projects.update(_delete(connection, file, filenames))
+            connection.executemany(schema.CHOOSE_VISIBLE, [{"filename": name} for name in _contested(connection, filenames)])
+            self._stamp(connection, projects, statuses or {})
+            if len(found) > BULK:
+                connection.execute(f"PRAGMA cache_size = {CACHE}")
+
+    def record(self, digests: Sequence[tuple[File, Digest]]) -> None:
+        """Take over what reading files brought; a file that changed meanwhile keeps waiting."""
+        if not digests:
+            return
+        with self.connections.transaction() as connection:
+            self._record(connection, digests)
+            self._stamp(connection, {file.project for file, _ in digests}, {})
+
+    def add(self, found: Found, digest: Digest) -> None:
+        """Take over one uploaded file with its digests, in one step."""
+        with self.connections.transaction() as connection:
+            connection.execute(schema.UPSERT_FILE, _upsert(found))
+            connection.execute(schema.CHOOSE_VISIBLE, {"filename": found.dist.filename})
+            row = found.row
+            pending = File(
+                filename=found.dist.filename, project=found.dist.project, name=found.dist.name,
+                version=found.dist.version, kind=found.dist.kind, path=found.path, root=found.root,
+                size=row.size, mtime_ns=row.mtime_ns, inode=row.inode, sha256="",
+            )  # fmt: skip
+            self._record(connection, [(pending, digest)])
+            self._stamp(connection, {found.dist.project}, {})
+
+    def retry_unreadable(self) -> None:
+        """Let files that could not be opened or read be tried again: a changed permission leaves no other trace."""
+        with self.connections.transaction() as connection:
+            rows = connection.execute(schema.SELECT_UNREADABLE).fetchall()
+            if rows:
+                connection.execute(schema.FORGET_UNREADABLE)
+                connection.executemany(schema.CHOOSE_VISIBLE, [{"filename": filename} for filename, _ in rows])
+                self._stamp(connection, {project for _, project in rows}, {})
+
+    def _record(self, connection: sqlite3.Connection, digests: Sequence[tuple[File, Digest]]) -> None:
+        for file, digest in digests:
+            key = {"root": file.root, "path": file.path}
+            identity = {**key, "size": file.size, "mtime_ns": file.mtime_ns, "inode": file.inode}
+            changed = connection.execute(
+                schema.RECORD_DIGEST,
+                {
+                    **identity,
+                    "sha256": digest.sha256,
+                    "link_digest": digest.link_digest,
+                    "requires_python": digest.requires_python,
+                    "metadata_sha256": digest.metadata_sha256,
+                    "summary": digest.summary,
+                    "fault": digest.fault,
+                },
+            ).rowcount
+            if not changed:
+                continue
+            if digest.metadata is None:
+                connection.execute(schema.DELETE_METADATA, key)
+            else:
+                connection.execute(schema.UPSERT_METADATA, {**key, "body": zlib.compress(digest.metadata)})
+            if digest.fault:
+                connection.execute(schema.CHOOSE_VISIBLE, {"filename": file.filename})
+
+    def _stamp(
+        self, connection: sqlite3.Connection, projects: Iterable[str], statuses: Mapping[str, ProjectStatus]
+    ) -> None:
+        connection.execute(schema.NEXT_SERIAL)
+        serial = connection.execute(schema.SELECT_SERIAL).fetchone()[0]
+        connection.executemany(schema.TOUCH_PROJECT, [{"name": name, "serial": serial} for name in projects])
+        rows = [
+            {"name": name, "serial": serial, "status": "" if value == ACTIVE else value.status, "reason": value.reason}
+            for name, value in statuses.items()
+        ]
+        connection.executemany(schema.SET_STATUS, rows)
+        self._writes += 1
+
+    def _all(self, statement: str, **parameters: object) -> list[Any]:
+        with self.connections.reading():
+            return self.connections.get().execute(statement, parameters).fetchall()
+
+
+def _upsert(found: Found) -> dict[str, object]:
+    dist = found.dist
+    return {
+        "root": found.root, "path": found.path, **found.row._asdict(),
+        "filename": dist.filename, "project": dist.project, "name": dist.name, "version": dist.version,
+        "kind": dist.kind, "visible": 1, "yanked": found.yanked,
+        "has_signature": int(found.has_signature), "has_provenance": int(found.has_provenance),
+    }  # fmt: skip
+
+
+def _delete(connection: sqlite3.Connection, gone: Gone, filenames: list[str]) -> set[str]:
+    """Delete a row if it still is the one that was read; give its project, and note its file name as contested."""
+    key = {"root": gone.root, "path": gone.path}
+    identity = {**key, "size": gone.row.size, "mtime_ns": gone.row.mtime_ns, "inode": gone.row.inode}
+    names = connection.execute("SELECT project, filename FROM file WHERE root = :root AND path = :path", key).fetchall()
+    if not connection.execute(schema.DELETE_FILE, identity).rowcount:
+        return set()
+    connection.execute(schema.DELETE_ORPHANED_METADATA, key)
+    filenames.extend(filename for _, filename in names)
+    return {project for project, _ in names}
+
+
+def _contested(connection: sqlite3.Connection, filenames: Sequence[str]) -> Iterable[str]:
+    """Those of the names that have more than one row, or none of whose rows is visible: the winner must be chosen.
+
+    A first scan of 100,000 files has hardly any, and choosing one costs about 5 us, so they are looked for in bulk.
+    """
+    connection.execute("CREATE TEMP TABLE IF NOT EXISTS touched (filename TEXT PRIMARY KEY)")
+    connection.execute("DELETE FROM touched")
+    connection.executemany("INSERT OR IGNORE INTO touched (filename) VALUES (?)", [(name,) for name in filenames])
+    rows = connection.execute(
+        """SELECT t.filename FROM touched t JOIN file f ON f.filename = t.filename
+           GROUP BY t.filename HAVING COUNT(*) > 1 OR MAX(f.visible) = 0 OR MAX(f.fault) <> ''"""
+    ).fetchall()
+    return [name for (name,) in rows]
+
+
+def _file(row: Sequence[Any]) -> File:
+    return File(
+        filename=row[0], project=NormalizedName(row[1]), name=row[2], version=row[3], kind=row[4], path=row[5],
+        root=row[6], size=row[7], mtime_ns=row[8], inode=row[9], sha256=row[10], link_digest=row[11],
+        requires_python=row[12], metadata_sha256=row[13], yanked=row[14], has_signature=bool(row[15]),
+        has_provenance=bool(row[16]),
+    )  # fmt: skip

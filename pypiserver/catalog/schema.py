@@ -1,0 +1,123 @@
+"""The catalog's tables and statements, as portable SQL text.
+
+Everything here runs on SQLite and, through an adapter, on PostgreSQL: ``:name`` placeholders, TEXT and BIGINT (and
+one BLOB), ON CONFLICT, no RETURNING, no identity columns. Change a table and raise ``SCHEMA_VERSION``: an older
+catalog is then thrown away and built again from storage, which is the truth.
+"""
+
+from __future__ import annotations
+
+SCHEMA_VERSION = "1"
+
+TABLES = (
+    # What the catalog belongs to: schema version, roots, digest algorithm.
+    "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
+    # One row: the number of the last change.
+    "CREATE TABLE IF NOT EXISTS serial (id BIGINT PRIMARY KEY, value BIGINT NOT NULL)",
+    # A project's row outlives its files, so that a page cached under its serial can never come back.
+    """CREATE TABLE IF NOT EXISTS project (
+        name TEXT PRIMARY KEY, serial BIGINT NOT NULL, status TEXT NOT NULL DEFAULT '', reason TEXT NOT NULL DEFAULT ''
+    )""",
+    # sha256 '' means: not digested yet. fault '' means: fit to be listed. Of several rows with one file name the first
+    # by (root, path) without a fault is visible.
+    """CREATE TABLE IF NOT EXISTS file (
+        root BIGINT NOT NULL, path TEXT NOT NULL,
+        size BIGINT NOT NULL, mtime_ns BIGINT NOT NULL, inode BIGINT NOT NULL,
+        sidecars TEXT NOT NULL,
+        filename TEXT NOT NULL, project TEXT NOT NULL, name TEXT NOT NULL, version TEXT NOT NULL, kind TEXT NOT NULL,
+        visible BIGINT NOT NULL, sha256 TEXT NOT NULL, link_digest TEXT NOT NULL,
+        requires_python TEXT, metadata_sha256 TEXT, summary TEXT NOT NULL,
+        yanked TEXT, has_signature BIGINT NOT NULL, has_provenance BIGINT NOT NULL, fault TEXT NOT NULL,
+        PRIMARY KEY (root, path)
+    )""",
+    "CREATE INDEX IF NOT EXISTS file_by_project ON file (project)",
+    "CREATE INDEX IF NOT EXISTS file_by_filename ON file (filename)",
+    "CREATE INDEX IF NOT EXISTS file_hidden ON file (root, path) WHERE visible = 0 AND fault = ''",
+    "CREATE INDEX IF NOT EXISTS file_pending ON file (project) WHERE sha256 = '' AND fault = ''",
+    # Core metadata, zlib-compressed, apart from the narrow rows that pages read.
+    """CREATE TABLE IF NOT EXISTS metadata (
+        root BIGINT NOT NULL, path TEXT NOT NULL, body BLOB NOT NULL, PRIMARY KEY (root, path)
+    )""",
+)
+
+FILE_COLUMNS = (
+    "filename, project, name, version, kind, path, root, size, mtime_ns, inode, sha256, link_digest, "
+    "requires_python, metadata_sha256, yanked, has_signature, has_provenance"
+)
+
+# A row that changed in size, time or inode is a new file: it loses its digests. One whose sidecars changed keeps them.
+_SAME = "file.size = excluded.size AND file.mtime_ns = excluded.mtime_ns AND file.inode = excluded.inode"
+UPSERT_FILE = f"""
+    INSERT INTO file (root, path, size, mtime_ns, inode, sidecars, filename, project, name, version, kind, visible,
+        sha256, link_digest, summary, yanked, has_signature, has_provenance, fault)
+    VALUES (:root, :path, :size, :mtime_ns, :inode, :sidecars, :filename, :project, :name, :version, :kind, :visible,
+        '', '', '', :yanked, :has_signature, :has_provenance, '')
+    ON CONFLICT (root, path) DO UPDATE SET
+        sha256 = CASE WHEN {_SAME} THEN file.sha256 ELSE '' END,
+        link_digest = CASE WHEN {_SAME} THEN file.link_digest ELSE '' END,
+        requires_python = CASE WHEN {_SAME} THEN file.requires_python ELSE NULL END,
+        metadata_sha256 = CASE WHEN {_SAME} THEN file.metadata_sha256 ELSE NULL END,
+        summary = CASE WHEN {_SAME} THEN file.summary ELSE '' END,
+        fault = CASE WHEN {_SAME} THEN file.fault ELSE '' END,
+        size = excluded.size, mtime_ns = excluded.mtime_ns, inode = excluded.inode, sidecars = excluded.sidecars,
+        yanked = excluded.yanked, has_signature = excluded.has_signature, has_provenance = excluded.has_provenance
+"""  # noqa: S608 - both parts are constants of this module
+
+# The row that was read before the scan, and no newer one: an upload may have put another file there meanwhile.
+_IF_UNCHANGED = "root = :root AND path = :path AND size = :size AND mtime_ns = :mtime_ns AND inode = :inode"
+DELETE_FILE = f"DELETE FROM file WHERE {_IF_UNCHANGED}"  # noqa: S608
+DELETE_ORPHANED_METADATA = """
+    DELETE FROM metadata WHERE root = :root AND path = :path
+    AND NOT EXISTS (SELECT 1 FROM file f WHERE f.root = metadata.root AND f.path = metadata.path)
+"""
+RECORD_DIGEST = f"""
+    UPDATE file SET sha256 = :sha256, link_digest = :link_digest, requires_python = :requires_python,
+        metadata_sha256 = :metadata_sha256, summary = :summary, fault = :fault
+    WHERE {_IF_UNCHANGED}
+"""  # noqa: S608
+UPSERT_METADATA = """
+    INSERT INTO metadata (root, path, body) VALUES (:root, :path, :body)
+    ON CONFLICT (root, path) DO UPDATE SET body = excluded.body
+"""
+DELETE_METADATA = "DELETE FROM metadata WHERE root = :root AND path = :path"
+
+# The words of digests.Digester for what a later look may find mended.
+_UNREADABLE = "fault LIKE 'it cannot be %'"
+SELECT_UNREADABLE = f"SELECT filename, project FROM file WHERE {_UNREADABLE}"  # noqa: S608
+FORGET_UNREADABLE = f"UPDATE file SET fault = '' WHERE {_UNREADABLE}"  # noqa: S608
+
+CHOOSE_VISIBLE = """
+    UPDATE file SET visible = CASE WHEN fault = '' AND NOT EXISTS (
+        SELECT 1 FROM file other WHERE other.filename = file.filename AND other.fault = ''
+        AND (other.root < file.root OR (other.root = file.root AND other.path < file.path))
+    ) THEN 1 ELSE 0 END
+    WHERE filename = :filename
+"""
+
+NEXT_SERIAL = "UPDATE serial SET value = value + 1 WHERE id = 1"
+TOUCH_PROJECT = """
+    INSERT INTO project (name, serial) VALUES (:name, :serial)
+    ON CONFLICT (name) DO UPDATE SET serial = excluded.serial
+"""
+SET_STATUS = """
+    INSERT INTO project (name, serial, status, reason) VALUES (:name, :serial, :status, :reason)
+    ON CONFLICT (name) DO UPDATE SET serial = excluded.serial, status = excluded.status, reason = excluded.reason
+"""
+
+SELECT_SERIAL = "SELECT value FROM serial WHERE id = 1"
+SELECT_SNAPSHOT = "SELECT root, path, size, mtime_ns, inode, sidecars FROM file"
+SELECT_PROJECTS = "SELECT project, MIN(name) FROM file WHERE visible = 1 GROUP BY project ORDER BY project"
+SELECT_PROJECT = "SELECT serial, status, reason FROM project WHERE name = :name"
+SELECT_STATUSES = "SELECT name, status, reason FROM project WHERE status <> ''"
+SELECT_FILES_OF = f"SELECT {FILE_COLUMNS} FROM file WHERE project = :name AND visible = 1"  # noqa: S608
+SELECT_FILE = f"SELECT {FILE_COLUMNS} FROM file WHERE filename = :filename AND visible = 1"  # noqa: S608
+SELECT_FILES = f"SELECT {FILE_COLUMNS} FROM file WHERE visible = 1 ORDER BY path, root"  # noqa: S608
+SELECT_ROWS_OF = f"SELECT {FILE_COLUMNS} FROM file WHERE project = :name ORDER BY root, path"  # noqa: S608
+SELECT_PENDING = f"SELECT {FILE_COLUMNS} FROM file WHERE sha256 = '' AND fault = '' LIMIT :limit"  # noqa: S608
+SELECT_PENDING_OF = f"SELECT {FILE_COLUMNS} FROM file WHERE project = :name AND sha256 = '' AND fault = ''"  # noqa: S608
+SELECT_PENDING_COUNT = "SELECT COUNT(*) FROM file WHERE sha256 = '' AND fault = ''"
+SELECT_METADATA = "SELECT body FROM metadata WHERE root = :root AND path = :path"
+SELECT_SUMMARIES = "SELECT name, version, summary, project FROM file WHERE visible = 1"
+SELECT_COUNTS = "SELECT COUNT(*), COUNT(DISTINCT project) FROM file WHERE visible = 1"
+SELECT_ROW = "SELECT size, mtime_ns, inode, sidecars FROM file WHERE root = :root AND path = :path"
+SELECT_SHADOWED = "SELECT root, path, filename FROM file WHERE visible = 0 AND fault = '' ORDER BY root, path"

@@ -1,0 +1,139 @@
+"""The catalog: what is written is read back, by every thread, and never for a file that changed meanwhile."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from pathlib import Path
+
+import pytest
+
+from pypiserver.catalog import Catalog, Digest, Found, Gone, Row
+from pypiserver.distfile import parse_filename
+from pypiserver.model import ProjectStatus
+
+
+def found(path: str, *, root: int = 0, size: int | None = 10, mtime_ns: int = 1, inode: int = 5, **facts: object) -> Found:
+    dist = parse_filename(path.rpartition("/")[2])
+    return Found(root, path, Row(size, mtime_ns, inode, ""), dist, **facts)  # type: ignore[arg-type]
+
+
+@pytest.fixture(params=["file", "memory"])
+def catalog(request: pytest.FixtureRequest, tmp_path: Path) -> Catalog:
+    return Catalog(tmp_path / "catalog.sqlite" if request.param == "file" else None, "roots")
+
+
+def paths(catalog: Catalog, project: str) -> list[str]:
+    return sorted(file.path for file in catalog.files_of(project))
+
+
+def test_constructing_opens_nothing(tmp_path: Path) -> None:
+    Catalog(tmp_path / "catalog.sqlite", "roots")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_applied_files_are_found_by_project_and_by_name(catalog: Catalog) -> None:
+    catalog.apply([found("sub/foo-1.0.tar.gz"), found("Bar-2.0.zip")])
+    assert catalog.projects() == [("bar", "Bar"), ("foo", "foo")]
+    assert paths(catalog, "foo") == ["sub/foo-1.0.tar.gz"]
+    file = catalog.file("Bar-2.0.zip")
+    assert file is not None and (file.path, file.version, file.sha256) == ("Bar-2.0.zip", "2.0", "")
+    assert catalog.counts() == (2, 2)
+
+
+def test_every_change_raises_the_serial_and_stamps_only_its_projects(catalog: Catalog) -> None:
+    catalog.apply([found("foo-1.0.zip"), found("bar-1.0.zip")])
+    before, bar = catalog.serial(), catalog.project_state("bar")[0]
+    catalog.apply([found("foo-1.1.zip")])
+    assert catalog.serial() == before + 1
+    assert catalog.project_state("foo")[0] == before + 1
+    assert catalog.project_state("bar")[0] == bar
+
+
+def test_a_write_of_another_thread_is_seen(catalog: Catalog) -> None:
+    before = catalog.serial()
+    thread = threading.Thread(target=lambda: catalog.apply([found("foo-1.0.zip")]))
+    thread.start()
+    thread.join()
+    assert catalog.serial() == before + 1
+
+
+def test_the_first_root_wins_and_the_next_one_takes_over(catalog: Catalog) -> None:
+    catalog.apply([found("foo-1.0.zip", root=1), found("z/foo-1.0.zip"), found("a/foo-1.0.zip")])
+    assert paths(catalog, "foo") == ["a/foo-1.0.zip"]
+    assert [(root, path) for root, path, _ in catalog.shadowed()] == [(0, "z/foo-1.0.zip"), (1, "foo-1.0.zip")]
+    catalog.apply([], [Gone(0, "a/foo-1.0.zip", Row(10, 1, 5, "")), Gone(0, "z/foo-1.0.zip", Row(10, 1, 5, ""))])
+    assert [(file.root, file.path) for file in catalog.files_of("foo")] == [(1, "foo-1.0.zip")]
+
+
+def test_a_faulty_file_lets_the_next_one_be_listed(catalog: Catalog) -> None:
+    catalog.apply([found("a/foo-1.0.zip"), found("b/foo-1.0.zip")])
+    (first,) = catalog.files_of("foo")
+    catalog.record([(first, Digest("", fault="it cannot be read (I/O error)"))])
+    assert paths(catalog, "foo") == ["b/foo-1.0.zip"]
+    catalog.retry_unreadable()
+    assert paths(catalog, "foo") == ["a/foo-1.0.zip"]
+
+
+def test_a_digest_is_recorded_only_for_the_file_that_was_read(catalog: Catalog) -> None:
+    catalog.apply([found("foo-1.0.zip", inode=5)])
+    (read,) = catalog.files_of("foo")
+    catalog.apply([found("foo-1.0.zip", inode=6)])
+    catalog.record([(read, Digest("ab" * 32))])
+    assert catalog.files_of("foo")[0].sha256 == ""
+    catalog.record([(catalog.files_of("foo")[0], Digest("cd" * 32, metadata=b"Name: foo\n"))])
+    (file,) = catalog.files_of("foo")
+    assert file.sha256 == "cd" * 32
+    assert catalog.metadata(file) == b"Name: foo\n"
+    assert catalog.pending(10) == []
+
+
+def test_a_changed_file_loses_its_digest_and_a_changed_sidecar_does_not(catalog: Catalog) -> None:
+    catalog.apply([found("foo-1.0.zip")])
+    catalog.record([(catalog.files_of("foo")[0], Digest("ab" * 32))])
+    catalog.apply([found("foo-1.0.zip", yanked="broken")])
+    assert (catalog.files_of("foo")[0].sha256, catalog.files_of("foo")[0].yanked) == ("ab" * 32, "broken")
+    catalog.apply([found("foo-1.0.zip", size=11)])
+    assert catalog.files_of("foo")[0].sha256 == ""
+
+
+def test_a_row_that_was_replaced_after_the_snapshot_is_not_deleted(catalog: Catalog) -> None:
+    catalog.apply([found("foo-1.0.zip", inode=6)])
+    catalog.apply([], [Gone(0, "foo-1.0.zip", Row(10, 1, 5, ""))])
+    assert paths(catalog, "foo") == ["foo-1.0.zip"]
+
+
+def test_a_status_is_kept_and_taken_back(catalog: Catalog) -> None:
+    catalog.apply([], statuses={"foo": ProjectStatus("archived", "use bar")})
+    assert catalog.project_state("foo")[1] == ProjectStatus("archived", "use bar")
+    catalog.apply([], statuses={"foo": ProjectStatus("active")})
+    assert catalog.statuses() == {}
+
+
+def test_another_identity_empties_the_catalog(tmp_path: Path) -> None:
+    path = tmp_path / "catalog.sqlite"
+    Catalog(path, "one").apply([found("foo-1.0.zip")])
+    assert Catalog(path, "one").counts() == (1, 1)
+    assert Catalog(path, "two").counts() == (0, 0)
+
+
+def test_a_damaged_file_is_built_again(tmp_path: Path) -> None:
+    path = tmp_path / "catalog.sqlite"
+    path.write_bytes(b"this is no database" * 1000)
+    assert Catalog(path, "roots").counts() == (0, 0)
+
+
+def test_a_deleted_file_is_noticed(tmp_path: Path) -> None:
+    catalog = Catalog(tmp_path / "catalog.sqlite", "roots")
+    catalog.apply([found("foo-1.0.zip")])
+    assert not catalog.connections.is_deleted()
+    (tmp_path / "catalog.sqlite").unlink()
+    assert catalog.connections.is_deleted()
+
+
+def test_a_failed_write_changes_nothing(catalog: Catalog) -> None:
+    catalog.apply([found("foo-1.0.zip")])
+    serial = catalog.serial()
+    with pytest.raises(sqlite3.Error):
+        catalog.apply([found("bar-1.0.zip"), found("baz-1.0.zip", size=None)])
+    assert (catalog.serial(), catalog.counts()) == (serial, (1, 1))
