@@ -1,0 +1,106 @@
+"""Reading a distribution file once: its digests, its core metadata, and what is wrong with it.
+
+The rules to keep: digests and metadata come from one open file; who is asked for a project digests it there and then,
+under that project's lock and no other; what was read is recorded only while the row still describes the file read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+from typing import BinaryIO
+
+from . import distfile, metadata
+from .catalog import Catalog, Digest
+from .distfile import DistFile
+from .errors import InvalidDistribution, PypiServerError
+from .model import File
+from .storage import Folders
+
+_LOG = logging.getLogger(__name__)
+BLOCK = 1 << 20
+BATCH = 200
+
+
+class Digester:
+    """Digests the files of a catalog that wait for it.
+
+    ``hash_algo`` is the algorithm of the link fragment, None for no fragment.
+    """
+
+    def __init__(self, folders: Folders, catalog: Catalog, *, hash_algo: str | None) -> None:
+        self.folders = folders
+        self.catalog = catalog
+        self.hash_algo = hash_algo
+        self._locks: dict[str, threading.Lock] = {}
+
+    def digest_project(self, name: str) -> None:
+        """Digest the files of a project that wait for it; who comes second finds the work done."""
+        lock = self._locks.setdefault(name, threading.Lock())
+        with lock:
+            self._digest_all(self.catalog.pending_of(name))
+        self._locks.pop(name, None)
+
+    def digest_some(self) -> int:
+        """Digest some of the files that wait, and say how many that were."""
+        pending = self.catalog.pending(BATCH)
+        self._digest_all(pending)
+        return len(pending)
+
+    def _digest_all(self, pending: list[File]) -> None:
+        for start in range(0, len(pending), BATCH):
+            self.catalog.record([(file, self.digest(file)) for file in pending[start : start + BATCH]])
+
+    def digest(self, file: File) -> Digest:
+        """Read one file; whatever keeps it from being listed becomes the ``fault`` of the answer."""
+        try:
+            stream, entry = self.folders.open(file.root, file.path)
+            with stream:
+                if (entry.size, entry.mtime_ns, entry.inode) != (file.size, file.mtime_ns, file.inode):
+                    return Digest("", fault="it changed while it was read")
+                return self.read(stream, distfile.parse_filename(file.filename))
+        except InvalidDistribution as error:
+            reason = str(error)
+        except PypiServerError as error:
+            reason = f"it cannot be opened ({error})"
+        except OSError as error:
+            reason = f"it cannot be read ({error.strerror or error})"
+        _LOG.warning("Skipped %s in %s: %s", file.path, self.folders.roots[file.root], reason)
+        return Digest("", fault=reason)
+
+    def read(self, stream: BinaryIO, dist: DistFile) -> Digest:
+        """Digest an open distribution file and read its core metadata; raises OSError and InvalidDistribution."""
+        sha256 = hashlib.sha256()
+        algorithm = self.other_algorithm()
+        other = hashlib.new(algorithm, usedforsecurity=False) if algorithm else None
+        while block := stream.read(BLOCK):
+            sha256.update(block)
+            if other is not None:
+                other.update(block)
+        stream.seek(0)
+        raw = metadata.read_metadata(stream, dist)
+        return self.describe(dist, raw, sha256=sha256.hexdigest(), other=other.hexdigest() if other else None)
+
+    def other_algorithm(self) -> str | None:
+        """The algorithm to compute besides sha256, if any."""
+        return None if self.hash_algo in (None, "sha256") else self.hash_algo
+
+    def describe(self, dist: DistFile, raw: bytes | None, *, sha256: str, other: str | None) -> Digest:
+        """Put digests and metadata together; ``other`` is the digest by :meth:`other_algorithm`."""
+        link = "" if self.hash_algo is None else f"{self.hash_algo}={other or sha256}"
+        if raw is None:
+            return Digest(sha256, link)
+        core = metadata.parse_metadata(raw)
+        requires_python = metadata.valid_requires_python(core.requires_python)
+        if core.requires_python and requires_python is None:
+            _LOG.warning("%s: Requires-Python %r cannot be parsed; it is left out.", dist.filename, core.requires_python)
+        servable = metadata.servable_metadata(raw, dist)
+        return Digest(
+            sha256,
+            link,
+            metadata=raw,
+            metadata_sha256=hashlib.sha256(raw).hexdigest() if servable else None,
+            requires_python=requires_python,
+            summary=core.summary,
+        )

@@ -1,0 +1,116 @@
+"""What the file system tells us by itself: a thin front of watchdog.
+
+Events are hints. They are gathered as keys of files to look at, or as "look at everything"; nothing is read here. A
+watcher that cannot run says so once, and the periodic scan goes on alone.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .distfile import SIDECARS
+from .storage import Folders
+
+_LOG = logging.getLogger(__name__)
+MANY = 1000
+# Reading a file is also an event (opened, closed_no_write since watchdog 2.3): our own reads must not count.
+_KINDS = frozenset({"created", "modified", "moved", "deleted", "closed"})
+
+
+@dataclass(slots=True)
+class Changes:
+    """What happened since it was last asked for: files to look at, and files closed by their writer."""
+
+    files: set[tuple[int, str]] = field(default_factory=set)
+    closed: set[tuple[int, str]] = field(default_factory=set)
+    statuses: bool = False
+
+
+class Watcher:
+    """Gathers file system events below the roots of ``folders`` and sets ``wake`` when there are any."""
+
+    def __init__(self, folders: Folders, wake: threading.Event) -> None:
+        self._folders = folders
+        self._wake = wake
+        self._lock = threading.Lock()
+        self._changes = Changes()
+        self._overflow = False
+        self._observer: Any = None
+
+    def start(self) -> None:
+        """Start watching; where that is impossible, say so once and go on without."""
+        try:
+            from watchdog.events import FileSystemEventHandler
+            from watchdog.observers import Observer
+
+            handler = FileSystemEventHandler()
+            handler.on_any_event = self._note  # type: ignore[method-assign]
+            observer = Observer()
+            for root in self._folders.roots:
+                observer.schedule(handler, str(root), recursive=True)
+            observer.start()
+        except (ImportError, OSError, RuntimeError) as error:
+            _LOG.warning("Changes in the folders cannot be watched (%s); they are looked for every second.", error)
+            return
+        self._observer = observer
+
+    def stop(self) -> None:
+        """Stop watching."""
+        if self._observer is not None:
+            self._observer.stop()
+            self._observer.join(timeout=5)
+            self._observer = None
+
+    def is_running(self) -> bool:
+        """Whether events are being watched for."""
+        return self._observer is not None and self._observer.is_alive()
+
+    def take(self) -> Changes:
+        """What happened since the last call."""
+        with self._lock:
+            changes, self._changes = self._changes, Changes()
+        return changes
+
+    def take_overflow(self) -> bool:
+        """Whether so much happened, or to whole folders, that everything must be looked at."""
+        with self._lock:
+            overflow, self._overflow = self._overflow, False
+        return overflow
+
+    def _note(self, event: Any) -> None:
+        if event.event_type not in _KINDS or (event.is_directory and event.event_type == "modified"):
+            return
+        with self._lock:
+            for name in (event.src_path, getattr(event, "dest_path", "")):
+                if name:
+                    self._note_path(Path(os.fsdecode(name)), event)
+            self._overflow = self._overflow or len(self._changes.files) > MANY
+        self._wake.set()
+
+    def _note_path(self, path: Path, event: Any) -> None:
+        for number, root in enumerate(self._folders.roots):
+            try:
+                relative = path.relative_to(root)
+            except ValueError:
+                continue
+            if not relative.parts:
+                self._overflow = True
+            elif relative.parts[0] == ".status":
+                self._changes.statuses = True
+            elif not any(part.startswith(".") for part in relative.parts):
+                self._note_key((number, relative.as_posix()), event)
+
+    def _note_key(self, key: tuple[int, str], event: Any) -> None:
+        if event.is_directory:
+            self._overflow = True
+            return
+        if event.event_type in ("closed", "moved"):
+            self._changes.closed.add(key)
+        if key[1].endswith(SIDECARS):
+            key = (key[0], key[1].rpartition(".")[0])
+        self._changes.files.add(key)

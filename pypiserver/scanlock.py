@@ -1,0 +1,111 @@
+"""The lock by which processes that share a catalog agree on one scanner.
+
+It is an advisory lock on a small file, so it ends with its process, however that dies. The file's text says how far
+its holder is (``scanning``, or ``ready`` with the time its last scan began); its modification time says that the
+holder is alive.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import BinaryIO
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _try_lock(file: BinaryIO) -> None:
+        # One byte far behind the text, because a locked byte cannot be read by others on Windows.
+        file.seek(1 << 30)
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+else:
+    import fcntl
+
+    def _try_lock(file: BinaryIO) -> None:
+        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+ALIVE_SECONDS = 5.0
+FRESH_SECONDS = 2.0
+
+
+class ScanLock:
+    """The scan lock in the file ``path``; with None nobody shares, and the lock is always ours."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self._file: BinaryIO | None = None
+        self._found = ""
+        self._said = ""
+
+    def acquire(self) -> bool:
+        """Take the lock if it is free; True when it is ours. A path that cannot be used counts as unshared."""
+        if self.path is None or self._file is not None:
+            return True
+        try:
+            file = self.path.open("a+b")
+        except OSError:
+            self.path = None
+            return True
+        try:
+            _try_lock(file)
+        except OSError:
+            file.close()
+            return False
+        file.seek(0)
+        self._found = file.read(100).decode("ascii", "replace")
+        self._file = file
+        self._write("scanning" if not self.was_ready_just_now() else self._found)
+        return True
+
+    def is_held(self) -> bool:
+        """Whether the lock is ours."""
+        return self.path is None or self._file is not None
+
+    def was_ready_just_now(self) -> bool:
+        """Whether whoever held the lock before us began its last scan less than two seconds ago."""
+        word, _, started = self._found.partition(" ")
+        try:
+            return word == "ready" and 0 <= time.time() - float(started) < FRESH_SECONDS
+        except ValueError:
+            return False
+
+    def is_ready(self) -> bool:
+        """Whether the process that holds the lock is alive and has scanned."""
+        if self.path is None:
+            return True
+        try:
+            alive = abs(time.time() - self.path.stat().st_mtime) < ALIVE_SECONDS
+            return alive and self.path.read_text("ascii", "replace").startswith("ready")
+        except OSError:
+            return False
+
+    def say_ready(self, started: float) -> None:
+        """Tell the others that a scan that began at ``started`` (seconds since the epoch) is done."""
+        if self._file is not None:
+            self._write(f"ready {started:.3f}")
+
+    def touch(self) -> None:
+        """Tell the others that we are alive."""
+        if self._file is not None and self.path is not None:
+            os.utime(self._file.fileno() if os.utime in os.supports_fd else self.path)
+
+    def release(self) -> None:
+        """Give the lock up."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def forget(self) -> None:
+        """After a fork: the parent's lock is not ours."""
+        self.release()
+        self._found = ""
+
+    def _write(self, text: str) -> None:
+        if self._file is not None:
+            self._file.seek(0)
+            self._file.truncate()
+            self._file.write(text.encode("ascii"))
+            self._file.flush()

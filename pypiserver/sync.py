@@ -1,0 +1,214 @@
+"""Storage to catalog: compare the two and apply the difference.
+
+The diff is the truth, events are hints. The rules to keep: the catalog is read before storage, so that what an upload
+adds meanwhile is never taken for gone; nothing but a name and a stat is needed to list a file, so only files that may
+still be growing are opened; a root that cannot be read leaves the catalog as it was.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from . import distfile, metadata
+from .catalog import Catalog, Found, Gone, Row
+from .distfile import DistFile
+from .errors import InvalidFilename, PypiServerError, Unavailable
+from .model import ProjectStatus
+from .storage import Entry, Folders, sidecar
+from .text import one_line
+
+_LOG = logging.getLogger(__name__)
+Key = tuple[int, str]
+# A file that is no zip archive counts as whole once it has not changed for so many seconds.
+SETTLE_SECONDS = 1.0
+STATUSES = ("active", "archived", "deprecated", "quarantined")
+_ZIP_ENDINGS = (".whl", ".egg", ".zip")
+
+
+class Sync:
+    """Brings a catalog up to date with the folders it describes.
+
+    ``clock`` gives seconds since the epoch, as the modification times of files do.
+    """
+
+    def __init__(self, folders: Folders, catalog: Catalog, *, clock: Callable[[], float] = time.time) -> None:
+        self.folders = folders
+        self.catalog = catalog
+        self._clock = clock
+        self._said: set[tuple[int, str, str]] = set()
+        self._growing: dict[Key, tuple[Entry, float]] = {}
+        self._closed: set[Key] = set()
+        self._root_identities: dict[int, tuple[int, int]] = {}
+
+    def scan(self) -> set[Key]:
+        """Compare all of storage with the catalog, apply the difference, and give the files that are still growing.
+
+        Raises Unavailable when a root cannot be read, or has become an empty folder where another one was.
+        """
+        known = self.catalog.snapshot()
+        scan = self.folders.scan()
+        self._refuse_lost_roots({root for root, _ in known}, {entry.root for entry in scan.entries})
+        for root, path, reason in scan.skipped:
+            self._say_skipped(root, path, reason)
+        sidecars = _sidecars(scan.entries)
+        found: list[Found] = []
+        growing: set[Key] = set()
+        for entry in scan.entries:
+            key = (entry.root, entry.path)
+            row = known.get(key)
+            fingerprint = sidecars.get(key, "")
+            if row is not None and row == (entry.size, entry.mtime_ns, entry.inode, fingerprint):
+                del known[key]
+                continue
+            dist = self._parse(entry)
+            if dist is None:
+                continue
+            if self._is_growing(entry, dist, row[:3] if row else None):
+                growing.add(key)
+                continue
+            known.pop(key, None)
+            found.append(self._describe(entry, dist, fingerprint))
+        self._apply(found, [Gone(root, path, Row(*row)) for (root, path), row in known.items()], self._changed_statuses())
+        self._closed.clear()
+        return growing
+
+    def refresh(self, keys: Iterable[Key]) -> set[Key]:
+        """Compare single files with their rows; gives those that are still growing."""
+        found: list[Found] = []
+        gone: list[Gone] = []
+        growing: set[Key] = set()
+        for root, path in keys:
+            row = self.catalog.row(root, path)
+            entry = self.folders.stat(root, path)
+            dist = self._parse(entry) if entry is not None else None
+            if entry is not None and dist is not None:
+                if not self._is_growing(entry, dist, row[:3] if row else None):
+                    found.append(self.found(entry, dist))
+                    continue
+                growing.add((root, path))
+            if row is not None:
+                gone.append(Gone(root, path, row))
+        found = [file for file in found if self.catalog.row(file.root, file.path) != file.row]
+        self._apply(found, gone, {})
+        return growing
+
+    def refresh_statuses(self) -> None:
+        """Compare the project statuses alone."""
+        self._apply([], [], self._changed_statuses())
+
+    def note_closed(self, key: Key) -> None:
+        """A watcher saw this file closed after writing: it is whole as it is."""
+        self._closed.add(key)
+
+    def found(self, entry: Entry, dist: DistFile) -> Found:
+        """Describe one file, looking its sidecars up in storage."""
+        beside = (self.folders.stat(entry.root, sidecar(entry.path, suffix)) for suffix in distfile.SIDECARS)
+        return self._describe(entry, dist, _sidecars([e for e in beside if e]).get((entry.root, entry.path), ""))
+
+    def _apply(self, found: Sequence[Found], gone: Sequence[Gone], statuses: Mapping[str, ProjectStatus]) -> None:
+        if found or gone or statuses:
+            self.catalog.apply(found, gone, statuses=statuses)
+            for root, path, winner in self.catalog.shadowed():
+                where = f"{winner.path} in {self.folders.roots[winner.root]}"
+                self._say_skipped(root, path, f"a file of this name comes first: {where}")
+
+    def _describe(self, entry: Entry, dist: DistFile, fingerprint: str) -> Found:
+        yanked = None
+        if ".yanked:" in fingerprint:
+            text = self.folders.read_text(entry.root, sidecar(entry.path, ".yanked"))
+            yanked = None if text is None else one_line(text)
+        return Found(
+            entry.root,
+            entry.path,
+            Row(entry.size, entry.mtime_ns, entry.inode, fingerprint),
+            dist,
+            yanked=yanked,
+            has_signature=".asc:" in fingerprint,
+            has_provenance=".provenance:" in fingerprint,
+        )
+
+    def _parse(self, entry: Entry) -> DistFile | None:
+        if entry.path.endswith(distfile.SIDECARS):
+            return None
+        try:
+            return distfile.parse_filename(entry.path.rpartition("/")[2])
+        except InvalidFilename as error:
+            self._say_skipped(entry.root, entry.path, str(error))
+            return None
+
+    def _is_growing(self, entry: Entry, dist: DistFile, before: tuple[int, int, int] | None) -> bool:
+        """Whether the file may still be in the middle of being copied.
+
+        Zip archives end with their directory, so they can be asked; any other file must have been closed by its
+        writer (as the watcher tells), or have been left alone for a second.
+        """
+        if before == entry[2:]:
+            return False
+        key = (entry.root, entry.path)
+        now = self._clock()
+        if key in self._closed or now - entry.mtime_ns / 1e9 >= SETTLE_SECONDS:
+            self._growing.pop(key, None)
+            return False
+        if dist.filename.lower().endswith(_ZIP_ENDINGS):
+            return not self._is_whole(entry, dist)
+        # The file's clock may be ahead of ours: then only watching it tells.
+        seen, since = self._growing.get(key, (None, now))
+        if seen == entry and now - since >= SETTLE_SECONDS:
+            del self._growing[key]
+            return False
+        self._growing[key] = (entry, since if seen == entry else now)
+        return True
+
+    def _is_whole(self, entry: Entry, dist: DistFile) -> bool:
+        try:
+            file, _ = self.folders.open(entry.root, entry.path)
+        except PypiServerError:
+            return True  # digesting it will say what is wrong
+        with file:
+            return metadata.is_whole(file, dist)
+
+    def _refuse_lost_roots(self, known: set[int], seen: set[int]) -> None:
+        """A root that became another, empty folder was unmounted or replaced: an outage, not an empty index."""
+        for root, path in enumerate(self.folders.roots):
+            status = path.stat()
+            identity = (status.st_dev, status.st_ino)
+            before = self._root_identities.get(root, identity)
+            if identity != before and root in known and root not in seen:
+                raise Unavailable(
+                    f"The folder {path} is no longer the one that was served, and it is empty. If it is a mount, "
+                    "mount it again; if it is meant to be empty, restart the server."
+                )
+            self._root_identities[root] = identity
+
+    def _changed_statuses(self) -> dict[str, ProjectStatus]:
+        wanted: dict[str, ProjectStatus] = {}
+        for name, text in self.folders.statuses().items():
+            word, _, reason = text.strip().partition("\n")
+            status = word.strip().lower()
+            if status not in STATUSES:
+                self._say_skipped(0, f".status/{name}", f"its first line must be one of {', '.join(STATUSES)}")
+            elif status != "active":
+                wanted[distfile.normalize(name)] = ProjectStatus(status, one_line(reason))
+        known = self.catalog.statuses()
+        changed = {name: status for name, status in wanted.items() if known.get(name) != status}
+        changed.update({name: ProjectStatus("active") for name in known if name not in wanted})
+        return changed
+
+    def _say_skipped(self, root: int, path: str, reason: str) -> None:
+        if (root, path, reason) not in self._said:
+            self._said.add((root, path, reason))
+            _LOG.warning("Skipped %s in %s: %s", path, self.folders.roots[root], reason)
+
+
+def _sidecars(entries: Iterable[Entry]) -> dict[Key, str]:
+    """What stands beside each file, as a fingerprint by which a changed reason or a new signature is seen."""
+    parts: dict[Key, list[str]] = {}
+    for entry in entries:
+        if entry.path.endswith(distfile.SIDECARS):
+            base, _, suffix = entry.path.rpartition(".")
+            parts.setdefault((entry.root, base), []).append(
+                f".{suffix}:{entry.size}:{entry.mtime_ns}:{entry.inode}"
+            )
+    return {key: ";".join(sorted(fingerprints)) for key, fingerprints in parts.items()}

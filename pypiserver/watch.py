@@ -1,0 +1,263 @@
+"""Keeping the catalog current while serving: the threads, the watcher and the lock that picks one scanner.
+
+The rules to keep: nothing starts before the first request (or an explicit start) in the process that serves; one
+process scans for all that share a catalog, and another takes over when it dies; a watcher only makes a change show
+sooner; a catalog that fails is replaced, never an error of the index.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import threading
+import time
+from pathlib import Path
+
+from .catalog import Catalog
+from .catalog.connections import discard
+from .digests import Digester
+from .errors import PypiServerError, Unavailable
+from .events import Watcher
+from .scanlock import ScanLock
+from .sync import Key, Sync
+
+_LOG = logging.getLogger(__name__)
+TICK_SECONDS = 0.5
+# With a watcher a full rescan is only the safety net; without one it is how changes are seen.
+RESCAN_SECONDS = 10.0
+POLL_SECONDS = 1.0
+FIRST_SCAN_SECONDS = 120.0
+RETRY_UNREADABLE_SECONDS = 60.0
+
+
+class Watch:
+    """Runs ``sync`` and ``digester`` in the background of the serving process.
+
+    ``lock`` decides which of several processes does so; None when nobody shares the catalog. Constructing it starts
+    nothing; :meth:`ensure_current` starts what is missing and returns once the first scan is done.
+    """
+
+    def __init__(self, sync: Sync, digester: Digester, catalog: Catalog, *, lock: ScanLock, events: bool = True) -> None:
+        self.sync = sync
+        self.digester = digester
+        self.catalog = catalog
+        self._lock = lock
+        self._use_events = events
+        self._start_lock = threading.Lock()
+        self._pid = -1
+        self._reset()
+
+    def _reset(self) -> None:
+        self._ready = threading.Event()
+        self._wake = threading.Event()
+        self._to_digest = threading.Event()
+        self._closing = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._watcher = Watcher(self.sync.folders, self._wake)
+        self._failure: PypiServerError | None = None
+        self._next_scan = 0.0
+        self._next_retry = 0.0
+        self._growing: set[Key] = set()
+        self._was_scanner = False
+
+    # -- for requests --------------------------------------------------------------------------------------------
+
+    def ensure_current(self) -> None:
+        """Return when the catalog reflects storage; raises Unavailable while a folder cannot be read."""
+        if self._pid != os.getpid():
+            self.start()
+        if not self._ready.is_set() and not self._ready.wait(FIRST_SCAN_SECONDS):
+            raise Unavailable("The package folders are still being read. Try again in a minute.")
+        failure = self._failure
+        if failure is not None:
+            raise Unavailable(str(failure))
+
+    def start(self) -> None:
+        """Start the threads in this process; a second call does nothing."""
+        with self._start_lock:
+            if self._pid == os.getpid():
+                return
+            self._reset()
+            self._lock.forget()
+            self._pid = os.getpid()
+            for name, target in (("sync", self._run), ("digest", self._run_digests)):
+                thread = threading.Thread(target=target, name=f"pypiserver-{name}", daemon=True)
+                self._threads.append(thread)
+                thread.start()
+
+    def scan_once(self) -> None:
+        """Bring the catalog up to date without starting a thread: for the command line, before it serves.
+
+        When another process already keeps the catalog current, this waits for it instead.
+        """
+        deadline = time.monotonic() + FIRST_SCAN_SECONDS
+        while not self._lock.acquire():
+            if self._lock.is_ready():
+                return
+            if time.monotonic() > deadline:
+                raise Unavailable("Another process is still reading the package folders. Try again in a minute.")
+            time.sleep(0.05)
+        started = time.time()
+        try:
+            self._with_recovery()
+            self._lock.say_ready(started)
+        finally:
+            self._lock.release()
+
+    def close(self) -> None:
+        """End the threads of this process and give the scan lock to another one."""
+        if self._pid != os.getpid():
+            return
+        self._closing.set()
+        self._wake.set()
+        self._to_digest.set()
+        for thread in self._threads:
+            thread.join(timeout=10)
+        self._watcher.stop()
+        self._lock.release()
+        self._pid = -1
+
+    def recover(self, error: sqlite3.Error) -> None:
+        """Go on after the catalog failed: built anew when it is damaged, in memory when it cannot be used."""
+        path = self.catalog.connections.path
+        if path is None:
+            raise Unavailable(f"The catalog in memory failed: {error}. Restart the server.") from error
+        self._ready.clear()
+        if isinstance(error, sqlite3.OperationalError):
+            _LOG.warning("The catalog %s cannot be used (%s); going on with one in memory until a restart.", path, error)
+            self._lock.release()
+            self._lock.path = None
+            self.catalog.connections.replace(None)
+        else:
+            _LOG.warning("The catalog %s is damaged (%s); it is built again from the packages.", path, error)
+            discard(path)
+            self.catalog.connections.replace(path)
+        self._next_scan = 0.0
+        self._was_scanner = False
+        self._wake.set()
+
+    def has_changed(self) -> None:
+        """A file was added by this process: let the digest thread look."""
+        self._to_digest.set()
+
+    # -- the sync thread -----------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while not self._closing.is_set():
+            self._wake.clear()
+            try:
+                wait = self._tick()
+            except sqlite3.Error as error:
+                self._recover_quietly(error)
+                wait = 0.0
+            self._wake.wait(wait)
+
+    def _tick(self) -> float:
+        """One round; gives the seconds until the next one is due."""
+        if self.catalog.connections.is_deleted():
+            _LOG.warning("The catalog %s was deleted; building it again.", self.catalog.connections.path)
+            self.catalog.connections.replace(self.catalog.connections.path)
+            self._next_scan = 0.0
+        if not self._lock.acquire():
+            return self._follow()
+        self._lock.touch()
+        if not self._was_scanner:
+            self._was_scanner = True
+            if self._use_events:
+                self._watcher.start()
+            if self._lock.was_ready_just_now():
+                self._settle(None)
+            self._next_scan = 0.0
+        if time.monotonic() >= self._next_scan or self._watcher.take_overflow():
+            self._scan()
+        else:
+            self._refresh()
+        if self._growing:
+            return 0.1
+        return max(0.0, min(TICK_SECONDS, self._next_scan - time.monotonic()))
+
+    def _follow(self) -> float:
+        """Another process scans; see that it does, and that our own roots can be read."""
+        if not self._lock.is_ready():
+            return 0.02
+        try:
+            self.sync.folders.check()
+        except PypiServerError as error:
+            self._settle(error)
+        else:
+            self._settle(None)
+        return TICK_SECONDS
+
+    def _scan(self) -> None:
+        began = time.monotonic()
+        started = time.time()
+        if began >= self._next_retry:
+            self.catalog.retry_unreadable()
+            self._next_retry = began + RETRY_UNREADABLE_SECONDS
+        self._watcher.take()
+        try:
+            self._growing = self.sync.scan()
+        except PypiServerError as error:
+            self._settle(error)
+            self._next_scan = time.monotonic() + POLL_SECONDS
+            return
+        took = time.monotonic() - began
+        self._lock.say_ready(started)
+        self._settle(None)
+        self._to_digest.set()
+        pause = RESCAN_SECONDS if self._watcher.is_running() else min(15.0, max(POLL_SECONDS, 5 * took))
+        self._next_scan = time.monotonic() + pause
+
+    def _refresh(self) -> None:
+        changes = self._watcher.take()
+        for key in changes.closed:
+            self.sync.note_closed(key)
+        keys = changes.files | self._growing
+        if changes.statuses:
+            self.sync.refresh_statuses()
+        if keys:
+            self._growing = self.sync.refresh(sorted(keys))
+            self._to_digest.set()
+
+    def _settle(self, failure: PypiServerError | None) -> None:
+        if failure is not None and str(failure) != str(self._failure or ""):
+            _LOG.error("%s", failure)
+        elif failure is None and self._failure is not None:
+            _LOG.warning("The package folders can be read again.")
+        self._failure = failure
+        self._ready.set()
+
+    def _with_recovery(self) -> None:
+        try:
+            self.sync.scan()
+        except sqlite3.Error as error:
+            self.recover(error)
+            self.sync.scan()
+
+    def _recover_quietly(self, error: sqlite3.Error) -> None:
+        try:
+            self.recover(error)
+        except Unavailable as failure:
+            self._settle(failure)
+
+    # -- the digest thread ---------------------------------------------------------------------------------------
+
+    def _run_digests(self) -> None:
+        while not self._closing.is_set():
+            self._to_digest.wait()
+            self._to_digest.clear()
+            try:
+                while not self._closing.is_set() and self._lock.is_held() and self.digester.digest_some():
+                    pass
+            except sqlite3.Error as error:
+                self._recover_quietly(error)
+
+
+def default_catalog_path(name: str, *, environ: dict[str, str]) -> Path:
+    """Where the catalog called ``name`` lives when nobody says: the user's cache folder (XDG base directories)."""
+    if os.name == "nt" and environ.get("LOCALAPPDATA"):
+        base = Path(environ["LOCALAPPDATA"])
+    else:
+        base = Path(environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
+    return base / "pypiserver" / name / "catalog.sqlite"

@@ -1,0 +1,251 @@
+"""The diff between storage and catalog: real folders, a clock of our own, no sleeping."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from pypiserver.catalog import Catalog
+from pypiserver.digests import Digester
+from pypiserver.errors import Unavailable
+from pypiserver.model import ProjectStatus
+from pypiserver.storage import Folders
+from pypiserver.sync import Sync
+from tests.make_archives import make_sdist, make_wheel
+
+OLD = 1_600_000_000
+NOW = 1_700_000_000.0
+
+
+@dataclass
+class World:
+    """One or two roots, a catalog in memory, and the parts that keep them together."""
+
+    roots: list[Path]
+    now: float = NOW
+
+    def __post_init__(self) -> None:
+        self.folders = Folders(self.roots)
+        self.catalog = Catalog(None, "roots")
+        self.sync = Sync(self.folders, self.catalog, clock=lambda: self.now)
+        self.digester = Digester(self.folders, self.catalog, hash_algo="sha256")
+
+    def put(self, path: str, data: bytes, *, root: int = 0, mtime: float = OLD) -> Path:
+        target = self.roots[root] / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(data)
+        os.utime(target, (mtime, mtime))
+        return target
+
+    def listed(self, project: str = "foo") -> list[str]:
+        return sorted(file.path for file in self.catalog.files_of(project))
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    roots = [tmp_path / "one", tmp_path / "two"]
+    for root in roots:
+        root.mkdir()
+    return World(roots)
+
+
+WHEEL, WHEEL_BYTES = make_wheel("foo", "1.0", requires_python=">=3.8", summary="A foo")
+SDIST, SDIST_BYTES = make_sdist("foo", "1.0")
+
+
+def test_a_scan_lists_what_is_there_and_forgets_what_went(world: World) -> None:
+    wheel = world.put(f"deep/down/{WHEEL}", WHEEL_BYTES)
+    world.put(SDIST, SDIST_BYTES)
+    world.sync.scan()
+    assert world.listed() == [f"deep/down/{WHEEL}", SDIST]
+    wheel.unlink()
+    world.sync.scan()
+    assert world.listed() == [SDIST]
+
+
+def test_an_unchanged_folder_changes_nothing(world: World) -> None:
+    world.put(WHEEL, WHEEL_BYTES)
+    world.sync.scan()
+    serial = world.catalog.serial()
+    world.sync.scan()
+    assert world.catalog.serial() == serial
+
+
+def test_digesting_brings_hash_metadata_and_requires_python(world: World) -> None:
+    world.put(WHEEL, WHEEL_BYTES)
+    world.sync.scan()
+    world.digester.digest_project("foo")
+    (file,) = world.catalog.files_of("foo")
+    assert len(file.sha256) == 64
+    assert file.link_digest == f"sha256={file.sha256}"
+    assert file.requires_python == ">=3.8"
+    assert b"Summary: A foo" in (world.catalog.metadata(file) or b"")
+    assert world.digester.digest_some() == 0
+
+
+def test_a_replaced_file_is_digested_again(world: World) -> None:
+    world.put(WHEEL, WHEEL_BYTES)
+    world.sync.scan()
+    world.digester.digest_project("foo")
+    before = world.catalog.files_of("foo")[0].sha256
+    world.put(WHEEL, make_wheel("foo", "1.0", summary="Another")[1], mtime=OLD + 5)
+    world.sync.scan()
+    world.digester.digest_project("foo")
+    assert world.catalog.files_of("foo")[0].sha256 not in ("", before)
+
+
+def test_the_first_root_wins_and_the_other_file_is_named_once(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.put(WHEEL, WHEEL_BYTES)
+    world.put(f"sub/{WHEEL}", WHEEL_BYTES, root=1)
+    with caplog.at_level(logging.WARNING):
+        world.sync.scan()
+        world.put("other-1.0.zip", make_sdist("other", "1.0", format=".zip")[1])
+        world.sync.scan()
+    assert world.listed() == [WHEEL]
+    assert [message for message in caplog.messages if "comes first" in message] == [
+        f"Skipped sub/{WHEEL} in {world.roots[1]}: a file of this name comes first: {WHEEL} in {world.roots[0]}"
+    ]
+
+
+def test_what_is_no_package_is_named_once(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.put("some_file", b"")
+    with caplog.at_level(logging.WARNING):
+        world.sync.scan()
+        world.sync.scan()
+    assert len([message for message in caplog.messages if "some_file" in message]) == 1
+
+
+def test_a_yank_is_a_file_beside_the_file(world: World) -> None:
+    world.put(WHEEL, WHEEL_BYTES)
+    yanked = world.put(f"{WHEEL}.yanked", "broken,\n use\t1.1\n".encode())
+    world.put(f"{WHEEL}.asc", b"signature")
+    world.sync.scan()
+    (file,) = world.catalog.files_of("foo")
+    assert (file.yanked, file.has_signature, file.has_provenance) == ("broken, use 1.1", True, False)
+    yanked.unlink()
+    world.sync.scan()
+    assert world.catalog.files_of("foo")[0].yanked is None
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "listed"),
+    [
+        pytest.param(WHEEL, WHEEL_BYTES, True, id="whole wheel"),
+        pytest.param(WHEEL, WHEEL_BYTES[:-30], False, id="half wheel"),
+        pytest.param(SDIST, SDIST_BYTES, False, id="tar that was just written"),
+    ],
+)
+def test_a_file_that_may_be_growing_is_hidden_until_it_is_whole(
+    world: World, name: str, data: bytes, listed: bool
+) -> None:
+    world.put(name, data, mtime=NOW)
+    growing = world.sync.scan()
+    assert (world.listed() == [name]) is listed
+    assert growing == (set() if listed else {(0, name)})
+
+
+def test_a_tar_is_listed_after_a_second_or_when_it_was_closed(world: World) -> None:
+    world.put(SDIST, SDIST_BYTES, mtime=NOW)
+    world.sync.scan()
+    world.sync.note_closed((0, SDIST))
+    assert world.sync.refresh([(0, SDIST)]) == set()
+    assert world.listed() == [SDIST]
+    name, data = make_sdist("foo", "2.0")
+    world.put(name, data, mtime=NOW)
+    assert world.sync.scan() == {(0, name)}
+    world.now += 1.1
+    assert world.sync.scan() == set()
+    assert world.listed() == [SDIST, name]
+
+
+def test_a_file_from_the_future_is_listed_once_it_stays_as_it_is(world: World) -> None:
+    world.put(SDIST, SDIST_BYTES, mtime=NOW + 3600)
+    assert world.sync.scan() == {(0, SDIST)}
+    world.now += 1.1
+    assert world.sync.scan() == set()
+    assert world.listed() == [SDIST]
+
+
+def test_a_file_that_is_being_replaced_in_place_is_hidden(world: World) -> None:
+    world.put(SDIST, SDIST_BYTES)
+    world.sync.scan()
+    world.put(SDIST, SDIST_BYTES[:20], mtime=NOW)
+    world.sync.scan()
+    assert world.listed() == []
+
+
+@pytest.mark.parametrize("data", [b"", b"no archive", WHEEL_BYTES[:-30]], ids=["empty", "text", "cut off"])
+def test_a_broken_wheel_is_skipped_and_harms_no_other(
+    world: World, data: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.put(WHEEL, data)
+    good, good_bytes = make_wheel("foo", "1.1")
+    world.put(good, good_bytes)
+    world.sync.scan()
+    with caplog.at_level(logging.WARNING):
+        world.digester.digest_project("foo")
+    assert world.listed() == [good]
+    assert any(WHEEL in message for message in caplog.messages)
+
+
+def test_project_statuses_come_from_files(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.put(".status/Foo", b"archived\nuse bar instead\n")
+    world.put(".status/baz", b"nonsense\n")
+    with caplog.at_level(logging.WARNING):
+        world.sync.scan()
+    assert world.catalog.statuses() == {"foo": ProjectStatus("archived", "use bar instead")}
+    assert any("baz" in message for message in caplog.messages)
+    (world.roots[0] / ".status" / "Foo").unlink()
+    world.sync.scan()
+    assert world.catalog.statuses() == {}
+
+
+def test_a_missing_root_is_an_outage_and_leaves_the_catalog_alone(world: World) -> None:
+    world.put(WHEEL, WHEEL_BYTES)
+    world.sync.scan()
+    world.roots[1].rmdir()
+    with pytest.raises(Unavailable, match="two"):
+        world.sync.scan()
+    assert world.listed() == [WHEEL]
+
+
+def test_a_root_that_became_another_empty_folder_is_an_outage(world: World) -> None:
+    world.put(WHEEL, WHEEL_BYTES)
+    world.sync.scan()
+    world.roots[0].rename(world.roots[0].with_name("unmounted"))
+    world.roots[0].mkdir()
+    with pytest.raises(Unavailable, match="mount"):
+        world.sync.scan()
+    world.roots[0].rmdir()
+    world.roots[0].with_name("unmounted").rename(world.roots[0])
+    world.sync.scan()
+    assert world.listed() == [WHEEL]
+
+
+def test_a_root_that_is_emptied_is_empty(world: World) -> None:
+    world.put(WHEEL, WHEEL_BYTES).unlink()
+    world.put(WHEEL, WHEEL_BYTES)
+    world.sync.scan()
+    (world.roots[0] / WHEEL).unlink()
+    world.sync.scan()
+    assert world.listed() == []
+
+
+def test_an_upload_during_a_scan_is_not_taken_for_gone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The catalog is read first: a row that appears after that is none of the scan's business."""
+    real_scan = world.folders.scan
+
+    def scan_then_upload() -> object:
+        result = real_scan()
+        entry_path = world.put(WHEEL, WHEEL_BYTES)
+        assert entry_path.exists()
+        world.sync.refresh([(0, WHEEL)])
+        return result
+
+    monkeypatch.setattr(world.folders, "scan", scan_then_upload)
+    world.sync.scan()
+    assert world.listed() == [WHEEL]
