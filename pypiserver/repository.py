@@ -1,0 +1,149 @@
+"""The rules about packages: what is listed, what may be downloaded, what may be stored, yanked and removed.
+
+The read half is a port of a few questions (projects, project, file, metadata); the write half is :mod:`intake`. The
+rules to keep: a path from outside is looked up, never joined; a page is given only when every file on it has its
+sha256; what fails in storage is Unavailable, never an empty answer.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from typing import BinaryIO, TypeVar
+
+from packaging.utils import NormalizedName
+
+from .catalog import Catalog
+from .digests import Digester
+from .distfile import file_key, is_final, normalize, version_key
+from .errors import Forbidden, NotFound, Unavailable
+from .model import File, Project
+from .storage import Folders, sidecar
+from .sync import Sync
+from .watch import Watch
+
+Answer = TypeVar("Answer")
+
+
+class Repository:
+    """The read port: projects, their files, and the bytes of a file.
+
+    Every method raises Unavailable while a folder cannot be read.
+    """
+
+    def __init__(self, *, folders: Folders, catalog: Catalog, sync: Sync, digester: Digester, watch: Watch) -> None:
+        self.folders = folders
+        self.catalog = catalog
+        self.sync = sync
+        self.digester = digester
+        self.watch = watch
+
+    def serial(self) -> int:
+        """The number of the last change of anything."""
+        return self.ask(self.catalog.serial)
+
+    def project_serial(self, name: str) -> int:
+        """The number of the last change of a project, 0 for one that never was."""
+        return self.ask(lambda: self.catalog.project_state(name)[0])
+
+    def projects(self) -> Sequence[tuple[NormalizedName, str]]:
+        """(normal form, display name) of every project, sorted."""
+        return self.ask(self.catalog.projects)
+
+    def project(self, name: str) -> Project:
+        """The project of that name, in any spelling (PEP 503); raises NotFound when it has no file."""
+        normal = normalize(name)
+        return self.ask(lambda: self._project(normal))
+
+    def _project(self, normal: NormalizedName) -> Project:
+        serial, status = self.catalog.project_state(normal)
+        files = self.catalog.files_of(normal)
+        if any(not file.sha256 for file in files):
+            self.digester.digest_project(normal)
+            serial, status = self.catalog.project_state(normal)
+            # What still has no digest changed while it was read: it is being copied, and not listed yet.
+            files = [file for file in self.catalog.files_of(normal) if file.sha256]
+        if not files:
+            raise NotFound(f"There is no project {normal!r} here.")
+        files.sort(key=file_key)
+        display_name = files[-1].name
+        if status.status == "quarantined":
+            files = []
+        versions = dict.fromkeys(file.version for file in files if file.version)
+        return Project(normal, display_name, tuple(files), tuple(versions), status, serial)
+
+    def file(self, path: str) -> File:
+        """The file at that path below ``/packages/``, looked up by name; raises NotFound."""
+        return self.ask(lambda: self._file(path))
+
+    def _file(self, path: str) -> File:
+        filename = path.rpartition("/")[2]
+        file = self.catalog.file(filename)
+        if file is not None and not file.sha256:
+            self.digester.digest_project(file.project)
+            file = self.catalog.file(filename)
+        if file is None or file.path != path or not file.sha256:
+            raise NotFound(f"There is no file {filename!r} here.")
+        if self.catalog.project_state(file.project)[1].status == "quarantined":
+            raise Forbidden(f"The project {file.project} is quarantined; none of its files can be downloaded.")
+        return file
+
+    def open(self, path: str) -> tuple[File, BinaryIO]:
+        """The file at that path and its bytes: both from the same inode, size and time, or Unavailable."""
+        for _ in range(2):
+            file = self.file(path)
+            try:
+                stream, entry = self.folders.open(file.root, file.path)
+            except NotFound:
+                self.folders.check()
+            else:
+                if (entry.size, entry.mtime_ns, entry.inode) == (file.size, file.mtime_ns, file.inode):
+                    return file, stream
+                stream.close()
+            self.ask(lambda file=file: self.sync.refresh([(file.root, file.path)]))  # type: ignore[misc]
+        raise Unavailable(f"The file {path} is changing right now. Try again in a moment.")
+
+    def sidecar(self, path: str, suffix: str) -> tuple[File, bytes]:
+        """A file's signature (``.asc``) or attestations (``.provenance``); raises NotFound."""
+        file = self.file(path)
+        stands = file.has_signature if suffix == ".asc" else file.has_provenance
+        if stands:
+            try:
+                stream, _ = self.folders.open(file.root, sidecar(file.path, suffix))
+            except NotFound:
+                self.folders.check()
+            else:
+                with stream:
+                    return file, stream.read()
+        raise NotFound(f"There is no file {path.rpartition('/')[2] + suffix!r} here.")
+
+    def metadata(self, file: File) -> bytes | None:
+        """The core metadata inside a file, None when it carries none."""
+        return self.ask(lambda: self.catalog.metadata(file))
+
+    def summaries(self) -> list[tuple[str, str, str]]:
+        """(name, version, summary) of every project's highest final release, or highest release without one."""
+        best: dict[str, tuple[object, str, str, str]] = {}
+        for name, version, summary, project in self.ask(self.catalog.summaries):
+            rank = (is_final(version), version_key(version), bool(summary))
+            if project not in best or rank > best[project][0]:  # type: ignore[operator]
+                best[project] = (rank, name, version, summary)
+        return [(name, version, summary) for _, (_, name, version, summary) in sorted(best.items())]
+
+    def files(self) -> list[File]:
+        """Every visible file, by path."""
+        return self.ask(self.catalog.files)
+
+    def count(self) -> int:
+        """How many files are visible."""
+        return self.ask(self.catalog.counts)[0]
+
+    def ask(self, question: Callable[[], Answer]) -> Answer:
+        """Put a question to an up-to-date catalog; when the catalog fails, replace it and ask again."""
+        self.watch.ensure_current()
+        try:
+            return question()
+        except sqlite3.Error as error:
+            self.watch.recover(error)
+            self.watch.ensure_current()
+            return question()
