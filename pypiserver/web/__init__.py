@@ -1,0 +1,241 @@
+"""Everything that knows bottle: one table of routes, one guard, one map from failure to answer.
+
+The rules to keep: every address is a row of the table with its method and its protected action; what is in no row is
+404 or 405; handlers translate, the repository decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import bottle
+
+from ..auth import Access
+from ..errors import ConfigError, Forbidden, MethodNotAllowed, NotFound, PypiServerError
+from ..intake import Intake
+from ..repository import Repository
+from . import json_api, xmlrpc
+from .answers import failure, redirect, text
+from .body import Body
+from .files import Files
+from .pages import Welcome
+from .proxy import base_url
+from .simple import Simple
+from .upload import Uploads, drain_body
+
+# Text that names the right address, for whoever lands on a wrong one.
+ADDRESSES = (
+    "The index is at simple/ (pip install --index-url), uploads go to the root by POST, files are below packages/."
+)
+MAX_XML = 1024 * 1024
+_NAME = "<project:re:[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?>"
+
+Handler = Callable[..., bottle.HTTPResponse]
+Action = str | None | Callable[[Mapping[str, Any]], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One address: its method, its rule in bottle's syntax, its handler and the action that protects it.
+
+    ``action`` is ``list``, ``download``, ``update``, None for an address open to everyone, or a function of the WSGI
+    environ where the request's content decides.
+    """
+
+    method: str
+    rule: str
+    handler: Handler
+    action: Action
+
+
+@dataclass(frozen=True, slots=True)
+class Web:
+    """What the handlers need: the collaborators, and the few settings that are about answers."""
+
+    repository: Repository
+    access: Access
+    simple: Simple
+    files: Files
+    uploads: Uploads
+    welcome: Welcome
+    server_base_url: str
+    version: str
+    health_endpoint: str
+
+    def routes(self) -> list[Route]:
+        """The table of all addresses; the first that fits wins."""
+        gets: list[tuple[str, Handler, Action]] = [
+            ("/", self.show_welcome, None),
+            (self.health_endpoint, self.health, None),
+            ("/favicon.ico", no_icon, None),
+            ("/simple", lambda: redirect("simple/"), None),
+            ("/simple/", self.simple.index, "list"),
+            (f"/simple/{_NAME}", lambda project: redirect(f"{project}/"), None),
+            (f"/simple/{_NAME}/", self.simple.project, "list"),
+            # hatch asks here which files it need not publish.
+            ("/+simple/", self.simple.index, "list"),
+            (f"/+simple/{_NAME}/", self.simple.project, "list"),
+            ("/packages", lambda: redirect("packages/"), None),
+            ("/packages/", self.files.listing, "list"),
+            ("/packages/<path:path>", self.files.download, "download"),
+            (f"/pypi/{_NAME}/json", self.project_json, "list"),
+            (f"/pypi/{_NAME}/<version>/json", self.project_json, "list"),
+            (f"/{_NAME}/json", self.project_json, "list"),
+            (f"/{_NAME}", lambda project: redirect(f"simple/{project}/"), None),
+            (f"/{_NAME}/", lambda project: redirect(f"../simple/{project}/"), None),
+        ]
+        posts: list[tuple[str, Handler, Action]] = [
+            *[(rule, self.search, "list") for rule in ("/RPC2", "/RPC2/")],
+            *[(rule, self.post, action_of_post) for rule in ("/", "/pypi", "/pypi/")],
+            *[(rule, self.uploads.post, "update") for rule in ("/simple", "/simple/", "/legacy", "/legacy/")],
+        ]
+        table = [Route("GET", *row) for row in gets]
+        return table + [Route("POST", *row) for row in posts]
+
+    def show_welcome(self) -> bottle.HTTPResponse:
+        """``GET /``: the welcome page; how many packages there are is for those who may list them."""
+        count = self.repository.count() if self.may("list") else None
+        body = self.welcome.render(url=self.url(), version=self.version, count=count)
+        headers = {"Content-Type": "text/html; charset=utf-8", "Content-Length": str(len(body))}
+        return bottle.HTTPResponse(body, headers={**headers, "Cache-Control": "no-cache"})
+
+    def health(self) -> bottle.HTTPResponse:
+        """Whether the folders can be read: 200, or 503 with the reason."""
+        self.repository.serial()
+        self.repository.folders.check()
+        return text("Ok")
+
+    def project_json(self, project: str, version: str | None = None) -> bottle.HTTPResponse:
+        """The legacy JSON of a project, or of one release of it."""
+        value = self.repository.project(project)
+        body = json_api.render(value, version, metadata=self.repository.metadata, base_url=self.url())
+        headers = {"Content-Type": "application/json", "Content-Length": str(len(body))}
+        return bottle.HTTPResponse(body, headers={**headers, "Cache-Control": "max-age=0, must-revalidate"})
+
+    def post(self) -> bottle.HTTPResponse:
+        """``POST /``: a search when the body is XML, an upload otherwise."""
+        if _is_xml(bottle.request.environ):
+            return self.search()
+        return self.uploads.post()
+
+    def search(self) -> bottle.HTTPResponse:
+        """XML-RPC, of which ``pip search`` speaks the method ``search``."""
+        body = Body(bottle.request.environ, MAX_XML)
+        data = bytearray()
+        while block := body.read(64 * 1024):
+            data += block
+        answer = xmlrpc.handle(bytes(data), self.repository.summaries)
+        headers = {"Content-Type": "text/xml; charset=utf-8", "Content-Length": str(len(answer))}
+        return bottle.HTTPResponse(answer, headers={**headers, "Cache-Control": "no-store"})
+
+    def url(self) -> str:
+        """The address of our root as the client sees it, with a slash at the end."""
+        return (self.server_base_url or base_url(bottle.request.environ)).rstrip("/") + "/"
+
+    def may(self, action: str) -> bool:
+        """Whether this request's credentials allow the action."""
+        try:
+            self.access.check(action, bottle.request.environ.get("HTTP_AUTHORIZATION"))
+        except PypiServerError:
+            return False
+        return True
+
+    def guarded(self, route: Route) -> Handler:
+        """The route's handler behind the guard, its failures made answers."""
+        handler, action, check = route.handler, route.action, self.access.check
+        is_post = route.method == "POST"
+
+        def guarded(**arguments: str) -> bottle.HTTPResponse:
+            environ = bottle.request.environ
+            try:
+                if is_post:
+                    refuse_other_sites(environ)
+                if action is not None:
+                    name = action if isinstance(action, str) else action(environ)
+                    check(name, environ.get("HTTP_AUTHORIZATION"))
+            except PypiServerError as error:
+                if is_post:
+                    drain_body(environ)
+                return failure(error)
+            try:
+                return handler(**arguments)
+            except PypiServerError as error:
+                return failure(error)
+
+        return guarded
+
+
+def build(web: Web) -> bottle.Bottle:
+    """The bottle application that serves the table of routes."""
+    application = bottle.Bottle(catchall=True)
+    routes = web.routes()
+    refuse_collisions(web.health_endpoint, routes)
+    for route in routes:
+        application.route(route.rule, route.method, web.guarded(route))
+    application.default_error_handler = _error_handler(routes)
+    return application
+
+
+def refuse_collisions(endpoint: str, routes: Iterable[Route]) -> None:
+    """The health endpoint must not hide another address; raises ConfigError."""
+    router = bottle.Router()
+    for route in routes:
+        if route.method == "GET" and route.rule != endpoint:
+            router.add(route.rule, "GET", route)
+    rules = [route.rule for route in routes if route.method == "GET"]
+    try:
+        hidden, _ = router.match({"REQUEST_METHOD": "GET", "PATH_INFO": endpoint})
+    except bottle.HTTPError:
+        hidden = None
+    # A one-part address would be taken for a project's; the default one is known to be meant.
+    if rules.count(endpoint) > 1 or (hidden is not None and not hidden.rule.startswith(f"/{_NAME}")):
+        raise ConfigError(f"--health-endpoint {endpoint} is an address of the index itself; choose another one.")
+
+
+def action_of_post(environ: Mapping[str, Any]) -> str:
+    """The protected action of a POST to an address that takes both searches and uploads."""
+    return "list" if _is_xml(environ) else "update"
+
+
+def refuse_other_sites(environ: Mapping[str, Any]) -> None:
+    """Refuse a state change that another site's page makes a browser send; clients send none of these headers."""
+    site = environ.get("HTTP_SEC_FETCH_SITE")
+    origin = environ.get("HTTP_ORIGIN")
+    if site not in (None, "same-origin", "none") or (
+        origin is not None and urlsplit(origin).netloc.lower() != str(environ.get("HTTP_HOST", "")).lower()
+    ):
+        raise Forbidden("A page of another site may not change anything here.")
+
+
+def no_icon() -> bottle.HTTPResponse:
+    """Browsers ask for an icon by themselves; that is no project, and no reason to ask the fallback index."""
+    raise NotFound("There is no icon.")
+
+
+def _is_xml(environ: Mapping[str, Any]) -> bool:
+    kind = str(environ.get("CONTENT_TYPE", "")).partition(";")[0].strip().lower()
+    return kind in ("text/xml", "application/xml")
+
+
+def _error_handler(routes: Iterable[Route]) -> Callable[[bottle.HTTPError], bytes]:
+    """The answer to what no handler answered: an unknown address, a wrong method, or a bug of ours."""
+
+    def handle(error: bottle.HTTPError) -> bytes:
+        if error.status_code == 404:
+            answer = failure(NotFound(f"There is nothing at this address. {ADDRESSES}"))
+        elif error.status_code == 405:
+            allow = error.get_header("Allow", "GET")
+            answer = failure(MethodNotAllowed(f"This address takes {allow}. {ADDRESSES}", allow))
+        else:
+            answer = text("Something went wrong in the server; its log says what.", status=error.status_code)
+        # bottle has taken over the error's own headers before it asks us.
+        bottle.response.status = answer.status_line
+        for name, value in answer.headerlist:
+            bottle.response.set_header(name, value)
+        body: bytes = answer.body
+        return body
+
+    return handle

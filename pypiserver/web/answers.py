@@ -1,0 +1,62 @@
+"""Answers every handler may give: redirects, short plain texts, and failures.
+
+The rules to keep: one place maps a failure to its answer; a reason is one line of ASCII, so it can stand in the
+reason phrase; a redirect is temporary (clients keep permanent ones for good) and carries the query along.
+"""
+
+from __future__ import annotations
+
+import logging
+from urllib.parse import quote
+
+import bottle
+
+from ..errors import MethodNotAllowed, PypiServerError, Unauthorized
+from ..text import printable
+
+_LOG = logging.getLogger(__name__)
+REALM = 'Basic realm="pypi", charset="UTF-8"'
+MAX_REASON = 200
+
+
+def text(body: str, *, status: int | str = 200, headers: dict[str, str] | None = None) -> bottle.HTTPResponse:
+    """A short plain-text answer."""
+    encoded = (body.rstrip("\n") + "\n").encode()
+    fields = {
+        "Content-Type": "text/plain; charset=utf-8",
+        "Content-Length": str(len(encoded)),
+        "X-Content-Type-Options": "nosniff",
+        "Cache-Control": "no-store",
+    }
+    return bottle.HTTPResponse(encoded, status=status, headers={**fields, **(headers or {})})
+
+
+def redirect(location: str, *, cache_control: str = "max-age=0, must-revalidate") -> bottle.HTTPResponse:
+    """A temporary redirect; a relative ``location`` keeps the request's query, an absolute one is taken as it is."""
+    query = bottle.request.environ.get("QUERY_STRING", "")
+    if query and "://" not in location:
+        location = f"{location}?{quote(query, safe='=&%+;,/:@!$*()~._-')}"
+    headers = {"Location": location, "Cache-Control": cache_control, "Vary": "Accept, Accept-Encoding"}
+    return bottle.HTTPResponse(b"", status=302, headers={**headers, "Content-Length": "0"})
+
+
+def failure(error: PypiServerError) -> bottle.HTTPResponse:
+    """The answer to one of our failures: its words in the reason phrase, in the body and on one log line."""
+    message = str(error)
+    headers: dict[str, str] = {}
+    if isinstance(error, Unauthorized):
+        headers["WWW-Authenticate"] = REALM
+    if isinstance(error, MethodNotAllowed):
+        headers["Allow"] = error.allow
+    if error.status == 503:
+        headers["Retry-After"] = "2"
+    level = logging.ERROR if error.status >= 500 else logging.INFO
+    _LOG.log(level, "%s %s: %d %s", bottle.request.method, printable(bottle.request.path), error.status, printable(message))
+    return text(message, status=f"{error.status} {reason_phrase(message)}", headers=headers)
+
+
+def reason_phrase(message: str) -> str:
+    """The message as a reason phrase (RFC 9112 section 4): one line of printable ASCII, not too long."""
+    line = " ".join(message.encode("ascii", "replace").decode().split())
+    line = "".join(character for character in line if character.isprintable())
+    return line if len(line) <= MAX_REASON else line[: MAX_REASON - 3] + "..."

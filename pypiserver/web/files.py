@@ -1,0 +1,109 @@
+"""``/packages/``: the listing, downloads, and what stands beside a file (``.metadata``, ``.asc``, ``.provenance``).
+
+The rules to keep: a path is looked up in the catalog and only then opened; the bytes and the digest in the ETag come
+from the same file; a package is never content-encoded.
+"""
+
+from __future__ import annotations
+
+import io
+
+import bottle
+
+from ..errors import NotFound
+from ..model import File
+from ..repository import Repository
+from .pages import render_packages
+from .sending import Answer, send_file
+
+YEAR = 31_536_000
+
+
+class Files:
+    """Handlers below ``/packages/``; ``cache_control`` is the header every file is sent with."""
+
+    def __init__(self, repository: Repository, *, cache_control: str) -> None:
+        self._repository = repository
+        self._cache_control = cache_control
+
+    def listing(self) -> bottle.HTTPResponse:
+        """``GET /packages/``: a link to every file."""
+        body = render_packages(self._repository.files())
+        headers = {
+            "Content-Type": "text/html; charset=utf-8",
+            "Content-Length": str(len(body)),
+            "Cache-Control": "max-age=0, must-revalidate",
+        }
+        return bottle.HTTPResponse(body, headers=headers)
+
+    def download(self, path: str) -> bottle.HTTPResponse:
+        """``GET /packages/<path>``: a file, or what stands beside it."""
+        for suffix, handler in (
+            (".metadata", self._metadata),
+            (".asc", self._signature),
+            (".provenance", self._provenance),
+        ):
+            if path.endswith(suffix):
+                return handler(path[: -len(suffix)])
+        file, stream = self._repository.open(path)
+        answer = send_file(
+            bottle.request.environ,
+            stream,
+            size=file.size,
+            etag=f'"{file.sha256}"',
+            mtime_ns=file.mtime_ns,
+            content_type="application/octet-stream",
+            cache_control=self._cache_control,
+        )
+        return _response(answer)
+
+    def _metadata(self, path: str) -> bottle.HTTPResponse:
+        file = self._repository.file(path)
+        raw = self._repository.metadata(file) if file.metadata_sha256 else None
+        if raw is None:
+            raise NotFound(f"The metadata of {file.filename} is not served on its own.")
+        return self._send(file, raw, f'"{file.metadata_sha256}"', "text/plain; charset=utf-8")
+
+    def _signature(self, path: str) -> bottle.HTTPResponse:
+        file, body = self._repository.sidecar(path, ".asc")
+        return self._send_beside(file, body, "application/pgp-signature")
+
+    def _provenance(self, path: str) -> bottle.HTTPResponse:
+        file, body = self._repository.sidecar(path, ".provenance")
+        return self._send_beside(file, body, "application/vnd.pypi.integrity.v1+json")
+
+    def _send_beside(self, file: File, body: bytes, content_type: str) -> bottle.HTTPResponse:
+        import hashlib
+
+        return self._send(file, body, f'"{hashlib.sha256(body).hexdigest()}"', content_type, changes=True)
+
+    def _send(
+        self, file: File, body: bytes, etag: str, content_type: str, *, changes: bool = False
+    ) -> bottle.HTTPResponse:
+        answer = send_file(
+            bottle.request.environ,
+            io.BytesIO(body),
+            size=len(body),
+            etag=etag,
+            mtime_ns=file.mtime_ns,
+            content_type=content_type,
+            # What stands beside a file may be added or replaced by hand at any time.
+            cache_control="max-age=0, must-revalidate" if changes else self._cache_control,
+        )
+        return _response(answer)
+
+
+def _response(answer: Answer) -> bottle.HTTPResponse:
+    response = bottle.HTTPResponse(answer.body, status=answer.status)
+    for name, value in answer.headers:
+        response.set_header(name, value)
+    return response
+
+
+def file_cache_control(*, age: int | None, overwrite: bool, private: bool) -> str:
+    """The ``Cache-Control`` of files: what the operator says, or for ever while a file of a name never changes."""
+    if age is not None:
+        return f"max-age={age}, {'private' if private else 'public'}"
+    if overwrite:
+        return "max-age=0, must-revalidate" + (", private" if private else "")
+    return f"max-age={YEAR}, immutable" + (", private" if private else "")

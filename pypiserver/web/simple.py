@@ -1,0 +1,101 @@
+"""``/simple/`` and ``/simple/<project>/``: negotiation, redirects to the normal form, the fallback.
+
+The rules to keep: a project that exists here is never sent elsewhere, in any spelling; every redirect is temporary
+and relative, so a prefix or a proxy needs no setting; every answer says what it varies with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from urllib.parse import quote
+
+import bottle
+
+from ..distfile import normalize
+from ..errors import NotFound
+from ..repository import Repository
+from ..simple_api import Form, accepts_encoding, negotiate, render_index, render_project
+from .answers import redirect
+from .page_cache import Page, PageCache
+from .sending import is_not_modified
+
+CACHE_CONTROL = "max-age=0, must-revalidate"
+
+
+class Simple:
+    """Handlers of the Simple Repository API.
+
+    ``fallback`` gives the address to which an unknown project is sent, or None; ``private`` says that clients' and
+    proxies' shared caches must not keep pages, because they are protected.
+    """
+
+    def __init__(self, repository: Repository, *, fallback: Callable[[str], str | None], private: bool) -> None:
+        self._repository = repository
+        self._fallback = fallback
+        self._cache = PageCache()
+        self._cache_control = CACHE_CONTROL + (", private" if private else "")
+
+    def index(self) -> bottle.HTTPResponse:
+        """``GET /simple/``: every project."""
+        form = _form()
+        repository = self._repository
+        serial = repository.serial()
+        page = self._cache.get(("", form), now=serial, serial_of=lambda: serial)
+        if page is None:
+            body = render_index(repository.projects(), form, serial=serial)
+            page = self._cache.put(("", form), body, serial=serial)
+        return self._answer(page, form)
+
+    def project(self, project: str) -> bottle.HTTPResponse:
+        """``GET /simple/<project>/``: a project's files, or where else to look for it."""
+        normal = normalize(project)
+        if project != normal:
+            return redirect(f"../{quote(normal)}/")
+        form = _form()
+        repository = self._repository
+        key = (normal, form)
+        page = self._cache.get(key, now=repository.serial(), serial_of=lambda: repository.project_serial(normal))
+        if page is None:
+            try:
+                value = repository.project(normal)
+            except NotFound:
+                return self._elsewhere(normal)
+            body = render_project(value, form, files_url="../../packages/")
+            page = self._cache.put(key, body, serial=value.serial)
+        return self._answer(page, form)
+
+    def _elsewhere(self, normal: str) -> bottle.HTTPResponse:
+        address = self._fallback(normal)
+        if address is None:
+            raise NotFound(f"There is no project {normal!r} here.")
+        return redirect(address, cache_control=self._cache_control)
+
+    def _answer(self, page: Page, form: Form) -> bottle.HTTPResponse:
+        environ = bottle.request.environ
+        encoding = accepts_encoding(environ.get("HTTP_ACCEPT_ENCODING"), _available(page)) or "identity"
+        body, etag = page.bodies[encoding]
+        headers = {"Cache-Control": self._cache_control, "Vary": "Accept, Accept-Encoding", "ETag": etag}
+        if _reuses_blindly(environ.get("HTTP_CACHE_CONTROL", "")):
+            del headers["ETag"]
+        elif is_not_modified(environ.get("HTTP_IF_NONE_MATCH"), etag):
+            return bottle.HTTPResponse(status=304, headers=headers)
+        headers["Content-Type"] = form.content_type
+        headers["Content-Length"] = str(len(body))
+        if encoding != "identity":
+            headers["Content-Encoding"] = encoding
+        return bottle.HTTPResponse(body, headers=headers)
+
+
+def _form() -> Form:
+    environ = bottle.request.environ
+    asked = bottle.request.query.get("format") if environ.get("QUERY_STRING") else None
+    return negotiate(environ.get("HTTP_ACCEPT"), asked)
+
+
+def _available(page: Page) -> tuple[str, ...]:
+    return tuple(name for name in page.bodies if name != "identity")
+
+
+def _reuses_blindly(cache_control: str) -> bool:
+    """pip up to 18.0 asks with max-age=600 and, over https, reuses for that long any page that had an ETag."""
+    return "max-age=" in cache_control and "max-age=0" not in cache_control

@@ -1,0 +1,205 @@
+"""The legacy upload API: a multipart POST becomes an Upload value, and the table of ``:action`` verbs.
+
+The rules to keep: the body is read once, straight into the staged file; a refusal is read by clients from the reason
+phrase or from the body, so it stands in both; success is exactly 200, and a POST is never redirected.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import parse_qs
+
+import bottle
+
+from ..errors import BadRequest, InvalidFilename, PypiServerError
+from ..intake import MAX_SIGNATURE_BYTES, Intake, Upload
+from ..storage import Staged
+from .answers import text
+from .body import Body
+from .multipart import boundary_of, parse_multipart
+
+MAX_URLENCODED = 1024 * 1024
+# A client that is refused reads the answer only when it may finish sending: up to so much is read and thrown away.
+DRAIN_BYTES = 64 * 1024 * 1024
+DRAIN_SECONDS = 10.0
+
+
+class Uploads:
+    """Handler of every POST that is not XML."""
+
+    def __init__(self, intake: Intake, *, max_bytes: int) -> None:
+        self._intake = intake
+        self._max_bytes = max_bytes
+        self._verbs: dict[str, Callable[[Form], str]] = {
+            "file_upload": self._store,
+            "remove_pkg": self._remove,
+            "yank": self._yank,
+            "unyank": self._unyank,
+            "submit": _accept,
+            "verify": _accept,
+            "register": _accept,
+            "doc_upload": _refuse_documentation,
+        }
+
+    def post(self) -> bottle.HTTPResponse:
+        """``POST``: read the form and do what its ``:action`` says."""
+        body = Body(bottle.request.environ, self._max_bytes)
+        form = Form(self._intake)
+        try:
+            form.read(body, bottle.request.environ.get("CONTENT_TYPE", ""))
+            action = form.fields.get(":action") or ("file_upload" if form.has_file else "")
+            verb = self._verbs.get(action)
+            if verb is None:
+                known = ", ".join(self._verbs)
+                raise BadRequest(f"The form's :action {action[:40]!r} is none of {known}.")
+            return text(verb(form))
+        except PypiServerError:
+            drain(body)
+            raise
+        finally:
+            form.discard()
+
+    def _store(self, form: Form) -> str:
+        return self._intake.add(form.upload())
+
+    def _remove(self, form: Form) -> str:
+        name, version = form.release()
+        return f"Removed {self._intake.remove(name, version)} file(s) of {name} {version}."
+
+    def _yank(self, form: Form) -> str:
+        name, version = form.release()
+        reason = form.fields.get("reason", "")
+        count = self._intake.yank(name, version, reason=reason, filename=form.fields.get("filename") or None)
+        return f"Yanked {count} file(s) of {name} {version}."
+
+    def _unyank(self, form: Form) -> str:
+        name, version = form.release()
+        count = self._intake.unyank(name, version, filename=form.fields.get("filename") or None)
+        return f"Took back the yank of {count} file(s) of {name} {version}."
+
+
+class Form:
+    """One upload form while it is read: its fields, and its file in a staged temporary one."""
+
+    def __init__(self, intake: Intake) -> None:
+        self._intake = intake
+        self.fields: dict[str, str] = {}
+        self.has_file = False
+        self._filename = ""
+        self._staged: Staged | None = None
+        self._fault: PypiServerError | None = None
+        self._signature: _Limited | None = None
+
+    def read(self, body: Body, content_type: str) -> None:
+        """Read the whole body; raises BadRequest and ContentTooLarge."""
+        kind = content_type.partition(";")[0].strip().lower()
+        if kind == "multipart/form-data":
+            fields = parse_multipart(body, boundary_of(content_type), open_part=self._open_part)
+        elif kind == "application/x-www-form-urlencoded":
+            fields = _urlencoded(body)
+        else:
+            raise BadRequest(
+                f"An upload is a form of type multipart/form-data; this was {kind[:60] or 'of no type'!r}. "
+                "Upload with twine, uv publish, or curl -F content=@FILE."
+            )
+        self.fields = {name: values[0] for name, values in fields.items() if values}
+
+    def upload(self) -> Upload:
+        """The file with its fields; raises what was wrong with its name when it arrived."""
+        if self._fault is not None:
+            raise self._fault
+        if self._staged is None:
+            raise BadRequest("The form has no file: its content field is missing, or carries no file name.")
+        signature = self._signature.data if self._signature is not None else None
+        return Upload(self._filename, self._staged, self.fields, bytes(signature) if signature else None)
+
+    def release(self) -> tuple[str, str]:
+        """The name and version the form is about."""
+        name, version = self.fields.get("name", ""), self.fields.get("version", "")
+        if not name or not version:
+            raise BadRequest("The form must give both the name and the version of the release.")
+        return name, version
+
+    def discard(self) -> None:
+        """Delete the staged file unless it was published."""
+        if self._staged is not None:
+            self._staged.discard()
+
+    def _open_part(self, field: str, filename: str) -> Staged | _Limited | _Nowhere:
+        if field == "gpg_signature":
+            self._signature = _Limited(MAX_SIGNATURE_BYTES)
+            return self._signature
+        if field != "content" or self.has_file:
+            if field == "content":
+                raise BadRequest("The form has more than one content field; upload one file at a time.")
+            return _Nowhere()
+        self.has_file = True
+        self._filename = filename
+        try:
+            self._staged = self._intake.stage(filename)
+        except InvalidFilename as error:
+            # Documentation is sent as a file of any name: only an upload needs a good one.
+            self._fault = error
+            return _Nowhere()
+        return self._staged
+
+
+class _Limited:
+    """A small part that is kept in memory."""
+
+    def __init__(self, limit: int) -> None:
+        self.data = bytearray()
+        self._limit = limit
+
+    def write(self, data: bytes) -> int:
+        if len(self.data) + len(data) > self._limit:
+            raise BadRequest(f"The gpg_signature is larger than {self._limit // 1024} KiB.")
+        self.data += data
+        return len(data)
+
+
+class _Nowhere:
+    """A part nobody asked for."""
+
+    def write(self, data: bytes) -> int:
+        return len(data)
+
+
+def drain(body: Body, *, clock: Callable[[], float] = time.monotonic) -> None:
+    """Read what a refused client still sends, within bounds, so that it gets to see the answer."""
+    until = clock() + DRAIN_SECONDS
+    left = DRAIN_BYTES
+    try:
+        while left > 0 and clock() < until and (data := body.read(min(left, 256 * 1024))):
+            left -= len(data)
+    except (PypiServerError, OSError):
+        return
+
+
+def drain_body(environ: Mapping[str, Any]) -> None:
+    """Drain a request whose body nobody has begun to read."""
+    with contextlib.suppress(PypiServerError):
+        drain(Body(environ, 1 << 62))
+
+
+def _urlencoded(body: Body) -> dict[str, list[str]]:
+    data = bytearray()
+    while block := body.read(64 * 1024):
+        data += block
+        if len(data) > MAX_URLENCODED:
+            raise BadRequest("A form that carries no file may have 1 MiB; this one is larger.")
+    try:
+        return parse_qs(data.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=1000)
+    except ValueError as error:
+        raise BadRequest(f"The form cannot be read: {error}.") from None
+
+
+def _accept(form: Form) -> str:
+    return "Accepted: a package is registered by uploading its first file."
+
+
+def _refuse_documentation(form: Form) -> str:
+    raise BadRequest("Documentation is not stored here; upload the package's files only.")

@@ -1,0 +1,59 @@
+"""What unit tests share: a folder with real archives, and an application over it that ends with the test."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import pypiserver
+
+from .wsgi import Client
+
+OLD = 1_600_000_000
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    folder = tmp_path / "packages"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def put(root: Path) -> Callable[..., Path]:
+    """Put a file into the folder, long ago."""
+
+    def put(name: str, data: bytes, *, mtime: float = OLD) -> Path:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+        os.utime(path, (mtime, mtime))
+        return path
+
+    return put
+
+
+@pytest.fixture
+def serve(root: Path, tmp_path: Path) -> Iterator[Callable[..., Client]]:
+    """Make an application over the folder, open to everyone unless told otherwise, and a client of it."""
+    running = []
+
+    def serve(**settings: object) -> Client:
+        defaults: dict[str, object] = {
+            "roots": [root],
+            "password_file": ".",
+            "authenticate": ".",
+            "catalog": tmp_path / f"catalog-{len(running)}.sqlite",
+        }
+        if "auther" in settings or "authenticate" in settings:
+            defaults.pop("password_file")
+        application = pypiserver.app(**{**defaults, **settings})
+        running.append(application)
+        return Client(application)
+
+    yield serve
+    for application in running:
+        application.close()  # type: ignore[attr-defined]
