@@ -1,3 +1,44 @@
-"""pypiserver: a Python package index over a folder."""
+"""pypiserver: a Python package index over a folder.
+
+``app(**settings)`` gives the WSGI application, ``default_config(**overrides)`` every setting as a mapping for it; the
+names and meanings of the settings stand in :class:`pypiserver.config.Config`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import bottle
 
 __version__ = "3.0.0.dev0"
+__all__ = ["__version__", "app", "bottle", "default_config", "paste_app_factory"]
+
+_WSGI = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+
+def app(**settings: object) -> _WSGI:
+    """The WSGI application (PEP 3333) for these settings, by today's or yesterday's names.
+
+    Nothing runs before the first request; the application's ``close()`` ends what was started. Raises
+    :class:`pypiserver.errors.ConfigError` for a setting that is unknown, given twice, or cannot be used.
+    """
+    from .config import make_config
+    from .factory import Application
+
+    return Application(make_config(**settings))
+
+
+def default_config(**overrides: object) -> dict[str, object]:
+    """Every setting by name, the defaults with ``overrides`` applied: ``app(**default_config(root="packages"))``."""
+    from .config import default_config as defaults
+
+    return defaults(**overrides)
+
+
+def paste_app_factory(global_config: Mapping[str, str], **local_conf: str) -> _WSGI:
+    """The application for a section of a paste file; ``root`` may name several folders, on lines of their own."""
+    from .config import from_paste
+    from .factory import Application
+
+    return Application(from_paste(local_conf))

@@ -1,0 +1,147 @@
+"""``pypi-server``: parse the command line, set up logging, do it, and exit; the only place that exits.
+
+Exit statuses: 0 done, 1 the answer is "no" (updates found, faults found), 2 a mistake or a failure, said in one
+sentence on standard error.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import getpass
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from . import __version__, cli
+from .config import Config
+from .errors import PypiServerError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``pypi-server`` with these arguments (default: those of the process) and give its exit status."""
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    try:
+        command = cli.parse(arguments, os.environ)
+        return _DO[type(command)](command)
+    except PypiServerError as error:
+        sys.stderr.write(f"pypi-server: {error}\n")
+        return error.exit_status
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has enough of it; nothing more may be written, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def load_application(config: Config) -> Any:
+    """The application for one worker process; a function of the module, so that a spawned worker can be handed it."""
+    from . import log
+    from .factory import Application
+
+    log.configure(config)
+    return Application(config)
+
+
+def _run(command: cli.Run) -> int:
+    from . import log, servers
+    from .banner import render
+
+    config = command.config
+    cli.prepare_roots(config)
+    log.configure(config)
+    application = load_application(config)
+    application.check()
+    files, where = application.survey()
+    application.close()
+    servers.run(
+        functools.partial(load_application, config),
+        server=config.server,
+        host=config.host,
+        port=config.port,
+        workers=config.workers,
+        threads=config.threads,
+        certificate=config.certificate,
+        key=config.key,
+        max_upload_size=config.max_upload_size,
+        on_ready=lambda server, port: _say(render(config, server=server, port=port, files=files, catalog=where)),
+    )
+    return 0
+
+
+def _say(text: str) -> None:
+    # A closed or full standard output is no reason not to serve.
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+
+def _update(command: cli.Update) -> int:
+    from . import log
+    from .manage import update
+
+    cli.prepare_roots(command.config)
+    log.configure(command.config)
+    return update(command, out=sys.stdout, err=sys.stderr)
+
+
+def _manage(command: Any) -> int:
+    from . import manage
+
+    if isinstance(command, cli.Check):
+        from . import log
+
+        cli.prepare_roots(command.config)
+        log.configure(command.config)
+    return manage.run(command, out=sys.stdout, err=sys.stderr)
+
+
+def _passwd(command: cli.Passwd) -> int:
+    from .auth import set_password
+
+    if sys.stdin.isatty():
+        password = getpass.getpass(f"Password for {command.user}: ")
+        if getpass.getpass("The same again: ") != password:
+            raise PypiServerError("The two passwords differ; nothing was changed.")
+    else:
+        password = sys.stdin.readline().rstrip("\r\n")
+    created = set_password(command.file, command.user, password)
+    _say(f"{'Added' if created else 'Changed'} the password of {command.user} in {command.file}.\n")
+    return 0
+
+
+def _completion(command: cli.Completion) -> int:
+    from .completion import completion_script
+
+    _say(completion_script(command.shell))
+    return 0
+
+
+def _help(command: cli.Help) -> int:
+    _say(command.text)
+    return 0
+
+
+def _version(command: cli.Version) -> int:
+    _say(f"pypi-server {__version__}\n")
+    return 0
+
+
+_DO: dict[type, Callable[[Any], int]] = {
+    cli.Run: _run,
+    cli.Update: _update,
+    cli.Passwd: _passwd,
+    cli.Completion: _completion,
+    cli.Help: _help,
+    cli.Version: _version,
+    cli.Yank: _manage,
+    cli.Unyank: _manage,
+    cli.Delete: _manage,
+    cli.Restore: _manage,
+    cli.Check: _manage,
+}
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,155 @@
+"""``pypi-server check``: read every file and name each fault, with what to do about it.
+
+Nothing is changed. The words for a file that is skipped are the ones the server logs, because they come from the same
+places (``storage``, ``distfile``, ``metadata``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+
+from packaging.version import InvalidVersion, Version
+
+from . import distfile, metadata
+from .catalog import Catalog
+from .distfile import DistFile, canonical_version
+from .errors import InvalidDistribution, InvalidFilename, PypiServerError
+from .storage import Entry, Folders, Scan
+
+BLOCK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One fault: the file (its folder and its path there), its kind in one word, what is wrong, and what to do."""
+
+    folder: str
+    path: str
+    kind: str
+    message: str
+    advice: str
+
+    def as_dict(self) -> dict[str, str]:
+        """The fault for ``--json``."""
+        return asdict(self)
+
+
+ADVICE = {
+    "skipped": "Rename it to what a build tool would call it, or move it out of the folder.",
+    "duplicate": "Delete all but one of them.",
+    "mislabelled": "Build it again, or give it the name its metadata says.",
+    "corrupt": "Copy or build it again.",
+    "unsafe": "Do not serve it; find out where it came from.",
+    "version": "Rename or rebuild it with a version that PEP 440 allows; clients skip this one.",
+    "requires-python": "Rebuild it with a valid Requires-Python; the server leaves this one out.",
+    "catalog": "Delete the catalog; the server builds it again.",
+    "unreadable": "Give the server's user the permission to read it, and look at the disk.",
+}
+
+
+class Audit:
+    """Checks the folders of one repository against themselves and against their catalog."""
+
+    def __init__(self, folders: Folders, catalog: Catalog) -> None:
+        self._folders = folders
+        self._catalog = catalog
+
+    def run(self, *, progress: Callable[[int, int], None]) -> Iterator[Fault]:
+        """Every fault, folder by folder; ``progress`` is told the files done and their number.
+
+        Raises Unavailable when a folder cannot be read.
+        """
+        scan = self._folders.scan()
+        for root, path, reason in scan.skipped:
+            yield self._fault(root, path, "skipped", reason)
+        named = list(self._named(scan))
+        for entry, outcome in named:
+            if isinstance(outcome, InvalidFilename):
+                yield self._fault(entry.root, entry.path, "skipped", str(outcome))
+        files = [(entry, outcome) for entry, outcome in named if isinstance(outcome, DistFile)]
+        yield from self._orphans(scan, files)
+        yield from self._duplicates(files)
+        digests = {(file.root, file.path): file for file in self._catalog.files()}
+        for number, (entry, dist) in enumerate(files, start=1):
+            row = digests.get((entry.root, entry.path))
+            yield from self._check(entry, dist, row.sha256 if row else "")
+            progress(number, len(files))
+
+    def _named(self, scan: Scan) -> Iterator[tuple[Entry, DistFile | InvalidFilename]]:
+        for entry in scan.entries:
+            if entry.path.endswith(distfile.SIDECARS):
+                continue
+            try:
+                yield entry, distfile.parse_filename(entry.path.rpartition("/")[2])
+            except InvalidFilename as error:
+                yield entry, error
+
+    def _orphans(self, scan: Scan, files: Iterable[tuple[Entry, DistFile]]) -> Iterator[Fault]:
+        bases = {(entry.root, entry.path) for entry, _ in files}
+        for entry in scan.entries:
+            base, _, suffix = entry.path.rpartition(".")
+            if entry.path.endswith(distfile.SIDECARS) and (entry.root, base) not in bases:
+                message = f"it belongs to {base.rpartition('/')[2]}, which is not here"
+                yield self._fault(entry.root, entry.path, "skipped", message)
+
+    def _duplicates(self, files: Iterable[tuple[Entry, DistFile]]) -> Iterator[Fault]:
+        first: dict[str, Entry] = {}
+        spelled: dict[tuple[str, ...], Entry] = {}
+        for entry, dist in sorted(files, key=lambda pair: pair[0][:2]):
+            before = first.setdefault(dist.filename, entry)
+            if before is not entry:
+                message = f"a file of this name comes first: {self._where(before)}"
+                yield self._fault(entry.root, entry.path, "duplicate", message)
+                continue
+            other = spelled.setdefault(_identity(dist), entry)
+            if other is not entry:
+                message = f"it is another spelling of {self._where(other)}"
+                yield self._fault(entry.root, entry.path, "duplicate", message)
+
+    def _check(self, entry: Entry, dist: DistFile, known_sha256: str) -> Iterator[Fault]:
+        try:
+            Version(dist.version)
+        except InvalidVersion:
+            message = f"its version {dist.version!r} is not a PEP 440 version"
+            yield self._fault(entry.root, entry.path, "version", message)
+        try:
+            stream, opened = self._folders.open(entry.root, entry.path)
+            with stream:
+                digest = hashlib.sha256()
+                while block := stream.read(BLOCK):
+                    digest.update(block)
+                if known_sha256 and opened == entry and digest.hexdigest() != known_sha256:
+                    yield self._fault(entry.root, entry.path, "catalog", "its bytes are not those the catalog knows")
+                stream.seek(0)
+                for kind, message in metadata.audit_archive(stream, dist):
+                    yield self._fault(entry.root, entry.path, kind, message)
+                stream.seek(0)
+                yield from self._check_metadata(entry, metadata.read_metadata(stream, dist))
+        except InvalidDistribution:
+            pass  # audit_archive has said it
+        except (OSError, PypiServerError) as error:
+            yield self._fault(entry.root, entry.path, "unreadable", str(error))
+
+    def _check_metadata(self, entry: Entry, raw: bytes | None) -> Iterator[Fault]:
+        if raw is None:
+            return
+        core = metadata.parse_metadata(raw)
+        if core.requires_python and metadata.valid_requires_python(core.requires_python) is None:
+            message = f"its Requires-Python {core.requires_python!r} cannot be parsed"
+            yield self._fault(entry.root, entry.path, "requires-python", message)
+
+    def _where(self, entry: Entry) -> str:
+        return f"{entry.path} in {self._folders.roots[entry.root]}"
+
+    def _fault(self, root: int, path: str, kind: str, message: str) -> Fault:
+        return Fault(str(self._folders.roots[root]), path, kind, message, ADVICE[kind])
+
+
+def _identity(dist: DistFile) -> tuple[str, ...]:
+    """What two spellings of one file have in common: project, version, kind, and what follows them in the name."""
+    rest = dist.filename.lower()
+    for part in (dist.name.lower(), dist.version.lower()):
+        rest = rest.replace(part, "", 1)
+    return dist.project, canonical_version(dist.version), dist.kind, rest.replace("_", "-")

@@ -1,0 +1,190 @@
+"""The composition root: settings become storage, catalog, sync, repository, auther, and at last a WSGI application.
+
+Settings end here: everything below takes plain arguments, so two applications in one process share nothing.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import os
+import re
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from . import __version__
+from .auth import Access, Auther, HtpasswdFile
+from .catalog import Catalog
+from .config import Config
+from .digests import Digester
+from .errors import ConfigError
+from .intake import Intake
+from .log import wrap
+from .repository import Repository
+from .scanlock import ScanLock
+from .storage import Folders
+from .sync import Sync
+from .watch import Watch, default_catalog_path
+from .web import Web, build
+from .web.files import Files, file_cache_control
+from .web.pages import Welcome
+from .web.proxy import TrustedProxy
+from .web.simple import Simple
+from .web.upload import Uploads
+
+WSGI = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+
+class Application:
+    """The WSGI application, with the parts the command line wants to speak to.
+
+    Nothing runs before the first request in a process; :meth:`close` ends what then was started.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.repository = build_repository(config)
+        self.intake = Intake(self.repository, overwrite=config.overwrite)
+        auther = build_auther(config)
+        access = Access(auther, config.authenticate)
+        self.web = Web(
+            repository=self.repository,
+            access=access,
+            simple=Simple(self.repository, fallback=_fallback(config), private=access.is_protected("list")),
+            files=Files(self.repository, cache_control=_cache_control(config, access)),
+            uploads=Uploads(self.intake, max_bytes=config.max_upload_size),
+            welcome=Welcome(_welcome_text(config)),
+            server_base_url=config.server_base_url or "",
+            version=__version__,
+            health_endpoint=config.health_endpoint,
+        )
+        self.routes = self.web.routes()
+        self._wsgi: WSGI = wrap(
+            TrustedProxy(build(self.web), config.trusted_proxy),
+            request_format=config.log_req_frmt,
+            response_format=config.log_res_frmt,
+            error_format=config.log_err_frmt,
+        )
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        """Answer one request (PEP 3333)."""
+        return self._wsgi(environ, start_response)
+
+    def check(self) -> None:
+        """Raise ConfigError for what would only be noticed at the first request: an unreadable password file."""
+        if self.config.htpasswd is not None:
+            HtpasswdFile(self.config.htpasswd).check()
+
+    def survey(self) -> tuple[list[tuple[Path, int]], Path | None]:
+        """Bring the catalog up to date; gives the number of files in each folder, and where the catalog lives."""
+        watch, catalog = self.repository.watch, self.repository.catalog
+        watch.scan_once()
+        counts = Counter(file.root for file in catalog.files())
+        roots = self.repository.folders.roots
+        return [(path, counts[root]) for root, path in enumerate(roots)], catalog.connections.path
+
+    def close(self) -> None:
+        """End the threads this process started."""
+        self.repository.watch.close()
+        self.repository.catalog.connections.close()
+
+
+def build_repository(config: Config) -> Repository:
+    """Storage, catalog and what keeps them together, for the folders of ``config``; starts nothing."""
+    roots = [Path(os.path.abspath(root)) for root in config.roots]
+    folders = Folders(roots)
+    identity = catalog_identity(roots, config.hash_algo)
+    path = config.catalog or catalog_path(identity)
+    catalog = Catalog(path, identity)
+    sync = Sync(folders, catalog)
+    digester = Digester(folders, catalog, hash_algo=config.hash_algo)
+    lock = ScanLock(path.with_name(path.name + ".lock") if path else None)
+    watch = Watch(sync, digester, catalog, lock=lock)
+    return Repository(folders=folders, catalog=catalog, sync=sync, digester=digester, watch=watch)
+
+
+def catalog_identity(roots: Iterable[Path], hash_algo: str | None) -> str:
+    """What a catalog describes: rows of other roots, or with another link digest, are of no use to us."""
+    return "\n".join([hash_algo or "off", *map(str, roots)])
+
+
+def catalog_path(identity: str) -> Path | None:
+    """The first place that can be written: the user's cache folder, a private one below the temporary one, none."""
+    name = hashlib.sha256(identity.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    user = os.getuid() if sys.platform != "win32" else "user"
+    private = Path(tempfile.gettempdir()) / f"pypiserver-{user}"
+    for path in (default_catalog_path(name, environ=dict(os.environ)), private / name / "catalog.sqlite"):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError:
+            continue
+        if _is_ours(path.parent) and (private not in path.parents or _is_ours(private)):
+            return path
+    return None
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether the folder can be written, and nobody else put it there for us to fall into."""
+    status = folder.lstat()
+    owned = sys.platform == "win32" or status.st_uid == os.getuid()
+    return owned and not folder.is_symlink() and os.access(folder, os.W_OK | os.X_OK)
+
+
+def build_auther(config: Config) -> Auther | None:
+    """Who knows the passwords: a callable, a htpasswd file, or nobody."""
+    if config.auther is not None:
+        return config.auther
+    return HtpasswdFile(config.htpasswd) if config.htpasswd is not None else None
+
+
+def _fallback(config: Config) -> Callable[[str], str | None]:
+    """Where an unknown project is sent; a private name never leaves this server."""
+    fallback_address = config.fallback_address
+    if fallback_address is None:
+        return lambda name: None
+    base = fallback_address.rstrip("/")
+    patterns = [_normal_pattern(pattern) for pattern in private_patterns(config)]
+
+    def address(name: str) -> str | None:
+        if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns):
+            return None
+        return f"{base}/{quote(name)}/"
+
+    return address
+
+
+def private_patterns(config: Config) -> list[str]:
+    """The names that never leave this server, as given and as the private file has them; raises ConfigError."""
+    patterns = list(config.private)
+    if config.private_file is not None:
+        try:
+            lines = config.private_file.read_text("utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"The file of private names {config.private_file} cannot be read: {error}.") from error
+        patterns += [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    return patterns
+
+
+def _normal_pattern(pattern: str) -> str:
+    """The pattern with its separators in normal form, as names are before they are compared with it."""
+    return re.sub(r"[-_.]+", "-", pattern).lower()
+
+
+def _cache_control(config: Config, access: Access) -> str:
+    return file_cache_control(
+        age=config.cache_control, overwrite=config.overwrite, private=access.is_protected("download")
+    )
+
+
+def _welcome_text(config: Config) -> str | None:
+    if config.welcome is None:
+        return None
+    try:
+        return config.welcome.read_text("utf-8", "replace")
+    except OSError as error:
+        raise ConfigError(f"The welcome page {config.welcome} cannot be read: {error.strerror}.") from error

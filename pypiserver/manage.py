@@ -1,0 +1,175 @@
+"""The commands that look after a folder: yank, unyank, delete, restore, check and update.
+
+They work on storage itself, so they need no running server; one that runs sees the change like any other. The rules to
+keep: nothing is deleted without being asked for twice (``--yes``, ``--purge``); what was done is said file by file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, TextIO
+
+from . import cli, distfile
+from .audit import Audit
+from .config import default_fallback_url
+from .distfile import DistFile, normalize, same_version
+from .errors import InvalidFilename, NotFound
+from .factory import build_repository
+from .storage import Entry, Folders
+from .text import printable
+from .update import newest_local, read_ignorelist, run_update
+
+
+def run(command: cli.Command, *, out: TextIO, err: TextIO) -> int:
+    """Do one of these commands; gives the exit status."""
+    handler: Callable[..., int] = _DO[type(command)]
+    return handler(command, out=out, err=err)
+
+
+def distributions(folders: Folders) -> Iterable[tuple[Entry, DistFile]]:
+    """Every distribution file in the folders, straight from storage."""
+    for entry in folders.scan().entries:
+        if not entry.path.endswith(distfile.SIDECARS):
+            try:
+                yield entry, distfile.parse_filename(entry.path.rpartition("/")[2])
+            except InvalidFilename:
+                continue
+
+
+def update(command: cli.Update, *, out: TextIO, err: TextIO) -> int:
+    """``-U``: look for newer releases upstream."""
+    folders = Folders([Path(root).absolute() for root in command.config.roots])
+    files = [(dist, (folders.roots[entry.root] / entry.path).parent) for entry, dist in distributions(folders)]
+    ignore = read_ignorelist(command.ignorelist_file) if command.ignorelist_file else frozenset()
+    return run_update(
+        newest_local(files),
+        index_url=command.index_url or default_fallback_url(),
+        allow_unstable=command.allow_unstable,
+        download_directory=command.download_directory,
+        execute=command.execute,
+        as_json=command.json,
+        allow_sdist=command.allow_sdist,
+        ignore=ignore,
+        out=out,
+        err=err,
+    )
+
+
+def _chosen(folders: Folders, command: Any) -> list[Entry]:
+    """The files a command is about: a release, or one file; raises NotFound naming what there is."""
+    normal = normalize(command.name)
+    project = [(entry, dist) for entry, dist in distributions(folders) if dist.project == normal]
+    chosen = [
+        entry
+        for entry, dist in project
+        if (not command.version or same_version(dist.version, command.version))
+        and (not command.file or dist.filename == command.file)
+    ]
+    if chosen:
+        return sorted(chosen)
+    if not project:
+        raise NotFound(f"There is no project {normal!r} in {folders.roots[0]}.")
+    there = sorted({dist.version for _, dist in project}, key=distfile.version_key)
+    wanted = command.file or f"{normal} {command.version}"
+    raise NotFound(f"There is no {wanted} in {folders.roots[0]}; of {normal} there is {', '.join(there)}.")
+
+
+def _yank(command: cli.Yank, *, out: TextIO, err: TextIO) -> int:
+    folders = _folders(command.root)
+    reason = command.reason.strip()
+    for entry in _chosen(folders, command):
+        folders.write_sidecar(entry.root, entry.path, ".yanked", f"{reason}\n".encode() if reason else b"")
+        out.write(f"yanked {printable(entry.path)}\n")
+    return 0
+
+
+def _unyank(command: cli.Unyank, *, out: TextIO, err: TextIO) -> int:
+    folders = _folders(command.root)
+    for entry in _chosen(folders, command):
+        folders.remove_sidecar(entry.root, entry.path, ".yanked")
+        out.write(f"no longer yanked {printable(entry.path)}\n")
+    return 0
+
+
+def _delete(command: cli.Delete, *, out: TextIO, err: TextIO) -> int:
+    folders = _folders(command.root)
+    for entry in _chosen(folders, command):
+        name = printable(entry.path)
+        if not command.yes:
+            out.write(f"would {'delete' if command.purge else 'move to the trash'}: {name}\n")
+        elif command.purge:
+            folders.remove(entry.root, entry.path)
+            out.write(f"deleted {name}\n")
+        else:
+            folders.trash(entry.root, entry.path)
+            out.write(f"moved to the trash {name}\n")
+    if not command.yes:
+        out.write("Nothing was changed; say --yes to do it.\n")
+    return 0
+
+
+def _restore(command: cli.Restore, *, out: TextIO, err: TextIO) -> int:
+    folders = _folders(command.root)
+    trashed = folders.list_trash()
+    if command.name is None:
+        for _, path in trashed:
+            out.write(f"{printable(path)}\n")
+        return 0
+    normal, found = normalize(command.name), 0
+    for root, path in trashed:
+        dist = distfile.parse_filename(path.rpartition("/")[2])
+        if dist.project != normal or (command.version and not same_version(dist.version, command.version)):
+            continue
+        if command.file and dist.filename != command.file:
+            continue
+        folders.restore(root, path)
+        out.write(f"restored {printable(path)}\n")
+        found += 1
+    if not found:
+        raise NotFound(f"The trash of {folders.roots[0]} holds no such file of {normal}; `restore DIR` lists it.")
+    return 0
+
+
+def _check(command: cli.Check, *, out: TextIO, err: TextIO) -> int:
+    repository = build_repository(command.config)
+    repository.watch.scan_once()
+    faults = list(Audit(repository.folders, repository.catalog).run(progress=_progress(err)))
+    repository.catalog.connections.close()
+    if command.json:
+        out.write(json.dumps([fault.as_dict() for fault in faults], indent=2) + "\n")
+        return 1 if faults else 0
+    for fault in faults:
+        where = printable(fault.path)
+        out.write(f"{where} [{fault.kind}]: {printable(fault.message)}. {fault.advice}\n")
+    out.write(f"{len(faults)} fault{'' if len(faults) == 1 else 's'} found.\n")
+    return 1 if faults else 0
+
+
+def _progress(err: TextIO) -> Callable[[int, int], None]:
+    """A bar on a terminal, nothing elsewhere."""
+    if not err.isatty():
+        return lambda done, total: None
+
+    def show(done: int, total: int) -> None:
+        width = 30 * done // max(total, 1)
+        err.write(f"\r[{'#' * width:<30}] {done}/{total}" + ("\n" if done == total else ""))
+        err.flush()
+
+    return show
+
+
+def _folders(root: Path) -> Folders:
+    folders = Folders([root.absolute()])
+    folders.check()
+    return folders
+
+
+_DO: dict[type, Callable[..., int]] = {
+    cli.Yank: _yank,
+    cli.Unyank: _unyank,
+    cli.Delete: _delete,
+    cli.Restore: _restore,
+    cli.Check: _check,
+}
