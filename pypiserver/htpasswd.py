@@ -15,6 +15,7 @@ import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from .errors import ConfigError
 
@@ -100,7 +101,7 @@ def _passlib(handler: str) -> Callable[[str, str], bool]:
 
 
 @functools.cache
-def _handler(name: str) -> type:
+def _handler(name: str) -> Any:
     # passlib.hash as a whole would load its bcrypt back end, which breaks with bcrypt 5: take the one module.
     modules = {"apr_md5_crypt": "md5_crypt", "sha256_crypt": "sha2_crypt", "sha512_crypt": "sha2_crypt", "des_crypt": "des_crypt"}
     try:
@@ -112,8 +113,7 @@ def _handler(name: str) -> type:
         raise ConfigError(
             f"The password file has {name} hashes, and passlib cannot be used ({error}); install passlib or libpass."
         ) from error
-    handler: type = getattr(module, name)
-    return handler
+    return getattr(module, name)
 
 
 def _sha1(stored: str, password: str) -> bool:

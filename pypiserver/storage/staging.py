@@ -116,7 +116,9 @@ class Staged:
             self.discard()
             if isinstance(error, FileExistsError):
                 raise Conflict(f"The file {filename} already exists.") from error
-            raise refusal(error, self._folder) from error if isinstance(error, OSError) else error
+            if isinstance(error, OSError):
+                raise refusal(error, self._folder) from error
+            raise
         if overwrite:
             for suffix in _ABOUT_BYTES:
                 if suffix not in sidecars:

@@ -36,7 +36,7 @@ def made(scheme: str) -> str:
         return htpasswd.make_hash("sesame", cost=4).replace("$2b$", "$2y$")
     names = {"apr1": "apr_md5_crypt", "sha256": "sha256_crypt", "sha512": "sha512_crypt", "des": "des_crypt"}
     if scheme in names:
-        return str(htpasswd._handler(names[scheme]).hash("sesame"))  # type: ignore[attr-defined]
+        return str(htpasswd._handler(names[scheme]).hash("sesame"))
     return HASHES[scheme]
 
 
