@@ -151,7 +151,16 @@ def _read_by_zipfile(file: BinaryIO, is_wanted: Callable[[str], bool], required:
         raise BadArchive(f"its metadata cannot be unpacked ({error})") from error
 
 
-_ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, OSError, struct.error)
+_ZIP_ERRORS = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+    OSError,
+    struct.error,
+)
 _TAR_ERRORS = (tarfile.TarError, zlib.error, EOFError, ValueError, OSError, struct.error)
 
 
@@ -170,8 +179,12 @@ def zip_members(file: BinaryIO) -> list[zipfile.ZipInfo]:
 
 def zip_faults(members: list[zipfile.ZipInfo]) -> list[str]:
     """What makes a zip archive dangerous to unpack: doubled names, ways out of its folder, too much in it."""
-    faults = [f"it has the member {name!r} twice" for name, count in Counter(m.filename for m in members).items() if count > 1]
-    faults += [f"its member {member.filename!r} leads out of its folder" for member in members if _leads_out(member.filename)]
+    faults = [
+        f"it has the member {name!r} twice" for name, count in Counter(m.filename for m in members).items() if count > 1
+    ]
+    faults += [
+        f"its member {member.filename!r} leads out of its folder" for member in members if _leads_out(member.filename)
+    ]
     packed = sum(member.compress_size for member in members)
     unpacked = sum(member.file_size for member in members)
     if unpacked > MAX_UNPACKED or (unpacked > RATIO_FROM and unpacked > MAX_RATIO * max(packed, 1)):

@@ -89,7 +89,7 @@ class Audit:
     def _orphans(self, scan: Scan, files: Iterable[tuple[Entry, DistFile]]) -> Iterator[Fault]:
         bases = {(entry.root, entry.path) for entry, _ in files}
         for entry in scan.entries:
-            base, _, suffix = entry.path.rpartition(".")
+            base, _, _ = entry.path.rpartition(".")
             if entry.path.endswith(distfile.SIDECARS) and (entry.root, base) not in bases:
                 message = f"it belongs to {base.rpartition('/')[2]}, which is not here"
                 yield self._fault(entry.root, entry.path, "skipped", message)

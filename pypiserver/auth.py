@@ -79,7 +79,9 @@ class HtpasswdFile:
         if entry is None:
             self._waste_time(table, password)
             return False
-        mac = hmac.digest(self._key, b"\0".join((user.encode(), password.encode(), entry.stored.encode())), hashlib.sha256)
+        mac = hmac.digest(
+            self._key, b"\0".join((user.encode(), password.encode(), entry.stored.encode())), hashlib.sha256
+        )
         now = self._clock()
         if now - table.remembered.get(mac, -REMEMBER_SECONDS) < REMEMBER_SECONDS:
             return True
@@ -141,12 +143,14 @@ class HtpasswdFile:
                 _LOG.warning("Line %d of the password file %s is skipped: %s.", number, self.path, error)
         if not self._warned_of_plain and any(entry.scheme == "plain" for entry in entries.values()):
             self._warned_of_plain = True
-            _LOG.warning("The password file %s has plain-text passwords; replace them with pypi-server passwd.", self.path)
+            _LOG.warning(
+                "The password file %s has plain-text passwords; replace them with pypi-server passwd.", self.path
+            )
         self._table = _Table((status.st_ino, status.st_size, status.st_mtime_ns), entries)
 
 
 class Access:
-    """The guard: ``protected`` are the actions that need a login, ``auther`` knows the passwords (None: nobody does)."""
+    """The guard: ``protected`` are the actions that need a login, ``auther`` knows the passwords (None: nobody)."""
 
     def __init__(self, auther: Auther | None, protected: Collection[str]) -> None:
         self._auther = auther
@@ -181,7 +185,7 @@ class Access:
             return bool(self._auther(user, password))
         except PypiServerError:
             raise
-        except Exception:
+        except Exception:  # noqa: BLE001 - logged with its traceback
             # Somebody else's code: whatever goes wrong in it must not open the door, nor show a traceback to a client.
             _LOG.exception("The auther failed; the request is refused.")
             return False
@@ -212,8 +216,17 @@ def set_password(path: Path, user: str, password: str) -> bool:
 
     Other lines stay as they are; the file is replaced in one step. Raises ConfigError.
     """
-    if not user or ":" in user or not user.isprintable() or len(user) > 255 or user.startswith("#") or user != user.strip():
-        raise ConfigError(f"{user!r} is no user name: it must not be empty, hold ':' or control characters, or begin with #.")
+    if (
+        not user
+        or ":" in user
+        or not user.isprintable()
+        or len(user) > 255
+        or user.startswith("#")
+        or user != user.strip()
+    ):
+        raise ConfigError(
+            f"{user!r} is no user name: it must not be empty, hold ':' or control characters, or begin with #."
+        )
     if not password or "\0" in password:
         raise ConfigError("The password must not be empty; nothing was changed.")
     try:

@@ -4,6 +4,8 @@
 completion are loops over them. The values are what ``__main__`` acts on; nothing here reads a word of a command line.
 """
 
+# The table is read best with an option in few lines, so this file is laid out by hand.
+# fmt: off
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping

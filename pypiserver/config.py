@@ -6,6 +6,8 @@ paste files, completion and the reference documentation are loops over it. Fault
 """
 
 # ruff: noqa: RUF009 - setting() is dataclasses.field with typed metadata
+# The table is read best with a setting in few lines, so this file is laid out by hand.
+# fmt: off
 
 from __future__ import annotations
 

@@ -94,7 +94,9 @@ class Digester:
         core = metadata.parse_metadata(raw)
         requires_python = metadata.valid_requires_python(core.requires_python)
         if core.requires_python and requires_python is None:
-            _LOG.warning("%s: Requires-Python %r cannot be parsed; it is left out.", dist.filename, core.requires_python)
+            _LOG.warning(
+                "%s: Requires-Python %r cannot be parsed; it is left out.", dist.filename, core.requires_python
+            )
         servable = metadata.servable_metadata(raw, dist)
         return Digest(
             sha256,

@@ -29,7 +29,9 @@ _WHEEL = re.compile(
     r"-(?P<python>[^-]+)-(?P<abi>[^-]+)-(?P<platform>[^-]+)\.whl",
     re.IGNORECASE,
 )
-_EGG = re.compile(r"(?P<name>[^-]+)-(?P<version>[^-]+)(?:-py(?P<python>[0-9.]+)(?:-(?P<platform>.+))?)?\.egg", re.IGNORECASE)
+_EGG = re.compile(
+    r"(?P<name>[^-]+)-(?P<version>[^-]+)(?:-py(?P<python>[0-9.]+)(?:-(?P<platform>.+))?)?\.egg", re.IGNORECASE
+)
 _EXE_TAIL = re.compile(r"[.-](?:win32|win-amd64|win-arm32|win-arm64)(?:-py(?P<python>[0-9.]+))?$", re.IGNORECASE)
 # What distutils wrote between version and ending of a bdist_dumb; the operating system's name may have a version.
 _DUMB_TAIL = re.compile(
@@ -38,7 +40,9 @@ _DUMB_TAIL = re.compile(
     re.IGNORECASE,
 )
 # Where a version may begin in a legacy name, best sign first: dotted numbers, those after a v, then any number.
-_LEGACY_VERSION = tuple(re.compile(sign, re.IGNORECASE) for sign in (r"-(?=[0-9]+\.[0-9])", r"-(?=v[0-9]+\.)", r"-(?=v?[0-9])"))
+_LEGACY_VERSION = tuple(
+    re.compile(sign, re.IGNORECASE) for sign in (r"-(?=[0-9]+\.[0-9])", r"-(?=v[0-9]+\.)", r"-(?=v?[0-9])")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +51,7 @@ class DistFile:
 
     ``project`` is the normal form (PEP 503) of ``name``; ``name`` and ``version`` are as the file name spells them, and
     a version may be empty. ``kind`` is ``bdist_wheel``, ``sdist``, ``bdist_egg``, ``bdist_wininst``, ``bdist_msi`` or
-    ``bdist_dumb``, as upload forms call it; ``pyversion`` is what they call so: ``py3``, ``2.7``, ``source`` or ``any``.
+    ``bdist_dumb``, as upload forms call it, and so is ``pyversion``: ``py3``, ``2.7``, ``source`` or ``any``.
     """
 
     filename: str
@@ -120,7 +124,7 @@ def check_upload_filename(filename: str) -> DistFile:
 
 
 def version_key(version: str) -> tuple[Any, ...]:
-    """A key that sorts versions as PEP 440 does, unparseable ones lowest; equal ones by their text, so never by chance."""
+    """A key that sorts versions as PEP 440 does, unparseable ones lowest, equal ones by their text: never by chance."""
     parsed = _parsed(version)
     return (0, version) if parsed is None else (1, parsed, version)
 

@@ -96,7 +96,7 @@ class Application:
 
 def build_repository(config: Config) -> Repository:
     """Storage, catalog and what keeps them together, for the folders of ``config``; starts nothing."""
-    roots = [Path(os.path.abspath(root)) for root in config.roots]
+    roots = [Path(os.path.abspath(root)) for root in config.roots]  # noqa: PTH100 - resolve() would follow links
     folders = Folders(roots)
     identity = catalog_identity(roots, config.hash_algo)
     path = config.catalog or catalog_path(identity)

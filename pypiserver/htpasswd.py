@@ -88,8 +88,10 @@ def make_hash(password: str, *, cost: int = NEW_COST) -> str:
 def _bcrypt(stored: str, password: str) -> bool:
     try:
         import bcrypt
-    except Exception as error:  # noqa: BLE001 - a broken binary raises anything
-        raise ConfigError(f"The password file has bcrypt hashes, and bcrypt cannot be used ({error}); reinstall it.") from error
+    except Exception as error:
+        raise ConfigError(
+            f"The password file has bcrypt hashes, and bcrypt cannot be used ({error}); reinstall it."
+        ) from error
     return bcrypt.checkpw(password.encode()[:BCRYPT_BYTES], stored.encode("ascii"))
 
 
@@ -103,13 +105,18 @@ def _passlib(handler: str) -> Callable[[str, str], bool]:
 @functools.cache
 def _handler(name: str) -> Any:
     # passlib.hash as a whole would load its bcrypt back end, which breaks with bcrypt 5: take the one module.
-    modules = {"apr_md5_crypt": "md5_crypt", "sha256_crypt": "sha2_crypt", "sha512_crypt": "sha2_crypt", "des_crypt": "des_crypt"}
+    modules = {
+        "apr_md5_crypt": "md5_crypt",
+        "sha256_crypt": "sha2_crypt",
+        "sha512_crypt": "sha2_crypt",
+        "des_crypt": "des_crypt",
+    }
     try:
         with warnings.catch_warnings():
             # It imports crypt, which Python 3.11 and 3.12 say goes away; passlib copes.
             warnings.simplefilter("ignore", DeprecationWarning)
             module = importlib.import_module(f"passlib.handlers.{modules[name]}")
-    except Exception as error:  # noqa: BLE001 - it is unmaintained, and may break in any way
+    except Exception as error:
         raise ConfigError(
             f"The password file has {name} hashes, and passlib cannot be used ({error}); install passlib or libpass."
         ) from error

@@ -7,18 +7,17 @@ overwriting is on; a refusal leaves the folder as it was; whoever gets an answer
 from __future__ import annotations
 
 import hmac
-import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from . import distfile, metadata
-from .distfile import DistFile, canonical_version, check_upload_filename, normalize, same_version
-from .errors import BadRequest, Conflict, Forbidden, InvalidDistribution, NotFound
+from . import metadata
+from .distfile import DistFile, check_upload_filename, normalize, same_version
+from .errors import BadRequest, Conflict, Forbidden, NotFound
 from .model import File
 from .provenance import provenance_of
 from .repository import Repository
-from .storage import Staged, sidecar
+from .storage import Staged
 
 _LOG = logging.getLogger(__name__)
 # form field -> hashlib algorithm. A digest is 128 or 256 bits as hex, in any case.

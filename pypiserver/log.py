@@ -35,7 +35,15 @@ _OURS = "pypiserver-log-"
 _DEFAULT_CONF = Path("log.conf")
 _LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
 _CONF_FAULTS = (
-    OSError, ValueError, KeyError, TypeError, AttributeError, NameError, ImportError, RuntimeError, SyntaxError,
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    NameError,
+    ImportError,
+    RuntimeError,
+    SyntaxError,
     configparser.Error,
 )
 _SECRET_NAME = re.compile(r"AUTH(?!ENTICATE|_TYPE)|COOKIE|TOKEN|PASSW|SECRET|API_?KEY|CREDENTIAL", re.IGNORECASE)

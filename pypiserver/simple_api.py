@@ -63,9 +63,10 @@ def negotiate(accept: str | None, format_parameter: str | None) -> Form:
     best, form = 0.0, Form.TEXT_HTML
     for name, quality in _qualities(accept or ""):
         candidate = _NAMES.get(name)
-        if candidate is not None and quality > 0:
-            if quality > best or (quality == best and order.index(candidate) < order.index(form)):
-                best, form = quality, candidate
+        if candidate is None or quality <= 0:
+            continue
+        if quality > best or (quality == best and order.index(candidate) < order.index(form)):
+            best, form = quality, candidate
     return form
 
 
@@ -195,7 +196,8 @@ def _anchor(file: File, files_url: str) -> str:
 def _page(title: str, metas: str, body: str) -> bytes:
     return (
         f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta name="pypi:repository-version" content="{API_VERSION}">\n{metas}<title>{escape(title)}</title>\n</head>\n'
+        f'<meta name="pypi:repository-version" content="{API_VERSION}">\n{metas}'
+        f"<title>{escape(title)}</title>\n</head>\n"
         f"<body>\n<h1>{escape(title)}</h1>\n{body}\n</body>\n</html>\n"
     ).encode("utf-8", "replace")
 

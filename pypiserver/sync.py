@@ -70,7 +70,9 @@ class Sync:
                 continue
             known.pop(key, None)
             found.append(self._describe(entry, dist, fingerprint))
-        self._apply(found, [Gone(root, path, Row(*row)) for (root, path), row in known.items()], self._changed_statuses())
+        self._apply(
+            found, [Gone(root, path, Row(*row)) for (root, path), row in known.items()], self._changed_statuses()
+        )
         self._closed.clear()
         return growing
 
@@ -208,7 +210,5 @@ def _sidecars(entries: Iterable[Entry]) -> dict[Key, str]:
     for entry in entries:
         if entry.path.endswith(distfile.SIDECARS):
             base, _, suffix = entry.path.rpartition(".")
-            parts.setdefault((entry.root, base), []).append(
-                f".{suffix}:{entry.size}:{entry.mtime_ns}:{entry.inode}"
-            )
+            parts.setdefault((entry.root, base), []).append(f".{suffix}:{entry.size}:{entry.mtime_ns}:{entry.inode}")
     return {key: ";".join(sorted(fingerprints)) for key, fingerprints in parts.items()}

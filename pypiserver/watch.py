@@ -38,7 +38,9 @@ class Watch:
     nothing; :meth:`ensure_current` starts what is missing and returns once the first scan is done.
     """
 
-    def __init__(self, sync: Sync, digester: Digester, catalog: Catalog, *, lock: ScanLock, events: bool = True) -> None:
+    def __init__(
+        self, sync: Sync, digester: Digester, catalog: Catalog, *, lock: ScanLock, events: bool = True
+    ) -> None:
         self.sync = sync
         self.digester = digester
         self.catalog = catalog
@@ -125,7 +127,9 @@ class Watch:
             raise Unavailable(f"The catalog in memory failed: {error}. Restart the server.") from error
         self._ready.clear()
         if isinstance(error, sqlite3.OperationalError):
-            _LOG.warning("The catalog %s cannot be used (%s); going on with one in memory until a restart.", path, error)
+            _LOG.warning(
+                "The catalog %s cannot be used (%s); going on with one in memory until a restart.", path, error
+            )
             self._lock.release()
             self._lock.path = None
             self.catalog.connections.replace(None)

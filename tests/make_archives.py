@@ -70,7 +70,7 @@ def make_sdist(
     name: str,
     version: str,
     *,
-    format: str = ".tar.gz",  # noqa: A002 - the word of sdist --formats
+    format: str = ".tar.gz",
     metadata: bytes | None = None,
     metadata_version: str = "2.2",
     extra_members: Mapping[str, bytes] | None = None,
@@ -121,7 +121,7 @@ def make_zip(members: Mapping[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
-def make_tar(members: Mapping[str, bytes], format: str = ".tar.gz") -> bytes:  # noqa: A002
+def make_tar(members: Mapping[str, bytes], format: str = ".tar.gz") -> bytes:
     """A tar archive of these members, compressed as its ending says."""
     modes = {".tar.gz": "gz", ".tgz": "gz", ".tar.bz2": "bz2", ".tar.xz": "xz"}
     mode = modes[format.lower()]

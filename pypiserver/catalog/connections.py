@@ -156,7 +156,5 @@ def _prepare(connection: sqlite3.Connection, identity: str) -> None:
             connection.execute(statement)
         connection.executemany("INSERT INTO meta (name, value) VALUES (?, ?)", wanted.items())
         # A new catalog starts above any serial an older one can have reached, so no page cache takes it for known.
-        connection.execute(
-            "INSERT INTO serial (id, value) VALUES (1, CAST(strftime('%s', 'now') AS INTEGER) * 1000)"
-        )
+        connection.execute("INSERT INTO serial (id, value) VALUES (1, CAST(strftime('%s', 'now') AS INTEGER) * 1000)")
     connection.execute("COMMIT")

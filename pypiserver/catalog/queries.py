@@ -188,7 +188,9 @@ class Catalog:
             projects: set[str] = {file.dist.project for file in found}
             for file in gone:
                 projects.update(_delete(connection, file, filenames))
-            connection.executemany(schema.CHOOSE_VISIBLE, [{"filename": name} for name in _contested(connection, filenames)])
+            connection.executemany(
+                schema.CHOOSE_VISIBLE, [{"filename": name} for name in _contested(connection, filenames)]
+            )
             self._stamp(connection, projects, statuses or {})
             if len(found) > BULK:
                 connection.execute(f"PRAGMA cache_size = {CACHE}")

@@ -32,7 +32,7 @@ class Folders:
     """
 
     def __init__(self, roots: Sequence[Path], *, operations: Operations = OPERATIONS) -> None:
-        self.roots = tuple(Path(os.path.abspath(root)) for root in roots)
+        self.roots = tuple(Path(os.path.abspath(root)) for root in roots)  # noqa: PTH100 - resolve() would follow links
         self._operations = operations
 
     def check(self) -> None:
@@ -202,7 +202,11 @@ class Folders:
         for root in self.roots:
             folder = root / ".status"
             try:
-                names = sorted(os.listdir(folder)) if folder.is_dir() and not folder.is_symlink() else []
+                names = (
+                    sorted(path.name for path in folder.iterdir())
+                    if folder.is_dir() and not folder.is_symlink()
+                    else []
+                )
             except OSError:
                 names = []
             for name in names:
@@ -265,7 +269,7 @@ class Folders:
 
 
 def _is_plain(path: str) -> bool:
-    """Whether a path is of the form scans give: relative, no hidden or empty part, nothing that means something else."""
+    """Whether a path is of the form scans give: relative, no hidden or empty part, nothing with another meaning."""
     if "\0" in path or "\\" in path or (os.name == "nt" and ":" in path):
         return False
     return all(part and not part.startswith(".") for part in path.split("/"))

@@ -46,7 +46,9 @@ OPERATIONS = Operations()
 class Staged:
     """A file that is being uploaded, hidden until :meth:`publish`, gone after :meth:`discard`."""
 
-    def __init__(self, root: Path, folder: Path, *, digests: Sequence[str], operations: Operations = OPERATIONS) -> None:
+    def __init__(
+        self, root: Path, folder: Path, *, digests: Sequence[str], operations: Operations = OPERATIONS
+    ) -> None:
         self._root = root
         self._folder = folder
         self._operations = operations

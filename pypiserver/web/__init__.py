@@ -15,7 +15,6 @@ import bottle
 
 from ..auth import Access
 from ..errors import ConfigError, Forbidden, MethodNotAllowed, NotFound, PypiServerError
-from ..intake import Intake
 from ..repository import Repository
 from . import json_api, xmlrpc
 from .answers import failure, redirect, text

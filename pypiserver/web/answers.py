@@ -51,7 +51,9 @@ def failure(error: PypiServerError) -> bottle.HTTPResponse:
     if error.status == 503:
         headers["Retry-After"] = "2"
     level = logging.ERROR if error.status >= 500 else logging.INFO
-    _LOG.log(level, "%s %s: %d %s", bottle.request.method, printable(bottle.request.path), error.status, printable(message))
+    _LOG.log(
+        level, "%s %s: %d %s", bottle.request.method, printable(bottle.request.path), error.status, printable(message)
+    )
     return text(message, status=f"{error.status} {reason_phrase(message)}", headers=headers)
 
 

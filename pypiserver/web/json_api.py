@@ -17,9 +17,7 @@ from ..metadata import CoreMetadata, parse_metadata
 from ..model import File, Project
 
 
-def render(
-    project: Project, version: str | None, *, metadata: Callable[[File], bytes | None], base_url: str
-) -> bytes:
+def render(project: Project, version: str | None, *, metadata: Callable[[File], bytes | None], base_url: str) -> bytes:
     """The JSON of a project, or of one ``version`` of it; ``base_url`` is our root as the client sees it.
 
     Raises NotFound for a version that is not here.

@@ -56,7 +56,7 @@ def boundary_of(content_type: str) -> bytes:
 
 
 def parse_multipart(
-    stream: Reader, boundary: bytes, *, open_part: Callable[[str, str], Sink], limits: Limits = Limits()  # noqa: B008
+    stream: Reader, boundary: bytes, *, open_part: Callable[[str, str], Sink], limits: Limits = Limits()
 ) -> dict[str, list[str]]:
     """Read a whole form; gives its fields, each with its values in order.
 

@@ -40,7 +40,7 @@ def handle(body: bytes, summaries: Callable[[], Sequence[Summary]]) -> bytes:
 def _call(body: bytes) -> tuple[tuple[Any, ...], str | None]:
     _refuse_doctype(body)
     try:
-        parameters, method = xmlrpc.client.loads(body.decode("utf-8"), use_builtin_types=True)  # noqa: S301
+        parameters, method = xmlrpc.client.loads(body.decode("utf-8"), use_builtin_types=True)
     except Exception as error:  # noqa: BLE001 - loads raises whatever its callbacks do on odd input
         raise _Refused(f"The call cannot be read: {error}") from None
     return parameters, method
@@ -81,7 +81,7 @@ def _hits(query: dict[str, list[str]], operator: str, summaries: Sequence[Summar
     for name, version, summary in summaries:
         tests = [_in_name(word, name) for word in query["name"]]
         tests += [word in summary.lower() for word in query["summary"]]
-        if tests and any_or_all(tests) or not tests and operator == "and":
+        if (tests and any_or_all(tests)) or (not tests and operator == "and"):
             hit: dict[str, object] = {"name": _NOT_XML.sub("", name), "version": _NOT_XML.sub("", version)}
             hits.append({**hit, "summary": _NOT_XML.sub("", summary), "_pypi_ordering": 0})
     return hits

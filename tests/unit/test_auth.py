@@ -77,9 +77,22 @@ def test_known_hashes_of_other_programs_fit(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "stored",
-    ["", "$2y$05$short", "$2y$31$" + "a" * 53, "$6$rounds=9999999$salt$" + "a" * 86, "$1$salt$" + "a" * 22, "{SSHA}abc",
-     "{SHA}x", "!", "*", "!sesame", "*0", "$argon2id$v=19$x", "_J9..rasmBYk8r9AiWNc"],
-)  # fmt: skip
+    [
+        "",
+        "$2y$05$short",
+        "$2y$31$" + "a" * 53,
+        "$6$rounds=9999999$salt$" + "a" * 86,
+        "$1$salt$" + "a" * 22,
+        "{SSHA}abc",
+        "{SHA}x",
+        "!",
+        "*",
+        "!sesame",
+        "*0",
+        "$argon2id$v=19$x",
+        "_J9..rasmBYk8r9AiWNc",
+    ],
+)
 def test_no_other_text_logs_anybody_in(path: Path, stored: str, caplog: pytest.LogCaptureFixture) -> None:
     file = write(path, "# comment", f"joe:{stored}", "ann:" + made("sha1"))
     with caplog.at_level(logging.WARNING):
@@ -162,10 +175,12 @@ def test_a_missing_file_says_how_to_make_one(path: Path) -> None:
 
 def test_nothing_of_passlib_that_breaks_is_imported() -> None:
     code = (
-        "import sys; from pypiserver import htpasswd; htpasswd._handler('apr_md5_crypt'); htpasswd._handler('sha512_crypt');"
+        "import sys; from pypiserver import htpasswd;"
+        "htpasswd._handler('apr_md5_crypt'); htpasswd._handler('sha512_crypt');"
         "print([m for m in sys.modules if m in ('passlib.apache', 'passlib.handlers.bcrypt')])"
     )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def basic(text: str | bytes) -> str:
@@ -233,7 +248,9 @@ def test_passwords_are_set_and_changed(path: Path) -> None:
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
 
 
-@pytest.mark.parametrize(("user", "password"), [("", "x"), ("a:b", "x"), ("a\nb", "x"), ("#a", "x"), ("a", ""), ("a", "x\0")])
+@pytest.mark.parametrize(
+    ("user", "password"), [("", "x"), ("a:b", "x"), ("a\nb", "x"), ("#a", "x"), ("a", ""), ("a", "x\0")]
+)
 def test_what_cannot_be_stored_is_refused(path: Path, user: str, password: str) -> None:
     with pytest.raises(ConfigError):
         set_password(path, user, password)

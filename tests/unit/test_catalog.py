@@ -13,7 +13,9 @@ from pypiserver.distfile import parse_filename
 from pypiserver.model import ProjectStatus
 
 
-def found(path: str, *, root: int = 0, size: int | None = 10, mtime_ns: int = 1, inode: int = 5, **facts: object) -> Found:
+def found(
+    path: str, *, root: int = 0, size: int | None = 10, mtime_ns: int = 1, inode: int = 5, **facts: object
+) -> Found:
     dist = parse_filename(path.rpartition("/")[2])
     return Found(root, path, Row(size, mtime_ns, inode, ""), dist, **facts)  # type: ignore[arg-type]
 

@@ -18,8 +18,14 @@ BASH = shutil.which("bash")
 
 def run(shell: str, *arguments: str, cwd: Path, text: str = "") -> str:
     done = subprocess.run(
-        [shell, *arguments], input=text, cwd=cwd, env={**os.environ, "HOME": str(cwd)}, capture_output=True,
-        encoding="utf-8", timeout=20, check=False,
+        [shell, *arguments],
+        input=text,
+        cwd=cwd,
+        env={**os.environ, "HOME": str(cwd)},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=20,
+        check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout

@@ -68,31 +68,72 @@ def test_a_file_name_says_name_version_and_kind(filename: str, name: str, versio
 
 def test_every_part_of_a_name() -> None:
     assert parse_filename("Foo.Bar-1.0-2-cp311-abi3-linux_x86_64.whl") == DistFile(
-        "Foo.Bar-1.0-2-cp311-abi3-linux_x86_64.whl", "foo-bar", "Foo.Bar", "1.0", "bdist_wheel", "cp311"  # type: ignore[arg-type]
+        "Foo.Bar-1.0-2-cp311-abi3-linux_x86_64.whl",
+        "foo-bar",
+        "Foo.Bar",
+        "1.0",
+        "bdist_wheel",
+        "cp311",  # type: ignore[arg-type]
     )
 
 
 @pytest.mark.parametrize(
     "filename",
-    ["some_file", "some_wheel.whl", "foo-1.0.tar.gz.asc", "", ".whl", "-1.0.zip", "foo-1.0-variants.json", "setup.exe",
-     "foo.egg", "a/foo-1.0.zip", "foo\n-1.0.zip", "foo-1.0 beta.zip", "x" * 300 + "-1.0.zip"],
-)  # fmt: skip
+    [
+        "some_file",
+        "some_wheel.whl",
+        "foo-1.0.tar.gz.asc",
+        "",
+        ".whl",
+        "-1.0.zip",
+        "foo-1.0-variants.json",
+        "setup.exe",
+        "foo.egg",
+        "a/foo-1.0.zip",
+        "foo\n-1.0.zip",
+        "foo-1.0 beta.zip",
+        "x" * 300 + "-1.0.zip",
+    ],
+)
 def test_what_names_no_distribution_is_refused_with_a_reason(filename: str) -> None:
     with pytest.raises(InvalidFilename, match=r"\w+ \w+"):
         parse_filename(filename)
 
 
 @pytest.mark.parametrize(
-    "filename", ["../foo-1.0.zip", ".foo-1.0.zip", "package.zip", "föö-1.0.zip", "foo-1.0.zip\0", "a" * 200 + "-1.0.zip",
-                 "foo bar-1.0.zip", "foo%2f-1.0.zip", "foo-1.0.txt"],
-)  # fmt: skip
+    "filename",
+    [
+        "../foo-1.0.zip",
+        ".foo-1.0.zip",
+        "package.zip",
+        "föö-1.0.zip",
+        "foo-1.0.zip\0",
+        "a" * 200 + "-1.0.zip",
+        "foo bar-1.0.zip",
+        "foo%2f-1.0.zip",
+        "foo-1.0.txt",
+    ],
+)
 def test_an_upload_needs_a_strict_name(filename: str) -> None:
     with pytest.raises(InvalidFilename, match="cannot be stored"):
         check_upload_filename(filename)
 
 
 def test_versions_sort_as_pep_440_with_unparseable_ones_lowest() -> None:
-    ordered = ["", "0.5-brainbot-1", "2012x-y", "1.0.dev1", "1.0a1", "1.0rc1", "1.0", "1.0.0", "1.0.post1", "1.1", "1.10", "1!0.1"]
+    ordered = [
+        "",
+        "0.5-brainbot-1",
+        "2012x-y",
+        "1.0.dev1",
+        "1.0a1",
+        "1.0rc1",
+        "1.0",
+        "1.0.0",
+        "1.0.post1",
+        "1.1",
+        "1.10",
+        "1!0.1",
+    ]
     shuffled = ordered[:]
     random.Random(1).shuffle(shuffled)
     assert sorted(shuffled, key=version_key) == ordered
@@ -106,19 +147,30 @@ def test_files_of_one_version_sort_by_name() -> None:
 
 @pytest.mark.parametrize(
     ("one", "other", "same"),
-    [("1.0", "1.0.0", True), ("1.0-1", "1.0.post1", True), ("1.0_rc1", "1.0rc1", True), ("1.0", "1.1", False),
-     ("0.5-x_y", "0.5-x-y", True), ("1.0+a-b", "1.0+a.b", True), ("", "1.0", False)],
-)  # fmt: skip
+    [
+        ("1.0", "1.0.0", True),
+        ("1.0-1", "1.0.post1", True),
+        ("1.0_rc1", "1.0rc1", True),
+        ("1.0", "1.1", False),
+        ("0.5-x_y", "0.5-x-y", True),
+        ("1.0+a-b", "1.0+a.b", True),
+        ("", "1.0", False),
+    ],
+)
 def test_two_spellings_of_a_version(one: str, other: str, same: bool) -> None:
     assert same_version(one, other) is same
 
 
-@pytest.mark.parametrize(("version", "final"), [("1.0", True), ("1.0.post1", True), ("1.0rc1", False), ("1.0.dev1", False), ("x", False)])
+@pytest.mark.parametrize(
+    ("version", "final"), [("1.0", True), ("1.0.post1", True), ("1.0rc1", False), ("1.0.dev1", False), ("x", False)]
+)
 def test_final_releases(version: str, final: bool) -> None:
     assert is_final(version) is final
 
 
-PIECES = st.sampled_from(["foo", "Bar", "1.0", "2012b", "-", "_", ".", "v", "py3", "none", "any", "linux", "win32", "+", "!", " "])
+PIECES = st.sampled_from(
+    ["foo", "Bar", "1.0", "2012b", "-", "_", ".", "v", "py3", "none", "any", "linux", "win32", "+", "!", " "]
+)
 ENDINGS = st.sampled_from([".whl", ".zip", ".tar.gz", ".egg", ".exe", ".msi", ".tgz", ""])
 
 

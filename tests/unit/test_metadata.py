@@ -160,11 +160,20 @@ Description-Content-Type: text/markdown
 # Foo
 """
     assert metadata.parse_metadata(raw) == metadata.CoreMetadata(
-        metadata_version="2.4", name="foo", version="1.0", summary="A foo", author_email="a@b.example",
-        license_expression="MIT", requires_python=">=3.8", requires_dist=("bar>=1", 'baz ; extra == "x"'),
-        provides_extra=("x",), classifiers=("A :: B",), project_urls=("Docs, https://docs.example/",),
-        description_content_type="text/markdown", description="# Foo\n",
-    )  # fmt: skip
+        metadata_version="2.4",
+        name="foo",
+        version="1.0",
+        summary="A foo",
+        author_email="a@b.example",
+        license_expression="MIT",
+        requires_python=">=3.8",
+        requires_dist=("bar>=1", 'baz ; extra == "x"'),
+        provides_extra=("x",),
+        classifiers=("A :: B",),
+        project_urls=("Docs, https://docs.example/",),
+        description_content_type="text/markdown",
+        description="# Foo\n",
+    )
 
 
 @given(st.binary(max_size=300))
@@ -208,16 +217,26 @@ def test_requires_python_is_kept_only_if_it_can_be_parsed(text: str | None, vali
         pytest.param(make_sdist("foo", "1.0", metadata_version="2.2"), True, id="static sdist"),
         pytest.param(make_sdist("foo", "1.0", metadata_version="2.1"), False, id="old sdist"),
         pytest.param(
-            make_sdist("foo", "1.0", metadata=core_metadata("foo", "1.0", metadata_version="2.2", extra=["Dynamic: Requires-Dist"])),
-            False, id="dynamic sdist",
+            make_sdist(
+                "foo",
+                "1.0",
+                metadata=core_metadata("foo", "1.0", metadata_version="2.2", extra=["Dynamic: Requires-Dist"]),
+            ),
+            False,
+            id="dynamic sdist",
         ),
         pytest.param(
-            make_sdist("foo", "1.0", metadata=core_metadata("foo", "1.0", metadata_version="2.2", extra=["Dynamic: Description"])),
-            True, id="sdist with a dynamic description",
+            make_sdist(
+                "foo",
+                "1.0",
+                metadata=core_metadata("foo", "1.0", metadata_version="2.2", extra=["Dynamic: Description"]),
+            ),
+            True,
+            id="sdist with a dynamic description",
         ),
         pytest.param(make_egg("foo", "1.0"), False, id="egg"),
     ],
-)  # fmt: skip
+)
 def test_metadata_is_offered_only_where_clients_may_rely_on_it(archive: tuple[str, bytes], servable: bool) -> None:
     assert metadata.servable_metadata(read(archive), parse_filename(archive[0])) is servable
 
@@ -249,18 +268,41 @@ def tampered() -> tuple[str, bytes]:
     name, _ = make_wheel("foo", "1.0")
     record = b"foo.py,sha256=AAAA,1\ngone.py,,\nfoo-1.0.dist-info/METADATA,,\nfoo-1.0.dist-info/RECORD,,\n"
     info = "foo-1.0.dist-info"
-    members = {"foo.py": b"x", f"{info}/METADATA": RAW, f"{info}/WHEEL": b"Wheel-Version: 1.0\n", f"{info}/RECORD": record}
+    members = {
+        "foo.py": b"x",
+        f"{info}/METADATA": RAW,
+        f"{info}/WHEEL": b"Wheel-Version: 1.0\n",
+        f"{info}/RECORD": record,
+    }
     return name, make_zip(members)
 
 
 AUDITED = [
-    pytest.param(tampered(), [("corrupt", "another hash"), ("corrupt", "'gone.py', which is not"), ("corrupt", "does not list 'foo-1.0.dist-info/WHEEL'")], id="RECORD"),
-    pytest.param(make_wheel("foo", "1.0", metadata=core_metadata("bar", "1.0")), [("mislabelled", "the name 'bar'")], id="mislabelled"),
-    pytest.param(("foo-1.0.tar.gz", tar_with(link("foo-1.0/a", "../../etc"))), [("unsafe", "link 'foo-1.0/a' leads out")], id="link out"),
+    pytest.param(
+        tampered(),
+        [
+            ("corrupt", "another hash"),
+            ("corrupt", "'gone.py', which is not"),
+            ("corrupt", "does not list 'foo-1.0.dist-info/WHEEL'"),
+        ],
+        id="RECORD",
+    ),
+    pytest.param(
+        make_wheel("foo", "1.0", metadata=core_metadata("bar", "1.0")),
+        [("mislabelled", "the name 'bar'")],
+        id="mislabelled",
+    ),
+    pytest.param(
+        ("foo-1.0.tar.gz", tar_with(link("foo-1.0/a", "../../etc"))),
+        [("unsafe", "link 'foo-1.0/a' leads out")],
+        id="link out",
+    ),
     pytest.param(("foo-1.0.tar.gz", tar_with(link("foo-1.0/a", "b"))), [], id="link inside"),
-    pytest.param(("foo-1.0.zip", make_zip({"a\x1b[2J": b""})), [("unsafe", "control characters")], id="control characters"),
+    pytest.param(
+        ("foo-1.0.zip", make_zip({"a\x1b[2J": b""})), [("unsafe", "control characters")], id="control characters"
+    ),
     pytest.param(("foo-1.0.tar.gz", b"nothing"), [("corrupt", "tar archive")], id="no tar"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("archive", "expected"), AUDITED)

@@ -40,7 +40,9 @@ def part(head: str, body: bytes, end: bytes = b"\r\n") -> bytes:
 
 NAME = part('Content-Disposition: form-data; name="name"', b"foo")
 FILE = b"PK\x03\x04\r\n--a b\r\n-\r\n--\r\n\0\xff"
-CONTENT = part('Content-Disposition: form-data; name="content"; filename="foo-1.0.zip"\nContent-Type: application/zip', FILE)
+CONTENT = part(
+    'Content-Disposition: form-data; name="content"; filename="foo-1.0.zip"\nContent-Type: application/zip', FILE
+)
 WHOLE = NAME + CONTENT + b"--b--\r\n"
 EXPECTED: Parsed = ({"name": ["foo"]}, {("content", "foo-1.0.zip"): FILE})
 
@@ -51,35 +53,46 @@ FORMS = [
     pytest.param(b"preamble\r\n" + WHOLE + b"epilogue", EXPECTED, id="preamble and epilogue"),
     pytest.param(b"\r\n" + WHOLE, EXPECTED, id="setup.py: an empty line first"),
     pytest.param(
-        part('Content-Disposition: form-data; name=":action"', b"submit", b"\n") + b"--b--\n", ({":action": ["submit"]}, {}),
+        part('Content-Disposition: form-data; name=":action"', b"submit", b"\n") + b"--b--\n",
+        ({":action": ["submit"]}, {}),
         id="setup.py register: bare line feeds",
     ),
     pytest.param(
         part('content-disposition: form-data; filename="foo-1.0.zip"; name="content"', b"") + b"--b--\r\n",
-        ({}, {("content", "foo-1.0.zip"): b""}), id="empty file, names the other way round, lower case",
+        ({}, {("content", "foo-1.0.zip"): b""}),
+        id="empty file, names the other way round, lower case",
     ),
     pytest.param(
-        part('Content-Disposition: form-data; name="c"; filename=""', b"x") + b"--b--\r\n", ({"c": ["x"]}, {}),
+        part('Content-Disposition: form-data; name="c"; filename=""', b"x") + b"--b--\r\n",
+        ({"c": ["x"]}, {}),
         id="browser: no file chosen",
     ),
     pytest.param(
-        part('Content-Disposition: form-data; name="c"; filename*=utf-8\'\'evil', b"x") + b"--b--\r\n", ({"c": ["x"]}, {}),
+        part("Content-Disposition: form-data; name=\"c\"; filename*=utf-8''evil", b"x") + b"--b--\r\n",
+        ({"c": ["x"]}, {}),
         id="filename* is ignored",
     ),
     pytest.param(
-        part('Content-Disposition: form-data; name="a"', b"1") + part('Content-Disposition: form-data; name="a"', b"2")
-        + b"--b--\r\n", ({"a": ["1", "2"]}, {}), id="repeated field",
+        part('Content-Disposition: form-data; name="a"', b"1")
+        + part('Content-Disposition: form-data; name="a"', b"2")
+        + b"--b--\r\n",
+        ({"a": ["1", "2"]}, {}),
+        id="repeated field",
     ),
     pytest.param(
-        part('Content-Disposition: form-data; name="a"', "ü".encode()) + part('Content-Disposition: form-data; name="l"', b"\xfc")
-        + b"--b--\r\n", ({"a": ["ü"], "l": ["ü"]}, {}), id="utf-8, else latin-1",
+        part('Content-Disposition: form-data; name="a"', "ü".encode())
+        + part('Content-Disposition: form-data; name="l"', b"\xfc")
+        + b"--b--\r\n",
+        ({"a": ["ü"], "l": ["ü"]}, {}),
+        id="utf-8, else latin-1",
     ),
     pytest.param(
         part('Content-Disposition: form-data; name="c"; filename="a\\"b;c.zip"', b"x") + b"--b--\r\n",
-        ({}, {("c", 'a"b;c.zip'): b"x"}), id="quotes and semicolon in a file name",
+        ({}, {("c", 'a"b;c.zip'): b"x"}),
+        id="quotes and semicolon in a file name",
     ),
     pytest.param(b"--b--\r\n", ({}, {}), id="empty form"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("body", "expected"), FORMS)
@@ -139,16 +152,21 @@ def test_twenty_thousand_fields_and_a_long_description() -> None:
     [
         ("multipart/form-data; boundary=abc", b"abc"),
         ('multipart/form-data; boundary="a b=c"', b"a b=c"),
-        ("multipart/form-data; boundary=--------------GHSKFJDLGDS7543FJKLFHRE75642756743254", b"--------------GHSKFJDLGDS7543FJKLFHRE75642756743254"),
+        (
+            "multipart/form-data; boundary=--------------GHSKFJDLGDS7543FJKLFHRE75642756743254",
+            b"--------------GHSKFJDLGDS7543FJKLFHRE75642756743254",
+        ),
         ("multipart/form-data; boundary=abc; charset=utf-8", b"abc"),
         ("multipart/form-data; charset=utf-8; BOUNDARY=abc", b"abc"),
     ],
-)  # fmt: skip
+)
 def test_boundaries(content_type: str, boundary: bytes) -> None:
     assert boundary_of(content_type) == boundary
 
 
-@pytest.mark.parametrize("content_type", ["multipart/form-data", "multipart/form-data; boundary", "x; boundary=", "x; boundary=" + "y" * 300])
+@pytest.mark.parametrize(
+    "content_type", ["multipart/form-data", "multipart/form-data; boundary", "x; boundary=", "x; boundary=" + "y" * 300]
+)
 def test_no_boundary_no_form(content_type: str) -> None:
     with pytest.raises(BadRequest, match="boundary"):
         boundary_of(content_type)

@@ -20,9 +20,13 @@ def through(trusted: list[Any] = TRUSTED, **fields: str) -> dict[str, Any]:
         return []
 
     environ = {
-        "REMOTE_ADDR": "127.0.0.1", "HTTP_HOST": "inner:8080", "wsgi.url_scheme": "http", "SCRIPT_NAME": "",
-        "PATH_INFO": "/simple/", **fields,
-    }  # fmt: skip
+        "REMOTE_ADDR": "127.0.0.1",
+        "HTTP_HOST": "inner:8080",
+        "wsgi.url_scheme": "http",
+        "SCRIPT_NAME": "",
+        "PATH_INFO": "/simple/",
+        **fields,
+    }
     TrustedProxy(application, trusted)(environ, lambda *arguments: None)
     return seen
 
@@ -31,21 +35,34 @@ def through(trusted: list[Any] = TRUSTED, **fields: str) -> dict[str, Any]:
     ("fields", "url", "path"),
     [
         ({}, "http://inner:8080/", "/simple/"),
-        ({"HTTP_X_FORWARDED_HOST": "pypi.example", "HTTP_X_FORWARDED_PROTO": "https"}, "https://pypi.example/", "/simple/"),
+        (
+            {"HTTP_X_FORWARDED_HOST": "pypi.example", "HTTP_X_FORWARDED_PROTO": "https"},
+            "https://pypi.example/",
+            "/simple/",
+        ),
         ({"HTTP_X_FORWARDED_HOST": "pypi.example:443/pypi"}, "http://pypi.example:443/pypi/", "/simple/"),
         (
             {"HTTP_X_FORWARDED_HOST": "pypi.example/pypi", "PATH_INFO": "/pypi/simple/"},
-            "http://pypi.example/pypi/", "/simple/",
+            "http://pypi.example/pypi/",
+            "/simple/",
         ),
         ({"HTTP_X_FORWARDED_PREFIX": "/a/b/", "PATH_INFO": "/a/b"}, "http://inner:8080/a/b/", ""),
         ({"HTTP_X_FORWARDED_PREFIX": "/simp"}, "http://inner:8080/simp/", "/simple/"),
         ({"HTTP_X_FORWARDED_HOST": "first.example, second.example"}, "http://first.example/", "/simple/"),
-        ({"HTTP_FORWARDED": 'for=1.2.3.4;host="pypi.example";proto=https, for=5.6.7.8'}, "https://pypi.example/", "/simple/"),
+        (
+            {"HTTP_FORWARDED": 'for=1.2.3.4;host="pypi.example";proto=https, for=5.6.7.8'},
+            "https://pypi.example/",
+            "/simple/",
+        ),
         ({"REMOTE_ADDR": "", "HTTP_X_FORWARDED_HOST": "pypi.example"}, "http://pypi.example/", "/simple/"),
         ({"REMOTE_ADDR": "::1", "HTTP_X_FORWARDED_HOST": "pypi.example"}, "http://pypi.example/", "/simple/"),
-        ({"REMOTE_ADDR": "::ffff:127.0.0.1", "HTTP_X_FORWARDED_HOST": "pypi.example"}, "http://pypi.example/", "/simple/"),
+        (
+            {"REMOTE_ADDR": "::ffff:127.0.0.1", "HTTP_X_FORWARDED_HOST": "pypi.example"},
+            "http://pypi.example/",
+            "/simple/",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_trusted_proxy_is_believed(fields: dict[str, str], url: str, path: str) -> None:
     environ = through(**fields)
     assert (base_url(environ), environ["PATH_INFO"]) == (url, path)
@@ -54,9 +71,13 @@ def test_a_trusted_proxy_is_believed(fields: dict[str, str], url: str, path: str
 @pytest.mark.parametrize("address", ["192.0.2.1", "2001:db8::1", "nonsense"])
 def test_nobody_else_is_believed(address: str) -> None:
     environ = through(
-        REMOTE_ADDR=address, HTTP_X_FORWARDED_HOST="evil.example", HTTP_X_FORWARDED_PROTO="https",
-        HTTP_X_FORWARDED_PREFIX="/x", HTTP_FORWARDED="host=evil.example", HTTP_X_FORWARDED_FOR="1.2.3.4",
-    )  # fmt: skip
+        REMOTE_ADDR=address,
+        HTTP_X_FORWARDED_HOST="evil.example",
+        HTTP_X_FORWARDED_PROTO="https",
+        HTTP_X_FORWARDED_PREFIX="/x",
+        HTTP_FORWARDED="host=evil.example",
+        HTTP_X_FORWARDED_FOR="1.2.3.4",
+    )
     assert base_url(environ) == "http://inner:8080/"
     assert not any("FORWARDED" in name for name in environ) and CLIENT not in environ
 
@@ -67,9 +88,20 @@ def test_with_no_trusted_address_nothing_is_believed() -> None:
 
 @pytest.mark.parametrize(
     "value",
-    ["evil.example\r\nX: y", "a b", "evil.example/../x", "evil.example//x", "user@evil.example", "[::1", "/only",
-     "evil.example/%0d", "evil.example/a?b", "-", "a:999999"],
-)  # fmt: skip
+    [
+        "evil.example\r\nX: y",
+        "a b",
+        "evil.example/../x",
+        "evil.example//x",
+        "user@evil.example",
+        "[::1",
+        "/only",
+        "evil.example/%0d",
+        "evil.example/a?b",
+        "-",
+        "a:999999",
+    ],
+)
 def test_a_value_that_is_not_of_its_form_is_ignored(value: str) -> None:
     url = base_url(through(HTTP_X_FORWARDED_HOST=value, HTTP_X_FORWARDED_PREFIX=value, HTTP_X_FORWARDED_PROTO="ftp"))
     assert url in ("http://inner:8080/", "http://evil.example/", "http://inner:8080/only/")

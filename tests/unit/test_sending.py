@@ -41,8 +41,15 @@ def send(file, *, method="GET", size=None, extra=(), now=MODIFIED + 100, **reque
         size = file.seek(0, os.SEEK_END)
         file.seek(0)
     return send_file(
-        environ, file, size=size, etag=ETAG, mtime_ns=MODIFIED * 10**9 + 999, content_type="a/b",
-        cache_control="max-age=60", headers=extra, clock=lambda: now,
+        environ,
+        file,
+        size=size,
+        etag=ETAG,
+        mtime_ns=MODIFIED * 10**9 + 999,
+        content_type="a/b",
+        cache_control="max-age=60",
+        headers=extra,
+        clock=lambda: now,
     )
 
 
@@ -100,8 +107,11 @@ def test_range_beyond_the_file_is_416_and_kept_by_no_cache(header):
     assert answer == Answer(
         "416 Range Not Satisfiable",
         [
-            ("ETag", ETAG), ("Content-Range", "bytes */10"), ("Cache-Control", "no-store"),
-            ("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", "23"),
+            ("ETag", ETAG),
+            ("Content-Range", "bytes */10"),
+            ("Cache-Control", "no-store"),
+            ("Content-Type", "text/plain; charset=utf-8"),
+            ("Content-Length", "23"),
         ],
         [b"Range Not Satisfiable.\n"],
     )
@@ -117,9 +127,7 @@ def test_range_that_is_malformed_or_not_single_is_ignored(header):
     assert send(TEXT, HTTP_RANGE=header) == send(TEXT)
 
 
-@pytest.mark.parametrize(
-    ("header", "status"), [("bytes=0-", "416"), ("bytes=-5", "200"), ("bytes=-0", "200")], ids=str
-)
+@pytest.mark.parametrize(("header", "status"), [("bytes=0-", "416"), ("bytes=-5", "200"), ("bytes=-0", "200")], ids=str)
 def test_range_of_an_empty_file(header, status):
     assert send(b"", HTTP_RANGE=header).status[:3] == status
 

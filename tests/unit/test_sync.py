@@ -121,7 +121,7 @@ def test_what_is_no_package_is_named_once(world: World, caplog: pytest.LogCaptur
 
 def test_a_yank_is_a_file_beside_the_file(world: World) -> None:
     world.put(WHEEL, WHEEL_BYTES)
-    yanked = world.put(f"{WHEEL}.yanked", "broken,\n use\t1.1\n".encode())
+    yanked = world.put(f"{WHEEL}.yanked", b"broken,\n use\t1.1\n")
     world.put(f"{WHEEL}.asc", b"signature")
     world.sync.scan()
     (file,) = world.catalog.files_of("foo")
