@@ -56,8 +56,7 @@ def _run(command: cli.Run) -> int:
     application.check()
     files, where = application.survey()
     application.close()
-    servers.run(
-        functools.partial(load_application, config),
+    options = servers.Options(
         server=config.server,
         host=config.host,
         port=config.port,
@@ -66,6 +65,10 @@ def _run(command: cli.Run) -> int:
         certificate=config.certificate,
         key=config.key,
         max_upload_size=config.max_upload_size,
+    )
+    servers.run(
+        functools.partial(load_application, config),
+        options,
         on_ready=lambda server, port: _say(render(config, server=server, port=port, files=files, catalog=where)),
     )
     return 0

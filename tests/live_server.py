@@ -22,6 +22,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parent.parent
 ADDRESS = re.compile(r"(https?://[\w.\[\]:-]+:[1-9]\d*)")
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+Opener = urllib.request.OpenerDirector
 START_SECONDS = 60.0
 
 
@@ -61,9 +62,9 @@ class LiveServer:
         self.told.set()
 
 
-def answers(url: str) -> bool:
+def answers(url: str, opener: Opener = DIRECT) -> bool:
     try:
-        with DIRECT.open(url, timeout=10):
+        with opener.open(url, timeout=10):
             return True
     except urllib.error.HTTPError as error:
         error.close()
@@ -72,11 +73,11 @@ def answers(url: str) -> bool:
         return False
 
 
-def wait_until_it_answers(server: LiveServer, path: str) -> None:
+def wait_until_it_answers(server: LiveServer, path: str, opener: Opener) -> None:
     deadline = time.monotonic() + START_SECONDS
     server.told.wait(START_SECONDS)
     while server.url and server.process.poll() is None and time.monotonic() < deadline:
-        if answers(server.url + path):
+        if answers(server.url + path, opener):
             return
         time.sleep(0.02)
     status = server.process.poll()
@@ -85,11 +86,17 @@ def wait_until_it_answers(server: LiveServer, path: str) -> None:
 
 @contextmanager
 def running(
-    command: Sequence[str | Path], *, environ: Mapping[str, str], cwd: Path, path: str = "/health", address: str = ""
+    command: Sequence[str | Path],
+    *,
+    environ: Mapping[str, str],
+    cwd: Path,
+    path: str = "/health",
+    address: str = "",
+    opener: Opener = DIRECT,
 ) -> Iterator[LiveServer]:
     """Run `command` until the block ends; it answers at `path` when the block begins.
 
-    `address` is for a server that prints none.
+    `address` is for a server that prints none, `opener` for one that takes more than a plain request.
     """
     process = subprocess.Popen(
         [str(word) for word in command],
@@ -107,7 +114,7 @@ def running(
     listener = threading.Thread(target=server.listen, args=(ADDRESS,), daemon=True)
     listener.start()
     try:
-        wait_until_it_answers(server, path)
+        wait_until_it_answers(server, path, opener)
         yield server
     finally:
         if process.poll() is None:

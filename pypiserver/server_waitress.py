@@ -1,0 +1,97 @@
+"""waitress, hardened: limits of ours, requests whose framing is ambiguous refused, an end that loses no upload.
+
+waitress reads a whole request before it asks the application, so slow uploads hold no thread; their bytes are spooled
+to the temporary folder meanwhile, which needs room for the largest upload.
+"""
+
+from __future__ import annotations
+
+import signal
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+from waitress import create_server, wasyncore
+from waitress.channel import HTTPChannel
+from waitress.parser import HTTPRequestParser, ParsingError
+
+from .servers import BACKLOG, CONNECTIONS, GRACE_SECONDS, HEADER_BYTES, WSGI, Options
+
+# What a form may have besides its file: the limit of waitress is about the whole body.
+FORM_BYTES = 32 << 20
+# A header of these that comes twice, or two of them together, lets two programs see two different requests.
+_ONCE = (b"content-length", b"transfer-encoding", b"content-type", b"host")
+
+
+class GuardedParser(HTTPRequestParser):  # type: ignore[misc]
+    """Refuses what waitress 3.0 takes: a length and a transfer coding together, and doubled headers about framing."""
+
+    def parse_header(self, header_plus: bytes) -> None:
+        """Read the header; raises ParsingError, which becomes 400 and the end of the connection."""
+        names = Counter(line.partition(b":")[0].strip().lower() for line in header_plus.split(b"\r\n")[1:])
+        if names[b"content-length"] and names[b"transfer-encoding"]:
+            raise ParsingError("Content-Length and Transfer-Encoding exclude each other")
+        for name in _ONCE:
+            if names[name] > 1:
+                raise ParsingError(f"The header {name.decode()} comes twice")
+        super().parse_header(header_plus)
+
+
+class GuardedChannel(HTTPChannel):  # type: ignore[misc]
+    """A connection whose requests are read by the guarded parser."""
+
+    parser_class = GuardedParser
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a request is being received, worked on or answered."""
+        receiving = self.request is not None and (self.request.header_plus or self.request.headers_finished)
+        return bool(receiving or self.requests or self.total_outbufs_len)
+
+
+def serve(application: WSGI, options: Options, listening: socket.socket, *, ready: Callable[[], None]) -> None:
+    """Serve until SIGTERM or SIGINT; then accept no more, and give what runs eight seconds to end."""
+    listening.listen(BACKLOG)
+    server = create_server(
+        application,
+        sockets=[listening],
+        threads=options.thread_count,
+        connection_limit=CONNECTIONS,
+        # select() ends at 1,024 connections.
+        asyncore_use_poll=True,
+        channel_timeout=60,
+        cleanup_interval=10,
+        max_request_header_size=HEADER_BYTES,
+        max_request_body_size=options.max_upload_size + FORM_BYTES,
+        channel_request_lookahead=0,
+        # Which proxy is believed is our own setting (web.proxy).
+        clear_untrusted_proxy_headers=False,
+        expose_tracebacks=False,
+        ident=None,
+    )
+    server.channel_class = GuardedChannel
+    ending = threading.Event()
+
+    def end(number: int, frame: FrameType | None) -> None:
+        ending.set()
+        server.pull_trigger()
+
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGINT, end)
+    ready()
+    while not ending.is_set():
+        _turn(server)
+    # The map keeps the channels; without the server in it nobody new is accepted.
+    wasyncore.dispatcher.close(server)
+    until = time.monotonic() + GRACE_SECONDS
+    while time.monotonic() < until and any(channel.is_busy for channel in server.active_channels.values()):
+        _turn(server)
+    server.task_dispatcher.shutdown()
+
+
+def _turn(server: Any) -> None:
+    wasyncore.loop(timeout=0.5, map=server._map, use_poll=True, count=1)

@@ -1,0 +1,228 @@
+"""Server name to a function that runs a WSGI application; the address they listen on.
+
+The rules to keep: a plain installation never ends on ``wsgiref``; a port that is taken is noticed before anything is
+started, and said in one sentence; a server's limits and timeouts are decided by us, not by its defaults.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import functools
+import importlib.util
+import logging
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from .errors import ConfigError
+
+_LOG = logging.getLogger(__name__)
+WSGI = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+# Called in the process that serves: an application must not be carried across a fork.
+MakeApplication = Callable[[], WSGI]
+OnReady = Callable[[str, int], None]
+
+# Threads that wait for slow clients cost little; with fewer, 60 slow uploads and 40 stalled downloads stop others.
+DEFAULT_THREADS = {"granian": 160, "waitress": 16, "gunicorn": 32}
+# A running upload may take so long to end after SIGTERM.
+GRACE_SECONDS = 8
+HEADER_BYTES = 65_536
+CONNECTIONS = 1500
+BACKLOG = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to serve: ``threads`` is None for the server's own default, sizes are bytes."""
+
+    server: str = "auto"
+    host: str = "127.0.0.1"
+    port: int = 8080
+    workers: int = 1
+    threads: int | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+    max_upload_size: int = 4 << 30
+
+    @property
+    def name(self) -> str:
+        """The server's name, with ``auto`` resolved."""
+        if self.server != "auto":
+            return self.server
+        return "granian" if importlib.util.find_spec("granian") else "waitress"
+
+    @property
+    def thread_count(self) -> int:
+        """How many requests a process answers at once."""
+        return self.threads or DEFAULT_THREADS.get(self.name, 16)
+
+
+def is_hardened(server: str) -> bool:
+    """Whether the server's limits and timeouts are set by us, and tested with hostile clients."""
+    return server in _HARDENED
+
+
+def run(make: MakeApplication, options: Options, *, on_ready: OnReady) -> None:
+    """Serve until the process is told to end; ``on_ready(server, port)`` is called once it accepts connections.
+
+    Raises ConfigError when the address cannot be had, or the server is not installed or cannot do what is asked.
+    """
+    name = options.name
+    if options.certificate and name not in _WITH_TLS:
+        able = " or ".join(_WITH_TLS)
+        raise ConfigError(f"The server {name} cannot serve HTTPS; use --server {able}, or a proxy in front of it.")
+    if options.workers > 1 and name not in _WITH_WORKERS:
+        _LOG.warning("The server %s serves with one process; --workers %d has no effect.", name, options.workers)
+    with reserved(options.host, options.port) as listening:
+        ready = functools.partial(on_ready, name, port_of(listening))
+        try:
+            _RUNNERS.get(name, _run_adapter)(make, options, listening, ready)
+        except ImportError as error:
+            raise ConfigError(
+                f"The server {name} cannot be used ({error}); install it, or leave --server out to serve with granian."
+            ) from error
+
+
+@contextlib.contextmanager
+def reserved(host: str, port: int) -> Iterator[socket.socket]:
+    """A socket bound to the address, not listening yet; raises ConfigError when the address cannot be had."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (socket.gaierror, UnicodeError) as error:
+        raise ConfigError(f"The host {host!r} to listen on is not known ({error}); give an IP address.") from error
+    # A name such as localhost has several addresses; clients that are given a name try the IPv4 one in any case.
+    family, _, _, _, address = sorted(found, key=lambda each: each[0] != socket.AF_INET)[0]
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if sys.platform != "win32":
+            # So that a restart need not wait for connections of the last run to be forgotten.
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+    except OSError as error:
+        bound.close()
+        raise ConfigError(_refused(host, port, error)) from error
+    with bound:
+        yield bound
+
+
+def port_of(bound: socket.socket) -> int:
+    """The port a socket is bound to."""
+    return int(bound.getsockname()[1])
+
+
+def _refused(host: str, port: int, error: OSError) -> str:
+    shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    if error.errno == errno.EADDRINUSE:
+        ask = "netstat -ano" if sys.platform == "win32" else f"ss -ltnp 'sport = :{port}'"
+        return f"The address {shown} is in use by another program (which: {ask}); end it, or choose a port with -p."
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return f"This user may not listen on {shown} ({error.strerror}); choose a port above 1023 with -p."
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f"This machine has no address {host}; give one of its own with -i, or 0.0.0.0 for all of them."
+    return f"Nothing can listen on {shown}: {error.strerror or error}."
+
+
+def tell_when_it_accepts(host: str, port: int, told: Callable[[], None]) -> None:
+    """Call ``told`` from a thread as soon as somebody accepts connections at the address."""
+    local = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared with, not bound to
+
+    def wait() -> None:
+        while True:
+            with contextlib.suppress(OSError):
+                socket.create_connection((local, port), timeout=5).close()
+                break
+            time.sleep(0.02)
+        told()
+
+    threading.Thread(target=wait, name="pypiserver-ready", daemon=True).start()
+
+
+def end_at_sigterm() -> None:
+    """Let SIGTERM end a server the way an interrupt from the keyboard does, so that it closes what it holds."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+
+
+def _run_granian(make: MakeApplication, options: Options, listening: socket.socket, ready: Callable[[], None]) -> None:
+    from .server_granian import serve
+
+    serve(make, options, listening, ready=ready)
+
+
+def _run_waitress(make: MakeApplication, options: Options, listening: socket.socket, ready: Callable[[], None]) -> None:
+    from .server_waitress import serve
+
+    serve(make(), options, listening, ready=ready)
+
+
+class _Later:
+    """An application that is made in the process where it is first asked, which is gunicorn's worker."""
+
+    def __init__(self, make: MakeApplication) -> None:
+        self._make = make
+        self._made: WSGI | None = None
+        self._lock = threading.Lock()
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        with self._lock:
+            if self._made is None:
+                self._made = self._make()
+        return self._made(environ, start_response)
+
+
+def _run_gunicorn(make: MakeApplication, options: Options, listening: socket.socket, ready: Callable[[], None]) -> None:
+    import bottle
+
+    listening.listen(BACKLOG)
+    settings: dict[str, Any] = {
+        # From here on the socket is gunicorn's, which closes it.
+        "bind": f"fd://{listening.detach()}",
+        "workers": options.workers,
+        # Its plain workers answer one connection at a time: an idle one would stop them.
+        "worker_class": "gthread",
+        "threads": options.thread_count,
+        "worker_connections": CONNECTIONS,
+        "keepalive": 10,
+        "timeout": 60,
+        "graceful_timeout": GRACE_SECONDS,
+        # By default any local process may set SCRIPT_NAME by a header; which proxy is believed is our own setting.
+        "forwarder_headers": "",
+        "loglevel": "warning",
+        "when_ready": lambda server: ready(),
+    }
+    if options.certificate:
+        settings |= {"certfile": str(options.certificate), "keyfile": str(options.key)}
+    bottle.run(app=_Later(make), server="gunicorn", host=options.host, port=options.port, quiet=True, **settings)
+
+
+def _run_adapter(make: MakeApplication, options: Options, listening: socket.socket, ready: Callable[[], None]) -> None:
+    """Any other server bottle has an adapter for, as it comes."""
+    import bottle
+
+    port = port_of(listening)
+    listening.close()
+    if options.name != "cgi":
+        tell_when_it_accepts(options.host, port, ready)
+        end_at_sigterm()
+    bottle.run(app=make(), server=options.name, host=options.host, port=port, quiet=True)
+
+
+_RUNNERS: Mapping[str, Callable[[MakeApplication, Options, socket.socket, Callable[[], None]], None]] = {
+    "granian": _run_granian,
+    "waitress": _run_waitress,
+    "gunicorn": _run_gunicorn,
+}
+_HARDENED = frozenset(_RUNNERS)
+_WITH_TLS = ("granian", "gunicorn")
+_WITH_WORKERS = frozenset(_WITH_TLS)

@@ -1,0 +1,257 @@
+"""The servers we run: the address they take, the banner, how they end, and what they refuse."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import socket
+import ssl
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import HTTPSHandler, ProxyHandler, build_opener
+
+import pytest
+import trustme
+
+from pypiserver import servers
+from pypiserver.__main__ import main
+from pypiserver.errors import ConfigError
+from pypiserver.server_granian import end_stalled
+from tests.live_server import DIRECT, LiveServer, Opener, pypi_server, running
+from tests.make_archives import make_wheel
+
+from .wsgi import form
+
+WHEEL, WHEEL_BYTES = make_wheel("foo", "1.0")
+HARDENED = ["granian", "waitress"]
+every_hardened = pytest.mark.parametrize("server", HARDENED)
+OPEN = ("-P", ".", "-a", ".")
+
+
+@contextlib.contextmanager
+def serving(tmp_path: Path, *arguments: str | Path, opener: Opener = DIRECT) -> Iterator[LiveServer]:
+    packages = tmp_path / "packages"
+    packages.mkdir(exist_ok=True)
+    environ = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    command = pypi_server("--disable-fallback", *arguments, packages)
+    with running(command, environ=environ, cwd=tmp_path, opener=opener) as server:
+        yield server
+
+
+def connected(server: LiveServer) -> socket.socket:
+    netloc = urlsplit(server.url)
+    return socket.create_connection((netloc.hostname or "", netloc.port or 0), timeout=20)
+
+
+def asked(server: LiveServer, request: bytes) -> bytes:
+    """Everything the server sends back until it closes the connection, or is silent for a while."""
+    answer = b""
+    with connected(server) as connection:
+        connection.sendall(request)
+        connection.settimeout(1.0)
+        with contextlib.suppress(TimeoutError, ConnectionResetError):
+            while block := connection.recv(65536):
+                answer += block
+    return answer
+
+
+def upload_request(content: bytes = WHEEL_BYTES) -> tuple[bytes, bytes]:
+    body, kind = form({":action": "file_upload"}, WHEEL, content)
+    head = f"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
+    return head.encode(), body
+
+
+@every_hardened
+def test_banner_says_where_what_and_who(server: str, tmp_path: Path) -> None:
+    (tmp_path / "packages").mkdir()
+    (tmp_path / "packages" / WHEEL).write_bytes(WHEEL_BYTES)
+    with serving(tmp_path, "--server", server) as live:
+        said = live.output
+    assert f"pypiserver is serving at {live.url}/\n" in said
+    assert f"index:     {live.url}/simple/\n" in said
+    assert f"folder:    {tmp_path / 'packages'}: 1 file\n" in said
+    assert "uploads:   nobody (no password file" in said
+    assert f"server:    {server}\n" in said
+    assert "catalog:   " in said
+
+
+def test_auto_is_granian_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert servers.Options().name == "granian"
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert servers.Options().name == "waitress"
+
+
+def test_port_in_use_is_said_before_anything_starts(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert main(["-i", "127.0.0.1", "-p", port, str(tmp_path)]) == 2
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert f"127.0.0.1:{port} is in use by another program" in err
+    assert "-p" in err
+
+
+def test_two_granians_never_share_a_port(tmp_path: Path) -> None:
+    """Its workers bind with SO_REUSEPORT, by which a second server could take half of the first one's requests."""
+    with (
+        serving(tmp_path, "--server", "granian") as live,
+        pytest.raises(ConfigError, match="in use by another program"),
+        servers.reserved("127.0.0.1", urlsplit(live.url).port or 0),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("host", "words"), [("192.0.2.1", "This machine has no address"), ("no such host", "is not known")]
+)
+def test_address_that_cannot_be_had(host: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words), servers.reserved(host, 0):
+        pass
+
+
+@every_hardened
+def test_sigterm_lets_an_upload_finish(server: str, tmp_path: Path) -> None:
+    head, body = upload_request()
+    with serving(tmp_path, "--server", server, *OPEN) as live, connected(live) as idle, connected(live) as upload:
+        idle.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert idle.recv(4096).startswith(b"HTTP/1.1 200")
+        upload.sendall(head + body[:100])
+        time.sleep(0.3)
+        live.process.send_signal(signal.SIGTERM)
+        assert idle.recv(4096) in (b"", b"Ok\n")
+        with pytest.raises(OSError):
+            while True:
+                connected(live).close()
+                time.sleep(0.05)
+        upload.sendall(body[100:])
+        assert upload.recv(4096).startswith(b"HTTP/1.1 200")
+        assert live.process.wait(20) == 0
+    assert (tmp_path / "packages" / WHEEL).read_bytes() == WHEEL_BYTES
+
+
+SMUGGLED = b"GET /health?smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
+FRAMINGS = {
+    "length and coding": b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "two lengths": b"Content-Length: 0\r\nContent-Length: 45\r\n\r\n",
+    "two codings": b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n",
+    "signed length": b"Content-Length: +0\r\n\r\n",
+    "blank before the colon": b"Content-Length : 0\r\n\r\n",
+    "unknown coding": b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+    "two hosts": b"Host: y\r\n\r\n",
+}
+
+
+@pytest.fixture(scope="module", params=HARDENED)
+def hardened(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    with serving(tmp_path_factory.mktemp(request.param), "--server", request.param, *OPEN) as live:
+        yield live
+
+
+@pytest.mark.parametrize("rest", FRAMINGS.values(), ids=FRAMINGS)
+def test_request_that_can_be_read_in_two_ways_is_answered_once(hardened: LiveServer, rest: bytes) -> None:
+    method = b"GET / HTTP/1.1" if rest.startswith(b"Host") else b"POST /simple/ HTTP/1.1"
+    answer = asked(hardened, method + b"\r\nHost: x\r\n" + rest + SMUGGLED)
+    statuses = re.findall(rb"^HTTP/1\.[01] ([0-9])", answer, re.MULTILINE)
+    assert statuses[:1] in ([b"4"], [b"5"])
+    assert len(statuses) == 1 or rest.startswith(b"Host")
+
+
+def test_header_without_end_is_refused(hardened: LiveServer) -> None:
+    answer = asked(hardened, b"GET / HTTP/1.1\r\nHost: x\r\nX-Long: " + b"x" * 300_000 + b"\r\n\r\n")
+    assert answer.startswith((b"HTTP/1.1 431", b"HTTP/1.0 431")) or answer == b""
+
+
+def test_others_are_answered_while_many_hold_connections(hardened: LiveServer) -> None:
+    head, body = upload_request()
+    with contextlib.ExitStack() as stack:
+        for start in [b""] * 200 + [b"GET / HTTP/1.1\r\nHos"] * 60 + [head + body[:10]] * 60:
+            connection = stack.enter_context(connected(hardened))
+            connection.sendall(start)
+        began = time.monotonic()
+        answer = asked(hardened, b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 200")
+        assert time.monotonic() - began < 5
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not tell when a connection last moved")
+def test_connection_on_which_nothing_moves_is_ended() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            accepted, _ = listening.accept()
+            with accepted:
+                assert end_stalled(port, stalled_seconds=30) == 0
+                deadline = time.monotonic() + 10
+                while not end_stalled(port, stalled_seconds=0.05):
+                    assert time.monotonic() < deadline
+                    client.settimeout(0.1)
+                assert client.recv(1) == b""
+        # The socket that listens is not one that stalls.
+        socket.create_connection(("127.0.0.1", port)).close()
+
+
+def test_worker_ends_with_its_parent(tmp_path: Path) -> None:
+    with serving(tmp_path, "--server", "granian") as live:
+        live.process.kill()
+        live.process.wait()
+        deadline = time.monotonic() + 15
+        with pytest.raises(OSError):
+            while time.monotonic() < deadline:
+                connected(live).close()
+                time.sleep(0.1)
+
+
+def test_https_with_two_workers(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    certificate = authority.issue_cert("127.0.0.1")
+    chain, key = tmp_path / "chain.pem", tmp_path / "key.pem"
+    certificate.private_key_pem.write_to_path(key)
+    for part in certificate.cert_chain_pems:
+        part.write_to_path(chain, append=True)
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    opener = build_opener(ProxyHandler({}), HTTPSHandler(context=context))
+    flags = ("--workers", "2", "--certificate", chain, "--key", key)
+    with serving(tmp_path, *flags, opener=opener) as live:
+        assert live.url.startswith("https://")
+        with opener.open(f"{live.url}/simple/", timeout=20) as answer:
+            assert answer.status == 200
+
+
+def test_https_where_the_server_cannot(tmp_path: Path) -> None:
+    options = servers.Options(server="waitress", port=0, certificate=tmp_path, key=tmp_path)
+    with pytest.raises(ConfigError, match="cannot serve HTTPS; use --server granian or gunicorn"):
+        servers.run(lambda: lambda environ, start: [], options, on_ready=lambda server, port: None)
+
+
+def test_server_that_is_not_installed_is_said_in_one_sentence() -> None:
+    options = servers.Options(server="bjoern", port=0)
+    with pytest.raises(ConfigError, match=r"The server bjoern cannot be used .* install it"):
+        servers.run(lambda: lambda environ, start: [], options, on_ready=lambda server, port: None)
+
+
+def test_any_adapter_of_bottle_serves_and_says_it_is_not_hardened(tmp_path: Path) -> None:
+    with serving(tmp_path, "--server", "wsgiref") as live:
+        assert asked(live, b"GET /health HTTP/1.0\r\n\r\n").endswith(b"Ok\n")
+        assert "wsgiref (works, but is not hardened" in live.output
+        live.process.send_signal(signal.SIGTERM)
+        assert live.process.wait(20) == 0
+
+
+def test_ready_is_told_once_something_accepts() -> None:
+    told = threading.Event()
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        servers.tell_when_it_accepts("127.0.0.1", servers.port_of(bound), told.set)
+        assert not told.wait(0.1)
+        bound.listen()
+        assert told.wait(10)
