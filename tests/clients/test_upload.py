@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.clients.harness import PASSWORD, USER, GetClient, Record, Serve, get, listed
-from tests.clients.samples import SHELF, add_project, add_wheel, fill
+from tests.clients.samples import SHELF, add_project, add_sdist, add_wheel, fill
 from tests.clients.uploaders import SKIPPING, UPLOADS, Upload, built, stored, twine, uv
 
 WHEEL, SDIST = "newcomer-1.0-py2.py3-none-any.whl", "newcomer-1.0.tar.gz"
@@ -100,7 +100,9 @@ def test_other_bytes_under_the_same_name_are_refused(
 ) -> None:
     """Hatch skips what is listed already, so it alone calls this a success; nobody changes the file."""
     server = serve("-P", password_file)
-    for filename in (WHEEL, SDIST, "newcomer-1.0-py3-none-any.whl"):
+    add_sdist(packages, "newcomer", "1.0", needs=["what was here before"])
+    # Made as WHEEL and renamed, so WHEEL comes last.
+    for filename in ("newcomer-1.0-py3-none-any.whl", WHEEL):
         add_wheel(packages, "newcomer", "1.0", summary="was here before").rename(packages / filename)
     before = stored(packages)
     project = add_project(tmp_path / "project", "newcomer", "1.0")
@@ -197,7 +199,8 @@ def test_protected_folder_is_installed_from_with_credentials_in_the_url(
 ) -> None:
     fill(packages)
     server = serve("-P", password_file, "-a", "update,download,list")
-    login = f"{USER}:{urllib.parse.quote(PASSWORD, safe='')}"
+    # pip 9 takes what stands in a URL as it stands there.
+    login = f"{USER}:{PASSWORD if name == 'pip9' else urllib.parse.quote(PASSWORD, safe='')}"
     index = server.url.replace("://", f"://{login}@") + "/simple/"
     tool = client(name)
     tool.run(*tool.installer, "--target", tmp_path / "site", "--index-url", index, "demo")

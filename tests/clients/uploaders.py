@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -48,6 +49,8 @@ def hatch(client: Client, project: Path, url: str, password: str) -> tuple[int, 
 
 
 def flit(client: Client, project: Path, url: str, password: str) -> tuple[int, str]:
+    """It builds what it uploads, and leaves alone what others built."""
+    shutil.rmtree(project / "dist")
     login = {"FLIT_INDEX_URL": url, "FLIT_USERNAME": USER, "FLIT_PASSWORD": password}
     return said(client, project, "flit", "publish", **login)
 
