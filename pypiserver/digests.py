@@ -17,6 +17,7 @@ from .distfile import DistFile
 from .errors import InvalidDistribution, PypiServerError
 from .model import File
 from .storage import Folders
+from .wholeness import is_whole
 
 _LOG = logging.getLogger(__name__)
 BLOCK = 1 << 20
@@ -78,6 +79,9 @@ class Digester:
             sha256.update(block)
             if other is not None:
                 other.update(block)
+        # Metadata stands near the beginning of an archive, so one that is cut off may seem good without this.
+        if is_whole(stream, dist) is False:
+            raise InvalidDistribution(f"{dist.filename} is refused: it is cut off, or was never whole")
         stream.seek(0)
         raw = metadata.read_metadata(stream, dist)
         return self.describe(dist, raw, sha256=sha256.hexdigest(), other=other.hexdigest() if other else None)

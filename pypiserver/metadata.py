@@ -196,17 +196,6 @@ def servable_metadata(raw: bytes | None, dist: DistFile) -> bool:
     return numbers is not None and (int(numbers[1]), int(numbers[2])) >= (2, 2) and is_static
 
 
-def is_whole(file: BinaryIO, dist: DistFile) -> bool:
-    """Whether a zip-based file has its directory at its end, where it is written last; True for other kinds."""
-    if dist.kind not in _ZIP_KINDS and not dist.filename.lower().endswith(".zip"):
-        return True
-    try:
-        archives.zip_directory(file)
-    except archives.BadArchive:
-        return False
-    return True
-
-
 def audit_archive(file: BinaryIO, dist: DistFile) -> list[tuple[str, str]]:
     """Every fault of an open file as (kind, sentence), for ``check``: corrupt, unsafe or mislabelled."""
     faults: list[tuple[str, str]] = []

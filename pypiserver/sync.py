@@ -10,21 +10,30 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
-from . import distfile, metadata
+from . import distfile
 from .catalog import Catalog, Found, Gone, Row
 from .distfile import DistFile
 from .errors import InvalidFilename, PypiServerError, Unavailable
 from .model import ProjectStatus
 from .storage import Entry, Folders, sidecar
 from .text import one_line
+from .wholeness import is_whole
 
 _LOG = logging.getLogger(__name__)
 Key = tuple[int, str]
-# A file that is no zip archive counts as whole once it has not changed for so many seconds.
+# A file that does not show its end counts as settled once it has not changed for so many seconds.
 SETTLE_SECONDS = 1.0
 STATUSES = ("active", "archived", "deprecated", "quarantined")
-_ZIP_ENDINGS = (".whl", ".egg", ".zip")
+
+
+class _Growing(NamedTuple):
+    """A file that may still be copied: how it was seen, since when, and what its bytes say (None: nothing)."""
+
+    entry: Entry
+    since: float
+    is_whole: bool | None
 
 
 class Sync:
@@ -38,7 +47,7 @@ class Sync:
         self.catalog = catalog
         self._clock = clock
         self._said: set[tuple[int, str, str]] = set()
-        self._growing: dict[Key, tuple[Entry, float]] = {}
+        self._growing: dict[Key, _Growing] = {}
         self._closed: set[Key] = set()
         self._root_identities: dict[int, tuple[int, int]] = {}
 
@@ -143,33 +152,36 @@ class Sync:
     def _is_growing(self, entry: Entry, dist: DistFile, before: tuple[int, int, int] | None) -> bool:
         """Whether the file may still be in the middle of being copied.
 
-        Zip archives end with their directory, so they can be asked; any other file must have been closed by its
-        writer (as the watcher tells), or have been left alone for a second.
+        Most formats mark their end, so a file that just changed is asked, once for each state it is seen in. One that
+        does not tell must have been closed by its writer (as the watcher says). After a second without a change the
+        file counts as settled; digesting it then says whether it is cut off.
         """
         if before == entry[2:]:
             return False
         key = (entry.root, entry.path)
         now = self._clock()
-        if key in self._closed or now - entry.mtime_ns / 1e9 >= SETTLE_SECONDS:
+        age = now - entry.mtime_ns / 1e9
+        if age >= SETTLE_SECONDS:
             self._growing.pop(key, None)
             return False
-        if dist.filename.lower().endswith(_ZIP_ENDINGS):
-            return not self._is_whole(entry, dist)
+        state = self._growing.get(key)
+        if state is None or state.entry != entry:
+            state = _Growing(entry, now, self._is_whole(entry, dist))
+        is_closed = key in self._closed and state.is_whole is None
         # The file's clock may be ahead of ours: then only watching it tells.
-        seen, since = self._growing.get(key, (None, now))
-        if seen == entry and now - since >= SETTLE_SECONDS:
-            del self._growing[key]
+        if state.is_whole or is_closed or now - state.since >= SETTLE_SECONDS:
+            self._growing.pop(key, None)
             return False
-        self._growing[key] = (entry, since if seen == entry else now)
+        self._growing[key] = state
         return True
 
-    def _is_whole(self, entry: Entry, dist: DistFile) -> bool:
+    def _is_whole(self, entry: Entry, dist: DistFile) -> bool | None:
         try:
             file, _ = self.folders.open(entry.root, entry.path)
-        except PypiServerError:
+            with file:
+                return is_whole(file, dist)
+        except (PypiServerError, OSError):
             return True  # digesting it will say what is wrong
-        with file:
-            return metadata.is_whole(file, dist)
 
     def _refuse_lost_roots(self, known: set[int], seen: set[int]) -> None:
         """A root that became another, empty folder was unmounted or replaced: an outage, not an empty index."""

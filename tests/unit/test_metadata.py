@@ -310,11 +310,3 @@ def test_an_audit_names_every_fault(archive: tuple[str, bytes], expected: list[t
     found = audit(archive)
     assert [kind for kind, _ in found] == [kind for kind, _ in expected], found
     assert all(words in message for (_, message), (_, words) in zip(found, expected, strict=True)), found
-
-
-@pytest.mark.parametrize("length", [0, 1, 22, 100, -1])
-def test_a_cut_off_wheel_is_not_whole(length: int) -> None:
-    name, data = make_wheel("foo", "1.0")
-    dist = parse_filename(name)
-    assert metadata.is_whole(io.BytesIO(data), dist)
-    assert not metadata.is_whole(io.BytesIO(data[:length]), dist)

@@ -136,7 +136,9 @@ def test_a_yank_is_a_file_beside_the_file(world: World) -> None:
     [
         pytest.param(WHEEL, WHEEL_BYTES, True, id="whole wheel"),
         pytest.param(WHEEL, WHEEL_BYTES[:-30], False, id="half wheel"),
-        pytest.param(SDIST, SDIST_BYTES, False, id="tar that was just written"),
+        pytest.param(SDIST, SDIST_BYTES, True, id="whole sdist"),
+        pytest.param(SDIST, SDIST_BYTES[:-30], False, id="half sdist"),
+        pytest.param("foo-1.0.win32.exe", b"MZ", False, id="installer, which does not tell"),
     ],
 )
 def test_a_file_that_may_be_growing_is_hidden_until_it_is_whole(
@@ -148,26 +150,29 @@ def test_a_file_that_may_be_growing_is_hidden_until_it_is_whole(
     assert growing == (set() if listed else {(0, name)})
 
 
-def test_a_tar_is_listed_after_a_second_or_when_it_was_closed(world: World) -> None:
-    world.put(SDIST, SDIST_BYTES, mtime=NOW)
+INSTALLER = "foo-1.0.win32.exe"
+
+
+def test_an_installer_is_listed_after_a_second_or_when_it_was_closed(world: World) -> None:
+    world.put(INSTALLER, b"MZ", mtime=NOW)
     world.sync.scan()
-    world.sync.note_closed((0, SDIST))
-    assert world.sync.refresh([(0, SDIST)]) == set()
-    assert world.listed() == [SDIST]
-    name, data = make_sdist("foo", "2.0")
-    world.put(name, data, mtime=NOW)
-    assert world.sync.scan() == {(0, name)}
+    world.sync.note_closed((0, INSTALLER))
+    assert world.sync.refresh([(0, INSTALLER)]) == set()
+    assert world.listed() == [INSTALLER]
+    other = "foo-2.0.win32.exe"
+    world.put(other, b"MZ", mtime=NOW)
+    assert world.sync.scan() == {(0, other)}
     world.now += 1.1
     assert world.sync.scan() == set()
-    assert world.listed() == [SDIST, name]
+    assert world.listed() == [INSTALLER, other]
 
 
 def test_a_file_from_the_future_is_listed_once_it_stays_as_it_is(world: World) -> None:
-    world.put(SDIST, SDIST_BYTES, mtime=NOW + 3600)
-    assert world.sync.scan() == {(0, SDIST)}
+    world.put(INSTALLER, b"MZ", mtime=NOW + 3600)
+    assert world.sync.scan() == {(0, INSTALLER)}
     world.now += 1.1
     assert world.sync.scan() == set()
-    assert world.listed() == [SDIST]
+    assert world.listed() == [INSTALLER]
 
 
 def test_a_file_that_is_being_replaced_in_place_is_hidden(world: World) -> None:
@@ -249,3 +254,18 @@ def test_an_upload_during_a_scan_is_not_taken_for_gone(world: World, monkeypatch
     monkeypatch.setattr(world.folders, "scan", scan_then_upload)
     world.sync.scan()
     assert world.listed() == [WHEEL]
+
+
+def test_a_cut_off_sdist_is_hidden_though_its_metadata_can_be_read(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its copying pauses for longer than a second, and goes on."""
+    world.put(SDIST, SDIST_BYTES[:-30])
+    world.sync.scan()
+    world.digester.digest_project("foo")
+    assert world.listed() == []
+    assert "cut off" in caplog.text
+    world.put(SDIST, SDIST_BYTES, mtime=OLD + 60)
+    world.sync.scan()
+    world.digester.digest_project("foo")
+    assert world.listed() == [SDIST]
