@@ -109,4 +109,10 @@ class Digester:
             metadata_sha256=hashlib.sha256(raw).hexdigest() if servable else None,
             requires_python=requires_python,
             summary=core.summary,
+            name=_display_name(core.name, dist),
         )
+
+
+def _display_name(name: str, dist: DistFile) -> str:
+    """The name as its author spells it in the metadata; file names have an underscore for each dash."""
+    return name if name.isascii() and distfile.normalize(name) == dist.project else ""

@@ -61,7 +61,10 @@ class Gone:
 
 @dataclass(frozen=True, slots=True)
 class Digest:
-    """What reading a file brought: digests, metadata, or the ``fault`` that keeps it from being listed."""
+    """What reading a file brought: digests, metadata, or the ``fault`` that keeps it from being listed.
+
+    ``name`` is the project's name as the metadata spells it, empty when it says none.
+    """
 
     sha256: str
     link_digest: str = ""
@@ -70,6 +73,7 @@ class Digest:
     requires_python: str | None = None
     summary: str = ""
     fault: str = ""
+    name: str = ""
 
 
 class Catalog:
@@ -240,6 +244,7 @@ class Catalog:
                     "metadata_sha256": digest.metadata_sha256,
                     "summary": digest.summary,
                     "fault": digest.fault,
+                    "name": digest.name,
                 },
             ).rowcount
             if not changed:

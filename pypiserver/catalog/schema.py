@@ -72,7 +72,8 @@ DELETE_ORPHANED_METADATA = """
 """
 RECORD_DIGEST = f"""
     UPDATE file SET sha256 = :sha256, link_digest = :link_digest, requires_python = :requires_python,
-        metadata_sha256 = :metadata_sha256, summary = :summary, fault = :fault
+        metadata_sha256 = :metadata_sha256, summary = :summary, fault = :fault,
+        name = CASE WHEN :name = '' THEN name ELSE :name END
     WHERE {_IF_UNCHANGED}
 """  # noqa: S608
 UPSERT_METADATA = """

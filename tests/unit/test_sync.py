@@ -15,7 +15,7 @@ from pypiserver.errors import Unavailable
 from pypiserver.model import ProjectStatus
 from pypiserver.storage import Folders
 from pypiserver.sync import Sync
-from tests.make_archives import make_sdist, make_wheel
+from tests.make_archives import core_metadata, make_sdist, make_wheel
 
 OLD = 1_600_000_000
 NOW = 1_700_000_000.0
@@ -85,6 +85,15 @@ def test_digesting_brings_hash_metadata_and_requires_python(world: World) -> Non
     assert file.requires_python == ">=3.8"
     assert b"Summary: A foo" in (world.catalog.metadata(file) or b"")
     assert world.digester.digest_some() == 0
+
+
+def test_the_spelling_of_a_project_is_that_of_its_metadata(world: World) -> None:
+    for name in ("Foo.Bar", "Someone-Else"):
+        world.put("foo_bar-1.0-py3-none-any.whl", make_wheel("foo_bar", "1.0", metadata=core_metadata(name, "1.0"))[1])
+        world.sync.scan()
+        world.digester.digest_project("foo-bar")
+        world.now += 5
+    assert world.catalog.projects() == [("foo-bar", "Foo.Bar")]
 
 
 def test_a_replaced_file_is_digested_again(world: World) -> None:
