@@ -19,7 +19,7 @@ from .errors import InvalidFilename, NotFound
 from .factory import build_repository
 from .storage import Entry, Folders
 from .text import printable
-from .update import newest_local, read_ignorelist, run_update
+from .update import Options, newest_local, read_ignorelist, run_update
 
 
 def run(command: cli.Command, *, out: TextIO, err: TextIO) -> int:
@@ -42,19 +42,17 @@ def update(command: cli.Update, *, out: TextIO, err: TextIO) -> int:
     """``-U``: look for newer releases upstream."""
     folders = Folders([Path(root).absolute() for root in command.config.roots])
     files = [(dist, (folders.roots[entry.root] / entry.path).parent) for entry, dist in distributions(folders)]
-    ignore = read_ignorelist(command.ignorelist_file) if command.ignorelist_file else frozenset()
-    return run_update(
-        newest_local(files),
+    options = Options(
         index_url=command.index_url or default_fallback_url(),
         allow_unstable=command.allow_unstable,
+        allow_sdist=command.allow_sdist,
         download_directory=command.download_directory,
+        ignore=read_ignorelist(command.ignorelist_file) if command.ignorelist_file else frozenset(),
         execute=command.execute,
         as_json=command.json,
-        allow_sdist=command.allow_sdist,
-        ignore=ignore,
-        out=out,
-        err=err,
     )
+    watched = out if out.isatty() and not command.json else err
+    return run_update(newest_local(files), options, out=out, err=err, show=_progress(watched))
 
 
 def _chosen(folders: Folders, command: Any) -> list[Entry]:
