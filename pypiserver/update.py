@@ -254,7 +254,7 @@ def _parsed(version: str) -> Version | None:
 def _runs_here(requires_python: str | None) -> bool:
     """Whether this Python is among them; what cannot be parsed forbids nothing, as with pip."""
     try:
-        return SpecifierSet(requires_python or "").contains(".".join(map(str, sys.version_info[:3])), prereleases=True)
+        return SpecifierSet(requires_python or "").contains(".".join(map(str, sys.version_info[:3])))
     except InvalidSpecifier:
         return True
 

@@ -138,7 +138,7 @@ class Index:
                 if len(data) > MAX_PAGE:
                     raise self._error(f"sent a page of more than {MAX_PAGE >> 20} MiB")
         except OSError as fault:
-            raise self._unreachable(_innermost(fault)) from fault
+            raise self._error(f"broke off its answer ({_in_words(_innermost(fault))})") from fault
         return bytes(data)
 
     def _followed(self, url: str, location: str) -> str:
@@ -157,11 +157,9 @@ class Index:
         return target
 
     def _unreachable(self, reason: BaseException) -> Unreachable:
-        words = getattr(reason, "verify_message", None) or getattr(reason, "strerror", None) or str(reason)
-        words = re.sub(r"//[^/@\s]+@", "//", one_line(str(words)))[:200] or type(reason).__name__
         advice = " name the authority that signed it in SSL_CERT_FILE," if isinstance(reason, ssl.SSLError) else ""
         return Unreachable(
-            f"The index {self.url} cannot be reached ({words}); check the address,{advice} "
+            f"The index {self.url} cannot be reached ({_in_words(reason)}); check the address,{advice} "
             "or name the proxy in HTTP_PROXY or HTTPS_PROXY."
         )
 
@@ -231,6 +229,12 @@ def _innermost(fault: BaseException) -> BaseException:
         below = (getattr(fault, "reason", None), *fault.args, fault.__cause__, context)
         fault = next((each for each in below if isinstance(each, BaseException)), fault)
     return fault
+
+
+def _in_words(reason: BaseException) -> str:
+    """What the system says, in one short line without the password of a proxy."""
+    words = getattr(reason, "verify_message", None) or getattr(reason, "strerror", None) or str(reason)
+    return re.sub(r"//[^/@\s]+@", "//", one_line(str(words)))[:200] or type(reason).__name__
 
 
 def _files(project: NormalizedName, rows: Iterable[Mapping[str, Any]]) -> Iterator[UpstreamFile]:

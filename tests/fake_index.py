@@ -1,13 +1,15 @@
 """An index on loopback for those who ask one: JSON or HTML pages, logins, faults, and the files themselves.
 
-It answers requests in absolute form too, as a forward proxy gets them, from the same pages.
+It is a proxy too: it answers requests in absolute form from its own pages, and connects to any port of loopback.
 """
 
 from __future__ import annotations
 
 import base64
+import contextlib
 import html
 import json
+import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -22,7 +24,7 @@ JSON = "application/vnd.pypi.simple.v1+json"
 
 @dataclass
 class Answer:
-    """An answer as it stands."""
+    """An answer as it stands; status 0 hangs up instead."""
 
     status: int = 200
     body: bytes = b""
@@ -78,6 +80,14 @@ def as_html(rows: list[Any]) -> bytes:
     return f"<!DOCTYPE html><body>{''.join(map(anchor, rows))}</body>".encode()
 
 
+def copy_bytes(source: socket.socket, target: socket.socket) -> None:
+    """Until the source ends or either is gone."""
+    with contextlib.suppress(OSError):
+        while data := source.recv(1 << 16):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
+
+
 @contextmanager
 def serving(index: FakeIndex, *, certificate: Path | None = None) -> Iterator[FakeIndex]:
     """Answer on a port of loopback that the system chooses until the block ends."""
@@ -88,11 +98,25 @@ def serving(index: FakeIndex, *, certificate: Path | None = None) -> Iterator[Fa
         def do_GET(self) -> None:
             path = self.path.partition("://")[2].partition("/")[2] if "://" in self.path else self.path[1:]
             answer = index.answer(f"/{path}", self.headers["Authorization"])
+            if not answer.status:
+                self.close_connection = True
+                return
             self.send_response(answer.status)
             for name, value in {"Content-Length": str(len(answer.body)), **answer.headers}.items():
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(answer.body)
+
+        def do_CONNECT(self) -> None:
+            index.seen.append((self.path, self.headers["Proxy-Authorization"]))
+            with socket.create_connection(("127.0.0.1", int(self.path.rpartition(":")[2]))) as far:
+                self.send_response(200)
+                self.end_headers()
+                back = threading.Thread(target=copy_bytes, args=(far, self.connection))
+                back.start()
+                copy_bytes(self.connection, far)
+                back.join()
+            self.close_connection = True
 
         def log_message(self, *args: object) -> None:
             pass

@@ -96,7 +96,8 @@ def test_a_page_that_cannot_be_read_is_an_error(index: FakeIndex, name: str) -> 
         ),
         (Answer(302, headers={"Location": "http://[oops/"}), "sent us to something that is no address."),
         (Answer(302, headers={"Location": "file:///etc/passwd"}), "sent us to file://, which was not asked for"),
-        (Answer(200, b"x" * 9, {"Content-Type": JSON, "Content-Encoding": "gzip"}), "cannot be reached"),
+        (Answer(200, b"x" * 9, {"Content-Type": JSON, "Content-Encoding": "gzip"}), "broke off its answer (Error"),
+        (Answer(0), "cannot be reached (Remote end closed connection without response); check the address"),
     ],
 )
 def test_what_the_index_did_is_said(index: FakeIndex, answer: Answer, said: str) -> None:
@@ -160,6 +161,15 @@ def test_a_failure_in_between_is_told_with_its_projects(index: FakeIndex) -> Non
     assert status == 2
     assert "\n!u!\n" in out
     assert err == f"pypi-server: The index {index.url} answered 500. Nothing was found out about Other, third.\n"
+
+
+def test_an_index_that_hangs_up_now_and_then_is_asked_about_the_rest(index: FakeIndex) -> None:
+    index.answers["/simple/middle/"] = Answer(0)
+    status, out, err = update([local("first", "1"), local("middle", "1"), local("raven", "1.9")], index)
+    assert status == 2
+    assert "\ne!u\n" in out
+    assert "cannot be reached" in err
+    assert err.endswith(" Nothing was found out about middle.\n")
 
 
 @pytest.mark.parametrize("where", ["address", "netrc", "nowhere"])
@@ -227,6 +237,21 @@ def test_an_authority_of_the_environment_is_trusted(
             assert len(files(url)) == 1
             # It is the certificate of an address, and of no name.
             assert "cannot be reached" in refused(url.replace("127.0.0.1", "localhost"))
+
+
+@pytest.mark.parametrize("variable", [None, "SSL_CERT_FILE"])
+def test_a_proxy_leads_to_an_index_with_tls_and_does_not_stand_for_it(
+    certificate: Path, index: FakeIndex, variable: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("https_proxy", f"http://me:secret@127.0.0.1:{index.port}")
+    with serving(FakeIndex(rows=index.rows), certificate=certificate) as far:
+        url = far.url.replace("http:", "https:")
+        if variable is None:
+            assert "self" in refused(url)
+        else:
+            monkeypatch.setenv(variable, str(certificate))
+            assert len(files(url)) == 2
+    assert set(index.seen) == {(f"127.0.0.1:{far.port}", "Basic bWU6c2VjcmV0")}
 
 
 def test_an_authority_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
