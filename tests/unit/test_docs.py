@@ -45,7 +45,8 @@ def blocks(page: Path) -> Iterator[str]:
         at += 1
         if not opener.endswith("::") or opener.lstrip().startswith(".. "):
             continue
-        outer = len(opener) - len(opener.lstrip())
+        # In an item of a list, what belongs to the item is as deep as its text.
+        outer = len(re.match(r" *(?:[*-] +|[0-9]+\. +)?", opener)[0])  # type: ignore[index]
         body: list[str] = []
         while at < len(lines) and (not lines[at].strip() or len(lines[at]) - len(lines[at].lstrip()) > outer):
             body.append(lines[at])
