@@ -214,7 +214,7 @@ def parse_basic(authorization: str) -> tuple[str, str]:
 def set_password(path: Path, user: str, password: str) -> bool:
     """Set a user's password in the htpasswd file, which is made when it is missing; True when the user is new.
 
-    Other lines stay as they are; the file is replaced in one step. Raises ConfigError.
+    Other lines, owner and mode stay as they are; the file is replaced in one step. Raises ConfigError.
     """
     if (
         not user
@@ -230,8 +230,9 @@ def set_password(path: Path, user: str, password: str) -> bool:
     if not password or "\0" in password:
         raise ConfigError("The password must not be empty; nothing was changed.")
     try:
-        old = path.read_bytes().decode("utf-8", "surrogateescape") if path.exists() else ""
-        mode = path.stat().st_mode & 0o777 if path.exists() else 0o600
+        # Not Path.resolve, which has an error of its own for a link that leads to itself.
+        target = Path(os.path.realpath(path))
+        old = target.read_bytes().decode("utf-8", "surrogateescape") if target.exists() else ""
         lines = old.splitlines()
         entry = f"{user}:{make_hash(password)}"
         places = [at for at, line in enumerate(lines) if line.strip().partition(":")[0] == user]
@@ -239,13 +240,13 @@ def set_password(path: Path, user: str, password: str) -> bool:
             lines[at] = entry
         if not places:
             lines.append(entry)
-        _replace(path, "\n".join(lines) + "\n", mode)
+        _replace(target, "\n".join(lines) + "\n")
     except OSError as error:
         raise ConfigError(f"The password file {path} cannot be changed: {error.strerror or error}.") from error
     return not places
 
 
-def _replace(path: Path, text: str, mode: int) -> None:
+def _replace(path: Path, text: str) -> None:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
@@ -253,7 +254,13 @@ def _replace(path: Path, text: str, mode: int) -> None:
             file.write(text.encode("utf-8", "surrogateescape"))
             file.flush()
             os.fsync(file.fileno())
-        temporary.chmod(mode)
+        if path.exists():
+            status = path.stat()
+            if os.name != "nt":
+                # Only root may give it to somebody else; for others it is theirs, as any file they write.
+                with contextlib.suppress(PermissionError):
+                    os.chown(temporary, status.st_uid, status.st_gid)
+            temporary.chmod(status.st_mode & 0o777)
         temporary.replace(path)
     except OSError:
         temporary.unlink(missing_ok=True)

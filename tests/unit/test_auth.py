@@ -248,6 +248,28 @@ def test_passwords_are_set_and_changed(path: Path) -> None:
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="links need a right there")
+def test_a_link_to_the_password_file_stays_a_link(path: Path) -> None:
+    target = path.parent / "elsewhere" / "htpasswd"
+    target.parent.mkdir()
+    set_password(target, "joe", "one")
+    path.symlink_to(target)
+    set_password(path, "joe", "two")
+    assert path.is_symlink()
+    assert HtpasswdFile(target)("joe", "two")
+
+
+@pytest.mark.skipif(os.name == "nt" or os.getuid() != 0, reason="only root can give a file away")
+def test_a_password_file_changed_by_root_keeps_its_owner(path: Path) -> None:
+    """The server reads it as another user: sudo pypi-server passwd must not lock it out."""
+    set_password(path, "joe", "one")
+    os.chown(path, 12345, 23456)
+    path.chmod(0o640)
+    set_password(path, "joe", "two")
+    status = path.stat()
+    assert (status.st_uid, status.st_gid, status.st_mode & 0o777) == (12345, 23456, 0o640)
+
+
 @pytest.mark.parametrize(
     ("user", "password"), [("", "x"), ("a:b", "x"), ("a\nb", "x"), ("#a", "x"), ("a", ""), ("a", "x\0")]
 )
