@@ -17,8 +17,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.certificates import make_certificate
 from tests.clients.samples import add_wheel
-from tests.live_server import DIRECT, REPOSITORY, LiveServer, running
+from tests.live_server import DIRECT, REPOSITORY, LiveServer, Opener, running
 
 ENTRY_POINT = REPOSITORY / "bin" / "docker-entrypoint"
 DOCKERFILE = (REPOSITORY / "Dockerfile").read_text()
@@ -123,7 +124,9 @@ def test_catalog_of_the_user_is_kept(stub: dict[str, str], data: Path) -> None:
 
 
 @contextmanager
-def container(environ: dict[str, str], data: Path, user: int, *arguments: str) -> Iterator[LiveServer]:
+def container(
+    environ: dict[str, str], data: Path, user: int, *arguments: str, opener: Opener = DIRECT
+) -> Iterator[LiveServer]:
     """The entry point serving as `user`, on loopback and a port of the system's choosing."""
     command: list[str | Path] = [ENTRY_POINT, "--disable-fallback", "-i", "127.0.0.1", "-p", "0", *arguments]
     if user != os.getuid():
@@ -131,7 +134,7 @@ def container(environ: dict[str, str], data: Path, user: int, *arguments: str) -
         # writing where the user may not does not.
         read = ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
         command = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", *read, "--", *command]
-    with running(command, environ=environ, cwd=data) as server:
+    with running(command, environ=environ, cwd=data, opener=opener) as server:
         yield server
 
 
@@ -202,6 +205,14 @@ def test_health_check_follows_the_server(environ: dict[str, str], data: Path) ->
     with socket.socket() as nobody_listens:
         nobody_listens.bind(("127.0.0.1", 0))
         assert is_healthy(environ, data, nobody_listens.getsockname()[1]) == 1
+
+
+def test_health_check_of_a_server_with_a_certificate(environ: dict[str, str], data: Path) -> None:
+    certificate = make_certificate(data)
+    environ |= {"PYPISERVER_CERTIFICATE": str(certificate.chain), "PYPISERVER_KEY": str(certificate.key)}
+    opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=certificate.context))
+    with container(environ, data, os.getuid(), opener=opener) as server:
+        assert is_healthy(environ, data, int(server.url.rpartition(":")[2])) == 0
 
 
 def test_image_is_what_the_tests_above_assume() -> None:

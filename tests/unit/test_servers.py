@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import socket
-import ssl
 import sys
 import threading
 import time
@@ -17,12 +16,12 @@ from urllib.parse import urlsplit
 from urllib.request import HTTPSHandler, ProxyHandler, build_opener
 
 import pytest
-import trustme
 
 from pypiserver import servers
 from pypiserver.__main__ import main
 from pypiserver.errors import ConfigError
 from pypiserver.server_granian import end_stalled
+from tests.certificates import make_certificate
 from tests.live_server import DIRECT, LiveServer, Opener, pypi_server, running
 from tests.make_archives import make_wheel
 
@@ -211,16 +210,9 @@ def test_worker_ends_with_its_parent(tmp_path: Path) -> None:
 
 
 def test_https_with_two_workers(tmp_path: Path) -> None:
-    authority = trustme.CA()
-    certificate = authority.issue_cert("127.0.0.1")
-    chain, key = tmp_path / "chain.pem", tmp_path / "key.pem"
-    certificate.private_key_pem.write_to_path(key)
-    for part in certificate.cert_chain_pems:
-        part.write_to_path(chain, append=True)
-    context = ssl.create_default_context()
-    authority.configure_trust(context)
-    opener = build_opener(ProxyHandler({}), HTTPSHandler(context=context))
-    flags = ("--workers", "2", "--certificate", chain, "--key", key)
+    certificate = make_certificate(tmp_path)
+    opener = build_opener(ProxyHandler({}), HTTPSHandler(context=certificate.context))
+    flags = ("--workers", "2", "--certificate", certificate.chain, "--key", certificate.key)
     with serving(tmp_path, *flags, opener=opener) as live:
         assert live.url.startswith("https://")
         with opener.open(f"{live.url}/simple/", timeout=20) as answer:
