@@ -204,6 +204,7 @@ _ALWAYS = (
     _switch("help", "-h", "--help", text="Show this help.", group="Help"),
     _switch("version", "--version", text="Show the version.", group="Help"),
 )
+_PRIVATE = (SETTINGS["private"], SETTINGS["private_file"])
 _ONE_ROOT = (*(each for each in _COMMON if each.name != "roots"), *_ALWAYS)
 
 
@@ -226,7 +227,7 @@ COMMANDS: Mapping[str, Subcommand] = {
     "run": Subcommand("Serve the folders; the same as no command.", Run, (_ROOTS,), (*_settings(*GROUPS), *_ALWAYS)),
     "update": Subcommand(
         "Look for newer releases of the packages; the same as -U.", Update, (_ROOTS,),
-        (*_UPDATE_OPTIONS, *_COMMON, *_ALWAYS),
+        (*_UPDATE_OPTIONS, *_PRIVATE, *_COMMON, *_ALWAYS),
     ),
     "passwd": Subcommand(
         "Set the password of a user in a password file; asks for it.", Passwd,

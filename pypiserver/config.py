@@ -153,7 +153,7 @@ class Config:
     private: tuple[str, ...] = setting(
         (), parse=types.patterns, flags=("--private",), metavar="PATTERN", action="repeat", group="Index",
         split=types.words,
-        help="Never redirect for projects with such names, for example 'acme-*'; may be repeated.",
+        help="Never redirect for projects with such names, nor ask for updates of them: 'acme-*'; may be repeated.",
     )
     private_file: Path | None = setting(
         None, parse=types.path, flags=("--private-file",), metavar="FILE", group="Index",

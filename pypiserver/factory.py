@@ -5,10 +5,8 @@ Settings end here: everything below takes plain arguments, so two applications i
 
 from __future__ import annotations
 
-import fnmatch
 import hashlib
 import os
-import re
 import sys
 import tempfile
 from collections import Counter
@@ -25,6 +23,7 @@ from .digests import Digester
 from .errors import ConfigError
 from .intake import Intake
 from .log import wrap
+from .private import read_private_names
 from .repository import Repository
 from .scanlock import ScanLock
 from .storage import Folders
@@ -148,31 +147,8 @@ def _fallback(config: Config) -> Callable[[str], str | None]:
     if fallback_address is None:
         return lambda name: None
     base = fallback_address.rstrip("/")
-    patterns = [_normal_pattern(pattern) for pattern in private_patterns(config)]
-
-    def address(name: str) -> str | None:
-        if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns):
-            return None
-        return f"{base}/{quote(name)}/"
-
-    return address
-
-
-def private_patterns(config: Config) -> list[str]:
-    """The names that never leave this server, as given and as the private file has them; raises ConfigError."""
-    patterns = list(config.private)
-    if config.private_file is not None:
-        try:
-            lines = config.private_file.read_text("utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"The file of private names {config.private_file} cannot be read: {error}.") from error
-        patterns += [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
-    return patterns
-
-
-def _normal_pattern(pattern: str) -> str:
-    """The pattern with its separators in normal form, as names are before they are compared with it."""
-    return re.sub(r"[-_.]+", "-", pattern).lower()
+    private = read_private_names(config.private, config.private_file)
+    return lambda name: None if name in private else f"{base}/{quote(name)}/"
 
 
 def _cache_control(config: Config, access: Access) -> str:

@@ -17,6 +17,7 @@ from .config import default_fallback_url
 from .distfile import DistFile, normalize, same_version
 from .errors import InvalidFilename, NotFound
 from .factory import build_repository
+from .private import read_private_names
 from .storage import Entry, Folders
 from .text import printable
 from .update import Options, newest_local, read_ignorelist, run_update
@@ -39,9 +40,14 @@ def distributions(folders: Folders) -> Iterable[tuple[Entry, DistFile]]:
 
 
 def update(command: cli.Update, *, out: TextIO, err: TextIO) -> int:
-    """``-U``: look for newer releases upstream."""
+    """``-U``: look for newer releases upstream, of everything but private names: these are told to nobody."""
     folders = Folders([Path(root).absolute() for root in command.config.roots])
-    files = [(dist, (folders.roots[entry.root] / entry.path).parent) for entry, dist in distributions(folders)]
+    private = read_private_names(command.config.private, command.config.private_file)
+    files = [
+        (dist, (folders.roots[entry.root] / entry.path).parent)
+        for entry, dist in distributions(folders)
+        if dist.project not in private
+    ]
     options = Options(
         index_url=command.index_url or default_fallback_url(),
         allow_unstable=command.allow_unstable,
