@@ -6,18 +6,19 @@ names and meanings of the settings stand in :class:`pypiserver.config.Config`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import bottle
+
+if TYPE_CHECKING:
+    from .factory import Application
 
 __version__ = "3.0.0.dev0"
 __all__ = ["__version__", "app", "bottle", "default_config", "paste_app_factory"]
 
-_WSGI = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
-
-def app(**settings: object) -> _WSGI:
+def app(**settings: object) -> Application:
     """The WSGI application (PEP 3333) for these settings, by today's or yesterday's names.
 
     Nothing runs before the first request; the application's ``close()`` ends what was started. Raises
@@ -36,7 +37,7 @@ def default_config(**overrides: object) -> dict[str, object]:
     return defaults(**overrides)
 
 
-def paste_app_factory(global_config: Mapping[str, str], **local_conf: str) -> _WSGI:
+def paste_app_factory(global_config: Mapping[str, str], **local_conf: str) -> Application:
     """The application for a section of a paste file; ``root`` may name several folders, on lines of their own."""
     from .config import from_paste
     from .factory import Application

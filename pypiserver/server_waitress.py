@@ -88,7 +88,10 @@ def serve(application: WSGI, options: Options, listening: socket.socket, *, read
     # The map keeps the channels; without the server in it nobody new is accepted.
     wasyncore.dispatcher.close(server)
     until = time.monotonic() + GRACE_SECONDS
-    while time.monotonic() < until and any(channel.is_busy for channel in server.active_channels.values()):
+    while time.monotonic() < until and server.active_channels:
+        for channel in list(server.active_channels.values()):
+            if not channel.is_busy:
+                channel.handle_close()
         _turn(server)
     server.task_dispatcher.shutdown()
 

@@ -47,6 +47,7 @@ class Sync:
         self.catalog = catalog
         self._clock = clock
         self._said: set[tuple[int, str, str]] = set()
+        self._is_quiet = False
         self._growing: dict[Key, _Growing] = {}
         self._closed: set[Key] = set()
         self._root_identities: dict[int, tuple[int, int]] = {}
@@ -84,6 +85,14 @@ class Sync:
         )
         self._closed.clear()
         return growing
+
+    def survey(self) -> None:
+        """Scan without a word about what is skipped: the process that goes on to serve says it."""
+        self._is_quiet = True
+        try:
+            self.scan()
+        finally:
+            self._is_quiet = False
 
     def refresh(self, keys: Iterable[Key]) -> set[Key]:
         """Compare single files with their rows; gives those that are still growing."""
@@ -211,7 +220,7 @@ class Sync:
         return changed
 
     def _say_skipped(self, root: int, path: str, reason: str) -> None:
-        if (root, path, reason) not in self._said:
+        if not self._is_quiet and (root, path, reason) not in self._said:
             self._said.add((root, path, reason))
             _LOG.warning("Skipped %s in %s: %s", path, self.folders.roots[root], reason)
 

@@ -234,10 +234,10 @@ class Watch:
 
     def _with_recovery(self) -> None:
         try:
-            self.sync.scan()
+            self.sync.survey()
         except sqlite3.Error as error:
             self.recover(error)
-            self.sync.scan()
+            self.sync.survey()
 
     def _recover_quietly(self, error: sqlite3.Error) -> None:
         try:

@@ -80,6 +80,19 @@ def test_banner_says_where_what_and_who(server: str, tmp_path: Path) -> None:
     assert "catalog:   " in said
 
 
+@every_hardened
+def test_what_is_skipped_is_said_once(server: str, tmp_path: Path) -> None:
+    """The command line looks through the folder before the worker does."""
+    (tmp_path / "packages").mkdir()
+    (tmp_path / "packages" / "some_file").write_bytes(b"")
+    with serving(tmp_path, "--server", server) as live:
+        assert asked(live, b"GET /simple/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").startswith(b"HTTP/1.1 200")
+        deadline = time.monotonic() + 10
+        while "some_file" not in live.output and time.monotonic() < deadline:
+            time.sleep(0.05)
+    assert live.output.count("Skipped some_file") == 1
+
+
 def test_auto_is_granian_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert servers.Options().name == "granian"
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
@@ -122,11 +135,13 @@ def test_sigterm_lets_an_upload_finish(server: str, tmp_path: Path) -> None:
     head, body = upload_request()
     with serving(tmp_path, "--server", server, *OPEN) as live, connected(live) as idle, connected(live) as upload:
         idle.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert idle.recv(4096).startswith(b"HTTP/1.1 200")
+        answer = b""
+        while not answer.endswith(b"Ok\n"):
+            answer += idle.recv(4096)
         upload.sendall(head + body[:100])
         time.sleep(0.3)
         live.process.send_signal(signal.SIGTERM)
-        assert idle.recv(4096) in (b"", b"Ok\n")
+        assert idle.recv(4096) == b""
         with pytest.raises(OSError):
             while True:
                 connected(live).close()
