@@ -56,18 +56,23 @@ def negotiate(accept: str | None, format_parameter: str | None) -> Form:
     ``text/html``, because browsers and old clients say so and expect a page. ``?format=`` overrides the header.
     """
     if format_parameter:
-        chosen = _NAMES.get(format_parameter.strip().lower())
+        # The specification's example has a bare '+', which the rules of forms read as a space.
+        chosen = _NAMES.get(format_parameter.strip().lower().replace(" ", "+"))
         if chosen is not None:
             return chosen
-    order = list(Form)
-    best, form = 0.0, Form.TEXT_HTML
+    wanted: dict[Form, float] = {}
+    has_wildcard = False
     for name, quality in _qualities(accept or ""):
-        candidate = _NAMES.get(name)
-        if candidate is None or quality <= 0:
-            continue
-        if quality > best or (quality == best and order.index(candidate) < order.index(form)):
-            best, form = quality, candidate
-    return form
+        form = _NAMES.get(name)
+        if form is not None:
+            wanted[form] = max(quality, wanted.get(form, 0.0))
+        has_wildcard = has_wildcard or (name == "*/*" and quality > 0)
+    named = [form for form in Form if wanted.get(form)]
+    if named:
+        # Form is in order of preference, and max() gives the first of equals.
+        return max(named, key=lambda form: wanted[form])
+    unnamed = [form for form in (Form.TEXT_HTML, Form.HTML, Form.JSON) if form not in wanted]
+    return unnamed[0] if has_wildcard and unnamed else Form.TEXT_HTML
 
 
 @functools.lru_cache(maxsize=256)

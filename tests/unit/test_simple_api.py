@@ -1,0 +1,391 @@
+"""The Simple API's pages: against the specifications' own words, other people's parsers, and each other."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Mapping
+from email.message import Message
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urljoin, urlsplit
+
+import jsonschema
+import pypi_simple
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from packaging.specifiers import SpecifierSet
+from packaging.utils import parse_sdist_filename, parse_wheel_filename
+from packaging.version import Version
+from pip._internal.index.collector import IndexContent, parse_links
+
+from pypiserver.distfile import parse_filename
+from pypiserver.simple_api import Form, accepts_encoding, negotiate
+from tests.make_archives import core_metadata, make_bdist_dumb, make_egg, make_sdist, make_wheel
+
+from .wsgi import Client
+
+JSON = "application/vnd.pypi.simple.v1+json"
+V1_HTML = "application/vnd.pypi.simple.v1+html"
+PAGE = "http://127.0.0.1/simple/foo-bar/"
+REASON = "broken & \"bad\" <b>bold</b> 'x' ü"
+Serve = Callable[..., Client]
+Put = Callable[..., Path]
+
+# -- the pages of a folder with one file of every sort -------------------------------------------------------------
+
+STATIC = make_sdist("foo-bar", "2.2", metadata_version="2.2")
+DYNAMIC = make_sdist(
+    "foo-bar",
+    "2.3",
+    metadata=core_metadata("foo-bar", "2.3", metadata_version="2.2", extra=["Dynamic: Requires-Dist"]),
+)
+PLAIN = make_wheel("foo_bar", "1.0")
+PYTHON = make_wheel("foo_bar", "1.1", requires_python=">=3.8,<4")
+INVALID = make_wheel("foo_bar", "1.2", requires_python=">3.5.*")
+BUILD = ("foo_bar-1.0-2-py3-none-any.whl", PLAIN[1])
+EPOCH = make_wheel("foo_bar", "1!0.1")
+LOCAL = make_wheel("foo_bar", "1.0+abc.1")
+OLD_SDIST = make_sdist("foo-bar", "0.1", metadata_version="1.0", format=".zip")
+MIDDLE_SDIST = make_sdist("Foo.Bar", "0.2", metadata_version="2.1", format=".tar.bz2")
+EGG = make_egg("foo_bar", "0.3")
+WININST = ("foo-bar-0.4.win32-py2.7.exe", b"MZ installer")
+DUMB = make_bdist_dumb("foo-bar", "0.5")
+YANKED = make_wheel("foo_bar", "3.0")
+WHY = make_wheel("foo_bar", "3.1")
+SIGNED = make_wheel("foo_bar", "4.0")
+CORPUS = [
+    *[PLAIN, PYTHON, INVALID, BUILD, EPOCH, LOCAL, STATIC, DYNAMIC, OLD_SDIST, MIDDLE_SDIST, EGG, WININST, DUMB],
+    *[YANKED, WHY, SIGNED],
+]
+BYTES = dict(CORPUS)
+
+
+@pytest.fixture
+def corpus(put: Put) -> None:
+    for name, data in CORPUS:
+        put(f"sub dir/{name}" if name == STATIC[0] else name, data)
+    put(f"{YANKED[0]}.yanked", b"")
+    put(f"{WHY[0]}.yanked", REASON.encode() + b"\n")
+    put(f"{SIGNED[0]}.asc", b"signature")
+    put(f"{SIGNED[0]}.provenance", b"{}")
+    put(".status/foo-bar", b"deprecated\nuse <bar> & be happy\n")
+
+
+HEX = "^[0-9a-f]+$"
+SECURE = "^(https://.+|http://(127\\.0\\.0\\.1|localhost|\\[::1\\])([:/].*)?)$"
+# PEP 691 with PEP 700 ("size" and "versions" are mandatory), 714, 740 and 792; other keys must begin with "_".
+META = {
+    "type": "object",
+    "required": ["api-version"],
+    "properties": {"api-version": {"const": "1.4"}},
+    "patternProperties": {"^_": {}},
+    "additionalProperties": False,
+}
+CORE_METADATA = {
+    "oneOf": [
+        {"type": "boolean"},
+        {
+            "type": "object",
+            "properties": {"sha256": {"type": "string", "minLength": 64, "maxLength": 64, "pattern": HEX}},
+            "required": ["sha256"],
+            "additionalProperties": False,
+        },
+    ]
+}
+FILE = {
+    "type": "object",
+    "required": ["filename", "url", "hashes", "size"],
+    "properties": {
+        "filename": {"type": "string", "pattern": "^[^/]+$"},
+        "url": {"type": "string", "format": "uri-reference", "pattern": "^[^#?]+$"},
+        "hashes": {
+            "type": "object",
+            "required": ["sha256"],
+            "propertyNames": {"enum": sorted(hashlib.algorithms_guaranteed)},
+            "additionalProperties": {"type": "string", "pattern": HEX},
+        },
+        "requires-python": {"type": "string", "minLength": 1},
+        "core-metadata": CORE_METADATA,
+        "data-dist-info-metadata": CORE_METADATA,
+        "gpg-sig": {"type": "boolean"},
+        "yanked": {"oneOf": [{"type": "boolean"}, {"type": "string", "minLength": 1}]},
+        "size": {"type": "integer", "minimum": 0},
+        "upload-time": {
+            "type": "string",
+            "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,6})?Z$",
+        },
+        "provenance": {"oneOf": [{"type": "null"}, {"type": "string", "pattern": SECURE}]},
+    },
+    "patternProperties": {"^_": {}},
+    "additionalProperties": False,
+}
+PROJECT = {
+    "type": "object",
+    "required": ["meta", "name", "files", "versions"],
+    "properties": {
+        "meta": META,
+        "name": {"type": "string", "pattern": "^([a-z0-9]|[a-z0-9][a-z0-9-]*[a-z0-9])$"},
+        "files": {"type": "array", "items": FILE},
+        "versions": {"type": "array", "items": {"type": "string", "minLength": 1}, "uniqueItems": True},
+        "project-status": {
+            "type": "object",
+            "required": ["status"],
+            "properties": {
+                "status": {"enum": ["active", "archived", "quarantined", "deprecated"]},
+                "reason": {"type": "string", "minLength": 1},
+            },
+            "additionalProperties": False,
+        },
+    },
+    "patternProperties": {"^_": {}},
+    "additionalProperties": False,
+}
+INDEX = {
+    "type": "object",
+    "required": ["meta", "projects"],
+    "properties": {
+        "meta": META,
+        "projects": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["name"],
+                "properties": {"name": {"type": "string", "minLength": 1}},
+                "patternProperties": {"^_": {}},
+                "additionalProperties": False,
+            },
+        },
+    },
+    "patternProperties": {"^_": {}},
+    "additionalProperties": False,
+}
+
+
+def valid(value: Any, schema: Mapping[str, Any]) -> Any:
+    jsonschema.validate(value, schema, cls=jsonschema.Draft202012Validator)
+    return value
+
+
+@pytest.mark.usefixtures("corpus")
+def test_a_page_in_json_is_what_the_specifications_demand(serve: Serve) -> None:
+    client = serve()
+    answer = client.get("/simple/foo-bar/", HTTP_ACCEPT=JSON)
+    value = valid(answer.json(), PROJECT)
+    files = {file["filename"]: file for file in value["files"]}
+    assert value["name"] == "foo-bar"
+    assert set(files) == set(BYTES)
+    # PEP 700: every file belongs to one of the versions.
+    assert {parse_filename(name).version for name in files} == set(value["versions"])
+    for name, file in files.items():
+        assert file["size"] == len(BYTES[name])
+        assert file["hashes"]["sha256"] == hashlib.sha256(BYTES[name]).hexdigest()
+        assert file["upload-time"] == "2020-09-13T12:26:40.000000Z"
+        path = urlsplit(urljoin(PAGE, file["url"])).path
+        assert client.get(unquote(path)).body == BYTES[name]
+        # PEP 658 and PEP 714: what is announced is there, with that hash; what is not announced is not there.
+        metadata = client.get(unquote(path) + ".metadata")
+        announced = file["core-metadata"]
+        assert file["data-dist-info-metadata"] == announced
+        assert (metadata.status == 200) == (announced is not False), name
+        if announced:
+            assert hashlib.sha256(metadata.body).hexdigest() == announced["sha256"]
+
+
+@pytest.mark.usefixtures("corpus")
+def test_each_file_says_what_is_known_about_it_and_no_more(serve: Serve) -> None:
+    value = serve().get("/simple/foo-bar/", HTTP_ACCEPT=JSON).json()
+    files = {file["filename"]: file for file in value["files"]}
+
+    def those(key: str) -> dict[str, object]:
+        return {name: file[key] for name, file in files.items() if file.get(key) not in (None, False)}
+
+    assert those("requires-python") == {PYTHON[0]: ">=3.8,<4"}
+    assert those("yanked") == {YANKED[0]: True, WHY[0]: REASON}
+    assert those("gpg-sig") == {SIGNED[0]: True}
+    assert those("provenance") == {SIGNED[0]: f"http://127.0.0.1/packages/{SIGNED[0]}.provenance"}
+    assert set(those("core-metadata")) == {name for name in files if name.endswith(".whl")} | {STATIC[0]}
+    assert value["project-status"] == {"status": "deprecated", "reason": "use <bar> & be happy"}
+
+
+@pytest.mark.usefixtures("corpus")
+def test_other_peoples_parsers_read_the_json(serve: Serve) -> None:
+    body = serve().get("/simple/foo-bar/", HTTP_ACCEPT=JSON).json()
+    check_pypi_simple(pypi_simple.ProjectPage.from_json_data(body, base_url=PAGE))
+    check_pip(json.dumps(body).encode(), JSON)
+    for file in body["files"]:
+        if file["filename"].endswith(".whl"):
+            name, version, _, _ = parse_wheel_filename(file["filename"])
+            assert name == "foo-bar" and version in {Version(each) for each in body["versions"]}
+        if file["filename"].endswith((".tar.gz", ".zip")) and "linux" not in file["filename"]:
+            assert parse_sdist_filename(file["filename"])[0] == "foo-bar"
+        SpecifierSet(file.get("requires-python", ""))
+
+
+@pytest.mark.usefixtures("corpus")
+@pytest.mark.parametrize("accept", ["text/html", V1_HTML, "*/*"])
+def test_other_peoples_parsers_read_the_html(serve: Serve, accept: str) -> None:
+    answer = serve().get("/simple/foo-bar/", HTTP_ACCEPT=accept)
+    check_pypi_simple(pypi_simple.ProjectPage.from_html("foo-bar", answer.text, base_url=PAGE))
+    check_pip(answer.body, answer.headers["content-type"])
+
+
+def check_pypi_simple(page: pypi_simple.ProjectPage) -> None:
+    packages = {package.filename: package for package in page.packages}
+    assert (page.project, page.repository_version) == ("foo-bar", "1.4")
+    assert set(packages) == set(BYTES)
+    for name, package in packages.items():
+        assert package.digests["sha256"] == hashlib.sha256(BYTES[name]).hexdigest()
+        assert bool(package.has_metadata) == (name.endswith(".whl") or name == STATIC[0])
+    assert packages[PYTHON[0]].requires_python == ">=3.8,<4"
+    assert (packages[YANKED[0]].is_yanked, packages[WHY[0]].yanked_reason) == (True, REASON)
+    assert not packages[PLAIN[0]].is_yanked
+    assert packages[SIGNED[0]].provenance_url == f"http://127.0.0.1/packages/{SIGNED[0]}.provenance"
+    assert packages[EPOCH[0]].version == "1!0.1"
+    assert packages[BUILD[0]].version == "1.0"
+
+
+def check_pip(body: bytes, content_type: str) -> None:
+    kind, _, _ = content_type.partition(";")
+    header = Message()
+    header["content-type"] = content_type
+    links = {link.filename: link for link in parse_links(IndexContent(body, kind, "utf-8", PAGE))}
+    assert set(links) == set(BYTES)
+    for name, link in links.items():
+        assert link.has_hash or kind == JSON
+        assert (link._hashes or {}).get("sha256", link.hash) == hashlib.sha256(BYTES[name]).hexdigest()
+    assert links[PYTHON[0]].requires_python == ">=3.8,<4"
+    assert links[WHY[0]].yanked_reason == REASON
+    assert links[YANKED[0]].is_yanked and not links[PLAIN[0]].is_yanked
+    metadata = links[PLAIN[0]].metadata_link()
+    assert metadata is not None and metadata.url.endswith(f"{PLAIN[0]}.metadata")
+    assert links[DYNAMIC[0]].metadata_link() is None
+
+
+# -- negotiation (PEP 691; standards section 4) ------------------------------------------------------------------------
+
+LATEST = "application/vnd.pypi.simple.latest"
+NEGOTIATED = [
+    pytest.param(None, Form.TEXT_HTML, id="no header"),
+    pytest.param("", Form.TEXT_HTML, id="empty"),
+    pytest.param("*/*", Form.TEXT_HTML, id="pipenv and hatch"),
+    pytest.param("text/html", Form.TEXT_HTML, id="pip to 21"),
+    pytest.param("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", Form.TEXT_HTML, id="browser"),
+    pytest.param(f"{JSON}, {V1_HTML}; q=0.1, text/html; q=0.01", Form.JSON, id="pip from 22.2"),
+    pytest.param(f"{JSON}, {V1_HTML};q=0.2, text/html;q=0.01", Form.JSON, id="uv"),
+    pytest.param(f"{JSON}, */*;q=0.1", Form.JSON, id="poetry"),
+    pytest.param(f"{JSON}, {V1_HTML}, text/html;q=0.01", Form.JSON, id="pypi-simple"),
+    pytest.param(f"text/html;q=0.01, {V1_HTML};q=0.1, {JSON}", Form.JSON, id="order carries no rank"),
+    pytest.param(f"text/html, {V1_HTML}, {JSON}", Form.JSON, id="among equals JSON"),
+    pytest.param(f"text/html, {V1_HTML}", Form.HTML, id="among equals text/html last"),
+    pytest.param(f"{JSON};q=0.2, text/html;q=0.3", Form.TEXT_HTML, id="q ranks"),
+    pytest.param(f"{JSON};q=0, {V1_HTML};q=0.1", Form.HTML, id="q=0 excludes"),
+    pytest.param(f"{JSON};q=0, */*", Form.TEXT_HTML, id="q=0 and a wildcard"),
+    pytest.param(f"{JSON};q=0.000", Form.TEXT_HTML, id="q=0.000"),
+    pytest.param("text/html;q=0, */*", Form.HTML, id="HTML, but not by that name"),
+    pytest.param(f"text/html;q=0, {V1_HTML};q=0, */*", Form.JSON, id="all but HTML"),
+    pytest.param(f"text/html;q=0.4, {JSON.upper()};Q=0.5", Form.JSON, id="case"),
+    pytest.param(f"{LATEST}+json", Form.JSON, id="latest json"),
+    pytest.param(f"{LATEST}+html", Form.HTML, id="latest html"),
+    pytest.param(f"text/html;q=0.5,{JSON};charset=utf-8", Form.JSON, id="parameters are ignored"),
+    pytest.param(f"{JSON};q=x, text/html;q=0.1", Form.TEXT_HTML, id="a q that is none"),
+    pytest.param(f"{JSON};q=7, text/html;q=0.1", Form.TEXT_HTML, id="a q out of bounds"),
+    pytest.param(f"{JSON};q=nan, text/html;q=0.1", Form.TEXT_HTML, id="a q that is no number"),
+    pytest.param("application/vnd.pypi.simple.v2+json", Form.TEXT_HTML, id="a version to come"),
+    pytest.param("application/json", Form.TEXT_HTML, id="nothing acceptable"),
+    pytest.param("application/*", Form.TEXT_HTML, id="a wildcard below a type"),
+    pytest.param(",;,;q=1, ;", Form.TEXT_HTML, id="junk"),
+]
+
+
+@pytest.mark.parametrize(("accept", "form"), NEGOTIATED)
+def test_negotiation(accept: str | None, form: Form) -> None:
+    assert negotiate(accept, None) is form
+
+
+@given(st.text(max_size=80))
+def test_any_accept_header_gets_a_form(accept: str) -> None:
+    assert negotiate(accept, accept) in Form
+
+
+@pytest.mark.parametrize(
+    ("query", "content_type"),
+    [
+        # The specification's own example has a bare plus in it, which a form would read as a space.
+        (f"format={JSON}", JSON),
+        (f"format={JSON.replace('+', '%2B')}", JSON),
+        (f"x=1&format={V1_HTML}", f"{V1_HTML}; charset=utf-8"),
+        ("format=text/html", "text/html; charset=utf-8"),
+        (f"format={LATEST}+json", JSON),
+        ("format=nonsense", JSON),
+        ("format=", JSON),
+    ],
+)
+@pytest.mark.usefixtures("corpus")
+def test_a_format_in_the_address_wins_over_the_header(serve: Serve, query: str, content_type: str) -> None:
+    client = serve()
+    accept = JSON if content_type == JSON and ("nonsense" in query or query == "format=") else "text/html"
+    accept = accept if content_type != "text/html; charset=utf-8" else JSON
+    for path in ("/simple/", "/simple/foo-bar/"):
+        answer = client.get(f"{path}?{query}", HTTP_ACCEPT=accept)
+        assert answer.headers["content-type"] == content_type
+
+
+@pytest.mark.parametrize(
+    ("header", "coding"),
+    [
+        (None, None),
+        ("", None),
+        ("identity", None),
+        ("gzip", "gzip"),
+        ("GZIP", "gzip"),
+        ("gzip, deflate", "gzip"),
+        ("gzip, deflate, zstd", "zstd"),
+        ("zstd;q=0.1, gzip", "gzip"),
+        ("gzip;q=0", None),
+        ("gzip;q=0.0, *", "zstd"),
+        ("zstd;q=0, gzip;q=0", None),
+        ("*;q=0", None),
+        ("gzip;q=0.5, identity", None),
+        ("br, deflate", None),
+        ("gzip;q=junk", None),
+    ],
+)
+def test_the_content_coding_is_the_clients_choice(header: str | None, coding: str | None) -> None:
+    assert accepts_encoding(header, ("gzip", "zstd")) == coding
+
+
+@pytest.mark.usefixtures("corpus")
+def test_each_form_and_coding_has_a_strong_validator_of_its_own(serve: Serve) -> None:
+    client = serve()
+    etags: dict[str, tuple[str, str]] = {}
+    for accept in ("text/html", V1_HTML, JSON):
+        for coding in ("identity", "gzip"):
+            headers = {"HTTP_ACCEPT": accept, "HTTP_ACCEPT_ENCODING": coding}
+            answer = client.get("/simple/foo-bar/", **headers)
+            tag = answer.headers["etag"]
+            assert re.fullmatch(r'"[!-~]+"', tag) and tag not in etags
+            etags[tag] = (accept, coding)
+            again = client.get("/simple/foo-bar/", HTTP_IF_NONE_MATCH=tag, **headers)
+            kept = {name: answer.headers[name] for name in ("etag", "vary", "cache-control")}
+            assert (again.status, again.body, dict(again.headers)) == (304, b"", kept)
+    for tag, (accept, coding) in etags.items():
+        for other in etags.values():
+            answer = client.get(
+                "/simple/foo-bar/", HTTP_ACCEPT=other[0], HTTP_ACCEPT_ENCODING=other[1], HTTP_IF_NONE_MATCH=tag
+            )
+            assert (answer.status == 304) == (other == (accept, coding))
+
+
+@pytest.mark.usefixtures("corpus")
+@pytest.mark.parametrize("path", ["/simple/", "/simple/foo-bar/"])
+def test_a_page_is_the_same_from_a_catalog_that_was_built_anew(serve: Serve, put: Put, path: str) -> None:
+    first = serve()
+    put(*make_wheel("other", "1.0"))
+    tags = {first.get(path, HTTP_ACCEPT=JSON).headers["etag"]}
+    put("other-2.0.tar.gz", make_sdist("other", "2.0")[1])
+    first._application.repository.sync.scan()  # type: ignore[attr-defined]
+    tags |= {client.get(path, HTTP_ACCEPT=JSON).headers["etag"] for client in (first, serve())}
+    assert len(tags) == 1
