@@ -135,18 +135,17 @@ def file_key(file: Sortable) -> tuple[Any, ...]:
 
 
 def canonical_version(version: str) -> str:
-    """The version in the normal form of PEP 440; a legacy one as it is."""
-    return version if _parsed(version) is None else canonicalize_version(version)
+    """What all spellings of one version have in common: the normal form of PEP 440; a legacy one in lower case.
+
+    A wheel's or egg's ``_`` stands for the ``-`` it cannot have.
+    """
+    parsed = _parsed(version) or _parsed(version.replace("_", "-"))
+    return version.lower().replace("_", "-") if parsed is None else canonicalize_version(str(parsed))
 
 
 def same_version(one: str, other: str) -> bool:
-    """Whether two spellings mean one version; a wheel's ``_`` stands for the ``-`` it cannot have."""
-    return one == other or _comparable(one) == _comparable(other)
-
-
-def _comparable(version: str) -> str:
-    parsed = _parsed(version) or _parsed(version.replace("_", "-"))
-    return version.lower().replace("_", "-") if parsed is None else canonicalize_version(str(parsed))
+    """Whether two spellings mean one version."""
+    return one == other or canonical_version(one) == canonical_version(other)
 
 
 def is_final(version: str) -> bool:

@@ -15,7 +15,7 @@ from packaging.utils import NormalizedName
 
 from .catalog import Catalog
 from .digests import Digester
-from .distfile import file_key, is_final, normalize, version_key
+from .distfile import canonical_version, file_key, is_final, normalize, version_key
 from .errors import Forbidden, NotFound, Unavailable
 from .model import File, Project
 from .storage import Folders, sidecar
@@ -69,8 +69,12 @@ class Repository:
         display_name = files[-1].name
         if status.status == "quarantined":
             files = []
-        versions = dict.fromkeys(file.version for file in files if file.version)
-        return Project(normal, display_name, tuple(files), tuple(versions), status, serial)
+        # One spelling of each version (PEP 700), the first: ``1.0`` and ``1.0.0`` are one.
+        versions: dict[str, str] = {}
+        for file in files:
+            if file.version:
+                versions.setdefault(canonical_version(file.version), file.version)
+        return Project(normal, display_name, tuple(files), tuple(versions.values()), status, serial)
 
     def file(self, path: str) -> File:
         """The file at that path below ``/packages/``, looked up by name; raises NotFound."""

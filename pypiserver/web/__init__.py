@@ -30,7 +30,9 @@ ADDRESSES = (
     "The index is at simple/ (pip install --index-url), uploads go to the root by POST, files are below packages/."
 )
 MAX_XML = 1024 * 1024
-_NAME = "<project:re:[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?>"
+# No file has a longer name than 255 characters, so no project has; what is longer must not fill any cache.
+_NAME = "<project:re:[A-Za-z0-9](?:[A-Za-z0-9._-]{0,253}[A-Za-z0-9])?>"
+_VERSION = "<version:re:[^/]{1,255}>"
 
 Handler = Callable[..., bottle.HTTPResponse]
 Action = str | None | Callable[[Mapping[str, Any]], str]
@@ -81,7 +83,7 @@ class Web:
             ("/packages/", self.files.listing, "list"),
             ("/packages/<path:path>", self.files.download, "download"),
             (f"/pypi/{_NAME}/json", self.project_json, "list"),
-            (f"/pypi/{_NAME}/<version>/json", self.project_json, "list"),
+            (f"/pypi/{_NAME}/{_VERSION}/json", self.project_json, "list"),
             (f"/{_NAME}/json", self.project_json, "list"),
             (f"/{_NAME}", lambda project: redirect(f"simple/{project}/"), None),
             (f"/{_NAME}/", lambda project: redirect(f"../simple/{project}/"), None),

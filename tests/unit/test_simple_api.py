@@ -11,18 +11,21 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
 
+import html5lib
 import jsonschema
 import pypi_simple
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from packaging.specifiers import SpecifierSet
-from packaging.utils import parse_sdist_filename, parse_wheel_filename
+from packaging.utils import canonicalize_name, parse_sdist_filename, parse_wheel_filename
 from packaging.version import Version
 from pip._internal.index.collector import IndexContent, parse_links
 
 from pypiserver.distfile import parse_filename
-from pypiserver.simple_api import Form, accepts_encoding, negotiate
+from pypiserver.model import File, Project, ProjectStatus
+from pypiserver.simple_api import Form, accepts_encoding, negotiate, render_index, render_project
+from pypiserver.text import one_line
 from tests.make_archives import core_metadata, make_bdist_dumb, make_egg, make_sdist, make_wheel
 
 from .wsgi import Client
@@ -262,6 +265,150 @@ def check_pip(body: bytes, content_type: str) -> None:
     metadata = links[PLAIN[0]].metadata_link()
     assert metadata is not None and metadata.url.endswith(f"{PLAIN[0]}.metadata")
     assert links[DYNAMIC[0]].metadata_link() is None
+
+
+# -- HTML and JSON say the same ------------------------------------------------------------------------------------
+
+NAMESPACE = "{http://www.w3.org/1999/xhtml}"
+
+
+def parsed(body: bytes) -> Any:
+    """The tree of a page without a single parse error."""
+    return html5lib.HTMLParser(strict=True).parse(body, transport_encoding="utf-8")
+
+
+def metas(tree: Any) -> dict[str, str]:
+    return {meta.get("name"): meta.get("content") for meta in tree.iter(f"{NAMESPACE}meta") if meta.get("name")}
+
+
+def from_html(body: bytes) -> dict[str, Any]:
+    """What a page in HTML says, in the words of the JSON form."""
+    tree = parsed(body)
+    said = metas(tree)
+    status = {"status": said["pypi:project-status"]}
+    if "pypi:project-status-reason" in said:
+        status["reason"] = said["pypi:project-status-reason"]
+    return {
+        "api-version": said["pypi:repository-version"],
+        "project-status": status,
+        "files": [file_of(anchor) for anchor in tree.iter(f"{NAMESPACE}a")],
+    }
+
+
+def file_of(anchor: Any) -> dict[str, Any]:
+    url, _, fragment = anchor.get("href").partition("#")
+    hashes = dict([fragment.split("=")]) if fragment else {}
+    if anchor.get("data-sha256"):
+        hashes["sha256"] = anchor.get("data-sha256")
+    digest = anchor.get("data-core-metadata")
+    assert anchor.get("data-dist-info-metadata") == digest
+    yanked = anchor.get("data-yanked")
+    file = {
+        "filename": anchor.text,
+        "url": url,
+        "hashes": hashes,
+        "core-metadata": {"sha256": digest.removeprefix("sha256=")} if digest else False,
+        "yanked": False if yanked is None else yanked or True,
+        "gpg-sig": anchor.get("data-gpg-sig") == "true",
+    }
+    for key in ("requires-python", "provenance"):
+        if anchor.get(f"data-{key}") is not None:
+            file[key] = anchor.get(f"data-{key}")
+    return file
+
+
+def from_json(body: bytes) -> dict[str, Any]:
+    """What the JSON form says, without what the HTML form cannot say."""
+    value = valid(json.loads(body), PROJECT)
+    left_out = ("size", "upload-time", "data-dist-info-metadata")
+    return {
+        "api-version": value["meta"]["api-version"],
+        "project-status": value["project-status"],
+        "files": [{key: file[key] for key in file if key not in left_out} for file in value["files"]],
+    }
+
+
+LINES = st.text(max_size=40).map(one_line)
+SOME_HEX = st.binary(min_size=32, max_size=32).map(bytes.hex)
+PATHS = st.text(min_size=1, max_size=30).filter(
+    lambda text: text.isprintable() and all(part.strip(". ") for part in text.split("/"))
+)
+
+
+@st.composite
+def files(draw: st.DrawFn) -> File:
+    path = draw(PATHS)
+    sha256 = draw(SOME_HEX)
+    return File(
+        filename=path.rpartition("/")[2],
+        project=canonicalize_name("foo"),
+        name="foo",
+        version=draw(st.sampled_from(["1.0", "1!2.0+abc.1"])),
+        kind="sdist",
+        path=path,
+        root=0,
+        size=draw(st.integers(0, 2**50)),
+        mtime_ns=draw(st.integers(0, 4_000_000_000 * 10**9)),
+        inode=1,
+        sha256=sha256,
+        link_digest=draw(st.sampled_from(["", f"sha256={sha256}", "md5=0123456789abcdef0123456789abcdef"])),
+        requires_python=draw(st.none() | LINES.filter(bool)),
+        metadata_sha256=draw(st.none() | SOME_HEX),
+        yanked=draw(st.none() | LINES),
+        has_signature=draw(st.booleans()),
+        has_provenance=draw(st.booleans()),
+    )
+
+
+STATUSES = st.builds(ProjectStatus, st.sampled_from(["active", "archived", "deprecated", "quarantined"]), LINES)
+
+
+@given(st.lists(files(), max_size=3), STATUSES)
+def test_html_and_json_say_the_same_of_any_file(listed: list[File], status: ProjectStatus) -> None:
+    name = canonicalize_name("foo")
+    project = Project(name, "Foo", tuple(listed), ("1.0", "1!2.0+abc.1"), status, 7)
+    page = {"files_url": "../../packages/", "secure_files_url": "https://pypi.example/packages/"}
+    html, value = (render_project(project, form, **page) for form in (Form.TEXT_HTML, Form.JSON))
+    from_the_html, from_the_json = from_html(html), from_json(value)
+    for said, file in zip(from_the_json["files"], listed, strict=True):
+        # The fragment holds one digest: sha256 stands beside it only when it is another one's.
+        assert set(said["hashes"]) == {"sha256", *([file.link_digest.partition("=")[0]] if file.link_digest else [])}
+        assert unquote(said["url"]) == f"../../packages/{file.path}"
+    assert from_the_html == from_the_json
+
+
+@given(st.lists(st.text(min_size=1, max_size=20).filter(str.isprintable), max_size=5))
+def test_html_and_json_list_the_same_projects(names: list[str]) -> None:
+    projects = [(canonicalize_name(f"name-{number}"), name) for number, name in enumerate(names)]
+    value = valid(json.loads(render_index(projects, Form.JSON)), INDEX)
+    tree = parsed(render_index(projects, Form.HTML))
+    anchors = [(anchor.get("href"), anchor.text) for anchor in tree.iter(f"{NAMESPACE}a")]
+    assert anchors == [(f"{name}/", display) for name, display in projects]
+    assert [project["name"] for project in value["projects"]] == names
+    assert metas(tree) == {"pypi:repository-version": value["meta"]["api-version"]}
+
+
+@pytest.mark.usefixtures("corpus")
+def test_the_pages_of_a_real_folder_say_the_same_in_html_and_json(serve: Serve) -> None:
+    client = serve()
+    html, value = (client.get("/simple/foo-bar/", HTTP_ACCEPT=accept).body for accept in ("text/html", JSON))
+    assert from_html(html) == from_json(value)
+
+
+@pytest.mark.usefixtures("corpus")
+@pytest.mark.parametrize("path", ["/", "/simple/", "/packages/"])
+def test_every_page_for_people_is_sound_html(serve: Serve, path: str) -> None:
+    parsed(serve().get(path).body)
+
+
+def test_a_project_has_each_version_once_however_it_is_spelled(serve: Serve, put: Put) -> None:
+    put(*make_sdist("foo", "1.0-rc1"))
+    put(*make_wheel("foo", "1.0rc1"))
+    put(*make_wheel("foo", "1.0"))
+    put(*make_sdist("foo", "1.0.0", format=".zip"))
+    value = serve().get("/simple/foo/", HTTP_ACCEPT=JSON).json()
+    assert [Version(version) for version in value["versions"]] == [Version("1.0rc1"), Version("1.0")]
+    assert len(value["files"]) == 4
 
 
 # -- negotiation (PEP 691; standards section 4) ------------------------------------------------------------------------
