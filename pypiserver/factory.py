@@ -54,7 +54,12 @@ class Application:
         self.web = Web(
             repository=self.repository,
             access=access,
-            simple=Simple(self.repository, fallback=_fallback(config), private=access.is_protected("list")),
+            simple=Simple(
+                self.repository,
+                fallback=_fallback(config),
+                private=access.is_protected("list"),
+                server_base_url=config.server_base_url or "",
+            ),
             files=Files(self.repository, cache_control=_cache_control(config, access)),
             uploads=Uploads(self.intake, max_bytes=config.max_upload_size),
             welcome=Welcome(_welcome_text(config)),

@@ -1,8 +1,9 @@
 """The Simple Repository API's wire format: values to JSON or HTML, and which of the two a client wants.
 
 JSON and HTML are written from the same values, so they cannot disagree. The rules to keep: pure functions; every text
-that is not ours is escaped; links are relative, so any mount point works; an API version is announced only because
-what it demands is there for every file.
+that is not ours is escaped; links are relative, so any mount point works (but that of a provenance, see below); an API
+version is announced only because what it demands is there for every file; nothing that counts our changes stands on a
+page, so its bytes and ETag outlive a restart and a catalog that is built anew.
 """
 
 from __future__ import annotations
@@ -106,36 +107,41 @@ def _qualities(header: str) -> Iterable[tuple[str, float]]:
             yield name, quality
 
 
-def etag(body: bytes, suffix: str = "") -> str:
-    """A strong validator for these bytes (RFC 9110 section 8.8.3); ``suffix`` tells encodings of one body apart."""
-    return f'"{hashlib.sha256(body).hexdigest()[:40]}{suffix}"'
+def etag(body: bytes, *suffixes: str) -> str:
+    """A strong validator for these bytes (RFC 9110 section 8.8.3); ``suffixes`` tell types and encodings apart."""
+    return f'"{"-".join([hashlib.sha256(body).hexdigest()[:40], *suffixes])}"'
 
 
-def render_index(projects: Sequence[tuple[NormalizedName, str]], form: Form, *, serial: int) -> bytes:
-    """The list of projects, each with its display name; ``serial`` is the catalog's."""
+def render_index(projects: Sequence[tuple[NormalizedName, str]], form: Form) -> bytes:
+    """The list of projects, each with its display name."""
     if form is Form.JSON:
         listed = [{"name": display} for _, display in projects]
-        return _json({"meta": {"api-version": API_VERSION, "_last-serial": serial}, "projects": listed})
+        return _json({"meta": {"api-version": API_VERSION}, "projects": listed})
     links = "\n".join(f'<a href="{name}/">{escape(display)}</a><br>' for name, display in projects)
     return _page("Simple index", "", links)
 
 
-def render_project(project: Project, form: Form, *, files_url: str) -> bytes:
-    """A project's page; ``files_url`` is the relative address of ``/packages/`` seen from it."""
+def render_project(project: Project, form: Form, *, files_url: str, secure_files_url: str = "") -> bytes:
+    """A project's page; ``files_url`` is the relative address of ``/packages/`` seen from it.
+
+    ``secure_files_url`` is its absolute address at a secure origin, without which no provenance may be advertised
+    (PEP 740: "MUST be a fully qualified URL", "MUST represent a secure origin").
+    """
     if form is Form.JSON:
         return _json(
             {
-                "meta": {"api-version": API_VERSION, "_last-serial": project.serial},
+                "meta": {"api-version": API_VERSION},
                 "name": project.name,
                 "project-status": _status(project),
                 "versions": list(project.versions),
-                "files": [_file(file, files_url) for file in project.files],
+                "files": [_file(file, files_url, secure_files_url) for file in project.files],
             }
         )
     metas = f'<meta name="pypi:project-status" content="{escape(project.status.status)}">\n'
     if project.status.reason:
         metas += f'<meta name="pypi:project-status-reason" content="{escape(project.status.reason)}">\n'
-    return _page(f"Links for {project.name}", metas, "\n".join(_anchor(file, files_url) for file in project.files))
+    anchors = "\n".join(_anchor(file, files_url, secure_files_url) for file in project.files)
+    return _page(f"Links for {project.name}", metas, anchors)
 
 
 def _status(project: Project) -> dict[str, str]:
@@ -145,25 +151,25 @@ def _status(project: Project) -> dict[str, str]:
     return status
 
 
-def _file(file: File, files_url: str) -> dict[str, object]:
-    url = files_url + quote(file.path, safe=_SAFE)
+def _file(file: File, files_url: str, secure_files_url: str) -> dict[str, object]:
+    path = quote(file.path, safe=_SAFE)
     core_metadata: object = {"sha256": file.metadata_sha256} if file.metadata_sha256 else False
     value: dict[str, object] = {
         "filename": file.filename,
-        "url": url,
+        "url": files_url + path,
         "hashes": _hashes(file),
         "size": file.size,
         "upload-time": _time(file),
         "yanked": False if file.yanked is None else file.yanked or True,
         "gpg-sig": file.has_signature,
-        # The name of PEP 714, and the one pip before 23.2 knows.
+        # The name of PEP 714, and the one of before it as PyPI spells it: "dist-info-metadata" stops pip 22.3 to 23.1.
         "core-metadata": core_metadata,
         "data-dist-info-metadata": core_metadata,
     }
     if file.requires_python is not None:
         value["requires-python"] = file.requires_python
-    if file.has_provenance:
-        value["provenance"] = f"{url}.provenance"
+    if file.has_provenance and secure_files_url:
+        value["provenance"] = f"{secure_files_url}{path}.provenance"
     return value
 
 
@@ -180,8 +186,9 @@ def _time(file: File) -> str:
     return file.uploaded_at.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-def _anchor(file: File, files_url: str) -> str:
-    url = escape(files_url + quote(file.path, safe=_SAFE))
+def _anchor(file: File, files_url: str, secure_files_url: str) -> str:
+    path = quote(file.path, safe=_SAFE)
+    url = escape(files_url + path)
     fragment = f"#{file.link_digest}" if file.link_digest else ""
     more = "" if fragment.startswith("#sha256=") else f' data-sha256="{file.sha256}"'
     if file.requires_python is not None:
@@ -193,8 +200,8 @@ def _anchor(file: File, files_url: str) -> str:
         more += f' data-yanked="{escape(file.yanked)}"'
     if file.has_signature:
         more += ' data-gpg-sig="true"'
-    if file.has_provenance:
-        more += f' data-provenance="{url}.provenance"'
+    if file.has_provenance and secure_files_url:
+        more += f' data-provenance="{escape(secure_files_url + path)}.provenance"'
     return f'<a href="{url}{fragment}"{more}>{escape(file.filename)}</a><br>'
 
 

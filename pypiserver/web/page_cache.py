@@ -1,7 +1,7 @@
 """Ready pages: body, encoded bodies and validators, valid while the catalog's serial says so.
 
-Bounded by bytes; entries are immutable, so threads share them without a lock. Nothing is shared between processes but
-the catalog they all ask.
+Bounded by bytes. Bodies are immutable, so threads share them without a lock: a reader only assigns a number and a flag
+to the very page it found. Nothing is shared between processes but the catalog they all ask.
 """
 
 from __future__ import annotations
@@ -20,12 +20,19 @@ MAX_BYTES = 48 * 1024 * 1024
 MIN_COMPRESSED = 500
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Page:
-    """One page in one form: its serial, and per content coding its bytes and strong ETag."""
+    """One page in one form: its serial, and per content coding its bytes and strong ETag.
+
+    ``origin`` is the address of our root that stands in it, None when there is none. ``checked`` is the catalog's
+    serial at which the page was last known to be current; ``is_used`` says that somebody asked for it of late.
+    """
 
     serial: int
     bodies: dict[str, tuple[bytes, str]]
+    origin: str | None = None
+    checked: int = -1
+    is_used: bool = False
 
     @property
     def size(self) -> int:
@@ -34,47 +41,50 @@ class Page:
 
 
 class PageCache:
-    """Pages by key, least recently used ones dropped beyond ``max_bytes``."""
+    """Pages by key; beyond ``max_bytes`` the oldest go, those that were asked for since they were looked at last."""
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
         self._max_bytes = max_bytes
         self._pages: OrderedDict[Hashable, Page] = OrderedDict()
         self._bytes = 0
         self._lock = threading.Lock()
-        self._checked: dict[Hashable, int] = {}
 
     def get(self, key: Hashable, *, now: int, serial_of: Callable[[], int]) -> Page | None:
         """The page, if nothing it depends on changed; ``now`` is the catalog's serial, asked once per request."""
         page = self._pages.get(key)
         if page is None:
             return None
-        if self._checked.get(key) == now:
-            return page
-        if serial_of() != page.serial:
-            return None
-        self._checked[key] = now
+        if page.checked != now:
+            if serial_of() != page.serial:
+                return None
+            page.checked = now
+        page.is_used = True
         return page
 
-    def put(self, key: Hashable, body: bytes, *, serial: int) -> Page:
-        """Make, keep and give the page for ``body``."""
-        page = Page(serial, _encodings(body))
+    def put(self, key: Hashable, body: bytes, *, serial: int, form: str = "", origin: str | None = None) -> Page:
+        """Make, keep and give the page for ``body``; ``form`` goes into its validators."""
+        page = Page(serial, _encodings(body, form), origin)
         with self._lock:
             old = self._pages.pop(key, None)
             self._bytes += page.size - (old.size if old else 0)
             self._pages[key] = page
-            self._checked.pop(key, None)
             while self._bytes > self._max_bytes and len(self._pages) > 1:
-                dropped, oldest = self._pages.popitem(last=False)
-                self._checked.pop(dropped, None)
-                self._bytes -= oldest.size
+                first, oldest = self._pages.popitem(last=False)
+                if oldest.is_used or oldest is page:
+                    # A second chance, so that what is asked for stays; reading costs no lock and no reordering.
+                    oldest.is_used = False
+                    self._pages[first] = oldest
+                else:
+                    self._bytes -= oldest.size
         return page
 
 
-def _encodings(body: bytes) -> dict[str, tuple[bytes, str]]:
-    bodies = {"identity": (body, etag(body))}
+def _encodings(body: bytes, form: str) -> dict[str, tuple[bytes, str]]:
+    suffixes = [form] if form else []
+    bodies = {"identity": (body, etag(body, *suffixes))}
     if len(body) >= MIN_COMPRESSED:
-        bodies["gzip"] = (gzip.compress(body, 6, mtime=0), etag(body, "-gzip"))
+        bodies["gzip"] = (gzip.compress(body, 6, mtime=0), etag(body, *suffixes, "gzip"))
         compressed = zstd_compress(body)
         if compressed is not None:
-            bodies["zstd"] = (compressed, etag(body, "-zstd"))
+            bodies["zstd"] = (compressed, etag(body, *suffixes, "zstd"))
     return bodies

@@ -7,16 +7,18 @@ and relative, so a prefix or a proxy needs no setting; every answer says what it
 from __future__ import annotations
 
 from collections.abc import Callable
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import bottle
 
 from ..distfile import normalize
 from ..errors import NotFound
+from ..model import Project
 from ..repository import Repository
 from ..simple_api import Form, accepts_encoding, negotiate, render_index, render_project
 from .answers import redirect
 from .page_cache import Page, PageCache
+from .proxy import base_url
 from .sending import is_not_modified
 
 CACHE_CONTROL = "max-age=0, must-revalidate"
@@ -26,12 +28,21 @@ class Simple:
     """Handlers of the Simple Repository API.
 
     ``fallback`` gives the address to which an unknown project is sent, or None; ``private`` says that clients' and
-    proxies' shared caches must not keep pages, because they are protected.
+    proxies' shared caches must not keep pages, because they are protected. ``server_base_url`` is our root as the
+    operator gives it; where it is empty, each request tells.
     """
 
-    def __init__(self, repository: Repository, *, fallback: Callable[[str], str | None], private: bool) -> None:
+    def __init__(
+        self,
+        repository: Repository,
+        *,
+        fallback: Callable[[str], str | None],
+        private: bool,
+        server_base_url: str = "",
+    ) -> None:
         self._repository = repository
         self._fallback = fallback
+        self._server_base_url = server_base_url
         self._cache = PageCache()
         self._cache_control = CACHE_CONTROL + (", private" if private else "")
 
@@ -42,8 +53,8 @@ class Simple:
         serial = repository.serial()
         page = self._cache.get(("", form), now=serial, serial_of=lambda: serial)
         if page is None:
-            body = render_index(repository.projects(), form, serial=serial)
-            page = self._cache.put(("", form), body, serial=serial)
+            body = render_index(repository.projects(), form)
+            page = self._cache.put(("", form), body, serial=serial, form=form.name.lower())
         return self._answer(page, form)
 
     def project(self, project: str) -> bottle.HTTPResponse:
@@ -55,14 +66,25 @@ class Simple:
         repository = self._repository
         key = (normal, form)
         page = self._cache.get(key, now=repository.serial(), serial_of=lambda: repository.project_serial(normal))
-        if page is None:
+        if page is None or (page.origin is not None and page.origin != self._origin()):
             try:
                 value = repository.project(normal)
             except NotFound:
                 return self._elsewhere(normal)
-            body = render_project(value, form, files_url="../../packages/")
-            page = self._cache.put(key, body, serial=value.serial)
+            page = self._render(value, form)
         return self._answer(page, form)
+
+    def _render(self, project: Project, form: Form) -> Page:
+        # Only a provenance needs an absolute address; every other page is the same for whoever asks.
+        origin = self._origin() if any(file.has_provenance for file in project.files) else None
+        secure_files_url = f"{origin}packages/" if origin and _is_secure(origin) else ""
+        body = render_project(project, form, files_url="../../packages/", secure_files_url=secure_files_url)
+        key = (project.name, form)
+        return self._cache.put(key, body, serial=project.serial, form=form.name.lower(), origin=origin)
+
+    def _origin(self) -> str:
+        """Our root as this client sees it."""
+        return (self._server_base_url or base_url(bottle.request.environ)).rstrip("/") + "/"
 
     def _elsewhere(self, normal: str) -> bottle.HTTPResponse:
         address = self._fallback(normal)
@@ -90,6 +112,12 @@ def _form() -> Form:
     environ = bottle.request.environ
     asked = bottle.request.query.get("format") if environ.get("QUERY_STRING") else None
     return negotiate(environ.get("HTTP_ACCEPT"), asked)
+
+
+def _is_secure(url: str) -> bool:
+    """Whether an address is at a potentially trustworthy origin (W3C Secure Contexts): by TLS, or on this machine."""
+    parts = urlsplit(url)
+    return parts.scheme == "https" or parts.hostname in ("localhost", "127.0.0.1", "::1")
 
 
 def _available(page: Page) -> tuple[str, ...]:

@@ -24,8 +24,9 @@ from pip._internal.index.collector import IndexContent, parse_links
 
 from pypiserver.distfile import parse_filename
 from pypiserver.model import File, Project, ProjectStatus
-from pypiserver.simple_api import Form, accepts_encoding, negotiate, render_index, render_project
+from pypiserver.simple_api import Form, accepts_encoding, etag, negotiate, render_index, render_project
 from pypiserver.text import one_line
+from pypiserver.web.page_cache import PageCache
 from tests.make_archives import core_metadata, make_bdist_dumb, make_egg, make_sdist, make_wheel
 
 from .wsgi import Client
@@ -411,6 +412,47 @@ def test_a_project_has_each_version_once_however_it_is_spelled(serve: Serve, put
     assert len(value["files"]) == 4
 
 
+# -- provenance: a secure, absolute address or none (PEP 740) --------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        pytest.param({"HTTP_HOST": "pypi.example", "wsgi.url_scheme": "https"}, "https://pypi.example/", id="https"),
+        pytest.param(
+            {"HTTP_HOST": "pypi.example", "wsgi.url_scheme": "https", "SCRIPT_NAME": "/pypi"},
+            "https://pypi.example/pypi/",
+            id="https below a prefix",
+        ),
+        pytest.param({"HTTP_HOST": "127.0.0.1:8080"}, "http://127.0.0.1:8080/", id="loopback"),
+        pytest.param({"HTTP_HOST": "[::1]:8080"}, "http://[::1]:8080/", id="loopback by IPv6"),
+        pytest.param({"HTTP_HOST": "localhost"}, "http://localhost/", id="localhost"),
+        pytest.param({"HTTP_HOST": "pypi.example"}, None, id="plain http to another host"),
+        pytest.param({"HTTP_HOST": "127.0.0.1.pypi.example"}, None, id="a name that only begins so"),
+    ],
+)
+@pytest.mark.parametrize("form", ["text/html", JSON])
+def test_provenance_is_advertised_at_a_secure_origin(
+    serve: Serve, put: Put, headers: dict[str, str], expected: str | None, form: str
+) -> None:
+    put(*PLAIN)
+    put(f"{PLAIN[0]}.provenance", b"{}")
+    client = serve()
+    # Another origin first: what was made for one must not be shown to the other.
+    client.get("/simple/foo-bar/", HTTP_ACCEPT=form, HTTP_HOST="other.example", **{"wsgi.url_scheme": "https"})
+    answer = client.get("/simple/foo-bar/", HTTP_ACCEPT=form, **headers)
+    (file,) = (from_json if form == JSON else from_html)(answer.body)["files"]
+    assert file.get("provenance") == (f"{expected}packages/{PLAIN[0]}.provenance" if expected else None)
+
+
+def test_provenance_is_advertised_below_the_address_we_were_told(serve: Serve, put: Put) -> None:
+    put(*PLAIN)
+    put(f"{PLAIN[0]}.provenance", b"{}")
+    page = serve(server_base_url="https://pypi.example/x").get("/simple/foo-bar/", HTTP_HOST="inside.example")
+    (file,) = from_html(page.body)["files"]
+    assert file["provenance"] == f"https://pypi.example/x/packages/{PLAIN[0]}.provenance"
+
+
 # -- negotiation (PEP 691; standards section 4) ------------------------------------------------------------------------
 
 LATEST = "application/vnd.pypi.simple.latest"
@@ -536,3 +578,50 @@ def test_a_page_is_the_same_from_a_catalog_that_was_built_anew(serve: Serve, put
     first._application.repository.sync.scan()  # type: ignore[attr-defined]
     tags |= {client.get(path, HTTP_ACCEPT=JSON).headers["etag"] for client in (first, serve())}
     assert len(tags) == 1
+
+
+# -- the cache of ready pages ------------------------------------------------------------------------------------------
+
+
+def test_what_a_full_cache_drops_leaves_nothing_behind() -> None:
+    cache = PageCache(max_bytes=10_000)
+    for number in range(200):
+        page = cache.put(number, bytes(1000), serial=1)
+        assert cache.get(number, now=1, serial_of=lambda: 1) is page
+    assert sum(cache.get(number, now=1, serial_of=lambda: 1) is not None for number in range(200)) <= 10
+    # A reader that held a page while it was dropped must not bring its key back.
+    assert len(cache._pages) <= 10
+    assert not [name for name, value in vars(cache).items() if isinstance(value, dict) and len(value) > 10]
+
+
+def test_a_page_that_is_asked_for_outlives_those_that_are_not() -> None:
+    cache = PageCache(max_bytes=10_000)
+    cache.put("index", bytes(1000), serial=1)
+    for number in range(200):
+        assert cache.get("index", now=1, serial_of=lambda: 1) is not None, number
+        cache.put(number, bytes(1000), serial=1)
+
+
+def test_a_page_is_not_taken_for_current_because_its_successor_is() -> None:
+    cache = PageCache()
+    old = cache.put("foo", b"old", serial=1)
+    new = cache.put("foo", b"new", serial=2)
+    assert cache.get("foo", now=2, serial_of=lambda: 2) is new
+    assert cache.get("foo", now=3, serial_of=lambda: 3) is None
+    assert old.bodies["identity"] == (b"old", etag(b"old"))
+
+
+@pytest.mark.parametrize("settings", [{}, {"disable_fallback": True}], ids=["fallback", "no fallback"])
+def test_asking_for_unknown_projects_fills_no_cache(serve: Serve, put: Put, settings: dict[str, object]) -> None:
+    put(*PLAIN)
+    client = serve(**settings)
+    simple = client._application.web.simple  # type: ignore[attr-defined]
+    client.get("/simple/foo-bar/")
+    before = len(simple._cache._pages)
+    for number in range(50):
+        assert client.get(f"/simple/unknown-{number}/").status in (302, 404)
+    assert len(simple._cache._pages) == before
+    # No file name is longer than 255 characters, so no project's is.
+    assert client.get(f"/simple/{'x' * 300}/").status == 404
+    assert client.get(f"/{'x' * 300}/json").status == 404
+    assert client.get(f"/pypi/foo-bar/{'1' * 300}/json").status == 404

@@ -250,8 +250,8 @@ def test_a_lost_folder_is_an_outage_and_never_a_redirect(serve: Serve, root: Pat
     assert client.get("/simple/").status == 200
     root.rename(root.with_name("away"))
     watch = client._application.repository.watch  # type: ignore[attr-defined]
-    watch._scan()
     for path in ("/simple/", "/simple/foo-bar/", "/simple/unknown/", f"/packages/{WHEEL}", "/health"):
+        watch._scan()
         answer = client.get(path)
         assert (answer.status, "location" in answer.headers) == (503, False), path
     root.with_name("away").rename(root)
