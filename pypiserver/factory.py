@@ -60,7 +60,12 @@ class Application:
                 private=access.is_protected("list"),
                 server_base_url=config.server_base_url or "",
             ),
-            files=Files(self.repository, cache_control=_cache_control(config, access)),
+            files=Files(
+                self.repository,
+                cache_control=_cache_control(config, access),
+                private_list=access.is_protected("list"),
+                private_files=access.is_protected("download"),
+            ),
             uploads=Uploads(self.intake, max_bytes=config.max_upload_size),
             welcome=Welcome(_welcome_text(config)),
             server_base_url=config.server_base_url or "",

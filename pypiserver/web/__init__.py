@@ -14,10 +14,10 @@ from urllib.parse import urlsplit
 import bottle
 
 from ..auth import Access
-from ..errors import ConfigError, Forbidden, MethodNotAllowed, NotFound, PypiServerError
+from ..errors import ConfigError, ContentTooLarge, Forbidden, MethodNotAllowed, NotFound, PypiServerError
 from ..repository import Repository
 from . import json_api, xmlrpc
-from .answers import failure, redirect, text
+from .answers import failure, redirect, revalidated, text
 from .body import Body
 from .files import Files
 from .pages import Welcome
@@ -114,7 +114,8 @@ class Web:
         value = self.repository.project(project)
         body = json_api.render(value, version, metadata=self.repository.metadata, base_url=self.url())
         headers = {"Content-Type": "application/json", "Content-Length": str(len(body))}
-        return bottle.HTTPResponse(body, headers={**headers, "Cache-Control": "max-age=0, must-revalidate"})
+        cache_control = revalidated(private=self.access.is_protected("list"))
+        return bottle.HTTPResponse(body, headers={**headers, "Cache-Control": cache_control})
 
     def post(self) -> bottle.HTTPResponse:
         """``POST /``: a search when the body is XML, an upload otherwise."""
@@ -124,10 +125,14 @@ class Web:
 
     def search(self) -> bottle.HTTPResponse:
         """XML-RPC, of which ``pip search`` speaks the method ``search``."""
-        body = Body(bottle.request.environ, MAX_XML)
         data = bytearray()
-        while block := body.read(64 * 1024):
-            data += block
+        try:
+            body = Body(bottle.request.environ, MAX_XML)
+            while block := body.read(64 * 1024):
+                data += block
+        except ContentTooLarge:
+            drain_body(bottle.request.environ)
+            raise
         answer = xmlrpc.handle(bytes(data), self.repository.summaries)
         headers = {"Content-Type": "text/xml; charset=utf-8", "Content-Length": str(len(answer))}
         return bottle.HTTPResponse(answer, headers={**headers, "Cache-Control": "no-store"})
@@ -176,7 +181,7 @@ def build(web: Web) -> bottle.Bottle:
     refuse_collisions(web.health_endpoint, routes)
     for route in routes:
         application.route(route.rule, route.method, web.guarded(route))
-    application.default_error_handler = _error_handler(routes)
+    application.default_error_handler = _answer_unhandled
     return application
 
 
@@ -192,7 +197,7 @@ def refuse_collisions(endpoint: str, routes: Iterable[Route]) -> None:
     except bottle.HTTPError:
         hidden = None
     # A one-part address would be taken for a project's; the default one is known to be meant.
-    if rules.count(endpoint) > 1 or (hidden is not None and not hidden.rule.startswith(f"/{_NAME}")):
+    if rules.count(endpoint) > 1 or (hidden is not None and hidden.rule not in (f"/{_NAME}", f"/{_NAME}/")):
         raise ConfigError(f"--health-endpoint {endpoint} is an address of the index itself; choose another one.")
 
 
@@ -221,22 +226,22 @@ def _is_xml(environ: Mapping[str, Any]) -> bool:
     return kind in ("text/xml", "application/xml")
 
 
-def _error_handler(routes: Iterable[Route]) -> Callable[[bottle.HTTPError], bytes]:
+def _answer_unhandled(error: bottle.HTTPError) -> bytes:
     """The answer to what no handler answered: an unknown address, a wrong method, or a bug of ours."""
-
-    def handle(error: bottle.HTTPError) -> bytes:
-        if error.status_code == 404:
-            answer = failure(NotFound(f"There is nothing at this address. {ADDRESSES}"))
-        elif error.status_code == 405:
-            allow = error.get_header("Allow", "GET")
-            answer = failure(MethodNotAllowed(f"This address takes {allow}. {ADDRESSES}", allow))
-        else:
-            answer = text("Something went wrong in the server; its log says what.", status=error.status_code)
-        # bottle has taken over the error's own headers before it asks us.
-        bottle.response.status = answer.status_line
-        for name, value in answer.headerlist:
-            bottle.response.set_header(name, value)
-        body: bytes = answer.body
-        return body
-
-    return handle
+    if error.status_code in (404, 405):
+        # Whoever uploads to a wrong address reads what is said here only after sending all.
+        drain_body(bottle.request.environ)
+    if error.status_code == 404:
+        answer = failure(NotFound(f"There is nothing at this address. {ADDRESSES}"))
+    elif error.status_code == 405:
+        # bottle names the methods of the table; what takes GET takes HEAD.
+        allow = error.get_header("Allow", "GET").replace("GET", "GET,HEAD").replace(",", ", ")
+        answer = failure(MethodNotAllowed(f"This address takes {allow}. {ADDRESSES}", allow))
+    else:
+        answer = text("Something went wrong in the server; its log says what.", status=error.status_code)
+    # bottle has taken over the error's own headers before it asks us.
+    bottle.response.status = answer.status_line
+    for name, value in answer.headerlist:
+        bottle.response.set_header(name, value)
+    body: bytes = answer.body
+    return body

@@ -31,6 +31,11 @@ def text(body: str, *, status: int | str = 200, headers: dict[str, str] | None =
     return bottle.HTTPResponse(encoded, status=status, headers={**fields, **(headers or {})})
 
 
+def revalidated(*, private: bool) -> str:
+    """The Cache-Control of what may change at any time; what is protected is for no cache that people share."""
+    return "max-age=0, must-revalidate" + (", private" if private else "")
+
+
 def redirect(location: str, *, cache_control: str = "max-age=0, must-revalidate") -> bottle.HTTPResponse:
     """A temporary redirect; a relative ``location`` keeps the request's query, an absolute one is taken as it is."""
     query = bottle.request.environ.get("QUERY_STRING", "")

@@ -6,6 +6,7 @@ from the same file; a package is never content-encoded.
 
 from __future__ import annotations
 
+import hashlib
 import io
 
 import bottle
@@ -13,6 +14,7 @@ import bottle
 from ..errors import NotFound
 from ..model import File
 from ..repository import Repository
+from .answers import revalidated
 from .pages import render_packages
 from .sending import Answer, send_file
 
@@ -20,11 +22,19 @@ YEAR = 31_536_000
 
 
 class Files:
-    """Handlers below ``/packages/``; ``cache_control`` is the header every file is sent with."""
+    """Handlers below ``/packages/``; ``cache_control`` is the header every file is sent with.
 
-    def __init__(self, repository: Repository, *, cache_control: str) -> None:
+    ``private_list`` and ``private_files`` say that the listing, and the files, are protected.
+    """
+
+    def __init__(
+        self, repository: Repository, *, cache_control: str, private_list: bool = False, private_files: bool = False
+    ) -> None:
         self._repository = repository
         self._cache_control = cache_control
+        self._list_cache_control = revalidated(private=private_list)
+        # What stands beside a file may be added or replaced by hand at any time.
+        self._beside_cache_control = revalidated(private=private_files)
 
     def listing(self) -> bottle.HTTPResponse:
         """``GET /packages/``: a link to every file."""
@@ -32,7 +42,7 @@ class Files:
         headers = {
             "Content-Type": "text/html; charset=utf-8",
             "Content-Length": str(len(body)),
-            "Cache-Control": "max-age=0, must-revalidate",
+            "Cache-Control": self._list_cache_control,
         }
         return bottle.HTTPResponse(body, headers=headers)
 
@@ -62,7 +72,8 @@ class Files:
         raw = self._repository.metadata(file) if file.metadata_sha256 else None
         if raw is None:
             raise NotFound(f"The metadata of {file.filename} is not served on its own.")
-        return self._send(file, raw, f'"{file.metadata_sha256}"', "text/plain; charset=utf-8")
+        etag = f'"{file.metadata_sha256}"'
+        return self._send(file, raw, etag, "text/plain; charset=utf-8", cache_control=self._cache_control)
 
     def _signature(self, path: str) -> bottle.HTTPResponse:
         file, body = self._repository.sidecar(path, ".asc")
@@ -73,12 +84,11 @@ class Files:
         return self._send_beside(file, body, "application/vnd.pypi.integrity.v1+json")
 
     def _send_beside(self, file: File, body: bytes, content_type: str) -> bottle.HTTPResponse:
-        import hashlib
-
-        return self._send(file, body, f'"{hashlib.sha256(body).hexdigest()}"', content_type, changes=True)
+        etag = f'"{hashlib.sha256(body).hexdigest()}"'
+        return self._send(file, body, etag, content_type, cache_control=self._beside_cache_control)
 
     def _send(
-        self, file: File, body: bytes, etag: str, content_type: str, *, changes: bool = False
+        self, file: File, body: bytes, etag: str, content_type: str, *, cache_control: str
     ) -> bottle.HTTPResponse:
         answer = send_file(
             bottle.request.environ,
@@ -87,8 +97,7 @@ class Files:
             etag=etag,
             mtime_ns=file.mtime_ns,
             content_type=content_type,
-            # What stands beside a file may be added or replaced by hand at any time.
-            cache_control="max-age=0, must-revalidate" if changes else self._cache_control,
+            cache_control=cache_control,
         )
         return _response(answer)
 
@@ -105,5 +114,5 @@ def file_cache_control(*, age: int | None, overwrite: bool, private: bool) -> st
     if age is not None:
         return f"max-age={age}, {'private' if private else 'public'}"
     if overwrite:
-        return "max-age=0, must-revalidate" + (", private" if private else "")
+        return revalidated(private=private)
     return f"max-age={YEAR}, immutable" + (", private" if private else "")

@@ -16,12 +16,10 @@ from ..errors import NotFound
 from ..model import Project
 from ..repository import Repository
 from ..simple_api import Form, accepts_encoding, negotiate, render_index, render_project
-from .answers import redirect
+from .answers import redirect, revalidated
 from .page_cache import Page, PageCache
 from .proxy import base_url
 from .sending import is_not_modified
-
-CACHE_CONTROL = "max-age=0, must-revalidate"
 
 
 class Simple:
@@ -44,7 +42,7 @@ class Simple:
         self._fallback = fallback
         self._server_base_url = server_base_url
         self._cache = PageCache()
-        self._cache_control = CACHE_CONTROL + (", private" if private else "")
+        self._cache_control = revalidated(private=private)
 
     def index(self) -> bottle.HTTPResponse:
         """``GET /simple/``: every project."""

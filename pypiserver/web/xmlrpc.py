@@ -15,6 +15,9 @@ from typing import Any
 from ..distfile import normalize
 
 Summary = tuple[str, str, str]
+# Every word is looked for in every project; a person types a few.
+MAX_WORDS = 50
+MAX_WORD = 255
 # What XML 1.0 cannot hold in any spelling (section 2.2).
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -67,25 +70,29 @@ def _query(parameters: tuple[Any, ...]) -> tuple[dict[str, list[str]], str]:
     operator = str(parameters[1]).lower() if len(parameters) > 1 else "and"
     if operator not in ("and", "or"):
         raise _Refused('The second argument of search must be "and" or "or".')
-    query = {}
-    for field in ("name", "summary"):
-        words = parameters[0].get(field, [])
-        words = words if isinstance(words, list) else [words]
-        query[field] = [str(word).lower() for word in words if str(word).strip()]
+    query = {field: _words(parameters[0].get(field, [])) for field in ("name", "summary")}
     return query, operator
+
+
+def _words(value: object) -> list[str]:
+    words = value if isinstance(value, list) else [value]
+    if len(words) > MAX_WORDS:
+        raise _Refused(f"A search may have {MAX_WORDS} words; this one has {len(words)}.")
+    # Anything else may be nested so deeply that nothing can be done with it.
+    if not all(isinstance(word, str | int | float) and len(str(word)) <= MAX_WORD for word in words):
+        raise _Refused(f"A search is made of words, of at most {MAX_WORD} characters each.")
+    return [str(word).lower() for word in words if str(word).strip()]
 
 
 def _hits(query: dict[str, list[str]], operator: str, summaries: Sequence[Summary]) -> list[dict[str, object]]:
     any_or_all = any if operator == "or" else all
+    names = [(word, normalize(word).strip("-")) for word in query["name"]]
     hits: list[dict[str, object]] = []
     for name, version, summary in summaries:
-        tests = [_in_name(word, name) for word in query["name"]]
+        normal = normalize(name)
+        tests = [word in name.lower() or (short and short in normal) for word, short in names]
         tests += [word in summary.lower() for word in query["summary"]]
         if (tests and any_or_all(tests)) or (not tests and operator == "and"):
             hit: dict[str, object] = {"name": _NOT_XML.sub("", name), "version": _NOT_XML.sub("", version)}
             hits.append({**hit, "summary": _NOT_XML.sub("", summary), "_pypi_ordering": 0})
     return hits
-
-
-def _in_name(word: str, name: str) -> bool:
-    return word in name.lower() or normalize(word).strip("-") in normalize(name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import hashlib
+import io
 import os
 from collections.abc import Callable
 from email.utils import formatdate
@@ -14,6 +15,7 @@ import pytest
 
 from pypiserver.config import default_fallback_url
 from pypiserver.errors import ConfigError
+from pypiserver.web import _NAME, _VERSION
 from tests.make_archives import make_sdist, make_wheel
 
 from .conftest import OLD
@@ -142,12 +144,78 @@ def test_old_pip_gets_no_etag_it_would_trust_blindly(serve: Serve) -> None:
     assert "etag" in client.get("/simple/", HTTP_CACHE_CONTROL="max-age=0").headers
 
 
-def test_head_equals_get_without_a_body(serve: Serve) -> None:
+# For every GET row of the table: an address it takes; what differs from GET in none may differ in HEAD.
+EXAMPLES = {
+    "/": ["/"],
+    "/health": ["/health"],
+    "/favicon.ico": ["/favicon.ico"],
+    "/simple": ["/simple"],
+    "/simple/": ["/simple/", "/simple/?format=text/html"],
+    f"/simple/{_NAME}": ["/simple/foo_bar"],
+    f"/simple/{_NAME}/": ["/simple/foo-bar/", "/simple/Foo_Bar/", "/simple/unknown/"],
+    "/+simple/": ["/+simple/"],
+    f"/+simple/{_NAME}/": ["/+simple/foo-bar/"],
+    "/packages": ["/packages"],
+    "/packages/": ["/packages/"],
+    "/packages/<path:path>": [f"/packages/{WHEEL}", f"/packages/{WHEEL}.metadata", "/packages/nothing-1.0.zip"],
+    f"/pypi/{_NAME}/json": ["/pypi/foo-bar/json", "/pypi/unknown/json"],
+    f"/pypi/{_NAME}/{_VERSION}/json": ["/pypi/foo-bar/1.0/json", "/pypi/foo-bar/9/json"],
+    f"/{_NAME}/json": ["/foo-bar/json"],
+    f"/{_NAME}": ["/foo-bar"],
+    f"/{_NAME}/": ["/foo-bar/"],
+}
+
+
+@pytest.mark.parametrize("accept", ["text/html", JSON])
+@pytest.mark.parametrize("coding", ["identity", "gzip"])
+def test_head_equals_get_at_every_address(serve: Serve, put: Put, accept: str, coding: str) -> None:
+    for number in range(10):
+        put(*make_wheel("foo_bar", f"3.{number}"))
     client = serve()
-    for path in ("/simple/", "/simple/foo-bar/", f"/packages/{WHEEL}", f"/packages/{WHEEL}.metadata", "/"):
-        get, head = client.get(path), client.request("HEAD", path)
-        assert (head.status, head.body) == (200, b"")
-        assert head.headers == get.headers
+    client.get("/simple/foo-bar/")
+    client._application.repository.digester.digest_some()  # type: ignore[attr-defined]
+    rules = {route.rule for route in client._application.routes if route.method == "GET"}  # type: ignore[attr-defined]
+    assert rules == set(EXAMPLES)
+    for path in [path for paths in EXAMPLES.values() for path in paths]:
+        headers = {"HTTP_ACCEPT": accept, "HTTP_ACCEPT_ENCODING": coding}
+        get, head = client.get(path, **headers), client.request("HEAD", path, **headers)
+        assert (head.status, head.reason, head.body) == (get.status, get.reason, b""), path
+        assert dict(head.headers) == dict(get.headers), path
+        assert get.headers["content-length"] == str(len(get.body)), path
+        assert get.headers.get("content-encoding", "identity") in ("identity", coding), path
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "//simple/foo-bar/",
+        "/simple//foo-bar/",
+        "//pypi.example/%2e%2e",
+        "/simple/foo-bar./",
+        "/simple/-foo/",
+        "/simple/foo%2Fbar/",
+        "/simple/foo/bar/",
+        "/simple/föö/",
+        "/simple/foo\0bar/",
+        "/simple/../simple/",
+        "/foo-bar/json/",
+        "/pypi/foo-bar/json/",
+        f"/{'x' * 3000}/",
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_an_odd_address_is_answered_with_the_right_ones(serve: Serve, path: str, method: str) -> None:
+    answer = serve().request(method, path, b"x" if method == "POST" else b"")
+    assert (answer.status, "location" in answer.headers) == (404, False)
+    assert "simple/" in answer.text and "--index-url" in answer.text
+
+
+@pytest.mark.parametrize("path", ["/nowhere/at/all/", "/simple/foo-bar/", "/packages/"])
+def test_an_upload_to_a_wrong_address_is_read_before_it_is_refused(serve: Serve, path: str) -> None:
+    body = io.BytesIO(bytes(3_000_000))
+    answer = serve().request("POST", path, CONTENT_LENGTH="3000000", **{"wsgi.input": body})  # type: ignore[arg-type]
+    assert answer.status in (404, 405)
+    assert body.read() == b""
 
 
 def test_a_file_is_sent_as_it_is(serve: Serve) -> None:
@@ -204,10 +272,23 @@ def test_what_is_not_there_is_missing(serve: Serve, path: str) -> None:
     assert serve().get(path).status == 404
 
 
-def test_a_wrong_method_is_told_the_right_one(serve: Serve) -> None:
-    answer = serve().request("PUT", "/simple/")
-    assert answer.status == 405
-    assert "GET" in answer.headers["allow"] and "POST" in answer.headers["allow"]
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "OPTIONS", "PATCH", "POST"])
+@pytest.mark.parametrize(
+    ("path", "allow"),
+    [
+        ("/simple/", "GET, HEAD, POST"),
+        ("/", "GET, HEAD, POST"),
+        ("/simple/foo-bar/", "GET, HEAD"),
+        (f"/packages/{WHEEL}", "GET, HEAD"),
+        ("/foo-bar/json", "GET, HEAD"),
+    ],
+)
+def test_a_wrong_method_is_told_the_right_one(serve: Serve, method: str, path: str, allow: str) -> None:
+    if method == "POST" and "POST" in allow:
+        return
+    answer = serve().request(method, path)
+    assert (answer.status, answer.headers["allow"]) == (405, allow)
+    assert f"This address takes {allow}." in answer.text and "uploads go to the root" in answer.text
 
 
 def test_the_welcome_page_counts_for_those_who_may_list(serve: Serve) -> None:
@@ -228,7 +309,7 @@ def test_a_protected_listing_asks_for_credentials(serve: Serve, path: str) -> No
 
 def test_a_protected_page_is_private(serve: Serve) -> None:
     client = serve(auther=lambda user, password: True, authenticate="list,download")
-    for path in ("/simple/", f"/packages/{WHEEL}"):
+    for path in ("/simple/", f"/packages/{WHEEL}", "/packages/", "/foo-bar/json"):
         assert "private" in client.get(path, HTTP_AUTHORIZATION=basic("a", "b")).headers["cache-control"]
 
 
@@ -264,7 +345,7 @@ def test_health_is_plain_and_may_move(serve: Serve) -> None:
     assert serve(health_endpoint="/alive/now").get("/alive/now").status == 200
 
 
-@pytest.mark.parametrize("endpoint", ["/simple/", "/packages/x", "/", "/simple/health/"])
+@pytest.mark.parametrize("endpoint", ["/simple/", "/packages/x", "/", "/simple/health/", "/foo/json", "/pypi/x/json"])
 def test_a_health_address_that_hides_another_is_refused(serve: Serve, endpoint: str) -> None:
     with pytest.raises(ConfigError, match="health-endpoint"):
         serve(health_endpoint=endpoint)

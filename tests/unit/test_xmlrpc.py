@@ -1,0 +1,197 @@
+"""Search by XML-RPC, as ``pip search`` speaks it, and what must not bring the server down."""
+
+from __future__ import annotations
+
+import io
+import xmlrpc.client
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pypiserver.web.xmlrpc import MAX_WORDS, handle
+from tests.make_archives import make_sdist, make_wheel
+
+from .test_web import basic
+from .wsgi import Client
+
+Serve = Callable[..., Client]
+Put = Callable[..., Path]
+SUMMARIES = [
+    ("Foo_Bar", "1.0", "Parses <things> & more"),
+    ("foo", "2.0", "A tool"),
+    ("other", "0.1", ""),
+    ("control", "1.0", "with \x1b[2J and \ufffe in it"),
+]
+
+
+def answered(body: bytes, summaries: list[tuple[str, str, str]] = SUMMARIES) -> Any:
+    """What a client gets out of the answer; raises the Fault in it."""
+    ((value,), method) = xmlrpc.client.loads(handle(body, lambda: summaries))
+    assert method is None
+    return value
+
+
+def call(*parameters: Any, method: str = "search") -> bytes:
+    return xmlrpc.client.dumps(parameters, method).encode()
+
+
+def found(*parameters: Any) -> list[str]:
+    return [hit["name"] for hit in answered(call(*parameters))]
+
+
+@pytest.mark.parametrize(
+    ("query", "operator", "names"),
+    [
+        ({"name": ["foo"], "summary": ["foo"]}, "or", ["Foo_Bar", "foo"]),
+        ({"name": ["tool"], "summary": ["tool"]}, "or", ["foo"]),
+        ({"name": ["foo"], "summary": ["tool"]}, "and", ["foo"]),
+        ({"name": ["foo", "other"]}, "or", ["Foo_Bar", "foo", "other"]),
+        ({"name": ["foo", "bar"]}, "and", ["Foo_Bar"]),
+        ({"name": "foo"}, "and", ["Foo_Bar", "foo"]),
+        ({"name": ["FOO-BAR"]}, "or", ["Foo_Bar"]),
+        ({"name": ["foo.bar"]}, "or", ["Foo_Bar"]),
+        ({"summary": ["THINGS"]}, "or", ["Foo_Bar"]),
+        ({"name": ["-"], "summary": ["-"]}, "or", []),
+        ({"name": ["nothing"]}, "or", []),
+        ({}, "or", []),
+        ({}, "and", [name for name, _, _ in SUMMARIES]),
+        ({"name": ["", " "]}, "or", []),
+        ({"keywords": ["foo"]}, "or", []),
+    ],
+)
+def test_words_are_looked_for_in_names_and_summaries(query: dict[str, Any], operator: str, names: list[str]) -> None:
+    assert found(query, operator) == names
+
+
+def test_without_an_operator_all_words_must_fit() -> None:
+    assert found({"name": ["foo"], "summary": ["tool"]}) == ["foo"]
+
+
+def test_a_hit_is_a_struct_of_strings() -> None:
+    assert answered(call({"name": ["bar"]}, "or")) == [
+        {"name": "Foo_Bar", "version": "1.0", "summary": "Parses <things> & more", "_pypi_ordering": 0}
+    ]
+
+
+def test_what_xml_cannot_hold_is_left_out() -> None:
+    (hit,) = answered(call({"name": ["control"]}, "or"))
+    assert hit["summary"] == "with [2J and  in it"
+
+
+FAULTS = [
+    pytest.param(call({}, method="package_releases"), "only search", id="other method"),
+    pytest.param(call(), "struct", id="no query"),
+    pytest.param(call("foo"), "struct", id="no struct"),
+    pytest.param(call({"name": ["x"]}, "xor"), '"and" or "or"', id="other operator"),
+    pytest.param(call({"name": ["x"] * (MAX_WORDS + 1)}, "or"), "51", id="too many words"),
+    pytest.param(call({"name": ["x" * 1000]}, "or"), "255 characters", id="a long word"),
+    pytest.param(call({"name": [[["x"]]]}, "or"), "made of words", id="no words"),
+    pytest.param(b"", "no XML", id="empty"),
+    pytest.param(b"<methodCall>", "no XML", id="cut off"),
+    pytest.param(b"<a/>", "cannot be read", id="other XML"),
+    pytest.param(b"<methodCall><params></params></methodCall>", "", id="no method"),
+    pytest.param(
+        b'<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]><methodCall>&b;</methodCall>', "document type", id="bomb"
+    ),
+    pytest.param(
+        b'<!DOCTYPE x SYSTEM "file:///etc/passwd"><methodCall/>', "document type", id="external document type"
+    ),
+    pytest.param(call({"name": ["x"]}).replace(b"search", b"se\x00rch"), "no XML", id="control character"),
+    pytest.param("<?xml version='1.0' encoding='latin-1'?><a>ü</a>".encode("latin-1"), "cannot be read", id="latin-1"),
+    pytest.param(
+        call({"name": ["@"]}).replace(
+            b"<string>@</string>",
+            b"<array><data><value>" * 20_000 + b"<int>1</int>" + b"</value></data></array>" * 20_000,
+        ),
+        "made of words",
+        id="deeply nested",
+    ),
+    pytest.param(b"<methodCall>" + b"<a>" * 50_000 + b"</a>" * 50_000 + b"</methodCall>", "", id="deep XML"),
+]
+
+
+@pytest.mark.parametrize(("body", "words"), FAULTS)
+def test_what_cannot_be_answered_is_a_fault_in_xml(body: bytes, words: str) -> None:
+    with pytest.raises(xmlrpc.client.Fault) as caught:
+        answered(body)
+    assert words in caught.value.faultString
+
+
+@given(st.binary(max_size=200))
+def test_any_body_gets_an_answer_in_xml(body: bytes) -> None:
+    with pytest.raises(xmlrpc.client.Fault):
+        answered(body)
+
+
+@given(st.text(max_size=30), st.text(max_size=30))
+def test_any_name_and_summary_makes_xml(name: str, summary: str) -> None:
+    assert len(answered(call({}, "and"), [(name, "1.0", summary)])) == 1
+
+
+# -- over the web ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def packages(put: Put) -> None:
+    put(*make_wheel("foo_bar", "1.0", summary="Parses things"))
+    put(*make_wheel("foo_bar", "1.1", summary="Parses more things"))
+    put(*make_wheel("foo_bar", "2.0a1", summary="Parses anything"))
+    put(*make_sdist("other", "0.1"))
+
+
+def search(client: Client, path: str, words: list[str], **headers: str) -> Any:
+    answer = client.post(path, call({"name": words, "summary": words}, "or"), CONTENT_TYPE="text/xml", **headers)
+    assert (answer.status, answer.headers["content-type"]) == (200, "text/xml; charset=utf-8")
+    return xmlrpc.client.loads(answer.body)[0][0]
+
+
+@pytest.mark.usefixtures("packages")
+@pytest.mark.parametrize("path", ["/RPC2", "/RPC2/", "/", "/pypi", "/pypi/"])
+def test_every_address_that_pip_makes_of_an_index_answers(serve: Serve, path: str) -> None:
+    client = serve()
+    client.get("/simple/foo-bar/")  # what it says is known when it was read once
+    assert search(client, path, ["things"]) == [
+        {"name": "foo_bar", "version": "1.1", "summary": "Parses more things", "_pypi_ordering": 0}
+    ]
+
+
+@pytest.mark.usefixtures("packages")
+@pytest.mark.parametrize("kind", ["text/xml", "text/xml; charset=utf-8", "application/xml", "Text/XML"])
+def test_an_xml_body_is_a_search_and_never_an_upload(serve: Serve, kind: str) -> None:
+    answer = serve().post("/", call({"name": ["other"]}, "or"), CONTENT_TYPE=kind)
+    assert answer.status == 200 and b"<name>other" not in answer.body and b"other" in answer.body
+
+
+@pytest.mark.parametrize("path", ["/RPC2", "/", "/pypi"])
+def test_a_fault_has_status_200(serve: Serve, path: str) -> None:
+    answer = serve().post(path, b"junk", CONTENT_TYPE="text/xml")
+    assert answer.status == 200
+    with pytest.raises(xmlrpc.client.Fault):
+        xmlrpc.client.loads(answer.body)
+
+
+@pytest.mark.usefixtures("packages")
+@pytest.mark.parametrize("path", ["/RPC2", "/RPC2/", "/", "/pypi", "/pypi/"])
+def test_a_search_is_guarded_like_the_list(serve: Serve, path: str) -> None:
+    client = serve(auther=lambda user, password: password == "right", authenticate="list")
+    body = call({"name": ["other"]}, "or")
+    assert client.post(path, body, CONTENT_TYPE="text/xml").status == 401
+    assert client.post(path, body, CONTENT_TYPE="text/xml", HTTP_AUTHORIZATION=basic("a", "wrong")).status == 401
+    assert search(client, path, ["other"], HTTP_AUTHORIZATION=basic("a", "right"))
+    # Where only uploads are protected, a search needs no login.
+    assert search(serve(auther=lambda user, password: False, authenticate="update"), path, ["other"])
+
+
+@pytest.mark.parametrize("path", ["/RPC2", "/"])
+def test_a_search_of_more_than_a_mebibyte_is_refused_and_read(serve: Serve, path: str) -> None:
+    size = 2_000_000
+    for headers in ({"CONTENT_LENGTH": str(size)}, {"HTTP_TRANSFER_ENCODING": "chunked", "CONTENT_LENGTH": ""}):
+        body = io.BytesIO(bytes(size))
+        extra: dict[str, Any] = {"wsgi.input": body, "wsgi.input_terminated": True}
+        answer = serve().request("POST", path, CONTENT_TYPE="text/xml", **headers, **extra)
+        assert answer.status == 413
+        assert body.read() == b""
