@@ -7,13 +7,13 @@ as the simple page and the metadata in the catalog.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from ..distfile import is_final, parse_filename, same_version, version_key
+from ..distfile import canonical_version, is_final, parse_filename, same_version, version_key
 from ..errors import NotFound
-from ..metadata import CoreMetadata, parse_metadata
+from ..metadata import CoreMetadata, parse_metadata, valid_requires_python
 from ..model import File, Project
 
 
@@ -22,8 +22,9 @@ def render(project: Project, version: str | None, *, metadata: Callable[[File], 
 
     Raises NotFound for a version that is not here.
     """
-    chosen = _latest(project) if version is None else _named(project, version)
-    files = [file for file in project.files if file.version == chosen]
+    releases = _releases(project)
+    chosen = _latest(releases) if version is None else _named(project, version)
+    files = releases.get(chosen, [])
     value: dict[str, Any] = {
         "info": _info(project, chosen, files, metadata=metadata, base_url=base_url),
         "last_serial": project.serial,
@@ -31,15 +32,30 @@ def render(project: Project, version: str | None, *, metadata: Callable[[File], 
         "vulnerabilities": [],
     }
     if version is None:
-        value["releases"] = {
-            each: [_file(file, base_url) for file in project.files if file.version == each] for each in project.versions
-        }
+        value["releases"] = {each: [_file(file, base_url) for file in releases[each]] for each in project.versions}
     return json.dumps(value, separators=(",", ":")).encode()
 
 
-def _latest(project: Project) -> str:
-    """The highest final release, else the highest of all."""
-    return max(project.versions, key=lambda version: (is_final(version), version_key(version)), default="")
+def _releases(project: Project) -> dict[str, list[File]]:
+    """The files of each version, whichever way their names spell it; files without one are those of the version ''."""
+    spelled = {canonical_version(version): version for version in project.versions}
+    releases: dict[str, list[File]] = {version: [] for version in project.versions}
+    for file in project.files:
+        releases.setdefault(spelled.get(canonical_version(file.version), ""), []).append(file)
+    return releases
+
+
+def _latest(releases: Mapping[str, Sequence[File]]) -> str:
+    """The highest final release, else the highest of all; a yanked one only where there is no other, as on PyPI."""
+    return max(
+        releases,
+        key=lambda version: (not _is_yanked(releases[version]), is_final(version), version_key(version)),
+        default="",
+    )
+
+
+def _is_yanked(files: Sequence[File]) -> bool:
+    return bool(files) and all(file.yanked is not None for file in files)
 
 
 def _named(project: Project, version: str) -> str:
@@ -57,9 +73,10 @@ def _info(
     metadata: Callable[[File], bytes | None],
     base_url: str,
 ) -> dict[str, Any]:
-    core = next((parse_metadata(raw) for raw in map(metadata, files) if raw is not None), CoreMetadata())
-    reasons = [file.yanked for file in files]
-    is_yanked = bool(reasons) and all(reason is not None for reason in reasons)
+    # A wheel's metadata is what will be installed; that of an old sdist often says little.
+    best_first = sorted(files, key=lambda file: file.kind != "bdist_wheel")
+    core = next((parse_metadata(raw) for raw in map(metadata, best_first) if raw is not None), CoreMetadata())
+    is_yanked = _is_yanked(files)
     page = f"{base_url}simple/{project.name}/"
     return {
         "author": core.author,
@@ -82,11 +99,11 @@ def _info(
         "provides_extra": list(core.provides_extra) or None,
         "release_url": page,
         "requires_dist": list(core.requires_dist) or None,
-        "requires_python": core.requires_python,
+        "requires_python": valid_requires_python(core.requires_python),
         "summary": core.summary,
         "version": version,
         "yanked": is_yanked,
-        "yanked_reason": next((reason for reason in reasons if reason), None) if is_yanked else None,
+        "yanked_reason": next((file.yanked for file in files if file.yanked), None) if is_yanked else None,
     }
 
 
