@@ -6,6 +6,7 @@ operator, never text from a request; no page loads anything from elsewhere.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from importlib.resources import files as resources
 from urllib.parse import quote
@@ -48,8 +49,13 @@ class Welcome:
 def render_packages(files: Sequence[File]) -> bytes:
     """The list of all files, with links relative to ``/packages/``."""
     rows = [(quote(file.path), file.path, file.size, file.uploaded_at.strftime("%Y-%m-%d %H:%M")) for file in files]
-    page: str = _compiled(_built_in("packages.html")).render(rows=rows)
+    page: str = _listing().render(rows=rows)
     return page.encode("utf-8")
+
+
+@functools.cache
+def _listing() -> bottle.SimpleTemplate:
+    return _compiled(_built_in("packages.html"))
 
 
 def _built_in(name: str) -> str:
