@@ -92,7 +92,7 @@ class Connections:
         connection = getattr(self._local, "connection", None)
         if connection is not None and getattr(self._local, "key", (0, 0))[1] == os.getpid():
             connection.close()
-        self._local.key = None
+        self._local.connection = self._local.key = None
         self._memory = None
         self._prepared = -1
 
