@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,8 @@ class Watcher:
             from watchdog.events import FileSystemEventHandler
             from watchdog.observers import Observer
 
+            # watchdog 7 says so of a folder that appears together with one below it, and goes on all the same.
+            warnings.filterwarnings("ignore", "Callback with id", RuntimeWarning)
             handler = FileSystemEventHandler()
             handler.on_any_event = self._note  # type: ignore[method-assign]
             observer = Observer()
