@@ -27,6 +27,8 @@ MAX_RATIO = 200
 MAX_UNPACKED = 64 * 1024**3
 # Smaller archives are no bombs, whatever their ratio: a file of zeros compresses a thousandfold.
 RATIO_FROM = 256 * 1024 * 1024
+# No path is longer.
+MAX_LINK = 4096
 # PKG-INFO is among the first members of an sdist; so many unpacked bytes are read to find it.
 MAX_TAR_READ = 512 * 1024 * 1024
 _TAIL = 65_536 + 22
@@ -177,18 +179,15 @@ def zip_members(file: BinaryIO) -> list[zipfile.ZipInfo]:
     return members
 
 
-def zip_faults(members: list[zipfile.ZipInfo]) -> list[str]:
+def zip_faults(members: list[zipfile.ZipInfo]) -> list[Fault]:
     """What makes a zip archive dangerous to unpack: doubled names, ways out of its folder, too much in it."""
-    faults = [
-        f"it has the member {name!r} twice" for name, count in Counter(m.filename for m in members).items() if count > 1
-    ]
-    faults += [
-        f"its member {member.filename!r} leads out of its folder" for member in members if _leads_out(member.filename)
-    ]
+    names = Counter(member.filename for member in members)
+    faults = [("corrupt", f"it has the member {name!r} twice") for name, count in names.items() if count > 1]
+    faults += [("unsafe", f"its member {name!r} leads out of its folder") for name in names if _leads_out(name)]
     packed = sum(member.compress_size for member in members)
     unpacked = sum(member.file_size for member in members)
     if unpacked > MAX_UNPACKED or (unpacked > RATIO_FROM and unpacked > MAX_RATIO * max(packed, 1)):
-        faults.append(f"its {packed} bytes say they unpack to {unpacked}, which no package does")
+        faults.append(("unsafe", f"its {packed} bytes say they unpack to {unpacked}, which no package does"))
     return faults
 
 
@@ -261,9 +260,9 @@ def _tar_member_bytes(archive: tarfile.TarFile, member: tarfile.TarInfo) -> byte
     return data
 
 
-def tar_faults(file: BinaryIO) -> list[str]:
+def tar_faults(file: BinaryIO) -> list[Fault]:
     """What makes a tar archive dangerous or useless: it cannot be read to its end, or unpacks to too much."""
-    return [message for kind, message in audit_tar(file) if kind != "unsafe" or "leads out" in message]
+    return [(kind, message) for kind, message in audit_tar(file) if kind != "unsafe" or "leads out" in message]
 
 
 def audit_tar(file: BinaryIO) -> list[Fault]:
@@ -309,8 +308,8 @@ def audit_zip(file: BinaryIO, *, check_record: bool) -> list[Fault]:
             for member in members:
                 if not member.filename.isprintable():
                     faults.append(("unsafe", f"its member {member.filename!r} has control characters in its name"))
-                if (member.external_attr >> 16) & 0o170000 == 0o120000:
-                    faults.append(("unsafe", f"its member {member.filename!r} is a link"))
+                if _is_link(member) and _link_leads_out(member.filename, archive.read(member)):
+                    faults.append(("unsafe", f"its link {member.filename!r} leads out of its folder"))
                 digest, size = _digest_member(archive, member)
                 hashes[member.filename] = (digest, size)
                 if member.filename.endswith(".dist-info/RECORD") and size <= MAX_METADATA:
@@ -320,6 +319,15 @@ def audit_zip(file: BinaryIO, *, check_record: bool) -> list[Fault]:
     except _ZIP_ERRORS as error:
         return [*faults, ("corrupt", f"it cannot be unpacked ({error})")]
     return faults + (_record_faults(record, hashes) if check_record else [])
+
+
+def _is_link(member: zipfile.ZipInfo) -> bool:
+    """Whether Unix unpackers would make a link of it; what such a member holds is the link's target."""
+    return (member.external_attr >> 16) & 0o170000 == 0o120000 and member.file_size <= MAX_LINK
+
+
+def _link_leads_out(path: str, target: bytes) -> bool:
+    return _leads_out(posixpath.normpath(posixpath.join(posixpath.dirname(path), target.decode("utf-8", "replace"))))
 
 
 def _digest_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> tuple[str, int]:

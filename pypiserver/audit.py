@@ -17,6 +17,7 @@ from .catalog import Catalog
 from .distfile import DistFile, canonical_version
 from .errors import InvalidDistribution, InvalidFilename, PypiServerError
 from .storage import Entry, Folders, Scan
+from .sync import STATUSES
 
 BLOCK = 1 << 20
 
@@ -44,7 +45,8 @@ ADVICE = {
     "unsafe": "Do not serve it; find out where it came from.",
     "version": "Rename or rebuild it with a version that PEP 440 allows; clients skip this one.",
     "requires-python": "Rebuild it with a valid Requires-Python; the server leaves this one out.",
-    "catalog": "Delete the catalog; the server builds it again.",
+    "catalog": "Delete the catalog {catalog}; the server builds it again.",
+    "status": "Write archived, deprecated or quarantined on its first line, or delete it.",
     "unreadable": "Give the server's user the permission to read it, and look at the disk.",
 }
 
@@ -69,6 +71,7 @@ class Audit:
             if isinstance(outcome, InvalidFilename):
                 yield self._fault(entry.root, entry.path, "skipped", str(outcome))
         files = [(entry, outcome) for entry, outcome in named if isinstance(outcome, DistFile)]
+        yield from self._statuses()
         yield from self._orphans(scan, files)
         yield from self._duplicates(files)
         digests = {(file.root, file.path): file for file in self._catalog.files()}
@@ -85,6 +88,12 @@ class Audit:
                 yield entry, distfile.parse_filename(entry.path.rpartition("/")[2])
             except InvalidFilename as error:
                 yield entry, error
+
+    def _statuses(self) -> Iterator[Fault]:
+        for name, text in self._folders.statuses().items():
+            if text.strip().partition("\n")[0].strip().lower() not in STATUSES:
+                message = f"its first line must be one of {', '.join(STATUSES)}"
+                yield self._fault(0, f".status/{name}", "status", message)
 
     def _orphans(self, scan: Scan, files: Iterable[tuple[Entry, DistFile]]) -> Iterator[Fault]:
         bases = {(entry.root, entry.path) for entry, _ in files}
@@ -129,8 +138,10 @@ class Audit:
                 yield from self._check_metadata(entry, metadata.read_metadata(stream, dist))
         except InvalidDistribution:
             pass  # audit_archive has said it
-        except (OSError, PypiServerError) as error:
-            yield self._fault(entry.root, entry.path, "unreadable", str(error))
+        except PypiServerError as error:
+            yield self._fault(entry.root, entry.path, "unreadable", f"it cannot be opened ({error})")
+        except OSError as error:
+            yield self._fault(entry.root, entry.path, "unreadable", f"it cannot be read ({error.strerror or error})")
 
     def _check_metadata(self, entry: Entry, raw: bytes | None) -> Iterator[Fault]:
         if raw is None:
@@ -144,7 +155,8 @@ class Audit:
         return f"{entry.path} in {self._folders.roots[entry.root]}"
 
     def _fault(self, root: int, path: str, kind: str, message: str) -> Fault:
-        return Fault(str(self._folders.roots[root]), path, kind, message, ADVICE[kind])
+        advice = ADVICE[kind].format(catalog=self._catalog.connections.path)
+        return Fault(str(self._folders.roots[root]), path, kind, message, advice)
 
 
 def _identity(dist: DistFile) -> tuple[str, ...]:

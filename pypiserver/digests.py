@@ -35,6 +35,7 @@ class Digester:
         self.catalog = catalog
         self.hash_algo = hash_algo
         self._locks: dict[str, threading.Lock] = {}
+        self._said: set[tuple[int, str, str]] = set()
 
     def digest_project(self, name: str) -> None:
         """Digest the files of a project that wait for it; who comes second finds the work done."""
@@ -67,8 +68,14 @@ class Digester:
             reason = f"it cannot be opened ({error})"
         except OSError as error:
             reason = f"it cannot be read ({error.strerror or error})"
-        _LOG.warning("Skipped %s in %s: %s", file.path, self.folders.roots[file.root], reason)
+        self._say_skipped(file, reason)
         return Digest("", fault=reason)
+
+    def _say_skipped(self, file: File, reason: str) -> None:
+        """Once: the background and a request may both read a file, and what cannot be read is tried again."""
+        if (file.root, file.path, reason) not in self._said:
+            self._said.add((file.root, file.path, reason))
+            _LOG.warning("Skipped %s in %s: %s", file.path, self.folders.roots[file.root], reason)
 
     def read(self, stream: BinaryIO, dist: DistFile) -> Digest:
         """Digest an open distribution file and read its core metadata; raises OSError and InvalidDistribution."""

@@ -123,7 +123,10 @@ def _restore(command: cli.Restore, *, out: TextIO, err: TextIO) -> int:
         return 0
     normal, found = normalize(command.name), 0
     for root, path in trashed:
-        dist = distfile.parse_filename(path.rpartition("/")[2])
+        try:
+            dist = distfile.parse_filename(path.rpartition("/")[2])
+        except InvalidFilename:
+            continue  # somebody put it there by hand
         if dist.project != normal or (command.version and not same_version(dist.version, command.version)):
             continue
         if command.file and dist.filename != command.file:
@@ -145,8 +148,8 @@ def _check(command: cli.Check, *, out: TextIO, err: TextIO) -> int:
         out.write(json.dumps([fault.as_dict() for fault in faults], indent=2) + "\n")
         return 1 if faults else 0
     for fault in faults:
-        where = printable(fault.path)
-        out.write(f"{where} [{fault.kind}]: {printable(fault.message)}. {fault.advice}\n")
+        where = fault.path if len(command.roots) == 1 else f"{fault.path} in {fault.folder}"
+        out.write(f"{printable(where)} [{fault.kind}]: {printable(fault.message)}. {fault.advice}\n")
     out.write(f"{len(faults)} fault{'' if len(faults) == 1 else 's'} found.\n")
     return 1 if faults else 0
 

@@ -139,16 +139,17 @@ def check_archive(file: BinaryIO, dist: DistFile, *, raw: bytes | None) -> None:
     ``raw`` is what :func:`read_metadata` gave. Raises InvalidDistribution.
     """
     with _refusing(dist):
-        for fault in _structure(file, dist):
+        for _, fault in _structure(file, dist):
             raise archives.BadArchive(fault)
         for fault in _mislabelled(dist, raw):
             raise archives.BadArchive(fault)
 
 
-def _structure(file: BinaryIO, dist: DistFile) -> list[str]:
+def _structure(file: BinaryIO, dist: DistFile) -> list[archives.Fault]:
     file.seek(0)
     if dist.kind in _MAGIC:
-        return [] if file.read(8).startswith(_MAGIC[dist.kind]) else ["it does not begin as an installer does"]
+        is_installer = file.read(8).startswith(_MAGIC[dist.kind])
+        return [] if is_installer else [("corrupt", "it does not begin as an installer does")]
     if dist.kind in _ZIP_KINDS or dist.filename.lower().endswith(".zip"):
         members = archives.zip_members(file)
         names = [member.filename for member in members]
@@ -156,9 +157,9 @@ def _structure(file: BinaryIO, dist: DistFile) -> list[str]:
         if dist.kind == "bdist_wheel":
             infos = {name.partition("/")[0] for name in names if name.partition("/")[0].endswith(".dist-info")}
             if len(infos) != 1:
-                faults.append(f"it must have one .dist-info folder, and has {len(infos)}")
+                faults.append(("corrupt", f"it must have one .dist-info folder, and has {len(infos)}"))
             wanted = [f"{info}/{name}" for info in infos for name in ("METADATA", "WHEEL", "RECORD")]
-            faults += [f"it has no {name}" for name in wanted if name not in names]
+            faults += [("corrupt", f"it has no {name}") for name in wanted if name not in names]
         return faults
     return archives.tar_faults(file)
 
@@ -203,9 +204,9 @@ def audit_archive(file: BinaryIO, dist: DistFile) -> list[tuple[str, str]]:
         raw = read_metadata(file, dist)
         faults += [("mislabelled", fault) for fault in _mislabelled(dist, raw)]
         if dist.kind in _MAGIC:
-            return faults + [("corrupt", fault) for fault in _structure(file, dist)]
+            return faults + _structure(file, dist)
         if dist.kind in _ZIP_KINDS or dist.filename.lower().endswith(".zip"):
-            faults += [("corrupt", fault) for fault in _structure(file, dist)]
+            faults += _structure(file, dist)
             return faults + archives.audit_zip(file, check_record=dist.kind == "bdist_wheel")
         return faults + archives.audit_tar(file)
     except (archives.BadArchive, InvalidDistribution) as error:
