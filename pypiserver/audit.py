@@ -10,8 +10,6 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 
-from packaging.version import InvalidVersion, Version
-
 from . import distfile, metadata
 from .catalog import Catalog
 from .distfile import DistFile, canonical_version
@@ -118,9 +116,7 @@ class Audit:
                 yield self._fault(entry.root, entry.path, "duplicate", message)
 
     def _check(self, entry: Entry, dist: DistFile, known_sha256: str) -> Iterator[Fault]:
-        try:
-            Version(dist.version)
-        except InvalidVersion:
+        if not distfile.is_standard(dist.version):
             message = f"its version {dist.version!r} is not a PEP 440 version"
             yield self._fault(entry.root, entry.path, "version", message)
         try:

@@ -148,6 +148,11 @@ def same_version(one: str, other: str) -> bool:
     return one == other or canonical_version(one) == canonical_version(other)
 
 
+def is_standard(version: str) -> bool:
+    """Whether the version is one that PEP 440 knows."""
+    return _parsed(version) is not None
+
+
 def is_final(version: str) -> bool:
     """Whether the version is a PEP 440 one that is no pre-release or development release."""
     parsed = _parsed(version)

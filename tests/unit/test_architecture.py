@@ -1,0 +1,188 @@
+"""The floor plan of ``docs/design.rst``, held against every import in ``pypiserver/``."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+TOP = Path(__file__).resolve().parents[2]
+CODE = TOP / "pypiserver"
+DESIGN = TOP / "docs" / "design.rst"
+FRONT = ("__init__", "__main__")
+# Where a product may be imported, by units of the plan. The type of normalised names is no more than a str.
+PRODUCTS = {
+    "bottle": {"web", "servers", "__init__"},
+    "bcrypt": {"htpasswd"},
+    "watchdog": {"events"},
+    "waitress": {"server_waitress"},
+    "granian": {"server_granian"},
+    "pip": {"config"},
+    "packaging.utils": {"distfile", "update"},
+    "packaging.version": {"distfile", "update", "upstream", "pip_download"},
+    "packaging.specifiers": {"metadata", "update"},
+    "packaging.tags": {"update"},
+}
+TYPES = {"packaging.utils.NormalizedName"}
+# Who imports by a name made at run time: passlib's handlers, pip's HTTP client, whichever zstd there is.
+BY_NAME = {"htpasswd", "upstream", "web.encodings"}
+SEES_SETTINGS = {"commands", "completion", "cli", "usage", "log", "update", "banner", "factory", "manage", *FRONT}
+
+
+@dataclass(frozen=True)
+class Import:
+    """One imported name, ``target`` in full with dots, seen in the module ``importer``."""
+
+    importer: str
+    target: str
+    line: int
+
+    @property
+    def is_ours(self) -> bool:
+        return self.target.partition(".")[0] == "pypiserver"
+
+    def __str__(self) -> str:
+        return f"{self.importer}:{self.line} imports {self.target}"
+
+
+def modules() -> dict[str, Path]:
+    """Every module by its name below ``pypiserver``; a package's own is ``web.__init__``."""
+    paths = sorted(CODE.rglob("*.py"))
+    return {".".join(path.relative_to(CODE).with_suffix("").parts): path for path in paths}
+
+
+def imports_of(name: str, path: Path) -> Iterator[Import]:
+    """Every import anywhere in a module, in functions and below ``if TYPE_CHECKING`` too."""
+    package = ("pypiserver." + name).rpartition(".")[0].split(".")
+    for node in ast.walk(ast.parse(path.read_text("utf-8"), str(path))):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield Import(name, alias.name, node.lineno)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            prefix = ".".join([*base, *([node.module] if node.module else [])])
+            for alias in node.names:
+                yield Import(name, f"{prefix}.{alias.name}", node.lineno)
+
+
+IMPORTS = [each for name, path in modules().items() for each in imports_of(name, path)]
+
+
+def unit(name: str) -> str:
+    """The unit of the plan a module belongs to: its package, or itself."""
+    first = name.partition(".")[0]
+    return "servers" if first.startswith("server_") else first
+
+
+def layers() -> dict[str, int]:
+    """Each unit's line in the plan, 0 at the bottom of the house."""
+    lines = DESIGN.read_text("utf-8").partition("``tests/unit/test_architecture.py``")[2].partition("::\n\n")[2]
+    block = lines.partition("\n\n")[0].splitlines()
+    return {name: number for number, line in enumerate(block) for name in line.split()}
+
+
+def module_of(target: str) -> str:
+    """The module of ours an imported name is, or is in."""
+    path = target.removeprefix("pypiserver").strip(".")
+    known = modules()
+    while path:
+        if path in known:
+            return path
+        if f"{path}.__init__" in known:
+            return f"{path}.__init__"
+        if path in layers():
+            return path
+        path = path.rpartition(".")[0]
+    return "__init__"
+
+
+def test_every_module_stands_in_the_plan_once() -> None:
+    lines = DESIGN.read_text("utf-8").partition("``tests/unit/test_architecture.py``")[2].partition("::\n\n")[2]
+    names = lines.partition("\n\n")[0].split()
+    assert len(names) == len(set(names)) > 20
+    assert {unit(name) for name in modules()} <= set(names)
+
+
+def test_imports_only_go_down() -> None:
+    plan = layers()
+    wrong = []
+    for each in IMPORTS:
+        if each.is_ours and each.target != "pypiserver.__version__":
+            importer, imported = unit(each.importer), unit(module_of(each.target))
+            if importer != imported and plan[imported] >= plan[importer]:
+                wrong.append(str(each))
+    assert wrong == []
+
+
+def test_no_two_modules_import_each_other_in_a_circle() -> None:
+    needs: dict[str, set[str]] = {name: set() for name in modules()}
+    for each in IMPORTS:
+        # servers chooses among its parts at run time, and they are made of what it offers them.
+        if each.is_ours and each.target != "pypiserver.__version__" and unit(each.importer) != "servers":
+            needs[each.importer].add(module_of(each.target))
+    while free := [name for name, needed in needs.items() if not needed & needs.keys() - {name}]:
+        for name in free:
+            del needs[name]
+    assert needs == {}
+
+
+def test_settings_end_at_the_factory() -> None:
+    seen = {each.importer for each in IMPORTS if each.is_ours and module_of(each.target) == "config"}
+    assert seen <= SEES_SETTINGS
+
+
+def third_party() -> Iterator[Import]:
+    for each in IMPORTS:
+        first = each.target.partition(".")[0]
+        if not each.is_ours and first not in sys.stdlib_module_names and each.target not in TYPES:
+            yield each
+
+
+def test_each_product_is_imported_where_the_plan_says() -> None:
+    wrong = []
+    for each in third_party():
+        known = [product for product in PRODUCTS if f"{each.target}.".startswith(f"{product}.")]
+        places = {place for product in known for place in PRODUCTS[product]}
+        if not places & {each.importer, each.importer.partition(".")[0]}:
+            wrong.append(str(each))
+    assert wrong == []
+
+
+def test_only_a_few_import_by_a_name_made_at_run_time() -> None:
+    found = set()
+    for name, path in modules().items():
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Attribute | ast.Name) and ast.unparse(node).endswith(
+                ("import_module", "__import__")
+            ):
+                found.add(name)
+    assert found <= BY_NAME
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import pypiserver",
+        "import pypiserver; pypiserver.app(roots=['.'])",
+        "import pypiserver.__main__, pypiserver.factory, pypiserver.web, pypiserver.watch, pypiserver.events",
+    ],
+    ids=["import", "construct", "everything"],
+)
+def test_nothing_starts_because_it_was_imported_or_constructed(code: str, tmp_path: Path) -> None:
+    check = (
+        "import os, sys, threading; from pathlib import Path\n"
+        f"{code}\n"
+        "assert threading.active_count() == 1, threading.enumerate()\n"
+        "assert not [path for path in Path('.').rglob('*') if path.is_file()], 'a file was made'\n"
+        "assert 'watchdog' not in sys.modules and 'granian' not in sys.modules\n"
+    )
+    environ = {"PYTHONPATH": str(TOP), "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
+    done = subprocess.run(
+        [sys.executable, "-c", check], cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "")
