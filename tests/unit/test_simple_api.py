@@ -396,6 +396,21 @@ def test_the_pages_of_a_real_folder_say_the_same_in_html_and_json(serve: Serve) 
     assert from_html(html) == from_json(value)
 
 
+@pytest.mark.parametrize(
+    ("hash_algo", "fragment"), [("sha256", "sha256"), ("md5", "md5"), ("blake2b", "blake2b"), ("off", "")]
+)
+def test_the_hash_of_the_link_is_a_setting_and_sha256_is_always_there(
+    serve: Serve, put: Put, hash_algo: str, fragment: str
+) -> None:
+    put(*PLAIN)
+    client = serve(hash_algo=hash_algo)
+    html, value = (client.get("/simple/foo-bar/", HTTP_ACCEPT=accept).body for accept in ("text/html", JSON))
+    assert (f"#{fragment}=".encode() in html) if fragment else (b"#" not in html)
+    assert from_html(html) == from_json(value)
+    expected = {name: hashlib.new(name, PLAIN[1]).hexdigest() for name in {"sha256", fragment or "sha256"}}
+    assert json.loads(value)["files"][0]["hashes"] == expected
+
+
 @pytest.mark.usefixtures("corpus")
 @pytest.mark.parametrize("path", ["/", "/simple/", "/packages/"])
 def test_every_page_for_people_is_sound_html(serve: Serve, path: str) -> None:
