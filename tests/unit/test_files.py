@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
+import random
 import zipfile
 from collections.abc import Callable
 from email.utils import formatdate
@@ -23,7 +23,9 @@ from .wsgi import Client
 Serve = Callable[..., Client]
 Put = Callable[..., Path]
 RAW = core_metadata("foo_bar", "1.0") + b"caf\xc3\xa9 \xff\r\n odd bytes stay as they are"
-WHEEL, WHEEL_BYTES = make_wheel("foo_bar", "1.0", metadata=RAW, extra_members={"big.txt": os.urandom(100_000)})
+WHEEL, WHEEL_BYTES = make_wheel(
+    "foo_bar", "1.0", metadata=RAW, extra_members={"big.txt": random.Random(1).randbytes(100_000)}
+)
 SDIST, SDIST_BYTES = make_sdist("foo-bar", "1.1", metadata_version="2.2")
 OLD_SDIST, OLD_SDIST_BYTES = make_sdist("foo-bar", "1.2", metadata_version="2.1")
 PATH = f"/packages/{WHEEL}"
