@@ -257,11 +257,14 @@ def test_every_link_of_the_listing_leads_to_its_file(serve: Serve, put: Put) -> 
     assert {WHEEL_BYTES, SDIST_BYTES, OLD_SDIST_BYTES, data} <= set(sent)
 
 
-def test_a_file_that_was_replaced_by_hand_has_the_validator_of_its_new_bytes(serve: Serve, put: Put) -> None:
+def test_a_file_that_was_replaced_by_hand_has_the_validator_of_its_new_bytes(
+    serve: Serve, put: Put, root: Path
+) -> None:
     client = serve(overwrite=True)
     assert client.get(PATH).headers["etag"] == ETAG
     _, other = make_wheel("foo_bar", "1.0", summary="another")
-    put(WHEEL, other, mtime=OLD + 7)
+    # In one step: a file that is seen while it is written is hidden until it is whole.
+    put(".new", other, mtime=OLD + 7).replace(root / WHEEL)
     # Nobody told the catalog: the download itself sees that the file is another one.
     answer = client.get(PATH, HTTP_IF_NONE_MATCH=ETAG)
     assert (answer.status, answer.body) == (200, other)
