@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
+import sys
+import zlib
+from collections.abc import Callable, Iterator, Mapping
 from email.message import Message
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
 
@@ -26,6 +29,7 @@ from pypiserver.distfile import parse_filename
 from pypiserver.model import File, Project, ProjectStatus
 from pypiserver.simple_api import Form, accepts_encoding, etag, negotiate, render_index, render_project
 from pypiserver.text import one_line
+from pypiserver.web import encodings
 from pypiserver.web.page_cache import PageCache
 from tests.make_archives import core_metadata, make_bdist_dumb, make_egg, make_sdist, make_wheel
 
@@ -593,6 +597,35 @@ def test_a_page_is_the_same_from_a_catalog_that_was_built_anew(serve: Serve, put
     first._application.repository.sync.scan()  # type: ignore[attr-defined]
     tags |= {client.get(path, HTTP_ACCEPT=JSON).headers["etag"] for client in (first, serve())}
     assert len(tags) == 1
+
+
+@pytest.fixture
+def zstd(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Some package that brings zstd; what it makes of a page only it can read."""
+    package, module = ModuleType("backports"), ModuleType("backports.zstd")
+    module.compress = lambda body: b"zstd:" + zlib.compress(body)  # type: ignore[attr-defined]
+    for name in ("compression.zstd", "zstandard"):
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setitem(sys.modules, "backports", package)
+    monkeypatch.setitem(sys.modules, "backports.zstd", module)
+    encodings._zstd.cache_clear()
+    yield
+    encodings._zstd.cache_clear()
+
+
+@pytest.mark.usefixtures("corpus", "zstd")
+def test_zstd_is_spoken_where_a_package_brings_it(serve: Serve) -> None:
+    client = serve()
+    plain = client.get("/simple/foo-bar/")
+    uv = client.get("/simple/foo-bar/", HTTP_ACCEPT_ENCODING="gzip, deflate, zstd")
+    assert (uv.headers["content-encoding"], zlib.decompress(uv.body[5:])) == ("zstd", plain.body)
+    assert uv.headers["etag"] == plain.headers["etag"][:-1] + '-zstd"'
+    for header in ("zstd;q=0, gzip", "gzip, deflate"):
+        assert client.get("/simple/foo-bar/", HTTP_ACCEPT_ENCODING=header).headers["content-encoding"] == "gzip"
+    again = client.get(
+        "/simple/foo-bar/", HTTP_ACCEPT_ENCODING="gzip, deflate, zstd", HTTP_IF_NONE_MATCH=uv.headers["etag"]
+    )
+    assert again.status == 304
 
 
 # -- the cache of ready pages ------------------------------------------------------------------------------------------
