@@ -6,18 +6,17 @@ places (``storage``, ``distfile``, ``metadata``).
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
+from typing import BinaryIO
 
 from . import distfile, metadata
 from .catalog import Catalog
+from .digests import Digester
 from .distfile import DistFile, canonical_version
 from .errors import InvalidDistribution, InvalidFilename, PypiServerError
 from .storage import Entry, Folders, Scan
 from .sync import STATUSES
-
-BLOCK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +54,7 @@ class Audit:
     def __init__(self, folders: Folders, catalog: Catalog) -> None:
         self._folders = folders
         self._catalog = catalog
+        self._digester = Digester(folders, catalog, hash_algo=None)
 
     def run(self, *, progress: Callable[[int, int], None]) -> Iterator[Fault]:
         """Every fault, folder by folder; ``progress`` is told the files done and their number.
@@ -122,22 +122,23 @@ class Audit:
         try:
             stream, opened = self._folders.open(entry.root, entry.path)
             with stream:
-                digest = hashlib.sha256()
-                while block := stream.read(BLOCK):
-                    digest.update(block)
-                if known_sha256 and opened == entry and digest.hexdigest() != known_sha256:
-                    yield self._fault(entry.root, entry.path, "catalog", "its bytes are not those the catalog knows")
-                stream.seek(0)
-                for kind, message in metadata.audit_archive(stream, dist):
-                    yield self._fault(entry.root, entry.path, kind, message)
-                stream.seek(0)
-                yield from self._check_metadata(entry, metadata.read_metadata(stream, dist))
-        except InvalidDistribution:
-            pass  # audit_archive has said it
+                yield from self._check_bytes(stream, entry, dist, known_sha256 if opened == entry else "")
+        except InvalidDistribution as error:
+            # The server does not list it, and says so in these words.
+            yield self._fault(entry.root, entry.path, "corrupt", str(error).partition(" is refused: ")[2] or str(error))
         except PypiServerError as error:
             yield self._fault(entry.root, entry.path, "unreadable", f"it cannot be opened ({error})")
         except OSError as error:
             yield self._fault(entry.root, entry.path, "unreadable", f"it cannot be read ({error.strerror or error})")
+
+    def _check_bytes(self, stream: BinaryIO, entry: Entry, dist: DistFile, known_sha256: str) -> Iterator[Fault]:
+        """What the server would see, then what it does not look for; raises OSError and InvalidDistribution."""
+        digest = self._digester.read(stream, dist)
+        if known_sha256 and digest.sha256 != known_sha256:
+            yield self._fault(entry.root, entry.path, "catalog", "its bytes are not those the catalog knows")
+        for kind, message in metadata.audit_archive(stream, dist):
+            yield self._fault(entry.root, entry.path, kind, message)
+        yield from self._check_metadata(entry, digest.metadata)
 
     def _check_metadata(self, entry: Entry, raw: bytes | None) -> Iterator[Fault]:
         if raw is None:

@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import os
+import re
 import sys
 import tarfile
 import zipfile
@@ -77,6 +78,9 @@ def damaged(archive: tuple[str, bytes]) -> tuple[str, bytes]:
     return name, data[:at] + bytes([data[at] ^ 0xFF]) + data[at + 1 :]
 
 
+# Which of the two is said depends on how far the reader comes before it finds out.
+NO_TAR = "it is no tar archive that can be read|it is cut off, or was never whole"
+NO_ZIP = "it is no whole zip archive: its directory is missing at the end|it is cut off, or was never whole"
 SKIPPED = [
     ("README.txt", b"hello", "its name has none of the endings of a distribution"),
     ("some_wheel.whl", b"", "it is no wheel name: NAME-VERSION[-BUILD]-PYTHON-ABI-PLATFORM.whl (PEP 427)"),
@@ -108,9 +112,9 @@ CONTENT: list[tuple[str, bytes, list[tuple[str, str]]]] = [
         make_sdist("mislabelled_sdist", "3.0")[1],
         [("mislabelled", "its metadata says the version '3.0', the file name says '1.0'")],
     ),
-    ("cutoff-1.0.tar.gz", make_sdist("cutoff", "1.0")[1][:-40], [("corrupt", "it is no tar archive that can be read")]),
-    ("notar-1.0.tar.bz2", b"junk" * 500, [("corrupt", "it is no tar archive that can be read")]),
-    ("nozip-1.0.zip", b"junk" * 50, [("corrupt", "it is no whole zip archive: its directory is missing at the end")]),
+    ("cutoff-1.0.tar.gz", make_sdist("cutoff", "1.0")[1][:-40], [("corrupt", NO_TAR)]),
+    ("notar-1.0.tar.bz2", b"junk" * 500, [("corrupt", NO_TAR)]),
+    ("nozip-1.0.zip", b"junk" * 50, [("corrupt", NO_ZIP)]),
     (*damaged(make_wheel("damaged", "1.0")), [("corrupt", "it cannot be unpacked")]),
     (
         *false_record("recorded", "1.0"),
@@ -241,7 +245,7 @@ def test_every_fault_is_named_once_with_what_to_do(
     assert [row[:3] for row in seen] == [row[:3] for row in wanted]
     for (*_, message), (*_, sentence) in zip(seen, wanted, strict=True):
         # What follows in brackets is the library's own word, and differs from one Python to the next.
-        assert message == sentence or message.startswith(f"{sentence} (") or message.startswith(f"{sentence} folder")
+        assert re.match(f"(?:{'|'.join(map(re.escape, sentence.split('|')))})( \\(| folder|$)", message), message
     assert all(each["advice"] == ADVICE[each["kind"]] for each in faults)
 
 
@@ -278,7 +282,7 @@ def test_the_server_says_the_same_words_when_it_skips(
             continue  # a signature without its file is nothing the server ever lists
         about = [message for message in messages if message.startswith(f"Skipped {path} in {folder}: ")]
         assert len(about) == is_skipped, path
-        assert all(sentence in message for message in about)
+        assert all(any(words in message for words in sentence.split("|")) for message in about)
         assert (f">{path}<" in listed) == (not is_skipped or path == WHEEL[0]), path
 
 
@@ -342,10 +346,11 @@ def test_a_file_that_cannot_be_read_is_named_and_the_rest_is_checked(
     folders, catalog = OneBadFile([root]), Catalog(None, "x")
     folders.failure = failure
     faults = list(Audit(folders, catalog).run(progress=lambda done, total: None))
-    assert [(fault.path, fault.kind, fault.message) for fault in faults] == [
-        ("bad-1.0.tar.gz", "unreadable", sentence),
-        ("worse-1.0.zip", "corrupt", "it is no whole zip archive: its directory is missing at the end"),
+    assert [(fault.path, fault.kind) for fault in faults] == [
+        ("bad-1.0.tar.gz", "unreadable"),
+        ("worse-1.0.zip", "corrupt"),
     ]
+    assert faults[0].message == sentence
     # The server says so too, and once, however often it tries.
     Sync(folders, catalog).scan()
     digester = Digester(folders, catalog, hash_algo=None)
