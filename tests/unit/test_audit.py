@@ -205,7 +205,7 @@ def expected(root: Path, second: Path) -> list[tuple[Path, str, str, str]]:
         ("dangling-1.0.zip", f"{linked} (No such file or directory)"),
         ("loop-1.0.zip", f"{linked} (Too many levels of symbolic links)"),
         ("folder", "it is a link to a folder, and these are not followed"),
-        ("evil\x1b[2J-1.0.zip", names),
+        ("evil\\x1b[2J-1.0.zip", names),
         ("caf\\xe9-1.0.zip", names),
     ]
     rows = [(root, path, "skipped", message) for path, message in odd]
@@ -241,7 +241,7 @@ def test_every_fault_is_named_once_with_what_to_do(
     assert (outcome.status, outcome.err) == (1, "")
     faults = found(outcome.out)
     wanted = sorted((str(folder), path, kind, message) for folder, path, kind, message in expected(root, faulty))
-    seen = sorted((each["folder"], each["path"], each["kind"], each["message"]) for each in faults)
+    seen = sorted((each["folder"], printable(each["path"]), each["kind"], each["message"]) for each in faults)
     assert [row[:3] for row in seen] == [row[:3] for row in wanted]
     for (*_, message), (*_, sentence) in zip(seen, wanted, strict=True):
         # What follows in brackets is the library's own word, and differs from one Python to the next.
@@ -274,7 +274,7 @@ def test_the_server_says_the_same_words_when_it_skips(
         client = serve(roots=[root, faulty], disable_fallback=True)
         for name in ("cutoff", "notar", "nozip", "nometa", "foo"):
             client.get(f"/simple/{name}/")
-    messages = [message for message in caplog.messages if message.startswith("Skipped ")]
+    messages = [printable(message) for message in caplog.messages if message.startswith("Skipped ")]
     listed = client.get("/packages/").text
     for folder, path, kind, sentence in expected(root, faulty):
         is_skipped = kind in ("skipped", "status") or path in NOT_LISTED or (folder == faulty and path == WHEEL[0])
