@@ -126,13 +126,7 @@ CONTENT: list[tuple[str, bytes, list[tuple[str, str]]]] = [
     ),
     (
         *make_wheel("unfinished", "1.0", leave_out=["RECORD"]),
-        [
-            ("corrupt", "it has no unfinished-1.0.dist-info/RECORD"),
-            *[
-                ("corrupt", f"its RECORD does not list 'unfinished{rest}'")
-                for rest in (".py", "-1.0.dist-info/METADATA", "-1.0.dist-info/WHEEL")
-            ],
-        ],
+        [("corrupt", "it has no unfinished-1.0.dist-info/RECORD")],
     ),
     ("nometa-1.0-py3-none-any.whl", make_zip({"a.py": b""}), [("corrupt", "it has no METADATA in its .dist-info")]),
     ("dots-1.0.zip", make_zip({"../evil": b""}), [("unsafe", "its member '../evil' leads out of its folder")]),

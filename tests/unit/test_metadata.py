@@ -305,6 +305,16 @@ AUDITED = [
 ]
 
 
+def test_a_record_that_fits_nothing_does_not_flood_the_report() -> None:
+    name, data = make_wheel("foo", "1.0", extra_members={f"foo/{number}.py": b"" for number in range(500)})
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        members = {member: archive.read(member) for member in archive.namelist()}
+    members["foo-1.0.dist-info/RECORD"] = b"foo-1.0.dist-info/RECORD,,\n"
+    found = audit((name, make_zip(members)))
+    assert len(found) == 11
+    assert found[-1] == ("corrupt", "its RECORD disagrees with it in 493 more places")
+
+
 @pytest.mark.parametrize(("archive", "expected"), AUDITED)
 def test_an_audit_names_every_fault(archive: tuple[str, bytes], expected: list[tuple[str, str]]) -> None:
     found = audit(archive)
