@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from typing import NamedTuple
+
+_MOST = 2**63 - 1
 
 
 class Entry(NamedTuple):
@@ -14,6 +17,16 @@ class Entry(NamedTuple):
     size: int
     mtime_ns: int
     inode: int
+
+
+def entry_of(root: int, path: str, status: os.stat_result) -> Entry:
+    """The entry of a file that was looked at.
+
+    Its numbers fit 64 bits with a sign, as catalogs want them: times end in the year 2262, and a file system that
+    numbers inodes with all 64 bits loses one of them.
+    """
+    mtime_ns = max(-_MOST, min(status.st_mtime_ns, _MOST))
+    return Entry(root, path, status.st_size, mtime_ns, status.st_ino & _MOST)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,10 @@ from typing import BinaryIO
 
 from ..errors import ConfigError, NotFound, Unavailable
 from . import trash
-from .entries import Entry, Scan
-from .staging import OPERATIONS, Operations, Staged, publish_bytes, refusal, remove_stale
+from .entries import Entry, Scan, entry_of
+from .operations import OPERATIONS, Operations, refusal, sync_folder
+from .placing import beside, publish_bytes
+from .staging import Staged, remove_stale
 
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 # A FIFO must not block us, a child process must not inherit it, and Windows must not translate line ends.
@@ -84,7 +86,7 @@ class Folders:
             else:
                 status = entry.stat(follow_symlinks=False)
                 if stat.S_ISREG(status.st_mode):
-                    scan.entries.append(Entry(number, path, status.st_size, status.st_mtime_ns, status.st_ino))
+                    scan.entries.append(entry_of(number, path, status))
                 else:
                     scan.skipped.append((number, path, "it is no regular file"))
         except OSError as error:
@@ -106,7 +108,7 @@ class Folders:
         elif not self._is_inside(target):
             scan.skipped.append((number, path, "it is a link to a file outside of the folders"))
         else:
-            scan.entries.append(Entry(number, path, status.st_size, status.st_mtime_ns, status.st_ino))
+            scan.entries.append(entry_of(number, path, status))
 
     def _is_inside(self, link: Path) -> bool:
         """Whether what a link leads to is a visible file of a root."""
@@ -140,7 +142,7 @@ class Folders:
             return scan.entries[0] if scan.entries else None
         if not stat.S_ISREG(status.st_mode):
             return None
-        return Entry(root, path, status.st_size, status.st_mtime_ns, status.st_ino)
+        return entry_of(root, path, status)
 
     def open(self, root: int, path: str) -> tuple[BinaryIO, Entry]:
         """A file's bytes, and what it is, both from one open file.
@@ -160,7 +162,7 @@ class Folders:
         if not stat.S_ISREG(status.st_mode):
             os.close(descriptor)
             raise NotFound(f"There is no file {path!r} here.")
-        return os.fdopen(descriptor, "rb"), Entry(root, path, status.st_size, status.st_mtime_ns, status.st_ino)
+        return os.fdopen(descriptor, "rb"), entry_of(root, path, status)
 
     def _open_below(self, root: Path, path: str) -> int:
         """Open ``path`` below ``root``, following no link but a last one that stays inside the roots."""
@@ -237,13 +239,17 @@ class Folders:
         """Take away what stands beside a file; nothing happens when it is not there."""
         file = self._existing(root, path)
         try:
-            file.with_name(file.name + suffix).unlink(missing_ok=True)
+            if os.path.lexists(beside(file, suffix)):
+                self._operations.unlink(beside(file, suffix))
+                sync_folder(file.parent, self._operations)
         except OSError as error:
             raise refusal(error, file.parent) from error
 
-    def remove_stale_parts(self, older_than_seconds: float) -> int:
-        """Delete what uploads left behind that never came to an end; gives their number."""
-        return remove_stale(self.roots[0], older_than_seconds)
+    def remove_stale_parts(self, before: float) -> int:
+        """Delete what uploads left behind that never came to an end, and nobody touched since ``before`` (seconds
+        since the epoch); gives their number.
+        """
+        return sum(remove_stale(root, before) for root in self.roots)
 
     def trash(self, root: int, path: str) -> None:
         """Move a file and what stands beside it into the hidden folder ``.trash`` of its root."""
@@ -255,7 +261,7 @@ class Folders:
 
     def restore(self, root: int, path: str) -> None:
         """Move a file back from the trash; raises Conflict when another one stands there now."""
-        trash.restore(self.roots[root], path)
+        trash.restore(self.roots[root], path, operations=self._operations)
 
     def _existing(self, root: int, path: str) -> Path:
         if self.stat(root, path) is None:

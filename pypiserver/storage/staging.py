@@ -8,39 +8,19 @@ folder as it was; a link at a name we write to is never followed; temporary file
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import os
-import re
-import secrets
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ..errors import Conflict, Forbidden, PypiServerError, StorageFull, Unavailable
-from .entries import Entry
+from ..errors import Conflict
+from .entries import Entry, entry_of
+from .operations import EXCLUSIVE, OPERATIONS, PART, Operations, hidden_name, refusal
+from .placing import lock, place
 
-_PART = re.compile(r"\.upload-[0-9a-f]{32}\.part")
-_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
-# What a file that replaces another one of its name must not keep: it was about other bytes.
-_ABOUT_BYTES = (".asc", ".provenance")
-_EXCLUSIVE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
-
-
-@dataclass(frozen=True, slots=True)
-class Operations:
-    """The calls by which bytes become durable; tests put ones here that fail."""
-
-    open: Callable[..., int] = os.open
-    write: Callable[[BinaryIO, bytes], int] = lambda file, data: file.write(data)
-    fsync: Callable[[int], None] = os.fsync
-    link: Callable[..., None] = os.link
-    replace: Callable[[Path, Path], None] = os.replace
-
-
-OPERATIONS = Operations()
+# Where nobody can tell whether a temporary file is still written to: no upload pauses for so long.
+UNLOCKED_SECONDS = 86_400.0
 
 
 class Staged:
@@ -53,17 +33,20 @@ class Staged:
         self._folder = folder
         self._operations = operations
         self._hashes = {name: _hash(name) for name in digests}
-        self._path = folder / f".upload-{secrets.token_hex(16)}.part"
+        self._path = hidden_name(folder)
         self._file: BinaryIO | None = None
         self.size = 0
 
     def open(self) -> Staged:
         """Create the temporary file; raises StorageFull, Forbidden or Unavailable."""
         try:
-            descriptor = self._operations.open(self._path, _EXCLUSIVE | getattr(os, "O_BINARY", 0), 0o666)
+            descriptor = self._operations.open(self._path, EXCLUSIVE, 0o666)
         except OSError as error:
             raise refusal(error, self._folder) from error
         self._file = os.fdopen(descriptor, "wb")
+        # Says to whoever cleans up that this upload is alive; where files cannot be locked, age says it.
+        with contextlib.suppress(OSError):
+            lock(descriptor, wait=False)
         return self
 
     def write(self, data: bytes) -> int:
@@ -104,65 +87,19 @@ class Staged:
         """
         assert self._file is not None, "open() comes first"  # noqa: S101
         target = self._folder / filename
-        beside: list[Path] = []
         try:
             self._file.flush()
             self._operations.fsync(self._file.fileno())
+            status = os.fstat(self._file.fileno())
             self._file.close()
-            for suffix, data in sidecars.items():
-                beside.append(self._prepare_sidecar(target, suffix, data, overwrite=overwrite))
-            self._name(self._path, target, overwrite=overwrite)
-        except BaseException as error:
-            for path in beside:
-                path.unlink(missing_ok=True)
-            self.discard()
-            if isinstance(error, FileExistsError):
-                raise Conflict(f"The file {filename} already exists.") from error
-            if isinstance(error, OSError):
-                raise refusal(error, self._folder) from error
-            raise
-        if overwrite:
-            for suffix in _ABOUT_BYTES:
-                if suffix not in sidecars:
-                    target.with_name(target.name + suffix).unlink(missing_ok=True)
-        self._sync_folder()
-        status = target.stat()
-        relative = target.relative_to(self._root).as_posix()
-        return Entry(0, relative, status.st_size, status.st_mtime_ns, status.st_ino)
-
-    def _prepare_sidecar(self, target: Path, suffix: str, data: bytes, *, overwrite: bool) -> Path:
-        """Put a sidecar beside a file that is about to appear.
-
-        One that stands there without its file is an orphan, and replaced; one of a file that exists is not touched
-        unless the file is overwritten too.
-        """
-        if not overwrite and target.exists():
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
-        _write_beside(target, suffix, data, self._operations)
-        return target.with_name(target.name + suffix)
-
-    def _name(self, temporary: Path, target: Path, *, overwrite: bool) -> None:
-        if overwrite:
-            self._operations.replace(temporary, target)
-            return
-        try:
-            self._operations.link(temporary, target, follow_symlinks=False)
-        except FileExistsError:
-            raise
+            place(self._path, target, sidecars, overwrite=overwrite, operations=self._operations)
+        except FileExistsError as error:
+            raise Conflict(f"The file {filename} already exists.") from error
         except OSError as error:
-            if error.errno not in _NO_LINKS:
-                raise
-            _claim_and_rename(temporary, target, self._operations)
-            return
-        temporary.unlink()
-
-    def _sync_folder(self) -> None:
-        if os.name != "nt":
-            descriptor = os.open(self._folder, os.O_RDONLY)
-            try:
-                self._operations.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            raise refusal(error, self._folder) from error
+        finally:
+            self.discard()
+        return entry_of(0, target.relative_to(self._root).as_posix(), status)
 
     def discard(self) -> None:
         """Delete the temporary file; nothing happens after :meth:`publish`, or a second time."""
@@ -179,61 +116,33 @@ def _hash(name: str) -> Any:
     return hashlib.new(name, usedforsecurity=False)
 
 
-def _claim_and_rename(temporary: Path, target: Path, operations: Operations) -> None:
-    """For file systems without hard links: whoever creates the hidden claim may look and rename, one at a time."""
-    claim = target.with_name(f".{target.name}.claim")
-    os.close(operations.open(claim, _EXCLUSIVE, 0o600))
-    try:
-        if os.path.lexists(target):
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
-        operations.replace(temporary, target)
-    finally:
-        claim.unlink(missing_ok=True)
+def remove_stale(root: Path, before: float) -> int:
+    """Delete the temporary files below ``root`` that nobody writes to any more; gives their number.
 
-
-def _write_beside(target: Path, suffix: str, data: bytes, operations: Operations) -> None:
-    """Write a sidecar in one step."""
-    temporary = target.with_name(f".upload-{secrets.token_hex(16)}.part")
-    descriptor = operations.open(temporary, _EXCLUSIVE | getattr(os, "O_BINARY", 0), 0o666)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            operations.write(file, data)
-            file.flush()
-            operations.fsync(file.fileno())
-        operations.replace(temporary, target.with_name(target.name + suffix))
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def publish_bytes(file: Path, suffix: str, data: bytes, *, operations: Operations = OPERATIONS) -> None:
-    """Put a sidecar beside an existing file, or replace it."""
-    try:
-        _write_beside(file, suffix, data, operations)
-    except OSError as error:
-        raise refusal(error, file.parent) from error
-
-
-def remove_stale(root: Path, older_than_seconds: float, *, clock: Callable[[], float] = time.time) -> int:
-    """Delete temporary files of uploads that nobody can be writing any more; gives their number."""
+    Those are the ones not touched since ``before`` (seconds since the epoch) whose lock is free, because it ends with
+    the process that wrote. Hidden folders and links are not entered.
+    """
     removed = 0
     for folder, names, files in os.walk(root):
         names[:] = [name for name in names if not name.startswith(".")]
-        for name in files:
-            path = Path(folder, name)
-            if _PART.fullmatch(name):
-                with contextlib.suppress(OSError):
-                    if clock() - path.lstat().st_mtime >= older_than_seconds:
-                        path.unlink()
-                        removed += 1
+        for path in [Path(folder, name) for name in files if PART.fullmatch(name)]:
+            with contextlib.suppress(OSError):
+                if _is_stale(path, before):
+                    path.unlink()
+                    removed += 1
     return removed
 
 
-def refusal(error: OSError, folder: Path) -> PypiServerError:
-    """What an error of the operating system means for whoever wanted to write."""
-    words = error.strerror or str(error)
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return StorageFull(f"The folder {folder} is full ({words}); nothing was stored. Make room, then try again.")
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return Forbidden(f"The folder {folder} cannot be written by the server ({words}); nothing was stored.")
-    return Unavailable(f"The folder {folder} cannot be written ({words}); nothing was stored.")
+def _is_stale(path: Path, before: float) -> bool:
+    status = path.lstat()
+    # The time of the last change of the inode: what was set aside keeps its old modification time.
+    touched = max(status.st_mtime, status.st_ctime)
+    if touched >= before:
+        return False
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+    try:
+        return lock(descriptor, wait=False)
+    except OSError:
+        return touched < before - UNLOCKED_SECONDS
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,76 @@
+"""The calls of the operating system by which bytes become durable, and what their errors mean to whoever wrote.
+
+The rules to keep: a hidden file of ours is known by its name alone; what will not heal by trying again is never a 5xx
+that clients repeat, except the full disk's own 507.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from ..errors import Conflict, Forbidden, PypiServerError, StorageFull, Unavailable
+
+PART = re.compile(r"\.upload-[0-9a-f]{32}\.(?:part|claim|kept)")
+EXCLUSIVE = (
+    os.O_WRONLY
+    | os.O_CREAT
+    | os.O_EXCL
+    | getattr(os, "O_NOFOLLOW", 0)
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_BINARY", 0)
+)
+# A folder that cannot be synced (some network and FUSE file systems say so) is as durable as it gets.
+_NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF}
+
+
+@dataclass(frozen=True, slots=True)
+class Operations:
+    """The calls that change what is stored; tests put ones here that fail."""
+
+    open: Callable[..., int] = os.open
+    write: Callable[[BinaryIO, bytes], int] = lambda file, data: file.write(data)
+    fsync: Callable[[int], None] = os.fsync
+    link: Callable[[Path, Path], None] = os.link
+    replace: Callable[[Path, Path], None] = os.replace
+    unlink: Callable[[Path], None] = os.unlink
+
+
+OPERATIONS = Operations()
+
+
+def hidden_name(folder: Path, kind: str = "part") -> Path:
+    """A new hidden name in a folder: for a ``part`` that is being written, or what is ``kept`` in case of failure."""
+    return folder / f".upload-{secrets.token_hex(16)}.{kind}"
+
+
+def sync_folder(folder: Path, operations: Operations = OPERATIONS) -> None:
+    """Make the names in a folder durable; raises OSError."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        operations.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_FOLDER_SYNC:
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def refusal(error: OSError, folder: Path) -> PypiServerError:
+    """What an error of the operating system means for whoever wanted to write."""
+    words = error.strerror or str(error)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StorageFull(f"The folder {folder} is full ({words}); nothing was stored. Make room, then try again.")
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return Forbidden(f"The folder {folder} cannot be written by the server ({words}); nothing was stored.")
+    if error.errno in (errno.EISDIR, errno.ENOTDIR, errno.ENOTEMPTY, errno.ELOOP):
+        return Conflict(f"Something else stands in the way in {folder} ({words}); nothing was stored. Rename it.")
+    return Unavailable(f"The folder {folder} cannot be written ({words}); nothing was stored.")

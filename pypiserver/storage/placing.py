@@ -1,0 +1,240 @@
+"""Giving a finished file its name, with what stands beside it: all of it or nothing of it.
+
+``link`` gives a name only to the first who asks, over threads, processes and hosts. What belongs together takes several
+steps, so these are done by one at a time, and undone when a later one fails. The rules to keep: nothing is looked up
+that is not also claimed; a link (of either kind) that stands at a name we write to is replaced or refused, never
+followed; a failure leaves every name as it was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from .operations import EXCLUSIVE, OPERATIONS, Operations, hidden_name, refusal, sync_folder
+
+# What a file that replaces another one of its name must not keep: it was about other bytes.
+ABOUT_BYTES = (".asc", ".provenance")
+_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+_NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
+_CLAIM = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+
+if sys.platform == "win32":
+
+    def lock(descriptor: int, *, wait: bool) -> bool:
+        """Lock an open file for as long as it is open; False when somebody else has it. Raises OSError."""
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+else:
+    import fcntl
+
+    def lock(descriptor: int, *, wait: bool) -> bool:
+        """Lock an open file for as long as it is open; False when somebody else has it. Raises OSError."""
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            return False
+        return True
+
+
+def place(
+    temporary: Path,
+    target: Path,
+    sidecars: Mapping[str, bytes],
+    *,
+    overwrite: bool,
+    operations: Operations = OPERATIONS,
+) -> None:
+    """Make a temporary file visible as ``target``, with ``sidecars`` (by suffix) beside it, and make that durable.
+
+    Raises FileExistsError when something stands there and ``overwrite`` is off, OSError when it cannot be done; then
+    everything is as it was, but for ``temporary``, which may be gone. A file that is replaced loses its signature and
+    attestations, and so does a name that such a file left behind: they were about other bytes.
+    """
+    steps = _Steps(operations)
+    try:
+        parts = {suffix: steps.write_part(target.parent, data) for suffix, data in sidecars.items()}
+        with claimed(target, operations) as is_ours:
+            try:
+                if not overwrite and os.path.lexists(target):
+                    # Whoever was first may not be done yet: what stands here must be durable before we speak of it.
+                    sync_folder(target.parent, operations)
+                    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
+                for suffix in ABOUT_BYTES:
+                    steps.set_aside(beside(target, suffix))
+                for suffix, part in parts.items():
+                    steps.rename(part, beside(target, suffix))
+                if overwrite:
+                    steps.replace(temporary, target)
+                else:
+                    steps.name(temporary, target, may_rename=is_ours)
+                sync_folder(target.parent, operations)
+            except BaseException:
+                steps.undo()
+                raise
+    finally:
+        steps.tidy()
+
+
+def beside(file: Path, suffix: str) -> Path:
+    """The path of what stands beside a file."""
+    return file.with_name(file.name + suffix)
+
+
+def name_exclusively(
+    temporary: Path, target: Path, *, may_rename: bool = False, operations: Operations = OPERATIONS
+) -> None:
+    """Move a file to a name that nobody has; raises FileExistsError when somebody does.
+
+    ``may_rename`` says that the name is claimed, so that where there are no hard links looking first is good enough.
+    """
+    if sys.platform == "win32":
+        temporary.rename(target)  # there, this refuses to replace
+        return
+    try:
+        operations.link(temporary, target)
+    except OSError as error:
+        if error.errno not in _NO_LINKS or not may_rename:
+            raise
+        if os.path.lexists(target):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from None
+        operations.replace(temporary, target)
+        return
+    # The second name is hidden, and tidied away at the next start at the latest: no reason to fail.
+    with contextlib.suppress(OSError):
+        temporary.unlink()
+
+
+@contextlib.contextmanager
+def claimed(target: Path, operations: Operations = OPERATIONS, *, is_needed: bool = True) -> Iterator[bool]:
+    """Hold the claim to a name, as one at a time can on this host; gives False where files cannot be locked.
+
+    The claim is a lock on a hidden file, so that it ends with its holder, however that dies. Names that differ only by
+    case share one, because some file systems take them for the same. Raises OSError when the hidden file cannot be
+    made, unless the claim is not needed: a full disk must not keep files from being removed.
+    """
+    key = hashlib.sha256(target.name.casefold().encode("utf-8", "surrogateescape")).hexdigest()[:32]
+    claim = target.with_name(f".upload-{key}.claim")
+    try:
+        descriptor, is_ours = _lock_claim(claim, operations)
+    except OSError:
+        if is_needed:
+            raise
+        yield False
+        return
+    try:
+        yield is_ours
+    finally:
+        # Still locked: who waits for this file sees that it has no name any more, and makes another one.
+        with contextlib.suppress(OSError):
+            claim.unlink()
+        os.close(descriptor)
+        if not is_ours:  # Windows deletes no open file
+            with contextlib.suppress(OSError):
+                claim.unlink(missing_ok=True)
+
+
+def _lock_claim(claim: Path, operations: Operations) -> tuple[int, bool]:
+    while True:
+        descriptor = operations.open(claim, _CLAIM, 0o600)
+        try:
+            lock(descriptor, wait=True)
+            standing = os.stat(claim, follow_symlinks=False)  # noqa: PTH116
+            if os.path.samestat(os.fstat(descriptor), standing):
+                return descriptor, True
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            if error.errno in _NO_LOCKS:
+                return descriptor, False
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def publish_bytes(file: Path, suffix: str, data: bytes, *, operations: Operations = OPERATIONS) -> None:
+    """Put a sidecar beside an existing file, or replace it, and make that durable."""
+    steps = _Steps(operations)
+    try:
+        part = steps.write_part(file.parent, data)
+        operations.replace(part, beside(file, suffix))
+        sync_folder(file.parent, operations)
+    except OSError as error:
+        raise refusal(error, file.parent) from error
+    finally:
+        steps.tidy()
+
+
+class _Steps:
+    """What was done to the names in a folder, with how to undo it, last step first."""
+
+    def __init__(self, operations: Operations) -> None:
+        self._operations = operations
+        self._undo: list[Callable[[], object]] = []
+        self._parts: list[Path] = []
+        self._kept: list[Path] = []
+
+    def write_part(self, folder: Path, data: bytes) -> Path:
+        """A hidden file of these bytes."""
+        part = hidden_name(folder)
+        descriptor = self._operations.open(part, EXCLUSIVE, 0o666)
+        self._parts.append(part)
+        with os.fdopen(descriptor, "wb") as file:
+            self._operations.write(file, data)
+            file.flush()
+            self._operations.fsync(file.fileno())
+        return part
+
+    def set_aside(self, path: Path) -> None:
+        """Take a name away from whatever stands there."""
+        if os.path.lexists(path):
+            kept = hidden_name(path.parent, "kept")
+            self._operations.replace(path, kept)
+            self._kept.append(kept)
+            self._undo.append(lambda: kept.replace(path))
+
+    def rename(self, part: Path, path: Path) -> None:
+        """Give a part a name that was set aside."""
+        self._operations.replace(part, path)
+        self._undo.append(path.unlink)
+
+    def name(self, temporary: Path, target: Path, *, may_rename: bool) -> None:
+        """Give a file a name that nobody has."""
+        name_exclusively(temporary, target, may_rename=may_rename, operations=self._operations)
+        self._undo.append(target.unlink)
+
+    def replace(self, temporary: Path, target: Path) -> None:
+        """Give a file a name whoever has it."""
+        undo: Callable[[], object] = target.unlink
+        if os.path.lexists(target):
+            kept = hidden_name(target.parent, "kept")
+            try:
+                self._operations.link(target, kept)
+            except OSError as error:
+                if error.errno not in _NO_LINKS:
+                    raise
+                # Without hard links the old file cannot be kept: better the new one, whole, than none.
+                undo = target.lstat
+            else:
+                self._kept.append(kept)
+                self._undo.append(kept.unlink)
+                undo = lambda: kept.replace(target)  # noqa: E731
+        self._operations.replace(temporary, target)
+        self._undo.append(undo)
+
+    def undo(self) -> None:
+        """Put every name back to what it stood for; what cannot be put back stays hidden, and is not deleted."""
+        self._kept.clear()
+        for step in reversed(self._undo):
+            with contextlib.suppress(OSError):
+                step()
+
+    def tidy(self) -> None:
+        """Delete what was written or kept and is not needed any more."""
+        for path in self._parts + self._kept:
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)

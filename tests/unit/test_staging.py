@@ -1,0 +1,325 @@
+"""From a hidden temporary file to a name: whole, exclusive, durable, and undone when a step fails."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from pypiserver.errors import Conflict, Forbidden, PypiServerError, StorageFull, Unavailable
+from pypiserver.storage.operations import OPERATIONS, Operations
+from pypiserver.storage.placing import claimed
+from pypiserver.storage.staging import Staged, remove_stale
+
+from .faults import NAMES, Faults, tree
+
+NAME = "foo-1.0.zip"
+SIDECARS = {".asc": b"new signature", ".provenance": b"new attestations"}
+
+
+def staged(folder: Path, data: bytes = b"new bytes", operations: Operations = OPERATIONS) -> Staged:
+    upload = Staged(folder, folder, digests=("sha256",), operations=operations).open()
+    upload.write(data)
+    return upload
+
+
+def publish(
+    folder: Path,
+    *,
+    overwrite: bool = False,
+    sidecars: Mapping[str, bytes] | None = None,
+    operations: Operations = OPERATIONS,
+) -> None:
+    """Store the file as a request would, with its temporary file gone at the end, come what may."""
+    upload = Staged(folder, folder, digests=("sha256",), operations=operations).open()
+    try:
+        upload.write(b"new bytes")
+        upload.publish(NAME, overwrite=overwrite, sidecars=sidecars or {})
+    finally:
+        upload.discard()
+
+
+def put(folder: Path, **files: bytes) -> None:
+    """Put the file and what stands beside it: ``zip``, ``asc``, ``provenance``, ``yanked``."""
+    for ending, data in files.items():
+        (folder / (NAME if ending == "zip" else f"{NAME}.{ending}")).write_bytes(data)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_what_is_written_appears_with_what_stands_beside_it_and_nothing_else(tmp_path: Path) -> None:
+    upload = staged(tmp_path)
+    assert [path.name[0] for path in tmp_path.iterdir()] == ["."]
+    entry = upload.publish(NAME, overwrite=False, sidecars=SIDECARS)
+    assert contents(tmp_path) == {
+        NAME: b"new bytes",
+        f"{NAME}.asc": b"new signature",
+        f"{NAME}.provenance": b"new attestations",
+    }
+    status = (tmp_path / NAME).stat()
+    assert entry == (0, NAME, 9, status.st_mtime_ns, status.st_ino)
+
+
+def test_discarding_leaves_nothing(tmp_path: Path) -> None:
+    upload = staged(tmp_path)
+    upload.discard()
+    upload.discard()
+    assert tree(tmp_path) == {}
+
+
+def test_an_existing_file_is_not_touched(tmp_path: Path) -> None:
+    put(tmp_path, zip=b"old bytes", asc=b"old signature")
+    before = tree(tmp_path)
+    with pytest.raises(Conflict, match="already exists"):
+        publish(tmp_path, sidecars=SIDECARS)
+    assert tree(tmp_path) == before
+
+
+def test_overwriting_drops_what_was_about_the_old_bytes_and_keeps_the_yank(tmp_path: Path) -> None:
+    put(tmp_path, zip=b"old", asc=b"old", provenance=b"old", yanked=b"broken")
+    publish(tmp_path, overwrite=True)
+    assert contents(tmp_path) == {NAME: b"new bytes", f"{NAME}.yanked": b"broken"}
+
+
+def test_overwriting_replaces_what_is_given_anew(tmp_path: Path) -> None:
+    put(tmp_path, zip=b"old", asc=b"old", provenance=b"old")
+    publish(tmp_path, overwrite=True, sidecars={".asc": b"new signature"})
+    assert contents(tmp_path) == {NAME: b"new bytes", f"{NAME}.asc": b"new signature"}
+
+
+def test_what_a_removed_file_left_behind_is_not_the_next_ones(tmp_path: Path) -> None:
+    put(tmp_path, asc=b"old", provenance=b"old")
+    publish(tmp_path)
+    assert contents(tmp_path) == {NAME: b"new bytes"}
+
+
+def _cases() -> list[object]:
+    """Every call that publishing makes, once as the one that fails, for each of the three ways to publish."""
+    cases = []
+    for standing, overwrite in ((False, False), (True, True), (False, True)):
+        for name in NAMES:
+            for at in range(8):
+                cases.append(pytest.param(name, at, standing, overwrite, id=f"{name}-{at}-{standing}-{overwrite}"))
+    return cases
+
+
+@pytest.mark.parametrize(("name", "at", "standing", "overwrite"), _cases())
+def test_whichever_call_fails_the_folder_is_as_it_was(
+    tmp_path: Path, name: str, at: int, standing: bool, overwrite: bool
+) -> None:
+    put(tmp_path, asc=b"old signature", provenance=b"old attestations", yanked=b"broken")
+    if standing:
+        put(tmp_path, zip=b"old bytes")
+    before = tree(tmp_path)
+    faults = Faults(name, at=at)
+    try:
+        publish(tmp_path, overwrite=overwrite, sidecars=SIDECARS, operations=faults.operations)
+    except Unavailable:
+        assert faults.happened()
+        assert tree(tmp_path) == before
+    else:
+        assert not faults.happened()
+        assert set(contents(tmp_path)) == {NAME, *(f"{NAME}.{each}" for each in ("asc", "provenance", "yanked"))}
+
+
+def test_the_table_of_failing_calls_reaches_past_the_last_one(tmp_path: Path) -> None:
+    put(tmp_path, zip=b"old", asc=b"old", provenance=b"old")
+    faults = Faults()
+    publish(tmp_path, overwrite=True, sidecars=SIDECARS, operations=faults.operations)
+    assert max(faults.calls.count(name) for name in NAMES) <= 8
+    assert {name for name in NAMES if name in faults.calls} == set(NAMES) - {"unlink"}
+
+
+@pytest.mark.parametrize(
+    ("number", "failure"),
+    [
+        (errno.ENOSPC, StorageFull),
+        (errno.EDQUOT, StorageFull),
+        (errno.EACCES, Forbidden),
+        (errno.EROFS, Forbidden),
+        (errno.EIO, Unavailable),
+    ],
+    ids=errno.errorcode.get,
+)
+@pytest.mark.parametrize("name", ["open", "write", "fsync"])
+def test_a_folder_that_takes_nothing_says_why(
+    tmp_path: Path, name: str, number: int, failure: type[PypiServerError]
+) -> None:
+    with pytest.raises(failure, match=f"{tmp_path}.*{os.strerror(number)}.*nothing was stored") as caught:
+        publish(tmp_path, operations=Faults(name, number).operations)
+    assert caught.value.status in (403, 503, 507)
+    assert tree(tmp_path) == {}
+
+
+def test_bytes_are_durable_before_the_name_and_the_name_before_the_answer(tmp_path: Path) -> None:
+    seen: list[str] = []
+
+    def fsync(descriptor: int) -> None:
+        seen.append("fsync folder" if Path(f"/proc/self/fd/{descriptor}").resolve() == tmp_path else "fsync file")
+        os.fsync(descriptor)
+
+    def link(source: Path, target: Path) -> None:
+        seen.append("link")
+        os.link(source, target)
+
+    publish(tmp_path, operations=Operations(fsync=fsync, link=link))
+    assert seen == ["fsync file", "link", "fsync folder"]
+
+
+def test_a_file_system_that_cannot_sync_folders_stores_all_the_same(tmp_path: Path) -> None:
+    publish(tmp_path, operations=Faults("fsync", errno.EINVAL, at=1).operations)
+    assert contents(tmp_path) == {NAME: b"new bytes"}
+
+
+def _race(count: int, each: Callable[[int], None]) -> list[object]:
+    """What each of so many threads ended with, started together."""
+    outcomes: list[object] = [None] * count
+    barrier = threading.Barrier(count)
+
+    def run(number: int) -> None:
+        barrier.wait()
+        try:
+            each(number)
+            outcomes[number] = "stored"
+        except PypiServerError as error:
+            outcomes[number] = type(error)
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return outcomes
+
+
+@pytest.mark.parametrize("number", [0, errno.EPERM, errno.ENOTSUP], ids=["links", "EPERM", "ENOTSUP"])
+def test_of_many_writers_one_wins_with_its_own_signature(tmp_path: Path, number: int) -> None:
+    operations = Faults("link" if number else "", number).operations
+    for attempt in range(10):
+        folder = tmp_path / str(attempt)
+        folder.mkdir()
+
+        def store(writer: int, folder: Path = folder) -> None:
+            sidecars = {".asc": b"%d" % writer}
+            staged(folder, b"%d" % writer, operations).publish(NAME, overwrite=False, sidecars=sidecars)
+
+        outcomes = _race(8, store)
+        assert sorted(map(str, outcomes)) == sorted(["stored", *[str(Conflict)] * 7])
+        winner = b"%d" % outcomes.index("stored")
+        assert contents(folder) == {NAME: winner, f"{NAME}.asc": winner}
+
+
+def test_many_who_overwrite_leave_one_file_with_its_own_signature(tmp_path: Path) -> None:
+    def store(writer: int) -> None:
+        sidecars = {".asc": b"%d" % writer} if writer % 2 else {}
+        staged(tmp_path, b"%d" % writer).publish(NAME, overwrite=True, sidecars=sidecars)
+
+    for _ in range(10):
+        assert _race(8, store) == ["stored"] * 8
+        found = contents(tmp_path)
+        writer = found.pop(NAME)
+        assert found == ({f"{NAME}.asc": writer} if int(writer) % 2 else {})
+
+
+def test_a_claim_whose_holder_died_holds_nobody_up(tmp_path: Path) -> None:
+    with claimed(tmp_path / NAME):
+        (claim,) = tmp_path.iterdir()
+    claim.write_bytes(b"")
+    publish(tmp_path, operations=Faults("link", errno.EPERM).operations)
+    assert contents(tmp_path) == {NAME: b"new bytes"}
+
+
+def test_where_nothing_can_be_locked_or_linked_nothing_is_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_locks(descriptor: int, *, wait: bool) -> bool:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("pypiserver.storage.placing.lock", no_locks)
+    with pytest.raises(Forbidden):
+        publish(tmp_path, operations=Faults("link", errno.EPERM).operations)
+    assert tree(tmp_path) == {}
+    publish(tmp_path)
+    assert contents(tmp_path) == {NAME: b"new bytes"}
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_planted_links_lead_nobody_outside(tmp_path: Path, overwrite: bool) -> None:
+    folder, outside = tmp_path / "packages", tmp_path / "outside"
+    folder.mkdir()
+    outside.mkdir()
+    (outside / "victim").write_bytes(b"victim")
+    before = tree(outside)
+    for name in (NAME, f"{NAME}.asc", f"{NAME}.provenance"):
+        (folder / name).symlink_to(outside / "victim")
+    if overwrite:
+        publish(folder, overwrite=True, sidecars=SIDECARS)
+        assert not any(path.is_symlink() for path in folder.iterdir())
+        assert contents(folder)[NAME] == b"new bytes"
+    else:
+        with pytest.raises(Conflict):
+            publish(folder, sidecars=SIDECARS)
+        assert tree(folder)[NAME] == f"-> {outside / 'victim'}"
+    assert tree(outside) == before
+
+
+def test_a_link_at_the_temporary_name_is_not_followed(tmp_path: Path) -> None:
+    upload = Staged(tmp_path, tmp_path, digests=())
+    upload._path.symlink_to(tmp_path / "victim")
+    with pytest.raises(PypiServerError):
+        upload.open()
+    assert not (tmp_path / "victim").exists()
+
+
+def test_a_folder_at_the_name_is_a_conflict_that_will_not_heal(tmp_path: Path) -> None:
+    (tmp_path / NAME).mkdir()
+    for overwrite in (False, True):
+        with pytest.raises(Conflict):
+            publish(tmp_path, overwrite=overwrite, sidecars=SIDECARS)
+        assert tree(tmp_path) == {NAME: "folder"}
+
+
+# -- what is left behind ---------------------------------------------------------------------------------------------
+
+PART = ".upload-" + "0123456789abcdef" * 2 + ".part"
+FUTURE = 4_000_000_000.0
+
+
+def test_only_temporary_files_of_the_dead_are_deleted(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    (tmp_path / ".hidden").mkdir()
+    (tmp_path / "elsewhere").symlink_to(tmp_path / ".hidden")
+    others = [".upload-xyz.part", PART + "x", "x" + PART, PART.upper(), ".upload-.part", NAME, f".hidden/{PART}"]
+    for name in (PART, f"deep/{PART}", PART.replace("part", "claim"), PART.replace("part", "kept"), *others):
+        (tmp_path / name).write_bytes(b"x")
+    alive = staged(tmp_path)
+    assert remove_stale(tmp_path, FUTURE) == 4
+    left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    assert left - {f"elsewhere/{PART}"} == {*others, alive._path.name}
+    alive.publish("bar-1.0.zip", overwrite=False, sidecars={})
+
+
+def test_what_is_younger_than_we_are_is_left_alone(tmp_path: Path) -> None:
+    started = time.time() - 60
+    part = tmp_path / PART
+    part.write_bytes(b"x")
+    os.utime(part, (1, 1))  # as what is set aside keeps its old time
+    assert remove_stale(tmp_path, started) == 0
+    assert remove_stale(tmp_path, started + 3600) == 1
+
+
+def test_without_locks_only_age_tells_that_nobody_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_locks(descriptor: int, *, wait: bool) -> bool:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("pypiserver.storage.staging.lock", no_locks)
+    (tmp_path / PART).write_bytes(b"x")
+    assert remove_stale(tmp_path, time.time() + 3600) == 0
+    assert remove_stale(tmp_path, time.time() + 90_000) == 1
