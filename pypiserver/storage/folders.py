@@ -132,9 +132,8 @@ class Folders:
             if any(parent.is_symlink() for parent in _between(self.roots[root], target)):
                 return None
             status = target.lstat()
-        except OSError as error:
-            if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES):
-                raise self._outage(self.roots[root], error) from error
+        except OSError:
+            # Not there, or one bad file: the roots tell whether it is more than that.
             self.check()
             return None
         if stat.S_ISLNK(status.st_mode):
@@ -155,7 +154,7 @@ class Folders:
         try:
             descriptor = self._open_below(self.roots[root], path)
         except OSError as error:
-            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG):
                 raise NotFound(f"There is no file {path!r} here.") from error
             raise Unavailable(f"The file {path} cannot be opened: {error.strerror or error}.") from error
         status = os.fstat(descriptor)
@@ -215,7 +214,8 @@ class Folders:
                 path = folder / name
                 try:
                     if not name.startswith(".") and name.isprintable() and path.is_file() and not path.is_symlink():
-                        found.setdefault(name, path.read_bytes()[:4096].decode("utf-8", "replace"))
+                        with path.open("rb") as file:
+                            found.setdefault(name, file.read(4096).decode("utf-8", "replace"))
                 except OSError:
                     continue
         return found
@@ -223,9 +223,15 @@ class Folders:
     # -- writing -------------------------------------------------------------------------------------------------
 
     def stage(self, directory: str = "", *, digests: Sequence[str] = ("sha256",)) -> Staged:
-        """A hidden temporary file in a folder of the first root, hashed by these algorithms while it is written."""
-        folder = self.roots[0] / directory if not directory or _is_plain(directory) else self.roots[0]
-        return Staged(self.roots[0], folder, digests=digests, operations=self._operations).open()
+        """A hidden temporary file in a folder of the first root, hashed by these algorithms while it is written.
+
+        A folder that is behind a link is not written to: the root is, instead.
+        """
+        root = self.roots[0]
+        folder = root / directory if directory and _is_plain(directory) else root
+        if any(parent.is_symlink() for parent in _between(root, folder / "file")):
+            folder = root
+        return Staged(root, folder, digests=digests, operations=self._operations).open()
 
     def remove(self, root: int, path: str) -> None:
         """Delete a file and what stands beside it."""
@@ -288,4 +294,6 @@ def _between(root: Path, target: Path) -> list[Path]:
 
 
 def _shown(path: str) -> str:
-    return path if path.isprintable() else path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    """A path as it may stand in a log: bytes that are no UTF-8, and control characters, as escapes."""
+    text = path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode("ascii") for each in text)
