@@ -74,14 +74,22 @@ class Sortable(Protocol):
         """The file name."""
 
 
-@functools.lru_cache(maxsize=65536)
 def normalize(name: str) -> NormalizedName:
     """The normal form of a project name (PEP 503)."""
-    return canonicalize_name(name)
+    return _normalized(name) if len(name) <= MAX_FILENAME else canonicalize_name(name)
+
+
+# What is remembered has the length of file names: metadata and forms may carry megabytes.
+_normalized = functools.lru_cache(maxsize=65536)(canonicalize_name)
+
+
+def _parsed(version: str) -> Version | None:
+    """The version as PEP 440 reads it, None when it does not, or when no file name has room for it."""
+    return _parsed_short(version) if len(version) <= MAX_FILENAME else None
 
 
 @functools.lru_cache(maxsize=65536)
-def _parsed(version: str) -> Version | None:
+def _parsed_short(version: str) -> Version | None:
     try:
         return Version(version)
     except InvalidVersion:
