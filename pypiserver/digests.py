@@ -38,11 +38,16 @@ class Digester:
         self._said: set[tuple[int, str, str]] = set()
 
     def digest_project(self, name: str) -> None:
-        """Digest the files of a project that wait for it; who comes second finds the work done."""
+        """Digest the files of a project that wait for it; who comes second finds the work done.
+
+        Raises Unavailable while a folder cannot be read.
+        """
         lock = self._locks.setdefault(name, threading.Lock())
-        with lock:
-            self._digest_all(self.catalog.pending_of(name))
-        self._locks.pop(name, None)
+        try:
+            with lock:
+                self._digest_all(self.catalog.pending_of(name))
+        finally:
+            self._locks.pop(name, None)
 
     def digest_some(self) -> int:
         """Digest some of the files that wait, and say how many that were."""
@@ -55,7 +60,10 @@ class Digester:
             self.catalog.record([(file, self.digest(file)) for file in pending[start : start + BATCH]])
 
     def digest(self, file: File) -> Digest:
-        """Read one file; whatever keeps it from being listed becomes the ``fault`` of the answer."""
+        """Read one file; whatever keeps it from being listed becomes the ``fault`` of the answer.
+
+        Raises Unavailable when it is the folder that cannot be read: that is no fault of the file.
+        """
         try:
             stream, entry = self.folders.open(file.root, file.path)
             with stream:
@@ -65,8 +73,10 @@ class Digester:
         except InvalidDistribution as error:
             reason = str(error)
         except PypiServerError as error:
+            self.folders.check()
             reason = f"it cannot be opened ({error})"
         except OSError as error:
+            self.folders.check()
             reason = f"it cannot be read ({error.strerror or error})"
         self._say_skipped(file, reason)
         return Digest("", fault=reason)

@@ -51,7 +51,10 @@ class Repository:
         return self.ask(self.catalog.projects)
 
     def project(self, name: str) -> Project:
-        """The project of that name, in any spelling (PEP 503); raises NotFound when it has no file."""
+        """The project of that name, in any spelling (PEP 503); raises NotFound when it has no file.
+
+        One whose files are all damaged is here all the same, and Unavailable: it must not be looked for elsewhere.
+        """
         normal = normalize(name)
         return self.ask(lambda: self._project(normal))
 
@@ -63,6 +66,8 @@ class Repository:
             serial, status = self.catalog.project_state(normal)
             # What still has no digest changed while it was read: it is being copied, and not listed yet.
             files = [file for file in self.catalog.files_of(normal) if file.sha256]
+        if not files and self.catalog.rows_of(normal):
+            raise Unavailable(f"None of the files of {normal} can be served; the server's log says why.")
         if not files:
             raise NotFound(f"There is no project {normal!r} here.")
         files.sort(key=file_key)

@@ -62,6 +62,7 @@ class Watch:
         self._next_retry = 0.0
         self._growing: set[Key] = set()
         self._was_scanner = False
+        self._started = time.time()
 
     # -- for requests --------------------------------------------------------------------------------------------
 
@@ -155,6 +156,11 @@ class Watch:
             except sqlite3.Error as error:
                 self._recover_quietly(error)
                 wait = 0.0
+            except (PypiServerError, OSError) as error:
+                # What events said is lost: everything must be looked at.
+                self._settle(error if isinstance(error, PypiServerError) else Unavailable(f"{error}."))
+                self._next_scan = 0.0
+                wait = POLL_SECONDS
             self._wake.wait(wait)
 
     def _tick(self) -> float:
@@ -248,14 +254,27 @@ class Watch:
     # -- the digest thread ---------------------------------------------------------------------------------------
 
     def _run_digests(self) -> None:
+        is_clean = False
         while not self._closing.is_set():
             self._to_digest.wait()
             self._to_digest.clear()
+            if not is_clean and self._lock.is_held():
+                is_clean = True
+                self._clean()
             try:
                 while not self._closing.is_set() and self._lock.is_held() and self.digester.digest_some():
                     pass
             except sqlite3.Error as error:
                 self._recover_quietly(error)
+            except PypiServerError:
+                # A folder cannot be read. The sync thread says so, and wakes us when it can be.
+                continue
+
+    def _clean(self) -> None:
+        """Delete what uploads left behind that were killed before this process began."""
+        removed = self.sync.folders.remove_stale_parts(self._started)
+        if removed:
+            _LOG.warning("Removed %d temporary file(s) of uploads that never came to an end.", removed)
 
 
 def default_catalog_path(name: str, *, environ: dict[str, str]) -> Path:

@@ -1,0 +1,142 @@
+"""Reading a file once: what becomes a fault of the file, and what does not."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+from pathlib import Path
+
+import pytest
+
+from pypiserver.catalog import Catalog
+from pypiserver.digests import Digester
+from pypiserver.errors import Unavailable
+from pypiserver.storage import Folders
+from pypiserver.sync import Sync
+from tests.make_archives import make_sdist, make_wheel
+
+WHEEL, WHEEL_BYTES = make_wheel("foo", "1.0", summary="A foo")
+
+
+class World:
+    def __init__(self, root: Path, hash_algo: str | None = "sha256") -> None:
+        self.root = root
+        self.folders = Folders([root])
+        self.catalog = Catalog(None, "")
+        self.sync = Sync(self.folders, self.catalog, clock=lambda: 4e9)
+        self.digester = Digester(self.folders, self.catalog, hash_algo=hash_algo)
+
+    def put(self, name: str, data: bytes) -> None:
+        (self.root / name).write_bytes(data)
+        self.sync.scan()
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    root = tmp_path / "packages"
+    root.mkdir()
+    return World(root)
+
+
+@pytest.mark.parametrize(
+    ("hash_algo", "link"),
+    [
+        ("sha256", f"sha256={hashlib.sha256(WHEEL_BYTES).hexdigest()}"),
+        ("md5", f"md5={hashlib.md5(WHEEL_BYTES).hexdigest()}"),
+        ("sha512", f"sha512={hashlib.sha512(WHEEL_BYTES).hexdigest()}"),
+        (None, ""),
+    ],
+)
+def test_sha256_is_always_known_and_the_link_has_the_digest_that_was_chosen(
+    tmp_path: Path, hash_algo: str | None, link: str
+) -> None:
+    world = World(tmp_path, hash_algo)
+    world.put(WHEEL, WHEEL_BYTES)
+    world.digester.digest_project("foo")
+    (file,) = world.catalog.files_of("foo")
+    assert (file.sha256, file.link_digest) == (hashlib.sha256(WHEEL_BYTES).hexdigest(), link)
+
+
+def test_a_damaged_file_is_hidden_said_once_and_hides_no_other(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.put(WHEEL, WHEEL_BYTES)
+    world.put("foo-1.1.tar.gz", b"no archive")
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            world.digester.digest_some()
+            world.digester.digest_project("foo")
+    assert [file.filename for file in world.catalog.files_of("foo")] == [WHEEL]
+    assert [message for message in caplog.messages if "Skipped foo-1.1.tar.gz" in message] == [
+        message for message in caplog.messages if message.startswith("Skipped")
+    ]
+    assert len(caplog.messages) == 1
+
+
+def test_a_folder_that_is_gone_is_no_fault_of_its_files(world: World) -> None:
+    world.put(WHEEL, WHEEL_BYTES)
+    away = world.root.with_name("away")
+    world.root.rename(away)
+    for digest in (world.digester.digest_some, lambda: world.digester.digest_project("foo")):
+        with pytest.raises(Unavailable):
+            digest()
+    away.rename(world.root)
+    world.digester.digest_project("foo")
+    assert [file.sha256 != "" for file in world.catalog.files_of("foo")] == [True]
+
+
+def test_a_file_that_vanished_is_no_fault_of_the_folder(world: World) -> None:
+    world.put(WHEEL, WHEEL_BYTES)
+    world.put(*make_sdist("foo", "1.0"))
+    (world.root / WHEEL).unlink()
+    world.digester.digest_project("foo")
+    assert [file.filename for file in world.catalog.files_of("foo")] == ["foo-1.0.tar.gz"]
+
+
+def test_a_file_that_changed_since_it_was_seen_is_not_recorded(world: World) -> None:
+    world.put(WHEEL, WHEEL_BYTES)
+    (file,) = world.catalog.pending(9)
+    (world.root / WHEEL).write_bytes(WHEEL_BYTES + b" ")
+    assert world.digester.digest(file).sha256 == ""
+    world.sync.scan()
+    world.digester.digest_project("foo")
+    assert world.catalog.pending_count() == 0
+
+
+def test_an_unreadable_requires_python_is_left_out_and_said(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.put(*make_wheel("foo", "2.0", requires_python="no specifier"))
+    with caplog.at_level(logging.WARNING):
+        world.digester.digest_project("foo")
+    (file,) = world.catalog.files_of("foo")
+    assert file.requires_python is None and file.sha256
+    assert [message for message in caplog.messages if "Requires-Python 'no specifier' cannot be parsed" in message]
+
+
+@pytest.mark.parametrize("field", ["Version", "Requires-Python"])
+def test_numbers_of_any_length_in_metadata_are_survived(world: World, field: str) -> None:
+    value = "1" * 5000 if field == "Version" else ">=" + "1" * 5000
+    metadata = f"Metadata-Version: 2.1\nName: foo\nVersion: 3.0\n{field}: {value}\n\n".encode()
+    if field == "Version":
+        metadata = metadata.replace(b"Version: 3.0\n", b"", 1)
+    world.put(*make_wheel("foo", "3.0", metadata=metadata))
+    world.put(WHEEL, WHEEL_BYTES)
+    world.digester.digest_project("foo")
+    assert WHEEL in [file.filename for file in world.catalog.files_of("foo")]
+
+
+def test_two_who_ask_for_one_project_read_its_files_once(world: World) -> None:
+    world.put(WHEEL, WHEEL_BYTES)
+    read: list[object] = []
+    real = world.digester.digest
+    world.digester.digest = lambda file: (read.append(file), real(file))[1]  # type: ignore[method-assign]
+    barrier = threading.Barrier(4)
+
+    def ask() -> None:
+        barrier.wait()
+        world.digester.digest_project("foo")
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(read) == 1

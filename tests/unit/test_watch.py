@@ -1,0 +1,77 @@
+"""The threads that keep the catalog current: what they clean up, and that no failure ends them."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pypiserver.catalog import Catalog
+from pypiserver.digests import Digester
+from pypiserver.scanlock import ScanLock
+from pypiserver.storage import Folders
+from pypiserver.sync import Sync
+from pypiserver.watch import Watch
+from tests.make_archives import make_wheel
+
+NAME, BYTES = make_wheel("foo", "1.0")
+PART = ".upload-" + "0123456789abcdef" * 2 + ".part"
+
+
+def eventually(question: Callable[[], bool], seconds: float = 20.0) -> bool:
+    """Whether something comes true in time, asked every few milliseconds."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if question():
+            return True
+        threading.Event().wait(0.01)
+    return False
+
+
+@pytest.fixture
+def roots(tmp_path: Path) -> list[Path]:
+    roots = [tmp_path / "one", tmp_path / "two"]
+    for root in roots:
+        root.mkdir()
+    (roots[0] / NAME).write_bytes(BYTES)
+    os.utime(roots[0] / NAME, (1_600_000_000, 1_600_000_000))
+    return roots
+
+
+@pytest.fixture
+def watch(roots: list[Path], tmp_path: Path) -> Iterator[Watch]:
+    folders = Folders(roots)
+    catalog = Catalog(tmp_path / "catalog.sqlite", "")
+    sync = Sync(folders, catalog)
+    digester = Digester(folders, catalog, hash_algo="sha256")
+    watch = Watch(sync, digester, catalog, lock=ScanLock(tmp_path / "lock"), events=False)
+    yield watch
+    watch.close()
+    catalog.connections.close()
+
+
+def test_what_a_killed_upload_left_is_removed_at_start(roots: list[Path], watch: Watch) -> None:
+    (roots[1] / "sub").mkdir()
+    parts = [roots[0] / PART, roots[1] / "sub" / PART]
+    for part in parts:
+        part.write_bytes(b"half")
+    running = watch.sync.folders.stage()
+    watch.ensure_current()
+    assert eventually(lambda: not any(part.exists() for part in parts))
+    running.publish("bar-1.0.zip", overwrite=False, sidecars={})
+
+
+def test_an_outage_met_by_an_event_does_not_end_the_thread(roots: list[Path], watch: Watch) -> None:
+    watch.ensure_current()
+    away = roots[1].with_name("away")
+    roots[1].rename(away)
+    watch._growing = {(1, "bar-1.0.zip")}
+    watch._wake.set()
+    assert eventually(lambda: watch._failure is not None)
+    away.rename(roots[1])
+    assert eventually(lambda: watch._failure is None)
+    assert all(thread.is_alive() for thread in watch._threads)
