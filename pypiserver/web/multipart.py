@@ -35,7 +35,7 @@ class Sink(Protocol):
 class Limits:
     """The most a form may have: number of parts, and bytes of one field, of all fields, of one part's header."""
 
-    parts: int = 20_000
+    parts: int = 32_000
     field_bytes: int = 4 * 1024 * 1024
     all_field_bytes: int = 16 * 1024 * 1024
     header_bytes: int = 16 * 1024
@@ -133,13 +133,15 @@ class _Source:
     def header(self, limit: int) -> bytes:
         """The lines of a part's header, up to the empty one."""
         lines: list[bytes] = []
+        left = limit
         while True:
-            end = self._find(b"\n", limit)
-            if end < 0 or sum(map(len, lines)) + end - self._at > limit:
-                if self._ended:
+            end = self._find(b"\n", left)
+            if end < 0 or end - self._at >= left:
+                if end < 0 and self._ended:
                     raise BadRequest("The form is cut off in the header of a part.")
                 raise ContentTooLarge("A part of the form has a header larger than 16 KiB.")
             line = self._buffer[self._at : end].rstrip(b"\r")
+            left -= end + 1 - self._at
             self._at = end + 1
             if not line:
                 return b"\n".join(lines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 
 import pytest
 from hypothesis import given
@@ -141,10 +142,21 @@ def test_limits_are_kept() -> None:
 
 
 def test_twenty_thousand_fields_and_a_long_description() -> None:
-    fields = b"".join(part(f'Content-Disposition: form-data; name="f{number}"', b"x") for number in range(19_990))
+    fields = b"".join(part(f'Content-Disposition: form-data; name="f{number}"', b"x") for number in range(20_000))
     description = part('Content-Disposition: form-data; name="description"', b"d" * 1_000_000)
-    parsed, _ = parse(fields + description + b"--b--\r\n")
-    assert len(parsed) == 19_991 and len(parsed["description"][0]) == 1_000_000
+    parsed, files = parse(fields + description + CONTENT + b"--b--\r\n")
+    assert len(parsed) == 20_001 and len(parsed["description"][0]) == 1_000_000 and len(files) == 1
+
+
+def test_a_header_of_many_short_lines_costs_no_more_than_one_of_long_ones() -> None:
+    # Line ends count too: without them the limit let 16,000 lines pass, and adding them up took seconds.
+    head = b'--b\r\nContent-Disposition: form-data; name="x"\n' + b"a\n" * 15_000 + b"\nv\r\n"
+    with pytest.raises(ContentTooLarge, match="header"):
+        parse(head * 20 + b"--b--")
+    allowed = b'--b\r\nContent-Disposition: form-data; name="x"\n' + b"a\n" * 8_000 + b"\nv\r\n"
+    began = time.process_time()
+    assert len(parse(allowed * 60 + b"--b--")[0]["x"]) == 60
+    assert time.process_time() - began < 5
 
 
 @pytest.mark.parametrize(
