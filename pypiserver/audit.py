@@ -13,7 +13,7 @@ from typing import BinaryIO
 from . import distfile, metadata
 from .catalog import Catalog
 from .digests import Digester
-from .distfile import DistFile, canonical_version
+from .distfile import DistFile, spelling_key
 from .errors import InvalidDistribution, InvalidFilename, PypiServerError
 from .storage import Entry, Folders, Scan
 from .sync import STATUSES
@@ -110,7 +110,7 @@ class Audit:
                 message = f"a file of this name comes first: {self._where(before)}"
                 yield self._fault(entry.root, entry.path, "duplicate", message)
                 continue
-            other = spelled.setdefault(_identity(dist), entry)
+            other = spelled.setdefault(spelling_key(dist), entry)
             if other is not entry:
                 message = f"it is another spelling of {self._where(other)}"
                 yield self._fault(entry.root, entry.path, "duplicate", message)
@@ -154,11 +154,3 @@ class Audit:
     def _fault(self, root: int, path: str, kind: str, message: str) -> Fault:
         advice = ADVICE[kind].format(catalog=self._catalog.connections.path)
         return Fault(str(self._folders.roots[root]), path, kind, message, advice)
-
-
-def _identity(dist: DistFile) -> tuple[str, ...]:
-    """What two spellings of one file have in common: project, version, kind, and what follows them in the name."""
-    rest = dist.filename.lower()
-    for part in (dist.name.lower(), dist.version.lower()):
-        rest = rest.replace(part, "", 1)
-    return dist.project, canonical_version(dist.version), dist.kind, rest.replace("_", "-")

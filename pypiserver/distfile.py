@@ -161,6 +161,14 @@ def is_standard(version: str) -> bool:
     return _parsed(version) is not None
 
 
+def spelling_key(dist: DistFile) -> tuple[str, ...]:
+    """What all spellings of one file have in common: project, version, kind, and what follows them in its name."""
+    rest = dist.filename.lower()
+    for part in (dist.name.lower(), dist.version.lower()):
+        rest = rest.replace(part, "", 1)
+    return dist.project, canonical_version(dist.version), dist.kind, rest.replace("_", "-")
+
+
 def is_final(version: str) -> bool:
     """Whether the version is a PEP 440 one that is no pre-release or development release."""
     parsed = _parsed(version)

@@ -6,14 +6,18 @@ overwriting is on; a refusal leaves the folder as it was; whoever gets an answer
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import hmac
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from . import metadata
-from .distfile import DistFile, check_upload_filename, normalize, same_version
-from .errors import BadRequest, Conflict, Forbidden, NotFound
+from .catalog import Digest
+from .digests import BLOCK
+from .distfile import DistFile, check_upload_filename, normalize, parse_filename, same_version, spelling_key
+from .errors import BadRequest, Conflict, Forbidden, NotFound, PypiServerError, Unavailable
 from .model import File
 from .provenance import provenance_of
 from .repository import Repository
@@ -23,6 +27,9 @@ _LOG = logging.getLogger(__name__)
 # form field -> hashlib algorithm. A digest is 128 or 256 bits as hex, in any case.
 DIGEST_FIELDS = {"sha256_digest": "sha256", "md5_digest": "md5", "blake2_256_digest": "blake2b-256"}
 MAX_SIGNATURE_BYTES = 256 * 1024
+# A name or version is no longer than the file name that carries it; a reason stands on the project's page.
+MAX_NAME = 200
+MAX_REASON = 4000
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +74,7 @@ class Intake:
         _check_form(upload, dist)
         _check_digests(upload)
         sidecars = _sidecars(upload)
-        with upload.staged.reader() as stream:
-            raw = metadata.read_metadata(stream, dist)
-            metadata.check_archive(stream, dist, raw=raw)
+        raw = _read_back(upload, dist)
         standing = self._standing(upload.filename)
         sha256 = upload.staged.hexdigest("sha256")
         if standing is not None:
@@ -81,27 +86,56 @@ class Intake:
                 raise Conflict(
                     f"{upload.filename} already exists in a folder that takes no uploads; remove it there first."
                 )
+        self._refuse_other_spelling(dist)
         self._publish(upload, dist, raw, sidecars)
         return f"{upload.filename} was stored."
+
+    def _refuse_other_spelling(self, dist: DistFile) -> None:
+        """One file under two names (``Foo-1.0.zip``, ``foo-1.0.zip``) confuses clients, and some disks."""
+        repository = self.repository
+        key = spelling_key(dist)
+        for file in repository.ask(lambda: repository.catalog.rows_of(dist.project)):
+            if file.filename != dist.filename and spelling_key(parse_filename(file.filename)) == key:
+                if not self.overwrite:
+                    raise Conflict(
+                        f"File already exists: {file.filename} is another spelling of {dist.filename}. Give the new "
+                        "file another version, or remove the old one first."
+                    )
+                _LOG.warning("%s is another spelling of %s; both are kept.", dist.filename, file.path)
 
     def _publish(self, upload: Upload, dist: DistFile, raw: bytes | None, sidecars: Mapping[str, bytes]) -> None:
         repository = self.repository
         digester = repository.digester
         sha256 = upload.staged.hexdigest("sha256")
+        other = digester.other_algorithm()
+        digest = digester.describe(dist, raw, sha256=sha256, other=upload.staged.hexdigest(other) if other else None)
         try:
             entry = upload.staged.publish(upload.filename, overwrite=self.overwrite, sidecars=sidecars)
         except Conflict:
             # Someone else's file of this name came first: with the same bytes that is what was asked for.
-            repository.ask(lambda: repository.sync.refresh([(0, upload.filename)]))
-            winner = self._standing(upload.filename)
-            if winner is not None and hmac.compare_digest(winner.sha256, sha256):
-                return
-            raise self._exists(upload.filename) from None
-        other = digester.other_algorithm()
-        digest = digester.describe(dist, raw, sha256=sha256, other=upload.staged.hexdigest(other) if other else None)
+            if not self._is_standing(upload.filename, dist, digest):
+                raise self._exists(upload.filename) from None
+            return
         found = repository.sync.found(entry, dist)
         repository.ask(lambda: repository.catalog.add(found, digest))
         _LOG.info("Stored %s (%d bytes).", entry.path, entry.size)
+
+    def _is_standing(self, filename: str, dist: DistFile, digest: Digest) -> bool:
+        """Whether a file of these bytes stands in the first root; storage is asked, and then the catalog told."""
+        repository = self.repository
+        sha256 = hashlib.sha256()
+        try:
+            stream, entry = repository.folders.open(0, filename)
+            with stream:
+                while block := stream.read(BLOCK):
+                    sha256.update(block)
+        except (PypiServerError, OSError):
+            return False
+        if not hmac.compare_digest(sha256.hexdigest(), digest.sha256):
+            return False
+        found = repository.sync.found(entry, dist)
+        repository.ask(lambda: repository.catalog.add(found, digest))
+        return True
 
     def _exists(self, filename: str) -> Conflict:
         return Conflict(
@@ -110,13 +144,21 @@ class Intake:
         )
 
     def _standing(self, filename: str) -> File | None:
-        """The visible file of that name, digested."""
+        """The visible file of that name, digested, as it is in storage now: an answer must not rest on the past."""
         repository = self.repository
-        file = repository.ask(lambda: repository.catalog.file(filename))
+        file = repository.ask(lambda: self._digested(filename))
+        if file is not None:
+            entry = repository.folders.stat(file.root, file.path)
+            if entry is None or entry[2:] != (file.size, file.mtime_ns, file.inode):
+                self._refresh(file)
+                file = repository.ask(lambda: self._digested(filename))
+        return file
+
+    def _digested(self, filename: str) -> File | None:
+        file = self.repository.catalog.file(filename)
         if file is not None and not file.sha256:
-            project = file.project
-            repository.ask(lambda: repository.digester.digest_project(project))
-            file = repository.ask(lambda: repository.catalog.file(filename))
+            self.repository.digester.digest_project(file.project)
+            file = self.repository.catalog.file(filename)
         return file
 
     def _refuse_archived(self, dist: DistFile) -> None:
@@ -142,35 +184,56 @@ class Intake:
         return files
 
     def remove(self, name: str, version: str) -> int:
-        """Remove every file of one release; gives their number."""
-        if not name or not version:
-            raise BadRequest("To remove a release, give both its name and its version.")
-        files = self.release_files(name, version)
-        for file in files:
+        """Remove every file of one release, in every folder; gives their number.
+
+        Raises what kept a file from being removed, after trying all of them; the message names those that remain.
+        """
+
+        def remove(file: File) -> None:
             self.repository.folders.remove(file.root, file.path)
             _LOG.info("Removed %s.", file.path)
-            self._refresh(file)
-        return len(files)
+
+        return self._each(self._chosen(name, version, None), remove)
 
     def yank(self, name: str, version: str, *, reason: str = "", filename: str | None = None) -> int:
         """Yank a release, or one of its files (PEP 592); gives the number of files."""
-        files = self._chosen(name, version, filename)
-        for file in files:
-            self.repository.folders.write_sidecar(file.root, file.path, ".yanked", _text(reason))
-            self._refresh(file)
-        return len(files)
+        if len(reason) > MAX_REASON:
+            raise BadRequest(f"A reason has at most {MAX_REASON} characters; this one has {len(reason)}.")
+        folders, text = self.repository.folders, _text(reason)
+        return self._each(
+            self._chosen(name, version, filename),
+            lambda file: folders.write_sidecar(file.root, file.path, ".yanked", text),
+        )
 
     def unyank(self, name: str, version: str, *, filename: str | None = None) -> int:
         """Take a yank back; gives the number of files."""
-        files = self._chosen(name, version, filename)
+        folders = self.repository.folders
+        return self._each(
+            self._chosen(name, version, filename),
+            lambda file: folders.remove_sidecar(file.root, file.path, ".yanked"),
+        )
+
+    def _each(self, files: list[File], change: Callable[[File], None]) -> int:
+        """Change every file that can be changed, then say what could not; gives the number of files."""
+        failures: list[PypiServerError] = []
         for file in files:
-            self.repository.folders.remove_sidecar(file.root, file.path, ".yanked")
+            try:
+                change(file)
+            except PypiServerError as error:
+                failures.append(error)
             self._refresh(file)
+        if failures:
+            done = f" ({len(files) - len(failures)} of {len(files)} files were done.)" if len(files) > 1 else ""
+            raise type(failures[0])(" ".join(map(str, failures)) + done) from failures[0]
         return len(files)
 
     def _chosen(self, name: str, version: str, filename: str | None) -> list[File]:
         if not name or not version:
             raise BadRequest("Give both the name and the version of the release.")
+        if max(len(name), len(version)) > MAX_NAME:
+            raise NotFound(
+                f"There is no release of {len(name)} characters' name and {len(version)} characters' version."
+            )
         files = self.release_files(name, version)
         if filename is not None:
             files = [file for file in files if file.filename == filename]
@@ -183,6 +246,17 @@ class Intake:
         repository.ask(lambda: repository.sync.refresh([(file.root, file.path)]))
 
 
+def _read_back(upload: Upload, dist: DistFile) -> bytes | None:
+    """The core metadata in the staged archive, which must be what its name says; raises InvalidDistribution."""
+    try:
+        with upload.staged.reader() as stream:
+            raw = metadata.read_metadata(stream, dist)
+            metadata.check_archive(stream, dist, raw=raw)
+    except OSError as error:
+        raise Unavailable(f"{upload.filename} could not be read back ({error.strerror or error}).") from error
+    return raw
+
+
 def _text(reason: str) -> bytes:
     return (reason.strip() + "\n").encode() if reason.strip() else b""
 
@@ -192,9 +266,9 @@ def _check_form(upload: Upload, dist: DistFile) -> None:
     faults = []
     name, version = upload.fields.get("name", ""), upload.fields.get("version", "")
     if name and normalize(name) != dist.project:
-        faults.append(f"the form's name is {name!r}, the file's is {dist.name!r}")
+        faults.append(f"the form's name is {name[:MAX_NAME]!r}, the file's is {dist.name!r}")
     if version and not same_version(version, dist.version):
-        faults.append(f"the form's version is {version!r}, the file's is {dist.version!r}")
+        faults.append(f"the form's version is {version[:MAX_NAME]!r}, the file's is {dist.version!r}")
     if faults:
         raise BadRequest(f"{upload.filename} does not fit its form: {'; '.join(faults)}.")
 
@@ -210,8 +284,6 @@ def _is_digest(given: str, digest: bytes) -> bool:
     if len(given) == 2 * len(digest):
         return hmac.compare_digest(given.lower().encode("ascii", "replace"), digest.hex().encode())
     # The documentation of the upload API speaks of URL-safe base64 for md5_digest.
-    import base64
-
     encoded = base64.urlsafe_b64encode(digest).rstrip(b"=")
     return hmac.compare_digest(given.rstrip("=").encode("ascii", "replace"), encoded)
 

@@ -23,7 +23,7 @@ def provenance_of(attestations: str, filename: str, sha256: str) -> bytes:
     ``sha256`` (hex) as its subject. Raises BadRequest.
     """
     try:
-        members = json.loads(attestations)
+        members = _json(attestations)
     except ValueError as error:
         raise BadRequest(f"The attestations field is not JSON: {error}.") from None
     if not isinstance(members, list) or not members or len(members) > MAX_ATTESTATIONS:
@@ -37,6 +37,18 @@ def provenance_of(attestations: str, filename: str, sha256: str) -> bytes:
     return json.dumps(provenance, separators=(",", ":")).encode()
 
 
+def _json(text: str | bytes) -> Any:
+    """A JSON text; raises ValueError, also for what Python alone takes for JSON, and for what is nested too deep."""
+
+    def refuse(word: str) -> None:
+        raise ValueError(f"{word} is no JSON value")
+
+    try:
+        return json.loads(text, parse_constant=refuse)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+
+
 def _fault(member: Any, filename: str, sha256: str) -> str:
     if not isinstance(member, dict) or member.get("version") != 1:
         return "it is no version 1 attestation object"
@@ -48,7 +60,7 @@ def _fault(member: Any, filename: str, sha256: str) -> str:
     if not isinstance(envelope.get("signature"), str) or not isinstance(envelope.get("statement"), str):
         return "envelope needs a statement and a signature"
     try:
-        statement = json.loads(base64.b64decode(envelope["statement"], validate=True))
+        statement = _json(base64.b64decode(envelope["statement"], validate=True))
         base64.b64decode(envelope["signature"], validate=True)
     except (binascii.Error, ValueError):
         return "its statement or signature is not base64 (the statement: of JSON)"

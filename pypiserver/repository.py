@@ -23,6 +23,8 @@ from .sync import Sync
 from .watch import Watch
 
 Answer = TypeVar("Answer")
+# More than any upload may bring: what somebody put there by hand must not fill the memory.
+MAX_SIDECAR_BYTES = 16 * 1024 * 1024
 
 
 class Repository:
@@ -123,7 +125,9 @@ class Repository:
                 self.folders.check()
             else:
                 with stream:
-                    return file, stream.read()
+                    body = stream.read(MAX_SIDECAR_BYTES + 1)
+                if len(body) <= MAX_SIDECAR_BYTES:
+                    return file, body
         raise NotFound(f"There is no file {path.rpartition('/')[2] + suffix!r} here.")
 
     def metadata(self, file: File) -> bytes | None:
@@ -155,4 +159,7 @@ class Repository:
         except sqlite3.Error as error:
             self.watch.recover(error)
             self.watch.ensure_current()
+        try:
             return question()
+        except sqlite3.Error as error:
+            raise Unavailable(f"The catalog fails: {error}. Try again in a moment.") from error

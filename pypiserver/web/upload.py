@@ -46,10 +46,15 @@ class Uploads:
 
     def post(self) -> bottle.HTTPResponse:
         """``POST``: read the form and do what its ``:action`` says."""
-        body = Body(bottle.request.environ, self._max_bytes)
+        environ = bottle.request.environ
+        try:
+            body = Body(environ, self._max_bytes)
+        except PypiServerError:
+            drain_body(environ)
+            raise
         form = Form(self._intake)
         try:
-            form.read(body, bottle.request.environ.get("CONTENT_TYPE", ""))
+            form.read(body, environ.get("CONTENT_TYPE", ""))
             action = form.fields.get(":action") or ("file_upload" if form.has_file else "")
             verb = self._verbs.get(action)
             if verb is None:
@@ -113,8 +118,9 @@ class Form:
             raise self._fault
         if self._staged is None:
             raise BadRequest("The form has no file: its content field is missing, or carries no file name.")
-        signature = self._signature.data if self._signature is not None else None
-        return Upload(self._filename, self._staged, self.fields, bytes(signature) if signature else None)
+        # curl -F gpg_signature='<FILE' sends it as a field without a file name.
+        signature = bytes(self._signature.data if self._signature else self.fields.get("gpg_signature", "").encode())
+        return Upload(self._filename, self._staged, self.fields, signature or None)
 
     def release(self) -> tuple[str, str]:
         """The name and version the form is about."""
