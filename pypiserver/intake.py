@@ -118,6 +118,9 @@ class Intake:
             return
         found = repository.sync.found(entry, dist)
         repository.ask(lambda: repository.catalog.add(found, digest))
+        if repository.folders.stat(0, entry.path) != entry:
+            # Another upload overwrote ours, and may have told the catalog before we did.
+            repository.ask(lambda: repository.sync.refresh([(0, entry.path)]))
         _LOG.info("Stored %s (%d bytes).", entry.path, entry.size)
 
     def _is_standing(self, filename: str, dist: DistFile, digest: Digest) -> bool:
