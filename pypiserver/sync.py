@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from . import distfile
-from .catalog import Catalog, Found, Gone, Row
+from .catalog import ANY_ROW, Catalog, Found, Gone, Row
 from .distfile import DistFile
 from .errors import InvalidFilename, PypiServerError, Unavailable
 from .model import ProjectStatus
@@ -25,6 +25,8 @@ _LOG = logging.getLogger(__name__)
 Key = tuple[int, str]
 # A file that does not show its end counts as settled once it has not changed for so many seconds.
 SETTLE_SECONDS = 1.0
+# How often a file is looked at whose row others keep changing; the next scan looks again anyway.
+ATTEMPTS = 3
 STATUSES = ("active", "archived", "deprecated", "quarantined")
 
 
@@ -79,7 +81,7 @@ class Sync:
                 growing.add(key)
                 continue
             known.pop(key, None)
-            found.append(self._describe(entry, dist, fingerprint))
+            found.append(self._describe(entry, dist, fingerprint, Row(*row) if row else None))
         self._apply(
             found, [Gone(root, path, Row(*row)) for (root, path), row in known.items()], self._changed_statuses()
         )
@@ -96,23 +98,34 @@ class Sync:
 
     def refresh(self, keys: Iterable[Key]) -> set[Key]:
         """Compare single files with their rows; gives those that are still growing."""
+        growing: set[Key] = set()
+        for _ in range(ATTEMPTS):
+            found, gone = self._look(keys, growing)
+            self._apply(found, gone, {})
+            # Whose row somebody else changed meanwhile is looked at again.
+            keys = [(file.root, file.path) for file in found if self.catalog.row(file.root, file.path) != file.row]
+            if not keys:
+                break
+        return growing
+
+    def _look(self, keys: Iterable[Key], growing: set[Key]) -> tuple[list[Found], list[Gone]]:
+        """What differs between the files and their rows; those still growing are added to ``growing``."""
         found: list[Found] = []
         gone: list[Gone] = []
-        growing: set[Key] = set()
         for root, path in keys:
             row = self.catalog.row(root, path)
             entry = self.folders.stat(root, path)
             dist = self._parse(entry) if entry is not None else None
             if entry is not None and dist is not None:
                 if not self._is_growing(entry, dist, row[:3] if row else None):
-                    found.append(self.found(entry, dist))
+                    file = self.found(entry, dist, row)
+                    if file.row != row:
+                        found.append(file)
                     continue
                 growing.add((root, path))
             if row is not None:
                 gone.append(Gone(root, path, row))
-        found = [file for file in found if self.catalog.row(file.root, file.path) != file.row]
-        self._apply(found, gone, {})
-        return growing
+        return found, gone
 
     def refresh_statuses(self) -> None:
         """Compare the project statuses alone."""
@@ -122,10 +135,11 @@ class Sync:
         """A watcher saw this file closed after writing: it is whole as it is."""
         self._closed.add(key)
 
-    def found(self, entry: Entry, dist: DistFile) -> Found:
-        """Describe one file, looking its sidecars up in storage."""
+    def found(self, entry: Entry, dist: DistFile, before: Row | None = ANY_ROW) -> Found:
+        """Describe one file, looking its sidecars up in storage; ``before`` is the row read before that."""
         beside = (self.folders.stat(entry.root, sidecar(entry.path, suffix)) for suffix in distfile.SIDECARS)
-        return self._describe(entry, dist, _sidecars([e for e in beside if e]).get((entry.root, entry.path), ""))
+        fingerprint = _sidecars([each for each in beside if each]).get((entry.root, entry.path), "")
+        return self._describe(entry, dist, fingerprint, before)
 
     def _apply(self, found: Sequence[Found], gone: Sequence[Gone], statuses: Mapping[str, ProjectStatus]) -> None:
         if found or gone or statuses:
@@ -134,7 +148,7 @@ class Sync:
                 where = f"{winner.path} in {self.folders.roots[winner.root]}"
                 self._say_skipped(root, path, f"a file of this name comes first: {where}")
 
-    def _describe(self, entry: Entry, dist: DistFile, fingerprint: str) -> Found:
+    def _describe(self, entry: Entry, dist: DistFile, fingerprint: str, before: Row | None) -> Found:
         yanked = None
         if ".yanked:" in fingerprint:
             text = self.folders.read_text(entry.root, sidecar(entry.path, ".yanked"))
@@ -147,6 +161,7 @@ class Sync:
             yanked=yanked,
             has_signature=".asc:" in fingerprint,
             has_provenance=".provenance:" in fingerprint,
+            before=before,
         )
 
     def _parse(self, entry: Entry) -> DistFile | None:

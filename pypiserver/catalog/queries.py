@@ -37,9 +37,16 @@ class Row(NamedTuple):
     sidecars: str
 
 
+ANY_ROW = Row(-1, -1, -1, "")
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A distribution file seen in storage, with what its sidecars say."""
+    """A distribution file seen in storage, with what its sidecars say.
+
+    ``before`` is the row that was read before the file was looked at, None when there was none: when it is another one
+    by now, somebody looked later, and the row stays. ANY_ROW says that nobody can have.
+    """
 
     root: int
     path: str
@@ -48,6 +55,7 @@ class Found:
     yanked: str | None = None
     has_signature: bool = False
     has_provenance: bool = False
+    before: Row | None = ANY_ROW
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +196,8 @@ class Catalog:
             if len(found) > BULK:
                 connection.execute(f"PRAGMA cache_size = {BULK_CACHE}")
             filenames = [file.dist.filename for file in found]
-            connection.executemany(schema.UPSERT_FILE, [_upsert(file) for file in found])
+            connection.executemany(schema.INSERT_NEW_FILE, [_row(file) for file in found if file.before is None])
+            connection.executemany(schema.UPSERT_FILE, [_upsert(file) for file in found if file.before is not None])
             projects: set[str] = {file.dist.project for file in found}
             for file in gone:
                 projects.update(_delete(connection, file, filenames))
@@ -274,7 +283,7 @@ class Catalog:
             return self.connections.get().execute(statement, parameters).fetchall()
 
 
-def _upsert(found: Found) -> dict[str, object]:
+def _row(found: Found) -> dict[str, object]:
     dist = found.dist
     return {
         "root": found.root, "path": found.path, **found.row._asdict(),
@@ -282,6 +291,11 @@ def _upsert(found: Found) -> dict[str, object]:
         "kind": dist.kind, "visible": 1, "yanked": found.yanked,
         "has_signature": int(found.has_signature), "has_provenance": int(found.has_provenance),
     }  # fmt: skip
+
+
+def _upsert(found: Found) -> dict[str, object]:
+    before = found.before or ANY_ROW
+    return {**_row(found), **{f"before_{name}": value for name, value in before._asdict().items()}}
 
 
 def _delete(connection: sqlite3.Connection, gone: Gone, filenames: list[str]) -> set[str]:

@@ -47,11 +47,20 @@ FILE_COLUMNS = (
 
 # A row that changed in size, time or inode is a new file: it loses its digests. One whose sidecars changed keeps them.
 _SAME = "file.size = excluded.size AND file.mtime_ns = excluded.mtime_ns AND file.inode = excluded.inode"
-UPSERT_FILE = f"""
+_INSERT_FILE = """
     INSERT INTO file (root, path, size, mtime_ns, inode, sidecars, filename, project, name, version, kind, visible,
         sha256, link_digest, summary, yanked, has_signature, has_provenance, fault)
-    VALUES (:root, :path, :size, :mtime_ns, :inode, :sidecars, :filename, :project, :name, :version, :kind, :visible,
-        '', '', '', :yanked, :has_signature, :has_provenance, '')
+"""
+_VALUES = """
+    :root, :path, :size, :mtime_ns, :inode, :sidecars, :filename, :project, :name, :version, :kind, :visible,
+        '', '', '', :yanked, :has_signature, :has_provenance, ''
+"""
+# A file that had no row: whoever gave it one meanwhile looked later. First scans consist of these.
+INSERT_NEW_FILE = f"{_INSERT_FILE} VALUES ({_VALUES}) ON CONFLICT (root, path) DO NOTHING"
+# Any other: only while the row is the one that was read before the look, or when nobody can have looked later (-1).
+UPSERT_FILE = f"""
+    {_INSERT_FILE} SELECT {_VALUES}
+    WHERE :before_size = -1 OR EXISTS (SELECT 1 FROM file f WHERE f.root = :root AND f.path = :path)
     ON CONFLICT (root, path) DO UPDATE SET
         sha256 = CASE WHEN {_SAME} THEN file.sha256 ELSE '' END,
         link_digest = CASE WHEN {_SAME} THEN file.link_digest ELSE '' END,
@@ -61,7 +70,11 @@ UPSERT_FILE = f"""
         fault = CASE WHEN {_SAME} THEN file.fault ELSE '' END,
         size = excluded.size, mtime_ns = excluded.mtime_ns, inode = excluded.inode, sidecars = excluded.sidecars,
         yanked = excluded.yanked, has_signature = excluded.has_signature, has_provenance = excluded.has_provenance
-"""  # noqa: S608 - both parts are constants of this module
+    WHERE :before_size = -1 OR (
+        file.size = :before_size AND file.mtime_ns = :before_mtime_ns AND file.inode = :before_inode
+        AND file.sidecars = :before_sidecars
+    )
+"""  # noqa: S608 - all parts are constants of this module
 
 # The row that was read before the scan, and no newer one: an upload may have put another file there meanwhile.
 _IF_UNCHANGED = "root = :root AND path = :path AND size = :size AND mtime_ns = :mtime_ns AND inode = :inode"

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from pypiserver.catalog import Catalog
+from pypiserver.catalog import ANY_ROW, Catalog, Digest, Found
 from pypiserver.digests import Digester
+from pypiserver.distfile import parse_filename
 from pypiserver.errors import Unavailable
 from pypiserver.model import ProjectStatus
 from pypiserver.storage import Folders
@@ -278,3 +281,60 @@ def test_a_cut_off_sdist_is_hidden_though_its_metadata_can_be_read(
     world.sync.scan()
     world.digester.digest_project("foo")
     assert world.listed() == [SDIST]
+
+
+def test_an_older_look_does_not_undo_what_an_upload_told(world: World) -> None:
+    for look in (world.sync.scan, lambda: world.sync.refresh([(0, WHEEL)])):
+        world.put(WHEEL, WHEEL_BYTES)
+        real = world.sync._apply
+
+        def late(found: list[Found], *rest: Any, real: Callable[..., None] = real) -> None:
+            world.sync._apply = real  # type: ignore[method-assign]
+            world.put(WHEEL, WHEEL_BYTES + b"newer", mtime=OLD + 60)
+            entry = world.folders.stat(0, WHEEL)
+            assert entry is not None
+            world.catalog.add(world.sync.found(entry, parse_filename(WHEEL)), Digest("5" * 64))
+            real(found, *rest)
+
+        world.sync._apply = late  # type: ignore[method-assign]
+        look()
+        (file,) = world.catalog.files_of("foo")
+        assert (file.sha256, file.size) == ("5" * 64, len(WHEEL_BYTES) + 5)
+        (world.roots[0] / WHEEL).unlink()
+        world.sync.scan()
+
+
+def test_a_look_that_came_too_late_is_taken_again(world: World) -> None:
+    world.put(WHEEL, WHEEL_BYTES)
+    real = world.sync._apply
+
+    def late(found: list[Found], *rest: Any) -> None:
+        world.sync._apply = real  # type: ignore[method-assign]
+        stale = replace(found[0], row=found[0].row._replace(sidecars="stale"), has_signature=False, before=ANY_ROW)
+        world.catalog.apply([stale])
+        real(found, *rest)
+
+    world.sync._apply = late  # type: ignore[method-assign]
+    world.put(f"{WHEEL}.asc", b"sig")
+    world.sync.refresh([(0, WHEEL)])
+    (file,) = world.catalog.files_of("foo")
+    assert file.has_signature
+
+
+def test_an_older_look_does_not_bring_back_what_was_removed(world: World) -> None:
+    path = world.put(WHEEL, WHEEL_BYTES)
+    world.sync.scan()
+    real = world.sync._apply
+
+    def late(found: list[Found], *rest: Any) -> None:
+        world.sync._apply = real  # type: ignore[method-assign]
+        for each in (path, path.with_name(f"{WHEEL}.asc")):
+            each.unlink()
+        world.sync.refresh([(0, WHEEL)])
+        real(found, *rest)
+        assert world.listed() == []
+
+    world.sync._apply = late  # type: ignore[method-assign]
+    world.put(f"{WHEEL}.asc", b"sig")
+    world.sync.refresh([(0, WHEEL)])
+    assert world.listed() == []
