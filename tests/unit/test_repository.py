@@ -1,0 +1,187 @@
+"""The read port: what a page may list, what a download may be, and what an outage is."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pypiserver.errors import Forbidden, NotFound, Unavailable
+from pypiserver.repository import MAX_SIDECAR_BYTES, Repository
+from tests.make_archives import make_sdist, make_wheel
+
+from .wsgi import Client
+
+WHEEL, WHEEL_BYTES = make_wheel("foo", "1.0", summary="one")
+OTHER_BYTES = make_wheel("foo", "1.0", summary="another")[1]
+Put = Callable[..., Path]
+Serve = Callable[..., Client]
+
+
+@pytest.fixture
+def repository(serve: Serve, put: Put) -> Repository:
+    put(WHEEL, WHEEL_BYTES)
+    repository: Repository = serve()._application.repository  # type: ignore[attr-defined]
+    return repository
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def test_a_page_lists_files_by_version_with_the_newest_spelling(repository: Repository, put: Put) -> None:
+    for name, version in (("Foo", "1.10"), ("foo", "1.9"), ("foo", "0.1")):
+        put(*make_sdist(name, version))
+    put("foo-not.a.version-x.zip", make_sdist("foo", "not.a.version-x", format=".zip")[1])
+    repository.sync.scan()
+    project = repository.project("FOO")
+    assert (project.name, project.display_name) == ("foo", "Foo")
+    assert [file.version for file in project.files if file.kind == "sdist"][-3:] == ["0.1", "1.9", "1.10"]
+    assert all(file.sha256 for file in project.files)
+
+
+def test_a_project_without_a_file_is_no_project(repository: Repository) -> None:
+    for name in ("bar", "", "foo/bar"):
+        with pytest.raises(NotFound):
+            repository.project(name)
+
+
+def test_a_project_whose_files_are_all_damaged_is_here_and_an_outage(serve: Serve, put: Put) -> None:
+    put("bar-1.0.zip", b"damaged")
+    client = serve()  # with a fallback: it must not be asked for what is here
+    for path in ("/simple/bar/", "/bar/json"):
+        answer = client.get(path)
+        assert (answer.status, answer.headers.get("location")) == (503, None)
+    assert client.get("/packages/bar-1.0.zip").status == 404
+
+
+def test_bytes_and_digest_are_of_one_file(repository: Repository, put: Put) -> None:
+    file, stream = repository.open(WHEEL)
+    put(WHEEL, OTHER_BYTES, mtime=1_600_000_060)
+    with stream:
+        before = stream.read()
+    assert file.sha256 == sha256(WHEEL_BYTES)
+    assert before in (WHEEL_BYTES, OTHER_BYTES)  # the same inode, written to by hand
+    file, stream = repository.open(WHEEL)
+    with stream:
+        assert sha256(stream.read()) == file.sha256 == sha256(OTHER_BYTES)
+
+
+def test_a_file_replaced_by_rename_is_served_with_its_own_digest(repository: Repository, root: Path, put: Put) -> None:
+    repository.open(WHEEL)[1].close()
+    put(".new", OTHER_BYTES).replace(root / WHEEL)
+    file, stream = repository.open(WHEEL)
+    with stream:
+        assert sha256(stream.read()) == file.sha256 == sha256(OTHER_BYTES)
+
+
+def test_a_file_that_keeps_changing_is_an_outage(repository: Repository, put: Put) -> None:
+    real, times = repository.folders.open, iter(range(100))
+
+    def changing(root: int, path: str) -> Any:
+        put(path, OTHER_BYTES, mtime=1_600_000_100 + next(times))
+        return real(root, path)
+
+    repository.project("foo")
+    repository.folders.open = changing  # type: ignore[method-assign]
+    with pytest.raises((Unavailable, NotFound)):
+        for _ in range(3):
+            repository.open(WHEEL)[1].close()
+
+
+def test_a_file_that_was_removed_is_missing_and_no_outage(repository: Repository, root: Path) -> None:
+    repository.open(WHEEL)[1].close()
+    (root / WHEEL).unlink()
+    with pytest.raises(NotFound):
+        repository.open(WHEEL)
+    with pytest.raises(NotFound):
+        repository.project("foo")
+
+
+@pytest.mark.parametrize("path", [f"sub/{WHEEL}", f"../packages/{WHEEL}", f"/{WHEEL}", f"./{WHEEL}", "", "foo"])
+def test_only_the_path_of_a_row_is_served(repository: Repository, path: str) -> None:
+    with pytest.raises(NotFound):
+        repository.open(path)
+
+
+def test_a_quarantined_project_lists_and_serves_nothing(repository: Repository, put: Put) -> None:
+    put(f"{WHEEL}.asc", b"sig")
+    put(".status/Foo", b"quarantined\nreason")
+    repository.sync.scan()
+    project = repository.project("foo")
+    assert (project.files, project.versions) == ((), ())
+    assert (project.status.status, project.status.reason) == ("quarantined", "reason")
+    for ask in (repository.file, repository.open, lambda path: repository.sidecar(path, ".asc")):
+        with pytest.raises(Forbidden, match="quarantined"):
+            ask(WHEEL)
+
+
+def test_what_stands_beside_a_file_is_served_within_reason(repository: Repository, root: Path, put: Put) -> None:
+    with pytest.raises(NotFound):
+        repository.sidecar(WHEEL, ".asc")
+    put(f"{WHEEL}.asc", b"sig")
+    repository.sync.scan()
+    assert repository.sidecar(WHEEL, ".asc")[1] == b"sig"
+    os.truncate(root / f"{WHEEL}.asc", MAX_SIDECAR_BYTES + 1)
+    with pytest.raises(NotFound):
+        repository.sidecar(WHEEL, ".asc")
+    (root / f"{WHEEL}.asc").unlink()
+    with pytest.raises(NotFound):
+        repository.sidecar(WHEEL, ".asc")
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [(sqlite3.OperationalError("disk I/O error"), "disk I/O error"), (sqlite3.DatabaseError("malformed"), "malformed")],
+)
+def test_a_catalog_that_fails_once_is_replaced_and_one_that_goes_on_failing_is_an_outage(
+    repository: Repository, error: sqlite3.Error, words: str
+) -> None:
+    repository.project("foo")
+    failures = [error]
+
+    def question() -> int:
+        if failures:
+            raise failures.pop()
+        return repository.catalog.serial()
+
+    assert repository.ask(question) > 0
+    assert [file.filename for file in repository.project("foo").files] == [WHEEL]
+
+    def failing() -> int:
+        raise error
+
+    with pytest.raises(Unavailable, match=words):
+        repository.ask(failing)
+
+
+@pytest.mark.parametrize(
+    "mtime", [-315_619_200, 0, 16_725_225_600, 253_402_300_799], ids=["1960", "1970", "2500", "9999"]
+)
+def test_a_file_of_any_time_is_listed_and_sent(serve: Serve, put: Put, mtime: int) -> None:
+    put(WHEEL, WHEEL_BYTES, mtime=mtime)
+    put(*make_wheel("bar", "1.0"))
+    client = serve()
+    for path in ("/simple/foo/", "/simple/bar/", "/packages/", "/foo/json", f"/packages/{WHEEL}", "/simple/"):
+        for accept in ("text/html", "application/vnd.pypi.simple.v1+json"):
+            if mtime > 4e9 and "foo" in path:
+                # Ahead of our clock, a file counts as growing until it was watched for a second or is a whole zip.
+                client._application.repository.sync.scan()  # type: ignore[attr-defined]
+            assert client.get(path, HTTP_ACCEPT=accept).status == 200, path
+
+
+def test_the_newest_final_release_speaks_for_a_project(repository: Repository, put: Put) -> None:
+    for version in ("1.10", "2.0rc1"):
+        put(*make_wheel("foo", version, summary=version))
+    put(*make_wheel("bar", "1.0a1", summary="early"))
+    repository.sync.scan()
+    for project in ("foo", "bar"):
+        repository.project(project)
+    assert repository.summaries() == [("bar", "1.0a1", "early"), ("foo", "1.10", "1.10")]
+    assert repository.count() == 4 == len(repository.files())
+    assert repository.projects() == [("bar", "bar"), ("foo", "foo")]
