@@ -6,9 +6,11 @@ They hold what the catalog knows, never a path of the file system, and are immut
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 
 from packaging.utils import NormalizedName
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +45,8 @@ class File:
     @property
     def uploaded_at(self) -> datetime:
         """The upload time: the file's modification time in UTC, whole microseconds."""
-        seconds, nanoseconds = divmod(self.mtime_ns, 1_000_000_000)
-        return datetime.fromtimestamp(seconds, timezone.utc).replace(microsecond=nanoseconds // 1000)
+        # fromtimestamp() refuses times before 1970 on Windows.
+        return _EPOCH + timedelta(microseconds=self.mtime_ns // 1000)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from ..errors import ConfigError, NotFound, Unavailable
 from . import trash
 from .entries import Entry, Scan, entry_of
 from .operations import OPERATIONS, Operations, refusal, sync_folder
-from .placing import beside, publish_bytes
+from .placing import beside, claimed, publish_bytes
 from .staging import Staged, remove_stale
 
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
@@ -239,7 +239,13 @@ class Folders:
 
     def write_sidecar(self, root: int, path: str, suffix: str, data: bytes) -> None:
         """Put something beside a file, or replace it, in one step."""
-        publish_bytes(self._existing(root, path), suffix, data, operations=self._operations)
+        file = self._existing(root, path)
+        try:
+            # Removing takes the claim too: nothing is put beside a file that went meanwhile, to await the next one.
+            with claimed(file, self._operations):
+                publish_bytes(self._existing(root, path), suffix, data, operations=self._operations)
+        except OSError as error:
+            raise refusal(error, file.parent) from error
 
     def remove_sidecar(self, root: int, path: str, suffix: str) -> None:
         """Take away what stands beside a file; nothing happens when it is not there."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -214,6 +216,48 @@ def test_of_many_writers_one_wins_with_its_own_signature(tmp_path: Path, number:
         assert sorted(map(str, outcomes)) == sorted(["stored", *[str(Conflict)] * 7])
         winner = b"%d" % outcomes.index("stored")
         assert contents(folder) == {NAME: winner, f"{NAME}.asc": winner}
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from pypiserver.errors import Conflict
+from pypiserver.storage.staging import Staged
+root, name, writer, rounds = Path(sys.argv[1]), sys.argv[2], sys.argv[3].encode(), int(sys.argv[4])
+sys.stdin.readline()
+for number in range(rounds):
+    upload = Staged(root, root / str(number), digests=()).open()
+    upload.write(writer)
+    try:
+        upload.publish(name, overwrite=False, sidecars={".asc": writer})
+        print(number)
+    except Conflict:
+        upload.discard()
+"""
+
+
+def test_of_many_processes_one_wins_each_round(tmp_path: Path) -> None:
+    rounds = 30
+    for number in range(rounds):
+        (tmp_path / str(number)).mkdir()
+    writers = [
+        subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(tmp_path), NAME, str(writer), str(rounds)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for writer in range(4)
+    ]
+    for writer in writers:
+        assert writer.stdin is not None
+        writer.stdin.write("go\n")
+        writer.stdin.flush()
+    won = [writer.communicate()[0].split() for writer in writers]
+    assert sorted((number for each in won for number in each), key=int) == [str(number) for number in range(rounds)]
+    for writer, numbers in enumerate(won):
+        for number in numbers:
+            assert contents(tmp_path / number) == dict.fromkeys((NAME, f"{NAME}.asc"), str(writer).encode())
 
 
 def test_many_who_overwrite_leave_one_file_with_its_own_signature(tmp_path: Path) -> None:

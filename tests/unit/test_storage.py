@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
 import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from pypiserver.catalog import Catalog
 from pypiserver.errors import ConfigError, NotFound, Unavailable
 from pypiserver.storage import Folders
 from pypiserver.storage.entries import entry_of
+from pypiserver.storage.placing import claimed
 from pypiserver.sync import Sync
 from tests.make_archives import make_wheel
 
@@ -232,10 +235,10 @@ def test_a_sidecar_is_written_in_one_step_and_durable(roots: list[Path]) -> None
     faults = Faults()
     folders = Folders(roots, operations=faults.operations)
     folders.write_sidecar(0, NAME, ".yanked", b"broken\n")
-    assert faults.calls == ["open", "write", "fsync", "replace", "fsync"]
+    assert faults.calls == ["open", "open", "write", "fsync", "replace", "fsync"]
     assert folders.read_text(0, f"{NAME}.yanked") == "broken\n"
     folders.remove_sidecar(0, NAME, ".yanked")
-    assert faults.calls[5:] == ["unlink", "fsync"]
+    assert faults.calls[6:] == ["unlink", "fsync"]
     folders.remove_sidecar(0, NAME, ".yanked")
     assert set(tree(roots[0])) == {NAME}
 
@@ -248,6 +251,22 @@ def test_a_sidecar_that_cannot_be_written_leaves_the_old_one(roots: list[Path], 
     with pytest.raises(Exception, match="is full"):
         folders.write_sidecar(0, NAME, ".yanked", b"after")
     assert tree(roots[0]) == before
+
+
+def test_beside_a_file_that_goes_meanwhile_nothing_is_left(roots: list[Path]) -> None:
+    folders = Folders(roots)
+    with claimed(roots[0] / NAME):
+        yank = threading.Thread(target=_write_beside, args=(folders,))
+        yank.start()
+        yank.join(0.2)
+        (roots[0] / NAME).unlink()
+    yank.join()
+    assert tree(roots[0]) == {}
+
+
+def _write_beside(folders: Folders) -> None:
+    with contextlib.suppress(NotFound):
+        folders.write_sidecar(0, NAME, ".yanked", b"")
 
 
 def test_beside_a_file_that_is_not_there_nothing_is_written(roots: list[Path]) -> None:
