@@ -14,6 +14,8 @@ from typing import Any
 from .errors import BadRequest
 
 MAX_ATTESTATIONS = 20
+# One has 5 to 10 KiB; a megabyte of JSON can become thirty in memory.
+MAX_CHARACTERS = 1024 * 1024
 
 
 def provenance_of(attestations: str, filename: str, sha256: str) -> bytes:
@@ -22,6 +24,8 @@ def provenance_of(attestations: str, filename: str, sha256: str) -> bytes:
     ``attestations`` is a JSON list; each member is a version 1 attestation whose statement has ``filename`` and
     ``sha256`` (hex) as its subject. Raises BadRequest.
     """
+    if len(attestations) > MAX_CHARACTERS:
+        raise BadRequest(f"The attestations field is larger than {MAX_CHARACTERS // 1024} KiB.")
     try:
         members = _json(attestations)
     except ValueError as error:

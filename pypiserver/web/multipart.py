@@ -8,7 +8,7 @@ and the file's name is taken from a part's header.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -56,9 +56,14 @@ def boundary_of(content_type: str) -> bytes:
 
 
 def parse_multipart(
-    stream: Reader, boundary: bytes, *, open_part: Callable[[str, str], Sink], limits: Limits = Limits()
+    stream: Reader,
+    boundary: bytes,
+    *,
+    open_part: Callable[[str, str], Sink],
+    wanted: Container[str] | None = None,
+    limits: Limits = Limits(),
 ) -> dict[str, list[str]]:
-    """Read a whole form; gives its fields, each with its values in order.
+    """Read a whole form; gives its fields, each with its values in order: all of them, or the ``wanted`` ones.
 
     A part with a file name goes to the sink that ``open_part(field, filename)`` gives. Raises BadRequest for a form
     that is malformed or cut off, ContentTooLarge for one over its limits, and what ``open_part`` and sinks raise.
@@ -74,6 +79,9 @@ def parse_multipart(
         name, filename = _names(source.header(limits.header_bytes))
         if filename:
             source.copy(open_part(name, filename))
+            continue
+        if wanted is not None and name not in wanted:
+            source.copy(_Ignored())
             continue
         value = _Value(name, min(limits.field_bytes, left))
         source.copy(value)

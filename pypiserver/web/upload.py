@@ -15,12 +15,16 @@ from urllib.parse import parse_qs
 import bottle
 
 from ..errors import BadRequest, InvalidFilename, PypiServerError
-from ..intake import MAX_SIGNATURE_BYTES, Intake, Upload
+from ..intake import DIGEST_FIELDS, MAX_SIGNATURE_BYTES, Intake, Upload
 from ..storage import Staged
 from .answers import text
 from .body import Body
 from .multipart import boundary_of, parse_multipart
 
+# What a form is asked for. The rest, such as a description of megabytes, is passed over: the file says it better.
+FIELDS = frozenset(
+    {":action", "name", "version", "filename", "reason", "attestations", "gpg_signature", *DIGEST_FIELDS},
+)
 MAX_URLENCODED = 1024 * 1024
 # A client that is refused reads the answer only when it may finish sending: up to so much is read and thrown away.
 DRAIN_BYTES = 64 * 1024 * 1024
@@ -102,7 +106,7 @@ class Form:
         """Read the whole body; raises BadRequest and ContentTooLarge."""
         kind = content_type.partition(";")[0].strip().lower()
         if kind == "multipart/form-data":
-            fields = parse_multipart(body, boundary_of(content_type), open_part=self._open_part)
+            fields = parse_multipart(body, boundary_of(content_type), open_part=self._open_part, wanted=FIELDS)
         elif kind == "application/x-www-form-urlencoded":
             fields = _urlencoded(body)
         else:

@@ -67,10 +67,11 @@ def test_no_more_attestations_are_taken_than_anybody_sends() -> None:
         ("{}", "list of 1 to 20"),
         ("[]", "list of 1 to 20"),
         ("null", "list of 1 to 20"),
+        ("[" + "{}," * 400_000 + "{}]", "larger than 1024 KiB"),
         ("[null]", "Attestation 1 of foo-1.0.tar.gz is refused: it is no version 1"),
         ("[[]]", "no version 1"),
     ],
-    ids=range(11),
+    ids=range(12),
 )
 def test_what_is_no_list_of_attestations_is_refused(text: str, words: str) -> None:
     with pytest.raises(BadRequest, match=words):

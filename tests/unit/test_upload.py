@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import stat
+import tracemalloc
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,23 @@ def test_a_form_of_twenty_thousand_fields_and_a_long_description_is_stored(clien
     fields = {f"classifiers{number}": "x" for number in range(20_000)}
     assert upload(client, WHEEL, WHEEL_BYTES, **fields, description="d" * 1_000_000).status == 200
     assert set(tree(root)) == {WHEEL}
+
+
+def test_fields_nobody_asks_for_take_no_memory(client: Client) -> None:
+    fields = {f"f{number}": "\N{GRINNING FACE}" + "d" * 1_000_000 for number in range(12)}
+    body, kind = form({":action": "file_upload", **fields}, WHEEL, WHEEL_BYTES)
+    client.get("/simple/")
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        stream = io.BytesIO(body)
+        own = tracemalloc.get_traced_memory()[0] - before
+        answer = client.request("POST", "/", CONTENT_TYPE=kind, CONTENT_LENGTH=str(len(body)), **{"wsgi.input": stream})  # type: ignore[arg-type]
+        used = tracemalloc.get_traced_memory()[1] - before - own
+    finally:
+        tracemalloc.stop()
+    assert answer.status == 200
+    assert used < 8 * 1024 * 1024
 
 
 def test_the_body_may_be_chunked(client: Client) -> None:
