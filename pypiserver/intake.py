@@ -93,15 +93,15 @@ class Intake:
     def _refuse_other_spelling(self, dist: DistFile) -> None:
         """One file under two names (``Foo-1.0.zip``, ``foo-1.0.zip``) confuses clients, and some disks."""
         repository = self.repository
-        key = spelling_key(dist)
-        for file in repository.ask(lambda: repository.catalog.rows_of(dist.project)):
-            if file.filename != dist.filename and spelling_key(parse_filename(file.filename)) == key:
-                if not self.overwrite:
-                    raise Conflict(
-                        f"File already exists: {file.filename} is another spelling of {dist.filename}. Give the new "
-                        "file another version, or remove the old one first."
-                    )
-                _LOG.warning("%s is another spelling of %s; both are kept.", dist.filename, file.path)
+        for filename in repository.ask(lambda: repository.catalog.alike(dist)):
+            if spelling_key(parse_filename(filename)) != spelling_key(dist):
+                continue
+            if not self.overwrite:
+                raise Conflict(
+                    f"File already exists: {filename} is another spelling of {dist.filename}. Give the new file "
+                    "another version, or remove the old one first."
+                )
+            _LOG.warning("%s is another spelling of %s; both are kept.", dist.filename, filename)
 
     def _publish(self, upload: Upload, dist: DistFile, raw: bytes | None, sidecars: Mapping[str, bytes]) -> None:
         repository = self.repository

@@ -146,6 +146,12 @@ class Catalog:
         """Every file of a project in any folder, hidden and faulty ones too."""
         return [_file(row) for row in self._all(schema.SELECT_ROWS_OF, name=name)]
 
+    def alike(self, dist: DistFile) -> list[str]:
+        """The names of files of its project that differ from its own in case and in ``-``, ``_`` and ``.`` alone."""
+        folded = dist.filename.lower().replace("_", "-").replace(".", "-")
+        rows = self._all(schema.SELECT_ALIKE, name=dist.project, filename=dist.filename, folded=folded)
+        return [filename for (filename,) in rows]
+
     def files(self) -> list[File]:
         """Every visible file, by path."""
         return [_file(row) for row in self._all(schema.SELECT_FILES)]
