@@ -55,7 +55,8 @@ class Repository:
     def project(self, name: str) -> Project:
         """The project of that name, in any spelling (PEP 503); raises NotFound when it has no file.
 
-        One whose files are all damaged is here all the same, and Unavailable: it must not be looked for elsewhere.
+        One whose files are all damaged, or being replaced, is here all the same, and Unavailable: it must not be looked
+        for elsewhere.
         """
         normal = normalize(name)
         return self.ask(lambda: self._project(normal))
@@ -69,7 +70,9 @@ class Repository:
             # What still has no digest changed while it was read: it is being copied, and not listed yet.
             files = [file for file in self.catalog.files_of(normal) if file.sha256]
         if not files and self.catalog.rows_of(normal):
-            raise Unavailable(f"None of the files of {normal} can be served; the server's log says why.")
+            raise Unavailable(
+                f"None of the files of {normal} can be served now: see the server's log, or wait until they are copied."
+            )
         if not files:
             raise NotFound(f"There is no project {normal!r} here.")
         files.sort(key=file_key)

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from . import distfile
-from .catalog import ANY_ROW, Catalog, Found, Gone, Row
+from .catalog import ANY_ROW, REPLACED, Catalog, Found, Gone, Row
 from .distfile import DistFile
 from .errors import InvalidFilename, PypiServerError, Unavailable
 from .model import ProjectStatus
@@ -82,9 +82,8 @@ class Sync:
                 continue
             known.pop(key, None)
             found.append(self._describe(entry, dist, fingerprint, Row(*row) if row else None))
-        self._apply(
-            found, [Gone(root, path, Row(*row)) for (root, path), row in known.items()], self._changed_statuses()
-        )
+        gone = _gone(((key, Row(*row)) for key, row in known.items()), growing)
+        self._apply(found, gone, self._changed_statuses())
         self._closed.clear()
         return growing
 
@@ -111,7 +110,7 @@ class Sync:
     def _look(self, keys: Iterable[Key], growing: set[Key]) -> tuple[list[Found], list[Gone]]:
         """What differs between the files and their rows; those still growing are added to ``growing``."""
         found: list[Found] = []
-        gone: list[Gone] = []
+        others: list[tuple[Key, Row]] = []
         for root, path in keys:
             row = self.catalog.row(root, path)
             entry = self.folders.stat(root, path)
@@ -124,8 +123,8 @@ class Sync:
                     continue
                 growing.add((root, path))
             if row is not None:
-                gone.append(Gone(root, path, row))
-        return found, gone
+                others.append(((root, path), row))
+        return found, _gone(others, growing)
 
     def refresh_statuses(self) -> None:
         """Compare the project statuses alone."""
@@ -238,6 +237,13 @@ class Sync:
         if not self._is_quiet and (root, path, reason) not in self._said:
             self._said.add((root, path, reason))
             _LOG.warning("Skipped %s in %s: %s", path, self.folders.roots[root], reason)
+
+
+def _gone(rows: Iterable[tuple[Key, Row]], growing: Collection[Key]) -> list[Gone]:
+    """The rows to delete, and those to hide because a file that is still growing replaces theirs."""
+    return [
+        Gone(*key, row, is_replaced=key in growing) for key, row in rows if key not in growing or row.inode != REPLACED
+    ]
 
 
 def _sidecars(entries: Iterable[Entry]) -> dict[Key, str]:

@@ -4,6 +4,6 @@ Reads give the values of :mod:`pypiserver.model`; writes are one transaction eac
 every project they touch with it.
 """
 
-from .queries import ANY_ROW, Catalog, Digest, Found, Gone, Row
+from .queries import ANY_ROW, REPLACED, Catalog, Digest, Found, Gone, Row
 
-__all__ = ["ANY_ROW", "Catalog", "Digest", "Found", "Gone", "Row"]
+__all__ = ["ANY_ROW", "REPLACED", "Catalog", "Digest", "Found", "Gone", "Row"]

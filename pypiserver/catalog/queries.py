@@ -38,6 +38,8 @@ class Row(NamedTuple):
 
 
 ANY_ROW = Row(-1, -1, -1, "")
+# The inode of a row whose file is being replaced.
+REPLACED = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +62,16 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """A row whose file is no longer there, as it was when the scan began."""
+    """A row whose file is no longer there, as it was when the scan began.
+
+    ``is_replaced``: another file stands there that is not whole yet. The row is hidden then, and not deleted, so that
+    its project is still known to be here.
+    """
 
     root: int
     path: str
     row: Row
+    is_replaced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,8 +226,9 @@ class Catalog:
         if not digests:
             return
         with self.connections.transaction() as connection:
-            self._record(connection, digests)
-            self._stamp(connection, {file.project for file, _ in digests}, {})
+            changed = self._record(connection, digests, schema.RECORD_PENDING)
+            if changed:
+                self._stamp(connection, changed, {})
 
     def add(self, found: Found, digest: Digest) -> None:
         """Take over one uploaded file with its digests, in one step."""
@@ -233,7 +241,7 @@ class Catalog:
                 version=found.dist.version, kind=found.dist.kind, path=found.path, root=found.root,
                 size=row.size, mtime_ns=row.mtime_ns, inode=row.inode, sha256="",
             )  # fmt: skip
-            self._record(connection, [(pending, digest)])
+            self._record(connection, [(pending, digest)], schema.RECORD_DIGEST)
             self._stamp(connection, {found.dist.project}, {})
 
     def retry_unreadable(self) -> None:
@@ -245,12 +253,16 @@ class Catalog:
                 connection.executemany(schema.CHOOSE_VISIBLE, [{"filename": filename} for filename, _ in rows])
                 self._stamp(connection, {project for _, project in rows}, {})
 
-    def _record(self, connection: sqlite3.Connection, digests: Sequence[tuple[File, Digest]]) -> None:
+    def _record(
+        self, connection: sqlite3.Connection, digests: Sequence[tuple[File, Digest]], statement: str
+    ) -> set[str]:
+        """Record what the ``statement`` lets be recorded; gives the projects of these files."""
+        projects: set[str] = set()
         for file, digest in digests:
             key = {"root": file.root, "path": file.path}
             identity = {**key, "size": file.size, "mtime_ns": file.mtime_ns, "inode": file.inode}
             changed = connection.execute(
-                schema.RECORD_DIGEST,
+                statement,
                 {
                     **identity,
                     "sha256": digest.sha256,
@@ -264,12 +276,14 @@ class Catalog:
             ).rowcount
             if not changed:
                 continue
+            projects.add(file.project)
             if digest.metadata is None:
                 connection.execute(schema.DELETE_METADATA, key)
             else:
                 connection.execute(schema.UPSERT_METADATA, {**key, "body": zlib.compress(digest.metadata)})
             if digest.fault:
                 connection.execute(schema.CHOOSE_VISIBLE, {"filename": file.filename})
+        return projects
 
     def _stamp(
         self, connection: sqlite3.Connection, projects: Iterable[str], statuses: Mapping[str, ProjectStatus]
@@ -309,7 +323,8 @@ def _delete(connection: sqlite3.Connection, gone: Gone, filenames: list[str]) ->
     key = {"root": gone.root, "path": gone.path}
     identity = {**key, "size": gone.row.size, "mtime_ns": gone.row.mtime_ns, "inode": gone.row.inode}
     names = connection.execute("SELECT project, filename FROM file WHERE root = :root AND path = :path", key).fetchall()
-    if not connection.execute(schema.DELETE_FILE, identity).rowcount:
+    statement = schema.HOLD_FILE if gone.is_replaced else schema.DELETE_FILE
+    if not connection.execute(statement, identity).rowcount:
         return set()
     connection.execute(schema.DELETE_ORPHANED_METADATA, key)
     filenames.extend(filename for _, filename in names)

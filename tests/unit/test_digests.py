@@ -123,6 +123,15 @@ def test_numbers_of_any_length_in_metadata_are_survived(world: World, field: str
     assert WHEEL in [file.filename for file in world.catalog.files_of("foo")]
 
 
+def test_who_reads_a_file_a_second_time_changes_no_page(world: World) -> None:
+    world.put(WHEEL, WHEEL_BYTES)
+    pending = world.catalog.pending(9)  # as the background thread had it before a request came
+    world.digester.digest_project("foo")
+    serial = world.catalog.serial()
+    world.catalog.record([(file, world.digester.digest(file)) for file in pending])
+    assert world.catalog.serial() == serial
+
+
 def test_two_who_ask_for_one_project_read_its_files_once(world: World) -> None:
     world.put(WHEEL, WHEEL_BYTES)
     read: list[object] = []

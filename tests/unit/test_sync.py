@@ -338,3 +338,33 @@ def test_an_older_look_does_not_bring_back_what_was_removed(world: World) -> Non
     world.put(f"{WHEEL}.asc", b"sig")
     world.sync.refresh([(0, WHEEL)])
     assert world.listed() == []
+
+
+@pytest.mark.parametrize("by", ["scan", "refresh"])
+def test_a_project_whose_file_is_being_replaced_is_still_here(world: World, by: str) -> None:
+    look = world.sync.scan if by == "scan" else lambda: world.sync.refresh([(0, WHEEL)])
+    world.put(WHEEL, WHEEL_BYTES)
+    world.sync.scan()
+    world.digester.digest_project("foo")
+    serial = world.catalog.project_state("foo")[0]
+    world.put(WHEEL, WHEEL_BYTES[:100], mtime=NOW)
+    for _ in range(2):
+        assert look() == {(0, WHEEL)}
+        assert (world.listed(), len(world.catalog.rows_of("foo"))) == ([], 1)
+    assert world.catalog.project_state("foo")[0] == serial + 1
+    world.put(WHEEL, WHEEL_BYTES)  # what stood there before, with its time
+    assert look() == set()
+    world.digester.digest_project("foo")
+    assert [bool(file.sha256) for file in world.catalog.files_of("foo")] == [True]
+
+
+def test_while_a_file_is_replaced_the_same_one_in_another_folder_serves(world: World) -> None:
+    world.put(WHEEL, WHEEL_BYTES)
+    world.put(f"sub/{WHEEL}", WHEEL_BYTES, root=1)
+    world.sync.scan()
+    world.put(WHEEL, WHEEL_BYTES[:100], mtime=NOW)
+    world.sync.scan()
+    assert world.listed() == [f"sub/{WHEEL}"]
+    (world.roots[0] / WHEEL).unlink()
+    world.sync.scan()
+    assert len(world.catalog.rows_of("foo")) == 1
