@@ -234,7 +234,6 @@ class Catalog:
         """Take over one uploaded file with its digests, in one step."""
         with self.connections.transaction() as connection:
             connection.execute(schema.UPSERT_FILE, _upsert(found))
-            connection.execute(schema.CHOOSE_VISIBLE, {"filename": found.dist.filename})
             row = found.row
             pending = File(
                 filename=found.dist.filename, project=found.dist.project, name=found.dist.name,
@@ -242,6 +241,7 @@ class Catalog:
                 size=row.size, mtime_ns=row.mtime_ns, inode=row.inode, sha256="",
             )  # fmt: skip
             self._record(connection, [(pending, digest)], schema.RECORD_DIGEST)
+            connection.execute(schema.CHOOSE_VISIBLE, {"filename": found.dist.filename})
             self._stamp(connection, {found.dist.project}, {})
 
     def retry_unreadable(self) -> None:

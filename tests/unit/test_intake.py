@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 import pypiserver
+from pypiserver.catalog import Digest
 from pypiserver.errors import Conflict, NotFound, PypiServerError, Unavailable
 from pypiserver.intake import Intake, Upload
 from pypiserver.repository import Repository
@@ -152,6 +153,19 @@ def test_two_uploads_of_one_project_do_not_hide_each_other(intake: Intake) -> No
     outcomes = together(12, lambda number: add(intake, *make_wheel("foo", f"1.{number}")))
     assert all(isinstance(outcome, str) for outcome in outcomes)
     assert len(listed(intake.repository)) == 12
+
+
+def test_a_file_that_could_not_be_read_once_is_listed_when_its_bytes_are_uploaded(
+    intake: Intake, put: Callable[..., Path]
+) -> None:
+    put("foo-1.0.tar.gz", SDISTS[0])
+    intake.repository.digester.digest = lambda file: Digest("", fault="it cannot be read (I/O error)")  # type: ignore[method-assign]
+    with pytest.raises(Unavailable):
+        intake.repository.project("foo")
+    add(intake, "foo-1.0.tar.gz", SDISTS[0])
+    assert listed(intake.repository) == {"foo-1.0.tar.gz": hashlib.sha256(SDISTS[0]).hexdigest()}
+    with pytest.raises(Conflict):
+        add(intake, "foo-1.0.tar.gz", SDISTS[1])
 
 
 def test_an_archive_that_cannot_be_read_back_is_an_outage(intake: Intake, root: Path) -> None:
