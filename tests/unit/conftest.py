@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,16 @@ OLD = 1_600_000_000
 # A machine that others use is slow at times; that is no counterexample.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
+
+
+@pytest.fixture(autouse=True)
+def no_handlers_left() -> Iterator[None]:
+    """What a command set up for the log would write to a stream that pytest closes with the test."""
+    yield
+    root = logging.getLogger()
+    for handler in [each for each in root.handlers if (each.name or "").startswith("pypiserver-log-")]:
+        root.removeHandler(handler)
+        handler.close()
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 
 import html5lib
 import jsonschema
+import pip
 import pypi_simple
 import pytest
 from hypothesis import given
@@ -268,6 +269,10 @@ def check_pip(body: bytes, content_type: str) -> None:
     assert links[WHY[0]].yanked_reason == REASON
     assert links[YANKED[0]].is_yanked and not links[PLAIN[0]].is_yanked
     metadata = links[PLAIN[0]].metadata_link()
+    # Its first name in JSON made pip crash before 23.2 learned the new one (PEP 714), so these get none there.
+    if kind == JSON and Version(pip.__version__) < Version("23.2"):
+        assert metadata is None
+        return
     assert metadata is not None and metadata.url.endswith(f"{PLAIN[0]}.metadata")
     assert links[DYNAMIC[0]].metadata_link() is None
 
