@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from . import schema
+from .signal import Signal
 
 BUSY_TIMEOUT_MS = 10_000
 # KiB, as SQLite wants it (negative). Every thread pays for its own, and a page's question touches little.
@@ -44,6 +45,7 @@ class Connections:
         self.path = path
         self.identity = identity
         self.generation = 0
+        self.signal: Signal | None = None
         self._local = threading.local()
         self._memory: sqlite3.Connection | None = None
         self._memory_lock = threading.RLock()
@@ -77,6 +79,8 @@ class Connections:
                     connection.execute("ROLLBACK")
                 raise
             connection.execute("COMMIT")
+            if self.signal is not None:
+                self.signal.change()
 
     def reading(self) -> contextlib.AbstractContextManager[object]:
         """Held around a read; only the memory catalog, which has one connection for all threads, needs it."""
@@ -87,6 +91,7 @@ class Connections:
         with self._prepare_lock:
             self.path = path
             self._memory = None
+            self.signal = None
             self.generation += 1
 
     def is_deleted(self) -> bool:
@@ -115,11 +120,13 @@ class Connections:
                 if self._memory is None:
                     self._memory = _connect(":memory:")
                     _prepare(self._memory, self.identity)
+                    self.signal = Signal(None)
                 return self._memory
             if self._prepared == self.generation:
                 return _connect(str(self.path))
             connection = self._open_file(self.path)
             self._inode = self.path.stat().st_ino
+            self.signal = Signal(self.path.with_name(self.path.name + ".signal"))
             self._prepared = self.generation
             return connection
 

@@ -7,9 +7,8 @@ this module as they are, and ``sync`` decides how to go on.
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import threading
+import time
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,10 +21,13 @@ from ..distfile import DistFile
 from ..model import ACTIVE, File, ProjectStatus
 from . import schema
 from .connections import CACHE, Connections
+from .signal import Signal
 
 # A first scan writes every index of the catalog: a small page cache would write most pages several times.
 BULK = 5000
 BULK_CACHE = -65536
+# A writer that is killed after its commit has told nobody: so old may an answer then be.
+SIGNAL_SECONDS = 0.25
 
 
 class Row(NamedTuple):
@@ -91,6 +93,15 @@ class Digest:
     name: str = ""
 
 
+class _Seen(NamedTuple):
+    """The serial as this process last read it, the signal just before, and until when that is believed."""
+
+    signal: Signal | None
+    value: bytes | None
+    until: float
+    serial: int
+
+
 class Catalog:
     """The catalog in the SQLite file ``path`` (None: in memory), describing ``identity``.
 
@@ -99,25 +110,29 @@ class Catalog:
 
     def __init__(self, path: Path | None, identity: str) -> None:
         self.connections = Connections(path, identity)
-        self._writes = 0
-        self._seen = threading.local()
+        self._seen: _Seen | None = None
 
     # -- reads ---------------------------------------------------------------------------------------------------
 
     def serial(self) -> int:
         """The number of the last change, by any process.
 
-        Costs one ``PRAGMA data_version`` (microseconds) unless something changed since this thread last asked.
+        Costs a look at shared memory (see :mod:`.signal`) unless something changed since this process last asked.
         """
-        seen = self._seen
-        with self.connections.reading():
-            connection = self.connections.get()
-            version = connection.execute("PRAGMA data_version").fetchone()[0]
-            state = (version, self._writes, self.connections.generation, os.getpid())
-            if getattr(seen, "state", None) != state:
-                seen.serial = connection.execute(schema.SELECT_SERIAL).fetchone()[0]
-                seen.state = state
-        serial: int = seen.serial
+        connections = self.connections
+        signal, seen, now = connections.signal, self._seen, time.monotonic()
+        value = signal.value() if signal is not None else None
+        if (
+            seen is not None
+            and value is not None
+            and seen.signal is signal
+            and seen.value == value
+            and now < seen.until
+        ):
+            return seen.serial
+        serial = int(self._all(schema.SELECT_SERIAL)[0][0])
+        # Read before the question: what changes between the two is noticed next time.
+        self._seen = _Seen(signal, value, now + SIGNAL_SECONDS, serial)
         return serial
 
     def snapshot(self) -> dict[tuple[int, str], tuple[int, int, int, str]]:
@@ -296,7 +311,6 @@ class Catalog:
             for name, value in statuses.items()
         ]
         connection.executemany(schema.SET_STATUS, rows)
-        self._writes += 1
 
     def _all(self, statement: str, **parameters: object) -> list[Any]:
         with self.connections.reading():

@@ -139,3 +139,31 @@ def test_a_failed_write_changes_nothing(catalog: Catalog) -> None:
     with pytest.raises(sqlite3.Error):
         catalog.apply([found("bar-1.0.zip"), found("baz-1.0.zip", size=None)])
     assert (catalog.serial(), catalog.counts()) == (serial, (1, 1))
+
+
+def test_a_write_of_another_process_is_seen_at_once(tmp_path: Path) -> None:
+    ours, theirs = (Catalog(tmp_path / "catalog.sqlite", "roots") for _ in range(2))
+    before = ours.serial()
+    theirs.apply([found("foo-1.0.zip")])
+    assert ours.serial() == before + 1
+
+
+def test_a_write_nobody_told_of_is_seen_after_a_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pypiserver.catalog.queries.SIGNAL_SECONDS", 0.0)
+    catalog = Catalog(tmp_path / "catalog.sqlite", "roots")
+    before = catalog.serial()
+    with sqlite3.connect(tmp_path / "catalog.sqlite") as killed:
+        killed.execute("UPDATE serial SET value = value + 1")
+    killed.close()
+    assert catalog.serial() == before + 1
+
+
+def test_an_unchanged_catalog_is_not_asked(tmp_path: Path) -> None:
+    catalog = Catalog(tmp_path / "catalog.sqlite", "roots")
+    catalog.apply([found("foo-1.0.zip")])
+    asked: list[str] = []
+    catalog.connections.get().set_trace_callback(asked.append)
+    catalog.serial()
+    catalog._seen = catalog._seen and catalog._seen._replace(until=float("inf"))
+    assert catalog.serial() == catalog.serial()
+    assert len(asked) == 1
