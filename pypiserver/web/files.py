@@ -16,6 +16,7 @@ from ..model import File
 from ..repository import Repository
 from .answers import revalidated
 from .pages import render_packages
+from .ready import Ready
 from .sending import Answer, send_file
 
 YEAR = 31_536_000
@@ -103,10 +104,7 @@ class Files:
 
 
 def _response(answer: Answer) -> bottle.HTTPResponse:
-    response = bottle.HTTPResponse(answer.body, status=answer.status)
-    for name, value in answer.headers:
-        response.set_header(name, value)
-    return response
+    return Ready(answer.body, answer.headers, status=answer.status)
 
 
 def file_cache_control(*, age: int | None, overwrite: bool, private: bool) -> str:

@@ -10,10 +10,11 @@ import gzip
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..simple_api import etag
 from .encodings import zstd_compress
+from .ready import Ready
 
 MAX_BYTES = 48 * 1024 * 1024
 # Below this the header costs more than compression saves.
@@ -26,13 +27,16 @@ class Page:
 
     ``origin`` is the address of our root that stands in it, None when there is none. ``checked`` is the catalog's
     serial at which the page was last known to be current; ``is_used`` says that somebody asked for it of late.
+    ``answers`` are those already given with these bytes, by what they depend on.
     """
 
     serial: int
     bodies: dict[str, tuple[bytes, str]]
+    codings: tuple[str, ...]
     origin: str | None = None
     checked: int = -1
     is_used: bool = False
+    answers: dict[Hashable, Ready] = field(default_factory=dict)
 
     @property
     def size(self) -> int:
@@ -63,7 +67,8 @@ class PageCache:
 
     def put(self, key: Hashable, body: bytes, *, serial: int, form: str = "", origin: str | None = None) -> Page:
         """Make, keep and give the page for ``body``; ``form`` goes into its validators."""
-        page = Page(serial, _encodings(body, form), origin)
+        bodies = _encodings(body, form)
+        page = Page(serial, bodies, tuple(name for name in bodies if name != "identity"), origin)
         with self._lock:
             old = self._pages.pop(key, None)
             self._bytes += page.size - (old.size if old else 0)

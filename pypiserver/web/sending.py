@@ -63,7 +63,7 @@ def is_not_modified(if_none_match: str | None, etag: str) -> bool:
     """
     if if_none_match is None:
         return False
-    if if_none_match.strip() == "*":
+    if if_none_match == etag or if_none_match.strip() == "*":
         return True
     wanted = etag.removeprefix("W/")
     return any(tag == wanted for _, tag in _ENTITY_TAG.findall(if_none_match))

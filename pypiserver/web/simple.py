@@ -19,6 +19,7 @@ from ..simple_api import Form, accepts_encoding, negotiate, render_index, render
 from .answers import redirect, revalidated
 from .page_cache import Page, PageCache
 from .proxy import base_url
+from .ready import Ready
 from .sending import is_not_modified
 
 
@@ -91,19 +92,31 @@ class Simple:
         return redirect(address, cache_control=self._cache_control)
 
     def _answer(self, page: Page, form: Form) -> bottle.HTTPResponse:
+        """The answer to this request: one of a few that were made when somebody first asked for them."""
         environ = bottle.request.environ
-        encoding = accepts_encoding(environ.get("HTTP_ACCEPT_ENCODING"), _available(page)) or "identity"
-        body, etag = page.bodies[encoding]
-        headers = {"Cache-Control": self._cache_control, "Vary": "Accept, Accept-Encoding", "ETag": etag}
-        if _reuses_blindly(environ.get("HTTP_CACHE_CONTROL", "")):
-            del headers["ETag"]
-        elif is_not_modified(environ.get("HTTP_IF_NONE_MATCH"), etag):
-            return bottle.HTTPResponse(status=304, headers=headers)
+        encoding = accepts_encoding(environ.get("HTTP_ACCEPT_ENCODING"), page.codings) or "identity"
+        etag: str | None = page.bodies[encoding][1]
+        if "HTTP_CACHE_CONTROL" in environ and _reuses_blindly(environ["HTTP_CACHE_CONTROL"]):
+            etag = None
+        is_known = etag is not None and is_not_modified(environ.get("HTTP_IF_NONE_MATCH"), etag)
+        key = (encoding, etag, is_known)
+        answer = page.answers.get(key)
+        if answer is None:
+            answer = page.answers[key] = self._make(page, form, encoding, etag=etag, is_known=is_known)
+        return answer
+
+    def _make(self, page: Page, form: Form, encoding: str, *, etag: str | None, is_known: bool) -> Ready:
+        headers = {"Cache-Control": self._cache_control, "Vary": "Accept, Accept-Encoding"}
+        if etag is not None:
+            headers["ETag"] = etag
+        if is_known:
+            return Ready(b"", headers.items(), status="304 Not Modified")
+        body = page.bodies[encoding][0]
         headers["Content-Type"] = form.content_type
         headers["Content-Length"] = str(len(body))
         if encoding != "identity":
             headers["Content-Encoding"] = encoding
-        return bottle.HTTPResponse(body, headers=headers)
+        return Ready(body, headers.items())
 
 
 def _form() -> Form:
@@ -116,10 +129,6 @@ def _is_secure(url: str) -> bool:
     """Whether an address is at a potentially trustworthy origin (W3C Secure Contexts): by TLS, or on this machine."""
     parts = urlsplit(url)
     return parts.scheme == "https" or parts.hostname in ("localhost", "127.0.0.1", "::1")
-
-
-def _available(page: Page) -> tuple[str, ...]:
-    return tuple(name for name in page.bodies if name != "identity")
 
 
 def _reuses_blindly(cache_control: str) -> bool:
