@@ -18,6 +18,7 @@ from .digests import Digester
 from .distfile import canonical_version, file_key, is_final, normalize, version_key
 from .errors import Forbidden, NotFound, Unavailable
 from .model import File, Project
+from .remembered import Remembered
 from .storage import Folders, sidecar
 from .sync import Sync
 from .watch import Watch
@@ -25,6 +26,9 @@ from .watch import Watch
 Answer = TypeVar("Answer")
 # More than any upload may bring: what somebody put there by hand must not fill the memory.
 MAX_SIDECAR_BYTES = 16 * 1024 * 1024
+# How many files, and how many bytes of metadata, are remembered.
+FILES = 2048
+METADATA_BYTES = 4 << 20
 
 
 class Repository:
@@ -39,6 +43,9 @@ class Repository:
         self.sync = sync
         self.digester = digester
         self.watch = watch
+        # SQLite's part in a small download was 40 us of 90, in a METADATA 40 of 57.
+        self._files: Remembered[str, tuple[int, File]] = Remembered(FILES)
+        self._metadata: Remembered[str, bytes] = Remembered(METADATA_BYTES)
 
     def serial(self) -> int:
         """The number of the last change of anything."""
@@ -88,7 +95,13 @@ class Repository:
 
     def file(self, path: str) -> File:
         """The file at that path below ``/packages/``, looked up by name; raises NotFound."""
-        return self.ask(lambda: self._file(path))
+        serial = self.serial()
+        known = self._files.get(path)
+        if known is None or known[0] != serial:
+            # The serial was read before: whatever changes meanwhile makes the answer one of the past.
+            known = (serial, self.ask(lambda: self._file(path)))
+            self._files.put(path, known)
+        return known[1]
 
     def _file(self, path: str) -> File:
         filename = path.rpartition("/")[2]
@@ -135,7 +148,14 @@ class Repository:
 
     def metadata(self, file: File) -> bytes | None:
         """The core metadata inside a file, None when it carries none."""
-        return self.ask(lambda: self.catalog.metadata(file))
+        digest = file.metadata_sha256
+        known = self._metadata.get(digest) if digest else None
+        if known is None:
+            known = self.ask(lambda: self.catalog.metadata(file))
+            # By its digest, so that what is remembered is right for ever.
+            if known is not None and digest:
+                self._metadata.put(digest, known, cost=len(known))
+        return known
 
     def summaries(self) -> list[tuple[str, str, str]]:
         """(name, version, summary) of every project's highest final release, or highest release without one."""
