@@ -19,8 +19,11 @@ from .storage import Folders
 
 _LOG = logging.getLogger(__name__)
 MANY = 1000
-# Reading a file is also an event (opened, closed_no_write since watchdog 2.3): our own reads must not count.
-_KINDS = frozenset({"created", "modified", "moved", "deleted", "closed"})
+# Reading a file is also an event: each download would cost the watcher's threads as much as it costs ours.
+_KINDS = (
+    *("FileCreatedEvent", "FileModifiedEvent", "FileMovedEvent", "FileDeletedEvent", "FileClosedEvent"),
+    *("DirCreatedEvent", "DirMovedEvent", "DirDeletedEvent"),
+)
 
 
 @dataclass(slots=True)
@@ -46,16 +49,18 @@ class Watcher:
     def start(self) -> None:
         """Start watching; where that is impossible, say so once and go on without."""
         try:
-            from watchdog.events import FileSystemEventHandler
+            from watchdog import events
             from watchdog.observers import Observer
 
             # watchdog 7 says so of a folder that appears together with one below it, and goes on all the same.
             warnings.filterwarnings("ignore", "Callback with id", RuntimeWarning)
-            handler = FileSystemEventHandler()
+            handler = events.FileSystemEventHandler()
             handler.on_any_event = self._note  # type: ignore[method-assign]
             observer = Observer()
             for root in self._folders.roots:
-                observer.schedule(handler, str(root), recursive=True)
+                observer.schedule(
+                    handler, str(root), recursive=True, event_filter=[getattr(events, each) for each in _KINDS]
+                )
             observer.start()
         except (ImportError, OSError, RuntimeError) as error:
             _LOG.warning("Changes in the folders cannot be watched (%s); they are looked for every second.", error)
@@ -86,8 +91,6 @@ class Watcher:
         return overflow
 
     def _note(self, event: Any) -> None:
-        if event.event_type not in _KINDS or (event.is_directory and event.event_type == "modified"):
-            return
         with self._lock:
             for name in (event.src_path, getattr(event, "dest_path", "")):
                 if name:

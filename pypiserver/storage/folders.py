@@ -8,6 +8,7 @@ be read is an outage; a path is walked from its root without following anything.
 from __future__ import annotations
 
 import errno
+import io
 import os
 import stat
 from collections.abc import Sequence
@@ -161,32 +162,41 @@ class Folders:
         if not stat.S_ISREG(status.st_mode):
             os.close(descriptor)
             raise NotFound(f"There is no file {path!r} here.")
-        return os.fdopen(descriptor, "rb"), entry_of(root, path, status)
+        # Unbuffered, as whoever reads takes large blocks: a buffer costs two calls of the system and its memory.
+        return io.FileIO(descriptor), entry_of(root, path, status)
 
     def _open_below(self, root: Path, path: str) -> int:
         """Open ``path`` below ``root``, following no link but a last one that stays inside the roots."""
-        target = root / path
         if not _CAN_WALK:
+            target = root / path
             if any(parent.is_symlink() for parent in _between(root, target)):
                 raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
             if target.is_symlink() and not self._is_inside(target):
                 raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
             return os.open(target, _READ)
         *parents, name = path.split("/")
+        if not parents:
+            # Only the last part can be a link, and that is not followed: opening the root first would cost as much.
+            return self._open_last(root, path, f"{root}/{path}")
         folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             for parent in parents:
                 below = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | _NOFOLLOW, dir_fd=folder)
                 os.close(folder)
                 folder = below
-            try:
-                return os.open(name, _READ | _NOFOLLOW, dir_fd=folder)
-            except OSError as error:
-                if error.errno != errno.ELOOP or not self._is_inside(target):
-                    raise
-                return os.open(target.resolve(strict=True), _READ | _NOFOLLOW)
+            return self._open_last(root, path, name, folder)
         finally:
             os.close(folder)
+
+    def _open_last(self, root: Path, path: str, name: str, folder: int | None = None) -> int:
+        """Open ``name`` in ``folder``, which is ``path`` below ``root``; a link only if it stays inside the roots."""
+        try:
+            return os.open(name, _READ | _NOFOLLOW, dir_fd=folder)
+        except OSError as error:
+            target = root / path
+            if error.errno != errno.ELOOP or not self._is_inside(target):
+                raise
+            return os.open(target.resolve(strict=True), _READ | _NOFOLLOW)
 
     def read_text(self, root: int, path: str, limit: int = 65_536) -> str | None:
         """The text of a small file, at most ``limit`` bytes of it, None when it is not there."""
