@@ -7,9 +7,9 @@ reading what they say never fails.
 
 from __future__ import annotations
 
-import email.message
 import email.parser
 import email.policy
+import functools
 import re
 from dataclasses import dataclass, fields
 from typing import BinaryIO
@@ -56,45 +56,74 @@ class CoreMetadata:
     dynamic: tuple[str, ...] = ()
 
 
-_HEADERS = {
-    "classifiers": "Classifier",
-    "project_urls": "Project-URL",
+_FIELDS = {
+    "classifier": "classifiers",
+    "project-url": "project_urls",
     **{
-        each.name: each.name.replace("_", "-")
+        each.name.replace("_", "-"): each.name
         for each in fields(CoreMetadata)
         if each.name not in ("classifiers", "project_urls")
     },
 }
 _LISTS = frozenset(each.name for each in fields(CoreMetadata) if each.default == ())
+_INDENT = re.compile(r"^(?: {7}\||\s+)")
+_HEADER = re.compile(r"([!-9;-~]+):[ \t]*(.*)", re.DOTALL)
 
 
+@functools.lru_cache(maxsize=4)  # one file's metadata is asked for up to three times in a row
 def parse_metadata(raw: bytes) -> CoreMetadata:
     """Read core metadata; odd bytes are replaced, odd headers left out, and nothing is raised."""
     text = raw.decode("utf-8", "replace").replace("\0", "\ufffd")
-    message = email.parser.Parser(policy=email.policy.compat32).parsestr(text)
+    headers, body = _plain_headers(text) or _any_headers(text)
     values: dict[str, object] = {}
-    for name, header in _HEADERS.items():
-        found = [_unfolded(str(value)) for value in message.get_all(header) or ()]
+    for header, found in headers.items():
+        name = _FIELDS.get(header)
         if name in _LISTS:
-            values[name] = tuple(found)
-        elif found and found[0] != "UNKNOWN":
-            values[name] = found[0]
-    body = _body(message)
+            values[name] = tuple(map(_unfolded, found))
+        elif name is not None and found[0].strip() != "UNKNOWN":
+            values[name] = _unfolded(found[0])
     if body.strip() and not values.get("description"):
         values["description"] = body
     return CoreMetadata(**values)  # type: ignore[arg-type]
 
 
-def _body(message: email.message.Message) -> str:
+def _plain_headers(text: str) -> tuple[dict[str, list[str]], str] | None:
+    """Headers by lower-case name, and the body; None for a text that is in any way odd.
+
+    The standard library's parser needs 140 us for ten headers, which is 14 s for 100,000 files; this needs 8 us.
+    """
+    head, _, body = text.partition("\n\n")
+    headers: dict[str, list[str]] = {}
+    values: list[str] = []
+    for line in head.removesuffix("\n").split("\n"):
+        if line[:1] in (" ", "\t") and values:
+            values[-1] += "\n" + line
+            continue
+        match = _HEADER.match(line)
+        if match is None:
+            return None
+        values = headers.setdefault(match[1].lower(), [])
+        values.append(match[2])
+    # A type may make the body one of several parts, and a lone CR ends lines for the standard library.
+    return None if "\r" in text or "content-type" in headers else (headers, body)
+
+
+def _any_headers(text: str) -> tuple[dict[str, list[str]], str]:
+    message = email.parser.Parser(policy=email.policy.compat32).parsestr(text)
+    headers: dict[str, list[str]] = {}
+    for name, value in message.items():
+        headers.setdefault(name.lower(), []).append(str(value))
     payload = message.get_payload()
-    return payload if isinstance(payload, str) else ""
+    return headers, payload if isinstance(payload, str) else ""
 
 
 def _unfolded(value: str) -> str:
     """A header's value on its lines, without the indent (or the bar) that continued them."""
-    return "\n".join(re.sub(r"^(?: {7}\||\s+)", "", line) for line in value.strip().splitlines())
+    first, *more = value.strip().splitlines() or [""]
+    return "\n".join([first, *[_INDENT.sub("", line) for line in more]])
 
 
+@functools.lru_cache(maxsize=1024)
 def valid_requires_python(text: str | None) -> str | None:
     """The specifier set of Requires-Python as it stands, None when it is absent or cannot be parsed (PEP 440)."""
     if not text or not text.strip():

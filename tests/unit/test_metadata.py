@@ -320,3 +320,33 @@ def test_an_audit_names_every_fault(archive: tuple[str, bytes], expected: list[t
     found = audit(archive)
     assert [kind for kind, _ in found] == [kind for kind, _ in expected], found
     assert all(words in message for (_, message), (_, words) in zip(found, expected, strict=True)), found
+
+
+PIECES = st.sampled_from(
+    [
+        *("Name: foo", "name:bar", "Summary:  x y ", " more", "\tmore", "       |more", "Keywords:", "From x", ": x"),
+        *(
+            "no header",
+            "",
+            "Content-Type: multipart/mixed; boundary=x",
+            "--x",
+            "\x0b",
+            "\u2028x",
+            "é: x",
+            "X é",
+            "a\rb",
+        ),
+        *(" ", "Version : 1", "License: UNKNOWN", "Project-URL: a, b", "Classifier: A", "Classifier: B", "Dynamic: x"),
+    ]
+)
+
+
+@given(st.lists(PIECES, max_size=6), st.sampled_from(["", "\n", "\n\n", "\n\nbody\n", "\n\n\nbody"]))
+def test_plain_headers_say_what_the_standard_library_reads(pieces: list[str], end: str) -> None:
+    text = "\n".join(pieces) + end
+    plain = metadata._plain_headers(text)
+    if plain is not None:
+        headers, body = metadata._any_headers(text)
+        stripped = {name: [metadata._unfolded(value) for value in values] for name, values in headers.items()}
+        assert {name: [metadata._unfolded(value) for value in values] for name, values in plain[0].items()} == stripped
+        assert plain[1].strip() == body.strip()
