@@ -271,34 +271,15 @@ class Catalog:
     def _record(
         self, connection: sqlite3.Connection, digests: Sequence[tuple[File, Digest]], statement: str
     ) -> set[str]:
-        """Record what the ``statement`` lets be recorded; gives the projects of these files."""
-        projects: set[str] = set()
-        for file, digest in digests:
-            key = {"root": file.root, "path": file.path}
-            identity = {**key, "size": file.size, "mtime_ns": file.mtime_ns, "inode": file.inode}
-            changed = connection.execute(
-                statement,
-                {
-                    **identity,
-                    "sha256": digest.sha256,
-                    "link_digest": digest.link_digest,
-                    "requires_python": digest.requires_python,
-                    "metadata_sha256": digest.metadata_sha256,
-                    "summary": digest.summary,
-                    "fault": digest.fault,
-                    "name": digest.name,
-                },
-            ).rowcount
-            if not changed:
-                continue
-            projects.add(file.project)
-            if digest.metadata is None:
-                connection.execute(schema.DELETE_METADATA, key)
-            else:
-                connection.execute(schema.UPSERT_METADATA, {**key, "body": zlib.compress(digest.metadata)})
-            if digest.fault:
-                connection.execute(schema.CHOOSE_VISIBLE, {"filename": file.filename})
-        return projects
+        """Record what the ``statement`` lets be recorded; gives the projects of these files, none if it was nothing."""
+        rows = [_digest_row(file, digest) for file, digest in digests]
+        if not connection.executemany(statement, rows).rowcount:
+            return set()
+        connection.executemany(schema.UPSERT_METADATA, [row for row in rows if row["body"] is not None])
+        connection.executemany(schema.DELETE_METADATA, [row for row in rows if row["body"] is None])
+        faulty = [{"filename": file.filename} for file, digest in digests if digest.fault]
+        connection.executemany(schema.CHOOSE_VISIBLE, faulty)
+        return {file.project for file, _ in digests}
 
     def _stamp(
         self, connection: sqlite3.Connection, projects: Iterable[str], statuses: Mapping[str, ProjectStatus]
@@ -330,6 +311,17 @@ def _row(found: Found) -> dict[str, object]:
 def _upsert(found: Found) -> dict[str, object]:
     before = found.before or ANY_ROW
     return {**_row(found), **{f"before_{name}": value for name, value in before._asdict().items()}}
+
+
+def _digest_row(file: File, digest: Digest) -> dict[str, object]:
+    return {
+        "root": file.root, "path": file.path, "size": file.size, "mtime_ns": file.mtime_ns, "inode": file.inode,
+        "sha256": digest.sha256, "link_digest": digest.link_digest, "requires_python": digest.requires_python,
+        "metadata_sha256": digest.metadata_sha256, "summary": digest.summary, "fault": digest.fault,
+        "name": digest.name,
+        # The fastest level: with the default one, packing 100,000 descriptions takes longer than all the rest.
+        "body": None if digest.metadata is None else zlib.compress(digest.metadata, 1),
+    }  # fmt: skip
 
 
 def _delete(connection: sqlite3.Connection, gone: Gone, filenames: list[str]) -> set[str]:

@@ -93,11 +93,16 @@ RECORD_DIGEST = f"""
 """  # noqa: S608
 # Two may read one file at the same time; whoever is second has nothing to tell.
 RECORD_PENDING = f"{RECORD_DIGEST} AND sha256 = '' AND fault = ''"
-UPSERT_METADATA = """
-    INSERT INTO metadata (root, path, body) VALUES (:root, :path, :body)
+# Only beside a row that says the same: the file may have changed while it was read.
+UPSERT_METADATA = f"""
+    INSERT INTO metadata (root, path, body)
+    SELECT :root, :path, :body WHERE EXISTS (SELECT 1 FROM file WHERE {_IF_UNCHANGED})
     ON CONFLICT (root, path) DO UPDATE SET body = excluded.body
-"""
-DELETE_METADATA = "DELETE FROM metadata WHERE root = :root AND path = :path"
+"""  # noqa: S608
+DELETE_METADATA = f"""
+    DELETE FROM metadata WHERE root = :root AND path = :path
+    AND EXISTS (SELECT 1 FROM file WHERE {_IF_UNCHANGED})
+"""  # noqa: S608
 
 # The words of digests.Digester for what a later look may find mended.
 _UNREADABLE = "fault LIKE 'it cannot be %'"
