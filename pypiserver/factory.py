@@ -9,7 +9,6 @@ import hashlib
 import os
 import sys
 import tempfile
-from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -93,9 +92,9 @@ class Application:
         """Bring the catalog up to date; gives the number of files in each folder, and where the catalog lives."""
         watch, catalog = self.repository.watch, self.repository.catalog
         watch.scan_once()
-        counts = Counter(file.root for file in catalog.files())
+        counts = catalog.root_counts()
         roots = self.repository.folders.roots
-        return [(path, counts[root]) for root, path in enumerate(roots)], catalog.connections.path
+        return [(path, counts.get(root, 0)) for root, path in enumerate(roots)], catalog.connections.path
 
     def close(self) -> None:
         """End the threads this process started."""

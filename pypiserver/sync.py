@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from . import distfile
@@ -17,7 +17,7 @@ from .catalog import ANY_ROW, REPLACED, Catalog, Found, Gone, Row
 from .distfile import DistFile
 from .errors import InvalidFilename, PypiServerError, Unavailable
 from .model import ProjectStatus
-from .storage import Entry, Folders, sidecar
+from .storage import Entry, Folders, Scan, sidecar
 from .text import one_line
 from .wholeness import is_whole
 
@@ -59,33 +59,76 @@ class Sync:
 
         Raises Unavailable when a root cannot be read, or has become an empty folder where another one was.
         """
-        known = self.catalog.snapshot()
-        scan = self.folders.scan()
-        self._refuse_lost_roots({root for root, _ in known}, {entry.root for entry in scan.entries})
+        known, roots = self.catalog.states()
+        scan = Scan()
+        sidecars = _sidecars(self.folders.walk(Scan(), suffixes=distfile.SIDECARS))
+        if known:
+            growing = self.refresh(self._differing(known, roots, scan, sidecars))
+        else:
+            growing = self._fill(scan, sidecars)
+            self._refuse_lost_roots(roots, set())
         for root, path, reason in scan.skipped:
             self._say_skipped(root, path, reason)
-        sidecars = _sidecars(scan.entries)
-        found: list[Found] = []
-        growing: set[Key] = set()
-        for entry in scan.entries:
-            key = (entry.root, entry.path)
-            row = known.get(key)
-            fingerprint = sidecars.get(key, "")
-            if row is not None and row == (entry.size, entry.mtime_ns, entry.inode, fingerprint):
-                del known[key]
-                continue
-            dist = self._parse(entry)
-            if dist is None:
-                continue
-            if self._is_growing(entry, dist, row[:3] if row else None):
-                growing.add(key)
-                continue
-            known.pop(key, None)
-            found.append(self._describe(entry, dist, fingerprint, Row(*row) if row else None))
-        gone = _gone(((key, Row(*row)) for key, row in known.items()), growing)
-        self._apply(found, gone, self._changed_statuses())
+        self.refresh_statuses()
         self._closed.clear()
+        self._note_folders(scan, growing)
         return growing
+
+    def _fill(self, scan: Scan, sidecars: Mapping[Key, str]) -> set[Key]:
+        """Take over all of storage into an empty catalog; gives the files that are still growing."""
+        growing: set[Key] = set()
+
+        def found() -> Iterator[Found]:
+            for entry in self.folders.walk(scan):
+                dist = self._parse(entry)
+                if dist is not None and self._is_growing(entry, dist, None):
+                    growing.add(entry[:2])
+                elif dist is not None:
+                    yield self._describe(entry, dist, sidecars.get(entry[:2], ""), None)
+
+        self.catalog.fill(found())
+        self._say_shadowed()
+        return growing
+
+    def _differing(self, known: set[int], roots: set[int], scan: Scan, sidecars: Mapping[Key, str]) -> list[Key]:
+        """The files that are not as their rows say, and the rows that have no file.
+
+        ``known`` are the states of all rows, ``roots`` those with rows.
+        """
+        differing: list[Key] = []
+        seen: set[int] = set()
+        for entry in self.folders.walk(scan):
+            seen.add(entry.root)
+            seen_as = hash((*entry, sidecars.get(entry[:2], "")))
+            if seen_as in known:
+                known.remove(seen_as)
+            elif self._parse(entry) is not None:
+                differing.append(entry[:2])
+        self._refuse_lost_roots(roots, seen)
+        return sorted({*differing, *self.catalog.keys_of(known)} if known else differing)
+
+    def is_current(self) -> bool:
+        """Whether no file can have come or gone since the last scan, of this or another process.
+
+        A folder's modification time tells, at once and at any size. What it does not tell is that a file was changed
+        in place; that is found by the next scan, or when somebody asks for the file.
+        """
+        known = self.catalog.folders()
+        if any((root, "") not in known for root in range(len(self.folders.roots))):
+            return False
+        is_current = all(self.folders.folder_state(*key) == state for key, state in known.items())
+        if is_current:
+            self._refuse_lost_roots(set(), set())
+        return is_current
+
+    def _note_folders(self, scan: Scan, growing: set[Key]) -> None:
+        """Remember the folders' times, but not those of the last moment: more may have come within that very time."""
+        now_ns = int(self._clock() * 1e9)
+        settled = SETTLE_SECONDS * 1e9
+        self.catalog.note_folders(
+            (root, path, mtime_ns if not growing and now_ns - mtime_ns > settled else -1, inode)
+            for root, path, mtime_ns, inode in scan.folders
+        )
 
     def survey(self) -> None:
         """Scan without a word about what is skipped: the process that goes on to serve says it."""
@@ -143,9 +186,12 @@ class Sync:
     def _apply(self, found: Sequence[Found], gone: Sequence[Gone], statuses: Mapping[str, ProjectStatus]) -> None:
         if found or gone or statuses:
             self.catalog.apply(found, gone, statuses=statuses)
-            for root, path, winner in self.catalog.shadowed():
-                where = f"{winner.path} in {self.folders.roots[winner.root]}"
-                self._say_skipped(root, path, f"a file of this name comes first: {where}")
+            self._say_shadowed()
+
+    def _say_shadowed(self) -> None:
+        for root, path, winner in self.catalog.shadowed():
+            where = f"{winner.path} in {self.folders.roots[winner.root]}"
+            self._say_skipped(root, path, f"a file of this name comes first: {where}")
 
     def _describe(self, entry: Entry, dist: DistFile, fingerprint: str, before: Row | None) -> Found:
         yanked = None

@@ -167,6 +167,8 @@ class Watch:
         """One round; gives the seconds until the next one is due."""
         if self.catalog.connections.is_deleted():
             _LOG.warning("The catalog %s was deleted; building it again.", self.catalog.connections.path)
+            # Until it is built again it is empty, which must not look like an index without projects.
+            self._ready.clear()
             self.catalog.connections.replace(self.catalog.connections.path)
             self._next_scan = 0.0
         if not self._lock.acquire():
@@ -174,11 +176,7 @@ class Watch:
         self._lock.touch()
         if not self._was_scanner:
             self._was_scanner = True
-            if self._use_events:
-                self._watcher.start()
-            if self._lock.was_ready_just_now():
-                self._settle(None)
-            self._next_scan = 0.0
+            self._begin()
         if time.monotonic() >= self._next_scan or self._watcher.take_overflow():
             self._scan()
         else:
@@ -186,6 +184,19 @@ class Watch:
         if self._growing:
             return 0.1
         return max(0.0, min(TICK_SECONDS, self._next_scan - time.monotonic()))
+
+    def _begin(self) -> None:
+        """This process is the scanner from now on; what the catalog says may be served at once if it is current."""
+        started = time.time()
+        is_current = self.sync.is_current()
+        if is_current or self._lock.was_ready_just_now():
+            self.sync.refresh_statuses()
+            self._lock.say_ready(started)
+            self._settle(None)
+        # Reading the tree to watch it takes seconds when it is large.
+        if self._use_events:
+            self._watcher.start()
+        self._next_scan = time.monotonic() + POLL_SECONDS if is_current and self.sync.is_current() else 0.0
 
     def _follow(self) -> float:
         """Another process scans; see that it does, and that our own roots can be read."""
@@ -216,7 +227,10 @@ class Watch:
         self._lock.say_ready(started)
         self._settle(None)
         self._to_digest.set()
-        pause = RESCAN_SECONDS if self._watcher.is_running() else min(15.0, max(POLL_SECONDS, 5 * took))
+        if self._watcher.is_running():
+            pause = max(RESCAN_SECONDS, 20 * took)
+        else:
+            pause = min(15.0, max(POLL_SECONDS, 5 * took))
         self._next_scan = time.monotonic() + pause
 
     def _refresh(self) -> None:
@@ -240,7 +254,10 @@ class Watch:
 
     def _with_recovery(self) -> None:
         try:
-            self.sync.survey()
+            if self.sync.is_current():
+                self.sync.refresh_statuses()
+            else:
+                self.sync.survey()
         except sqlite3.Error as error:
             self.recover(error)
             self.sync.survey()

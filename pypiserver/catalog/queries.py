@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 import time
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -135,9 +135,28 @@ class Catalog:
         self._seen = _Seen(signal, value, now + SIGNAL_SECONDS, serial)
         return serial
 
-    def snapshot(self) -> dict[tuple[int, str], tuple[int, int, int, str]]:
-        """Every file row's identity by (root, path), as plain tuples: making 100,000 Rows costs half a second."""
-        return {row[:2]: row[2:] for row in self._all(schema.SELECT_SNAPSHOT)}
+    def states(self) -> tuple[set[int], set[int]]:
+        """The hash of every file row's (root, path, size, mtime_ns, inode, sidecars), and the roots there are.
+
+        Numbers, because a million rows as tuples fill 400 MB; that two rows have one number need not be expected.
+        """
+        states: set[int] = set()
+        roots: set[int] = set()
+        with self.connections.reading():
+            for row in self.connections.get().execute(schema.SELECT_SNAPSHOT):
+                states.add(hash(row))
+                roots.add(row[0])
+        return states, roots
+
+    def keys_of(self, states: set[int]) -> list[tuple[int, str]]:
+        """(root, path) of the rows that have one of these states."""
+        with self.connections.reading():
+            rows = self.connections.get().execute(schema.SELECT_SNAPSHOT)
+            return [row[:2] for row in rows if hash(row) in states]
+
+    def folders(self) -> dict[tuple[int, str], tuple[int, int]]:
+        """Modification time and inode of each folder, as the last scan found it."""
+        return {row[:2]: row[2:] for row in self._all(schema.SELECT_FOLDERS)}
 
     def projects(self) -> list[tuple[NormalizedName, str]]:
         """(normal form, display name) of every project with a visible file, sorted."""
@@ -204,6 +223,10 @@ class Catalog:
         files, projects = self._all(schema.SELECT_COUNTS)[0]
         return int(files), int(projects)
 
+    def root_counts(self) -> dict[int, int]:
+        """How many files each root has, hidden and faulty ones too."""
+        return dict(self._all(schema.SELECT_ROOT_COUNTS))
+
     def row(self, root: int, path: str) -> Row | None:
         """One file row's identity."""
         rows = self._all(schema.SELECT_ROW, root=root, path=path)
@@ -235,6 +258,39 @@ class Catalog:
             self._stamp(connection, projects, statuses or {})
             if len(found) > BULK:
                 connection.execute(f"PRAGMA cache_size = {CACHE}")
+
+    def fill(self, found: Iterable[Found]) -> None:
+        """Take over a first scan, while it goes on: in one transaction, so that nobody sees half of an index."""
+        projects: set[str] = set()
+
+        def rows() -> Iterator[dict[str, object]]:
+            for file in found:
+                projects.add(file.dist.project)
+                yield _row(file)
+
+        with self.connections.transaction() as connection:
+            connection.execute(f"PRAGMA cache_size = {BULK_CACHE}")
+            connection.executemany(schema.INSERT_NEW_FILE, rows())
+            double = connection.execute(schema.SELECT_DOUBLE_NAMES).fetchall()
+            connection.executemany(schema.CHOOSE_VISIBLE, [{"filename": name} for (name,) in double])
+            if projects:
+                self._stamp(connection, projects, {})
+            connection.execute(f"PRAGMA cache_size = {CACHE}")
+
+    def note_folders(self, folders: Iterable[tuple[int, str, int, int]]) -> None:
+        """Remember the folders as a complete scan found them, in place of what was known of them."""
+        known = self.folders()
+        wanted = {(root, path): (mtime_ns, inode) for root, path, mtime_ns, inode in folders}
+        if wanted != known:
+            gone = [{"root": root, "path": path} for root, path in known.keys() - wanted.keys()]
+            new = [
+                {"root": key[0], "path": key[1], "mtime_ns": state[0], "inode": state[1]}
+                for key, state in wanted.items()
+                if known.get(key) != state
+            ]
+            with self.connections.transaction() as connection:
+                connection.executemany(schema.DELETE_FOLDER, gone)
+                connection.executemany(schema.UPSERT_FOLDER, new)
 
     def record(self, digests: Sequence[tuple[File, Digest]]) -> None:
         """Take over what reading files brought; a file that changed meanwhile keeps waiting."""
@@ -286,7 +342,9 @@ class Catalog:
     ) -> None:
         connection.execute(schema.NEXT_SERIAL)
         serial = connection.execute(schema.SELECT_SERIAL).fetchone()[0]
-        connection.executemany(schema.TOUCH_PROJECT, [{"name": name, "serial": serial} for name in projects])
+        touched = [{"name": name, "serial": serial} for name in projects]
+        connection.executemany(schema.TOUCH_PROJECT, touched)
+        connection.executemany(schema.RECOUNT_PROJECT, touched)
         rows = [
             {"name": name, "serial": serial, "status": "" if value == ACTIVE else value.status, "reason": value.reason}
             for name, value in statuses.items()

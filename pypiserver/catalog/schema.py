@@ -7,7 +7,7 @@ catalog is then thrown away and built again from storage, which is the truth.
 
 from __future__ import annotations
 
-SCHEMA_VERSION = "1"
+SCHEMA_VERSION = "2"
 
 TABLES = (
     # What the catalog belongs to: schema version, roots, digest algorithm.
@@ -15,8 +15,15 @@ TABLES = (
     # One row: the number of the last change.
     "CREATE TABLE IF NOT EXISTS serial (id BIGINT PRIMARY KEY, value BIGINT NOT NULL)",
     # A project's row outlives its files, so that a page cached under its serial can never come back.
+    # It says what the list of projects needs, so that this list reads no files: the number of visible ones, and a name.
     """CREATE TABLE IF NOT EXISTS project (
-        name TEXT PRIMARY KEY, serial BIGINT NOT NULL, status TEXT NOT NULL DEFAULT '', reason TEXT NOT NULL DEFAULT ''
+        name TEXT PRIMARY KEY, serial BIGINT NOT NULL, status TEXT NOT NULL DEFAULT '', reason TEXT NOT NULL DEFAULT '',
+        files BIGINT NOT NULL DEFAULT 0, display TEXT NOT NULL DEFAULT ''
+    )""",
+    # The folders as the last scan found them: where none has changed, no file has come or gone.
+    """CREATE TABLE IF NOT EXISTS folder (
+        root BIGINT NOT NULL, path TEXT NOT NULL, mtime_ns BIGINT NOT NULL, inode BIGINT NOT NULL,
+        PRIMARY KEY (root, path)
     )""",
     # sha256 '' means: not digested yet. fault '' means: fit to be listed. Of several rows with one file name the first
     # by (root, path) without a fault is visible.
@@ -122,6 +129,11 @@ TOUCH_PROJECT = """
     INSERT INTO project (name, serial) VALUES (:name, :serial)
     ON CONFLICT (name) DO UPDATE SET serial = excluded.serial
 """
+RECOUNT_PROJECT = """
+    UPDATE project SET (files, display) = (
+        SELECT COUNT(*), COALESCE(MIN(f.name), '') FROM file f WHERE f.project = project.name AND f.visible = 1
+    ) WHERE name = :name
+"""
 SET_STATUS = """
     INSERT INTO project (name, serial, status, reason) VALUES (:name, :serial, :status, :reason)
     ON CONFLICT (name) DO UPDATE SET serial = excluded.serial, status = excluded.status, reason = excluded.reason
@@ -129,7 +141,7 @@ SET_STATUS = """
 
 SELECT_SERIAL = "SELECT value FROM serial WHERE id = 1"
 SELECT_SNAPSHOT = "SELECT root, path, size, mtime_ns, inode, sidecars FROM file"
-SELECT_PROJECTS = "SELECT project, MIN(name) FROM file WHERE visible = 1 GROUP BY project ORDER BY project"
+SELECT_PROJECTS = "SELECT name, display FROM project WHERE files > 0 ORDER BY name"
 SELECT_PROJECT = "SELECT serial, status, reason FROM project WHERE name = :name"
 SELECT_STATUSES = "SELECT name, status, reason FROM project WHERE status <> ''"
 SELECT_FILES_OF = f"SELECT {FILE_COLUMNS} FROM file WHERE project = :name AND visible = 1"  # noqa: S608
@@ -146,6 +158,14 @@ SELECT_PENDING_OF = f"SELECT {FILE_COLUMNS} FROM file WHERE project = :name AND 
 SELECT_PENDING_COUNT = "SELECT COUNT(*) FROM file WHERE sha256 = '' AND fault = ''"
 SELECT_METADATA = "SELECT body FROM metadata WHERE root = :root AND path = :path"
 SELECT_SUMMARIES = "SELECT name, version, summary, project FROM file WHERE visible = 1"
-SELECT_COUNTS = "SELECT COUNT(*), COUNT(DISTINCT project) FROM file WHERE visible = 1"
+SELECT_COUNTS = "SELECT COALESCE(SUM(files), 0), COUNT(*) FROM project WHERE files > 0"
+SELECT_ROOT_COUNTS = "SELECT root, COUNT(*) FROM file GROUP BY root"
+SELECT_FOLDERS = "SELECT root, path, mtime_ns, inode FROM folder"
+SELECT_DOUBLE_NAMES = "SELECT filename FROM file GROUP BY filename HAVING COUNT(*) > 1"
+DELETE_FOLDER = "DELETE FROM folder WHERE root = :root AND path = :path"
+UPSERT_FOLDER = """
+    INSERT INTO folder (root, path, mtime_ns, inode) VALUES (:root, :path, :mtime_ns, :inode)
+    ON CONFLICT (root, path) DO UPDATE SET mtime_ns = excluded.mtime_ns, inode = excluded.inode
+"""
 SELECT_ROW = "SELECT size, mtime_ns, inode, sidecars FROM file WHERE root = :root AND path = :path"
 SELECT_SHADOWED = "SELECT root, path, filename FROM file WHERE visible = 0 AND fault = '' ORDER BY root, path"

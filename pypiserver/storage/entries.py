@@ -31,10 +31,14 @@ def entry_of(root: int, path: str, status: os.stat_result) -> Entry:
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """What a scan saw: files, and what was left out as (root, path, reason)."""
+    """What a scan saw: files, what was left out as (root, path, reason), and the folders that were read.
+
+    A folder is (root, path, mtime_ns, inode), as it was just before its entries were read.
+    """
 
     entries: list[Entry] = field(default_factory=list)
     skipped: list[tuple[int, str, str]] = field(default_factory=list)
+    folders: list[tuple[int, str, int, int]] = field(default_factory=list)
 
 
 def sidecar(path: str, suffix: str) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from pypiserver.digests import Digester
 from pypiserver.distfile import parse_filename
 from pypiserver.errors import Unavailable
 from pypiserver.model import ProjectStatus
-from pypiserver.storage import Folders
+from pypiserver.storage import Entry, Folders, Scan
 from pypiserver.sync import Sync
 from tests.make_archives import core_metadata, make_sdist, make_wheel
 
@@ -254,16 +255,16 @@ def test_a_root_that_is_emptied_is_empty(world: World) -> None:
 
 def test_an_upload_during_a_scan_is_not_taken_for_gone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The catalog is read first: a row that appears after that is none of the scan's business."""
-    real_scan = world.folders.scan
+    world.put("bar-1.0.zip", WHEEL_BYTES)
+    world.sync.scan()
+    real_walk = world.folders.walk
 
-    def scan_then_upload() -> object:
-        result = real_scan()
-        entry_path = world.put(WHEEL, WHEEL_BYTES)
-        assert entry_path.exists()
+    def walk_then_upload(scan: Scan, *, suffixes: tuple[str, ...] = ()) -> Iterator[Entry]:
+        yield from real_walk(scan, suffixes=suffixes)
+        world.put(WHEEL, WHEEL_BYTES)
         world.sync.refresh([(0, WHEEL)])
-        return result
 
-    monkeypatch.setattr(world.folders, "scan", scan_then_upload)
+    monkeypatch.setattr(world.folders, "walk", walk_then_upload)
     world.sync.scan()
     assert world.listed() == [WHEEL]
 
@@ -368,3 +369,66 @@ def test_while_a_file_is_replaced_the_same_one_in_another_folder_serves(world: W
     (world.roots[0] / WHEEL).unlink()
     world.sync.scan()
     assert len(world.catalog.rows_of("foo")) == 1
+
+
+def test_a_first_scan_sees_what_stands_beside_files(world: World) -> None:
+    world.put(WHEEL, WHEEL_BYTES)
+    world.put(WHEEL + ".yanked", b"broken\n")
+    world.sync.scan()
+    assert [file.yanked for file in world.catalog.files_of("foo")] == ["broken"]
+
+
+def test_a_first_scan_that_fails_leaves_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def walk_and_fail(scan: Scan, *, suffixes: tuple[str, ...] = ()) -> Iterator[Entry]:
+        if not suffixes:
+            yield Entry(0, WHEEL, 1, 1, 1)
+            raise Unavailable("gone")
+
+    monkeypatch.setattr(world.folders, "walk", walk_and_fail)
+    with pytest.raises(Unavailable):
+        world.sync.scan()
+    assert world.listed() == []
+
+
+def _add(world: World) -> None:
+    world.put(f"deep/{SDIST}", SDIST_BYTES)
+
+
+def _remove(world: World) -> None:
+    (world.roots[0] / "deep" / WHEEL).unlink()
+
+
+def _move(world: World) -> None:
+    (world.roots[0] / "deep").rename(world.roots[0] / "deeper")
+
+
+def _lose(world: World) -> None:
+    world.roots[1].rmdir()
+
+
+@pytest.mark.parametrize("change", [_add, _remove, _move, _lose])
+def test_folders_tell_whether_anything_came_or_went(world: World, change: Callable[[World], None]) -> None:
+    world.put(f"deep/{WHEEL}", WHEEL_BYTES)
+    assert not world.sync.is_current()
+    world.now = time.time() + 60
+    world.sync.scan()
+    assert world.sync.is_current()
+    change(world)
+    assert not world.sync.is_current()
+
+
+def test_folders_do_not_tell_of_a_file_changed_in_place_and_a_scan_does(world: World) -> None:
+    wheel = world.put(WHEEL, WHEEL_BYTES)
+    world.now = time.time() + 60
+    world.sync.scan()
+    wheel.write_bytes(WHEEL_BYTES + b"more")
+    assert world.sync.is_current()
+    world.sync.scan()
+    assert [file.size for file in world.catalog.files_of("foo")] == [len(WHEEL_BYTES) + 4]
+
+
+def test_a_folder_that_has_just_changed_is_not_trusted(world: World) -> None:
+    world.put(WHEEL, WHEEL_BYTES)
+    world.now = world.roots[0].stat().st_mtime
+    world.sync.scan()
+    assert not world.sync.is_current()
