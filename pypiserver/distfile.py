@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import functools
 import re
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from packaging.utils import NormalizedName, canonicalize_name, canonicalize_version
 from packaging.version import InvalidVersion, Version
@@ -22,6 +21,8 @@ MAX_FILENAME = 255
 MAX_UPLOADED_FILENAME = 200
 _ARCHIVES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".zip")
 
+_PROJECT = re.compile(r"[a-z0-9]|[a-z0-9][a-z0-9-]*[a-z0-9]")
+_VERSION = re.compile(r"[A-Za-z0-9._+!*-]+")
 _UPLOADED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]*")
 # Name, version, an optional build number that starts with a digit, and the three tags; '-' divides, '_' is in names.
 _WHEEL = re.compile(
@@ -45,8 +46,7 @@ _LEGACY_VERSION = tuple(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class DistFile:
+class DistFile(NamedTuple):
     """What a file name says.
 
     ``project`` is the normal form (PEP 503) of ``name``; ``name`` and ``version`` are as the file name spells them, and
@@ -177,9 +177,9 @@ def is_final(version: str) -> bool:
 
 def _dist(filename: str, name: str, version: str, *, kind: str, pyversion: str) -> DistFile:
     project = normalize(name)
-    if not re.fullmatch(r"[a-z0-9]|[a-z0-9][a-z0-9-]*[a-z0-9]", project):
+    if not _PROJECT.fullmatch(project):
         raise InvalidFilename(f"{name!r} is no project name")
-    if version and not re.fullmatch(r"[A-Za-z0-9._+!*-]+", version):
+    if version and not _VERSION.fullmatch(version):
         raise InvalidFilename(f"{version!r} is no version")
     return DistFile(filename, project, name, version, kind, pyversion)
 

@@ -176,7 +176,7 @@ def _prepare(connection: sqlite3.Connection, identity: str) -> None:
         for name in tables:
             if not name.startswith("sqlite_"):
                 connection.execute(f'DROP TABLE "{name}"')
-        for statement in schema.TABLES:
+        for statement in (*schema.TABLES, *schema.INDEXES.values()):
             connection.execute(statement)
         connection.executemany("INSERT INTO meta (name, value) VALUES (?, ?)", wanted.items())
         # A new catalog starts above any serial an older one can have reached, so no page cache takes it for known.

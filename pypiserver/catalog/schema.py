@@ -37,15 +37,18 @@ TABLES = (
         yanked TEXT, has_signature BIGINT NOT NULL, has_provenance BIGINT NOT NULL, fault TEXT NOT NULL,
         PRIMARY KEY (root, path)
     )""",
-    "CREATE INDEX IF NOT EXISTS file_by_project ON file (project)",
-    "CREATE INDEX IF NOT EXISTS file_by_filename ON file (filename)",
-    "CREATE INDEX IF NOT EXISTS file_hidden ON file (root, path) WHERE visible = 0 AND fault = ''",
-    "CREATE INDEX IF NOT EXISTS file_pending ON file (project) WHERE sha256 = '' AND fault = ''",
     # Core metadata, zlib-compressed, apart from the narrow rows that pages read.
     """CREATE TABLE IF NOT EXISTS metadata (
         root BIGINT NOT NULL, path TEXT NOT NULL, body BLOB NOT NULL, PRIMARY KEY (root, path)
     )""",
 )
+
+INDEXES = {
+    "file_by_project": "CREATE INDEX IF NOT EXISTS file_by_project ON file (project)",
+    "file_by_filename": "CREATE INDEX IF NOT EXISTS file_by_filename ON file (filename)",
+    "file_hidden": "CREATE INDEX IF NOT EXISTS file_hidden ON file (root, path) WHERE visible = 0 AND fault = ''",
+    "file_pending": "CREATE INDEX IF NOT EXISTS file_pending ON file (project) WHERE sha256 = '' AND fault = ''",
+}
 
 FILE_COLUMNS = (
     "filename, project, name, version, kind, path, root, size, mtime_ns, inode, sha256, link_digest, "

@@ -6,7 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -311,7 +311,7 @@ def test_a_look_that_came_too_late_is_taken_again(world: World) -> None:
 
     def late(found: list[Found], *rest: Any) -> None:
         world.sync._apply = real  # type: ignore[method-assign]
-        stale = replace(found[0], row=found[0].row._replace(sidecars="stale"), has_signature=False, before=ANY_ROW)
+        stale = found[0]._replace(row=found[0].row._replace(sidecars="stale"), has_signature=False, before=ANY_ROW)
         world.catalog.apply([stale])
         real(found, *rest)
 
