@@ -7,6 +7,7 @@ still be growing are opened; a root that cannot be read leaves the catalog as it
 
 from __future__ import annotations
 
+import itertools
 import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -27,6 +28,7 @@ Key = tuple[int, str]
 SETTLE_SECONDS = 1.0
 # How often a file is looked at whose row others keep changing; the next scan looks again anyway.
 ATTEMPTS = 3
+RUN = 50_000
 STATUSES = ("active", "archived", "deprecated", "quarantined")
 
 
@@ -79,7 +81,7 @@ class Sync:
         growing: set[Key] = set()
 
         def found() -> Iterator[Found]:
-            for entry in self.folders.walk(scan):
+            for entry in _ordered(self.folders.walk(scan)):
                 dist = self._parse(entry)
                 if dist is not None and self._is_growing(entry, dist, None):
                     growing.add(entry[:2])
@@ -290,6 +292,17 @@ def _gone(rows: Iterable[tuple[Key, Row]], growing: Collection[Key]) -> list[Gon
     return [
         Gone(*key, row, is_replaced=key in growing) for key, row in rows if key not in growing or row.inode != REPLACED
     ]
+
+
+def _ordered(entries: Iterable[Entry]) -> Iterator[Entry]:
+    """The entries in runs that are sorted by path, so that what is done to rows in turn stays on few pages.
+
+    100,000 files digested in the order of their folder made SQLite write each page five times.
+    """
+    iterator = iter(entries)
+    while run := list(itertools.islice(iterator, RUN)):
+        run.sort()
+        yield from run
 
 
 def _sidecars(entries: Iterable[Entry]) -> dict[Key, str]:

@@ -47,7 +47,8 @@ INDEXES = {
     "file_by_project": "CREATE INDEX IF NOT EXISTS file_by_project ON file (project)",
     "file_by_filename": "CREATE INDEX IF NOT EXISTS file_by_filename ON file (filename)",
     "file_hidden": "CREATE INDEX IF NOT EXISTS file_hidden ON file (root, path) WHERE visible = 0 AND fault = ''",
-    "file_pending": "CREATE INDEX IF NOT EXISTS file_pending ON file (project) WHERE sha256 = '' AND fault = ''",
+    # All of its keys are equal, so it gives rows in the order of the table, and a batch changes 120 pages, not 1,000.
+    "file_pending": "CREATE INDEX IF NOT EXISTS file_pending ON file (sha256) WHERE sha256 = '' AND fault = ''",
 }
 
 FILE_COLUMNS = (
@@ -157,7 +158,8 @@ SELECT_ALIKE = """
     AND LOWER(REPLACE(REPLACE(filename, '_', '-'), '.', '-')) = :folded ORDER BY root, path
 """
 SELECT_PENDING = f"SELECT {FILE_COLUMNS} FROM file WHERE sha256 = '' AND fault = '' LIMIT :limit"  # noqa: S608
-SELECT_PENDING_OF = f"SELECT {FILE_COLUMNS} FROM file WHERE project = :name AND sha256 = '' AND fault = ''"  # noqa: S608
+# By length, so that SQLite looks for the project and not through all that is pending.
+SELECT_PENDING_OF = f"SELECT {FILE_COLUMNS} FROM file WHERE project = :name AND LENGTH(sha256) = 0 AND fault = ''"  # noqa: S608
 SELECT_PENDING_COUNT = "SELECT COUNT(*) FROM file WHERE sha256 = '' AND fault = ''"
 SELECT_METADATA = "SELECT body FROM metadata WHERE root = :root AND path = :path"
 SELECT_SUMMARIES = "SELECT name, version, summary, project FROM file WHERE visible = 1"
