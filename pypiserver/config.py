@@ -26,6 +26,7 @@ SERVER_NAMES = (
     "auto", "granian", "waitress", "aiohttp", "bjoern", "cgi", "cheroot", "cherrypy", "diesel", "eventlet", "fapws3",
     "flup", "gae", "gevent", "gunicorn", "meinheld", "paste", "tornado", "twisted", "uvloop", "wsgiref",
 )
+ACCELS = ("off", "nginx", "sendfile")
 BACKENDS = ("auto", "simple-dir", "cached-dir")
 LOG_STREAMS = ("stderr", "stdout", "none")
 GROUPS = ("Folders", "Server", "Access", "Index", "Logging")
@@ -170,6 +171,14 @@ class Config:
     cache_control: int | None = setting(
         None, parse=types.whole_number(0), flags=("--cache-control",), metavar="AGE", unit="seconds", group="Index",
         help='Send "Cache-Control: public, max-age=AGE" with package files.',
+    )
+    accel: str = setting(
+        "off", parse=types.one_of(ACCELS, "way"), flags=("--accel",), metavar="WAY", choices=ACCELS, group="Index",
+        help="Let the proxy in front send package files: nginx (X-Accel-Redirect), or sendfile (X-Sendfile of Apache).",
+    )
+    accel_location: str = setting(
+        "/protected", parse=types.url_path, flags=("--accel-location",), metavar="PATH", group="Index",
+        help="The internal location of nginx below which the files' own paths follow.",
     )
     verbosity: int = setting(
         0, parse=types.whole_number(0), flags=("-v", "--verbose"), action="count", group="Logging",

@@ -29,7 +29,7 @@ from .storage import Folders
 from .sync import Sync
 from .watch import Watch, default_catalog_path
 from .web import Web, build
-from .web.files import Files, file_cache_control
+from .web.files import Files, accel_header, file_cache_control
 from .web.pages import Welcome
 from .web.proxy import TrustedProxy
 from .web.simple import Simple
@@ -64,6 +64,7 @@ class Application:
                 cache_control=_cache_control(config, access),
                 private_list=access.is_protected("list"),
                 private_files=access.is_protected("download"),
+                accel=accel_header(config.accel, config.accel_location),
             ),
             uploads=Uploads(self.intake, max_bytes=config.max_upload_size),
             welcome=Welcome(_welcome_text(config)),

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Callable
+from urllib.parse import quote
 
 import bottle
 
@@ -20,17 +22,26 @@ from .ready import Ready
 from .sending import Answer, send_file
 
 YEAR = 31_536_000
+Accel = Callable[[str], tuple[str, str]]
 
 
 class Files:
     """Handlers below ``/packages/``; ``cache_control`` is the header every file is sent with.
 
-    ``private_list`` and ``private_files`` say that the listing, and the files, are protected.
+    ``private_list`` and ``private_files`` say that the listing, and the files, are protected. ``accel`` gives the
+    header by which a proxy is told to send the file at a path itself, None where there is no such proxy.
     """
 
     def __init__(
-        self, repository: Repository, *, cache_control: str, private_list: bool = False, private_files: bool = False
+        self,
+        repository: Repository,
+        *,
+        cache_control: str,
+        private_list: bool = False,
+        private_files: bool = False,
+        accel: Accel | None = None,
     ) -> None:
+        self._accel = accel
         self._repository = repository
         self._cache_control = cache_control
         self._list_cache_control = revalidated(private=private_list)
@@ -57,6 +68,9 @@ class Files:
             if path.endswith(suffix):
                 return handler(path[: -len(suffix)])
         file, stream = self._repository.open(path)
+        if self._accel is not None:
+            stream.close()
+            return self._hand_over(file, self._accel)
         answer = send_file(
             bottle.request.environ,
             stream,
@@ -67,6 +81,13 @@ class Files:
             cache_control=self._cache_control,
         )
         return _response(answer)
+
+    def _hand_over(self, file: File, accel: Accel) -> bottle.HTTPResponse:
+        """Let the proxy send the file: preconditions, ranges and validators are its own then."""
+        place = self._repository.folders.roots[file.root] / file.path
+        headers = [("Content-Type", "application/octet-stream"), ("Content-Length", "0")]
+        headers += [("Cache-Control", self._cache_control), ("X-Content-Type-Options", "nosniff"), accel(str(place))]
+        return Ready(b"", headers)
 
     def _metadata(self, path: str) -> bottle.HTTPResponse:
         file = self._repository.file(path)
@@ -105,6 +126,15 @@ class Files:
 
 def _response(answer: Answer) -> bottle.HTTPResponse:
     return Ready(answer.body, answer.headers, status=answer.status)
+
+
+def accel_header(way: str, location: str) -> Accel | None:
+    """How to hand a file over: ``nginx`` below an internal location, ``sendfile`` by its path, None for ``off``."""
+    if way == "off":
+        return None
+    if way == "sendfile":
+        return lambda path: ("X-Sendfile", quote(path))
+    return lambda path: ("X-Accel-Redirect", location.rstrip("/") + quote(path))
 
 
 def file_cache_control(*, age: int | None, overwrite: bool, private: bool) -> str:

@@ -7,9 +7,13 @@ import shutil
 import socket
 import string
 import subprocess
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.parse import quote
+from urllib.request import Request
 
 import pytest
 
@@ -17,6 +21,7 @@ from tests.clients.harness import PASSWORD, USER, GetClient, Serve, clean_enviro
 from tests.clients.samples import SHELF, add_project, fill
 from tests.clients.uploaders import UPLOADS, Upload, built, stored
 from tests.live_server import DIRECT, running
+from tests.make_archives import make_sdist
 
 MAIN = string.Template(
     """
@@ -74,6 +79,31 @@ FORWARDED_PREFIX = """
 """
 # Nothing but the path is passed on: relative links alone must do.
 BARE = "\n    location /pypi/ {\n      proxy_pass http://pypi/;\n    }\n"
+# nginx sends the files itself, which nobody can ask it for directly.
+ACCEL = (
+    ROOT
+    + """
+    location /protected$packages/ {
+      internal;
+      alias $packages/;
+    }
+"""
+)
+PAGES = (
+    ROOT
+    + """
+    location /simple/ {
+      proxy_set_header        Host $host:$server_port;
+      proxy_pass              http://pypi;
+      proxy_cache             pypiserver_cache;
+      proxy_ignore_headers    Cache-Control;
+      proxy_cache_valid       200 1s;
+      proxy_cache_revalidate  on;
+      proxy_cache_use_stale   updating;
+      proxy_cache_lock        on;
+    }
+"""
+)
 CACHED = ROOT.replace("proxy_pass ", "proxy_cache pypiserver_cache;\n      proxy_pass ")
 CACHE = """
   proxy_cache_path $folder/cache
@@ -217,3 +247,38 @@ def test_credentials_reach_the_server(serve: Serve, nginx: Nginx, packages: Path
         check=True,
     )
     assert status.stdout == "200"
+
+
+def test_nginx_sends_the_files_itself(serve: Serve, nginx: Nginx, packages: Path) -> None:
+    fill(packages)
+    server = serve("--accel", "nginx")
+    url = nginx(server.url, ACCEL.replace("$packages", str(packages)))
+    paths = sorted(str(path.relative_to(packages)) for path in packages.rglob("*.whl"))
+    assert paths
+    for path in paths:
+        assert get(f"{url}/packages/{quote(path)}") == (packages / path).read_bytes()
+        assert get(f"{server.url}/packages/{quote(path)}") == b""
+    request = Request(f"{url}/packages/{quote(paths[0])}", headers={"Range": "bytes=2-5"})
+    with DIRECT.open(request) as answer:
+        assert (answer.status, answer.read()) == (206, (packages / paths[0]).read_bytes()[2:6])
+        assert answer.headers["Cache-Control"] == "max-age=31536000, immutable"
+    with pytest.raises(HTTPError, match="404"):
+        get(f"{url}/protected{packages}/{quote(paths[0])}")
+
+
+def test_pages_kept_by_nginx_are_revalidated_and_keep_forms_apart(
+    serve: Serve, nginx: Nginx, packages: Path, tmp_path: Path
+) -> None:
+    fill(packages)
+    url = nginx(serve().url, PAGES, CACHE)
+    json_form = {"Accept": "application/vnd.pypi.simple.v1+json"}
+    for _ in range(2):
+        assert get(f"{url}/simple/demo/").startswith(b"<!DOCTYPE html>")
+        with DIRECT.open(Request(f"{url}/simple/demo/", headers=json_form)) as answer:
+            assert answer.read().startswith(b"{")
+    name, data = make_sdist("demo", "9.0")
+    (packages / name).write_bytes(data)
+    deadline = time.monotonic() + 30
+    while b"demo-9.0" not in get(f"{url}/simple/demo/"):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)

@@ -44,7 +44,8 @@ def test_defaults(home: Path) -> None:
         "trusted_proxy": (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128")),
         "health_endpoint": "/health", "authenticate": frozenset({"update"}), "password_file": None, "auther": None,
         "fallback": True, "fallback_url": None, "private": (), "private_file": None, "hash_algo": "sha256",
-        "welcome": None, "cache_control": None, "verbosity": 0, "log_conf": None, "log_file": None,
+        "welcome": None, "cache_control": None, "accel": "off", "accel_location": "/protected",
+        "verbosity": 0, "log_conf": None, "log_file": None,
         "log_stream": "stderr", "log_frmt": "%(asctime)s|%(name)s|%(levelname)s|%(thread)d|%(message)s",
         "log_req_frmt": "%(bottle.request)s", "log_res_frmt": "%(status)s",
         "log_err_frmt": "%(body)s: %(exception)s \n%(traceback)s",
@@ -250,7 +251,7 @@ def test_every_setting_can_come_from_the_environment(name: str) -> None:
         "roots": "/a", "authenticate": "list", "fallback": "0", "overwrite": "1", "trusted_proxy": "10.0.0.1",
         "backend": "simple-dir", "server": "wsgiref", "log_stream": "stdout", "hash_algo": "md5",
         "health_endpoint": "/h", "fallback_url": "http://h/", "server_base_url": "http://h/", "log_frmt": "%(message)s",
-        "log_req_frmt": "%s", "log_res_frmt": "%s", "log_err_frmt": "%s",
+        "log_req_frmt": "%s", "log_res_frmt": "%s", "log_err_frmt": "%s", "accel": "nginx", "accel_location": "/x/",
     }  # fmt: skip
     made = from_environ({f"PYPISERVER_{name.upper()}": texts.get(name, "5")})
     assert getattr(made, name) != getattr(make_config(), name)

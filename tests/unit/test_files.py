@@ -269,3 +269,35 @@ def test_a_file_that_was_replaced_by_hand_has_the_validator_of_its_new_bytes(
     answer = client.get(PATH, HTTP_IF_NONE_MATCH=ETAG)
     assert (answer.status, answer.body) == (200, other)
     assert answer.headers["etag"] == f'"{hashlib.sha256(other).hexdigest()}"'
+
+
+# -- handed over to a proxy ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("settings", "name", "before"),
+    [
+        ({"accel": "nginx"}, "x-accel-redirect", "/protected"),
+        ({"accel": "nginx", "accel_location": "/inside/"}, "x-accel-redirect", "/inside"),
+        ({"accel": "sendfile"}, "x-sendfile", ""),
+    ],
+)
+def test_a_proxy_is_told_which_file_to_send(
+    serve: Serve, root: Path, settings: dict[str, str], name: str, before: str
+) -> None:
+    client = serve(**settings)
+    client.get("/simple/foo-bar/")
+    path = f"sub dir/{SDIST}"
+    answer = client.get(f"/packages/{path}", if_none_match="*", range="bytes=0-1")
+    assert (answer.status, answer.body, answer.headers["cache-control"]) == (200, b"", FOREVER)
+    assert unquote(answer.headers[name]) == f"{before}{root}/{path}"
+    assert " " not in answer.headers[name]
+    assert client.get(f"/packages/{WHEEL}.metadata").body == RAW
+
+
+def test_what_is_not_served_is_not_handed_over(serve: Serve, put: Put) -> None:
+    client = serve(accel="nginx")
+    put(".hidden-1.0.zip", b"secret")
+    for path in (".hidden-1.0.zip", "unknown-1.0.zip", "../packages/" + WHEEL):
+        answer = client.get(f"/packages/{path}")
+        assert (answer.status, "x-accel-redirect" in answer.headers) == (404, False)
