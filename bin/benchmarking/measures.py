@@ -1,0 +1,240 @@
+"""What is measured: each function takes running servers, or starts its own, and gives figures by name.
+
+A figure is the median of its rounds; rounds go from server to server, so that whatever else the machine does falls on
+all of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sqlite3
+import statistics
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import corpus as corpora
+from .load import Failed, Load, load
+from .processes import HOST, Server, fetch, request
+from .targets import CASES, Corpus, Target
+from .uploads import uploads_per_second
+
+Figures = dict[str, float]
+SLOW_CLIENTS = 4
+COPIES = 15
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How long: seconds of one load, and rounds of each figure."""
+
+    seconds: float
+    rounds: int
+
+
+def rates(running: Mapping[Target, Server], pace: Pace, say: Say) -> dict[str, Figures]:
+    """Requests per second, times and CPU of every case, at 8 connections; of the page also at others."""
+    plans = [(name, name, 8, {}) for name in CASES]
+    plans += [(f"page c={count}", "page", count, {}) for count in (1, 64)]
+    plans.append(("page, no keep-alive", "page", 8, {"Connection": "close"}))
+    samples: dict[tuple[str, str], list[Load]] = {}
+    for number in range(pace.rounds):
+        for figure, case, connections, more in plans:
+            for target, server in running.items():
+                say(f"round {number + 1} of {pace.rounds}: {figure}, {target.name}")
+                with contextlib.suppress(Failed, KeyError, ConnectionError):
+                    path, headers = _asked(target, server, case)
+                    done = load(
+                        server, path, seconds=pace.seconds, connections=connections, headers={**headers, **more}
+                    )
+                    samples.setdefault((target.name, figure), []).append(done)
+    found: dict[str, Figures] = {target.name: {} for target in running}
+    for (name, figure), loads in samples.items():
+        found[name][f"{figure} req/s"] = statistics.median(each.rate for each in loads)
+        found[name][f"{figure} p50 ms"] = statistics.median(each.p50_ms for each in loads)
+        found[name][f"{figure} p99 ms"] = statistics.median(each.p99_ms for each in loads)
+        found[name][f"{figure} CPU us"] = statistics.median(each.cpu_us for each in loads)
+    for target, server in running.items():
+        found[target.name]["memory MB"] = server.memory_mb()
+        found[target.name]["peak memory MB"] = server.memory_mb("VmHWM")
+    return found
+
+
+def _asked(target: Target, server: Server, case: str) -> tuple[str, dict[str, str]]:
+    """Address and headers of a case; KeyError where the target has no such thing."""
+    path, headers = target.paths[case], dict(CASES[case][1])
+    if headers.get("If-None-Match") == "?":
+        headers["If-None-Match"] = request(server.port, path)[1]["etag"]
+    if request(server.port, path, headers=headers)[0] not in (200, 304):
+        raise KeyError(path)
+    return path, headers
+
+
+def starts(target: Target, corpus: Corpus, rounds: int) -> Figures:
+    """Seconds to the first right /simple/, to the first page and until all is digested, without a catalog and with."""
+    cache = corpus.scratch / "cache"
+    shutil.rmtree(cache, ignore_errors=True)
+    found: Figures = {}
+    with target.start(corpus) as server:
+        found["cold start s"] = server.seconds
+        began = time.perf_counter()
+        fetch(server.port, f"/simple/{corpora.PROJECT}/")
+        found["cold first page s"] = server.seconds + time.perf_counter() - began
+        if target.is_ours:
+            _wait_until_digested(cache)
+            found["all digested s"] = server.seconds + time.perf_counter() - began
+            found["CPU until digested s"] = server.cpu_seconds()
+            found["memory after scan MB"] = server.memory_mb()
+    warm = []
+    for _ in range(rounds):
+        with target.start(corpus) as server:
+            warm.append(server.seconds)
+    found["warm start s"] = statistics.median(warm)
+    return found
+
+
+def _wait_until_digested(cache: Path) -> None:
+    (catalog,) = cache.glob("pypiserver/*/catalog.sqlite")
+    connection = sqlite3.connect(catalog)
+    try:
+        while connection.execute("SELECT 1 FROM file WHERE sha256 = '' AND fault = '' LIMIT 1").fetchone():
+            time.sleep(0.1)
+    finally:
+        connection.close()
+
+
+def uploads(server: Server, pace: Pace) -> Figures:
+    """Uploads per second of new small wheels, each waiting for its answer."""
+    figures = {}
+    for label, at_once in (("uploads/s", 1), ("uploads/s, 8 at once", 8)):
+        done = [uploads_per_second(server, seconds=pace.seconds, at_once=at_once) for _ in range(pace.rounds)]
+        figures[label] = statistics.median(done)
+    return figures
+
+
+def copy_to_listed(server: Server, folder: Path) -> Figures:
+    """Seconds from the end of copying a file into the folder until its project's page is there."""
+    times = []
+    for number in range(COPIES):
+        name, data = corpora.wheel(f"copied_{time.time_ns()}_{number}", "1.0")
+        path = f"/simple/{name.split('-')[0].replace('_', '-')}/"
+        (folder / name).write_bytes(data)
+        began = time.perf_counter()
+        while request(server.port, path)[0] != 200:
+            time.sleep(0.005)
+        times.append(time.perf_counter() - began)
+        (folder / name).unlink()
+    return {"copy to listed, median s": statistics.median(times), "copy to listed, longest s": max(times)}
+
+
+def large_files(server: Server, corpus: Corpus, rounds: int) -> Figures:
+    """MB/s and CPU seconds per GB of one download at a time, by curl."""
+    found: Figures = {}
+    for path in sorted(corpus.folder.glob("large_*")):
+        speeds, costs = [], []
+        size = path.stat().st_size
+        for _ in range(rounds):
+            before = server.cpu_seconds()
+            command = ["curl", "-s", "-o", "/dev/null", "-w", "%{size_download} %{speed_download}"]
+            url = f"http://{HOST}:{server.port}/packages/{path.name}"
+            done = subprocess.run([*command, url], capture_output=True, text=True, check=True).stdout.split()
+            if int(done[0]) != size:
+                raise RuntimeError(f"{server.name} sends {done[0]} of {size} bytes of {path.name}")
+            speeds.append(float(done[1]) / 1e6)
+            costs.append((server.cpu_seconds() - before) / size * 1e9)
+        found[f"{size >> 20} MB file MB/s"] = statistics.median(speeds)
+        found[f"{size >> 20} MB file CPU s/GB"] = statistics.median(costs)
+    return found
+
+
+def disturbed(server: Server, corpus: Corpus, pace: Pace) -> Figures:
+    """The 99th percentile of a page's time: alone, while everything is scanned again, and beside slow downloads."""
+    path = f"/simple/{corpora.PROJECT}/"
+
+    def p99(disturbance: Callable[[Server, Corpus], contextlib.AbstractContextManager[None]]) -> float:
+        with disturbance(server, corpus):
+            loads = [load(server, path, seconds=pace.seconds) for _ in range(pace.rounds)]
+        return statistics.median(each.p99_ms for each in loads)
+
+    figures = {"page p99 ms, alone": p99(_nothing), "page p99 ms, while scanned": p99(_scanned_again)}
+    if any(corpus.folder.glob("large_*")):
+        figures["page p99 ms, 4 slow downloads"] = p99(_slow_downloads)
+    return figures
+
+
+@contextlib.contextmanager
+def _nothing(server: Server, corpus: Corpus) -> Iterator[None]:
+    yield
+
+
+@contextlib.contextmanager
+def _scanned_again(server: Server, corpus: Corpus) -> Iterator[None]:
+    """A folder that comes or goes makes the server look at everything again."""
+    with _repeated(lambda: _flip(corpus.folder / "comes-and-goes"), 0.2):
+        yield
+
+
+def _flip(folder: Path) -> None:
+    if folder.exists():
+        folder.rmdir()
+    else:
+        folder.mkdir()
+
+
+@contextlib.contextmanager
+def _repeated(action: Callable[[], None], pause: float) -> Iterator[None]:
+    ending = threading.Event()
+
+    def work() -> None:
+        while not ending.wait(pause):
+            action()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        ending.set()
+        thread.join()
+
+
+@contextlib.contextmanager
+def _slow_downloads(server: Server, corpus: Corpus) -> Iterator[None]:
+    """Clients that take 2 MB/s each of the largest file."""
+    largest = max(corpus.folder.glob("large_*"), key=lambda path: path.stat().st_size)
+    url = f"http://{HOST}:{server.port}/packages/{largest.name}"
+    command = ["curl", "-s", "-o", "/dev/null", "--limit-rate", "2M", url]
+    clients = [subprocess.Popen(command) for _ in range(SLOW_CLIENTS)]
+    try:
+        yield
+    finally:
+        for client in clients:
+            client.terminate()
+            client.wait()
+
+
+LOGIN = "Basic dXNlcjpzZWNyZXQ="  # user:secret
+
+
+def authenticated(free: Server, asked: Server, pace: Pace) -> Figures:
+    """Page requests per second without a login and with one."""
+    path = f"/simple/{corpora.PROJECT}/"
+    headers = {"Authorization": LOGIN}
+    with_login, without = [], []
+    # The first right password takes bcrypt's tenth of a second.
+    fetch(asked.port, path, headers)
+    for _ in range(pace.rounds):
+        without.append(load(free, path, seconds=pace.seconds))
+        with_login.append(load(asked, path, seconds=pace.seconds, headers=headers))
+    rates_of = [statistics.median(each.rate for each in loads) for loads in (with_login, without)]
+    costs = [statistics.median(each.cpu_us for each in loads) for loads in (without, with_login)]
+    return {
+        "page with a login req/s": rates_of[0],
+        "with a login : without": rates_of[0] / rates_of[1],
+        "the same by CPU": costs[0] / costs[1],
+    }
