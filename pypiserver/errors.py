@@ -78,6 +78,10 @@ class Unavailable(PypiServerError):
     status = 503
 
 
+class Unreadable(Unavailable):
+    """One file, or the folder it is in, cannot be looked at; whether it is there cannot be told."""
+
+
 class StorageFull(PypiServerError):
     """No space or quota is left in the folder."""
 

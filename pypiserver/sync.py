@@ -16,7 +16,7 @@ from typing import NamedTuple
 from . import distfile
 from .catalog import ANY_ROW, REPLACED, Catalog, Found, Gone, Row
 from .distfile import DistFile
-from .errors import InvalidFilename, PypiServerError, Unavailable
+from .errors import InvalidFilename, PypiServerError, Unavailable, Unreadable
 from .model import ProjectStatus
 from .storage import Entry, Folders, Scan, sidecar
 from .text import one_line
@@ -158,15 +158,19 @@ class Sync:
         others: list[tuple[Key, Row]] = []
         for root, path in keys:
             row = self.catalog.row(root, path)
-            entry = self.folders.stat(root, path)
-            dist = self._parse(entry) if entry is not None else None
-            if entry is not None and dist is not None:
-                if not self._is_growing(entry, dist, row[:3] if row else None):
-                    file = self.found(entry, dist, row)
-                    if file.row != row:
-                        found.append(file)
-                    continue
-                growing.add((root, path))
+            try:
+                entry = self.folders.stat(root, path)
+                dist = self._parse(entry) if entry is not None else None
+                if entry is not None and dist is not None:
+                    if not self._is_growing(entry, dist, row[:3] if row else None):
+                        file = self.found(entry, dist, row)
+                        if file.row != row:
+                            found.append(file)
+                        continue
+                    growing.add((root, path))
+            except Unreadable:
+                # Its row stays: what cannot be looked at is not gone, and must not be looked for elsewhere.
+                continue
             if row is not None:
                 others.append(((root, path), row))
         return found, _gone(others, growing)

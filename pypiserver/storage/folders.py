@@ -7,6 +7,7 @@ be read is an outage; a path is walked from its root without following anything.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import os
@@ -15,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from ..errors import ConfigError, NotFound, Unavailable
+from ..errors import ConfigError, NotFound, Unavailable, Unreadable
 from . import trash
 from .entries import Entry, Scan, entry_of
 from .operations import OPERATIONS, Operations, refusal, sync_folder
@@ -26,6 +27,9 @@ _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 # A FIFO must not block us, a child process must not inherit it, and Windows must not translate line ends.
 _READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _CAN_WALK = os.open in os.supports_dir_fd and hasattr(os, "O_DIRECTORY")
+_FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
+# What says that a file is not there, or not where nothing behind a link is looked for; anything else tells nothing.
+_NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
 
 
 class Folders:
@@ -155,25 +159,46 @@ class Folders:
         return False
 
     def stat(self, root: int, path: str) -> Entry | None:
-        """One file as :meth:`scan` would see it, None when it would not; raises Unavailable when the root is gone."""
+        """One file as :meth:`scan` would see it, None when it would not.
+
+        Raises Unavailable when the root cannot be read, Unreadable when only this file cannot be looked at: neither
+        means that it is gone.
+        """
         if not _is_plain(path):
             return None
-        scan = Scan()
-        target = self.roots[root] / path
         try:
-            if any(parent.is_symlink() for parent in _between(self.roots[root], target)):
+            status = self._lstat_below(self.roots[root], path)
+        except OSError as error:
+            if error.errno in _NOT_THERE:
                 return None
-            status = target.lstat()
-        except OSError:
-            # Not there, or one bad file: the roots tell whether it is more than that.
-            self.check()
-            return None
+            raise Unreadable(f"The file {path} cannot be looked at: {error.strerror or error}.") from error
         if stat.S_ISLNK(status.st_mode):
+            scan = Scan()
             self._look_through(scan, root, path)
             return scan.entries[0] if scan.entries else None
         if not stat.S_ISREG(status.st_mode):
             return None
         return entry_of(root, path, status)
+
+    def _lstat_below(self, root: Path, path: str) -> os.stat_result:
+        """Look at ``path`` below ``root``, following no link.
+
+        All of it happens in the one folder that the root is now: when it goes away meanwhile, and comes back, nothing
+        in it seems to be missing.
+        """
+        if not _CAN_WALK:
+            self.check()
+            target = root / path
+            if any(parent.is_symlink() for parent in _between(root, target)):
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+            return target.lstat()
+        try:
+            descriptor = os.open(root, _FOLDER)
+        except OSError as error:
+            raise self._outage(root, error) from error
+        *parents, name = path.split("/")
+        with _descended(descriptor, parents) as folder:
+            return os.stat(name, dir_fd=folder, follow_symlinks=False)
 
     def open(self, root: int, path: str) -> tuple[BinaryIO, Entry]:
         """A file's bytes, and what it is, both from one open file.
@@ -186,7 +211,7 @@ class Folders:
         try:
             descriptor = self._open_below(self.roots[root], path)
         except OSError as error:
-            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG):
+            if error.errno in _NOT_THERE:
                 raise NotFound(f"There is no file {path!r} here.") from error
             raise Unavailable(f"The file {path} cannot be opened: {error.strerror or error}.") from error
         status = os.fstat(descriptor)
@@ -209,15 +234,8 @@ class Folders:
         if not parents:
             # Only the last part can be a link, and that is not followed: opening the root first would cost as much.
             return self._open_last(root, path, f"{root}/{path}")
-        folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            for parent in parents:
-                below = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | _NOFOLLOW, dir_fd=folder)
-                os.close(folder)
-                folder = below
+        with _descended(os.open(root, _FOLDER), parents) as folder:
             return self._open_last(root, path, name, folder)
-        finally:
-            os.close(folder)
 
     def _open_last(self, root: Path, path: str, name: str, folder: int | None = None) -> int:
         """Open ``name`` in ``folder``, which is ``path`` below ``root``; a link only if it stays inside the roots."""
@@ -325,6 +343,19 @@ class Folders:
         return Unavailable(
             f"The folder {root} cannot be read: {error.strerror or error}. Mount it, or let the server's user read it."
         )
+
+
+@contextlib.contextmanager
+def _descended(folder: int, parents: Sequence[str]) -> Iterator[int]:
+    """The folder down there, following no link; takes over the descriptor of the one it begins at."""
+    try:
+        for parent in parents:
+            below = os.open(parent, _FOLDER | _NOFOLLOW, dir_fd=folder)
+            os.close(folder)
+            folder = below
+        yield folder
+    finally:
+        os.close(folder)
 
 
 def _is_plain(path: str) -> bool:

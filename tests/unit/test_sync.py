@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import time
@@ -432,3 +433,36 @@ def test_a_folder_that_has_just_changed_is_not_trusted(world: World) -> None:
     world.now = world.roots[0].stat().st_mtime
     world.sync.scan()
     assert not world.sync.is_current()
+
+
+def test_a_root_that_goes_and_comes_back_takes_nothing_away(world: World) -> None:
+    """Between a look at a file and a look at its root the root may be back: then the file would seem to be gone."""
+    root, away = world.roots[0], world.roots[0].with_name("away")
+
+    class Returning(Folders):
+        def check(self) -> None:
+            away.rename(root)
+            super().check()
+
+    world.put(f"deep/{WHEEL}", WHEEL_BYTES)
+    world.sync.scan()
+    root.rename(away)
+    world.sync.folders = Returning(world.roots)
+    with pytest.raises(Unavailable):
+        world.sync.refresh([(0, f"deep/{WHEEL}")])
+    assert world.listed() == [f"deep/{WHEEL}"]
+
+
+def test_a_file_that_cannot_be_looked_at_is_not_gone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    real_stat = os.stat
+
+    def stat(path: Any, **options: Any) -> os.stat_result:
+        if str(path).endswith(WHEEL):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return real_stat(path, **options)
+
+    world.put(WHEEL, WHEEL_BYTES)
+    world.sync.scan()
+    monkeypatch.setattr(os, "stat", stat)
+    assert world.sync.refresh([(0, WHEEL)]) == set()
+    assert world.listed() == [WHEEL]
