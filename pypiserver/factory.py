@@ -35,6 +35,8 @@ from .web.proxy import TrustedProxy
 from .web.simple import Simple
 from .web.upload import Uploads
 
+# Within this a changed password file takes effect.
+PASSWORD_LOOK_SECONDS = 0.05
 WSGI = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
@@ -148,7 +150,7 @@ def build_auther(config: Config) -> Auther | None:
     """Who knows the passwords: a callable, a htpasswd file, or nobody."""
     if config.auther is not None:
         return config.auther
-    return HtpasswdFile(config.htpasswd) if config.htpasswd is not None else None
+    return HtpasswdFile(config.htpasswd, look_seconds=PASSWORD_LOOK_SECONDS) if config.htpasswd is not None else None
 
 
 def _fallback(config: Config) -> Callable[[str], str | None]:

@@ -99,13 +99,14 @@ def starts(target: Target, corpus: Corpus, rounds: int) -> Figures:
 
 
 def _wait_until_digested(cache: Path) -> None:
-    (catalog,) = cache.glob("pypiserver/*/catalog.sqlite")
-    connection = sqlite3.connect(catalog)
-    try:
-        while connection.execute("SELECT 1 FROM file WHERE sha256 = '' AND fault = '' LIMIT 1").fetchone():
-            time.sleep(0.1)
-    finally:
-        connection.close()
+    """Return when no file of any catalog in the cache folder waits to be read."""
+    for catalog in cache.glob("pypiserver/*/catalog.sqlite"):
+        connection = sqlite3.connect(catalog)
+        try:
+            while connection.execute("SELECT 1 FROM file WHERE sha256 = '' AND fault = '' LIMIT 1").fetchone():
+                time.sleep(0.1)
+        finally:
+            connection.close()
 
 
 def uploads(server: Server, pace: Pace) -> Figures:
@@ -155,6 +156,7 @@ def large_files(server: Server, corpus: Corpus, rounds: int) -> Figures:
 def disturbed(server: Server, corpus: Corpus, pace: Pace) -> Figures:
     """The 99th percentile of a page's time: alone, while everything is scanned again, and beside slow downloads."""
     path = f"/simple/{corpora.PROJECT}/"
+    _wait_until_digested(corpus.scratch / "cache")
 
     def p99(disturbance: Callable[[Server, Corpus], contextlib.AbstractContextManager[None]]) -> float:
         with disturbance(server, corpus):

@@ -277,3 +277,16 @@ def test_what_cannot_be_stored_is_refused(path: Path, user: str, password: str) 
     with pytest.raises(ConfigError):
         set_password(path, user, password)
     assert not path.exists()
+
+
+def test_a_changed_file_takes_effect_after_the_look_that_is_due(tmp_path: Path) -> None:
+    path, now = tmp_path / "htpasswd", [0.0]
+    set_password(path, "joe", "one")
+    file = HtpasswdFile(path, clock=lambda: now[0], look_seconds=1.0)
+    assert file("joe", "one")
+    set_password(path, "joe", "another")
+    now[0] = 0.9
+    assert file("joe", "one")
+    now[0] = 1.0
+    assert not file("joe", "one")
+    assert file("joe", "another")
