@@ -229,7 +229,7 @@ def _published(corpus: Corpus) -> contextlib.AbstractContextManager[Server]:
     python = environment("published", *wanted) / "python"
 
     def command(port: int) -> Sequence[str]:
-        return [str(python), "-m", "pypiserver", "run", "-p", str(port), "-i", HOST, "--server", "waitress",
+        return [str(python), "-I", "-m", "pypiserver", "run", "-p", str(port), "-i", HOST, "--server", "waitress",
                 str(corpus.folder)]  # fmt: skip
 
     return running("published pypiserver", command, _peer_environ(corpus), is_ready=_lists_all)
