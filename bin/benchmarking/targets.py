@@ -229,8 +229,8 @@ def _published(corpus: Corpus) -> contextlib.AbstractContextManager[Server]:
     python = environment("published", *wanted) / "python"
 
     def command(port: int) -> Sequence[str]:
-        return [str(python), "-I", "-m", "pypiserver", "run", "-p", str(port), "-i", HOST, "--server", "waitress",
-                str(corpus.folder)]  # fmt: skip
+        # Alone it knows no waitress; with it installed, that is what it takes by itself.
+        return [str(python), "-I", "-m", "pypiserver", "run", "-p", str(port), "-i", HOST, str(corpus.folder)]
 
     return running("published pypiserver", command, _peer_environ(corpus), is_ready=_lists_all)
 
