@@ -86,7 +86,7 @@ def starts(target: Target, corpus: Corpus, rounds: int) -> Figures:
         fetch(server.port, f"/simple/{corpora.PROJECT}/")
         found["cold first page s"] = server.seconds + time.perf_counter() - began
         if target.is_ours:
-            _wait_until_digested(cache)
+            wait_until_digested(cache)
             found["all digested s"] = server.seconds + time.perf_counter() - began
             found["CPU until digested s"] = server.cpu_seconds()
             found["memory after scan MB"] = server.memory_mb()
@@ -98,7 +98,7 @@ def starts(target: Target, corpus: Corpus, rounds: int) -> Figures:
     return found
 
 
-def _wait_until_digested(cache: Path) -> None:
+def wait_until_digested(cache: Path) -> None:
     """Return when no file of any catalog in the cache folder waits to be read."""
     for catalog in cache.glob("pypiserver/*/catalog.sqlite"):
         connection = sqlite3.connect(catalog)
@@ -156,7 +156,7 @@ def large_files(server: Server, corpus: Corpus, rounds: int) -> Figures:
 def disturbed(server: Server, corpus: Corpus, pace: Pace) -> Figures:
     """The 99th percentile of a page's time: alone, while everything is scanned again, and beside slow downloads."""
     path = f"/simple/{corpora.PROJECT}/"
-    _wait_until_digested(corpus.scratch / "cache")
+    wait_until_digested(corpus.scratch / "cache")
 
     def p99(disturbance: Callable[[Server, Corpus], contextlib.AbstractContextManager[None]]) -> float:
         with disturbance(server, corpus):
