@@ -44,6 +44,10 @@ class TrustedProxy:
                 self._believe(environ)
             for name in found:
                 environ.pop(name, None)
+        path = environ.get("PATH_INFO", "")
+        if path.startswith("//"):
+            # An address that was joined carelessly. Some servers take this away before we see it, others do not.
+            environ["PATH_INFO"] = "/" + path.lstrip("/")
         return self._application(environ, start_response)
 
     def _is_trusted(self, address: str) -> bool:

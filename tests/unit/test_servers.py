@@ -179,6 +179,14 @@ def test_request_that_can_be_read_in_two_ways_is_answered_once(hardened: LiveSer
     assert len(statuses) == 1 or rest.startswith(b"Host")
 
 
+def test_slashes_too_many_in_front_mean_the_same_with_every_server(hardened: LiveServer) -> None:
+    for target in (b"//simple/", b"///simple/"):
+        answer = asked(hardened, b"GET " + target + b" HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 200 ")
+    answer = asked(hardened, b"GET //evil.example HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+    assert b"\r\nlocation: simple/evil.example/\r\n" in answer.lower()
+
+
 def test_header_without_end_is_refused(hardened: LiveServer) -> None:
     answer = asked(hardened, b"GET / HTTP/1.1\r\nHost: x\r\nX-Long: " + b"x" * 300_000 + b"\r\n\r\n")
     assert answer.startswith((b"HTTP/1.1 431", b"HTTP/1.0 431")) or answer == b""

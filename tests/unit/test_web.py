@@ -58,6 +58,19 @@ def test_redirects_are_temporary_and_relative(serve: Serve, path: str, location:
     assert "max-age=0" in answer.headers["cache-control"]
 
 
+@pytest.mark.parametrize("slashes", ["//", "///"])
+def test_slashes_too_many_in_front_mean_no_other_address(serve: Serve, slashes: str) -> None:
+    """Joined addresses have them, and some servers take them away before we see them."""
+    client = serve()
+    assert client.get(f"{slashes}foo-bar/json").status == 200
+    for path in ("simple/", "simple/foo-bar/", f"packages/{WHEEL}"):
+        one, many = client.get(f"/{path}"), client.get(slashes + path)
+        assert (many.status, many.body) == (200, one.body)
+    # What a browser would take for another host is never the beginning of an address.
+    assert client.get(f"{slashes}evil.example").headers["location"] == "simple/evil.example/"
+    assert client.get(f"{slashes}evil.example/").headers["location"] == "../simple/evil.example/"
+
+
 @pytest.mark.parametrize("path", ["/simple/foo-bar/", "/simple/Foo_Bar/", "/simple/foo.bar/", "/foo-bar", "/FOO__bar"])
 def test_a_project_that_is_here_is_never_sent_elsewhere(serve: Serve, path: str) -> None:
     client = serve()
@@ -188,7 +201,7 @@ def test_head_equals_get_at_every_address(serve: Serve, put: Put, accept: str, c
 @pytest.mark.parametrize(
     "path",
     [
-        "//simple/foo-bar/",
+        "/simple//foo-bar/",
         "/simple//foo-bar/",
         "//pypi.example/%2e%2e",
         "/simple/foo-bar./",
