@@ -80,23 +80,30 @@ class Digester:
 
         Raises Unavailable when it is the folder that cannot be read: that is no fault of the file.
         """
-        try:
-            stream, entry = self.folders.open(file.root, file.path)
-            with stream:
-                if (entry.size, entry.mtime_ns, entry.inode) != (file.size, file.mtime_ns, file.inode):
-                    return Digest("", fault="it changed while it was read")
-                whole = io.BytesIO(stream.read(entry.size)) if entry.size <= SMALL else stream
-                return self.read(whole, distfile.parse_filename(file.filename))
-        except InvalidDistribution as error:
-            reason = str(error)
-        except PypiServerError as error:
-            self.folders.check()
-            reason = f"it cannot be opened ({error})"
-        except OSError as error:
-            self.folders.check()
-            reason = f"it cannot be read ({error.strerror or error})"
+        reason = ""
+        # The folder may have gone and come back before it is looked at: what fails twice is the file's own fault.
+        for _ in range(2):
+            try:
+                return self._digest(file)
+            except InvalidDistribution as error:
+                reason = str(error)
+                break
+            except PypiServerError as error:
+                self.folders.check()
+                reason = f"it cannot be opened ({error})"
+            except OSError as error:
+                self.folders.check()
+                reason = f"it cannot be read ({error.strerror or error})"
         self._say_skipped(file, reason)
         return Digest("", fault=reason)
+
+    def _digest(self, file: File) -> Digest:
+        stream, entry = self.folders.open(file.root, file.path)
+        with stream:
+            if (entry.size, entry.mtime_ns, entry.inode) != (file.size, file.mtime_ns, file.inode):
+                return Digest("", fault="it changed while it was read")
+            whole = io.BytesIO(stream.read(entry.size)) if entry.size <= SMALL else stream
+            return self.read(whole, distfile.parse_filename(file.filename))
 
     def _say_skipped(self, file: File, reason: str) -> None:
         """Once: the background and a request may both read a file, and what cannot be read is tried again."""

@@ -6,13 +6,14 @@ import hashlib
 import logging
 import threading
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
 from pypiserver.catalog import Catalog
 from pypiserver.digests import Digester
 from pypiserver.errors import Unavailable
-from pypiserver.storage import Folders
+from pypiserver.storage import Entry, Folders
 from pypiserver.sync import Sync
 from tests.make_archives import make_sdist, make_wheel
 
@@ -82,6 +83,25 @@ def test_a_folder_that_is_gone_is_no_fault_of_its_files(world: World) -> None:
     away.rename(world.root)
     world.digester.digest_project("foo")
     assert [file.sha256 != "" for file in world.catalog.files_of("foo")] == [True]
+
+
+class BackAgain(Folders):
+    """A folder that is away at the first look, and back when somebody asks whether it is."""
+
+    def open(self, root: int, path: str) -> tuple[BinaryIO, Entry]:
+        try:
+            return super().open(root, path)
+        finally:
+            self.roots[0].with_name("away").rename(self.roots[0]) if not self.roots[0].exists() else None
+
+
+def test_a_folder_that_is_back_at_once_left_no_fault(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.put(WHEEL, WHEEL_BYTES)
+    digester = Digester(BackAgain([world.root]), world.catalog, hash_algo="sha256")
+    world.root.rename(world.root.with_name("away"))
+    digester.digest_project("foo")
+    assert [file.sha256 != "" for file in world.catalog.files_of("foo")] == [True]
+    assert caplog.messages == []
 
 
 def test_a_file_that_vanished_is_no_fault_of_the_folder(world: World) -> None:
