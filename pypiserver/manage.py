@@ -84,7 +84,7 @@ def _yank(command: cli.Yank, *, out: TextIO, err: TextIO) -> int:
     folders = _folders(command.root)
     reason = command.reason.strip()
     for entry in _chosen(folders, command):
-        folders.write_sidecar(entry.root, entry.path, ".yanked", f"{reason}\n".encode() if reason else b"")
+        folders.write_sidecar(entry.root, entry.path, ".yanked", _bytes(reason))
         out.write(f"yanked {printable(entry.path)}\n")
     return 0
 
@@ -165,6 +165,11 @@ def _progress(err: TextIO) -> Callable[[int, int], None]:
         err.flush()
 
     return show
+
+
+def _bytes(reason: str) -> bytes:
+    """The reason as it was typed, also in a terminal that speaks no UTF-8: what an editor would have written."""
+    return f"{reason}\n".encode("utf-8", "surrogateescape") if reason else b""
 
 
 def _folders(root: Path) -> Folders:

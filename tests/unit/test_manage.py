@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -73,6 +74,17 @@ def test_one_file_can_be_yanked_alone(serve: Serve, root: Path, capsys: Capture)
     assert listed(client) == {WHEEL: False, SDIST: "wrong file", NEWER: False}
     assert pypi_server(capsys, "unyank", root, "foo-bar", "1.0", "--file", SDIST).status == 0
     assert listed(client) == {WHEEL: False, SDIST: False, NEWER: False}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such words")
+def test_a_reason_from_a_terminal_without_utf_8_is_kept_as_it_was_typed(
+    serve: Serve, root: Path, capsys: Capture
+) -> None:
+    client = serve()
+    outcome = pypi_server(capsys, "yank", root, "foo-bar", "1.1", "--reason", os.fsdecode(b"caf\xe9"))
+    assert outcome == (0, f"yanked {NEWER}\n", "")
+    assert (root / f"{NEWER}.yanked").read_bytes() == b"caf\xe9\n"
+    assert listed(client)[NEWER] == "caf\ufffd"
 
 
 def test_a_person_may_write_and_delete_the_mark_with_an_editor(serve: Serve, root: Path, capsys: Capture) -> None:
