@@ -59,15 +59,17 @@ def _fault(member: Any, filename: str, sha256: str) -> str:
     material, envelope = member.get("verification_material"), member.get("envelope")
     if not isinstance(material, dict) or not isinstance(envelope, dict):
         return "verification_material or envelope is missing"
-    if not isinstance(material.get("certificate"), str) or not isinstance(material.get("transparency_entries"), list):
+    entries = material.get("transparency_entries")
+    if not isinstance(material.get("certificate"), str) or not isinstance(entries, list) or not entries:
         return "verification_material needs a certificate and transparency_entries"
     if not isinstance(envelope.get("signature"), str) or not isinstance(envelope.get("statement"), str):
         return "envelope needs a statement and a signature"
     try:
         statement = _json(base64.b64decode(envelope["statement"], validate=True))
         base64.b64decode(envelope["signature"], validate=True)
+        base64.b64decode(material["certificate"], validate=True)
     except (binascii.Error, ValueError):
-        return "its statement or signature is not base64 (the statement: of JSON)"
+        return "its statement, signature or certificate is not base64 (the statement: of JSON)"
     subjects = statement.get("subject") if isinstance(statement, dict) else None
     if not isinstance(subjects, list) or len(subjects) != 1 or not isinstance(subjects[0], dict):
         return "its statement must have exactly one subject"

@@ -105,6 +105,8 @@ def _with(value: Any, *path: str) -> Callable[[dict[str, Any]], None]:
         (_with([], "verification_material"), "is missing"),
         (_without("verification_material", "certificate"), "needs a certificate"),
         (_without("verification_material", "transparency_entries"), "needs a certificate"),
+        (_with([], "verification_material", "transparency_entries"), "needs a certificate"),
+        (_with("no base64!", "verification_material", "certificate"), "is not base64"),
         (_without("envelope"), "is missing"),
         (_without("envelope", "signature"), "needs a statement and a signature"),
         (_with(None, "envelope", "statement"), "needs a statement and a signature"),
@@ -122,7 +124,7 @@ def _with(value: Any, *path: str) -> Callable[[dict[str, Any]], None]:
         (_with(encoded({"subject": [{**SUBJECT, "digest": {}}]}), "envelope", "statement"), "other bytes"),
         (_with(encoded({"subject": [{**SUBJECT, "digest": "x"}]}), "envelope", "statement"), "other bytes"),
     ],
-    ids=range(22),
+    ids=range(24),
 )
 def test_a_malformed_attestation_is_refused_with_its_number(
     change: Callable[[dict[str, Any]], None], words: str

@@ -428,7 +428,7 @@ def attestation(filename: str = WHEEL, content: bytes = WHEEL_BYTES) -> dict[str
     statement = {"_type": "https://in-toto.io/Statement/v1", "subject": [subject], "predicate": None}
     return {
         "version": 1,
-        "verification_material": {"certificate": "MII", "transparency_entries": [{}]},
+        "verification_material": {"certificate": "MIIC", "transparency_entries": [{}]},
         "envelope": {"statement": base64.b64encode(json.dumps(statement).encode()).decode(), "signature": "c2ln"},
     }
 
