@@ -30,6 +30,7 @@ from .sync import Sync
 from .watch import Watch, default_catalog_path
 from .web import Web, build
 from .web.files import Files, accel_header, file_cache_control
+from .web.json_pages import JsonPages
 from .web.pages import Welcome
 from .web.proxy import TrustedProxy
 from .web.simple import Simple
@@ -58,6 +59,11 @@ class Application:
             simple=Simple(
                 self.repository,
                 fallback=_fallback(config),
+                private=access.is_protected("list"),
+                server_base_url=config.server_base_url or "",
+            ),
+            json_pages=JsonPages(
+                self.repository,
                 private=access.is_protected("list"),
                 server_base_url=config.server_base_url or "",
             ),

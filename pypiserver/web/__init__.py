@@ -16,10 +16,11 @@ import bottle
 from ..auth import Access
 from ..errors import ConfigError, ContentTooLarge, Forbidden, MethodNotAllowed, NotFound, PypiServerError
 from ..repository import Repository
-from . import json_api, xmlrpc
-from .answers import failure, redirect, revalidated, text
+from . import xmlrpc
+from .answers import failure, redirect, text
 from .body import Body
 from .files import Files
+from .json_pages import JsonPages
 from .pages import Welcome
 from .proxy import base_url
 from .simple import Simple
@@ -59,6 +60,7 @@ class Web:
     repository: Repository
     access: Access
     simple: Simple
+    json_pages: JsonPages
     files: Files
     uploads: Uploads
     welcome: Welcome
@@ -82,9 +84,9 @@ class Web:
             ("/packages", lambda: redirect("packages/"), None),
             ("/packages/", self.files.listing, "list"),
             ("/packages/<path:path>", self.files.download, "download"),
-            (f"/pypi/{_NAME}/json", self.project_json, "list"),
-            (f"/pypi/{_NAME}/{_VERSION}/json", self.project_json, "list"),
-            (f"/{_NAME}/json", self.project_json, "list"),
+            (f"/pypi/{_NAME}/json", self.json_pages.project, "list"),
+            (f"/pypi/{_NAME}/{_VERSION}/json", self.json_pages.project, "list"),
+            (f"/{_NAME}/json", self.json_pages.project, "list"),
             (f"/{_NAME}", lambda project: redirect(f"simple/{project}/"), None),
             (f"/{_NAME}/", lambda project: redirect(f"../simple/{project}/"), None),
         ]
@@ -108,14 +110,6 @@ class Web:
         self.repository.serial()
         self.repository.folders.check()
         return text("Ok")
-
-    def project_json(self, project: str, version: str | None = None) -> bottle.HTTPResponse:
-        """The legacy JSON of a project, or of one release of it."""
-        value = self.repository.project(project)
-        body = json_api.render(value, version, metadata=self.repository.metadata, base_url=self.url())
-        headers = {"Content-Type": "application/json", "Content-Length": str(len(body))}
-        cache_control = revalidated(private=self.access.is_protected("list"))
-        return bottle.HTTPResponse(body, headers={**headers, "Cache-Control": cache_control})
 
     def post(self) -> bottle.HTTPResponse:
         """``POST /``: a search when the body is XML, an upload otherwise."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -226,6 +229,30 @@ def test_links_are_below_the_address_the_client_used(serve: Serve) -> None:
     assert url.startswith("https://pypi.example/x/packages/")
     url = serve(server_base_url="https://told.example").get("/foo-bar/json").json()["urls"][0]["url"]
     assert url.startswith("https://told.example/packages/")
+
+
+@pytest.mark.parametrize("path", ["/foo-bar/json", "/pypi/Foo_Bar/json", "/pypi/foo-bar/1.0/json"])
+@pytest.mark.parametrize("coding", ["identity", "gzip"])
+def test_an_answer_has_a_strong_validator_and_is_made_once(serve: Serve, put: Put, path: str, coding: str) -> None:
+    client = serve()
+    client.get("/simple/foo-bar/")
+    headers = {"HTTP_ACCEPT_ENCODING": coding}
+    answer = client.get(path, **headers)
+    etag = answer.headers["etag"]
+    assert re.fullmatch(r'"[!-~]+"', etag) and answer.headers["vary"] == "Accept-Encoding"
+    body = gzip.decompress(answer.body) if coding == "gzip" else answer.body
+    assert json.loads(body)["info"]["version"] == "1.0"
+    assert answer.headers.get("content-encoding", "identity") == coding
+    again = client.get(path, HTTP_IF_NONE_MATCH=f'"x", W/{etag}', **headers)
+    kept = {name: answer.headers[name] for name in ("etag", "vary", "cache-control")}
+    assert (again.status, again.body, dict(again.headers)) == (304, b"", kept)
+    other = client.get(path, HTTP_ACCEPT_ENCODING="gzip" if coding == "identity" else "", HTTP_IF_NONE_MATCH=etag)
+    assert other.status == 200
+    # It is about the address it was asked at, and about the files that are there now.
+    assert client.get(path, HTTP_HOST="pypi.example", HTTP_IF_NONE_MATCH=etag, **headers).status == 200
+    put(f"{WHEEL}.yanked", b"")
+    client._application.repository.sync.scan()  # type: ignore[attr-defined]
+    assert client.get(path, HTTP_IF_NONE_MATCH=etag, **headers).status == 200
 
 
 def test_a_protected_answer_is_private(serve: Serve) -> None:

@@ -1,0 +1,58 @@
+"""The addresses of the legacy JSON, and its answers while they are current.
+
+The rules to keep: like a page, an answer is made once for each serial of its project and validated by a strong ETag;
+it names absolute addresses, so it is another one for each address that we are asked at.
+"""
+
+from __future__ import annotations
+
+import bottle
+
+from ..distfile import normalize
+from ..repository import Repository
+from ..simple_api import accepts_encoding
+from .answers import revalidated
+from .json_api import render
+from .page_cache import Page, PageCache
+from .proxy import base_url
+from .sending import is_not_modified
+
+# Few clients ask for it, and each answer carries a description.
+MAX_BYTES = 8 * 1024 * 1024
+
+
+class JsonPages:
+    """Handlers of the legacy JSON; ``private`` says that listing is protected.
+
+    ``server_base_url`` is our root as the operator gives it; where it is empty, each request tells.
+    """
+
+    def __init__(self, repository: Repository, *, private: bool, server_base_url: str = "") -> None:
+        self._repository = repository
+        self._server_base_url = server_base_url
+        self._cache = PageCache(MAX_BYTES)
+        self._cache_control = revalidated(private=private)
+
+    def project(self, project: str, version: str | None = None) -> bottle.HTTPResponse:
+        """The legacy JSON of a project, or of one release of it."""
+        repository, normal = self._repository, normalize(project)
+        url = (self._server_base_url or base_url(bottle.request.environ)).rstrip("/") + "/"
+        key = (normal, version, url)
+        page = self._cache.get(key, now=repository.serial(), serial_of=lambda: repository.project_serial(normal))
+        if page is None:
+            value = repository.project(normal)
+            body = render(value, version, metadata=repository.metadata, base_url=url)
+            page = self._cache.put(key, body, serial=value.serial)
+        return self._answer(page)
+
+    def _answer(self, page: Page) -> bottle.HTTPResponse:
+        environ = bottle.request.environ
+        encoding = accepts_encoding(environ.get("HTTP_ACCEPT_ENCODING"), page.codings) or "identity"
+        body, etag = page.bodies[encoding]
+        headers = {"Cache-Control": self._cache_control, "Vary": "Accept-Encoding", "ETag": etag}
+        if is_not_modified(environ.get("HTTP_IF_NONE_MATCH"), etag):
+            return bottle.HTTPResponse(status=304, headers=headers)
+        headers |= {"Content-Type": "application/json", "Content-Length": str(len(body))}
+        if encoding != "identity":
+            headers["Content-Encoding"] = encoding
+        return bottle.HTTPResponse(body, headers=headers)
