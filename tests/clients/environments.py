@@ -47,6 +47,11 @@ ENVIRONMENTS = {
     "poetry": Environment(("poetry==2.5.1",)),
     # Without the extra its newest dependencies do not fit it.
     "pdm": Environment(("pdm[locked]==2.29.3",)),
+    # Its pip is the newest that it can use; it is also the resolver.
+    "pip-tools": Environment(("pip-tools==7.6.2", "pip==26.3", "setuptools==80.9.0")),
+    "pipenv": Environment(("pipenv==2026.10.3",)),
+    # Says what an attestation is.
+    "attestations": Environment(("pypi-attestations==0.0.30",)),
     "flit": Environment(("flit==4.2.0",)),
     "hatch": Environment(("hatch==1.18.2",)),
     "gunicorn": Environment(("gunicorn==27.0.1",)),

@@ -10,9 +10,11 @@ import base64
 import hashlib
 import io
 import tarfile
+import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 SHELF = {"demo": "2.0", "demo-helper": "1.5"}
 SHELF_FILES = {
@@ -37,13 +39,14 @@ def add_wheel(
     needs: Sequence[str] = (),
     python: str = ANY_PYTHON,
     summary: str = "a sample",
+    metadata_version: str = "2.1",
 ) -> Path:
     """A wheel with one module, which says its version."""
     module = name.replace("-", "_")
     info = f"{module}-{version}.dist-info"
     files = {
         f"{module}.py": f"__version__ = {version!r}\n",
-        f"{info}/METADATA": metadata(name, version, needs=needs, python=python, summary=summary),
+        f"{info}/METADATA": metadata(name, version, needs=needs, python=python, summary=summary, form=metadata_version),
         f"{info}/WHEEL": WHEEL,
     }
     record = "".join(f"{path},sha256={record_digest(text)},{len(text.encode())}\n" for path, text in files.items())
@@ -61,16 +64,49 @@ def add_sdist(folder: Path, name: str, version: str, *, needs: Sequence[str] = (
         "PKG-INFO": metadata(name, version, needs=(), python=ANY_PYTHON, summary="a sample")
     }
     target = folder / f"{base}.tar.gz"
-    with tarfile.open(target, "w:gz") as archive:
-        for path, text in files.items():
-            member = tarfile.TarInfo(f"{base}/{path}")
-            member.size, member.mtime = len(text.encode()), MTIME
-            archive.addfile(member, io.BytesIO(text.encode()))
+    write_tar(target, {f"{base}/{path}": text.encode() for path, text in files.items()})
     return target
 
 
-def metadata(name: str, version: str, *, needs: Sequence[str], python: str, summary: str) -> str:
-    lines = ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}", f"Summary: {summary}"]
+BACKEND = """
+import pathlib, shutil
+
+
+def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
+    (wheel,) = pathlib.Path("built").iterdir()
+    shutil.copy(str(wheel), wheel_directory)
+    return wheel.name
+"""
+
+
+def add_static_sdist(folder: Path, name: str, version: str, **about: Any) -> Path:
+    """An sdist whose metadata may be relied on (2.2, nothing dynamic), and which any client builds without a tool."""
+    base = f"{name.replace('-', '_')}-{version}"
+    with tempfile.TemporaryDirectory() as temporary:
+        wheel = add_wheel(Path(temporary), name, version, metadata_version="2.2", **about)
+        with zipfile.ZipFile(wheel) as archive:
+            said = archive.read(f"{base}.dist-info/METADATA")
+        members = {
+            "PKG-INFO": said,
+            "pyproject.toml": b'[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n',
+            "backend.py": BACKEND.encode(),
+            f"built/{wheel.name}": wheel.read_bytes(),
+        }
+    target = folder / f"{base}.tar.gz"
+    write_tar(target, {f"{base}/{path}": data for path, data in members.items()})
+    return target
+
+
+def write_tar(target: Path, members: Mapping[str, bytes]) -> None:
+    with tarfile.open(target, "w:gz") as archive:
+        for path, data in members.items():
+            member = tarfile.TarInfo(path)
+            member.size, member.mtime = len(data), MTIME
+            archive.addfile(member, io.BytesIO(data))
+
+
+def metadata(name: str, version: str, *, needs: Sequence[str], python: str, summary: str, form: str = "2.1") -> str:
+    lines = [f"Metadata-Version: {form}", f"Name: {name}", f"Version: {version}", f"Summary: {summary}"]
     return "\n".join([*lines, *(f"Requires-Dist: {need}" for need in needs), f"Requires-Python: {python}", ""])
 
 
@@ -107,12 +143,12 @@ def add_project(folder: Path, name: str, version: str) -> Path:
     return folder
 
 
-def write_consumer(folder: Path, url: str, tool: str) -> None:
-    """A project that depends on demo, with the index in the tool's own words."""
+def write_consumer(folder: Path, url: str, tool: str, needs: str = "demo") -> None:
+    """A project that depends on demo (or what else it needs), with the index in the tool's own words."""
     folder.mkdir()
     (folder / "pyproject.toml").write_text(
-        '[project]\nname = "consumer"\nversion = "1.0"\nrequires-python = ">=3.10"\ndependencies = ["demo"]\n\n'
-        + CONSUMERS[tool].format(url=url)
+        '[project]\nname = "consumer"\nversion = "1.0"\nrequires-python = ">=3.10"\ndependencies = '
+        f'["{needs}"]\n\n' + CONSUMERS[tool].format(url=url)
     )
 
 
@@ -121,9 +157,9 @@ def shelf_only(found: dict[str, str]) -> dict[str, str]:
     return {name: version for name, version in found.items() if name in SHELF}
 
 
-def fill(folder: Path) -> None:
-    add_wheel(folder, "demo", "1.0", summary="shows the first things")
-    add_wheel(folder, "demo", "2.0", needs=["demo-helper>=1.0"], summary="shows more things")
-    add_wheel(folder, "demo", "9.0", python=">=99", summary="shows what nobody can run")
-    add_wheel(folder, "demo-helper", "1.0", summary="helps")
-    add_wheel(folder, "demo-helper", "1.5", summary="helps more")
+def fill(folder: Path, add: Callable[..., Path] = add_wheel) -> None:
+    add(folder, "demo", "1.0", summary="shows the first things")
+    add(folder, "demo", "2.0", needs=["demo-helper>=1.0"], summary="shows more things")
+    add(folder, "demo", "9.0", python=">=99", summary="shows what nobody can run")
+    add(folder, "demo-helper", "1.0", summary="helps")
+    add(folder, "demo-helper", "1.5", summary="helps more")

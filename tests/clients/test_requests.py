@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import re
 import shutil
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.clients.harness import GetClient, Record, Serve, installed, listed, wait_until_listed
-from tests.clients.samples import SHELF, SHELF_FILES, add_wheel, fill, shelf_only, write_consumer
+from tests.clients.samples import (
+    SHELF,
+    SHELF_FILES,
+    add_sdist,
+    add_static_sdist,
+    add_wheel,
+    fill,
+    shelf_only,
+    write_consumer,
+)
 
 WANTED = ["demo-2.0-py2.py3-none-any.whl", "demo_helper-1.5-py2.py3-none-any.whl"]
 TREE = 60
 
 
-def copy_in(packages: Path, tmp_path: Path) -> None:
+def copy_in(folder: Path, tmp_path: Path, add: Callable[..., Path] = add_wheel) -> None:
     """Fill the folder as people do: with a copy of what lies elsewhere."""
     source = tmp_path / "source"
     source.mkdir()
-    fill(source)
-    for path in source.iterdir():
-        shutil.copyfile(path, packages / path.name)
+    fill(source, add)
+    folder.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["cp", *source.iterdir(), folder], check=True)
 
 
 @pytest.mark.parametrize(
@@ -53,16 +67,39 @@ def test_install_asks_no_more_than_it_needs(
     assert recorder.files() == WANTED
 
 
-@pytest.mark.parametrize(
-    ("name", "commands"),
-    [
-        pytest.param("poetry", ["lock", "install"], id="poetry"),
-        pytest.param("pdm", ["lock", "install"], id="pdm"),
-    ],
-)
+LOCK = {
+    "uv": ("uv lock", "uv sync --locked"),
+    "pip": (
+        "python -m pip lock demo --index-url {url}/simple/",
+        "python -m pip install --index-url {url}/simple/ --target .venv -r pylock.toml",
+    ),
+    "poetry": ("poetry lock", "poetry install"),
+    "pdm": ("pdm lock", "pdm install"),
+}
+BOTH = {"page": 2, "metadata": 2}
+# uv and Poetry lock for every Python, so they look at demo 9.0 as well.
+ALL = {"page": 2, "metadata": 3}
+FILES = {"file": 2}
+AGAIN = {"page": 2, "file": 2}
+LOCKING = [
+    pytest.param("uv", add_wheel, ALL, FILES, id="uv"),
+    pytest.param("pip", add_wheel, BOTH, FILES, id="pip"),
+    pytest.param("poetry", add_wheel, ALL, AGAIN, id="poetry"),
+    pytest.param("pdm", add_wheel, {"page": 4, "metadata": 2}, AGAIN, id="pdm"),
+    # uv reads the metadata of an sdist from the sdist itself, and keeps what it has.
+    pytest.param("uv", add_static_sdist, {"page": 2, "file": 3}, {}, id="uv, sdists"),
+    pytest.param("pip", add_static_sdist, BOTH, FILES, id="pip, sdists"),
+    pytest.param("poetry", add_static_sdist, ALL, AGAIN, id="poetry, sdists"),
+    pytest.param("pdm", add_static_sdist, {"page": 4, "metadata": 2}, AGAIN, id="pdm, sdists"),
+]
+
+
+@pytest.mark.parametrize(("name", "add", "locking", "installing"), LOCKING)
 def test_locking_reads_metadata_and_installing_downloads_each_file_once(
     name: str,
-    commands: list[str],
+    add: Callable[..., Path],
+    locking: dict[str, int],
+    installing: dict[str, int],
     client: GetClient,
     serve: Serve,
     record: Record,
@@ -70,33 +107,42 @@ def test_locking_reads_metadata_and_installing_downloads_each_file_once(
     tmp_path: Path,
 ) -> None:
     server = serve()
-    copy_in(packages, tmp_path)
-    for project, files in SHELF_FILES.items():
-        wait_until_listed(server.url, project, *files)
+    copy_in(packages / "any" / "folder", tmp_path, add)
+    for project, wheels in SHELF_FILES.items():
+        wait_until_listed(server.url, project, *(as_made_by(add, wheel) for wheel in wheels))
     recorder = record(server)
     folder = tmp_path / "project"
-    write_consumer(folder, recorder.url, name)
+    write_consumer(folder, recorder.url, "uv" if name == "pip" else name)
     tool = client(name)
-    lock, install = commands
-    tool.run(name, lock, cwd=folder)
-    asked = recorder.counts()
-    assert recorder.files() == []
-    assert asked.keys() == {"page", "metadata"}
-    tool.run(name, install, cwd=folder)
+    asked = []
+    for command in LOCK[name]:
+        recorder.requests.clear()
+        # The index is the project's own configuration here, which uv otherwise is told not to read.
+        words = command.format(url=recorder.url).split()
+        tool.run(*words, cwd=folder, UV_NO_CONFIG="0", UV_PYTHON=str(tool.python))
+        asked.append(recorder.counts())
+    assert asked == [locking, installing]
     assert shelf_only(installed(folder / ".venv")) == SHELF
-    assert recorder.files() == WANTED
-    assert "range" not in recorder.counts()
-    print(f"{name}: lock {asked}, lock and install {recorder.counts()}")
+    if installing:
+        assert recorder.files() == sorted(as_made_by(add, wheel) for wheel in WANTED)
+
+
+def as_made_by(add: Callable[..., Path], wheel: str) -> str:
+    """The file name, of a wheel or of an sdist."""
+    return wheel if add is add_wheel else "-".join(wheel.split("-")[:2]) + ".tar.gz"
 
 
 def test_uv_downloads_no_wheel_of_a_large_tree_that_it_does_not_install(
     client: GetClient, serve: Serve, record: Record, packages: Path, tmp_path: Path
 ) -> None:
-    """A tree of 60 projects, each with an older release that nothing installs."""
+    """A tree of 60 projects, each with an older release and a source that nothing installs, in folders in folders."""
     for number in range(TREE):
+        folder = packages / f"{number % 7}" / f"{number % 3}"
+        folder.mkdir(parents=True, exist_ok=True)
         needs = [f"tree-{child}>=2" for child in (2 * number + 1, 2 * number + 2) if child < TREE]
-        add_wheel(packages, f"tree-{number}", "1.0")
-        add_wheel(packages, f"tree-{number}", "2.0", needs=needs)
+        add_wheel(folder, f"tree-{number}", "1.0")
+        add_wheel(folder, f"tree-{number}", "2.0", needs=needs)
+        add_sdist(folder, f"tree-{number}", "2.0", needs=needs)
     recorder = record(serve())
     tool = client("uv")
     command = ("uv", "pip", "install", "--python", tool.python, "--target", tmp_path / "site")
@@ -121,3 +167,53 @@ def test_file_copied_in_is_installed_by_the_next_run(
     tool.run(*command, tmp_path / "after", "demo")
     assert [installed(tmp_path / name) for name in ("before", "after")] == [{"demo": "1.0"}, {"demo": "1.1"}]
     assert listed(server.url, "demo") == ["demo-1.0-py2.py3-none-any.whl", "demo-1.1-py2.py3-none-any.whl"]
+
+
+def hashes_of(packages: Path) -> set[str]:
+    return {hashlib.sha256((packages / filename).read_bytes()).hexdigest() for filename in WANTED}
+
+
+def test_pip_compile_writes_the_hashes_of_every_file(
+    client: GetClient, serve: Serve, record: Record, packages: Path, tmp_path: Path
+) -> None:
+    """It asks the legacy JSON for them, and installing downloads each file once."""
+    fill(packages)
+    add_sdist(packages, "demo", "2.0", needs=["demo-helper"])
+    recorder = record(serve())
+    tool = client("pip-tools")
+    (tmp_path / "requirements.in").write_text("demo\n")
+    index = ("--index-url", f"{recorder.url}/simple/")
+    tool.run("pip-compile", "--generate-hashes", *index, "requirements.in", cwd=tmp_path)
+    assert sum(request.path.endswith("/json") for request in recorder.requests) == 2
+    written = (tmp_path / "requirements.txt").read_text()
+    sdist = hashlib.sha256((packages / "demo-2.0.tar.gz").read_bytes()).hexdigest()
+    assert set(re.findall("sha256:([0-9a-f]{64})", written)) == {*hashes_of(packages), sdist}
+    # The JSON spares it from downloading any file.
+    assert recorder.counts() == {"page": 6, "metadata": 2}
+    tool.pip("install", "--require-hashes", "--target", tmp_path / "site", *index, "-r", tmp_path / "requirements.txt")
+    assert installed(tmp_path / "site") == SHELF
+
+
+def test_pipenv_locks_and_installs_by_hash(
+    client: GetClient, serve: Serve, record: Record, packages: Path, tmp_path: Path
+) -> None:
+    """It scrapes the hashes out of the pages in HTML."""
+    fill(packages)
+    recorder = record(serve())
+    project = tmp_path / "project"
+    project.mkdir()
+    source = f'[[source]]\nname = "local"\nurl = "{recorder.url}/simple/"\nverify_ssl = false\n'
+    (project / "Pipfile").write_text(f'{source}\n[packages]\ndemo = "*"\n')
+    tool = client("pipenv")
+    environ = {"PIPENV_VENV_IN_PROJECT": "1", "PIPENV_NOSPIN": "1", "PIPENV_PYTHON": str(tool.python)}
+    tool.run("pipenv", "lock", cwd=project, **environ)
+    locked = json.loads((project / "Pipfile.lock").read_text())["default"]
+    assert {name: entry["version"] for name, entry in locked.items()} == {name: f"=={SHELF[name]}" for name in SHELF}
+    assert {digest for entry in locked.values() for digest in entry["hashes"]} == {
+        f"sha256:{digest}" for digest in hashes_of(packages)
+    }
+    assert recorder.counts() == {"page": 6, "metadata": 2}
+    recorder.requests.clear()
+    tool.run("pipenv", "sync", cwd=project, **environ)
+    assert shelf_only(installed(project / ".venv")) == SHELF
+    assert recorder.counts() == {"page": 2, "file": 2}

@@ -139,13 +139,17 @@ def test_every_upload_action_is_documented(tmp_path: Path) -> None:
     assert [verb for verb in verbs if f"``{verb}``" not in page] == []
 
 
+# What tests need besides clients.
+HELPERS = ("gunicorn", "pypi-attestations")
+
+
 def test_listed_clients_are_the_ones_that_are_tried() -> None:
     pytest.importorskip("fcntl")
     from tests.clients.environments import ENVIRONMENTS
 
     page = text_of(REPOSITORY / "docs" / "reference" / "clients.rst").lower()
     firsts = [environment.requirements[0].partition("==") for environment in ENVIRONMENTS.values()]
-    tried = {f"{name.partition('[')[0]} {version}" for name, _, version in firsts if name != "gunicorn"}
+    tried = {f"{name.partition('[')[0]} {version}" for name, _, version in firsts if name not in HELPERS}
     assert len(tried) > 9
     assert [client for client in sorted(tried) if f"\n{client} " not in page] == []
 
