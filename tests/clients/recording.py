@@ -40,9 +40,13 @@ class Request:
 
 @dataclass
 class Recorder:
-    """The proxy while it runs: its address, and what passed through it so far."""
+    """The proxy while it runs: its address, and what passed through it so far.
+
+    After `cut` bytes of the next file that is longer, the connection breaks.
+    """
 
     url: str
+    cut: int | None = None
     requests: list[Request] = field(default_factory=list)
 
     def counts(self) -> dict[str, int]:
@@ -80,6 +84,10 @@ class Handler(BaseHTTPRequestHandler):
         if length and answer.status not in (204, 304):
             self.send_header("Content-Length", length)
         self.end_headers()
+        cut, recorder = self.server.recorder.cut, self.server.recorder
+        if cut is not None and recorder.requests[-1].kind == "file" and len(content) > cut:
+            recorder.cut = None
+            content, self.close_connection = content[:cut], True
         self.wfile.write(content)
 
     do_GET = do_HEAD = do_POST = pass_on  # noqa: N815 - the names http.server looks for

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import random
 import tarfile
 import tempfile
 import zipfile
@@ -40,8 +41,9 @@ def add_wheel(
     python: str = ANY_PYTHON,
     summary: str = "a sample",
     metadata_version: str = "2.1",
+    ballast: int = 0,
 ) -> Path:
-    """A wheel with one module, which says its version."""
+    """A wheel with one module, which says its version; `ballast` is so many bytes that cannot be compressed."""
     module = name.replace("-", "_")
     info = f"{module}-{version}.dist-info"
     files = {
@@ -49,9 +51,11 @@ def add_wheel(
         f"{info}/METADATA": metadata(name, version, needs=needs, python=python, summary=summary, form=metadata_version),
         f"{info}/WHEEL": WHEEL,
     }
+    if ballast:
+        files[f"{module}_ballast.txt"] = base64.b64encode(random.Random(ballast).randbytes(ballast * 3 // 4)).decode()
     record = "".join(f"{path},sha256={record_digest(text)},{len(text.encode())}\n" for path, text in files.items())
     target = folder / f"{module}-{version}-py2.py3-none-any.whl"
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED if ballast else zipfile.ZIP_DEFLATED) as archive:
         for path, text in {**files, f"{info}/RECORD": f"{record}{info}/RECORD,,\n"}.items():
             archive.writestr(path, text)
     return target
