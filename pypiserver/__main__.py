@@ -45,6 +45,13 @@ def load_application(config: Config) -> Any:
     return Application(config)
 
 
+def load_serving(config: Config) -> Any:
+    """The same, at work: it reads what is new in the folders without waiting for the first request."""
+    application = load_application(config)
+    application.start()
+    return application
+
+
 def _run(command: cli.Run) -> int:
     from . import log, servers
     from .banner import render
@@ -67,7 +74,7 @@ def _run(command: cli.Run) -> int:
         max_upload_size=config.max_upload_size,
     )
     servers.run(
-        functools.partial(load_application, config),
+        functools.partial(load_serving, config),
         options,
         on_ready=lambda server, port: _say(render(config, server=server, port=port, files=files, catalog=where)),
     )

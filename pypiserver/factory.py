@@ -105,6 +105,10 @@ class Application:
         roots = self.repository.folders.roots
         return [(path, counts.get(root, 0)) for root, path in enumerate(roots)], catalog.connections.path
 
+    def start(self) -> None:
+        """Begin to keep the catalog current, in the process that serves; otherwise the first request does that."""
+        self.repository.watch.start()
+
     def close(self) -> None:
         """End the threads this process started."""
         self.repository.watch.close()

@@ -167,7 +167,7 @@ def _run_waitress(make: MakeApplication, options: Options, listening: socket.soc
 
 
 class _Later:
-    """An application that is made in the process where it is first asked, which is gunicorn's worker."""
+    """An application that is made in the process that serves, which is gunicorn's worker."""
 
     def __init__(self, make: MakeApplication) -> None:
         self._make = make
@@ -175,16 +175,21 @@ class _Later:
         self._lock = threading.Lock()
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        return self.get()(environ, start_response)
+
+    def get(self) -> WSGI:
+        """The application of this process."""
         with self._lock:
             if self._made is None:
                 self._made = self._make()
-        return self._made(environ, start_response)
+        return self._made
 
 
 def _run_gunicorn(make: MakeApplication, options: Options, listening: socket.socket, ready: Callable[[], None]) -> None:
     import bottle
 
     listening.listen(BACKLOG)
+    application = _Later(make)
     settings: dict[str, Any] = {
         # From here on the socket is gunicorn's, which closes it.
         "bind": f"fd://{listening.detach()}",
@@ -200,10 +205,11 @@ def _run_gunicorn(make: MakeApplication, options: Options, listening: socket.soc
         "forwarder_headers": "",
         "loglevel": "warning",
         "when_ready": lambda server: ready(),
+        "post_worker_init": lambda worker: application.get(),
     }
     if options.certificate:
         settings |= {"certfile": str(options.certificate), "keyfile": str(options.key)}
-    bottle.run(app=_Later(make), server="gunicorn", host=options.host, port=options.port, quiet=True, **settings)
+    bottle.run(app=application, server="gunicorn", host=options.host, port=options.port, quiet=True, **settings)
 
 
 def _run_adapter(make: MakeApplication, options: Options, listening: socket.socket, ready: Callable[[], None]) -> None:

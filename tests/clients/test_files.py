@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
+import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -35,8 +38,11 @@ def server(
     if request.param == "gunicorn":
         modules = next((client("gunicorn").bin.parent / "lib").glob("python*/site-packages"))
         environ["PYTHONPATH"] += f":{modules}"
-    command = pypi_server("--disable-fallback", "--server", request.param, packages)
-    return stack.enter_context(running(command, environ=environ, cwd=tmp_path))
+    command = pypi_server(
+        "--disable-fallback", "--server", request.param, "--catalog", tmp_path / "catalog.sqlite", packages
+    )
+    # Asked whether it is there at an address for which it needs to know nothing of the folder.
+    return stack.enter_context(running(command, environ=environ, cwd=tmp_path, path="/favicon.ico"))
 
 
 @pytest.fixture
@@ -89,6 +95,15 @@ def test_a_file_is_the_same_over_every_server(
         assert (status, body == wheel) == (200, True)
     status, headers, _ = ask(Range=f"bytes={size}-")
     assert (status, headers["content-range"]) == (416, f"bytes */{size}")
+
+
+def test_files_are_read_before_anybody_asks(server: LiveServer, wheel: bytes, tmp_path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(tmp_path / "catalog.sqlite")) as catalog:
+        until = time.monotonic() + 20
+        while not (known := catalog.execute("SELECT sha256 FROM file WHERE sha256 <> ''").fetchall()):
+            assert time.monotonic() < until, server.output
+            time.sleep(0.05)
+    assert known == [(hashlib.sha256(wheel).hexdigest(),)]
 
 
 def test_metadata_is_that_of_the_wheel_whatever_lies_beside_it(
