@@ -19,12 +19,13 @@ HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "te", "
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request; header names are lower-case."""
+    """One request; header names are lower-case. `coding` is the Content-Encoding of the answer."""
 
     method: str
     path: str
     headers: Mapping[str, str]
     status: int
+    coding: str = ""
 
     @property
     def kind(self) -> str:
@@ -75,7 +76,9 @@ class Handler(BaseHTTPRequestHandler):
             content = answer.read()
         upstream.close()
         headers = {name.lower(): value for name, value in self.headers.items()}
-        self.server.recorder.requests.append(Request(self.command, self.path, headers, answer.status))
+        self.server.recorder.requests.append(
+            Request(self.command, self.path, headers, answer.status, answer.getheader("Content-Encoding", ""))
+        )
         self.send_response_only(answer.status, answer.reason)
         for name, value in answer.getheaders():
             if name.lower() not in HOP_BY_HOP | {"content-length"}:

@@ -152,6 +152,20 @@ def test_uv_downloads_no_wheel_of_a_large_tree_that_it_does_not_install(
     assert recorder.files() == sorted(f"tree_{number}-2.0-py2.py3-none-any.whl" for number in range(TREE))
 
 
+@pytest.mark.parametrize(("name", "coding"), [("pip", "gzip"), ("uv", "zstd"), ("poetry", "zstd")])
+def test_pages_come_in_the_best_coding_that_the_client_knows(
+    name: str, coding: str, client: GetClient, serve: Serve, record: Record, packages: Path, tmp_path: Path
+) -> None:
+    for number in range(30):
+        add_wheel(packages, "demo", f"1.{number}")
+    recorder = record(serve())
+    write_consumer(tmp_path / "project", recorder.url, "uv" if name == "pip" else name)
+    tool = client(name)
+    words = LOCK[name][0].format(url=recorder.url).split()
+    tool.run(*words, cwd=tmp_path / "project", UV_NO_CONFIG="0", UV_PYTHON=str(tool.python))
+    assert [request.coding for request in recorder.requests if request.kind == "page"] == [coding]
+
+
 def test_file_copied_in_is_installed_by_the_next_run(
     client: GetClient, serve: Serve, packages: Path, tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import re
 import sys
@@ -616,6 +617,17 @@ def zstd(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     encodings._zstd.cache_clear()
     yield
     encodings._zstd.cache_clear()
+
+
+@pytest.mark.usefixtures("corpus")
+def test_pages_in_zstd_can_be_read(serve: Serve) -> None:
+    library = importlib.import_module("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd")
+    client = serve()
+    for accept in ("text/html", JSON):
+        plain = client.get("/simple/foo-bar/", HTTP_ACCEPT=accept)
+        answer = client.get("/simple/foo-bar/", HTTP_ACCEPT=accept, HTTP_ACCEPT_ENCODING="zstd, gzip;q=0.5")
+        assert (answer.headers["content-encoding"], answer.headers["vary"]) == ("zstd", "Accept, Accept-Encoding")
+        assert library.decompress(answer.body) == plain.body and len(answer.body) < len(plain.body)
 
 
 @pytest.mark.usefixtures("corpus", "zstd")
