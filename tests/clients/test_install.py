@@ -103,6 +103,22 @@ def test_download_with_required_hashes(
     }
 
 
+@pytest.mark.parametrize("name", ["pip", "uv"])
+def test_required_hashes_are_those_of_what_is_installed(
+    name: str, client: GetClient, serve: Serve, packages: Path, tmp_path: Path
+) -> None:
+    fill(packages)
+    server, requirements = serve(), tmp_path / "requirements.txt"
+    index = ("--index-url", f"{server.url}/simple/", "--require-hashes", "-r", requirements)
+    digest = hashlib.sha256((packages / "demo_helper-1.5-py2.py3-none-any.whl").read_bytes()).hexdigest()
+    requirements.write_text(f"demo-helper==1.5 --hash=sha256:{digest}\n")
+    assert install(client(name), tmp_path / "site", *index) == {"demo-helper": "1.5"}
+    requirements.write_text(f"demo-helper==1.5 --hash=sha256:{digest[::-1]}\n")
+    tool = client(name)
+    refused = tool.run(*tool.installer, "--target", tmp_path / "other", *index, "--no-cache-dir", status=None)
+    assert refused.returncode != 0 and "hash" in refused.stdout.lower()
+
+
 @pytest.mark.parametrize(
     ("name", "commands"),
     [
