@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-import bottle
-
 if TYPE_CHECKING:
+    import bottle
+
     from .factory import Application
 
 __version__ = "3.0.0.dev0"
@@ -43,3 +43,12 @@ def paste_app_factory(global_config: Mapping[str, str], **local_conf: str) -> Ap
     from .factory import Application
 
     return Application(from_paste(local_conf))
+
+
+def __getattr__(name: str) -> object:
+    """``bottle``, not imported before somebody asks for it: gevent and eventlet must come first."""
+    if name != "bottle":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import bottle
+
+    return bottle

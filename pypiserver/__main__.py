@@ -57,6 +57,7 @@ def _run(command: cli.Run) -> int:
     from .banner import render
 
     config = command.config
+    servers.prepare(config.server)
     cli.prepare_roots(config)
     log.configure(config)
     application = load_application(config)

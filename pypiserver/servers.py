@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
+import importlib
 import importlib.util
 import logging
 import signal
@@ -83,12 +84,31 @@ def run(make: MakeApplication, options: Options, *, on_ready: OnReady) -> None:
         _LOG.warning("The server %s serves with one process; --workers %d has no effect.", name, options.workers)
     with reserved(options.host, options.port) as listening:
         ready = functools.partial(on_ready, name, port_of(listening))
-        try:
+        with _installed(name):
             _RUNNERS.get(name, _run_adapter)(make, options, listening, ready)
-        except ImportError as error:
-            raise ConfigError(
-                f"The server {name} cannot be used ({error}); install it, or leave --server out to serve with granian."
-            ) from error
+
+
+def prepare(name: str) -> None:
+    """Let a server of green threads replace what blocks; to be called before anything imports bottle.
+
+    Raises ConfigError when the server is not installed, or is one that bottle cannot run any more.
+    """
+    if name in _BROKEN:
+        able = "leave --server out to serve with granian"
+        raise ConfigError(f"The server {name} cannot be used, bottle cannot run it any more; {able}.")
+    with _installed(name):
+        _PATCHES.get(name, lambda: None)()
+
+
+@contextlib.contextmanager
+def _installed(name: str) -> Iterator[None]:
+    """Make a missing module one sentence."""
+    try:
+        yield
+    except ImportError as error:
+        raise ConfigError(
+            f"The server {name} cannot be used ({error}); install it, or leave --server out to serve with granian."
+        ) from error
 
 
 @contextlib.contextmanager
@@ -221,7 +241,23 @@ def _run_adapter(make: MakeApplication, options: Options, listening: socket.sock
     if options.name != "cgi":
         tell_when_it_accepts(options.host, port, ready)
         end_at_sigterm()
-    bottle.run(app=make(), server=options.name, host=options.host, port=port, quiet=True)
+    server = _ADAPTERS.get(options.name, options.name)
+    bottle.run(app=make(), server=server, host=options.host, port=port, quiet=True)
+
+
+def _patch_for_gevent() -> None:
+    # Not its queue: that has no whole number as its size, which ends the threads of watchdog.
+    importlib.import_module("gevent.monkey").patch_all(queue=False)
+    hub = importlib.import_module("gevent.hub").Hub
+    # An end on purpose needs no traceback.
+    hub.NOT_ERROR = (*hub.NOT_ERROR, KeyboardInterrupt)
+
+
+def _patch_for_eventlet() -> None:
+    queues, eventlet = importlib.import_module("queue"), importlib.import_module("eventlet")
+    kept = queues.Queue
+    eventlet.monkey_patch()
+    queues.Queue = kept  # type: ignore[attr-defined]  # as with gevent
 
 
 _RUNNERS: Mapping[str, Callable[[MakeApplication, Options, socket.socket, Callable[[], None]], None]] = {
@@ -229,6 +265,12 @@ _RUNNERS: Mapping[str, Callable[[MakeApplication, Options, socket.socket, Callab
     "waitress": _run_waitress,
     "gunicorn": _run_gunicorn,
 }
+# bottle keeps the request in a threading.local, which has to be theirs when bottle is imported.
+_PATCHES: Mapping[str, Callable[[], None]] = {"gevent": _patch_for_gevent, "eventlet": _patch_for_eventlet}
+# CherryPy's server has long been a package of its own, and bottle looks for it at its old place.
+_ADAPTERS = {"cherrypy": "cheroot"}
+# Their adapters in bottle 0.13 fail before they start.
+_BROKEN = frozenset({"diesel", "fapws3"})
 _HARDENED = frozenset(_RUNNERS)
 _WITH_TLS = ("granian", "gunicorn")
 _WITH_WORKERS = frozenset(_WITH_TLS)

@@ -55,6 +55,14 @@ ENVIRONMENTS = {
     "flit": Environment(("flit==4.2.0",)),
     "hatch": Environment(("hatch==1.18.2",)),
     "gunicorn": Environment(("gunicorn==27.0.1",)),
+    # Every server of bottle's list that installs today, and what the project itself needs.
+    "servers": Environment(
+        (
+            *("aiohttp-wsgi==0.10.0", "cheroot==11.1.2", "eventlet==0.41.3", "gevent==26.9.0", "paste==3.10.1"),
+            *("tornado==6.6.1", "twisted==26.10.0", "uvloop==0.23.0", "setuptools==80.9.0", "waitress==3.0.2"),
+            *("bottle==0.13.4", "packaging", "passlib", "bcrypt", "watchdog", "granian==2.8.7", "pip==26.3"),
+        )
+    ),
 }
 
 

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -270,3 +271,21 @@ def test_ready_is_told_once_something_accepts() -> None:
         assert not told.wait(0.1)
         bound.listen()
         assert told.wait(10)
+
+
+@pytest.mark.parametrize("name", ["diesel", "fapws3", "cherrypy", "gevent", "eventlet", "paste", "bjoern"])
+def test_a_server_that_cannot_be_had_is_one_sentence(
+    name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setitem(sys.modules, name, None)
+    assert main(["-i", "127.0.0.1", "-p", "0", "--server", name, str(tmp_path)]) == 2
+    out, err = capfd.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert err.startswith(f"pypi-server: The server {name} cannot be used")
+
+
+def test_a_server_of_green_threads_comes_before_bottle() -> None:
+    """bottle keeps the request in a threading.local, which they must have replaced before."""
+    code = "import sys, pypiserver.__main__, pypiserver.servers; sys.exit('bottle' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
