@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
-import importlib
 import importlib.util
 import logging
 import signal
@@ -246,18 +245,23 @@ def _run_adapter(make: MakeApplication, options: Options, listening: socket.sock
 
 
 def _patch_for_gevent() -> None:
+    import gevent.hub
+    import gevent.monkey
+
     # Not its queue: that has no whole number as its size, which ends the threads of watchdog.
-    importlib.import_module("gevent.monkey").patch_all(queue=False)
-    hub = importlib.import_module("gevent.hub").Hub
+    gevent.monkey.patch_all(queue=False)
     # An end on purpose needs no traceback.
-    hub.NOT_ERROR = (*hub.NOT_ERROR, KeyboardInterrupt)
+    gevent.hub.Hub.NOT_ERROR = (*gevent.hub.Hub.NOT_ERROR, KeyboardInterrupt)
 
 
 def _patch_for_eventlet() -> None:
-    queues, eventlet = importlib.import_module("queue"), importlib.import_module("eventlet")
-    kept = queues.Queue
+    import queue
+
+    import eventlet
+
+    kept = queue.Queue
     eventlet.monkey_patch()
-    queues.Queue = kept  # type: ignore[attr-defined]  # as with gevent
+    queue.Queue = kept  # type: ignore[misc]  # as with gevent
 
 
 _RUNNERS: Mapping[str, Callable[[MakeApplication, Options, socket.socket, Callable[[], None]], None]] = {

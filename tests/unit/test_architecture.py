@@ -18,6 +18,8 @@ FRONT = ("__init__", "__main__")
 # Where a product may be imported, by units of the plan. The type of normalised names is no more than a str.
 PRODUCTS = {
     "bottle": {"web", "servers", "__init__"},
+    "gevent": {"servers"},
+    "eventlet": {"servers"},
     "bcrypt": {"htpasswd"},
     "watchdog": {"events"},
     "waitress": {"server_waitress"},
