@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import bottle
 
 from ..auth import Access
-from ..errors import ConfigError, ContentTooLarge, Forbidden, MethodNotAllowed, NotFound, PypiServerError
+from ..errors import BadRequest, ConfigError, ContentTooLarge, Forbidden, MethodNotAllowed, NotFound, PypiServerError
 from ..repository import Repository
 from . import xmlrpc
 from .answers import failure, redirect, text
@@ -119,6 +119,10 @@ class Web:
 
     def search(self) -> bottle.HTTPResponse:
         """XML-RPC, of which ``pip search`` speaks the method ``search``."""
+        if _is_form(bottle.request.environ):
+            # A fault is 200, which whoever uploads would take for success.
+            drain_body(bottle.request.environ)
+            raise BadRequest(f"This address takes searches only. {ADDRESSES}")
         data = bytearray()
         try:
             body = Body(bottle.request.environ, MAX_XML)
@@ -213,6 +217,10 @@ def refuse_other_sites(environ: Mapping[str, Any]) -> None:
 def no_icon() -> bottle.HTTPResponse:
     """Browsers ask for an icon by themselves; that is no project, and no reason to ask the fallback index."""
     raise NotFound("There is no icon.")
+
+
+def _is_form(environ: Mapping[str, Any]) -> bool:
+    return str(environ.get("CONTENT_TYPE", "")).strip().lower().startswith("multipart/")
 
 
 def _is_xml(environ: Mapping[str, Any]) -> bool:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.clients.harness import PASSWORD, USER, GetClient, Record, Serve, get, listed
 from tests.clients.samples import SHELF, add_project, add_sdist, add_wheel, fill
-from tests.clients.uploaders import SKIPPING, UPLOADS, Upload, built, stored, twine, uv
+from tests.clients.uploaders import SKIPPING, UPLOADS, Upload, built, setup_py, setup_py_docs, stored, twine, uv
 
 WHEEL, SDIST = "newcomer-1.0-py2.py3-none-any.whl", "newcomer-1.0.tar.gz"
 every_uploader = pytest.mark.parametrize(("name", "upload"), UPLOADS.values(), ids=UPLOADS)
@@ -183,6 +183,30 @@ def test_refusal_shows_its_reason(
         assert "newcomer-2.0-py2.py3-none-any.whl" in output
         assert [request.status // 100 for request in recorder.requests] == [4]
     assert list(packages.iterdir()) == []
+
+
+@pytest.mark.parametrize("server_name", ["granian", "waitress"])
+def test_documentation_is_refused_and_packages_are_not(
+    server_name: str, client: GetClient, serve: Serve, packages: Path, password_file: Path, tmp_path: Path
+) -> None:
+    """`upload_docs` prints the reason phrase, for which granian has the standard words only."""
+    server = serve("-P", password_file, "--server", server_name)
+    project = add_project(tmp_path / "project", "newcomer", "1.0")
+    tool = client("pip9")
+    assert setup_py(tool, project, server.url, PASSWORD)[0] == 0
+    output = setup_py_docs(tool, project)[1]
+    assert "Upload failed (400)" in output
+    assert ("Documentation is not stored here" in output) is (server_name == "waitress")
+    assert stored(packages) == built(project)
+
+
+def test_upload_to_the_address_of_searches_fails(
+    client: GetClient, serve: Serve, packages: Path, password_file: Path, tmp_path: Path
+) -> None:
+    server = serve("-P", password_file)
+    project = add_project(tmp_path / "project", "newcomer", "1.0")
+    status, output = twine(client("twine"), project, f"{server.url}/RPC2", PASSWORD)
+    assert (status != 0, stored(packages)) == (True, {}), output
 
 
 def test_everything_open_needs_no_password(client: GetClient, serve: Serve, packages: Path, tmp_path: Path) -> None:

@@ -65,6 +65,13 @@ def setup_py(client: Client, project: Path, url: str, password: str) -> tuple[in
     return said(client, project, "python", "setup.py", *commands)
 
 
+def setup_py_docs(client: Client, project: Path) -> tuple[int, str]:
+    """`upload_docs` of the same setuptools; the settings are those that `setup_py` wrote."""
+    (project / "docs").mkdir()
+    (project / "docs" / "index.html").write_text("<p>Read me.")
+    return said(client, project, "python", "setup.py", "upload_docs", "--upload-dir=docs", "-r", "local")
+
+
 def curl(client: Client, project: Path, url: str, password: str) -> tuple[int, str]:
     status, output = 0, ""
     for path in dist(project):

@@ -16,7 +16,7 @@ from pypiserver.web.xmlrpc import MAX_WORDS, handle
 from tests.make_archives import make_sdist, make_wheel
 
 from .test_web import basic
-from .wsgi import Client
+from .wsgi import Client, form
 
 Serve = Callable[..., Client]
 Put = Callable[..., Path]
@@ -164,6 +164,16 @@ def test_every_address_that_pip_makes_of_an_index_answers(serve: Serve, path: st
 def test_an_xml_body_is_a_search_and_never_an_upload(serve: Serve, kind: str) -> None:
     answer = serve().post("/", call({"name": ["other"]}, "or"), CONTENT_TYPE=kind)
     assert answer.status == 200 and b"<name>other" not in answer.body and b"other" in answer.body
+
+
+@pytest.mark.parametrize("path", ["/RPC2", "/RPC2/"])
+def test_an_upload_to_the_address_of_searches_is_no_success(serve: Serve, path: str) -> None:
+    """A fault has status 200, which twine took for success; the file was lost."""
+    filename, content = make_wheel("lost", "1.0")
+    body, kind = form({":action": "file_upload"}, filename, content)
+    answer = serve(authenticate=".", password_file=".").post(path, body, CONTENT_TYPE=kind)
+    assert answer.status == 400
+    assert "uploads go to the root" in answer.text
 
 
 @pytest.mark.parametrize("path", ["/RPC2", "/", "/pypi"])
