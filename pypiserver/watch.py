@@ -180,6 +180,9 @@ class Watch:
         if time.monotonic() >= self._next_scan or self._watcher.take_overflow():
             self._scan()
         else:
+            # No event tells that a root was unmounted or closed to us; until it is noticed, what is not known yet
+            # would be looked for elsewhere.
+            self.sync.folders.check()
             self._refresh()
         if self._growing:
             return 0.1

@@ -12,6 +12,7 @@ import pytest
 
 from pypiserver.catalog import Catalog
 from pypiserver.digests import Digester
+from pypiserver.errors import PypiServerError
 from pypiserver.scanlock import ScanLock
 from pypiserver.storage import Folders
 from pypiserver.sync import Sync
@@ -75,3 +76,13 @@ def test_an_outage_met_by_an_event_does_not_end_the_thread(roots: list[Path], wa
     away.rename(roots[1])
     assert eventually(lambda: watch._failure is None)
     assert all(thread.is_alive() for thread in watch._threads)
+
+
+def test_an_outage_that_no_event_tells_is_met_before_the_next_scan(roots: list[Path], watch: Watch) -> None:
+    watch._tick()
+    watch._next_scan = time.monotonic() + 1000
+    watch._tick()
+    roots[1].rename(roots[1].with_name("away"))
+    with pytest.raises(PypiServerError, match=r"cannot be read"):
+        watch._tick()
+    watch._lock.release()
