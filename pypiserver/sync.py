@@ -52,6 +52,7 @@ class Sync:
         self._clock = clock
         self._said: set[tuple[int, str, str]] = set()
         self._is_quiet = False
+        self._has_said_shadowed = False
         self._growing: dict[Key, _Growing] = {}
         self._closed: set[Key] = set()
         self._root_identities: dict[int, tuple[int, int]] = {}
@@ -71,6 +72,9 @@ class Sync:
             self._refuse_lost_roots(roots, set())
         for root, path, reason in scan.skipped:
             self._say_skipped(root, path, reason)
+        if not self._has_said_shadowed:
+            # The rows may be those of another process, or of an earlier run.
+            self._say_shadowed()
         self.refresh_statuses()
         self._closed.clear()
         self._note_folders(scan, growing)
@@ -195,6 +199,7 @@ class Sync:
             self._say_shadowed()
 
     def _say_shadowed(self) -> None:
+        self._has_said_shadowed = not self._is_quiet
         for root, path, winner in self.catalog.shadowed():
             where = f"{winner.path} in {self.folders.roots[winner.root]}"
             self._say_skipped(root, path, f"a file of this name comes first: {where}")

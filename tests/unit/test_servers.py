@@ -86,12 +86,18 @@ def test_what_is_skipped_is_said_once(server: str, tmp_path: Path) -> None:
     """The command line looks through the folder before the worker does."""
     (tmp_path / "packages").mkdir()
     (tmp_path / "packages" / "some_file").write_bytes(b"")
-    with serving(tmp_path, "--server", server) as live:
+    (tmp_path / "first").mkdir()
+    for folder in ("first", "packages"):
+        (tmp_path / folder / WHEEL).write_bytes(WHEEL_BYTES)
+    with serving(tmp_path, "--server", server, tmp_path / "first") as live:
         assert asked(live, b"GET /simple/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").startswith(b"HTTP/1.1 200")
         deadline = time.monotonic() + 10
-        while "some_file" not in live.output and time.monotonic() < deadline:
+        while not ("some_file" in live.output and WHEEL in live.output) and time.monotonic() < deadline:
             time.sleep(0.05)
     assert live.output.count("Skipped some_file") == 1
+    first = tmp_path / "first"
+    shadowed = f"Skipped {WHEEL} in {tmp_path / 'packages'}: a file of this name comes first: {WHEEL} in {first}\n"
+    assert live.output.count(shadowed) == 1
 
 
 def test_auto_is_granian_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
