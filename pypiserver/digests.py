@@ -151,6 +151,7 @@ class Digester:
             metadata_sha256=hashlib.sha256(raw).hexdigest() if servable else None,
             requires_python=requires_python,
             summary=core.summary,
+            keywords=core.keywords,
             name=_display_name(core.name, dist),
         )
 

@@ -73,4 +73,39 @@ class Project:
     serial: int
 
 
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A project as a row of a list: ``version`` is its newest release, ``summary`` what that says on one line.
+
+    ``upload`` is the version that was uploaded last, at ``uploaded_at``; ``size`` is in bytes over all ``files``;
+    ``yanked`` is how many of them are. ``status`` is '' for an active project (PEP 792).
+    """
+
+    project: NormalizedName
+    name: str
+    version: str
+    upload: str
+    uploaded_at: datetime
+    files: int
+    size: int
+    yanked: int
+    summary: str
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """A page of the list of projects: those that ``text`` finds, all for ''.
+
+    ``sort`` is ``name``, ``date`` or ``size``, with a ``-`` the other way round; anything else means by relevance.
+    ``show`` is '', ``yanked`` (some file is) or ``marked`` (with a status).
+    """
+
+    text: str = ""
+    sort: str = ""
+    show: str = ""
+    limit: int = 50
+    offset: int = 0
+
+
 ACTIVE = ProjectStatus("active")

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from . import schema
+from . import listing, schema
 from .signal import Signal
 
 BUSY_TIMEOUT_MS = 10_000
@@ -41,9 +41,10 @@ class Connections:
     emptied. Nothing is opened before the first :meth:`get`.
     """
 
-    def __init__(self, path: Path | None, identity: str) -> None:
+    def __init__(self, path: Path | None, identity: str, *, full_text: bool) -> None:
         self.path = path
         self.identity = identity
+        self.full_text = full_text
         self.generation = 0
         self.signal: Signal | None = None
         self._local = threading.local()
@@ -119,7 +120,7 @@ class Connections:
             if self.path is None:
                 if self._memory is None:
                     self._memory = _connect(":memory:")
-                    _prepare(self._memory, self.identity)
+                    self._prepare(self._memory)
                     self.signal = Signal(None)
                 return self._memory
             if self._prepared == self.generation:
@@ -133,15 +134,38 @@ class Connections:
     def _open_file(self, path: Path) -> sqlite3.Connection:
         try:
             connection = _connect(str(path))
-            _prepare(connection, self.identity)
-        except sqlite3.OperationalError:
-            raise
+            self._prepare(connection)
+        except sqlite3.OperationalError as error:
+            # Written by another SQLite, with a full text that this one cannot even drop.
+            if "no such module" not in str(error):
+                raise
+            discard(path)
+            connection = _connect(str(path))
+            self._prepare(connection)
         except sqlite3.DatabaseError as error:
             _LOG.warning("The catalog %s is damaged (%s); it is built again from the packages.", path, error)
             discard(path)
             connection = _connect(str(path))
-            _prepare(connection, self.identity)
+            self._prepare(connection)
         return connection
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("BEGIN IMMEDIATE")
+        kind = "fts5" if self.full_text else "like"
+        wanted = {"schema": schema.SCHEMA_VERSION, "identity": self.identity, "search": kind}
+        tables = _tables(connection)
+        found = dict(connection.execute("SELECT name, value FROM meta")) if "meta" in tables else {}
+        if found != wanted:
+            _empty(connection)
+            searched = [listing.FULL_TEXT_TABLE] if self.full_text else []
+            for statement in (*schema.TABLES, *listing.TABLES, *searched, *schema.INDEXES.values()):
+                connection.execute(statement)
+            connection.executemany("INSERT INTO meta (name, value) VALUES (?, ?)", wanted.items())
+            # A new catalog starts above any serial an older one can have reached, so no page cache takes it for known.
+            now = "CAST(strftime('%s', 'now') AS INTEGER) * 1000"
+            connection.execute(f"INSERT INTO serial (id, value) VALUES (1, {now})")  # noqa: S608
+        connection.execute("COMMIT")
 
 
 def discard(path: Path) -> None:
@@ -166,19 +190,12 @@ def _connect(target: str) -> sqlite3.Connection:
     return connection
 
 
-def _prepare(connection: sqlite3.Connection, identity: str) -> None:
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("BEGIN IMMEDIATE")
-    wanted = {"schema": schema.SCHEMA_VERSION, "identity": identity}
-    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    found = dict(connection.execute("SELECT name, value FROM meta")) if "meta" in tables else {}
-    if found != wanted:
-        for name in tables:
-            if not name.startswith("sqlite_"):
-                connection.execute(f'DROP TABLE "{name}"')
-        for statement in (*schema.TABLES, *schema.INDEXES.values()):
-            connection.execute(statement)
-        connection.executemany("INSERT INTO meta (name, value) VALUES (?, ?)", wanted.items())
-        # A new catalog starts above any serial an older one can have reached, so no page cache takes it for known.
-        connection.execute("INSERT INTO serial (id, value) VALUES (1, CAST(strftime('%s', 'now') AS INTEGER) * 1000)")
-    connection.execute("COMMIT")
+def _tables(connection: sqlite3.Connection) -> list[str]:
+    """The names of all tables, virtual ones first: dropping one drops the tables it is made of."""
+    rows = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY sql NOT LIKE '%VIRTUAL%'")
+    return [name for (name,) in rows if not name.startswith("sqlite_")]
+
+
+def _empty(connection: sqlite3.Connection) -> None:
+    for name in _tables(connection):
+        connection.execute(f'DROP TABLE IF EXISTS "{name}"')

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 import time
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +19,7 @@ from packaging.utils import NormalizedName
 
 from ..distfile import DistFile
 from ..model import ACTIVE, File, ProjectStatus
-from . import schema
+from . import listing, schema
 from .connections import CACHE, Connections
 from .signal import Signal
 
@@ -88,6 +88,7 @@ class Digest:
     metadata_sha256: str | None = None
     requires_python: str | None = None
     summary: str = ""
+    keywords: str = ""
     fault: str = ""
     name: str = ""
 
@@ -104,11 +105,14 @@ class _Seen(NamedTuple):
 class Catalog:
     """The catalog in the SQLite file ``path`` (None: in memory), describing ``identity``.
 
+    ``full_text`` is whether FTS5 answers searches, None where SQLite is to say whether it can.
     Constructing it opens nothing. Every method may raise ``sqlite3.Error``.
     """
 
-    def __init__(self, path: Path | None, identity: str) -> None:
-        self.connections = Connections(path, identity)
+    def __init__(self, path: Path | None, identity: str, *, full_text: bool | None = None) -> None:
+        has_search = listing.has_full_text() if full_text is None else full_text
+        self.connections = Connections(path, identity, full_text=has_search)
+        self.listing = listing.Listing(self._all, full_text=has_search)
         self._seen: _Seen | None = None
 
     # -- reads ---------------------------------------------------------------------------------------------------
@@ -191,6 +195,10 @@ class Catalog:
         folded = dist.filename.lower().replace("_", "-").replace(".", "-")
         rows = self._all(schema.SELECT_ALIKE, name=dist.project, filename=dist.filename, folded=folded)
         return [filename for (filename,) in rows]
+
+    def faults_of(self, name: str) -> list[tuple[str, str]]:
+        """(path, fault) of every file of a project that is not fit to be listed."""
+        return self._all(schema.SELECT_FAULTS, name=name)
 
     def files(self) -> list[File]:
         """Every visible file, by path."""
@@ -342,7 +350,7 @@ class Catalog:
         return {file.project for file, _ in digests}
 
     def _stamp(
-        self, connection: sqlite3.Connection, projects: Iterable[str], statuses: Mapping[str, ProjectStatus]
+        self, connection: sqlite3.Connection, projects: Collection[str], statuses: Mapping[str, ProjectStatus]
     ) -> None:
         connection.execute(schema.NEXT_SERIAL)
         serial = connection.execute(schema.SELECT_SERIAL).fetchone()[0]
@@ -354,6 +362,7 @@ class Catalog:
             for name, value in statuses.items()
         ]
         connection.executemany(schema.SET_STATUS, rows)
+        listing.refresh(connection, projects, full_text=self.connections.full_text)
 
     def _all(self, statement: str, **parameters: object) -> list[Any]:
         with self.connections.reading():
@@ -379,8 +388,8 @@ def _digest_row(file: File, digest: Digest) -> dict[str, object]:
     return {
         "root": file.root, "path": file.path, "size": file.size, "mtime_ns": file.mtime_ns, "inode": file.inode,
         "sha256": digest.sha256, "link_digest": digest.link_digest, "requires_python": digest.requires_python,
-        "metadata_sha256": digest.metadata_sha256, "summary": digest.summary, "fault": digest.fault,
-        "name": digest.name,
+        "metadata_sha256": digest.metadata_sha256, "summary": digest.summary, "keywords": digest.keywords,
+        "fault": digest.fault, "name": digest.name,
         # The fastest level: with the default one, packing 100,000 descriptions takes longer than all the rest.
         "body": None if digest.metadata is None else zlib.compress(digest.metadata, 1),
     }  # fmt: skip

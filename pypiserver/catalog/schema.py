@@ -1,4 +1,4 @@
-"""The catalog's tables and statements, as portable SQL text.
+"""The catalog's tables and statements, as portable SQL text; :mod:`listing` has those of the list for people.
 
 Everything here runs on SQLite and, through an adapter, on PostgreSQL: ``:name`` placeholders, TEXT and BIGINT (and
 one BLOB), ON CONFLICT, no RETURNING, no identity columns. Change a table and raise ``SCHEMA_VERSION``: an older
@@ -7,7 +7,7 @@ catalog is then thrown away and built again from storage, which is the truth.
 
 from __future__ import annotations
 
-SCHEMA_VERSION = "2"
+SCHEMA_VERSION = "3"
 
 TABLES = (
     # What the catalog belongs to: schema version, roots, digest algorithm.
@@ -33,7 +33,7 @@ TABLES = (
         sidecars TEXT NOT NULL,
         filename TEXT NOT NULL, project TEXT NOT NULL, name TEXT NOT NULL, version TEXT NOT NULL, kind TEXT NOT NULL,
         visible BIGINT NOT NULL, sha256 TEXT NOT NULL, link_digest TEXT NOT NULL,
-        requires_python TEXT, metadata_sha256 TEXT, summary TEXT NOT NULL,
+        requires_python TEXT, metadata_sha256 TEXT, summary TEXT NOT NULL, keywords TEXT NOT NULL,
         yanked TEXT, has_signature BIGINT NOT NULL, has_provenance BIGINT NOT NULL, fault TEXT NOT NULL,
         PRIMARY KEY (root, path)
     )""",
@@ -60,11 +60,11 @@ FILE_COLUMNS = (
 _SAME = "file.size = excluded.size AND file.mtime_ns = excluded.mtime_ns AND file.inode = excluded.inode"
 _INSERT_FILE = """
     INSERT INTO file (root, path, size, mtime_ns, inode, sidecars, filename, project, name, version, kind, visible,
-        sha256, link_digest, summary, yanked, has_signature, has_provenance, fault)
+        sha256, link_digest, summary, keywords, yanked, has_signature, has_provenance, fault)
 """
 _VALUES = """
     :root, :path, :size, :mtime_ns, :inode, :sidecars, :filename, :project, :name, :version, :kind, :visible,
-        '', '', '', :yanked, :has_signature, :has_provenance, ''
+        '', '', '', '', :yanked, :has_signature, :has_provenance, ''
 """
 # A file that had no row: whoever gave it one meanwhile looked later. First scans consist of these.
 INSERT_NEW_FILE = f"{_INSERT_FILE} VALUES ({_VALUES}) ON CONFLICT (root, path) DO NOTHING"
@@ -78,6 +78,7 @@ UPSERT_FILE = f"""
         requires_python = CASE WHEN {_SAME} THEN file.requires_python ELSE NULL END,
         metadata_sha256 = CASE WHEN {_SAME} THEN file.metadata_sha256 ELSE NULL END,
         summary = CASE WHEN {_SAME} THEN file.summary ELSE '' END,
+        keywords = CASE WHEN {_SAME} THEN file.keywords ELSE '' END,
         fault = CASE WHEN {_SAME} THEN file.fault ELSE '' END,
         size = excluded.size, mtime_ns = excluded.mtime_ns, inode = excluded.inode, sidecars = excluded.sidecars,
         yanked = excluded.yanked, has_signature = excluded.has_signature, has_provenance = excluded.has_provenance
@@ -98,8 +99,8 @@ DELETE_ORPHANED_METADATA = """
 """
 RECORD_DIGEST = f"""
     UPDATE file SET sha256 = :sha256, link_digest = :link_digest, requires_python = :requires_python,
-        metadata_sha256 = :metadata_sha256, summary = :summary, fault = :fault,
-        name = CASE WHEN :name = '' THEN name ELSE :name END
+        metadata_sha256 = :metadata_sha256, summary = :summary, keywords = :keywords,
+        fault = :fault, name = CASE WHEN :name = '' THEN name ELSE :name END
     WHERE {_IF_UNCHANGED}
 """  # noqa: S608
 # Two may read one file at the same time; whoever is second has nothing to tell.
@@ -173,4 +174,5 @@ UPSERT_FOLDER = """
     ON CONFLICT (root, path) DO UPDATE SET mtime_ns = excluded.mtime_ns, inode = excluded.inode
 """
 SELECT_ROW = "SELECT size, mtime_ns, inode, sidecars FROM file WHERE root = :root AND path = :path"
+SELECT_FAULTS = "SELECT path, fault FROM file WHERE project = :name AND fault <> '' ORDER BY path, root"
 SELECT_SHADOWED = "SELECT root, path, filename FROM file WHERE visible = 0 AND fault = '' ORDER BY root, path"

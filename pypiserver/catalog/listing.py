@@ -1,0 +1,272 @@
+"""One row for each project, as lists for people show it, and the full-text search over these rows.
+
+The rules to keep: a project's row is made anew in the transaction that changes one of its files, from these files
+alone; what a reader asks for costs the rows it shows, never the rows there are. Full text is SQLite's FTS5 over the
+same rows; where it is missing, LIKE answers the same questions more slowly.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import re
+import sqlite3
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timezone
+from typing import Any
+
+from packaging.utils import NormalizedName
+
+from ..distfile import is_final, version_key
+from ..model import Listed, Search
+from ..text import one_line
+
+TABLES = (
+    # uploaded_ns and upload: when a file was last added, and of which version; yanked: how many of the files are.
+    # SQLite numbers the rows by itself; the full text refers to a row by this number.
+    """CREATE TABLE IF NOT EXISTS listing (
+        id INTEGER PRIMARY KEY, project TEXT NOT NULL UNIQUE, name TEXT NOT NULL, version TEXT NOT NULL,
+        upload TEXT NOT NULL, uploaded_ns BIGINT NOT NULL, files BIGINT NOT NULL, size BIGINT NOT NULL,
+        yanked BIGINT NOT NULL, summary TEXT NOT NULL, keywords TEXT NOT NULL
+    )""",
+    "CREATE INDEX IF NOT EXISTS listing_by_date ON listing (uploaded_ns, project)",
+    "CREATE INDEX IF NOT EXISTS listing_by_size ON listing (size, project)",
+    "CREATE INDEX IF NOT EXISTS listing_yanked ON listing (project) WHERE yanked > 0",
+)
+# Its content is the table above: only the index is stored twice.
+FULL_TEXT_TABLE = """
+    CREATE VIRTUAL TABLE IF NOT EXISTS search USING fts5(
+        name, keywords, summary, content='listing', content_rowid='id', tokenize='unicode61 remove_diacritics 2'
+    )
+"""
+# More than so many rows are indexed in one go, which costs a third of doing it one by one.
+BULK = 5000
+# Ranking by relevance reads every match (about 1 us each): a word that most summaries have ranks nothing anyway.
+MAX_RANKED = 5000
+MAX_SUMMARY = 300
+MAX_KEYWORDS = 500
+MAX_TEXT = 200
+MAX_TERMS = 8
+
+_COLUMNS = "project, name, version, upload, uploaded_ns, files, size, yanked, summary, keywords"
+_SELECT_FACTS = "SELECT project, name, version, mtime_ns, size, yanked, summary, keywords FROM file"
+_SELECT_FACTS_OF = f"{_SELECT_FACTS} WHERE project = :project AND visible = 1"
+_SELECT_ALL_FACTS = f"{_SELECT_FACTS} WHERE visible = 1 ORDER BY project"
+_SELECT_ROW = f"SELECT {_COLUMNS}, id FROM listing WHERE project = :project"  # noqa: S608
+_SELECT_ALL_ROWS = f"SELECT {_COLUMNS}, id FROM listing"  # noqa: S608
+_UPSERT = f"""
+    INSERT INTO listing ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (project) DO UPDATE SET name = excluded.name, version = excluded.version, upload = excluded.upload,
+        uploaded_ns = excluded.uploaded_ns, files = excluded.files, size = excluded.size, yanked = excluded.yanked,
+        summary = excluded.summary, keywords = excluded.keywords
+"""  # noqa: S608
+_DELETE = "DELETE FROM listing WHERE project = ?"
+_INDEX = "INSERT INTO search (rowid, name, keywords, summary) VALUES (?, ?, ?, ?)"
+_UNINDEX = "INSERT INTO search (search, rowid, name, keywords, summary) VALUES ('delete', ?, ?, ?, ?)"
+_REINDEX = "INSERT INTO search (search) VALUES ('rebuild')"
+
+_SELECT_SHOWN = """
+    SELECT l.project, l.name, l.version, l.upload, l.uploaded_ns, l.files, l.size, l.yanked, l.summary, p.status
+    FROM listing l LEFT JOIN project p ON p.name = l.project WHERE l.id = :id
+"""
+# The plus keeps SQLite from looking up every match (43,000 of 100,000: 20 ms): it walks the order's index instead.
+_MATCHES = "+l.id IN (SELECT rowid FROM search WHERE search MATCH :match)"
+_COUNT_MATCHES = "SELECT COUNT(*) FROM search WHERE search MATCH :match"
+_NAMED = "(l.project >= :exact AND l.project < :beyond)"
+# A word of the name counts most, then a keyword.
+_RANKED = f"(l.project = :exact) DESC, {_NAMED} DESC, bm25(search, 10, 3, 1), l.project"
+_ORDERS = {
+    "name": "l.project",
+    "-name": "l.project DESC",
+    "date": "l.uploaded_ns DESC, l.project DESC",
+    "-date": "l.uploaded_ns, l.project",
+    "size": "l.size DESC, l.project DESC",
+    "-size": "l.size, l.project",
+}
+_FILTERS = {
+    "": "1 = 1",
+    "yanked": "l.yanked > 0",
+    "marked": "l.project IN (SELECT name FROM project WHERE status <> '')",
+}
+
+Facts = Sequence[Any]
+Ask = Callable[..., list[Any]]
+
+
+@functools.cache
+def has_full_text() -> bool:
+    """Whether this Python's SQLite was built with FTS5."""
+    connection = sqlite3.connect(":memory:")
+    try:
+        return bool(connection.execute("SELECT sqlite_compileoption_used('ENABLE_FTS5')").fetchone()[0])
+    finally:
+        connection.close()
+
+
+def refresh(connection: sqlite3.Connection, projects: Iterable[str], *, full_text: bool) -> None:
+    """Make the rows of these projects anew from their files; part of the transaction that changed the files."""
+    names = sorted(set(projects))
+    is_bulk = len(names) > BULK
+    known = _known(connection, names, is_bulk=is_bulk)
+    changes = [
+        (known.get(name), row)
+        for name, row in _made(connection, names, is_bulk=is_bulk)
+        if row is None or name not in known or known[name][:-1] != row
+    ]
+    for old, new in changes if full_text and not is_bulk else ():
+        if old is not None and (new is None or _text(old) != _text(new)):
+            connection.execute(_UNINDEX, (old[-1], *_text(old)))
+    connection.executemany(_UPSERT, [new for _, new in changes if new is not None])
+    connection.executemany(_DELETE, [(old[0],) for old, new in changes if old is not None and new is None])
+    if full_text and is_bulk:
+        connection.execute(_REINDEX)
+    elif full_text:
+        for old, new in changes:
+            if new is not None and (old is None or _text(old) != _text(new)):
+                row = connection.execute("SELECT id FROM listing WHERE project = ?", new[:1]).fetchone()
+                connection.execute(_INDEX, (row[0], *_text(new)))
+
+
+def _known(connection: sqlite3.Connection, names: Sequence[str], *, is_bulk: bool) -> Mapping[str, tuple[Any, ...]]:
+    if is_bulk:
+        return {row[0]: row for row in connection.execute(_SELECT_ALL_ROWS)}
+    rows = (connection.execute(_SELECT_ROW, {"project": name}).fetchone() for name in names)
+    return {row[0]: row for row in rows if row is not None}
+
+
+def _made(
+    connection: sqlite3.Connection, names: Sequence[str], *, is_bulk: bool
+) -> Iterator[tuple[str, tuple[Any, ...] | None]]:
+    """(project, new row) of each name, the row None when no file is left."""
+    if not is_bulk:
+        for name in names:
+            facts = connection.execute(_SELECT_FACTS_OF, {"project": name}).fetchall()
+            yield name, _row(facts) if facts else None
+        return
+    missing = set(names)
+    for name, group in itertools.groupby(connection.execute(_SELECT_ALL_FACTS), key=lambda facts: facts[0]):
+        if name in missing:
+            missing.discard(name)
+            yield name, _row(list(group))
+    for name in missing:
+        yield name, None
+
+
+def _row(files: list[Facts]) -> tuple[Any, ...]:
+    """The row of a project that has these files: what its newest release says."""
+    kept = {file[2] for file in files if file[5] is None}
+    # The highest final release, else the highest of all; a yanked one only where there is no other.
+    newest = max(files, key=lambda file: (file[2] in kept, is_final(file[2]), version_key(file[2])))
+    release = [file for file in files if file[2] == newest[2]]
+    last = max(files, key=lambda file: file[3])
+    return (
+        newest[0],
+        next((file[1] for file in release if "_" not in file[1]), newest[1]),
+        newest[2],
+        last[2],
+        last[3],
+        len(files),
+        sum(file[4] for file in files),
+        sum(file[5] is not None for file in files),
+        one_line(next((file[6] for file in release if file[6]), ""))[:MAX_SUMMARY],
+        one_line(next((file[7] for file in release if file[7]), ""))[:MAX_KEYWORDS],
+    )
+
+
+def _text(row: Sequence[Any]) -> tuple[str, str, str]:
+    return row[1], row[9], row[8]
+
+
+class Listing:
+    """Questions about the rows; ``ask`` runs a statement on the catalog."""
+
+    def __init__(self, ask: Ask, *, full_text: bool) -> None:
+        self._ask = ask
+        self._full_text = full_text
+
+    def newest(self, limit: int) -> list[Listed]:
+        """The projects that were uploaded to last, the last one first."""
+        return self.find(Search(sort="date", limit=limit))[1]
+
+    def present(self, names: Iterable[str]) -> set[str]:
+        """Which of these projects, in normal form, are here."""
+        statement = "SELECT project FROM listing WHERE project = :name"
+        return {name for name in set(names) if self._ask(statement, name=name)}
+
+    def find(self, search: Search) -> tuple[int, list[Listed]]:
+        """How many projects match, and those of the page that is asked for, in its order."""
+        for condition, parameters in self._conditions(search.text):
+            where = f"{condition} AND {_FILTERS[search.show]}"
+            is_plain = condition == _MATCHES and not search.show
+            counting = _COUNT_MATCHES if is_plain else f"SELECT COUNT(*) FROM listing l WHERE {where}"  # noqa: S608
+            total = self._ask(counting, **parameters)[0][0]
+            if total:
+                ids = self._ids(search, where, parameters, is_ranked=condition == _MATCHES and total <= MAX_RANKED)
+                return total, [_listed(row) for number in ids for row in self._ask(_SELECT_SHOWN, id=number)]
+        return 0, []
+
+    def _conditions(self, text: str) -> Iterator[tuple[str, dict[str, str]]]:
+        """What a row must fulfil, first choice first: the next one is for when no row does."""
+        terms = terms_of(text)
+        if not text.strip():
+            yield "1 = 1", {}
+        if not terms:
+            return
+        # '~' comes after all that a name has.
+        exact = "-".join(terms)
+        names = {"exact": exact, "beyond": f"{exact}~"}
+        words = [term for term in terms if len(term) > 1]
+        if words and self._full_text:
+            yield _MATCHES, {**names, "match": " ".join(f'"{word}"*' for word in words)}
+        elif words:
+            parts = {f"word{number}": f"%{word}%" for number, word in enumerate(words)}
+            either = "(l.name || ' ' || l.keywords || ' ' || l.summary)"
+            yield " AND ".join(f"{either} LIKE :{name}" for name in parts), {**names, **parts}
+        else:
+            # A single letter begins half of all words.
+            yield _NAMED, names
+        # In the middle of a word, where no full text looks.
+        yield "l.project LIKE :within", {**names, "within": f"%{exact}%"}
+
+    def _ids(self, search: Search, where: str, parameters: Mapping[str, str], *, is_ranked: bool) -> list[int]:
+        """The numbers of the rows that are shown; those passed over are counted in an index and never read."""
+        window = {**parameters, "limit": search.limit, "offset": search.offset}
+        order = _ORDERS.get(search.sort)
+        if order is not None or not parameters:
+            return self._window("listing l", where, order or _ORDERS["name"], window)
+        if is_ranked:
+            where = where.replace(_MATCHES, "search MATCH :match")
+            return self._window("search JOIN listing l ON l.id = search.rowid", where, _RANKED, window)
+        # Names that begin with the text come first; what the full text finds has all of them in it.
+        filtered = f"{_NAMED} AND {_FILTERS[search.show]}"
+        named = self._ask(f"SELECT COUNT(*) FROM listing l WHERE {filtered}", **parameters)[0][0]  # noqa: S608
+        ids = self._window("listing l", filtered, "l.project", window) if search.offset < named else []
+        window["limit"] = search.limit - len(ids)
+        window["offset"] = max(0, search.offset - named)
+        return ids + self._window("listing l", f"{where} AND NOT {_NAMED}", "l.project", window)
+
+    def _window(self, source: str, where: str, order: str, window: Mapping[str, object]) -> list[int]:
+        statement = f"SELECT l.id FROM {source} WHERE {where} ORDER BY {order} LIMIT :limit OFFSET :offset"  # noqa: S608
+        return [number for (number,) in self._ask(statement, **window)]
+
+
+def terms_of(text: str) -> list[str]:
+    """The words of a search, as the full text divides them."""
+    words = re.findall(r"[^\W_]+", unicodedata.normalize("NFC", text[:MAX_TEXT]).casefold())
+    return list(dict.fromkeys(words))[:MAX_TERMS]
+
+
+def _listed(row: Sequence[Any]) -> Listed:
+    return Listed(
+        NormalizedName(row[0]),
+        name=row[1],
+        version=row[2],
+        upload=row[3],
+        uploaded_at=datetime.fromtimestamp(row[4] // 1_000_000_000, timezone.utc),
+        files=row[5],
+        size=row[6],
+        yanked=row[7],
+        summary=row[8],
+        status=row[9] or "",
+    )
