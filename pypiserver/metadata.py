@@ -14,6 +14,7 @@ import re
 from dataclasses import dataclass, fields
 from typing import BinaryIO
 
+from packaging import requirements
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from . import archives
@@ -133,6 +134,35 @@ def valid_requires_python(text: str | None) -> str | None:
     except InvalidSpecifier:
         return None
     return " ".join(text.split())
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """One Requires-Dist (PEP 508): ``project`` is the normal form of ``name``, or '' when the text cannot be read.
+
+    ``rest`` is what follows the name (extras, versions, an address), ``extra`` the extra that asks for it.
+    """
+
+    name: str
+    project: str = ""
+    rest: str = ""
+    marker: str = ""
+    extra: str = ""
+
+
+def parse_requirement(text: str) -> Requirement:
+    """Read one Requires-Dist; one that cannot be read is all name."""
+    line = " ".join(text.split())
+    try:
+        found = requirements.Requirement(line)
+    except requirements.InvalidRequirement:
+        return Requirement(line)
+    extras = f"[{','.join(sorted(found.extras))}]" if found.extras else ""
+    asked = f" @ {found.url}" if found.url else f" {found.specifier}" if str(found.specifier) else ""
+    marker = str(found.marker or "")
+    extra = re.search(r"extra == [\"']([^\"']+)[\"']", marker)
+    rest = f"{extras}{asked}"
+    return Requirement(found.name, normalize(found.name), rest, marker, extra[1] if extra else "")
 
 
 def read_metadata(file: BinaryIO, dist: DistFile) -> bytes | None:

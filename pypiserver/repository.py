@@ -8,7 +8,7 @@ sha256; what fails in storage is Unavailable, never an empty answer.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import BinaryIO, TypeVar
 
 from packaging.utils import NormalizedName
@@ -17,7 +17,7 @@ from .catalog import Catalog
 from .digests import Digester
 from .distfile import canonical_version, file_key, is_final, normalize, version_key
 from .errors import Forbidden, NotFound, Unavailable
-from .model import File, Project
+from .model import File, Listed, Project, Search
 from .remembered import Remembered
 from .storage import Folders, sidecar
 from .sync import Sync
@@ -170,9 +170,26 @@ class Repository:
         """Every visible file, by path."""
         return self.ask(self.catalog.files)
 
-    def count(self) -> int:
-        """How many files are visible."""
-        return self.ask(self.catalog.counts)[0]
+    def totals(self) -> tuple[int, int]:
+        """How many projects and how many files are visible."""
+        files, projects = self.ask(self.catalog.counts)
+        return projects, files
+
+    def find(self, search: Search) -> tuple[int, list[Listed]]:
+        """How many projects match, and those of the page asked for."""
+        return self.ask(lambda: self.catalog.listing.find(search))
+
+    def newest(self, limit: int) -> list[Listed]:
+        """The projects that were uploaded to last, the last one first."""
+        return self.ask(lambda: self.catalog.listing.newest(limit))
+
+    def present(self, names: Iterable[str]) -> set[str]:
+        """Which of these projects, in normal form, are here."""
+        return self.ask(lambda: self.catalog.listing.present(names))
+
+    def faults(self, name: str) -> list[tuple[str, str]]:
+        """(path, what is wrong with it) of every file of a project that is not listed."""
+        return self.ask(lambda: self.catalog.faults_of(normalize(name)))
 
     def ask(self, question: Callable[[], Answer]) -> Answer:
         """Put a question to an up-to-date catalog; when the catalog fails, replace it and ask again."""

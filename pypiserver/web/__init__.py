@@ -100,7 +100,7 @@ class Web:
 
     def show_welcome(self) -> bottle.HTTPResponse:
         """``GET /``: the welcome page; how many packages there are is for those who may list them."""
-        count = self.repository.count() if self.may("list") else None
+        count = self.repository.totals()[1] if self.may("list") else None
         body = self.welcome.render(url=self.url(), version=self.version, count=count)
         headers = {"Content-Type": "text/html; charset=utf-8", "Content-Length": str(len(body))}
         return bottle.HTTPResponse(body, headers={**headers, "Cache-Control": "no-cache"})

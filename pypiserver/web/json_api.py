@@ -7,14 +7,14 @@ as the simple page and the metadata in the catalog.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from ..distfile import canonical_version, is_final, parse_filename, same_version, version_key
-from ..errors import NotFound
-from ..metadata import CoreMetadata, parse_metadata, valid_requires_python
+from ..distfile import parse_filename
+from ..metadata import valid_requires_python
 from ..model import File, Project
+from ..releases import core_metadata, is_yanked, named, newest, releases_of
 
 
 def render(project: Project, version: str | None, *, metadata: Callable[[File], bytes | None], base_url: str) -> bytes:
@@ -22,8 +22,8 @@ def render(project: Project, version: str | None, *, metadata: Callable[[File], 
 
     Raises NotFound for a version that is not here.
     """
-    releases = _releases(project)
-    chosen = _latest(releases) if version is None else _named(project, version)
+    releases = releases_of(project)
+    chosen = newest(releases) if version is None else named(project, version)
     files = releases.get(chosen, [])
     value: dict[str, Any] = {
         "info": _info(project, chosen, files, metadata=metadata, base_url=base_url),
@@ -36,35 +36,6 @@ def render(project: Project, version: str | None, *, metadata: Callable[[File], 
     return json.dumps(value, separators=(",", ":")).encode()
 
 
-def _releases(project: Project) -> dict[str, list[File]]:
-    """The files of each version, whichever way their names spell it; files without one are those of the version ''."""
-    spelled = {canonical_version(version): version for version in project.versions}
-    releases: dict[str, list[File]] = {version: [] for version in project.versions}
-    for file in project.files:
-        releases.setdefault(spelled.get(canonical_version(file.version), ""), []).append(file)
-    return releases
-
-
-def _latest(releases: Mapping[str, Sequence[File]]) -> str:
-    """The highest final release, else the highest of all; a yanked one only where there is no other, as on PyPI."""
-    return max(
-        releases,
-        key=lambda version: (not _is_yanked(releases[version]), is_final(version), version_key(version)),
-        default="",
-    )
-
-
-def _is_yanked(files: Sequence[File]) -> bool:
-    return bool(files) and all(file.yanked is not None for file in files)
-
-
-def _named(project: Project, version: str) -> str:
-    for each in project.versions:
-        if same_version(each, version):
-            return each
-    raise NotFound(f"There is no release {version!r} of {project.name} here.")
-
-
 def _info(
     project: Project,
     version: str,
@@ -73,10 +44,8 @@ def _info(
     metadata: Callable[[File], bytes | None],
     base_url: str,
 ) -> dict[str, Any]:
-    # A wheel's metadata is what will be installed; that of an old sdist often says little.
-    best_first = sorted(files, key=lambda file: file.kind != "bdist_wheel")
-    core = next((parse_metadata(raw) for raw in map(metadata, best_first) if raw is not None), CoreMetadata())
-    is_yanked = _is_yanked(files)
+    core = core_metadata(files, metadata)
+    yanked = is_yanked(files)
     page = f"{base_url}simple/{project.name}/"
     return {
         "author": core.author,
@@ -102,8 +71,8 @@ def _info(
         "requires_python": valid_requires_python(core.requires_python),
         "summary": core.summary,
         "version": version,
-        "yanked": is_yanked,
-        "yanked_reason": next((file.yanked for file in files if file.yanked), None) if is_yanked else None,
+        "yanked": yanked,
+        "yanked_reason": next((file.yanked for file in files if file.yanked), None) if yanked else None,
     }
 
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Any
+from urllib.parse import urlsplit
 
 Network = IPv4Network | IPv6Network
 WSGI = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
@@ -115,3 +116,9 @@ def base_url(environ: Mapping[str, Any]) -> str:
         host = f"{environ.get('SERVER_NAME', 'localhost')}:{environ.get('SERVER_PORT', '80')}"
     prefix = str(environ.get("SCRIPT_NAME", "")).strip("/")
     return f"{environ.get('wsgi.url_scheme', 'http')}://{host}/" + (f"{prefix}/" if prefix else "")
+
+
+def is_secure(url: str) -> bool:
+    """Whether an address is at a potentially trustworthy origin (W3C Secure Contexts): by TLS, or on this machine."""
+    parts = urlsplit(url)
+    return parts.scheme == "https" or parts.hostname in ("localhost", "127.0.0.1", "::1")

@@ -7,7 +7,7 @@ and relative, so a prefix or a proxy needs no setting; every answer says what it
 from __future__ import annotations
 
 from collections.abc import Callable
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import bottle
 
@@ -18,7 +18,7 @@ from ..repository import Repository
 from ..simple_api import Form, accepts_encoding, negotiate, render_index, render_project
 from .answers import redirect, revalidated
 from .page_cache import Page, PageCache
-from .proxy import base_url
+from .proxy import base_url, is_secure
 from .ready import Ready
 from .sending import is_not_modified
 
@@ -76,7 +76,7 @@ class Simple:
     def _render(self, project: Project, form: Form) -> Page:
         # Only a provenance needs an absolute address; every other page is the same for whoever asks.
         origin = self._origin() if any(file.has_provenance for file in project.files) else None
-        secure_files_url = f"{origin}packages/" if origin and _is_secure(origin) else ""
+        secure_files_url = f"{origin}packages/" if origin and is_secure(origin) else ""
         body = render_project(project, form, files_url="../../packages/", secure_files_url=secure_files_url)
         key = (project.name, form)
         return self._cache.put(key, body, serial=project.serial, form=form.name.lower(), origin=origin)
@@ -123,12 +123,6 @@ def _form() -> Form:
     environ = bottle.request.environ
     asked = bottle.request.query.get("format") if environ.get("QUERY_STRING") else None
     return negotiate(environ.get("HTTP_ACCEPT"), asked)
-
-
-def _is_secure(url: str) -> bool:
-    """Whether an address is at a potentially trustworthy origin (W3C Secure Contexts): by TLS, or on this machine."""
-    parts = urlsplit(url)
-    return parts.scheme == "https" or parts.hostname in ("localhost", "127.0.0.1", "::1")
 
 
 def _reuses_blindly(cache_control: str) -> bool:
