@@ -166,6 +166,10 @@ class Access:
         """Whether the action needs a login."""
         return action in self._protected
 
+    def is_refused(self, action: str) -> bool:
+        """Whether nobody may do it: it needs a login, and nobody has one."""
+        return action in self._protected and self._auther is None
+
     def check(self, action: str, authorization: str | None) -> str | None:
         """Let the request pass, giving its user, None for an open action.
 

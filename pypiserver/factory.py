@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from . import __version__
 from .auth import Access, Auther, HtpasswdFile
 from .catalog import Catalog
 from .config import Config
@@ -31,10 +30,10 @@ from .watch import Watch, default_catalog_path
 from .web import Web, build
 from .web.files import Files, accel_header, file_cache_control
 from .web.json_pages import JsonPages
-from .web.pages import Welcome
 from .web.proxy import TrustedProxy
 from .web.simple import Simple
 from .web.upload import Uploads
+from .web.welcome import Welcome
 
 # Within this a changed password file takes effect.
 PASSWORD_LOOK_SECONDS = 0.05
@@ -77,7 +76,6 @@ class Application:
             uploads=Uploads(self.intake, max_bytes=config.max_upload_size),
             welcome=Welcome(_welcome_text(config)),
             server_base_url=config.server_base_url or "",
-            version=__version__,
             health_endpoint=config.health_endpoint,
         )
         self.routes = self.web.routes()

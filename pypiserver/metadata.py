@@ -24,6 +24,8 @@ from .errors import InvalidDistribution
 _ZIP_KINDS = frozenset({"bdist_wheel", "bdist_egg"})
 # Installers and dumb archives begin with these bytes; more is not known about them.
 _MAGIC = {"bdist_wininst": (b"MZ",), "bdist_msi": (b"\xd0\xcf\x11\xe0",)}
+# As packaging writes a marker.
+_EXTRA = re.compile(r"(?:^| and )extra == \"([^\"]+)\"")
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +142,8 @@ def valid_requires_python(text: str | None) -> str | None:
 class Requirement:
     """One Requires-Dist (PEP 508): ``project`` is the normal form of ``name``, or '' when the text cannot be read.
 
-    ``rest`` is what follows the name (extras, versions, an address), ``extra`` the extra that asks for it.
+    ``rest`` is what follows the name (extras, versions, an address), ``extra`` the extra that asks for it, and
+    ``marker`` what else must hold.
     """
 
     name: str
@@ -160,8 +163,10 @@ def parse_requirement(text: str) -> Requirement:
     extras = f"[{','.join(sorted(found.extras))}]" if found.extras else ""
     asked = f" @ {found.url}" if found.url else f" {found.specifier}" if str(found.specifier) else ""
     marker = str(found.marker or "")
-    extra = re.search(r"extra == [\"']([^\"']+)[\"']", marker)
+    extra = _EXTRA.search(marker)
     rest = f"{extras}{asked}"
+    if extra and extra.end() == len(marker):
+        marker = marker[: extra.start()]
     return Requirement(found.name, normalize(found.name), rest, marker, extra[1] if extra else "")
 
 

@@ -13,6 +13,12 @@ from packaging.utils import NormalizedName
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
+def utc(nanoseconds: int) -> datetime:
+    """The moment so many nanoseconds after 1970, in whole microseconds."""
+    # fromtimestamp() refuses times before 1970 on Windows.
+    return _EPOCH + timedelta(microseconds=nanoseconds // 1000)
+
+
 @dataclass(frozen=True, slots=True)
 class File:
     """One distribution file that is visible in the index.
@@ -45,8 +51,7 @@ class File:
     @property
     def uploaded_at(self) -> datetime:
         """The upload time: the file's modification time in UTC, whole microseconds."""
-        # fromtimestamp() refuses times before 1970 on Windows.
-        return _EPOCH + timedelta(microseconds=self.mtime_ns // 1000)
+        return utc(self.mtime_ns)
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,6 +77,14 @@ def negotiate(accept: str | None, format_parameter: str | None) -> Form:
 
 
 @functools.lru_cache(maxsize=256)
+def prefers_html(accept: str | None) -> bool:
+    """Whether a browser asks: ``text/html`` is named and nothing is wanted more (RFC 9110 section 12.5.1)."""
+    wanted = dict(_qualities(accept or ""))
+    asked = wanted.get(Form.TEXT_HTML.value, 0.0)
+    return asked > 0 and asked == max(wanted.values())
+
+
+@functools.lru_cache(maxsize=256)
 def accepts_encoding(accept_encoding: str | None, available: tuple[str, ...]) -> str | None:
     """The content coding to use of those that are available, None for identity (RFC 9110 section 12.5.3)."""
     wanted = dict(_qualities(accept_encoding or ""))

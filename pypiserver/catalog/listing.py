@@ -13,13 +13,12 @@ import re
 import sqlite3
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime, timezone
 from typing import Any
 
 from packaging.utils import NormalizedName
 
 from ..distfile import is_final, version_key
-from ..model import Listed, Search
+from ..model import Listed, Search, utc
 from ..text import one_line
 
 TABLES = (
@@ -263,7 +262,7 @@ def _listed(row: Sequence[Any]) -> Listed:
         name=row[1],
         version=row[2],
         upload=row[3],
-        uploaded_at=datetime.fromtimestamp(row[4] // 1_000_000_000, timezone.utc),
+        uploaded_at=utc(row[4]),
         files=row[5],
         size=row[6],
         yanked=row[7],

@@ -9,28 +9,31 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import bottle
 
 from ..auth import Access
 from ..errors import BadRequest, ConfigError, ContentTooLarge, Forbidden, MethodNotAllowed, NotFound, PypiServerError
 from ..repository import Repository
-from . import xmlrpc
+from . import pages, xmlrpc
 from .answers import failure, redirect, text
 from .body import Body
+from .browse import Browse
 from .files import Files
 from .json_pages import JsonPages
-from .pages import Welcome
 from .proxy import base_url
 from .simple import Simple
 from .upload import Uploads, drain_body
+from .welcome import Counts, Welcome
 
 # Text that names the right address, for whoever lands on a wrong one.
 ADDRESSES = (
     "The index is at simple/ (pip install --index-url), uploads go to the root by POST, files are below packages/."
 )
 MAX_XML = 1024 * 1024
+# So many uploads stand on the welcome page.
+NEWEST = 8
 # No file has a longer name than 255 characters, so no project has; what is longer must not fill any cache.
 _NAME = "<project:re:[A-Za-z0-9](?:[A-Za-z0-9._-]{0,253}[A-Za-z0-9])?>"
 _VERSION = "<version:re:[^/]{1,255}>"
@@ -65,13 +68,14 @@ class Web:
     uploads: Uploads
     welcome: Welcome
     server_base_url: str
-    version: str
     health_endpoint: str
 
     def routes(self) -> list[Route]:
         """The table of all addresses; the first that fits wins."""
+        browse = Browse(self.repository, url=self.url, private=self.access.is_protected("list"))
         gets: list[tuple[str, Handler, Action]] = [
             ("/", self.show_welcome, None),
+            ("/static/<name>", pages.static, None),
             (self.health_endpoint, self.health, None),
             ("/favicon.ico", no_icon, None),
             ("/simple", lambda: redirect("simple/"), None),
@@ -87,6 +91,12 @@ class Web:
             (f"/pypi/{_NAME}/json", self.json_pages.project, "list"),
             (f"/pypi/{_NAME}/{_VERSION}/json", self.json_pages.project, "list"),
             (f"/{_NAME}/json", self.json_pages.project, "list"),
+            ("/projects", lambda: redirect("projects/"), None),
+            ("/projects/", browse.projects, "list"),
+            (f"/project/{_NAME}", lambda project: redirect(f"{project}/"), None),
+            (f"/project/{_NAME}/", browse.project, "list"),
+            (f"/project/{_NAME}/{_VERSION}", lambda project, version: redirect(f"{quote(version)}/"), None),
+            (f"/project/{_NAME}/{_VERSION}/", browse.release, "list"),
             (f"/{_NAME}", lambda project: redirect(f"simple/{project}/"), None),
             (f"/{_NAME}/", lambda project: redirect(f"../simple/{project}/"), None),
         ]
@@ -99,11 +109,14 @@ class Web:
         return table + [Route("POST", *row) for row in posts]
 
     def show_welcome(self) -> bottle.HTTPResponse:
-        """``GET /``: the welcome page; how many packages there are is for those who may list them."""
-        count = self.repository.totals()[1] if self.may("list") else None
-        body = self.welcome.render(url=self.url(), version=self.version, count=count)
-        headers = {"Content-Type": "text/html; charset=utf-8", "Content-Length": str(len(body))}
-        return bottle.HTTPResponse(body, headers={**headers, "Cache-Control": "no-cache"})
+        """``GET /``: the welcome page; what is here is for those who may list it."""
+        counts = None
+        if self.may("list"):
+            counts = Counts(*self.repository.totals(), self.repository.newest(NEWEST))
+        uploads = (
+            "refused" if self.access.is_refused("update") else "login" if self.access.is_protected("update") else ""
+        )
+        return self.welcome.answer(bottle.request.environ, self.url(), counts, uploads=uploads)
 
     def health(self) -> bottle.HTTPResponse:
         """Whether the folders can be read: 200, or 503 with the reason."""

@@ -17,7 +17,7 @@ from ..errors import NotFound
 from ..model import File
 from ..repository import Repository
 from .answers import revalidated
-from .pages import render_packages
+from .pages import SECURITY, render_packages
 from .ready import Ready
 from .sending import Answer, send_file
 
@@ -55,6 +55,7 @@ class Files:
             "Content-Type": "text/html; charset=utf-8",
             "Content-Length": str(len(body)),
             "Cache-Control": self._list_cache_control,
+            **SECURITY,
         }
         return bottle.HTTPResponse(body, headers=headers)
 

@@ -1,68 +1,99 @@
-"""Pages for people: the welcome page and the list of files.
+"""Pages for people: templates, the frame around every page, the one stylesheet, and the headers they are sent with.
 
 The rules to keep: all HTML goes through one escaping template engine, whose templates are files of ours or of the
-operator, never text from a request; no page loads anything from elsewhere.
+operator, never text from a request; no page loads anything from elsewhere, and the browser is told so; links are
+relative, so any mount point works.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from importlib.resources import files as resources
 from urllib.parse import quote
 
 import bottle
 
-from ..errors import ConfigError
+from .. import __version__
+from ..errors import ConfigError, NotFound
 from ..model import File
+from .answers import revalidated
+
+YEAR = 31_536_000
+# No script, no frame, nothing from elsewhere; what a package says can style, send and load nothing.
+POLICY = (
+    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+SECURITY = {
+    "Content-Security-Policy": POLICY,
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+_STATIC = {"style.css": "text/css; charset=utf-8", "icon.svg": "image/svg+xml"}
+_UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
 
-class Welcome:
-    """The page at ``/``: ``template`` is the operator's own (``--welcome``), None for the built-in one.
+def page(name: str, title: str, values: Mapping[str, object], *, root: str, private: bool) -> bottle.HTTPResponse:
+    """The answer with the page that template ``name`` makes of ``values``, in the frame that all pages share.
 
-    Its variables are URL (our root), VERSION (of pypiserver), NUMPKGS (number of files, empty for those who may not
-    list them), PACKAGES and SIMPLE (the addresses of the two lists). Raises ConfigError for a template that is broken.
+    ``root`` is the relative address of our root seen from the page; ``private`` says that it is protected.
     """
+    body = render(name, title, values, root=root)
+    headers = {"Content-Type": "text/html; charset=utf-8", "Content-Length": str(len(body)), "Vary": "Accept"}
+    return bottle.HTTPResponse(body, headers={**headers, **SECURITY, "Cache-Control": revalidated(private=private)})
 
-    def __init__(self, template: str | None) -> None:
-        self._is_ours = template is None
-        self._template = _compiled(_built_in("welcome.html") if template is None else template)
 
-    def render(self, *, url: str, version: str, count: int | None) -> bytes:
-        """The page for a client that sees our root at ``url``."""
-        values = {
-            "URL": url,
-            "VERSION": version,
-            "NUMPKGS": "" if count is None else count,
-            "PACKAGES": f"{url}packages/",
-            "SIMPLE": f"{url}simple/",
-        }
-        try:
-            page: str = self._template.render(**values)
-        except Exception as error:
-            if self._is_ours:
-                raise
-            raise ConfigError(f"The welcome page cannot be shown: {type(error).__name__}: {error}.") from error
-        return page.encode("utf-8")
+def render(name: str, title: str, values: Mapping[str, object], *, root: str) -> bytes:
+    """The bytes of a page."""
+    content = _template(f"{name}.html").render(**values, root=root, date=date, size=size)
+    frame = {"style": f"static/{_names()['style.css']}", "icon": f"static/{_names()['icon.svg']}"}
+    whole: str = _template("frame.html").render(
+        **frame, title=title, content=content, root=root, page=name, version=__version__, text=values.get("text", "")
+    )
+    return whole.encode("utf-8")
 
 
 def render_packages(files: Sequence[File]) -> bytes:
     """The list of all files, with links relative to ``/packages/``."""
-    rows = [(quote(file.path), file.path, file.size, file.uploaded_at.strftime("%Y-%m-%d %H:%M")) for file in files]
-    page: str = _listing().render(rows=rows)
-    return page.encode("utf-8")
+    rows = [(quote(file.path), file.path, size(file.size), *date(file.uploaded_at)) for file in files]
+    return render("packages", "Files", {"rows": rows}, root="../")
 
 
-@functools.cache
-def _listing() -> bottle.SimpleTemplate:
-    return _compiled(_built_in("packages.html"))
+def render_bare(values: Mapping[str, object]) -> bytes:
+    """The welcome page for what is no browser."""
+    bare: str = _template("bare.html").render(**values)
+    return bare.encode("utf-8")
 
 
-def _built_in(name: str) -> str:
-    return resources("pypiserver.web").joinpath("templates").joinpath(name).read_text("utf-8")
+def static(name: str) -> bottle.HTTPResponse:
+    """The stylesheet or the icon. Its address has a hash of it, so it is never asked for twice."""
+    for file, address in _names().items():
+        if address == name:
+            body = _read(file).encode("utf-8")
+            headers = {"Content-Type": _STATIC[file], "Content-Length": str(len(body)), **SECURITY}
+            return bottle.HTTPResponse(body, headers={**headers, "Cache-Control": f"max-age={YEAR}, immutable"})
+    raise NotFound("There is no such part of a page here.")
 
 
-def _compiled(text: str) -> bottle.SimpleTemplate:
+def date(moment: object) -> tuple[str, str]:
+    """A time for machines and for people: in UTC, to the second and to the day."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ"), moment.strftime("%Y-%m-%d")  # type: ignore[attr-defined]
+
+
+def size(number: float) -> str:
+    """A number of bytes as people say it: three digits and a unit of 1000."""
+    for unit in _UNITS:
+        if number < 999.5 or unit == _UNITS[-1]:
+            break
+        number /= 1000
+    digits = 0 if unit == "bytes" or number >= 99.5 else 1
+    return f"{number:.{digits}f} {unit if unit != 'bytes' or number != 1 else 'byte'}"
+
+
+def compiled(text: str) -> bottle.SimpleTemplate:
+    """The template with this text; raises ConfigError when it is none."""
     # The text is given explicitly: a bare string could be taken for the name of a file.
     template = bottle.SimpleTemplate(source=text, lookup=[])
     try:
@@ -70,3 +101,24 @@ def _compiled(text: str) -> bottle.SimpleTemplate:
     except SyntaxError as error:
         raise ConfigError(f"The welcome page is no template that can be used: {error}.") from error
     return template
+
+
+@functools.cache
+def _template(name: str) -> bottle.SimpleTemplate:
+    return compiled(_read(name))
+
+
+@functools.cache
+def _read(name: str) -> str:
+    folder = "static" if name in _STATIC else "templates"
+    return resources("pypiserver.web").joinpath(folder).joinpath(name).read_text("utf-8")
+
+
+@functools.cache
+def _names() -> dict[str, str]:
+    """The address of each static file: its name with a hash of its bytes."""
+    names = {}
+    for file in _STATIC:
+        stem, _, ending = file.partition(".")
+        names[file] = f"{stem}.{hashlib.sha256(_read(file).encode('utf-8')).hexdigest()[:12]}.{ending}"
+    return names

@@ -28,7 +28,9 @@ PRODUCTS = {
     "packaging.utils": {"distfile", "update"},
     "packaging.version": {"distfile", "update", "upstream", "pip_download"},
     "packaging.specifiers": {"metadata", "update"},
+    "packaging.requirements": {"metadata"},
     "packaging.tags": {"update"},
+    "readme_renderer": {"web.readme"},
 }
 TYPES = {"packaging.utils.NormalizedName"}
 # Who imports by a name made at run time: passlib's handlers, pip's HTTP client, whichever zstd there is.

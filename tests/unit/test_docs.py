@@ -124,7 +124,7 @@ def test_every_route_is_documented(tmp_path: Path) -> None:
     rows = re.findall(r"\* - (GET|POST)\n +- (.+)\n", page)
     documented = {(method, address) for method, addresses in rows for address in re.findall("``([^`]+)``", addresses)}
     application = pypiserver.app(root=str(tmp_path), catalog=str(tmp_path / "catalog.sqlite"))
-    names = {"project": "PROJECT", "path": "PATH", "version": "VERSION"}
+    names = {"project": "PROJECT", "path": "PATH", "version": "VERSION", "name": "NAME"}
     table = {
         (route.method, re.sub("<([a-z]+)[^>]*>", lambda match: names[match[1]], route.rule))
         for route in application.routes  # type: ignore[attr-defined]

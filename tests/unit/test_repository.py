@@ -196,5 +196,5 @@ def test_the_newest_final_release_speaks_for_a_project(repository: Repository, p
     for project in ("foo", "bar"):
         repository.project(project)
     assert repository.summaries() == [("bar", "1.0a1", "early"), ("foo", "1.10", "1.10")]
-    assert repository.count() == 4 == len(repository.files())
+    assert repository.totals() == (2, 4) and len(repository.files()) == 4
     assert repository.projects() == [("bar", "bar"), ("foo", "foo")]

@@ -15,7 +15,7 @@ import pytest
 
 from pypiserver.config import default_fallback_url
 from pypiserver.errors import ConfigError
-from pypiserver.web import _NAME, _VERSION
+from pypiserver.web import _NAME, _VERSION, pages
 from tests.make_archives import make_sdist, make_wheel
 
 from .conftest import OLD
@@ -171,6 +171,13 @@ EXAMPLES = {
     "/packages": ["/packages"],
     "/packages/": ["/packages/"],
     "/packages/<path:path>": [f"/packages/{WHEEL}", f"/packages/{WHEEL}.metadata", "/packages/nothing-1.0.zip"],
+    "/static/<name>": [f"/static/{name}" for name in pages._names().values()] + ["/static/style.css"],
+    "/projects": ["/projects"],
+    "/projects/": ["/projects/", "/projects/?q=foo&sort=-date&page=7"],
+    f"/project/{_NAME}": ["/project/foo-bar"],
+    f"/project/{_NAME}/": ["/project/foo-bar/", "/project/Foo_Bar/", "/project/unknown/"],
+    f"/project/{_NAME}/{_VERSION}": ["/project/foo-bar/1.0"],
+    f"/project/{_NAME}/{_VERSION}/": ["/project/foo-bar/1.0/", "/project/foo-bar/1/", "/project/foo-bar/9/"],
     f"/pypi/{_NAME}/json": ["/pypi/foo-bar/json", "/pypi/unknown/json"],
     f"/pypi/{_NAME}/{_VERSION}/json": ["/pypi/foo-bar/1.0/json", "/pypi/foo-bar/9/json"],
     f"/{_NAME}/json": ["/foo-bar/json"],

@@ -1,0 +1,147 @@
+"""``/projects/`` and ``/project/...``: the list of projects, and a page for each and for each of its releases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from urllib.parse import quote, urlencode
+
+import bottle
+
+from ..distfile import normalize
+from ..errors import NotFound, Unavailable
+from ..model import Project, Search
+from ..releases import core_metadata, named, newest, releases_of
+from ..repository import Repository
+from ..simple_api import prefers_html
+from ..text import one_line
+from . import project_page, readme
+from .answers import redirect
+from .pages import page
+
+PAGE = 50
+MAX_TEXT = 200
+# (value, what the form calls it)
+SORTS = (
+    ("", "Best match"),
+    ("name", "Name"),
+    ("-name", "Name, from the end"),
+    ("date", "Newest upload"),
+    ("-date", "Oldest upload"),
+    ("size", "Largest"),
+    ("-size", "Smallest"),
+)
+SHOWN = (("", "All projects"), ("yanked", "With yanked files"), ("marked", "Archived, deprecated"))
+
+
+class Browse:
+    """Handlers of the pages about projects; ``url`` gives our root as the client sees it.
+
+    ``private`` says that the pages are protected.
+    """
+
+    def __init__(self, repository: Repository, *, url: Callable[[], str], private: bool) -> None:
+        self._repository = repository
+        self._url = url
+        self._private = private
+
+    def projects(self) -> bottle.HTTPResponse:
+        """``GET /projects/``: every project in a table, searched by ``?q=``, sorted and paged."""
+        if not prefers_html(bottle.request.environ.get("HTTP_ACCEPT")):
+            # Whoever uses the root as index address means a project of this name.
+            return redirect("../simple/projects/")
+        search, number = _asked()
+        total, rows = self._repository.find(search)
+        pages = max(1, -(-total // PAGE))
+        if number > pages:
+            number = pages
+            search = Search(search.text, search.sort, search.show, PAGE, (number - 1) * PAGE)
+            total, rows = self._repository.find(search)
+        values = {
+            "text": search.text,
+            "sort": search.sort or ("" if search.text else "name"),
+            "show": search.show,
+            "sorts": SORTS if search.text else SORTS[1:],
+            "shown": SHOWN,
+            "total": total,
+            "rows": rows,
+            "number": number,
+            "pages": pages,
+            "link": lambda **changes: _link(search, **changes),
+        }
+        title = f"{search.text} - search" if search.text else "Projects"
+        return page("projects", title, values, root="../", private=self._private)
+
+    def project(self, project: str) -> bottle.HTTPResponse:
+        """``GET /project/<project>/``: what its newest release says, its files, and all its versions."""
+        normal = normalize(project)
+        if project != normal:
+            return redirect(f"../{quote(normal)}/")
+        return self._page(self._found(normal), None)
+
+    def release(self, project: str, version: str) -> bottle.HTTPResponse:
+        """``GET /project/<project>/<version>/``: what this release says, and its files."""
+        normal = normalize(project)
+        found = self._found(normal)
+        spelled = named(found, version)
+        if (project, version) != (normal, spelled):
+            return redirect(f"../../{quote(normal)}/{quote(spelled)}/")
+        return self._page(found, spelled)
+
+    def _found(self, normal: str) -> Project:
+        try:
+            return self._repository.project(normal)
+        except (NotFound, Unavailable) as error:
+            faults = project_page.fault_rows(self._repository.faults(normal))
+            if not faults:
+                raise
+            words = "; ".join(f"{path}: {fault}" for path, fault in faults)
+            raise type(error)(f"{error} Files that cannot be listed: {words}") from None
+
+    def _page(self, project: Project, version: str | None) -> bottle.HTTPResponse:
+        root = "../../" if version is None else "../../../"
+        releases = releases_of(project)
+        chosen = newest(releases) if version is None else version
+        files = releases.get(chosen, []) + (releases.get("", []) if version is None and chosen else [])
+        core = core_metadata(releases.get(chosen, []), self._repository.metadata)
+        grouped = project_page.requirements(core)
+        head = project_page.heading(project, releases, chosen)
+        pinned = not head["is_newest"] or head["is_pre"] or head["is_yanked"]
+        values = {
+            **head,
+            "home": "./" if version is None else "../",
+            "summary": one_line(core.summary)[: project_page.MAX_LINE],
+            "commands": project_page.commands(project.display_name, chosen, pinned=pinned, url=self._url()),
+            "facts": project_page.facts(core),
+            "links": project_page.links(core),
+            "requirements": grouped,
+            "here": self._repository.present(each.project for group in grouped.values() for each in group),
+            "classifiers": core.classifiers[: project_page.MAX_ITEMS],
+            "readme": readme.render(core.description, core.description_content_type) if core.description else "",
+            "files": project_page.file_rows(files, packages=f"{root}packages/"),
+            "versions": project_page.version_rows(releases),
+            "faults": project_page.fault_rows(self._repository.faults(project.name)),
+        }
+        title = f"{project.display_name} {chosen}".strip()
+        return page("project", title, values, root=root, private=self._private)
+
+
+def _asked() -> tuple[Search, int]:
+    """The search that the query asks for and the number of its page; what means nothing is left out."""
+    query = bottle.request.query
+    text, sort, show = (str(query.getunicode(name) or "") for name in ("q", "sort", "show"))
+    page_text = str(query.getunicode("page") or "1")
+    number = max(1, int(page_text)) if page_text.isascii() and page_text.isdigit() and len(page_text) < 8 else 1
+    search = Search(
+        one_line(text)[:MAX_TEXT],
+        sort if sort in dict(SORTS) else "",
+        show if show in dict(SHOWN) else "",
+        PAGE,
+        (number - 1) * PAGE,
+    )
+    return search, number
+
+
+def _link(search: Search, **changes: object) -> str:
+    """The query of this list with some of it changed, for a link."""
+    values = {"q": search.text, "sort": search.sort, "show": search.show, **changes}
+    return "?" + urlencode({name: value for name, value in values.items() if value})

@@ -1,0 +1,139 @@
+"""What a project's page says, as plain values for its template: pure, no request and no HTML in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from ..distfile import is_final, parse_filename, version_key
+from ..metadata import CoreMetadata, Requirement, parse_requirement, valid_requires_python
+from ..model import File, Project
+from ..releases import is_yanked, newest
+from ..text import one_line
+from .proxy import is_secure
+from .readme import is_web_address
+
+KINDS = {
+    "bdist_wheel": "Wheel",
+    "sdist": "Source",
+    "bdist_egg": "Egg",
+    "bdist_wininst": "Windows installer",
+    "bdist_msi": "Windows installer",
+    "bdist_dumb": "Built archive",
+}
+# Metadata may say anything at any length; a page says the beginning of it.
+MAX_LINE = 300
+MAX_ITEMS = 300
+
+
+def heading(project: Project, releases: Mapping[str, Sequence[File]], version: str) -> dict[str, Any]:
+    """Name, version, and the notes that belong beside them."""
+    files = releases.get(version, [])
+    yanked = is_yanked(files)
+    return {
+        "name": project.display_name,
+        "version": version,
+        "is_newest": version == newest(releases),
+        "newest": newest(releases),
+        "is_pre": bool(version) and not is_final(version),
+        "is_yanked": yanked,
+        "reason": next((file.yanked for file in files if file.yanked), "") if yanked else "",
+        "status": project.status,
+    }
+
+
+def commands(name: str, version: str, *, pinned: bool, url: str) -> list[tuple[str, str]]:
+    """(tool, command) for installing from the server whose root is at ``url``."""
+    index = f"{url}simple/"
+    what = f"{name}=={version}" if pinned and version else name
+    trust = "" if is_secure(url) else f"--trusted-host {urlsplit(url).hostname} "
+    return [
+        ("pip", f"pip install --index-url {index} {trust}{what}"),
+        ("uv", f"uv add --index {index} {what}"),
+    ]
+
+
+def facts(core: CoreMetadata) -> list[tuple[str, str]]:
+    """(label, text) of what the metadata says in a line each."""
+    said = [
+        ("Requires Python", valid_requires_python(core.requires_python) or ""),
+        ("Licence", core.license_expression or next(iter(core.license.splitlines()), "")),
+        ("Author", _person(core.author, core.author_email)),
+        ("Maintainer", _person(core.maintainer, core.maintainer_email)),
+        ("Extras", ", ".join(core.provides_extra[:MAX_ITEMS])),
+        ("Keywords", ", ".join(core.keywords.split(","))),
+        ("Platform", ", ".join(core.platform[:MAX_ITEMS])),
+    ]
+    return [(label, one_line(text)[:MAX_LINE]) for label, text in said if one_line(text)]
+
+
+def _person(name: str, email: str) -> str:
+    # Many write both into the e-mail field: Jane <jane@example.org>.
+    return email if not name or name in email else f"{name} <{email}>" if email else name
+
+
+def links(core: CoreMetadata) -> list[tuple[str, str]]:
+    """(label, address) of every link that leads somewhere by HTTP, each address once."""
+    labelled = [text.partition(",")[::2] for text in core.project_urls]
+    labelled += [("Homepage", core.home_page), ("Download", core.download_url)]
+    found: dict[str, str] = {}
+    for label, address in labelled[:MAX_ITEMS]:
+        if is_web_address(address.strip()):
+            found.setdefault(address.strip(), one_line(label)[:MAX_LINE] or "Link")
+    return [(label, address) for address, label in found.items()]
+
+
+def requirements(core: CoreMetadata) -> dict[str, list[Requirement]]:
+    """The dependencies by the extra that asks for them, '' for those that always hold."""
+    grouped: dict[str, list[Requirement]] = {}
+    for each in map(parse_requirement, core.requires_dist[:MAX_ITEMS]):
+        grouped.setdefault(each.extra, []).append(each)
+    return dict(sorted(grouped.items()))
+
+
+def file_rows(files: Sequence[File], *, packages: str) -> list[dict[str, Any]]:
+    """The rows of the table of files; ``packages`` is the relative address of ``/packages/``."""
+    return [_file_row(file, f"{packages}{quote(file.path)}") for file in files]
+
+
+def _file_row(file: File, address: str) -> dict[str, Any]:
+    algorithm, _, digest = file.link_digest.partition("=")
+    hashes = {"sha256": file.sha256, **({algorithm: digest} if algorithm else {})}
+    beside = [
+        ("signature", ".asc", file.has_signature),
+        ("metadata", ".metadata", file.metadata_sha256 is not None),
+        ("provenance", ".provenance", file.has_provenance),
+    ]
+    return {
+        "name": file.filename,
+        "address": address,
+        "kind": KINDS[file.kind],
+        "python": "" if file.kind == "sdist" else parse_filename(file.filename).pyversion,
+        "requires_python": file.requires_python or "",
+        "size": file.size,
+        "uploaded": file.uploaded_at,
+        "hashes": list(hashes.items()),
+        "beside": [(label, address + suffix) for label, suffix, is_there in beside if is_there],
+        "yanked": file.yanked,
+    }
+
+
+def fault_rows(faults: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """(path, what is wrong) of files that are not listed, the file named once."""
+    return [(path, fault.removeprefix(f"{path.rpartition('/')[2]} is refused: ")) for path, fault in faults]
+
+
+def version_rows(releases: Mapping[str, Sequence[File]]) -> list[dict[str, Any]]:
+    """The rows of the list of versions, highest first."""
+    return [
+        {
+            "version": version,
+            "address": quote(version),
+            "uploaded": max(file.uploaded_at for file in releases[version]),
+            "files": len(releases[version]),
+            "is_yanked": is_yanked(releases[version]),
+            "is_pre": not is_final(version),
+        }
+        for version in sorted(filter(None, releases), key=version_key, reverse=True)
+    ]
