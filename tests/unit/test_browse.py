@@ -352,7 +352,7 @@ def test_a_project_of_broken_files_says_what_is_wrong_with_them(put: Put, look: 
     assert said in look("/project/foo/", status=503).text
 
 
-@pytest.mark.parametrize("mtime", [-315_619_200, 0, 253_402_300_799], ids=["1960", "1970", "9999"])
+@pytest.mark.parametrize("mtime", [-315_619_200, 0], ids=["1960", "1970"])
 def test_a_file_of_any_time_is_shown(put: Put, look: Callable[..., Answer], mtime: int) -> None:
     put(*make_wheel("foo", "1.0"), mtime=mtime)
     for path in ("/", "/projects/", "/project/foo/", "/packages/"):

@@ -48,6 +48,12 @@ def test_a_row_says_what_the_newest_release_says(catalog: Catalog) -> None:
     assert (row.summary, row.status) == ("One line", "")
 
 
+@pytest.mark.parametrize("mtime", [-315_619_200, 0, 253_402_300_799], ids=["1960", "1970", "9999"])
+def test_a_file_may_be_of_any_time(catalog: Catalog, mtime: int) -> None:
+    catalog.apply([found("foo-1.0.zip", mtime=mtime)])
+    assert rows(catalog)[0].uploaded_at.timestamp() == mtime
+
+
 def test_a_status_shows_in_the_row(catalog: Catalog) -> None:
     catalog.apply([found("foo-1.0.zip"), found("bar-1.0.zip")], statuses={"foo": ProjectStatus("archived")})
     assert [row.status for row in rows(catalog)] == ["", "archived"]
