@@ -152,6 +152,6 @@ def test_what_cannot_be_rendered_is_no_error(caplog: pytest.LogCaptureFixture, m
         raise RecursionError
 
     monkeypatch.setattr(rst, "render", fail)
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, logger="pypiserver.web.readme"):
         assert readme.render("deep, deep", RST) == '<pre class="plain">deep, deep</pre>'
     assert "RecursionError" in caplog.text
