@@ -195,7 +195,9 @@ def test_rows_kept_current_are_those_made_at_once(tmp_path: Path, monkeypatch: p
             tell(catalog, project, f"summary {chance.randrange(3)} of {project}")
     fresh = Catalog(tmp_path / "fresh.sqlite", "roots")
     fresh.apply(list(here.values()))
-    assert state(catalog) == state(fresh) != []
+    filled = Catalog(tmp_path / "filled.sqlite", "roots")
+    filled.fill(file._replace(before=None) for file in here.values())
+    assert state(catalog) == state(fresh) == state(filled) != []
     if listing.has_full_text():
         connection = catalog.connections.get()
         connection.execute("INSERT INTO search (search, rank) VALUES ('integrity-check', 1)")
