@@ -285,7 +285,9 @@ def test_a_server_that_cannot_be_had_is_one_sentence(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setitem(sys.modules, name, None)
-    assert main(["-i", "127.0.0.1", "-p", "0", "--server", name, str(tmp_path)]) == 2
+    root = tmp_path / "packages"  # beside the cache: what is in it would be told to be no packages
+    root.mkdir()
+    assert main(["-i", "127.0.0.1", "-p", "0", "--server", name, str(root)]) == 2
     out, err = capfd.readouterr()
     assert (out, err.count("\n")) == ("", 1)
     assert err.startswith(f"pypi-server: The server {name} cannot be used")
