@@ -20,6 +20,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from . import archives
 from .distfile import DistFile, normalize, same_version
 from .errors import InvalidDistribution
+from .ziplayout import layout_faults
 
 _ZIP_KINDS = frozenset({"bdist_wheel", "bdist_egg"})
 # Installers and dumb archives begin with these bytes; more is not known about them.
@@ -218,6 +219,7 @@ def _structure(file: BinaryIO, dist: DistFile) -> list[archives.Fault]:
         members = archives.zip_members(file)
         names = [member.filename for member in members]
         faults = archives.zip_faults(members)
+        faults += [("unsafe", fault) for fault in layout_faults(file, members)]
         if dist.kind == "bdist_wheel":
             infos = {name.partition("/")[0] for name in names if name.partition("/")[0].endswith(".dist-info")}
             if len(infos) != 1:
@@ -225,7 +227,7 @@ def _structure(file: BinaryIO, dist: DistFile) -> list[archives.Fault]:
             wanted = [f"{info}/{name}" for info in infos for name in ("METADATA", "WHEEL", "RECORD")]
             faults += [("corrupt", f"it has no {name}") for name in wanted if name not in names]
         return faults
-    return archives.tar_faults(file)
+    return archives.audit_tar(file)
 
 
 def _mislabelled(dist: DistFile, raw: bytes | None) -> list[str]:
