@@ -222,9 +222,17 @@ def refuse_other_sites(environ: Mapping[str, Any]) -> None:
     site = environ.get("HTTP_SEC_FETCH_SITE")
     origin = environ.get("HTTP_ORIGIN")
     if site not in (None, "same-origin", "none") or (
-        origin is not None and urlsplit(origin).netloc.lower() != str(environ.get("HTTP_HOST", "")).lower()
+        origin is not None and _authority(origin) != str(environ.get("HTTP_HOST", "")).lower()
     ):
         raise Forbidden("A page of another site may not change anything here.")
+
+
+def _authority(origin: str) -> str | None:
+    """The host and port of an Origin header; None for one that is no address."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return None
 
 
 def no_icon() -> bottle.HTTPResponse:
