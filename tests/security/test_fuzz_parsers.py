@@ -1,0 +1,259 @@
+"""Our own parsers, given anything: the errors they name and no others, in linear time (P16, P28, P36)."""
+
+from __future__ import annotations
+
+import io
+import time
+import unicodedata
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pypiserver import distfile, htpasswd, metadata
+from pypiserver.auth import HtpasswdFile, parse_basic
+from pypiserver.errors import BadRequest, ContentTooLarge, InvalidDistribution, InvalidFilename, Unauthorized
+from pypiserver.log import clean
+from pypiserver.settings_types import nearest
+from pypiserver.simple_api import accepts_encoding, negotiate
+from pypiserver.text import one_line, printable
+from pypiserver.web import xmlrpc
+from pypiserver.web.multipart import Limits, boundary_of, parse_multipart
+from pypiserver.web.sending import is_not_modified
+from pypiserver.wholeness import is_whole
+from tests.make_archives import core_metadata, make_sdist, make_wheel
+from tests.security.mutations import header_text, mutated
+from tests.security.test_fuzz_requests import BOMB, FILENAMES, FORMS, XML
+
+HASHES = [
+    b"$2y$05$abcdefghijklmnopqrstuuVB8GHQzHcKQOYYXnzTwN7gGJ9L2cC9S", b"$apr1$mNm9h7eu$lPbC6yFf3mBEkJ.aV7MPU1",
+    b"{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=", b"$5$rounds=5000$salt$" + b"a" * 43, b"$6$salt$" + b"a" * 86,
+    b"abJnggxhB/yWI", b"plain",
+    b"$1$salt$aaaaaaaaaaaaaaaaaaaaaa", b"$argon2id$v=19$m=65536,t=3,p=4$c2FsdA$aGFzaA", b"{SSHA}abcd",
+    b"$y$j9T$salt$hash", b"!", b"*",
+]  # fmt: skip
+
+
+@given(mutated(FILENAMES).map(lambda data: data.decode("utf-8", "replace")))
+def test_an_accepted_upload_name_is_plain_and_says_project_and_version(name: str) -> None:
+    try:
+        dist = distfile.check_upload_filename(name)
+    except InvalidFilename:
+        return
+    assert dist.filename == name and name.isascii() and name[0].isalnum() and len(name.encode()) <= 255
+    assert not set(name) & set("/\\:;,\"'<>|?*% \t\r\n\0")
+    assert dist.project == distfile.normalize(dist.name) and dist.version
+    assert distfile.parse_filename(name) == dist
+
+
+@given(st.text(max_size=80) | mutated(FILENAMES).map(lambda data: data.decode("utf-8", "surrogateescape")))
+def test_any_name_in_a_folder_is_parsed_or_refused(name: str) -> None:
+    try:
+        dist = distfile.parse_filename(name)
+    except InvalidFilename as error:
+        assert str(error)
+    else:
+        assert dist.filename == name and distfile.version_key(dist.version) is not None
+
+
+@given(mutated(HASHES).map(lambda data: data.decode("utf-8", "replace")), st.text(max_size=80))
+def test_only_text_in_a_known_form_can_log_in(stored: str, password: str) -> None:
+    try:
+        entry = htpasswd.read_entry(stored)
+    except ValueError:
+        return
+    if entry.milliseconds > 50:
+        return
+    if htpasswd.fits(entry, password):
+        assert entry.scheme == "plain" and stored == password
+    assert entry.scheme == "plain" or stored[0] in "${" or len(stored) == 13
+    assert entry.scheme != "plain" or stored[0] not in "${!*_:"
+
+
+@given(mutated([b"ada:" + HASHES[2] + b"\nbob:" + HASHES[1] + b"\n# x\n\nada:plain\r\n"], max_edits=10))
+def test_any_password_file_lets_nobody_in_by_chance(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+    path = tmp_path_factory.getbasetemp() / "htpasswd"
+    path.write_bytes(data)
+    auther = HtpasswdFile(path)
+    for user in ("", "ada", "root", "ada\0", "#"):
+        assert not auther(user, "no such password \u1234")
+        assert not auther(user, "")
+
+
+@given(header_text([b"Basic YWRhOnJpZ2h0", b"basic  YWRh", b"Basic w6k6w6k=", b"Digest username=x"]))
+def test_any_credentials_are_read_or_refused(authorization: str) -> None:
+    try:
+        user, password = parse_basic(authorization)
+    except Unauthorized:
+        return
+    assert ":" not in user and "\0" not in user + password
+
+
+class Sink:
+    def write(self, data: bytes) -> int:
+        return len(data)
+
+
+@given(mutated(FORMS, max_edits=10), st.integers(1, 70))
+def test_any_form_in_any_pieces_is_read_or_refused(body: bytes, size: int) -> None:
+    class Pieces(io.BytesIO):
+        def read(self, wanted: int | None = -1, /) -> bytes:
+            return super().read(min(size, wanted or size))
+
+    limits = Limits(parts=20, field_bytes=2000, all_field_bytes=4000, header_bytes=1000)
+    results = []
+    for stream in (io.BytesIO(body), Pieces(body)):
+        try:
+            results.append(
+                parse_multipart(stream, b"f0rm-b0undary", open_part=lambda name, filename: Sink(), limits=limits)
+            )
+        except (BadRequest, ContentTooLarge) as error:
+            results.append(type(error))
+    assert results[0] == results[1]
+
+
+@given(header_text([b'multipart/form-data; boundary="a\\"b"', b"multipart/form-data; charset=x; boundary=abc"]))
+def test_any_boundary_is_usable_or_refused(content_type: str) -> None:
+    try:
+        boundary = boundary_of(content_type)
+    except BadRequest:
+        return
+    assert 0 < len(boundary) <= 200 and boundary.isascii()
+
+
+@given(mutated([XML, BOMB], max_edits=10))
+def test_any_call_is_answered_with_xml(body: bytes) -> None:
+    answer = xmlrpc.handle(body, lambda: [("foo", "1.0", "A foo")])
+    assert answer.startswith(b"<?xml") and b"methodResponse" in answer and len(answer) < 10_000
+
+
+METADATA = core_metadata(
+    "foo", "1.0", requires_python=">=3.8", requires_dist=["bar>1; extra == 'x'"], summary="A foo",
+    extra=["Keywords: a,b"], description="x\n"
+)  # fmt: skip
+
+
+@given(mutated([METADATA, b"\xef\xbb\xbf" + METADATA.replace(b"\n", b"\r\n")], max_edits=10))
+def test_any_metadata_becomes_text_without_line_ends_where_one_line_is_meant(raw: bytes) -> None:
+    core = metadata.parse_metadata(raw)
+    required = metadata.valid_requires_python(core.requires_python)
+    for text in (required or "", one_line(core.summary), one_line(core.name)):
+        assert not [letter for letter in text if unicodedata.category(letter) in ("Cc", "Zl", "Zp")]
+
+
+@pytest.mark.parametrize(
+    ("name", "data"), [make_wheel("foo", "1.0"), make_sdist("foo", "1.1"), make_sdist("foo", "1.1", format=".zip")]
+)
+def test_any_archive_is_read_or_refused(name: str, data: bytes) -> None:
+    dist = distfile.parse_filename(name)
+
+    @given(mutated([data], max_edits=4))
+    def check(archive: bytes) -> None:
+        stream = io.BytesIO(archive)
+        try:
+            raw = metadata.read_metadata(stream, dist)
+            metadata.check_archive(stream, dist, raw=raw)
+        except InvalidDistribution as error:
+            assert printable(str(error)).isprintable()
+        assert is_whole(io.BytesIO(archive), dist) in (True, False, None)
+
+    check()
+
+
+@given(
+    st.text() | header_text([b"text/html", b"application/vnd.pypi.simple.v1+json;q=0.5", b"*/*;q=1"]),
+    st.none() | st.text(),
+)
+def test_any_wish_for_a_form_is_answered_or_refused(accept: str, asked: str | None) -> None:
+    import contextlib
+
+    from pypiserver.errors import PypiServerError
+
+    with contextlib.suppress(PypiServerError):
+        negotiate(accept, asked)
+    accepts_encoding(accept, ("gzip", "zstd"))
+    is_not_modified(accept, '"abc"')
+
+
+@given(
+    st.text()
+    | mutated([b"GET /x HTTP/1.1", b"Basic YWRhOnJpZ2h0", b"https://user:pass@host/"]).map(
+        lambda data: data.decode("latin-1")
+    )
+)
+def test_a_line_of_the_log_is_one_line_that_can_be_printed(text: str) -> None:
+    assert clean(text).isprintable()
+    assert clean(clean(text)) == clean(text) or "***" in clean(text)
+
+
+GROWING: dict[str, Callable[[int], object]] = {
+    "file name of dots": lambda size: _try(distfile.parse_filename, "." * size + ".whl"),
+    "file name of dashes": lambda size: _try(distfile.parse_filename, "a-" * size + "1.tar.gz"),
+    "file name of digits": lambda size: _try(distfile.parse_filename, "a-" + "1" * size + ".tar.gz"),
+    "file name of versions": lambda size: _try(distfile.parse_filename, "a-" + "1." * size + "zip"),
+    "project name": lambda size: distfile.normalize("-_." * size),
+    "credentials": lambda size: _try(parse_basic, "Basic " + "A" * size),
+    "credentials of blanks": lambda size: _try(parse_basic, "Basic" + " " * size),
+    "hash": lambda size: _try(htpasswd.read_entry, "$5$rounds=" + "1" * size),
+    "boundary of quotes": lambda size: _try(boundary_of, 'multipart/form-data; boundary="' + '\\"' * size),
+    "boundaries": lambda size: _try(boundary_of, "multipart/form-data" + "; boundary" * size),
+    "form of line ends": lambda size: _try(_form, b"\r\n" * size),
+    "form of near boundaries": lambda size: _try(
+        _form, b"--x\r\nContent-Disposition: form-data; name=a; filename=b\r\n\r\n" + b"\n--" * size
+    ),
+    "form of parts": lambda size: _try(
+        _form, b"--x\r\nContent-Disposition: form-data; name=a\r\n\r\n\r\n" * (size // 50) + b"--x--"
+    ),
+    "form of headers": lambda size: _try(_form, b"--x\r\n" + b"a: b\r\n" * size),
+    "form of one header": lambda size: _try(
+        _form, b"--x\r\nContent-Disposition: form-data; " + b'name="\\' * size + b"\r\n\r\n"
+    ),
+    "call of brackets": lambda size: xmlrpc.handle(b"<a>" * size, lambda: []),
+    "call of words": lambda size: xmlrpc.handle(XML.replace(b"<string>foo", b"<string>" + b"a" * size), lambda: []),
+    "metadata of headers": lambda size: metadata.parse_metadata(b"Classifier: x\n" * size),
+    "metadata of continuations": lambda size: metadata.parse_metadata(b"Summary: x\n" + b" y\n" * size),
+    "metadata of one line": lambda size: metadata.parse_metadata(b"Summary: " + b"x" * size),
+    "Requires-Python": lambda size: metadata.valid_requires_python(">=3," * size),
+    "Requires-Python of blanks": lambda size: metadata.valid_requires_python(">=3" + " " * size + "x"),
+    "Accept": lambda size: _try(negotiate, "a/b;q=0.5," * size, None),
+    "Accept of parameters": lambda size: _try(negotiate, "a/b" + ';x="\\' * size, None),
+    "Accept-Encoding": lambda size: accepts_encoding("gzip;q=" * size, ("gzip",)),
+    "If-None-Match": lambda size: is_not_modified('W/"' * size, '"a"'),
+    "If-None-Match of tags": lambda size: is_not_modified('"a", ' * size, '"b"'),
+    "log line": lambda size: clean("token=" * size),
+    "log line of logins": lambda size: clean("Basic " * size),
+    "log line of addresses": lambda size: clean("//a" * size),
+    "yank reason": lambda size: one_line("\r\n \t" * size),
+    "misspelled setting": lambda size: nearest("a" * min(size, 2000), ["overwrite", "port"]),
+}
+
+
+def _try(function: Callable[..., object], *arguments: object) -> None:
+    import contextlib
+
+    from pypiserver.errors import PypiServerError
+
+    with contextlib.suppress(PypiServerError, ValueError):
+        function(*arguments)
+
+
+def _form(body: bytes) -> None:
+    parse_multipart(io.BytesIO(body), b"x", open_part=lambda name, filename: Sink())
+
+
+def seconds(work: Callable[[int], object], size: int) -> float:
+    best = 1e9
+    for _ in range(3):
+        began = time.process_time()
+        work(size)
+        best = min(best, time.process_time() - began)
+    return best
+
+
+@pytest.mark.parametrize("work", GROWING.values(), ids=GROWING)
+def test_ten_times_the_input_takes_no_more_than_thirty_times_the_time(work: Callable[[int], object]) -> None:
+    short, long = seconds(work, 8_000), seconds(work, 80_000)
+    # What takes milliseconds says nothing about growth, and harms nobody.
+    assert long < 0.05 or long < 30 * short, (short, long)
+    assert long < 5
