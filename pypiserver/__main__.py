@@ -7,6 +7,7 @@ sentence on standard error.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import getpass
 import os
@@ -73,9 +74,13 @@ def _run(command: cli.Run) -> int:
         certificate=config.certificate,
         key=config.key,
         max_upload_size=config.max_upload_size,
+        connections=config.max_connections,
+        header_bytes=config.max_header_size,
+        stall_seconds=config.stall_timeout,
     )
     servers.run(
-        functools.partial(load_serving, config),
+        # How many uploads it receives at once depends on how many threads the server has.
+        functools.partial(load_serving, dataclasses.replace(config, threads=options.thread_count)),
         options,
         on_ready=lambda server, port: _say(render(config, server=server, port=port, files=files, catalog=where)),
     )

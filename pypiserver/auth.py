@@ -48,17 +48,25 @@ class _Table:
 class HtpasswdFile:
     """Checks passwords against the htpasswd file at ``path``, which is read again whenever it changes.
 
-    ``clock`` gives seconds that never go back; ``look_seconds`` is how long what was read is believed without a look.
+    ``slow_checks`` of them run at once (None: one for each processor). ``clock`` gives seconds that never go back;
+    ``look_seconds`` is how long what was read is believed without a look.
     """
 
-    def __init__(self, path: Path, *, clock: Callable[[], float] = time.monotonic, look_seconds: float = 0.0) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        slow_checks: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        look_seconds: float = 0.0,
+    ) -> None:
         self.path = path
         self._clock = clock
         self._look_seconds = look_seconds
         self._believed_until = float("-inf")
         self._table = _Table((0, 0, -1))
         self._key = secrets.token_bytes(32)
-        self._slow = threading.BoundedSemaphore(os.cpu_count() or 1)
+        self._slow = threading.BoundedSemaphore(slow_checks or os.cpu_count() or 1)
         self._unreadable_since: float | None = None
         self._warned_of_plain = False
 

@@ -75,6 +75,10 @@ class Config:
         4 << 30, parse=types.size, flags=("--max-upload-size",), metavar="SIZE", unit="bytes", group="Folders",
         default_text="4G", help="Refuse larger uploads; a number of bytes, or one with K, M, G or T.",
     )
+    max_form_size: int = setting(
+        16 << 20, parse=types.size, flags=("--max-form-size",), metavar="SIZE", unit="bytes", group="Folders",
+        default_text="16M", help="Refuse uploads with more than this besides the file.",
+    )
     catalog: Path | None = setting(
         None, parse=types.path, flags=("--catalog",), metavar="FILE", group="Folders",
         default_text="a file in the user's cache folder",
@@ -104,6 +108,27 @@ class Config:
     threads: int | None = setting(
         None, parse=types.whole_number_or_auto, flags=("--threads",), metavar="N", group="Server", default_text="auto",
         help="Answer this many requests at once in each process.",
+    )
+    max_connections: int = setting(
+        1500, parse=types.whole_number(1, 1_000_000), flags=("--max-connections",), metavar="N", group="Server",
+        help="Keep at most this many connections open in each process.",
+    )
+    max_uploads: int = setting(
+        80, parse=types.whole_number(1, 100_000), flags=("--max-uploads",), metavar="N", group="Server",
+        help="Receive at most this many uploads at once in each process, and with at most half of --threads; "
+        "others are told to try again.",
+    )
+    max_header_size: int = setting(
+        1 << 16, parse=types.size, flags=("--max-header-size",), metavar="SIZE", unit="bytes", group="Server",
+        default_text="64K", help="Refuse requests with larger headers; at least 8K.",
+    )
+    max_search_size: int = setting(
+        1 << 20, parse=types.size, flags=("--max-search-size",), metavar="SIZE", unit="bytes", group="Server",
+        default_text="1M", help="Refuse larger searches (XML-RPC).",
+    )
+    stall_timeout: int = setting(
+        60, parse=types.whole_number(1, 86_400), flags=("--stall-timeout",), metavar="SECONDS", unit="seconds",
+        group="Server", help="End connections on which next to nothing moves for so long.",
     )
     certificate: Path | None = setting(
         None, parse=types.path, flags=("--certificate",), metavar="FILE", group="Server",
@@ -136,6 +161,11 @@ class Config:
         None, parse=types.path, flags=("-P", "--passwords"), metavar="FILE", group="Access", aliases=("passwords",),
         help="Users and passwords, in the form of Apache's htpasswd (see pypi-server passwd). "
         "Without it, protected actions are refused to everyone. Open everything to everybody with: -P . -a .",
+    )
+    max_logins: int | None = setting(
+        None, parse=types.whole_number_or_auto, flags=("--max-logins",), metavar="N", group="Access",
+        default_text="one for each processor",
+        help="Check at most this many passwords with slow hashes at once; others wait, at most five seconds.",
     )
     auther: Callable[[str, str], bool] | None = setting(
         None, parse=types.login_check, group="Access",
@@ -355,6 +385,8 @@ def _contradictions(config: Config) -> list[str]:
             else f"'-a .' protects no action, so the password file {str(config.password_file)!r} would never be used."
         )
         faults.append(f"{wrong} To open everything to everybody: -P . -a . To protect uploads: -P FILE -a update")
+    if config.max_header_size < 8192:
+        faults.append("--max-header-size: at least 8K (8192 bytes) are needed; browsers send as much.")
     if (config.certificate is None) != (config.key is None):
         faults.append("--certificate and --key belong together; give both, or neither.")
     return faults

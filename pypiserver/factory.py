@@ -29,6 +29,7 @@ from .sync import Sync
 from .watch import Watch, default_catalog_path
 from .web import Web, build
 from .web.files import Files, accel_header, file_cache_control
+from .web.gate import Gate
 from .web.json_pages import JsonPages
 from .web.proxy import TrustedProxy
 from .web.simple import Simple
@@ -73,10 +74,12 @@ class Application:
                 private_files=access.is_protected("download"),
                 accel=accel_header(config.accel, config.accel_location),
             ),
-            uploads=Uploads(self.intake, max_bytes=config.max_upload_size),
+            uploads=Uploads(self.intake, max_bytes=config.max_upload_size, max_form_bytes=config.max_form_size),
             welcome=Welcome(_welcome_text(config)),
             server_base_url=config.server_base_url or "",
             health_endpoint=config.health_endpoint,
+            gate=Gate(min(config.max_uploads, max(1, (config.threads or config.max_uploads * 2) // 2))),
+            max_search_size=config.max_search_size,
         )
         self.routes = self.web.routes()
         self._wsgi: WSGI = wrap(
@@ -158,7 +161,9 @@ def build_auther(config: Config) -> Auther | None:
     """Who knows the passwords: a callable, a htpasswd file, or nobody."""
     if config.auther is not None:
         return config.auther
-    return HtpasswdFile(config.htpasswd, look_seconds=PASSWORD_LOOK_SECONDS) if config.htpasswd is not None else None
+    if config.htpasswd is None:
+        return None
+    return HtpasswdFile(config.htpasswd, slow_checks=config.max_logins, look_seconds=PASSWORD_LOOK_SECONDS)
 
 
 def _fallback(config: Config) -> Callable[[str], str | None]:

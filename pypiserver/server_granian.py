@@ -6,38 +6,27 @@ connection on which nothing moves is closed; what granian has to say goes to our
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import itertools
 import os
 import signal
 import socket
-import struct
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from .servers import (
     BACKLOG,
-    CONNECTIONS,
     GRACE_SECONDS,
-    HEADER_BYTES,
     MakeApplication,
     Options,
     port_of,
     tell_when_it_accepts,
 )
+from .stalled import watch
 
 HEADER_MS = 10_000
-# An upload or download that does not move for so long is ended.
-STALLED_SECONDS = 60.0
-LOOK_SECONDS = 5
-# tcp_info of Linux: eight bytes of flags, then 32-bit fields, two of them milliseconds since data was sent or received.
-_TCP_INFO = struct.Struct("8x 24I")
-_LAST_SENT, _LAST_RECEIVED = 9, 11
 _LOGGING = {
     "formatters": {},
     "handlers": {},
@@ -61,10 +50,10 @@ def serve(make: MakeApplication, options: Options, listening: socket.socket, *, 
         interface=Interfaces.WSGI,
         workers=options.workers,
         blocking_threads=options.thread_count,
-        backpressure=CONNECTIONS,
+        backpressure=options.connections,
         backlog=BACKLOG,
         http=HTTPModes.http1,
-        http1_settings=HTTP1Settings(header_read_timeout=HEADER_MS, max_buffer_size=HEADER_BYTES),
+        http1_settings=HTTP1Settings(header_read_timeout=HEADER_MS, max_buffer_size=options.header_bytes),
         websockets=False,
         log_level=LogLevels.error,
         log_dictconfig=_LOGGING,
@@ -75,7 +64,9 @@ def serve(make: MakeApplication, options: Options, listening: socket.socket, *, 
         workers_kill_timeout=GRACE_SECONDS,
     )
     tell_when_it_accepts(host, port, ready)
-    server.serve(target_loader=functools.partial(_load, make, os.getpid(), port), wrap_loader=False)
+    server.serve(
+        target_loader=functools.partial(_load, make, os.getpid(), port, options.stall_seconds), wrap_loader=False
+    )
 
 
 def _let_workers_bind(listening: socket.socket) -> None:
@@ -89,9 +80,10 @@ def _let_workers_bind(listening: socket.socket) -> None:
         listening.close()
 
 
-def _load(make: MakeApplication, parent: int, port: int) -> Callable[..., Iterable[bytes]]:
+def _load(make: MakeApplication, parent: int, port: int, stall_seconds: int) -> Callable[..., Iterable[bytes]]:
     """The application, in a worker."""
-    threading.Thread(target=_look_after, args=(parent, port), name="pypiserver-worker", daemon=True).start()
+    threading.Thread(target=_end_with, args=(parent,), name="pypiserver-worker", daemon=True).start()
+    watch(port, stall_seconds)
     return _one_host(make())
 
 
@@ -107,51 +99,11 @@ def _one_host(application: Callable[..., Iterable[bytes]]) -> Callable[..., Iter
     return guarded
 
 
-def _look_after(parent: int, port: int) -> None:
-    """End with the parent, and end connections that do not move."""
-    for seconds in itertools.count(1):
+def _end_with(parent: int) -> None:
+    """End when the parent has."""
+    while True:
         time.sleep(1.0)
         if sys.platform != "win32" and os.getppid() != parent:
             os.kill(os.getpid(), signal.SIGTERM)
             time.sleep(GRACE_SECONDS)
             os._exit(1)
-        if sys.platform == "linux" and seconds % LOOK_SECONDS == 0:
-            end_stalled(port)
-
-
-def end_stalled(port: int, stalled_seconds: float = STALLED_SECONDS) -> int:
-    """End this process's connections at ``port`` on which nothing moved for so long; gives their number (Linux).
-
-    granian has a limit for the time a header may take, none for a body and none for a reader that does not read; each
-    of these holds a thread.
-    """
-    ended = 0
-    for connection in _connections(port):
-        with connection, contextlib.suppress(OSError):
-            values = _TCP_INFO.unpack(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size))
-            if min(values[_LAST_SENT], values[_LAST_RECEIVED]) >= stalled_seconds * 1000:
-                connection.shutdown(socket.SHUT_RDWR)
-                ended += 1
-    return ended
-
-
-def _connections(port: int) -> Iterator[socket.socket]:
-    """A duplicate of each connected socket of this process whose own end is at ``port``."""
-    for link in list(Path("/proc/self/fd").iterdir()):
-        duplicate = None
-        with contextlib.suppress(OSError, ValueError):
-            if link.readlink().name.startswith("socket:"):
-                duplicate = socket.socket(fileno=os.dup(int(link.name)))
-                if _is_connection(duplicate, port):
-                    yield duplicate
-                    continue
-        if duplicate is not None:
-            duplicate.close()
-
-
-def _is_connection(candidate: socket.socket, port: int) -> bool:
-    if candidate.family not in (socket.AF_INET, socket.AF_INET6) or candidate.type != socket.SOCK_STREAM:
-        return False
-    if candidate.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-        return False
-    return port_of(candidate) == port

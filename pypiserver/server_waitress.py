@@ -19,7 +19,7 @@ from waitress import create_server, wasyncore
 from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser, ParsingError
 
-from .servers import BACKLOG, CONNECTIONS, GRACE_SECONDS, HEADER_BYTES, WSGI, Options
+from .servers import BACKLOG, GRACE_SECONDS, WSGI, Options
 
 # What a form may have besides its file: the limit of waitress is about the whole body.
 FORM_BYTES = 32 << 20
@@ -60,12 +60,12 @@ def serve(application: WSGI, options: Options, listening: socket.socket, *, read
         application,
         sockets=[listening],
         threads=options.thread_count,
-        connection_limit=CONNECTIONS,
+        connection_limit=options.connections,
         # select() ends at 1,024 connections.
         asyncore_use_poll=True,
-        channel_timeout=60,
+        channel_timeout=options.stall_seconds,
         cleanup_interval=10,
-        max_request_header_size=HEADER_BYTES,
+        max_request_header_size=options.header_bytes,
         max_request_body_size=options.max_upload_size + FORM_BYTES,
         channel_request_lookahead=0,
         # Which proxy is believed is our own setting (web.proxy).

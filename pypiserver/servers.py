@@ -31,17 +31,15 @@ MakeApplication = Callable[[], WSGI]
 OnReady = Callable[[str, int], None]
 
 # Threads that wait for slow clients cost little; with fewer, 60 slow uploads and 40 stalled downloads stop others.
-DEFAULT_THREADS = {"granian": 160, "waitress": 16, "gunicorn": 32}
+DEFAULT_THREADS = {"granian": 160, "waitress": 16, "gunicorn": 160}
 # A running upload may take so long to end after SIGTERM.
 GRACE_SECONDS = 8
-HEADER_BYTES = 65_536
-CONNECTIONS = 1500
 BACKLOG = 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to serve: ``threads`` is None for the server's own default, sizes are bytes."""
+    """How to serve: ``threads`` is None for the server's own default, ``connections`` are those of each process."""
 
     server: str = "auto"
     host: str = "127.0.0.1"
@@ -51,6 +49,9 @@ class Options:
     certificate: Path | None = None
     key: Path | None = None
     max_upload_size: int = 4 << 30
+    connections: int = 1500
+    header_bytes: int = 65_536
+    stall_seconds: int = 60
 
     @property
     def name(self) -> str:
@@ -188,8 +189,9 @@ def _run_waitress(make: MakeApplication, options: Options, listening: socket.soc
 class _Later:
     """An application that is made in the process that serves, which is gunicorn's worker."""
 
-    def __init__(self, make: MakeApplication) -> None:
+    def __init__(self, make: MakeApplication, started: Callable[[], object]) -> None:
         self._make = make
+        self._started = started
         self._made: WSGI | None = None
         self._lock = threading.Lock()
 
@@ -201,14 +203,18 @@ class _Later:
         with self._lock:
             if self._made is None:
                 self._made = self._make()
+                self._started()
         return self._made
 
 
 def _run_gunicorn(make: MakeApplication, options: Options, listening: socket.socket, ready: Callable[[], None]) -> None:
     import bottle
 
+    from .stalled import watch
+
+    port = port_of(listening)
     listening.listen(BACKLOG)
-    application = _Later(make)
+    application = _Later(make, functools.partial(watch, port, options.stall_seconds))
     settings: dict[str, Any] = {
         # From here on the socket is gunicorn's, which closes it.
         "bind": f"fd://{listening.detach()}",
@@ -216,7 +222,9 @@ def _run_gunicorn(make: MakeApplication, options: Options, listening: socket.soc
         # Its plain workers answer one connection at a time: an idle one would stop them.
         "worker_class": "gthread",
         "threads": options.thread_count,
-        "worker_connections": CONNECTIONS,
+        "worker_connections": options.connections,
+        "limit_request_line": min(options.header_bytes, 8190),
+        "limit_request_field_size": min(options.header_bytes, 8190),
         "keepalive": 10,
         "timeout": 60,
         "graceful_timeout": GRACE_SECONDS,
@@ -225,10 +233,18 @@ def _run_gunicorn(make: MakeApplication, options: Options, listening: socket.soc
         "loglevel": "warning",
         "when_ready": lambda server: ready(),
         "post_worker_init": lambda worker: application.get(),
+        "post_request": _end_unread,
     }
     if options.certificate:
         settings |= {"certfile": str(options.certificate), "keyfile": str(options.key)}
     bottle.run(app=application, server="gunicorn", host=options.host, port=options.port, quiet=True, **settings)
+
+
+def _end_unread(worker: Any, request: Any, environ: Mapping[str, Any], response: Any) -> None:
+    """Keep gunicorn from waiting for the rest of a body that nobody reads."""
+    if environ.get("pypiserver.unread"):
+        with contextlib.suppress(OSError):
+            environ["gunicorn.socket"].shutdown(socket.SHUT_RD)
 
 
 def _run_adapter(make: MakeApplication, options: Options, listening: socket.socket, ready: Callable[[], None]) -> None:

@@ -6,6 +6,7 @@ The rules to keep: every address is a row of the table with its method and its p
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,17 +22,17 @@ from .answers import failure, redirect, text
 from .body import Body
 from .browse import Browse
 from .files import Files
+from .gate import Gate
 from .json_pages import JsonPages
 from .proxy import base_url
 from .simple import Simple
-from .upload import Uploads, drain_body
+from .upload import Uploads
 from .welcome import Counts, Welcome
 
 # Text that names the right address, for whoever lands on a wrong one.
 ADDRESSES = (
     "The index is at simple/ (pip install --index-url), uploads go to the root by POST, files are below packages/."
 )
-MAX_XML = 1024 * 1024
 # So many uploads stand on the welcome page.
 NEWEST = 8
 # No file has a longer name than 255 characters, so no project has; what is longer must not fill any cache.
@@ -69,6 +70,8 @@ class Web:
     welcome: Welcome
     server_base_url: str
     health_endpoint: str
+    gate: Gate
+    max_search_size: int
 
     def routes(self) -> list[Route]:
         """The table of all addresses; the first that fits wins."""
@@ -138,11 +141,11 @@ class Web:
             raise BadRequest(f"This address takes searches only. {ADDRESSES}")
         data = bytearray()
         try:
-            body = Body(bottle.request.environ, MAX_XML)
+            body = Body(bottle.request.environ, self.max_search_size)
             while block := body.read(64 * 1024):
                 data += block
         except ContentTooLarge:
-            drain_body(bottle.request.environ)
+            self.gate.drain(bottle.request.environ)
             raise
         answer = xmlrpc.handle(bytes(data), self.repository.summaries)
         headers = {"Content-Type": "text/xml; charset=utf-8", "Content-Length": str(len(answer))}
@@ -175,9 +178,12 @@ class Web:
                     check(name, environ.get("HTTP_AUTHORIZATION"))
             except PypiServerError as error:
                 if is_post:
-                    drain_body(environ)
+                    self.gate.drain(environ)
                 return failure(error)
             try:
+                if is_post:
+                    with self.gate.reading(environ):
+                        return handler(**arguments)
                 return handler(**arguments)
             except PypiServerError as error:
                 return failure(error)
@@ -192,7 +198,7 @@ def build(web: Web) -> bottle.Bottle:
     refuse_collisions(web.health_endpoint, routes)
     for route in routes:
         application.route(route.rule, route.method, web.guarded(route))
-    application.default_error_handler = _answer_unhandled
+    application.default_error_handler = functools.partial(_answer_unhandled, web.gate)
     return application
 
 
@@ -249,11 +255,11 @@ def _is_xml(environ: Mapping[str, Any]) -> bool:
     return kind in ("text/xml", "application/xml")
 
 
-def _answer_unhandled(error: bottle.HTTPError) -> bytes:
+def _answer_unhandled(gate: Gate, error: bottle.HTTPError) -> bytes:
     """The answer to what no handler answered: an unknown address, a wrong method, or a bug of ours."""
     if error.status_code in (404, 405):
         # Whoever uploads to a wrong address reads what is said here only after sending all.
-        drain_body(bottle.request.environ)
+        gate.drain(bottle.request.environ)
     if error.status_code == 404:
         answer = failure(NotFound(f"There is nothing at this address. {ADDRESSES}"))
     elif error.status_code == 405:

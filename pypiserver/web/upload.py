@@ -19,7 +19,7 @@ from ..intake import DIGEST_FIELDS, MAX_SIGNATURE_BYTES, Intake, Upload
 from ..storage import Staged
 from .answers import text
 from .body import Body
-from .multipart import boundary_of, parse_multipart
+from .multipart import Limits, boundary_of, parse_multipart
 
 # What a form is asked for. The rest, such as a description of megabytes, is passed over: the file says it better.
 FIELDS = frozenset(
@@ -34,9 +34,10 @@ DRAIN_SECONDS = 10.0
 class Uploads:
     """Handler of every POST that is not XML."""
 
-    def __init__(self, intake: Intake, *, max_bytes: int) -> None:
+    def __init__(self, intake: Intake, *, max_bytes: int, max_form_bytes: int) -> None:
         self._intake = intake
         self._max_bytes = max_bytes
+        self._limits = Limits(all_field_bytes=max_form_bytes)
         self._verbs: dict[str, Callable[[Form], str]] = {
             "file_upload": self._store,
             "remove_pkg": self._remove,
@@ -56,7 +57,7 @@ class Uploads:
         except PypiServerError:
             drain_body(environ)
             raise
-        form = Form(self._intake)
+        form = Form(self._intake, self._limits)
         try:
             form.read(body, environ.get("CONTENT_TYPE", ""))
             action = form.fields.get(":action") or ("file_upload" if form.has_file else "")
@@ -93,8 +94,9 @@ class Uploads:
 class Form:
     """One upload form while it is read: its fields, and its file in a staged temporary one."""
 
-    def __init__(self, intake: Intake) -> None:
+    def __init__(self, intake: Intake, limits: Limits) -> None:
         self._intake = intake
+        self._limits = limits
         self.fields: dict[str, str] = {}
         self.has_file = False
         self._filename = ""
@@ -106,7 +108,9 @@ class Form:
         """Read the whole body; raises BadRequest and ContentTooLarge."""
         kind = content_type.partition(";")[0].strip().lower()
         if kind == "multipart/form-data":
-            fields = parse_multipart(body, boundary_of(content_type), open_part=self._open_part, wanted=FIELDS)
+            fields = parse_multipart(
+                body, boundary_of(content_type), open_part=self._open_part, wanted=FIELDS, limits=self._limits
+            )
         elif kind == "application/x-www-form-urlencoded":
             fields = _urlencoded(body)
         else:

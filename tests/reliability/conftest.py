@@ -1,0 +1,1 @@
+"""Fixtures of the tests with real faults."""
