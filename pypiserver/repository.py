@@ -194,10 +194,11 @@ class Repository:
     def ask(self, question: Callable[[], Answer]) -> Answer:
         """Put a question to an up-to-date catalog; when the catalog fails, replace it and ask again."""
         self.watch.ensure_current()
+        generation = self.catalog.connections.generation
         try:
             return question()
         except sqlite3.Error as error:
-            self.watch.recover(error)
+            self.watch.recover(error, generation)
             self.watch.ensure_current()
         try:
             return question()

@@ -1,8 +1,8 @@
 """The lock by which processes that share a catalog agree on one scanner.
 
 It is an advisory lock on a small file, so it ends with its process, however that dies. The file's text says how far
-its holder is (``scanning``, or ``ready`` with the time its last scan began); its modification time says that the
-holder is alive.
+its holder is: ``scanning``, ``ready`` with the time its last scan began, or ``outage`` with what is wrong with the
+folders. Its modification time says that the holder is alive.
 """
 
 from __future__ import annotations
@@ -82,6 +82,21 @@ class ScanLock:
         except OSError:
             return False
 
+    def outage(self) -> str:
+        """What keeps the process that holds the lock from reading the folders; empty when nothing does."""
+        if self.path is None:
+            return ""
+        try:
+            word, _, reason = self.path.read_text("utf-8", "replace").partition(" ")
+        except OSError:
+            return ""
+        return reason if word == "outage" else ""
+
+    def say_outage(self, reason: str) -> None:
+        """Tell the others that the folders cannot be read, and why."""
+        if self._file is not None:
+            self._write(f"outage {reason}")
+
     def say_ready(self, started: float) -> None:
         """Tell the others that a scan that began at ``started`` (seconds since the epoch) is done."""
         if self._file is not None:
@@ -107,5 +122,5 @@ class ScanLock:
         if self._file is not None:
             self._file.seek(0)
             self._file.truncate()
-            self._file.write(text.encode("ascii"))
+            self._file.write(text.encode("utf-8", "replace"))
             self._file.flush()

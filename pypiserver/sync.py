@@ -263,6 +263,16 @@ class Sync:
         except (PypiServerError, OSError):
             return True  # digesting it will say what is wrong
 
+    def have_roots_changed(self) -> bool:
+        """Whether a root is gone, or is not the folder any more that was there at the last scan."""
+        try:
+            return any(
+                (status.st_dev, status.st_ino) != self._root_identities.get(root, (status.st_dev, status.st_ino))
+                for root, status in enumerate(path.stat() for path in self.folders.roots)
+            )
+        except OSError:
+            return True
+
     def _refuse_lost_roots(self, known: set[int], seen: set[int]) -> None:
         """A root that became another, empty folder was unmounted or replaced: an outage, not an empty index."""
         for root, path in enumerate(self.folders.roots):

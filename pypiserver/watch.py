@@ -47,6 +47,7 @@ class Watch:
         self._lock = lock
         self._use_events = events
         self._start_lock = threading.Lock()
+        self._recover_lock = threading.Lock()
         self._pid = -1
         self._reset()
 
@@ -98,6 +99,8 @@ class Watch:
         while not self._lock.acquire():
             if self._lock.is_ready():
                 return
+            if outage := self._lock.outage():
+                raise Unavailable(outage)
             if time.monotonic() > deadline:
                 raise Unavailable("Another process is still reading the package folders. Try again in a minute.")
             time.sleep(0.05)
@@ -121,8 +124,16 @@ class Watch:
         self._lock.release()
         self._pid = -1
 
-    def recover(self, error: sqlite3.Error) -> None:
-        """Go on after the catalog failed: built anew when it is damaged, in memory when it cannot be used."""
+    def recover(self, error: sqlite3.Error, generation: int) -> None:
+        """Go on after the catalog failed: built anew when it is damaged, in memory when it cannot be used.
+
+        ``generation`` is that of the connections it failed with: when they were replaced since, nothing is to be done.
+        """
+        with self._recover_lock:
+            if generation == self.catalog.connections.generation:
+                self._recover(error)
+
+    def _recover(self, error: sqlite3.Error) -> None:
         path = self.catalog.connections.path
         if path is None:
             raise Unavailable(f"The catalog in memory failed: {error}. Restart the server.") from error
@@ -151,10 +162,11 @@ class Watch:
     def _run(self) -> None:
         while not self._closing.is_set():
             self._wake.clear()
+            generation = self.catalog.connections.generation
             try:
                 wait = self._tick()
             except sqlite3.Error as error:
-                self._recover_quietly(error)
+                self._recover_quietly(error, generation)
                 wait = 0.0
             except (PypiServerError, OSError) as error:
                 # What events said is lost: everything must be looked at.
@@ -177,8 +189,10 @@ class Watch:
         if not self._was_scanner:
             self._was_scanner = True
             self._begin()
-        if time.monotonic() >= self._next_scan or self._watcher.take_overflow():
-            self._scan()
+        is_due = time.monotonic() >= self._next_scan or self._watcher.take_overflow()
+        have_roots_changed = self.sync.have_roots_changed()
+        if is_due or have_roots_changed:
+            self._scan(is_other_tree=have_roots_changed)
         else:
             # No event tells that a root was unmounted or closed to us; until it is noticed, what is not known yet
             # would be looked for elsewhere.
@@ -203,6 +217,9 @@ class Watch:
 
     def _follow(self) -> float:
         """Another process scans; see that it does, and that our own roots can be read."""
+        if outage := self._lock.outage():
+            self._settle(Unavailable(outage))
+            return TICK_SECONDS
         if not self._lock.is_ready():
             return 0.02
         try:
@@ -213,7 +230,7 @@ class Watch:
             self._settle(None)
         return TICK_SECONDS
 
-    def _scan(self) -> None:
+    def _scan(self, *, is_other_tree: bool = False) -> None:
         began = time.monotonic()
         started = time.time()
         if began >= self._next_retry:
@@ -223,9 +240,14 @@ class Watch:
         try:
             self._growing = self.sync.scan()
         except PypiServerError as error:
+            self._lock.say_outage(str(error))
             self._settle(error)
             self._next_scan = time.monotonic() + POLL_SECONDS
             return
+        if is_other_tree and self._watcher.is_running():
+            # What is watched is the old folder, wherever that is now.
+            self._watcher.stop()
+            self._watcher.start()
         took = time.monotonic() - began
         self._lock.say_ready(started)
         self._settle(None)
@@ -256,18 +278,19 @@ class Watch:
         self._ready.set()
 
     def _with_recovery(self) -> None:
+        generation = self.catalog.connections.generation
         try:
             if self.sync.is_current():
                 self.sync.refresh_statuses()
             else:
                 self.sync.survey()
         except sqlite3.Error as error:
-            self.recover(error)
+            self.recover(error, generation)
             self.sync.survey()
 
-    def _recover_quietly(self, error: sqlite3.Error) -> None:
+    def _recover_quietly(self, error: sqlite3.Error, generation: int) -> None:
         try:
-            self.recover(error)
+            self.recover(error, generation)
         except Unavailable as failure:
             self._settle(failure)
 
@@ -281,11 +304,12 @@ class Watch:
             if not is_clean and self._lock.is_held():
                 is_clean = True
                 self._clean()
+            generation = self.catalog.connections.generation
             try:
                 while not self._closing.is_set() and self._lock.is_held() and self.digester.digest_some():
                     pass
             except sqlite3.Error as error:
-                self._recover_quietly(error)
+                self._recover_quietly(error, generation)
             except PypiServerError:
                 # A folder cannot be read. The sync thread says so, and wakes us when it can be.
                 continue

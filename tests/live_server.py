@@ -107,6 +107,8 @@ def running(
         errors="replace",
         env=dict(environ),
         cwd=cwd,
+        # A group of its own, so that a test can kill the server with all its workers at one blow.
+        start_new_session=True,
     )
     server = LiveServer(process, url=address)
     if address:

@@ -1,0 +1,108 @@
+"""A catalog that is locked, broken, gone or on a bad disk never stops the server, which says so (P19, P38)."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.hostile import OPEN, ask, eventually, listed, serving, sha256, upload, wheel
+from tests.live_server import LiveServer
+from tests.reliability.disks import serving_on_disk
+
+
+def goes_on(live: LiveServer, round_: int) -> None:
+    """Uploads are stored and shown, whatever the catalog does."""
+    name, data = wheel("goes-on", f"{round_}.0")
+    eventually(lambda: upload(live.url, name, data).status == 200)
+    assert listed(live.url, "goes-on")[name] == sha256(data)
+    assert ask(live.url, f"/packages/{name}").body == data
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Path:
+    return tmp_path / "catalog.sqlite"
+
+
+def test_a_catalog_of_garbage_is_built_again(tmp_path: Path, catalog: Path) -> None:
+    catalog.write_bytes(b"no database at all" * 1000)
+    with serving(tmp_path, *OPEN, "--catalog", catalog) as live:
+        goes_on(live, 1)
+    with sqlite3.connect(catalog) as connection:
+        assert connection.execute("SELECT COUNT(*) FROM file").fetchone() == (1,)
+    connection.close()
+
+
+def test_a_catalog_that_is_overwritten_while_it_serves_is_built_again(tmp_path: Path, catalog: Path) -> None:
+    with serving(tmp_path, *OPEN, "--catalog", catalog) as live:
+        goes_on(live, 1)
+        for path in tmp_path.glob("catalog.sqlite*"):
+            if not path.name.endswith(".lock"):
+                size = path.stat().st_size
+                with path.open("r+b") as file:
+                    file.write(b"\xde\xad\xbe\xef" * (size // 4))
+        for number in range(2, 5):
+            goes_on(live, number)
+        assert len(listed(live.url, "goes-on")) == 4
+
+
+def test_a_deleted_catalog_is_built_again(tmp_path: Path, catalog: Path) -> None:
+    with serving(tmp_path, *OPEN, "--catalog", catalog) as live:
+        goes_on(live, 1)
+        for path in tmp_path.glob("catalog.sqlite*"):
+            path.unlink()
+        goes_on(live, 2)
+        eventually(catalog.exists)
+        goes_on(live, 3)
+        assert "was deleted" in live.output
+
+
+def test_a_locked_catalog_delays_and_loses_nothing(tmp_path: Path, catalog: Path) -> None:
+    with serving(tmp_path, *OPEN, "--catalog", catalog) as live:
+        goes_on(live, 1)
+        holder = sqlite3.connect(catalog, isolation_level=None)
+        holder.execute("BEGIN IMMEDIATE")
+        began = time.monotonic()
+        # Readers are not in the way of a writer.
+        assert len(listed(live.url, "goes-on")) == 1
+        assert time.monotonic() - began < 5
+        name, data = wheel("goes-on", "2.0")
+        reply = upload(live.url, name, data, timeout=90)
+        assert reply.status == 200, reply
+        assert listed(live.url, "goes-on")[name] == sha256(data)
+        holder.execute("ROLLBACK")
+        holder.close()
+        goes_on(live, 3)
+
+
+def test_a_catalog_on_a_full_disk(tmp_path: Path) -> None:
+    with serving_on_disk(
+        tmp_path, *OPEN, "--catalog", tmp_path / "state" / "catalog.sqlite", disk="state", size="2m"
+    ) as disk:
+        goes_on(disk.live, 1)
+        disk.fill()
+        for number in range(2, 30):
+            goes_on(disk.live, number)
+        assert len(listed(disk.live.url, "goes-on")) == 29
+
+
+def test_a_catalog_on_a_read_only_disk(tmp_path: Path) -> None:
+    kept = tmp_path / "kept.sqlite"
+    with serving(tmp_path, *OPEN, "--catalog", kept) as live:
+        goes_on(live, 1)
+    # A database that is in use keeps its disk from becoming read-only.
+    setup = f"cp {kept} catalog.sqlite && mount -o remount,ro ."
+    catalog = tmp_path / "state" / "catalog.sqlite"
+    with serving_on_disk(tmp_path, *OPEN, "--catalog", catalog, disk="state", setup=setup) as disk:
+        goes_on(disk.live, 2)
+        goes_on(disk.live, 3)
+        assert "in memory" in disk.live.output
+
+
+def test_a_catalog_that_cannot_even_be_made(tmp_path: Path) -> None:
+    with serving(tmp_path, *OPEN, "--catalog", "/proc/no/such/catalog.sqlite") as live:
+        goes_on(live, 1)
+        goes_on(live, 2)
+        assert "catalog" in live.output
