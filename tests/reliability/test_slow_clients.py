@@ -11,7 +11,18 @@ from pathlib import Path
 import pytest
 
 from pypiserver.servers import GRACE_SECONDS
-from tests.hostile import OPEN, ask, connect, eventually, every_server, serving, upload, upload_request, visible, wheel
+from tests.hostile import (
+    OPEN,
+    ask,
+    connect,
+    eventually,
+    every_server,
+    serving,
+    upload,
+    upload_request,
+    visible,
+    wheel,
+)
 from tests.live_server import LiveServer
 
 PROMISED_SECONDS = 5.0

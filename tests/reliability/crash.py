@@ -1,0 +1,79 @@
+"""Killing a server in the middle of uploads, and counting what is left: used by the tests and by bin/soak."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.hostile import OPEN, serving, sha256, upload, wheel
+
+WRITERS = 8
+
+
+@dataclass
+class Ledger:
+    """What was sent and what was acknowledged, by file name with its sha256."""
+
+    sent: dict[str, str] = field(default_factory=dict)
+    acknowledged: dict[str, str] = field(default_factory=dict)
+    kills: int = 0
+
+    def lost(self, folder: Path) -> list[str]:
+        """Acknowledged files that are not there, or not as they were sent."""
+        return [name for name, digest in self.acknowledged.items() if digest_of(folder / name) != digest]
+
+    def damaged(self, folder: Path) -> list[str]:
+        """Visible files that nobody sent, or not so."""
+        found = [path for path in folder.iterdir() if not path.name.startswith(".")]
+        return [path.name for path in found if self.sent.get(path.name) != digest_of(path)]
+
+
+def digest_of(path: Path) -> str:
+    return sha256(path.read_bytes()) if path.exists() else ""
+
+
+def kill_in_the_middle(
+    home: Path, ledger: Ledger, *, uploads: int, chance: random.Random, server: str = "granian"
+) -> None:
+    """Start a server, let writers upload to it, and kill it with all its processes at a random moment."""
+    folder = home / "packages"
+    folder.mkdir(exist_ok=True)
+    todo = [(ledger.kills, number) for number in range(uploads)]
+    stop_after = len(ledger.acknowledged) + chance.randrange(uploads // 10, uploads - WRITERS)
+    lock = threading.Lock()
+    over = threading.Event()
+
+    def write(url: str) -> None:
+        while not over.is_set():
+            with lock:
+                if not todo:
+                    return
+                round_, number = todo.pop()
+                name, data = wheel(f"crash-{round_}", f"{number}.0", filler=chance.choice((0, 2_000, 50_000, 300_000)))
+                ledger.sent[name] = sha256(data)
+            try:
+                reply = upload(url, name, data)
+            except OSError:
+                continue
+            with lock:
+                if reply.status == 200:
+                    ledger.acknowledged[name] = ledger.sent[name]
+
+    with serving(home, *OPEN, "--catalog", home / "catalog.sqlite", server=server) as live:
+        writers = [threading.Thread(target=write, args=(live.url,)) for _ in range(WRITERS)]
+        for writer in writers:
+            writer.start()
+        while len(ledger.acknowledged) < stop_after and any(writer.is_alive() for writer in writers):
+            time.sleep(0.005)
+        time.sleep(chance.random() * 0.03)
+        os.killpg(live.process.pid, signal.SIGKILL)
+        over.set()
+        for writer in writers:
+            writer.join()
+        live.process.wait()
+        ledger.kills += 1

@@ -1,0 +1,183 @@
+"""Files that are cut, replaced or half copied while they are served (P1, P12, P18), and a clock that jumps (P42)."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.hostile import (
+    OPEN,
+    ask,
+    connect,
+    environ_for,
+    eventually,
+    every_server,
+    listed,
+    serving,
+    sha256,
+    upload,
+    wheel,
+)
+from tests.live_server import pypi_server, running
+
+FAKETIME = next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))), None)
+
+
+def downloaded(url: str, path: str) -> bytes | None:
+    """The bytes of a file, None when the connection breaks or the server says that it cannot."""
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=20)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        data = answer.read()
+        return data if answer.status == 200 else None
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
+
+
+@every_server
+def test_a_file_that_is_cut_while_it_is_sent_breaks_the_connection(server: str, tmp_path: Path) -> None:
+    name, data = wheel("cut", filler=40_000_000)
+    folder = tmp_path / "packages"
+    folder.mkdir()
+    (folder / name).write_bytes(data)
+    with serving(tmp_path, *OPEN, server=server) as live:
+        assert listed(live.url, "cut")[name] == sha256(data)
+        with connect(live.url, receive_bytes=65536) as connection:
+            connection.sendall(f"GET /packages/{name} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            received = connection.recv(1000)
+            os.truncate(folder / name, 1_000_000)
+            try:
+                while block := connection.recv(1 << 20):
+                    received += block
+            except OSError:
+                pass
+        # What came is less than was promised, so that no client takes it for the file.
+        assert f"content-length: {len(data)}" in received[:1000].decode("latin-1").lower()
+        assert len(received) < len(data)
+        assert ask(live.url, "/health").seconds < 5
+        assert downloaded(live.url, f"/packages/{name}") is None
+
+
+@every_server
+def test_bytes_and_hash_agree_while_a_file_is_replaced_all_the_time(server: str, tmp_path: Path) -> None:
+    versions = [wheel("swapped", filler=200_000 + number) for number in range(4)]
+    name = versions[0][0]
+    known = {sha256(data) for _, data in versions}
+    folder = tmp_path / "packages"
+    folder.mkdir()
+    (folder / name).write_bytes(versions[0][1])
+    over = threading.Event()
+
+    def swap() -> None:
+        number = 0
+        while not over.wait(0.03):
+            number += 1
+            (folder / ".next").write_bytes(versions[number % 4][1])
+            (folder / ".next").replace(folder / name)
+
+    with serving(tmp_path, *OPEN, server=server) as live:
+        swapper = threading.Thread(target=swap)
+        swapper.start()
+        try:
+            seen = 0
+            for _ in range(60):
+                reply = ask(live.url, f"/packages/{name}")
+                assert reply.status in (200, 404, 503), reply
+                if reply.status == 200:
+                    seen += 1
+                    assert sha256(reply.body) in known
+                    assert reply.headers["etag"] == f'"{sha256(reply.body)}"'
+        finally:
+            over.set()
+            swapper.join()
+        assert seen > 0
+        eventually(lambda: listed(live.url, "swapped").get(name) == sha256((folder / name).read_bytes()))
+
+
+@pytest.mark.parametrize("kind", ["wheel", "sdist"])
+def test_a_file_is_not_shown_before_its_copy_is_done(kind: str, tmp_path: Path) -> None:
+    from tests.make_archives import make_sdist
+
+    name, data = (
+        wheel("slow", filler=100_000)
+        if kind == "wheel"
+        else make_sdist("slow", "1.0", extra_members={"slow-1.0/x": os.urandom(100_000)})
+    )
+    with serving(tmp_path, *OPEN) as live:
+        with (tmp_path / "packages" / name).open("wb") as copy:
+            for start in range(0, len(data), len(data) // 12):
+                copy.write(data[start : start + len(data) // 12])
+                copy.flush()
+                assert listed(live.url, "slow") in ({}, {name: sha256(data)})
+                time.sleep(0.1)
+        eventually(lambda: listed(live.url, "slow") == {name: sha256(data)})
+
+
+def by_touch(path: Path) -> None:
+    os.utime(path, (2_000_000_000, 2_000_000_000))
+
+
+def by_move(path: Path) -> None:
+    (path.parent / "sub").mkdir()
+    path.rename(path.parent / "sub" / path.name)
+
+
+def by_copy(path: Path) -> None:
+    shutil.copy(path, path.with_name("copied-1.0-py3-none-any.whl"))
+
+
+@pytest.mark.parametrize("change", [by_touch, by_move, by_copy], ids=lambda change: change.__name__)
+def test_a_file_that_is_touched_moved_or_copied_stays_right(change: Callable[[Path], None], tmp_path: Path) -> None:
+    with serving(tmp_path, *OPEN) as live:
+        name, data = wheel("moved")
+        assert upload(live.url, name, data).status == 200
+        change(tmp_path / "packages" / name)
+        eventually(lambda: listed(live.url, "moved") == {name: sha256(data)})
+        path = f"/packages/sub/{name}" if change is by_move else f"/packages/{name}"
+        eventually(lambda: ask(live.url, path).body == data)
+
+
+@pytest.mark.skipif(FAKETIME is None, reason="needs libfaketime")
+@pytest.mark.parametrize("jump", ["+400d", "-400d"])
+def test_a_clock_that_jumps_changes_no_answer(jump: str, tmp_path: Path) -> None:
+    clock, folder = tmp_path / "clock", tmp_path / "packages"
+    folder.mkdir()
+    clock.write_text("+0d\n")
+    environ = environ_for("waitress", tmp_path) | {
+        "LD_PRELOAD": str(FAKETIME), "FAKETIME_TIMESTAMP_FILE": str(clock), "FAKETIME_NO_CACHE": "1",
+        "DONT_FAKE_MONOTONIC": "1",
+    }  # fmt: skip
+    passwords = tmp_path / "htpasswd"
+    passwords.write_text("ada:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=\n")
+    right = {"Authorization": "Basic YWRhOnBhc3N3b3Jk"}
+    flags = ("--server", "waitress", "-P", passwords, "-a", "update", "--disable-fallback", folder)
+    with running(pypi_server(*flags), environ=environ, cwd=tmp_path) as live:
+        name, data = wheel("before")
+        assert upload(live.url, name, data, **right).status == 200
+        etag = ask(live.url, "/simple/before/").headers["etag"]
+        clock.write_text(jump + "\n")
+        eventually(lambda: ask(live.url, "/health").status == 200)
+        time.sleep(1.5)
+        assert listed(live.url, "before") == {name: sha256(data)}
+        assert ask(live.url, "/simple/before/", If_None_Match=etag).status == 304
+        assert ask(live.url, f"/packages/{name}").body == data
+        assert upload(live.url, *wheel("after"), **right).status == 200
+        assert len(listed(live.url, "after")) == 1
+        by_hand, more = wheel("by-hand")
+        (folder / by_hand).write_bytes(more)
+        eventually(lambda: listed(live.url, "by-hand") == {by_hand: sha256(more)})
+        clock.write_text("+0d\n")
+        time.sleep(1.0)
+        assert len(listed(live.url, "before")) == len(listed(live.url, "after")) == 1
+        assert ask(live.url, "/health").status == 200
