@@ -32,6 +32,9 @@ class GuardedParser(HTTPRequestParser):  # type: ignore[misc]
 
     def parse_header(self, header_plus: bytes) -> None:
         """Read the header; raises ParsingError, which becomes 400 and the end of the connection."""
+        if b"\r\n " in header_plus or b"\r\n\t" in header_plus:
+            # Two programs may read such a line as two different headers (RFC 9112 section 5.2).
+            raise ParsingError("A header is continued on another line")
         names = Counter(line.partition(b":")[0].strip().lower() for line in header_plus.split(b"\r\n")[1:])
         if names[b"content-length"] and names[b"transfer-encoding"]:
             raise ParsingError("Content-Length and Transfer-Encoding exclude each other")
@@ -64,7 +67,7 @@ def serve(application: WSGI, options: Options, listening: socket.socket, *, read
         # select() ends at 1,024 connections.
         asyncore_use_poll=True,
         channel_timeout=options.stall_seconds,
-        cleanup_interval=10,
+        cleanup_interval=min(10, options.stall_seconds),
         max_request_header_size=options.header_bytes,
         max_request_body_size=options.max_upload_size + FORM_BYTES,
         channel_request_lookahead=0,
