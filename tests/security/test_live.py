@@ -25,7 +25,7 @@ NAME, DATA = wheel("foo")
 
 
 def raw(url: str, request: bytes, *, seconds: float = 3.0, half_close: bool = False) -> bytes:
-    """Everything a server sends back to these bytes; granian takes the end of what we send for the end of everything."""
+    """Everything a server sends back to these bytes; granian takes the end of ours for the end of everything."""
     answer = b""
     with connect(url) as connection:
         connection.settimeout(seconds)

@@ -1,0 +1,93 @@
+"""Targets for atheris, which looks for inputs that reach new branches: ``atheris_targets.py TARGET [OPTION...]``.
+
+Run by bin/soak where atheris is installed; nothing here is collected by pytest. A target raises what it must not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import sys
+from collections.abc import Callable
+
+import atheris  # type: ignore[import-not-found]
+
+with atheris.instrument_imports(include=["pypiserver"]):
+    from pypiserver import distfile, htpasswd, metadata, simple_api
+    from pypiserver.auth import parse_basic
+    from pypiserver.errors import PypiServerError
+    from pypiserver.web import multipart, sending, xmlrpc
+    from pypiserver.wholeness import is_whole
+
+
+class Sink:
+    def write(self, data: bytes) -> int:
+        return len(data)
+
+
+def filename(data: bytes) -> None:
+    text = data.decode("utf-8", "surrogateescape")
+    with contextlib.suppress(PypiServerError):
+        dist = distfile.check_upload_filename(text)
+        assert dist.filename == text and text.isascii() and "/" not in text and not text.startswith(".")
+    with contextlib.suppress(PypiServerError):
+        distfile.parse_filename(text)
+
+
+def stored_hash(data: bytes) -> None:
+    with contextlib.suppress(ValueError):
+        entry = htpasswd.read_entry(data.decode("utf-8", "replace"))
+        assert entry.milliseconds < 10_000
+
+
+def credentials(data: bytes) -> None:
+    with contextlib.suppress(PypiServerError):
+        user, _ = parse_basic("Basic " + data.decode("latin-1"))
+        assert ":" not in user
+
+
+def accept(data: bytes) -> None:
+    text = data.decode("latin-1")
+    with contextlib.suppress(PypiServerError):
+        simple_api.negotiate(text, None)
+    simple_api.accepts_encoding(text, ("gzip",))
+    sending.is_not_modified(text, '"a"')
+
+
+def form(data: bytes) -> None:
+    with contextlib.suppress(PypiServerError):
+        multipart.parse_multipart(io.BytesIO(b"--x\r\n" + data), b"x", open_part=lambda name, filename: Sink())
+
+
+def call(data: bytes) -> None:
+    assert b"methodResponse" in xmlrpc.handle(data, lambda: [("foo", "1.0", "A foo")])
+
+
+def core_metadata(data: bytes) -> None:
+    core = metadata.parse_metadata(data)
+    metadata.valid_requires_python(core.requires_python)
+
+
+def archive(data: bytes) -> None:
+    for name in ("foo-1.0-py3-none-any.whl", "foo-1.0.tar.gz"):
+        dist = distfile.parse_filename(name)
+        stream = io.BytesIO(data)
+        with contextlib.suppress(PypiServerError):
+            metadata.check_archive(stream, dist, raw=metadata.read_metadata(stream, dist))
+        is_whole(io.BytesIO(data), dist)
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    "filename": filename,
+    "htpasswd": stored_hash,
+    "credentials": credentials,
+    "accept": accept,
+    "multipart": form,
+    "xmlrpc": call,
+    "metadata": core_metadata,
+    "archive": archive,
+}
+
+if __name__ == "__main__":
+    atheris.Setup([sys.argv[0], *sys.argv[2:]], TARGETS[sys.argv[1]])
+    atheris.Fuzz()
