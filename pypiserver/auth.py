@@ -32,6 +32,8 @@ REMEMBER_SECONDS = 600.0
 # An editor that replaces the file may leave a moment without one.
 GRACE_SECONDS = 5.0
 WAIT_SECONDS = 5.0
+# For each check that runs so many may wait: each of them holds a thread that others need.
+WAITING = 4
 MAX_FILE = 16 * 1024 * 1024
 MAX_HEADER = 8192
 
@@ -66,7 +68,9 @@ class HtpasswdFile:
         self._believed_until = float("-inf")
         self._table = _Table((0, 0, -1))
         self._key = secrets.token_bytes(32)
-        self._slow = threading.BoundedSemaphore(slow_checks or os.cpu_count() or 1)
+        at_once = slow_checks or os.cpu_count() or 1
+        self._slow = threading.BoundedSemaphore(at_once)
+        self._waiting = threading.BoundedSemaphore(at_once * (1 + WAITING))
         self._unreadable_since: float | None = None
         self._warned_of_plain = False
 
@@ -106,12 +110,17 @@ class HtpasswdFile:
     def _verify(self, entry: Entry, password: str) -> bool:
         if not entry.is_slow:
             return fits(entry, password)
-        if not self._slow.acquire(timeout=WAIT_SECONDS):
+        if not self._waiting.acquire(blocking=False):
             raise Unavailable("Too many passwords are being checked right now. Try again in a moment.")
         try:
-            return fits(entry, password)
+            if not self._slow.acquire(timeout=WAIT_SECONDS):
+                raise Unavailable("Too many passwords are being checked right now. Try again in a moment.")
+            try:
+                return fits(entry, password)
+            finally:
+                self._slow.release()
         finally:
-            self._slow.release()
+            self._waiting.release()
 
     def _waste_time(self, table: _Table, password: str) -> None:
         """Check the password against the costliest entry, so that time does not tell which users there are."""

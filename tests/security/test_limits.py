@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 import time
@@ -137,6 +138,38 @@ def test_slow_checks_of_passwords_wait_for_each_other(tmp_path: Path, monkeypatc
     fits.set()
     for thread in threads:
         thread.join()
+
+
+@every_server
+def test_a_flood_of_wrong_logins_keeps_nobody_waiting(server: str, tmp_path: Path) -> None:
+    passwords = tmp_path / "htpasswd"
+    set_password(passwords, "ada", "right")
+    right = {"Authorization": "Basic YWRhOnJpZ2h0"}
+    wrong = b"GET /simple/ HTTP/1.1\r\nHost: x\r\nAuthorization: Basic YWRhOndyb25n\r\n\r\n"
+    flags = ("-P", passwords, "-a", "list", "--disable-fallback")
+    with serving(tmp_path, *flags, server=server) as live, contextlib.ExitStack() as stack:
+        assert ask(live.url, "/simple/", **right).status == 200
+        over = threading.Event()
+
+        def flood(connection: socket.socket) -> None:
+            with contextlib.suppress(OSError):
+                while not over.is_set():
+                    connection.sendall(wrong)
+                    connection.recv(4096)
+
+        floods = []
+        for _ in range(200):
+            floods.append(threading.Thread(target=flood, args=(stack.enter_context(connect(live.url)),)))
+            floods[-1].start()
+        try:
+            for _ in range(4):
+                for path in ("/health", "/simple/"):
+                    reply = ask(live.url, path, **right)
+                    assert reply.status == 200 and reply.seconds < 5, (path, reply)
+        finally:
+            over.set()
+            for thread in floods:
+                thread.join()
 
 
 def test_too_many_slow_checks_are_told_to_try_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
