@@ -40,7 +40,9 @@ def modules_of(server: str) -> list[str]:
 def environ_for(server: str, home: Path) -> dict[str, str]:
     """The environment of a server under test, which keeps what it must keep below ``home``."""
     path = os.pathsep.join([str(REPOSITORY), *modules_of(server)])
-    return {**os.environ, "XDG_CACHE_HOME": str(home / "cache"), "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
+    (home / "tmp").mkdir(exist_ok=True)
+    own = {"XDG_CACHE_HOME": str(home / "cache"), "TMPDIR": str(home / "tmp")}
+    return {**os.environ, **own, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
 
 
 @contextlib.contextmanager

@@ -1,0 +1,81 @@
+"""What requests take they give back: memory, descriptors, threads, temporary files (P35, P37)."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from tests.hostile import OPEN, ask, eventually, every_server, leftovers, serving, upload, wheel
+from tests.live_server import LiveServer
+from tests.security.test_live import children_of
+
+MEBIBYTE = 1 << 20
+
+
+def status_of(pid: int, field: str) -> int:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith(field + ":"):
+            return int(line.split()[1])
+    raise AssertionError(field)
+
+
+def held(live: LiveServer) -> dict[str, int]:
+    """Descriptors, threads and bytes of memory of a server with its workers."""
+    pids = children_of(live.process.pid)
+    return {
+        "descriptors": sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in pids),
+        "threads": sum(status_of(pid, "Threads") for pid in pids),
+        "bytes": sum(status_of(pid, "VmRSS") for pid in pids) * 1024,
+    }
+
+
+def mixed(live: LiveServer, round_: int) -> None:
+    """A request of each kind, good and bad."""
+    name, data = wheel("kept", f"{round_}.0")
+    upload(live.url, name, data)
+    upload(live.url, name, data + b"x")
+    upload(live.url, "bad name", data)
+    for path in (
+        "/simple/",
+        "/simple/kept/",
+        f"/packages/{name}",
+        f"/packages/{name}.metadata",
+        "/pypi/kept/json",
+        "/nothing",
+    ):
+        ask(live.url, path)
+        ask(live.url, path, Range="bytes=0-9", Accept="text/html;q=0.5", If_None_Match='"x"')
+    body = f":action=remove_pkg&name=kept&version={round_}.0".encode()
+    ask(live.url, "/", method="POST", body=body, Content_Type="application/x-www-form-urlencoded")
+
+
+@every_server
+def test_what_requests_take_they_give_back(server: str, tmp_path: Path) -> None:
+    with serving(tmp_path, *OPEN, server=server) as live:
+        # Threads and caches come with the first requests, and stay.
+        for round_ in range(40):
+            mixed(live, round_)
+        before = held(live)
+        for round_ in range(40, 100):
+            mixed(live, round_)
+        eventually(lambda: held(live)["descriptors"] <= before["descriptors"] + 4)
+        after = held(live)
+        assert after["threads"] <= max(before["threads"] + 4, 8 if server == "waitress" else 200)
+        assert after["bytes"] - before["bytes"] < 24 * MEBIBYTE
+        assert leftovers(tmp_path / "packages") == []
+    assert os.listdir(tmp_path / "tmp") == []
+
+
+@every_server
+def test_a_large_upload_and_download_take_bounded_memory(server: str, tmp_path: Path) -> None:
+    name, data = wheel("large", filler=80 * MEBIBYTE)
+    with serving(tmp_path, *OPEN, server=server) as live:
+        ask(live.url, "/simple/")
+        pids = children_of(live.process.pid)
+        idle = sum(status_of(pid, "VmRSS") for pid in pids) * 1024
+        for pid in pids:
+            Path(f"/proc/{pid}/clear_refs").write_text("5")
+        assert upload(live.url, name, data, timeout=90).status == 200
+        assert len(ask(live.url, f"/packages/{name}", timeout=90).body) == len(data)
+        peak = sum(status_of(pid, "VmHWM") for pid in pids) * 1024
+        assert peak - idle < 48 * MEBIBYTE, (idle, peak)

@@ -1,0 +1,26 @@
+"""Every promise we publish names tests that exist, and none is left out."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PAGE = (REPOSITORY / "docs" / "reference" / "promises.rst").read_text("utf-8")
+PROMISES = re.split(r"^(?=\*\*P\d+\*\* )", PAGE, flags=re.MULTILINE)[1:]
+
+
+def test_each_of_the_promises_is_there_once() -> None:
+    assert re.findall(r"^\*\*(P\d+)\*\* ", PAGE, re.MULTILINE) == [f"P{number}" for number in range(1, 49)]
+
+
+@pytest.mark.parametrize("promise", PROMISES, ids=lambda promise: promise.partition(" ")[0].strip("*"))
+def test_the_proof_of_a_promise_exists(promise: str) -> None:
+    tests = re.findall(r"``(tests/[\w/]+\.py)::(\w+)``", promise)
+    assert tests
+    for file, name in tests:
+        tree = ast.parse((REPOSITORY / file).read_text("utf-8"))
+        assert name in [each.name for each in tree.body if isinstance(each, ast.FunctionDef)], (file, name)
