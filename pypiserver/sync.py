@@ -66,7 +66,7 @@ class Sync:
         scan = Scan()
         sidecars = _sidecars(self.folders.walk(Scan(), suffixes=distfile.SIDECARS))
         if known:
-            growing = self.refresh(self._differing(known, roots, scan, sidecars))
+            growing = self.refresh(self._differing(known, roots, scan, sidecars), roots_are_checked=True)
         else:
             growing = self._fill(scan, sidecars)
             self._refuse_lost_roots(roots, set())
@@ -144,11 +144,17 @@ class Sync:
         finally:
             self._is_quiet = False
 
-    def refresh(self, keys: Iterable[Key]) -> set[Key]:
-        """Compare single files with their rows; gives those that are still growing."""
+    def refresh(self, keys: Iterable[Key], *, roots_are_checked: bool = False) -> set[Key]:
+        """Compare single files with their rows; gives those that are still growing.
+
+        Raises Unavailable when files are gone because their root is another folder now: only a scan tells whether that
+        is an outage.
+        """
         growing: set[Key] = set()
         for _ in range(ATTEMPTS):
             found, gone = self._look(keys, growing)
+            if gone and not roots_are_checked:
+                self._refuse_other_roots({file.root for file in gone})
             self._apply(found, gone, {})
             # Whose row somebody else changed meanwhile is looked at again.
             keys = [(file.root, file.path) for file in found if self.catalog.row(file.root, file.path) != file.row]
@@ -272,6 +278,15 @@ class Sync:
             )
         except OSError:
             return True
+
+    def _refuse_other_roots(self, roots: Iterable[int]) -> None:
+        known = self.catalog.folders()
+        for root in roots:
+            state = self.folders.folder_state(root, "")
+            if (root, "") in known and (state is None or state[1] != known[root, ""][1]):
+                raise Unavailable(
+                    f"The folder {self.folders.roots[root]} was replaced a moment ago. Try again in a moment."
+                )
 
     def _refuse_lost_roots(self, known: set[int], seen: set[int]) -> None:
         """A root that became another, empty folder was unmounted or replaced: an outage, not an empty index."""

@@ -16,7 +16,7 @@ settings.register_profile(
     derandomize=True,
     deadline=None,
     database=None,
-    max_examples=int(os.environ.get("FUZZ_EXAMPLES", "150")),
+    max_examples=int(os.environ.get("FUZZ_EXAMPLES", "100")),
     suppress_health_check=list(HealthCheck),
 )
 settings.register_profile("soak", settings.get_profile("security"), derandomize=False)

@@ -245,6 +245,19 @@ def test_a_root_that_became_another_empty_folder_is_an_outage(world: World) -> N
     assert world.listed() == [WHEEL]
 
 
+def test_who_asks_for_a_file_does_not_take_it_for_gone_with_its_root(world: World) -> None:
+    """Between an unmount and the next scan, a download that finds nothing must not empty the catalog."""
+    world.put(WHEEL, WHEEL_BYTES)
+    world.sync.scan()
+    world.roots[0].rename(world.roots[0].with_name("unmounted"))
+    world.roots[0].mkdir()
+    with pytest.raises(Unavailable, match="replaced a moment ago"):
+        world.sync.refresh([(0, WHEEL)])
+    with pytest.raises(Unavailable, match="mount"):
+        world.sync.scan()
+    assert world.listed() == [WHEEL]
+
+
 def test_a_root_that_is_emptied_is_empty(world: World) -> None:
     world.put(WHEEL, WHEEL_BYTES).unlink()
     world.put(WHEEL, WHEEL_BYTES)
