@@ -137,7 +137,7 @@ class Web:
         """XML-RPC, of which ``pip search`` speaks the method ``search``."""
         if _is_form(bottle.request.environ):
             # A fault is 200, which whoever uploads would take for success.
-            drain_body(bottle.request.environ)
+            self.gate.drain(bottle.request.environ)
             raise BadRequest(f"This address takes searches only. {ADDRESSES}")
         data = bytearray()
         try:
