@@ -6,9 +6,11 @@ sentence on standard error.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import functools
 import getpass
+import multiprocessing.util
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -42,7 +44,11 @@ def load_application(config: Config) -> Any:
     from .factory import Application
 
     log.configure(config)
-    return Application(config)
+    application = Application(config)
+    # What is not yet written is written when the process ends; multiprocessing, as granian uses it, has its own end.
+    atexit.register(application.close)
+    multiprocessing.util.Finalize(None, application.close, exitpriority=1)
+    return application
 
 
 def load_serving(config: Config) -> Any:

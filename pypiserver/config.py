@@ -29,6 +29,7 @@ SERVER_NAMES = (
 ACCELS = ("off", "nginx", "sendfile")
 BACKENDS = ("auto", "simple-dir", "cached-dir")
 LOG_STREAMS = ("stderr", "stdout", "none")
+LOG_FORMATS = ("text", "json")
 GROUPS = ("Folders", "Server", "Access", "Index", "Logging")
 ENVIRON_PREFIX = "PYPISERVER_"
 OPEN_TO_ALL = Path()  # '-P .': there is no password file, on purpose
@@ -197,6 +198,14 @@ class Config:
     log_stream: str = setting(
         "stderr", parse=types.one_of(LOG_STREAMS, "log stream"), flags=("--log-stream",), metavar="STREAM",
         choices=LOG_STREAMS, group="Logging", help="Write the log to stdout, stderr or none.",
+    )
+    log_format: str = setting(
+        "text", parse=types.one_of(LOG_FORMATS, "log format"), flags=("--log-format",), metavar="FORMAT",
+        choices=LOG_FORMATS, group="Logging", help="Write log lines as text, in the form of --log-frmt, or as json.",
+    )
+    access_log: bool = setting(
+        True, parse=types.boolean, flags=("--access-log",), metavar="on|off", group="Logging", default_text="on",
+        help="Write a line about each request: address, user, method and path, status, bytes, milliseconds.",
     )
     log_frmt: str = setting(
         "%(asctime)s|%(name)s|%(levelname)s|%(thread)d|%(message)s", parse=types.record_format, flags=("--log-frmt",),

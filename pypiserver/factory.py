@@ -9,12 +9,13 @@ import hashlib
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from . import __version__
+from .access_log import AccessLog
 from .auth import Access, Auther, HtpasswdFile
 from .catalog import Catalog
 from .config import Config
@@ -22,6 +23,7 @@ from .digests import Digester
 from .errors import ConfigError
 from .intake import Intake
 from .log import wrap
+from .observed import Observer, Observers, observe
 from .private import read_private_names
 from .repository import Repository
 from .scanlock import ScanLock
@@ -81,12 +83,14 @@ class Application:
             health_endpoint=config.health_endpoint,
         )
         self.routes = self.web.routes()
-        self._wsgi: WSGI = wrap(
+        logged: WSGI = wrap(
             TrustedProxy(build(self.web), config.trusted_proxy),
             request_format=config.log_req_frmt,
             response_format=config.log_res_frmt,
             error_format=config.log_err_frmt,
         )
+        self.observers = Observers(list(_observers(config)))
+        self._wsgi: WSGI = observe(logged, self.observers) if self.observers else logged
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Answer one request (PEP 3333)."""
@@ -111,8 +115,15 @@ class Application:
 
     def close(self) -> None:
         """End the threads this process started."""
+        self.observers.close()
         self.repository.watch.close()
         self.repository.catalog.connections.close()
+
+
+def _observers(config: Config) -> Iterator[Observer]:
+    """Those who write about every request."""
+    if config.access_log and AccessLog.is_wanted():
+        yield AccessLog()
 
 
 def build_repository(config: Config) -> Repository:

@@ -206,6 +206,15 @@ class _Later:
 
 def _run_gunicorn(make: MakeApplication, options: Options, listening: socket.socket, ready: Callable[[], None]) -> None:
     import bottle
+    from gunicorn.glogging import Logger
+
+    class OurLog(Logger):  # type: ignore[misc]
+        """Hands gunicorn's messages to our log, in the parent and in workers."""
+
+        def setup(self, cfg: Any) -> None:
+            """Leave out the handlers of its own."""
+            self.error_log.propagate = True
+            self.error_log.setLevel(logging.WARNING)
 
     listening.listen(BACKLOG)
     application = _Later(make)
@@ -222,7 +231,7 @@ def _run_gunicorn(make: MakeApplication, options: Options, listening: socket.soc
         "graceful_timeout": GRACE_SECONDS,
         # By default any local process may set SCRIPT_NAME by a header; which proxy is believed is our own setting.
         "forwarder_headers": "",
-        "loglevel": "warning",
+        "logger_class": OurLog,
         "when_ready": lambda server: ready(),
         "post_worker_init": lambda worker: application.get(),
     }

@@ -13,11 +13,12 @@ from urllib.parse import urlsplit
 
 import bottle
 
+from .. import facts
 from ..auth import Access
 from ..errors import BadRequest, ConfigError, ContentTooLarge, Forbidden, MethodNotAllowed, NotFound, PypiServerError
 from ..repository import Repository
 from . import xmlrpc
-from .answers import failure, redirect, text
+from .answers import failure, mistake, redirect, text
 from .body import Body
 from .files import Files
 from .json_pages import JsonPages
@@ -154,12 +155,13 @@ class Web:
 
         def guarded(**arguments: str) -> bottle.HTTPResponse:
             environ = bottle.request.environ
+            environ[facts.ROUTE] = route.rule
             try:
                 if is_post:
                     refuse_other_sites(environ)
                 if action is not None:
                     name = action if isinstance(action, str) else action(environ)
-                    check(name, environ.get("HTTP_AUTHORIZATION"))
+                    environ[facts.USER] = check(name, environ.get("HTTP_AUTHORIZATION"))
             except PypiServerError as error:
                 if is_post:
                     drain_body(environ)
@@ -168,6 +170,12 @@ class Web:
                 return handler(**arguments)
             except PypiServerError as error:
                 return failure(error)
+            except bottle.HTTPResponse:
+                raise
+            except Exception as error:  # noqa: BLE001 - logged with its traceback
+                # Left to bottle, it would be written past the log.
+                environ[facts.EXCEPTION] = error
+                return mistake(error)
 
         return guarded
 
@@ -240,7 +248,7 @@ def _answer_unhandled(error: bottle.HTTPError) -> bytes:
         allow = error.get_header("Allow", "GET").replace("GET", "GET,HEAD").replace(",", ", ")
         answer = failure(MethodNotAllowed(f"This address takes {allow}. {ADDRESSES}", allow))
     else:
-        answer = text("Something went wrong in the server; its log says what.", status=error.status_code)
+        answer = mistake(error.exception, status=error.status_code)
     # bottle has taken over the error's own headers before it asks us.
     bottle.response.status = answer.status_line
     for name, value in answer.headerlist:

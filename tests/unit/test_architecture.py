@@ -24,6 +24,7 @@ PRODUCTS = {
     "watchdog": {"events"},
     "waitress": {"server_waitress"},
     "granian": {"server_granian"},
+    "gunicorn": {"servers"},
     "pip": {"config"},
     "packaging.utils": {"distfile", "update"},
     "packaging.version": {"distfile", "update", "upstream", "pip_download"},
