@@ -198,14 +198,16 @@ _UPDATE_OPTIONS = (
 _U = _switch("update", "-U", "--update", text="Look for newer releases of the packages in each DIR; do not serve.")
 _COMMON = tuple(
     SETTINGS[name]
-    for name in ("roots", "catalog", "hash_algo", "verbosity", "log_conf", "log_file", "log_stream", "log_frmt")
+    for name in (
+        "roots", "catalog", "hash_algo", "verbosity", "log_conf", "log_file", "log_stream", "log_format", "log_frmt",
+    )
 )
 _ALWAYS = (
     _switch("help", "-h", "--help", text="Show this help.", group="Help"),
     _switch("version", "--version", text="Show the version.", group="Help"),
 )
 _PRIVATE = (SETTINGS["private"], SETTINGS["private_file"])
-_ONE_ROOT = (*(each for each in _COMMON if each.name != "roots"), *_ALWAYS)
+_ONE_ROOT = (*(each for each in _COMMON if each.name != "roots"), SETTINGS["audit_log"], *_ALWAYS)
 
 
 def _classic(config: Config, *, update: bool = False, **options: Any) -> Command:

@@ -207,6 +207,10 @@ class Config:
         True, parse=types.boolean, flags=("--access-log",), metavar="on|off", group="Logging", default_text="on",
         help="Write a line about each request: address, user, method and path, status, bytes, milliseconds.",
     )
+    audit_log: Path | None = setting(
+        None, parse=types.path, flags=("--audit-log",), metavar="FILE", group="Logging",
+        help="Append a JSON line to this file for every upload, delete, yank and unyank; none is done without it.",
+    )
     log_frmt: str = setting(
         "%(asctime)s|%(name)s|%(levelname)s|%(thread)d|%(message)s", parse=types.record_format, flags=("--log-frmt",),
         metavar="FORMAT", group="Logging", help="Format-string of log lines (fields of logging.LogRecord).",

@@ -16,11 +16,12 @@ from urllib.parse import quote
 
 from . import __version__
 from .access_log import AccessLog
+from .audit_log import AuditLog
 from .auth import Access, Auther, HtpasswdFile
 from .catalog import Catalog
 from .config import Config
 from .digests import Digester
-from .errors import ConfigError
+from .errors import ConfigError, Unavailable
 from .intake import Intake
 from .log import wrap
 from .observed import Observer, Observers, observe
@@ -31,6 +32,7 @@ from .storage import Folders
 from .sync import Sync
 from .watch import Watch, default_catalog_path
 from .web import Web, build
+from .web.changes import Recorder
 from .web.files import Files, accel_header, file_cache_control
 from .web.json_pages import JsonPages
 from .web.pages import Welcome
@@ -52,7 +54,11 @@ class Application:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.repository = build_repository(config)
-        self.intake = Intake(self.repository, overwrite=config.overwrite)
+        self.intake = Intake(
+            self.repository,
+            overwrite=config.overwrite,
+            recorder=Recorder(AuditLog(config.audit_log) if config.audit_log else None),
+        )
         auther = build_auther(config)
         access = Access(auther, config.authenticate)
         self.web = Web(
@@ -97,9 +103,17 @@ class Application:
         return self._wsgi(environ, start_response)
 
     def check(self) -> None:
-        """Raise ConfigError for what would only be noticed at the first request: an unreadable password file."""
+        """Raise ConfigError for what would only be noticed at the first request: a password file or audit log."""
         if self.config.htpasswd is not None:
             HtpasswdFile(self.config.htpasswd).check()
+        if self.config.audit_log is not None:
+            try:
+                AuditLog(self.config.audit_log).check()
+            except Unavailable as error:
+                raise ConfigError(
+                    f"The audit log {self.config.audit_log} cannot be written ({error.__cause__}); "
+                    "name a file in a folder this user may write to with --audit-log."
+                ) from error
 
     def survey(self) -> tuple[list[tuple[Path, int]], Path | None]:
         """Bring the catalog up to date; gives the number of files in each folder, and where the catalog lives."""

@@ -7,5 +7,6 @@ CLIENT = "pypiserver.client"  # str: the address of the client, as far as truste
 USER = "pypiserver.user"  # str: who logged in, for an action that needs it
 ROUTE = "pypiserver.route"  # str: the rule of the route that answered
 PAGE = "pypiserver.page"  # str: "hit" or "miss" in the page cache
+CHANGE = "pypiserver.change"  # str: upload, delete, yank or unyank, once it was done
 DOWNLOAD = "pypiserver.download"  # (project, version): the release whose file is sent from its first byte
 EXCEPTION = "pypiserver.exception"  # the exception behind an answer that is an error

@@ -44,6 +44,7 @@ class Exchange(NamedTuple):
     user: str | None = None
     route: str | None = None
     page: str | None = None
+    change: str | None = None
     download: tuple[str, str] | None = None
     agent: str = ""
     has_credentials: bool = False
@@ -179,6 +180,7 @@ def _exchange(environ: Environ, seconds: float, status: str, sent: int) -> Excha
             get(facts.USER),
             get(facts.ROUTE),
             get(facts.PAGE),
+            get(facts.CHANGE),
             get(facts.DOWNLOAD),
             get("HTTP_USER_AGENT", ""),
             "HTTP_AUTHORIZATION" in environ,

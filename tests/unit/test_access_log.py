@@ -21,7 +21,7 @@ from pypiserver.observed import Exchange, Observers, observe
 from tests.make_archives import make_wheel
 
 from .conftest import OLD
-from .test_log import environ, logging_as_before  # noqa: F401 - a fixture
+from .test_log import environ
 from .test_web import basic
 from .wsgi import Client
 

@@ -47,7 +47,7 @@ def test_defaults(home: Path) -> None:
         "welcome": None, "cache_control": None, "accel": "off", "accel_location": "/protected",
         "verbosity": 0, "log_conf": None, "log_file": None,
         "log_stream": "stderr", "log_frmt": "%(asctime)s|%(name)s|%(levelname)s|%(thread)d|%(message)s",
-        "log_format": "text", "access_log": True,
+        "log_format": "text", "access_log": True, "audit_log": None,
         "log_req_frmt": "%(bottle.request)s", "log_res_frmt": "%(status)s",
         "log_err_frmt": "%(body)s: %(exception)s \n%(traceback)s",
     }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -49,9 +50,13 @@ def test_the_log_file_gets_the_lines_of_all_workers_and_of_the_server(server: st
         os.kill(int(pids.pop()), signal.SIGKILL)
         wait_until(lambda: bool(re.search(r"\|(_granian|gunicorn\.error)\|(ERROR|WARNING)\|.*\w", log.read_text())))
         log.rename(tmp_path / "server.log.1")
-        for _ in range(20):
-            ask(live, "/simple/")
-        wait_until(lambda: log.exists() and len(asked(log)) == 20)
+        done = 0
+        while done < 20:
+            # What waited for the worker that was killed is lost with it.
+            with contextlib.suppress(OSError):
+                ask(live, "/simple/")
+                done += 1
+        wait_until(lambda: log.exists() and len(asked(log)) >= 20)
         assert "access" not in live.output
 
 
