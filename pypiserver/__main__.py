@@ -129,6 +129,12 @@ def _passwd(command: cli.Passwd) -> int:
     return 0
 
 
+def _config(command: cli.Configuration) -> int:
+    from . import config_report
+
+    return config_report.run(command, out=sys.stdout, err=sys.stderr)
+
+
 def _completion(command: cli.Completion) -> int:
     from .completion import completion_script
 
@@ -151,6 +157,7 @@ _DO: dict[type, Callable[[Any], int]] = {
     cli.Update: _update,
     cli.Passwd: _passwd,
     cli.Completion: _completion,
+    cli.Configuration: _config,
     cli.Help: _help,
     cli.Version: _version,
     cli.Yank: _manage,

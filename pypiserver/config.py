@@ -266,11 +266,21 @@ _KEYWORDS: Mapping[str, Setting] = {
 
 
 class Given(NamedTuple):
-    """A value as somebody wrote it; ``label`` is the flag, variable or keyword, ``negate`` the opposite of it."""
+    """A value as somebody wrote it.
+
+    ``label`` is the flag, variable or keyword, ``negate`` says that it means the opposite, and ``source`` is where it
+    was written when that is a file.
+    """
 
     label: str
     value: object
     negate: bool = False
+    source: str = ""
+
+
+def declared(keyword: str) -> Setting | None:
+    """The setting of that name, of today or yesterday."""
+    return _KEYWORDS.get(keyword)
 
 
 def make_config(**keywords: object) -> Config:
@@ -301,12 +311,24 @@ def from_environ(environ: Mapping[str, str]) -> Config:
     return from_sources({}, environ)
 
 
-def from_sources(flags: Mapping[str, Given], environ: Mapping[str, str]) -> Config:
-    """The settings of a command line (by setting name), then of the environment; an empty variable counts as unset.
+def from_sources(
+    flags: Mapping[str, Given], environ: Mapping[str, str], written: Mapping[str, Given] | None = None
+) -> Config:
+    """The settings of a command line (by setting name), then of the environment, then of a file (as it names them).
 
-    Raises ``ConfigError`` for values that cannot be used, and for a variable that looks like a misspelled setting.
+    Raises ``ConfigError`` for values that cannot be used.
     """
     faults: list[str] = []
+    return build(gather(flags, environ, written or {}, faults), faults)
+
+
+def gather(
+    flags: Mapping[str, Given], environ: Mapping[str, str], file: Mapping[str, Given], faults: list[str]
+) -> dict[str, Given]:
+    """What is given for each setting, by the source that wins: flag, variable, file; an empty variable counts as unset.
+
+    A variable that looks like a misspelled setting is a fault; in a file, every name that is no setting is one.
+    """
     written: dict[str, Given] = {}
     for variable, value in environ.items():
         name = variable[len(ENVIRON_PREFIX) :].lower()
@@ -314,10 +336,10 @@ def from_sources(flags: Mapping[str, Given], environ: Mapping[str, str]) -> Conf
             continue
         if name in _KEYWORDS and not _FOREIGN_VALUE.match(value):
             written[name] = Given(variable, value)
-        elif name not in _KEYWORDS and (hint := nearest(name.upper(), map(str.upper, _KEYWORDS), 0.8)):
+        elif name not in (*_KEYWORDS, "config") and (hint := nearest(name.upper(), map(str.upper, _KEYWORDS), 0.8)):
             faults.append(f"{variable}: there is no such setting{hint}")
-    given = _resolve(written, faults)
-    return build({**{name: _divided(name, each) for name, each in given.items()}, **flags}, faults)
+    variables = {name: _divided(name, each) for name, each in _resolve(written, faults).items()}
+    return {**_resolve(file, faults), **variables, **flags}
 
 
 def build(given: Mapping[str, Given], faults: list[str]) -> Config:

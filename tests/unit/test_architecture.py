@@ -22,6 +22,7 @@ PRODUCTS = {
     "eventlet": {"servers"},
     "bcrypt": {"htpasswd"},
     "watchdog": {"events"},
+    "tomli": {"config_file"},
     "waitress": {"server_waitress"},
     "granian": {"server_granian"},
     "gunicorn": {"servers"},
@@ -34,7 +35,10 @@ PRODUCTS = {
 TYPES = {"packaging.utils.NormalizedName"}
 # Who imports by a name made at run time: passlib's handlers, pip's HTTP client, whichever zstd there is.
 BY_NAME = {"htpasswd", "upstream", "web.encodings"}
-SEES_SETTINGS = {"commands", "completion", "cli", "usage", "log", "update", "banner", "factory", "manage", *FRONT}
+SEES_SETTINGS = {
+    "commands", "completion", "cli", "usage", "log", "update", "banner", "factory", "manage", "config_file",
+    "config_report", *FRONT,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
