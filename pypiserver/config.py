@@ -125,7 +125,7 @@ class Config:
     )
     health_endpoint: str = setting(
         "/health", parse=types.url_path, flags=("--health-endpoint",), metavar="PATH", group="Server",
-        help="Answer health checks at this path.",
+        help="Answer health checks at this path; below it are live and ready.",
     )
     authenticate: frozenset[str] = setting(
         frozenset({"update"}), parse=types.actions, flags=("-a", "--authenticate"), metavar="ACTIONS", action="repeat",

@@ -38,6 +38,7 @@ from .web.json_pages import JsonPages
 from .web.pages import Welcome
 from .web.proxy import TrustedProxy
 from .web.simple import Simple
+from .web.status import Status
 from .web.upload import Uploads
 
 # Within this a changed password file takes effect.
@@ -84,6 +85,7 @@ class Application:
             ),
             uploads=Uploads(self.intake, max_bytes=config.max_upload_size),
             welcome=Welcome(_welcome_text(config)),
+            status=Status(self.repository),
             server_base_url=config.server_base_url or "",
             version=__version__,
             health_endpoint=config.health_endpoint,

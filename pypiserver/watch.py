@@ -76,6 +76,14 @@ class Watch:
         if failure is not None:
             raise Unavailable(str(failure))
 
+    def state(self) -> str:
+        """Why no request can be answered yet, empty when it can be; starts what is missing, and waits for nothing."""
+        if self._pid != os.getpid():
+            self.start()
+        if not self._ready.is_set():
+            return "The package folders are still being read."
+        return str(self._failure or "")
+
     def start(self) -> None:
         """Start the threads in this process; a second call does nothing."""
         with self._start_lock:

@@ -18,13 +18,14 @@ from ..auth import Access
 from ..errors import BadRequest, ConfigError, ContentTooLarge, Forbidden, MethodNotAllowed, NotFound, PypiServerError
 from ..repository import Repository
 from . import xmlrpc
-from .answers import failure, mistake, redirect, text
+from .answers import failure, mistake, redirect
 from .body import Body
 from .files import Files
 from .json_pages import JsonPages
 from .pages import Welcome
 from .proxy import base_url
 from .simple import Simple
+from .status import Status
 from .upload import Uploads, drain_body
 
 # Text that names the right address, for whoever lands on a wrong one.
@@ -65,15 +66,19 @@ class Web:
     files: Files
     uploads: Uploads
     welcome: Welcome
+    status: Status
     server_base_url: str
     version: str
     health_endpoint: str
 
     def routes(self) -> list[Route]:
         """The table of all addresses; the first that fits wins."""
+        below = self.health_endpoint.rstrip("/")
         gets: list[tuple[str, Handler, Action]] = [
             ("/", self.show_welcome, None),
-            (self.health_endpoint, self.health, None),
+            (self.health_endpoint, self.status.health, None),
+            (f"{below}/live", self.status.live, None),
+            (f"{below}/ready", self.status.ready, None),
             ("/favicon.ico", no_icon, None),
             ("/simple", lambda: redirect("simple/"), None),
             ("/simple/", self.simple.index, "list"),
@@ -105,12 +110,6 @@ class Web:
         body = self.welcome.render(url=self.url(), version=self.version, count=count)
         headers = {"Content-Type": "text/html; charset=utf-8", "Content-Length": str(len(body))}
         return bottle.HTTPResponse(body, headers={**headers, "Cache-Control": "no-cache"})
-
-    def health(self) -> bottle.HTTPResponse:
-        """Whether the folders can be read: 200, or 503 with the reason."""
-        self.repository.serial()
-        self.repository.folders.check()
-        return text("Ok")
 
     def post(self) -> bottle.HTTPResponse:
         """``POST /``: a search when the body is XML, an upload otherwise."""
