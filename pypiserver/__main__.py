@@ -13,6 +13,7 @@ import getpass
 import multiprocessing.util
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -59,17 +60,35 @@ def load_serving(config: Config) -> Any:
 
 
 def _run(command: cli.Run) -> int:
-    from . import log, servers
-    from .banner import render
+    from . import log, metrics
 
     config = command.config
     servers.prepare(config.server)
     cli.prepare_roots(config)
     log.configure(config)
+    with contextlib.ExitStack() as stack:
+        if config.counts_metrics:
+            # Before anybody imports prometheus_client, and inherited by every worker.
+            os.environ[metrics.FOLDER] = stack.enter_context(tempfile.TemporaryDirectory(prefix="pypiserver-metrics-"))
+            stack.callback(os.environ.pop, metrics.FOLDER)
+        _serve(config, stack)
+    return 0
+
+
+def _serve(config: Config, stack: contextlib.ExitStack) -> None:
+    from . import servers
+    from .banner import Facts, render
+    from .metrics_listener import listening
+
     application = load_application(config)
     application.check()
     files, where = application.survey()
     application.close()
+    metrics_port = None
+    if config.metrics_address is not None and application.metrics is not None:
+        host, port = config.metrics_address
+        kind = application.metrics.content_type
+        metrics_port = stack.enter_context(listening(host, port, application.exposition, kind))
     options = servers.Options(
         server=config.server,
         host=config.host,
@@ -83,9 +102,8 @@ def _run(command: cli.Run) -> int:
     servers.run(
         functools.partial(load_serving, config),
         options,
-        on_ready=lambda server, port: _say(render(config, server=server, port=port, files=files, catalog=where)),
+        on_ready=lambda server, port: _say(render(config, Facts(server, port, files, where, metrics_port))),
     )
-    return 0
 
 
 def _say(text: str) -> None:

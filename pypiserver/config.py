@@ -127,6 +127,14 @@ class Config:
         "/health", parse=types.url_path, flags=("--health-endpoint",), metavar="PATH", group="Server",
         help="Answer health checks at this path; below it are live and ready.",
     )
+    metrics: bool = setting(
+        False, parse=types.boolean, flags=("--metrics",), action="switch", group="Server",
+        help="Serve metrics for Prometheus at /metrics, to those who may list; needs pypiserver[metrics].",
+    )
+    metrics_address: tuple[str, int] | None = setting(
+        None, parse=types.address, flags=("--metrics-address",), metavar="HOST:PORT", group="Server",
+        help="Serve the metrics at this address instead, to whoever can reach it.",
+    )
     authenticate: frozenset[str] = setting(
         frozenset({"update"}), parse=types.actions, flags=("-a", "--authenticate"), metavar="ACTIONS", action="repeat",
         group="Access", choices=types.ACTIONS, default_text="update", aliases=("authenticated",), split=types.words,
@@ -238,6 +246,11 @@ class Config:
     def htpasswd(self) -> Path | None:
         """The password file to read; None without one, and for ``-P .``."""
         return None if self.password_file == OPEN_TO_ALL else self.password_file
+
+    @property
+    def counts_metrics(self) -> bool:
+        """Whether there are metrics at all."""
+        return self.metrics or self.metrics_address is not None
 
     @property
     def refused_to_everyone(self) -> frozenset[str]:

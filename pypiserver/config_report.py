@@ -77,6 +77,8 @@ def _lines(command: Configuration, config: Config) -> Iterator[str]:
 
 def _plain(value: Any) -> Any:
     """The value in the types that JSON and TOML share."""
+    if isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], int):
+        return f"[{value[0]}]:{value[1]}" if ":" in value[0] else f"{value[0]}:{value[1]}"
     if isinstance(value, frozenset):
         return sorted(value)
     if isinstance(value, tuple):

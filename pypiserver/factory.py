@@ -24,6 +24,7 @@ from .digests import Digester
 from .errors import ConfigError, Unavailable
 from .intake import Intake
 from .log import wrap
+from .metrics import Metrics, State
 from .observed import Observer, Observers, observe
 from .private import read_private_names
 from .repository import Repository
@@ -62,6 +63,8 @@ class Application:
         )
         auther = build_auther(config)
         access = Access(auther, config.authenticate)
+        self.metrics = _metrics(config, self.repository)
+        self.observers = Observers(list(_observers(config, self.metrics)))
         self.web = Web(
             repository=self.repository,
             access=access,
@@ -85,7 +88,7 @@ class Application:
             ),
             uploads=Uploads(self.intake, max_bytes=config.max_upload_size),
             welcome=Welcome(_welcome_text(config)),
-            status=Status(self.repository),
+            status=_status(config, self.repository, self.exposition, self.metrics),
             server_base_url=config.server_base_url or "",
             version=__version__,
             health_endpoint=config.health_endpoint,
@@ -97,7 +100,6 @@ class Application:
             response_format=config.log_res_frmt,
             error_format=config.log_err_frmt,
         )
-        self.observers = Observers(list(_observers(config)))
         self._wsgi: WSGI = observe(logged, self.observers) if self.observers else logged
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -129,6 +131,11 @@ class Application:
         """Begin to keep the catalog current, in the process that serves; otherwise the first request does that."""
         self.repository.watch.start()
 
+    def exposition(self) -> bytes:
+        """The metrics as text, empty where none are counted."""
+        self.observers.flush()
+        return self.metrics.exposition() if self.metrics else b""
+
     def close(self) -> None:
         """End the threads this process started."""
         self.observers.close()
@@ -136,10 +143,28 @@ class Application:
         self.repository.catalog.connections.close()
 
 
-def _observers(config: Config) -> Iterator[Observer]:
+def _observers(config: Config, metrics: Metrics | None) -> Iterator[Observer]:
     """Those who write about every request."""
     if config.access_log and AccessLog.is_wanted():
         yield AccessLog()
+    if metrics is not None:
+        yield metrics
+
+
+def _metrics(config: Config, repository: Repository) -> Metrics | None:
+    """What counts requests, and asks the catalog how the index is: only what it already knows, nothing is started."""
+    catalog, watch = repository.catalog, repository.watch
+    return (
+        Metrics(lambda: State(*catalog.counts(), catalog.serial(), watch.last_scan()), __version__)
+        if config.counts_metrics
+        else None
+    )
+
+
+def _status(config: Config, repository: Repository, exposition: Callable[[], bytes], metrics: Metrics | None) -> Status:
+    if metrics is None or config.metrics_address is not None:
+        return Status(repository)
+    return Status(repository, exposition=exposition, content_type=metrics.content_type)
 
 
 def build_repository(config: Config) -> Repository:

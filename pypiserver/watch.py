@@ -84,6 +84,10 @@ class Watch:
             return "The package folders are still being read."
         return str(self._failure or "")
 
+    def last_scan(self) -> tuple[float, float] | None:
+        """When the last scan began (seconds since the epoch) and how long it took, in whichever process it was."""
+        return self._lock.last_scan()
+
     def start(self) -> None:
         """Start the threads in this process; a second call does nothing."""
         with self._start_lock:

@@ -79,6 +79,7 @@ class Web:
             (self.health_endpoint, self.status.health, None),
             (f"{below}/live", self.status.live, None),
             (f"{below}/ready", self.status.ready, None),
+            *([("/metrics", self.status.metrics, "list")] if self.status.has_metrics else []),
             ("/favicon.ico", no_icon, None),
             ("/simple", lambda: redirect("simple/"), None),
             ("/simple/", self.simple.index, "list"),

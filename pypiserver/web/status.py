@@ -1,12 +1,14 @@
-"""Is the server well? For people, load balancers and orchestrators; open to everyone, as probes cannot log in.
+"""How the server is: health for people, load balancers and orchestrators, and its metrics.
 
-The rules to keep: nothing waits here, as a probe that waits counts as one that failed; a server that is only not ready
-yet is alive, so nobody restarts it while it reads its folders.
+The rules to keep: health is open to everyone, as probes cannot log in; nothing below it waits, as a probe that waits
+counts as one that failed; a server that is only not ready yet is alive, so nobody restarts it while it reads its
+folders.
 """
 
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 
 import bottle
 
@@ -16,10 +18,25 @@ from .answers import text
 
 
 class Status:
-    """Handlers of the health endpoint and what is below it."""
+    """Handlers of the health endpoint, what is below it, and the metrics; ``exposition`` gives these, None none."""
 
-    def __init__(self, repository: Repository) -> None:
+    def __init__(
+        self, repository: Repository, *, exposition: Callable[[], bytes] | None = None, content_type: str = ""
+    ) -> None:
         self._repository = repository
+        self._exposition = exposition
+        self._content_type = content_type
+
+    @property
+    def has_metrics(self) -> bool:
+        """Whether metrics are served here."""
+        return self._exposition is not None
+
+    def metrics(self) -> bottle.HTTPResponse:
+        """``/metrics``: what Prometheus scrapes."""
+        body = self._exposition() if self._exposition else b""
+        headers = {"Content-Type": self._content_type, "Content-Length": str(len(body)), "Cache-Control": "no-store"}
+        return bottle.HTTPResponse(body, headers=headers)
 
     def health(self) -> bottle.HTTPResponse:
         """Whether the folders can be read, once they have been: 200, or 503 with the reason."""

@@ -22,6 +22,7 @@ PRODUCTS = {
     "eventlet": {"servers"},
     "bcrypt": {"htpasswd"},
     "watchdog": {"events"},
+    "prometheus_client": {"metrics"},
     "tomli": {"config_file"},
     "waitress": {"server_waitress"},
     "granian": {"server_granian"},
