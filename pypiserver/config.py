@@ -32,6 +32,11 @@ LOG_STREAMS = ("stderr", "stdout", "none")
 LOG_FORMATS = ("text", "json")
 GROUPS = ("Folders", "Server", "Access", "Index", "Logging")
 ENVIRON_PREFIX = "PYPISERVER_"
+# What a server is told when it starts, and cannot be told again while it runs.
+FIXED_AT_START = (
+    "host", "port", "server", "workers", "threads", "certificate", "key", "max_upload_size", "metrics",
+    "metrics_address",
+)
 OPEN_TO_ALL = Path()  # '-P .': there is no password file, on purpose
 
 # Kubernetes tells every container the address of a service called "pypiserver" in PYPISERVER_PORT.

@@ -98,16 +98,18 @@ def configure(config: Config) -> None:
     ``ConfigError`` for a file that cannot be read, understood or written.
     """
     root = logging.getLogger()
-    for old in [each for each in root.handlers if (each.name or "").startswith(_OURS)]:
-        root.removeHandler(old)
-        old.close()
     conf = config.log_conf or (_DEFAULT_CONF if _DEFAULT_CONF.is_file() else None)
+    before = [each for each in root.handlers if (each.name or "").startswith(_OURS)]
+    # What fails, fails before anything was changed.
+    handlers = list(_handlers(config, with_stream=conf is None))
     if conf is not None:
         _read_conf(conf)
+    for old in before:
+        root.removeHandler(old)
+        old.close()
     if conf is None or config.verbosity:
         root.setLevel(logging.DEBUG if config.verbosity >= len(_LEVELS) else logging.WARNING)
         logging.getLogger("pypiserver").setLevel(_LEVELS[min(config.verbosity, len(_LEVELS) - 1)])
-    handlers = list(_handlers(config, with_stream=conf is None))
     for handler in handlers:
         handler.setFormatter(JsonLines() if config.log_format == "json" else logging.Formatter(config.log_frmt))
         if isinstance(handler, LineHandler):

@@ -68,6 +68,7 @@ class Observers:
         self._gather_seconds = gather_seconds
         self._lock = threading.Lock()
         self._pid = -1
+        self._closed_pid = -1
         self._reset()
 
     def _reset(self) -> None:
@@ -85,12 +86,15 @@ class Observers:
         if self._pid != os.getpid():
             self._start()
         self._waiting.append(exchange)
-        if not self._wake.is_set():
+        if self._thread is None:
+            # An application that was replaced, with an answer that came to its end only now.
+            self.flush()
+        elif not self._wake.is_set():
             self._wake.set()
 
     def _start(self) -> None:
         with self._lock:
-            if self._pid != os.getpid():
+            if os.getpid() not in (self._pid, self._closed_pid):
                 self._reset()
                 self._thread = threading.Thread(target=self._run, name="pypiserver-observers", daemon=True)
                 self._thread.start()
@@ -123,7 +127,7 @@ class Observers:
             self._wake.set()
             self._thread.join(timeout=5)
             self.flush()
-            self._pid = -1
+            self._pid, self._closed_pid, self._thread = -1, os.getpid(), None
         for observer in self._observers:
             observer.close()
 

@@ -1,7 +1,8 @@
 """granian, told by us how much a client may ask of it, and for how long.
 
 It answers in worker processes of its own. The rules to keep: a worker ends with its parent, however that died; a
-connection on which nothing moves is closed; what granian has to say goes to our log.
+connection on which nothing moves is closed; what granian has to say goes to our log; SIGHUP makes workers read their
+settings again, where granian would replace them and lose the connections that wait for them.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
+import multiprocessing
 import os
 import signal
 import socket
@@ -17,9 +19,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .server_reload import Reloadable
 from .servers import (
     BACKLOG,
     CONNECTIONS,
@@ -75,7 +79,13 @@ def serve(make: MakeApplication, options: Options, listening: socket.socket, *, 
         workers_kill_timeout=GRACE_SECONDS,
     )
     tell_when_it_accepts(host, port, ready)
-    server.serve(target_loader=functools.partial(_load, make, os.getpid(), port), wrap_loader=False)
+    reloads = multiprocessing.Value("i", 0)
+
+    def reload(*_: object) -> None:
+        reloads.value += 1
+
+    server.signal_handler_reload = reload  # type: ignore[method-assign]
+    server.serve(target_loader=functools.partial(_load, make, _Parent(os.getpid(), port, reloads)), wrap_loader=False)
 
 
 def _let_workers_bind(listening: socket.socket) -> None:
@@ -89,10 +99,20 @@ def _let_workers_bind(listening: socket.socket) -> None:
         listening.close()
 
 
-def _load(make: MakeApplication, parent: int, port: int) -> Callable[..., Iterable[bytes]]:
+@dataclass(frozen=True)
+class _Parent:
+    """What a worker knows of its parent: its process id, the port, and how often it was told to reload."""
+
+    pid: int
+    port: int
+    reloads: Any
+
+
+def _load(make: MakeApplication, parent: _Parent) -> Callable[..., Iterable[bytes]]:
     """The application, in a worker."""
-    threading.Thread(target=_look_after, args=(parent, port), name="pypiserver-worker", daemon=True).start()
-    return _one_host(make())
+    application = Reloadable(make)
+    threading.Thread(target=_look_after, args=(parent, application), name="pypiserver-worker", daemon=True).start()
+    return _one_host(application)
 
 
 def _one_host(application: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
@@ -107,16 +127,20 @@ def _one_host(application: Callable[..., Iterable[bytes]]) -> Callable[..., Iter
     return guarded
 
 
-def _look_after(parent: int, port: int) -> None:
-    """End with the parent, and end connections that do not move."""
+def _look_after(parent: _Parent, application: Reloadable) -> None:
+    """End with the parent, end connections that do not move, and reload when the parent is told to."""
+    reloads = parent.reloads.value
     for seconds in itertools.count(1):
         time.sleep(1.0)
-        if sys.platform != "win32" and os.getppid() != parent:
+        if reloads != parent.reloads.value:
+            reloads = parent.reloads.value
+            application.reload()
+        if sys.platform != "win32" and os.getppid() != parent.pid:
             os.kill(os.getpid(), signal.SIGTERM)
             time.sleep(GRACE_SECONDS)
             os._exit(1)
         if sys.platform == "linux" and seconds % LOOK_SECONDS == 0:
-            end_stalled(port)
+            end_stalled(parent.port)
 
 
 def end_stalled(port: int, stalled_seconds: float = STALLED_SECONDS) -> int:

@@ -20,14 +20,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
 from .errors import ConfigError
 
 _LOG = logging.getLogger(__name__)
 WSGI = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
-# Called in the process that serves: an application must not be carried across a fork.
-MakeApplication = Callable[[], WSGI]
 OnReady = Callable[[str, int], None]
 
 # Threads that wait for slow clients cost little; with fewer, 60 slow uploads and 40 stalled downloads stop others.
@@ -37,6 +35,13 @@ GRACE_SECONDS = 8
 HEADER_BYTES = 65_536
 CONNECTIONS = 1500
 BACKLOG = 1024
+
+
+class MakeApplication(Protocol):
+    """Makes the application, in the process that serves: it must not be carried across a fork."""
+
+    def __call__(self, again: bool = ...) -> WSGI:
+        """Make it; ``again`` says that another one serves already. Raises PypiServerError when it cannot be made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +187,7 @@ def _run_granian(make: MakeApplication, options: Options, listening: socket.sock
 def _run_waitress(make: MakeApplication, options: Options, listening: socket.socket, ready: Callable[[], None]) -> None:
     from .server_waitress import serve
 
-    serve(make(), options, listening, ready=ready)
+    serve(make, options, listening, ready=ready)
 
 
 class _Later:

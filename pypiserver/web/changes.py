@@ -21,8 +21,12 @@ class Recorder:
 
     def record(self, change: Change) -> None:
         """Take note of a change that was done."""
-        environ = bottle.request.environ
+        try:
+            environ = bottle.request.environ
+        except RuntimeError:
+            # No request: a program of the operator's own makes the change.
+            environ = {}
         environ[facts.CHANGE] = change.action
         if self._audit_log is not None:
-            address = environ.get(facts.CLIENT) or environ.get("REMOTE_ADDR") or ""
+            address = environ.get(facts.CLIENT) or environ.get("REMOTE_ADDR")
             self._audit_log.write(change, user=environ.get(facts.USER), address=address)

@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -42,12 +43,11 @@ def test_the_log_file_gets_the_lines_of_all_workers_and_of_the_server(server: st
     log = tmp_path / "server.log"
     flags = ("--server", server, "--workers", "4", "--log-file", log, "--log-stream", "none", "--log-frmt", FORM)
     with serving(tmp_path, *flags, *OPEN) as live:
-        for _ in range(60):
-            ask(live, "/simple/")
-        wait_until(lambda: len(asked(log)) == 60)
-        pids = set(asked(log))
-        assert len(pids) > 1
-        os.kill(int(pids.pop()), signal.SIGKILL)
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda _: ask(live, "/simple/"), range(200)))
+        wait_until(lambda: len(asked(log)) == 200)
+        assert len(set(asked(log))) > 1
+        os.kill(int(asked(log)[0]), signal.SIGKILL)
         wait_until(lambda: bool(re.search(r"\|(_granian|gunicorn\.error)\|(ERROR|WARNING)\|.*\w", log.read_text())))
         log.rename(tmp_path / "server.log.1")
         done = 0

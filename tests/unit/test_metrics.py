@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -164,8 +165,8 @@ def count(url: str) -> float:
 @pytest.mark.parametrize("server", WITH_WORKERS)
 def test_four_workers_are_added_up_whoever_is_asked(server: str, tmp_path: Path) -> None:
     with serving(tmp_path, "--server", server, "--workers", "4", "--metrics", "--log-stream", "none", *OPEN) as live:
-        for _ in range(60):
-            ask(live, "/simple/")
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda _: ask(live, "/simple/"), range(60)))
         # A worker tells a moment after it has answered.
         wait_until(lambda: count(live.url) == 60)
         assert {count(live.url) for _ in range(20)} == {60.0}
