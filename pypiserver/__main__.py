@@ -193,6 +193,13 @@ def _config(command: cli.Configuration) -> int:
     return config_report.run(command, out=sys.stdout, err=sys.stderr)
 
 
+def _recipe(command: cli.Recipe) -> int:
+    from .recipes import render
+
+    _say(render(command.kind, command.config, command.given))
+    return 0
+
+
 def _completion(command: cli.Completion) -> int:
     from .completion import completion_script
 
@@ -216,6 +223,7 @@ _DO: dict[type, Callable[[Any], int]] = {
     cli.Passwd: _passwd,
     cli.Completion: _completion,
     cli.Configuration: _config,
+    cli.Recipe: _recipe,
     cli.Help: _help,
     cli.Version: _version,
     cli.Yank: _manage,

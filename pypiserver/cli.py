@@ -24,6 +24,7 @@ from .commands import (
     Delete,
     Help,
     Passwd,
+    Recipe,
     Restore,
     Run,
     Subcommand,
@@ -32,7 +33,7 @@ from .commands import (
     Version,
     Yank,
 )
-from .config import SETTINGS, Config, Given, build, from_sources, gather
+from .config import SETTINGS, Config, Given, build, gather
 from .errors import ConfigError
 from .settings_types import Setting, nearest
 
@@ -44,6 +45,7 @@ __all__ = [
     "Delete",
     "Help",
     "Passwd",
+    "Recipe",
     "Restore",
     "Run",
     "Unyank",
@@ -74,27 +76,27 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Command:
     if command.operands[0].name == "root":
         settings["roots"] = Given("DIR", values["root"])
     if any(option.name in SETTINGS for option in command.options):
-        values |= _configured(settings, environ, values.pop("config_file", None), with_sources=name == "config")
+        configured = _configured(settings, environ, values.pop("config_file", None), keep_faults=name == "config")
+        values |= configured if command.wants_given else {"config": configured["config"]}
     built = command.build(**values)
     return replace(built, argv=tuple(argv)) if isinstance(built, Run) else built
 
 
 def _configured(
-    flags: dict[str, Given], environ: Mapping[str, str], file: Path | None, *, with_sources: bool
+    flags: dict[str, Given], environ: Mapping[str, str], file: Path | None, *, keep_faults: bool
 ) -> dict[str, Any]:
-    """The settings of all sources; ``with_sources`` keeps what was given, and faults instead of raising them."""
+    """The settings of all sources, and what was given for each; ``keep_faults`` gives faults instead of raising."""
     found = config_file.locate(file, environ)
-    if not with_sources:
-        return {"config": from_sources(flags, environ, config_file.read(found) if found else {})}
     given: dict[str, Given] = {}
     faults: list[str] = []
-    config = None
     try:
         given = gather(flags, environ, config_file.read(found) if found else {}, faults)
         config = build(given, faults)
     except ConfigError as error:
-        faults = str(error).splitlines()
-    return {"config": config, "given": given, "faults": tuple(faults), "file": found}
+        if not keep_faults:
+            raise
+        return {"config": None, "given": given, "faults": tuple(str(error).splitlines()), "file": found}
+    return {"config": config, "given": given, **({"file": found} if keep_faults else {})}
 
 
 def help_text(name: str = "") -> str:

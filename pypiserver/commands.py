@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,15 @@ class Configuration:
 
 
 @dataclass(frozen=True, slots=True)
+class Recipe:
+    """Print a ready file of this kind (systemd, nginx, compose) for the settings that are given."""
+
+    kind: str
+    config: Config
+    given: Mapping[str, Given]
+
+
+@dataclass(frozen=True, slots=True)
 class Help:
     """Print this text."""
 
@@ -145,7 +155,10 @@ class Version:
     """Print the version."""
 
 
-Command = Run | Update | Passwd | Completion | Yank | Unyank | Delete | Restore | Check | Configuration | Help | Version
+Command = (
+    Run | Update | Passwd | Completion | Yank | Unyank | Delete | Restore | Check | Configuration | Recipe | Help
+    | Version
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +166,7 @@ class Subcommand:
     """A row of the table; the first ``required`` operands must be given.
 
     A command that takes any setting is built with a ``config``; its first operand may be ``roots`` (the folders of
-    the settings) or ``root`` (the only one of them).
+    the settings) or ``root`` (the only one of them). ``wants_given`` says that it is also told what was given.
     """
 
     summary: str
@@ -161,6 +174,7 @@ class Subcommand:
     operands: tuple[Setting, ...]
     options: tuple[Setting, ...]
     required: int = 0
+    wants_given: bool = False
 
     @property
     def synopsis(self) -> str:
@@ -284,7 +298,19 @@ COMMANDS: Mapping[str, Subcommand] = {
     "config": Subcommand(
         "Check the settings, or show them and where each comes from.", Configuration,
         (_operand("task", "TASK", types.one_of(TASKS, "task"), TASKS), _operand("config_file", "FILE", types.path)),
-        (_JSON, *_ALL_SETTINGS, *_HELP), 1,
+        (_JSON, *_ALL_SETTINGS, *_HELP), 1, wants_given=True,
+    ),
+    "systemd": Subcommand(
+        "Print a systemd unit for these settings.", partial(Recipe, "systemd"), (_ROOTS,), (*_ALL_SETTINGS, *_HELP),
+        wants_given=True,
+    ),
+    "nginx": Subcommand(
+        "Print an nginx configuration for these settings.", partial(Recipe, "nginx"), (_ROOTS,),
+        (*_ALL_SETTINGS, *_HELP), wants_given=True,
+    ),
+    "compose": Subcommand(
+        "Print a compose file for these settings.", partial(Recipe, "compose"), (_ROOTS,), (*_ALL_SETTINGS, *_HELP),
+        wants_given=True,
     ),
     "completion": Subcommand(
         "Print the completion script for bash, zsh or fish.", Completion,

@@ -60,7 +60,7 @@ def _settings(command: Configuration, config: Config) -> Iterator[tuple[str, dic
     for name in SETTINGS:
         given = command.given.get(name)
         source = given.source or given.label if given else DEFAULT
-        yield name, {"value": _plain(getattr(config, name)), "source": source}
+        yield name, {"value": _hidden(plain(getattr(config, name))), "source": source}
 
 
 def _lines(command: Configuration, config: Config) -> Iterator[str]:
@@ -75,16 +75,21 @@ def _lines(command: Configuration, config: Config) -> Iterator[str]:
             yield f"{name} = {json.dumps(value)}  # {each['source']}"
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """The value in the types that JSON and TOML share."""
     if isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], int):
         return f"[{value[0]}]:{value[1]}" if ":" in value[0] else f"{value[0]}:{value[1]}"
     if isinstance(value, frozenset):
         return sorted(value)
     if isinstance(value, tuple):
-        return [_plain(each) for each in value]
+        return [plain(each) for each in value]
     if isinstance(value, Path | IPv4Network | IPv6Network):
-        return redacted(str(value))
-    if isinstance(value, str):
-        return redacted(value)
+        return str(value)
     return "a function" if callable(value) else value
+
+
+def _hidden(value: Any) -> Any:
+    """The value without passwords."""
+    if isinstance(value, list):
+        return [_hidden(each) for each in value]
+    return redacted(value) if isinstance(value, str) else value

@@ -38,7 +38,7 @@ TYPES = {"packaging.utils.NormalizedName"}
 BY_NAME = {"htpasswd", "upstream", "web.encodings"}
 SEES_SETTINGS = {
     "commands", "completion", "cli", "usage", "log", "update", "banner", "factory", "manage", "config_file",
-    "config_report", *FRONT,
+    "config_report", "recipes", *FRONT,
 }  # fmt: skip
 
 
