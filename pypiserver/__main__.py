@@ -231,6 +231,7 @@ _DO: dict[type, Callable[[Any], int]] = {
     cli.Delete: _manage,
     cli.Restore: _manage,
     cli.Check: _manage,
+    cli.Stats: _manage,
 }
 
 if __name__ == "__main__":

@@ -135,6 +135,15 @@ class Configuration:
 
 
 @dataclass(frozen=True, slots=True)
+class Stats:
+    """Show how often what was downloaded, or for one project by version and client."""
+
+    config: Config
+    name: str | None = None
+    json: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Recipe:
     """Print a ready file of this kind (systemd, nginx, compose) for the settings that are given."""
 
@@ -156,8 +165,8 @@ class Version:
 
 
 Command = (
-    Run | Update | Passwd | Completion | Yank | Unyank | Delete | Restore | Check | Configuration | Recipe | Help
-    | Version
+    Run | Update | Passwd | Completion | Yank | Unyank | Delete | Restore | Check | Configuration | Recipe | Stats
+    | Help | Version
 )
 
 
@@ -311,6 +320,10 @@ COMMANDS: Mapping[str, Subcommand] = {
     "compose": Subcommand(
         "Print a compose file for these settings.", partial(Recipe, "compose"), (_ROOTS,), (*_ALL_SETTINGS, *_HELP),
         wants_given=True,
+    ),
+    "stats": Subcommand(
+        "Show what was downloaded how often, as counted with --stats.", Stats, (_NAME,),
+        (_JSON, SETTINGS["stats"], _CONFIG_FILE, *_HELP),
     ),
     "completion": Subcommand(
         "Print the completion script for bash, zsh or fish.", Completion,

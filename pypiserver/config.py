@@ -224,6 +224,10 @@ class Config:
         None, parse=types.path, flags=("--audit-log",), metavar="FILE", group="Logging",
         help="Append a JSON line to this file for every upload, delete, yank and unyank; none is done without it.",
     )
+    stats: Path | None = setting(
+        None, parse=types.path, flags=("--stats",), metavar="FILE", group="Logging",
+        help="Count downloads per day, project, version and client in this file; nobody is recorded.",
+    )
     log_frmt: str = setting(
         "%(asctime)s|%(name)s|%(levelname)s|%(thread)d|%(message)s", parse=types.record_format, flags=("--log-frmt",),
         metavar="FORMAT", group="Logging", help="Format-string of log lines (fields of logging.LogRecord).",

@@ -21,6 +21,7 @@ from .auth import Access, Auther, HtpasswdFile
 from .catalog import Catalog
 from .config import Config
 from .digests import Digester
+from .downloads import Downloads
 from .errors import ConfigError, Unavailable
 from .intake import Intake
 from .log import wrap
@@ -64,7 +65,7 @@ class Application:
         auther = build_auther(config)
         access = Access(auther, config.authenticate)
         self.metrics = _metrics(config, self.repository)
-        self.observers = Observers(list(_observers(config, self.metrics)))
+        self.observers = Observers(list(_observers(config, self.metrics, self.repository.stats)))
         self.web = Web(
             repository=self.repository,
             access=access,
@@ -110,6 +111,8 @@ class Application:
         """Raise ConfigError for what would only be noticed at the first request: a password file or audit log."""
         if self.config.htpasswd is not None:
             HtpasswdFile(self.config.htpasswd).check()
+        if self.repository.stats is not None:
+            self.repository.stats.check()
         if self.config.audit_log is not None:
             try:
                 AuditLog(self.config.audit_log).check()
@@ -143,12 +146,14 @@ class Application:
         self.repository.catalog.connections.close()
 
 
-def _observers(config: Config, metrics: Metrics | None) -> Iterator[Observer]:
+def _observers(config: Config, metrics: Metrics | None, stats: Downloads | None) -> Iterator[Observer]:
     """Those who write about every request."""
     if config.access_log and AccessLog.is_wanted():
         yield AccessLog()
     if metrics is not None:
         yield metrics
+    if stats is not None:
+        yield stats
 
 
 def _metrics(config: Config, repository: Repository) -> Metrics | None:
@@ -178,7 +183,8 @@ def build_repository(config: Config) -> Repository:
     digester = Digester(folders, catalog, hash_algo=config.hash_algo)
     lock = ScanLock(path.with_name(path.name + ".lock") if path else None)
     watch = Watch(sync, digester, catalog, lock=lock)
-    return Repository(folders=folders, catalog=catalog, sync=sync, digester=digester, watch=watch)
+    stats = Downloads(config.stats) if config.stats else None
+    return Repository(folders=folders, catalog=catalog, sync=sync, digester=digester, watch=watch, stats=stats)
 
 
 def catalog_identity(roots: Iterable[Path], hash_algo: str | None) -> str:

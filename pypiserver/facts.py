@@ -8,5 +8,5 @@ USER = "pypiserver.user"  # str: who logged in, for an action that needs it
 ROUTE = "pypiserver.route"  # str: the rule of the route that answered
 PAGE = "pypiserver.page"  # str: "hit" or "miss" in the page cache
 CHANGE = "pypiserver.change"  # str: upload, delete, yank or unyank, once it was done
-DOWNLOAD = "pypiserver.download"  # (project, version): the release whose file is sent from its first byte
+DOWNLOAD = "pypiserver.download"  # (project, version, bytes): the release whose file is sent, and its size
 EXCEPTION = "pypiserver.exception"  # the exception behind an answer that is an error

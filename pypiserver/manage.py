@@ -10,6 +10,7 @@ import getpass
 import json
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -18,7 +19,8 @@ from .audit import Audit
 from .audit_log import AuditLog, recorded
 from .config import default_fallback_url
 from .distfile import DistFile, normalize, same_version
-from .errors import InvalidFilename, NotFound
+from .downloads import RECENT_DAYS, Downloads
+from .errors import ConfigError, InvalidFilename, NotFound
 from .factory import build_repository
 from .private import read_private_names
 from .storage import Entry, Folders
@@ -190,6 +192,30 @@ def _bytes(reason: str) -> bytes:
     return f"{reason}\n".encode("utf-8", "surrogateescape") if reason else b""
 
 
+def _stats(command: cli.Stats, *, out: TextIO, err: TextIO) -> int:
+    if command.config.stats is None:
+        raise ConfigError("It is not said where downloads are counted; give the file of the server with --stats FILE.")
+    if not command.config.stats.is_file():
+        raise ConfigError(f"There are no statistics at {command.config.stats}; the server counts with --stats FILE.")
+    downloads = Downloads(command.config.stats)
+    if command.name is None:
+        rows = downloads.projects()
+        if command.json:
+            found = [{"project": name, "total": total, "recent": recent} for name, total, recent in rows]
+            out.write(json.dumps(found, indent=2) + "\n")
+        else:
+            out.writelines(f"{total:>10} {recent:>10}  {name}\n" for name, total, recent in rows)
+        return 0
+    counts = downloads.counts(normalize(command.name))
+    if command.json:
+        out.write(json.dumps(asdict(counts), indent=2) + "\n")
+        return 0
+    out.write(f"{counts.project}: {counts.total} downloads, {counts.recent} in the last {RECENT_DAYS} days\n")
+    for title, values in (("version", counts.versions), ("client", counts.clients)):
+        out.writelines(f"{count:>10}  {title} {printable(value)}\n" for value, count in values.items())
+    return 0
+
+
 def _folders(root: Path) -> Folders:
     folders = Folders([root.absolute()])
     folders.check()
@@ -202,4 +228,5 @@ _DO: dict[type, Callable[..., int]] = {
     cli.Delete: _delete,
     cli.Restore: _restore,
     cli.Check: _check,
+    cli.Stats: _stats,
 }

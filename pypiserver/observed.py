@@ -45,7 +45,7 @@ class Exchange(NamedTuple):
     route: str | None = None
     page: str | None = None
     change: str | None = None
-    download: tuple[str, str] | None = None
+    download: tuple[str, str, int] | None = None
     agent: str = ""
     has_credentials: bool = False
 

@@ -20,7 +20,7 @@ from .config import OPEN_TO_ALL, SETTINGS, Config, Given
 from .config_report import plain
 from .errors import ConfigError
 
-WRITTEN = ("log_file", "audit_log", "catalog")
+WRITTEN = ("log_file", "audit_log", "stats", "catalog")
 READ = ("password_file", "private_file", "welcome", "certificate", "key", "log_conf")
 _HOMES = ("/home", "/root", "/run/user")
 _TEMPORARY = ("/tmp", "/var/tmp")  # noqa: S108 - compared with

@@ -48,7 +48,7 @@ def test_defaults(home: Path) -> None:
         "welcome": None, "cache_control": None, "accel": "off", "accel_location": "/protected",
         "verbosity": 0, "log_conf": None, "log_file": None,
         "log_stream": "stderr", "log_frmt": "%(asctime)s|%(name)s|%(levelname)s|%(thread)d|%(message)s",
-        "log_format": "text", "access_log": True, "audit_log": None,
+        "log_format": "text", "access_log": True, "audit_log": None, "stats": None,
         "log_req_frmt": "%(bottle.request)s", "log_res_frmt": "%(status)s",
         "log_err_frmt": "%(body)s: %(exception)s \n%(traceback)s",
     }  # fmt: skip
@@ -254,8 +254,6 @@ def test_every_setting_can_come_from_the_environment(name: str) -> None:
         "backend": "simple-dir", "server": "wsgiref", "log_stream": "stdout", "hash_algo": "md5",
         "health_endpoint": "/h", "fallback_url": "http://h/", "server_base_url": "http://h/", "log_frmt": "%(message)s",
         "log_req_frmt": "%s", "log_res_frmt": "%s", "log_err_frmt": "%s", "accel": "nginx", "accel_location": "/x/",
-        "log_format": "json", "access_log": "off",
-        "log_req_frmt": "%s", "log_res_frmt": "%s", "log_err_frmt": "%s",
         "log_format": "json", "access_log": "off", "metrics": "yes",
     }  # fmt: skip
     made = from_environ({f"PYPISERVER_{name.upper()}": texts.get(name, "5")})
