@@ -11,17 +11,19 @@ import contextlib
 import os
 import re
 import sqlite3
+import struct
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from .errors import ConfigError
+from .errors import ConfigError, Unavailable
 from .observed import Exchange
 
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 METHODS = ("GET", "HEAD", "POST")
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 PREFIX = "pypiserver_"
+TRIES = 50
 
 # name without the prefix: what it counts, and its labels.
 COUNTED: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -104,9 +106,14 @@ class Metrics:
         """Nothing is held back."""
 
     def exposition(self) -> bytes:
-        """All metrics as text."""
-        text: bytes = self._prometheus.generate_latest(self._registry)
-        return text
+        """All metrics as text; raises Unavailable when the files of other workers cannot be read."""
+        for _ in range(TRIES):
+            # Another worker may be about to make its file, which is empty for a moment.
+            with contextlib.suppress(struct.error, RuntimeError, OSError):
+                text: bytes = self._prometheus.generate_latest(self._registry)
+                return text
+            time.sleep(0.01)
+        raise Unavailable(f"The metrics of other workers cannot be read in {os.environ.get(FOLDER)}.")
 
     def _states(self) -> Iterator[Any]:
         from prometheus_client.metrics_core import GaugeMetricFamily, InfoMetricFamily

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -119,6 +120,15 @@ def test_a_catalog_that_fails_leaves_only_its_own_values_out() -> None:
     found = parsed(made.exposition().decode())
     assert ("requests_total", "GET", "/", "200") in found
     assert ("files",) not in found
+
+
+def test_a_file_another_worker_is_about_to_write_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(metrics.FOLDER, str(tmp_path))
+    made = Metrics(lambda: State(1, 1, 1, None), "1.0")
+    empty = tmp_path / "counter_1.db"
+    empty.touch()
+    threading.Timer(0.1, empty.unlink).start()
+    assert b"pypiserver_files 1.0" in made.exposition()
 
 
 @pytest.mark.parametrize(
