@@ -99,7 +99,7 @@ def _reread(config: Config, argv: Sequence[str]) -> Config:
 
 
 def _run(command: cli.Run) -> int:
-    from . import log, metrics
+    from . import log, metrics, servers
 
     config = command.config
     servers.prepare(config.server)
