@@ -22,7 +22,7 @@ WITH_WORKERS = ["granian", "gunicorn"] if sys.platform != "win32" else ["granian
 FORM = "%(process)d|%(name)s|%(levelname)s|%(message)s"
 
 
-def wait_until(is_so: Callable[[], bool], seconds: float = 20) -> None:
+def wait_until(is_so: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not is_so():
         assert time.monotonic() < deadline
