@@ -6,18 +6,25 @@ sentence on standard error.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
-import dataclasses
 import functools
 import getpass
+import logging
+import multiprocessing.util
 import os
 import sys
+import tempfile
+import weakref
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from . import __version__, cli
-from .config import Config
+from .config import FIXED_AT_START, Config
 from .errors import PypiServerError
+
+_LOG = logging.getLogger("pypiserver.main")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,34 +44,91 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
-def load_application(config: Config) -> Any:
-    """The application for one worker process; a function of the module, so that a spawned worker can be handed it."""
+def load_application(config: Config, argv: Sequence[str] | None = None, again: bool = False) -> Any:
+    """The application for one worker process; a function of the module, so that a spawned worker can be handed it.
+
+    ``argv`` are the arguments that ``config`` was read from: they, the environment and the file are read again. When
+    they cannot be used now, a new worker takes ``config``, and a reload (``again``) raises ConfigError.
+    """
     from . import log
     from .factory import Application
 
+    if argv is not None:
+        try:
+            config = _reread(config, argv)
+        except PypiServerError as error:
+            if again:
+                raise
+            _LOG.error("A worker starts with the settings of before: %s", error)
     log.configure(config)
-    return Application(config)
+    application = Application(config)
+    if again:
+        application.check()
+    # What is not yet written is written when the process ends; multiprocessing, as granian uses it, has its own end.
+    # A worker may have had many applications by then.
+    known = weakref.ref(application)
+    atexit.register(_close, known)
+    multiprocessing.util.Finalize(None, _close, (known,), exitpriority=1)
+    return application
 
 
-def load_serving(config: Config) -> Any:
+def load_serving(config: Config, argv: Sequence[str] | None = None, again: bool = False) -> Any:
     """The same, at work: it reads what is new in the folders without waiting for the first request."""
-    application = load_application(config)
+    application = load_application(config, argv, again)
     application.start()
     return application
 
 
+def _close(known: Callable[[], Any]) -> None:
+    application = known()
+    if application is not None:
+        application.close()
+
+
+def _reread(config: Config, argv: Sequence[str]) -> Config:
+    """The settings as they are now, but those that a running server cannot change; raises ConfigError."""
+    command = cli.parse(argv, os.environ)
+    if not isinstance(command, cli.Run):
+        return config
+    now = command.config
+    cli.prepare_roots(now)
+    fixed = [name for name in FIXED_AT_START if getattr(now, name) != getattr(config, name)]
+    if fixed:
+        _LOG.warning("Changing %s needs a restart; everything else was read again.", ", ".join(fixed))
+    return replace(now, **{name: getattr(config, name) for name in FIXED_AT_START})
+
+
 def _run(command: cli.Run) -> int:
-    from . import log, servers
-    from .banner import render
+    from . import log, metrics, servers
 
     config = command.config
     servers.prepare(config.server)
     cli.prepare_roots(config)
     log.configure(config)
+    with contextlib.ExitStack() as stack:
+        if config.counts_metrics:
+            # Before anybody imports prometheus_client, and inherited by every worker.
+            os.environ[metrics.FOLDER] = stack.enter_context(tempfile.TemporaryDirectory(prefix="pypiserver-metrics-"))
+            stack.callback(os.environ.pop, metrics.FOLDER)
+        _serve(command, stack)
+    return 0
+
+
+def _serve(command: cli.Run, stack: contextlib.ExitStack) -> None:
+    from . import servers
+    from .banner import Facts, render
+    from .metrics_listener import listening
+
+    config = command.config
     application = load_application(config)
     application.check()
     files, where = application.survey()
     application.close()
+    metrics_port = None
+    if config.metrics_address is not None and application.metrics is not None:
+        host, port = config.metrics_address
+        kind = application.metrics.content_type
+        metrics_port = stack.enter_context(listening(host, port, application.exposition, kind))
     options = servers.Options(
         server=config.server,
         host=config.host,
@@ -79,12 +143,10 @@ def _run(command: cli.Run) -> int:
         stall_seconds=config.stall_timeout,
     )
     servers.run(
-        # How many uploads it receives at once depends on how many threads the server has.
-        functools.partial(load_serving, dataclasses.replace(config, threads=options.thread_count)),
+        functools.partial(load_serving, config, command.argv),
         options,
-        on_ready=lambda server, port: _say(render(config, server=server, port=port, files=files, catalog=where)),
+        on_ready=lambda server, port: _say(render(config, Facts(server, port, files, where, metrics_port))),
     )
-    return 0
 
 
 def _say(text: str) -> None:
@@ -128,6 +190,19 @@ def _passwd(command: cli.Passwd) -> int:
     return 0
 
 
+def _config(command: cli.Configuration) -> int:
+    from . import config_report
+
+    return config_report.run(command, out=sys.stdout, err=sys.stderr)
+
+
+def _recipe(command: cli.Recipe) -> int:
+    from .recipes import render
+
+    _say(render(command.kind, command.config, command.given))
+    return 0
+
+
 def _completion(command: cli.Completion) -> int:
     from .completion import completion_script
 
@@ -150,6 +225,8 @@ _DO: dict[type, Callable[[Any], int]] = {
     cli.Update: _update,
     cli.Passwd: _passwd,
     cli.Completion: _completion,
+    cli.Configuration: _config,
+    cli.Recipe: _recipe,
     cli.Help: _help,
     cli.Version: _version,
     cli.Yank: _manage,
@@ -157,6 +234,7 @@ _DO: dict[type, Callable[[Any], int]] = {
     cli.Delete: _manage,
     cli.Restore: _manage,
     cli.Check: _manage,
+    cli.Stats: _manage,
 }
 
 if __name__ == "__main__":

@@ -2,30 +2,57 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from .config import Config
 from .servers import is_hardened
 
 _EVERY_INTERFACE = ("0.0.0.0", "::", "")  # noqa: S104 - compared with, not bound to
+_NOT_HARDENED = " (works, but is not hardened; see the docs on servers)"
 
 
-def render(config: Config, *, server: str, port: int, files: list[tuple[Path, int]], catalog: Path | None) -> str:
-    """The banner; ``files`` are the folders with their number of files, ``catalog`` is None for one in memory."""
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What only a server that runs knows: folders with their number of files, the catalog's file, its ports.
+
+    ``catalog`` is None for one in memory, ``metrics_port`` where metrics have no address of their own.
+    """
+
+    server: str
+    port: int
+    files: list[tuple[Path, int]]
+    catalog: Path | None
+    metrics_port: int | None = None
+
+
+def render(config: Config, facts: Facts) -> str:
+    """The banner."""
     scheme = "https" if config.certificate else "http"
     host = "localhost" if config.host in _EVERY_INTERFACE else config.host
-    url = (config.server_base_url or f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}").rstrip("/")
+    url = (config.server_base_url or f"{scheme}://{_joined(host, facts.port)}").rstrip("/")
     interfaces = " (all interfaces)" if config.host in _EVERY_INTERFACE else ""
     rows = [
         ("index", f"{url}/simple/{interfaces}"),
-        *[("folder", f"{root}: {count} file{'' if count == 1 else 's'}") for root, count in files],
+        *[("folder", f"{root}: {count} file{'' if count == 1 else 's'}") for root, count in facts.files],
         ("uploads", _who(config, "update")),
         ("downloads", _who(config, "download")),
         ("listing", _who(config, "list")),
-        ("server", server + ("" if is_hardened(server) else " (works, but is not hardened; see the docs on servers)")),
-        ("catalog", str(catalog) if catalog else "in memory"),
+        ("server", facts.server + ("" if is_hardened(facts.server) else _NOT_HARDENED)),
+        ("catalog", str(facts.catalog) if facts.catalog else "in memory"),
+        *([("metrics", _metrics(config, facts, url))] if config.counts_metrics else []),
     ]
     return f"pypiserver is serving at {url}/\n" + "".join(f"  {name + ':':<11}{value}\n" for name, value in rows)
+
+
+def _joined(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _metrics(config: Config, facts: Facts, url: str) -> str:
+    if config.metrics_address is None or facts.metrics_port is None:
+        return f"{url}/metrics"
+    return f"http://{_joined(config.metrics_address[0], facts.metrics_port)}/metrics"
 
 
 def _who(config: Config, action: str) -> str:

@@ -9,28 +9,32 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from . import usage
+from . import config_file, usage
 from .commands import (
     CLASSIC,
     COMMANDS,
     Check,
     Command,
     Completion,
+    Configuration,
     Delete,
     Help,
     Passwd,
+    Recipe,
     Restore,
     Run,
+    Stats,
     Subcommand,
     Unyank,
     Update,
     Version,
     Yank,
 )
-from .config import SETTINGS, Config, Given, from_sources
+from .config import SETTINGS, Config, Given, build, gather
 from .errors import ConfigError
 from .settings_types import Setting, nearest
 
@@ -38,11 +42,14 @@ __all__ = [
     "Check",
     "Command",
     "Completion",
+    "Configuration",
     "Delete",
     "Help",
     "Passwd",
+    "Recipe",
     "Restore",
     "Run",
+    "Stats",
     "Unyank",
     "Update",
     "Version",
@@ -54,7 +61,7 @@ __all__ = [
 
 
 def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Command:
-    """The command in ``argv`` (without the program's name); flags win over ``PYPISERVER_<NAME>`` variables.
+    """The command in ``argv`` (without the program's name); flags win over variables, these over a file.
 
     Raises ``ConfigError``, with a sentence for each mistake.
     """
@@ -70,9 +77,28 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Command:
     values = _values(given, (*command.options, *command.operands))
     if command.operands[0].name == "root":
         settings["roots"] = Given("DIR", values["root"])
-    if command.operands[0].name in {"root", "roots"}:
-        values["config"] = from_sources(settings, environ)
-    return command.build(**values)
+    if any(option.name in SETTINGS for option in command.options):
+        configured = _configured(settings, environ, values.pop("config_file", None), keep_faults=name == "config")
+        values |= configured if command.wants_given else {"config": configured["config"]}
+    built = command.build(**values)
+    return replace(built, argv=tuple(argv)) if isinstance(built, Run) else built
+
+
+def _configured(
+    flags: dict[str, Given], environ: Mapping[str, str], file: Path | None, *, keep_faults: bool
+) -> dict[str, Any]:
+    """The settings of all sources, and what was given for each; ``keep_faults`` gives faults instead of raising."""
+    found = config_file.locate(file, environ)
+    given: dict[str, Given] = {}
+    faults: list[str] = []
+    try:
+        given = gather(flags, environ, config_file.read(found) if found else {}, faults)
+        config = build(given, faults)
+    except ConfigError as error:
+        if not keep_faults:
+            raise
+        return {"config": None, "given": given, "faults": tuple(str(error).splitlines()), "file": found}
+    return {"config": config, "given": given, **({"file": found} if keep_faults else {})}
 
 
 def help_text(name: str = "") -> str:
@@ -92,7 +118,8 @@ def help_text(name: str = "") -> str:
         "'pypi-server COMMAND --help' tells more about a command. To serve a folder that is called like a command, "
         "write it as ./NAME.",
         "Every setting can also be given as a variable: PYPISERVER_PORT=8080 means --port 8080, "
-        "PYPISERVER_OVERWRITE=yes means --overwrite. Flags win over variables.",
+        "PYPISERVER_OVERWRITE=yes means --overwrite; or in a file, pypiserver.toml: port = 8080. Flags win over "
+        "variables, and variables over the file.",
     )
     parts = [head, usage.paragraph(about), *parts, usage.listing("Commands", rows), *map(usage.paragraph, notes)]
     return "\n\n".join(parts) + "\n"
@@ -103,12 +130,13 @@ def prepare_roots(config: Config) -> None:
 
     Raises ``ConfigError`` with a sentence for each folder that is missing, no folder, or unreadable.
     """
-    faults = [fault for root in config.roots for fault in _root_faults(root, create=config.roots_are_default)]
+    faults = [fault for root in config.roots for fault in root_faults(root, create=config.roots_are_default)]
     if faults:
         raise ConfigError("\n".join(faults))
 
 
-def _root_faults(root: Path, *, create: bool) -> Iterator[str]:
+def root_faults(root: Path, *, create: bool) -> Iterator[str]:
+    """What is wrong with a folder to serve; ``create`` makes it when it is missing."""
     try:
         if create:
             root.mkdir(parents=True, exist_ok=True)

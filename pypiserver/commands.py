@@ -9,23 +9,26 @@ completion are loops over them. The values are what ``__main__`` acts on; nothin
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from . import settings_types as types
-from .config import GROUPS, SETTINGS, Config
+from .config import GROUPS, SETTINGS, Config, Given
 from .errors import ConfigError
 from .settings_types import Setting
 
 SHELLS = ("bash", "zsh", "fish")
+TASKS = ("check", "show")
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Serve the folders."""
+    """Serve the folders; ``argv`` are the arguments that said so, to be read again when the server reloads."""
 
     config: Config
+    argv: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +120,39 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
+class Configuration:
+    """Say whether the settings can be used (``task`` check), or what they are and where each comes from (show).
+
+    ``config`` is None when there are ``faults``; ``file`` is the configuration file that was read.
+    """
+
+    task: str
+    config: Config | None
+    given: Mapping[str, Given]
+    faults: tuple[str, ...] = ()
+    file: Path | None = None
+    json: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """Show how often what was downloaded, or for one project by version and client."""
+
+    config: Config
+    name: str | None = None
+    json: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Print a ready file of this kind (systemd, nginx, compose) for the settings that are given."""
+
+    kind: str
+    config: Config
+    given: Mapping[str, Given]
+
+
+@dataclass(frozen=True, slots=True)
 class Help:
     """Print this text."""
 
@@ -128,15 +164,18 @@ class Version:
     """Print the version."""
 
 
-Command = Run | Update | Passwd | Completion | Yank | Unyank | Delete | Restore | Check | Help | Version
+Command = (
+    Run | Update | Passwd | Completion | Yank | Unyank | Delete | Restore | Check | Configuration | Recipe | Stats
+    | Help | Version
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Subcommand:
     """A row of the table; the first ``required`` operands must be given.
 
-    A command whose first operand is ``roots`` (the folders of the settings) or ``root`` (the only one of them) is
-    built with a ``config``.
+    A command that takes any setting is built with a ``config``; its first operand may be ``roots`` (the folders of
+    the settings) or ``root`` (the only one of them). ``wants_given`` says that it is also told what was given.
     """
 
     summary: str
@@ -144,6 +183,7 @@ class Subcommand:
     operands: tuple[Setting, ...]
     options: tuple[Setting, ...]
     required: int = 0
+    wants_given: bool = False
 
     @property
     def synopsis(self) -> str:
@@ -176,6 +216,11 @@ _REASON = Setting(
     name="reason", parse=types.text, flags=("--reason",), metavar="TEXT", group="Options",
     help="Say why; installers show it.",
 )
+_CONFIG_FILE = Setting(
+    name="config_file", parse=types.path, flags=("--config",), metavar="FILE", group="Configuration",
+    default_text="pypiserver.toml in the working directory, if it exists",
+    help="Read settings from this file, in TOML; 'none' reads none. Flags and variables win over it.",
+)
 _JSON = _switch("json", "--json", text="Report in JSON.")
 _UPDATE_OPTIONS = (
     _switch("execute", "-x", "--execute", text="Run the pip commands instead of only showing them."),
@@ -196,16 +241,19 @@ _UPDATE_OPTIONS = (
     _switch("allow_sdist", "--allow-sdist", text="Download source distributions too, not only built ones."),
 )
 _U = _switch("update", "-U", "--update", text="Look for newer releases of the packages in each DIR; do not serve.")
-_COMMON = tuple(
+_ALL_SETTINGS = (*_settings(*GROUPS), _CONFIG_FILE)
+_COMMON = (*(
     SETTINGS[name]
-    for name in ("roots", "catalog", "hash_algo", "verbosity", "log_conf", "log_file", "log_stream", "log_frmt")
-)
-_ALWAYS = (
+    for name in (
+        "roots", "catalog", "hash_algo", "verbosity", "log_conf", "log_file", "log_stream", "log_format", "log_frmt",
+    )
+), _CONFIG_FILE)
+_HELP = (
     _switch("help", "-h", "--help", text="Show this help.", group="Help"),
     _switch("version", "--version", text="Show the version.", group="Help"),
 )
 _PRIVATE = (SETTINGS["private"], SETTINGS["private_file"])
-_ONE_ROOT = (*(each for each in _COMMON if each.name != "roots"), *_ALWAYS)
+_ONE_ROOT = (*(each for each in _COMMON if each.name != "roots"), SETTINGS["audit_log"], *_HELP)
 
 
 def _classic(config: Config, *, update: bool = False, **options: Any) -> Command:
@@ -221,17 +269,17 @@ _ROOTS = replace(SETTINGS["roots"], flags=())
 CLASSIC = Subcommand(
     "Serve the packages in each DIR, and in the folders below it, as a Python package index.",
     _classic, (_ROOTS,),
-    (*_settings(*GROUPS), *(replace(each, group="Updates") for each in (_U, *_UPDATE_OPTIONS)), *_ALWAYS),
+    (*_ALL_SETTINGS, *(replace(each, group="Updates") for each in (_U, *_UPDATE_OPTIONS)), *_HELP),
 )
 COMMANDS: Mapping[str, Subcommand] = {
-    "run": Subcommand("Serve the folders; the same as no command.", Run, (_ROOTS,), (*_settings(*GROUPS), *_ALWAYS)),
+    "run": Subcommand("Serve the folders; the same as no command.", Run, (_ROOTS,), (*_ALL_SETTINGS, *_HELP)),
     "update": Subcommand(
         "Look for newer releases of the packages; the same as -U.", Update, (_ROOTS,),
-        (*_UPDATE_OPTIONS, *_PRIVATE, *_COMMON, *_ALWAYS),
+        (*_UPDATE_OPTIONS, *_PRIVATE, *_COMMON, *_HELP),
     ),
     "passwd": Subcommand(
         "Set the password of a user in a password file; asks for it.", Passwd,
-        (_operand("file", "FILE", types.path), _operand("user", "USER")), _ALWAYS, 2,
+        (_operand("file", "FILE", types.path), _operand("user", "USER")), _HELP, 2,
     ),
     "yank": Subcommand(
         "Tell installers to avoid a release; nothing is deleted.", Yank,
@@ -254,10 +302,31 @@ COMMANDS: Mapping[str, Subcommand] = {
     ),
     "check": Subcommand(
         "Read every file and name what is wrong with it.", Check, (_ROOTS,),
-        (_JSON, *_COMMON, *_ALWAYS),
+        (_JSON, *_COMMON, *_HELP),
+    ),
+    "config": Subcommand(
+        "Check the settings, or show them and where each comes from.", Configuration,
+        (_operand("task", "TASK", types.one_of(TASKS, "task"), TASKS), _operand("config_file", "FILE", types.path)),
+        (_JSON, *_ALL_SETTINGS, *_HELP), 1, wants_given=True,
+    ),
+    "systemd": Subcommand(
+        "Print a systemd unit for these settings.", partial(Recipe, "systemd"), (_ROOTS,), (*_ALL_SETTINGS, *_HELP),
+        wants_given=True,
+    ),
+    "nginx": Subcommand(
+        "Print an nginx configuration for these settings.", partial(Recipe, "nginx"), (_ROOTS,),
+        (*_ALL_SETTINGS, *_HELP), wants_given=True,
+    ),
+    "compose": Subcommand(
+        "Print a compose file for these settings.", partial(Recipe, "compose"), (_ROOTS,), (*_ALL_SETTINGS, *_HELP),
+        wants_given=True,
+    ),
+    "stats": Subcommand(
+        "Show what was downloaded how often, as counted with --stats.", Stats, (_NAME,),
+        (_JSON, SETTINGS["stats"], _CONFIG_FILE, *_HELP),
     ),
     "completion": Subcommand(
         "Print the completion script for bash, zsh or fish.", Completion,
-        (_operand("shell", "SHELL", types.one_of(SHELLS, "shell"), SHELLS),), _ALWAYS, 1,
+        (_operand("shell", "SHELL", types.one_of(SHELLS, "shell"), SHELLS),), _HELP, 1,
     ),
 }

@@ -29,8 +29,14 @@ SERVER_NAMES = (
 ACCELS = ("off", "nginx", "sendfile")
 BACKENDS = ("auto", "simple-dir", "cached-dir")
 LOG_STREAMS = ("stderr", "stdout", "none")
+LOG_FORMATS = ("text", "json")
 GROUPS = ("Folders", "Server", "Access", "Index", "Logging")
 ENVIRON_PREFIX = "PYPISERVER_"
+# What a server is told when it starts, and cannot be told again while it runs.
+FIXED_AT_START = (
+    "host", "port", "server", "workers", "threads", "certificate", "key", "max_upload_size", "metrics",
+    "metrics_address",
+)
 OPEN_TO_ALL = Path()  # '-P .': there is no password file, on purpose
 
 # Kubernetes tells every container the address of a service called "pypiserver" in PYPISERVER_PORT.
@@ -149,7 +155,15 @@ class Config:
     )
     health_endpoint: str = setting(
         "/health", parse=types.url_path, flags=("--health-endpoint",), metavar="PATH", group="Server",
-        help="Answer health checks at this path.",
+        help="Answer health checks at this path; below it are live and ready.",
+    )
+    metrics: bool = setting(
+        False, parse=types.boolean, flags=("--metrics",), action="switch", group="Server",
+        help="Serve metrics for Prometheus at /metrics, to those who may list; needs pypiserver[metrics].",
+    )
+    metrics_address: tuple[str, int] | None = setting(
+        None, parse=types.address, flags=("--metrics-address",), metavar="HOST:PORT", group="Server",
+        help="Serve the metrics at this address instead, to whoever can reach it.",
     )
     authenticate: frozenset[str] = setting(
         frozenset({"update"}), parse=types.actions, flags=("-a", "--authenticate"), metavar="ACTIONS", action="repeat",
@@ -228,6 +242,22 @@ class Config:
         "stderr", parse=types.one_of(LOG_STREAMS, "log stream"), flags=("--log-stream",), metavar="STREAM",
         choices=LOG_STREAMS, group="Logging", help="Write the log to stdout, stderr or none.",
     )
+    log_format: str = setting(
+        "text", parse=types.one_of(LOG_FORMATS, "log format"), flags=("--log-format",), metavar="FORMAT",
+        choices=LOG_FORMATS, group="Logging", help="Write log lines as text, in the form of --log-frmt, or as json.",
+    )
+    access_log: bool = setting(
+        True, parse=types.boolean, flags=("--access-log",), metavar="on|off", group="Logging", default_text="on",
+        help="Write a line about each request: address, user, method and path, status, bytes, milliseconds.",
+    )
+    audit_log: Path | None = setting(
+        None, parse=types.path, flags=("--audit-log",), metavar="FILE", group="Logging",
+        help="Append a JSON line to this file for every upload, delete, yank and unyank; none is done without it.",
+    )
+    stats: Path | None = setting(
+        None, parse=types.path, flags=("--stats",), metavar="FILE", group="Logging",
+        help="Count downloads per day, project, version and client in this file; nobody is recorded.",
+    )
     log_frmt: str = setting(
         "%(asctime)s|%(name)s|%(levelname)s|%(thread)d|%(message)s", parse=types.record_format, flags=("--log-frmt",),
         metavar="FORMAT", group="Logging", help="Format-string of log lines (fields of logging.LogRecord).",
@@ -257,6 +287,11 @@ class Config:
         return None if self.password_file == OPEN_TO_ALL else self.password_file
 
     @property
+    def counts_metrics(self) -> bool:
+        """Whether there are metrics at all."""
+        return self.metrics or self.metrics_address is not None
+
+    @property
     def refused_to_everyone(self) -> frozenset[str]:
         """The protected actions nobody can do, because there is nothing to check a password with."""
         return frozenset() if self.htpasswd or self.auther else self.authenticate
@@ -283,11 +318,21 @@ _KEYWORDS: Mapping[str, Setting] = {
 
 
 class Given(NamedTuple):
-    """A value as somebody wrote it; ``label`` is the flag, variable or keyword, ``negate`` the opposite of it."""
+    """A value as somebody wrote it.
+
+    ``label`` is the flag, variable or keyword, ``negate`` says that it means the opposite, and ``source`` is where it
+    was written when that is a file.
+    """
 
     label: str
     value: object
     negate: bool = False
+    source: str = ""
+
+
+def declared(keyword: str) -> Setting | None:
+    """The setting of that name, of today or yesterday."""
+    return _KEYWORDS.get(keyword)
 
 
 def make_config(**keywords: object) -> Config:
@@ -318,12 +363,24 @@ def from_environ(environ: Mapping[str, str]) -> Config:
     return from_sources({}, environ)
 
 
-def from_sources(flags: Mapping[str, Given], environ: Mapping[str, str]) -> Config:
-    """The settings of a command line (by setting name), then of the environment; an empty variable counts as unset.
+def from_sources(
+    flags: Mapping[str, Given], environ: Mapping[str, str], written: Mapping[str, Given] | None = None
+) -> Config:
+    """The settings of a command line (by setting name), then of the environment, then of a file (as it names them).
 
-    Raises ``ConfigError`` for values that cannot be used, and for a variable that looks like a misspelled setting.
+    Raises ``ConfigError`` for values that cannot be used.
     """
     faults: list[str] = []
+    return build(gather(flags, environ, written or {}, faults), faults)
+
+
+def gather(
+    flags: Mapping[str, Given], environ: Mapping[str, str], file: Mapping[str, Given], faults: list[str]
+) -> dict[str, Given]:
+    """What is given for each setting, by the source that wins: flag, variable, file; an empty variable counts as unset.
+
+    A variable that looks like a misspelled setting is a fault; in a file, every name that is no setting is one.
+    """
     written: dict[str, Given] = {}
     for variable, value in environ.items():
         name = variable[len(ENVIRON_PREFIX) :].lower()
@@ -331,10 +388,10 @@ def from_sources(flags: Mapping[str, Given], environ: Mapping[str, str]) -> Conf
             continue
         if name in _KEYWORDS and not _FOREIGN_VALUE.match(value):
             written[name] = Given(variable, value)
-        elif name not in _KEYWORDS and (hint := nearest(name.upper(), map(str.upper, _KEYWORDS), 0.8)):
+        elif name not in (*_KEYWORDS, "config") and (hint := nearest(name.upper(), map(str.upper, _KEYWORDS), 0.8)):
             faults.append(f"{variable}: there is no such setting{hint}")
-    given = _resolve(written, faults)
-    return build({**{name: _divided(name, each) for name, each in given.items()}, **flags}, faults)
+    variables = {name: _divided(name, each) for name, each in _resolve(written, faults).items()}
+    return {**_resolve(file, faults), **variables, **flags}
 
 
 def build(given: Mapping[str, Given], faults: list[str]) -> Config:

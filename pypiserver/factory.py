@@ -9,30 +9,39 @@ import hashlib
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from . import __version__
+from .access_log import AccessLog
+from .audit_log import AuditLog
 from .auth import Access, Auther, HtpasswdFile
 from .catalog import Catalog
 from .config import Config
 from .digests import Digester
-from .errors import ConfigError
+from .downloads import Downloads
+from .errors import ConfigError, Unavailable
 from .intake import Intake
 from .log import wrap
+from .metrics import Metrics, State
+from .observed import Observer, Observers, observe
 from .private import read_private_names
 from .repository import Repository
 from .scanlock import ScanLock
+from .servers import Options as ServerOptions
 from .storage import Folders
 from .sync import Sync
 from .watch import Watch, default_catalog_path
 from .web import Web, build
+from .web.changes import Recorder
 from .web.files import Files, accel_header, file_cache_control
 from .web.gate import Gate
 from .web.json_pages import JsonPages
 from .web.proxy import TrustedProxy
 from .web.simple import Simple
+from .web.status import Status
 from .web.upload import Uploads
 from .web.welcome import Welcome
 
@@ -50,9 +59,17 @@ class Application:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.repository = build_repository(config)
-        self.intake = Intake(self.repository, overwrite=config.overwrite)
+        self.intake = Intake(
+            self.repository,
+            overwrite=config.overwrite,
+            recorder=Recorder(AuditLog(config.audit_log) if config.audit_log else None),
+        )
         auther = build_auther(config)
         access = Access(auther, config.authenticate)
+        self.metrics = _metrics(config, self.repository)
+        self.observers = Observers(list(_observers(config, self.metrics, self.repository.stats)))
+        # However many uploads stall, half of the server's threads are left for others.
+        threads = ServerOptions(server=config.server, threads=config.threads).thread_count
         self.web = Web(
             repository=self.repository,
             access=access,
@@ -76,27 +93,39 @@ class Application:
             ),
             uploads=Uploads(self.intake, max_bytes=config.max_upload_size, max_form_bytes=config.max_form_size),
             welcome=Welcome(_welcome_text(config)),
+            status=_status(config, self.repository, self.exposition, self.metrics),
             server_base_url=config.server_base_url or "",
             health_endpoint=config.health_endpoint,
-            gate=Gate(min(config.max_uploads, max(1, (config.threads or config.max_uploads * 2) // 2))),
+            gate=Gate(min(config.max_uploads, max(1, threads // 2))),
             max_search_size=config.max_search_size,
         )
         self.routes = self.web.routes()
-        self._wsgi: WSGI = wrap(
+        logged: WSGI = wrap(
             TrustedProxy(build(self.web), config.trusted_proxy),
             request_format=config.log_req_frmt,
             response_format=config.log_res_frmt,
             error_format=config.log_err_frmt,
         )
+        self._wsgi: WSGI = observe(logged, self.observers) if self.observers else logged
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Answer one request (PEP 3333)."""
         return self._wsgi(environ, start_response)
 
     def check(self) -> None:
-        """Raise ConfigError for what would only be noticed at the first request: an unreadable password file."""
+        """Raise ConfigError for what would only be noticed at the first request: a password file or audit log."""
         if self.config.htpasswd is not None:
             HtpasswdFile(self.config.htpasswd).check()
+        if self.repository.stats is not None:
+            self.repository.stats.check()
+        if self.config.audit_log is not None:
+            try:
+                AuditLog(self.config.audit_log).check()
+            except Unavailable as error:
+                raise ConfigError(
+                    f"The audit log {self.config.audit_log} cannot be written ({error.__cause__}); "
+                    "name a file in a folder this user may write to with --audit-log."
+                ) from error
 
     def survey(self) -> tuple[list[tuple[Path, int]], Path | None]:
         """Bring the catalog up to date; gives the number of files in each folder, and where the catalog lives."""
@@ -110,10 +139,42 @@ class Application:
         """Begin to keep the catalog current, in the process that serves; otherwise the first request does that."""
         self.repository.watch.start()
 
+    def exposition(self) -> bytes:
+        """The metrics as text, empty where none are counted."""
+        self.observers.flush()
+        return self.metrics.exposition() if self.metrics else b""
+
     def close(self) -> None:
         """End the threads this process started."""
+        self.observers.close()
         self.repository.watch.close()
         self.repository.catalog.connections.close()
+
+
+def _observers(config: Config, metrics: Metrics | None, stats: Downloads | None) -> Iterator[Observer]:
+    """Those who write about every request."""
+    if config.access_log and AccessLog.is_wanted():
+        yield AccessLog()
+    if metrics is not None:
+        yield metrics
+    if stats is not None:
+        yield stats
+
+
+def _metrics(config: Config, repository: Repository) -> Metrics | None:
+    """What counts requests, and asks the catalog how the index is: only what it already knows, nothing is started."""
+    catalog, watch = repository.catalog, repository.watch
+    return (
+        Metrics(lambda: State(*catalog.counts(), catalog.serial(), watch.last_scan()), __version__)
+        if config.counts_metrics
+        else None
+    )
+
+
+def _status(config: Config, repository: Repository, exposition: Callable[[], bytes], metrics: Metrics | None) -> Status:
+    if metrics is None or config.metrics_address is not None:
+        return Status(repository)
+    return Status(repository, exposition=exposition, content_type=metrics.content_type)
 
 
 def build_repository(config: Config) -> Repository:
@@ -127,7 +188,8 @@ def build_repository(config: Config) -> Repository:
     digester = Digester(folders, catalog, hash_algo=config.hash_algo)
     lock = ScanLock(path.with_name(path.name + ".lock") if path else None)
     watch = Watch(sync, digester, catalog, lock=lock)
-    return Repository(folders=folders, catalog=catalog, sync=sync, digester=digester, watch=watch)
+    stats = Downloads(config.stats) if config.stats else None
+    return Repository(folders=folders, catalog=catalog, sync=sync, digester=digester, watch=watch, stats=stats)
 
 
 def catalog_identity(roots: Iterable[Path], hash_algo: str | None) -> str:

@@ -12,8 +12,10 @@ import hmac
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from . import metadata
+from .audit_log import Change
 from .catalog import Digest
 from .digests import BLOCK
 from .distfile import DistFile, check_upload_filename, normalize, parse_filename, same_version, spelling_key
@@ -42,17 +44,32 @@ class Upload:
     signature: bytes | None = None
 
 
-class Intake:
-    """The write half of the repository; ``overwrite`` allows replacing files by others of the same name."""
+class Recorder(Protocol):
+    """Who keeps a record of changes."""
 
-    def __init__(self, repository: Repository, *, overwrite: bool) -> None:
+    def check(self) -> None:
+        """Raise Unavailable when a change could not be recorded, so that it is not made."""
+
+    def record(self, change: Change) -> None:
+        """Take note of a change that was done."""
+
+
+class Intake:
+    """The write half of the repository; ``overwrite`` allows replacing files by others of the same name.
+
+    Every change is told to ``recorder``.
+    """
+
+    def __init__(self, repository: Repository, *, overwrite: bool, recorder: Recorder) -> None:
         self.repository = repository
         self.overwrite = overwrite
+        self._recorder = recorder
 
     def stage(self, filename: str) -> Staged:
         """A hidden temporary file for an upload, in the folder where ``filename`` will stand."""
         dist = check_upload_filename(filename)
         self._refuse_archived(dist)
+        self._recorder.check()
         standing = self._standing(filename)
         directory = ""
         if standing is not None and self.overwrite and standing.root == 0:
@@ -116,6 +133,7 @@ class Intake:
             if not self._is_standing(upload.filename, dist, digest):
                 raise self._exists(upload.filename) from None
             return
+        self._recorder.record(Change("upload", entry.path, sha256))
         found = repository.sync.found(entry, dist)
         repository.ask(lambda: repository.catalog.add(found, digest))
         if repository.folders.stat(0, entry.path) != entry:
@@ -196,7 +214,7 @@ class Intake:
             self.repository.folders.remove(file.root, file.path)
             _LOG.info("Removed %s.", file.path)
 
-        return self._each(self._chosen(name, version, None), remove)
+        return self._each("delete", self._chosen(name, version, None), remove)
 
     def yank(self, name: str, version: str, *, reason: str = "", filename: str | None = None) -> int:
         """Yank a release, or one of its files (PEP 592); gives the number of files."""
@@ -204,24 +222,29 @@ class Intake:
             raise BadRequest(f"A reason has at most {MAX_REASON} characters; this one has {len(reason)}.")
         folders, text = self.repository.folders, _text(reason)
         return self._each(
+            "yank",
             self._chosen(name, version, filename),
             lambda file: folders.write_sidecar(file.root, file.path, ".yanked", text),
+            reason=reason.strip(),
         )
 
     def unyank(self, name: str, version: str, *, filename: str | None = None) -> int:
         """Take a yank back; gives the number of files."""
         folders = self.repository.folders
         return self._each(
+            "unyank",
             self._chosen(name, version, filename),
             lambda file: folders.remove_sidecar(file.root, file.path, ".yanked"),
         )
 
-    def _each(self, files: list[File], change: Callable[[File], None]) -> int:
+    def _each(self, action: str, files: list[File], change: Callable[[File], None], *, reason: str = "") -> int:
         """Change every file that can be changed, then say what could not; gives the number of files."""
         failures: list[PypiServerError] = []
         for file in files:
             try:
+                self._recorder.check()
                 change(file)
+                self._recorder.record(Change(action, file.path, file.sha256, reason))
             except PypiServerError as error:
                 failures.append(error)
             self._refresh(file)

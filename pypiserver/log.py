@@ -3,7 +3,7 @@
 The rules to keep: a value from outside never starts a line of its own (control characters are escaped, tracebacks are
 indented), and no password, token or cookie is written, whatever the format asks for. ``configure`` is called by the
 command line only; a program that uses the application sets up logging itself. ``wrap`` costs nothing while lines
-about requests are switched off: it gives back the very application.
+about requests are switched off: it gives back the very application. The access log is in ``access_log``.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ from __future__ import annotations
 import configparser
 import logging
 import logging.config
-import logging.handlers
-import os
 import re
 import sys
 import traceback
@@ -23,13 +21,15 @@ from urllib.parse import quote
 
 from .config import Config
 from .errors import ConfigError
+from .facts import EXCEPTION
+from .log_handlers import FileLineHandler, JsonLines, LineHandler
 from .text import printable
 
 Environ = dict[str, Any]
 Application = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 
 REQUESTS = "pypiserver.requests"  # the logger of the lines about requests; they have level INFO
-EXCEPTION = "pypiserver.exception"  # where the web layer may leave the exception behind an error, in the environ
+ACCESS = "pypiserver.access"  # the logger of the access log; it has one line of level INFO for each request
 LONGEST_VALUE = 4096  # characters
 _OURS = "pypiserver-log-"
 _DEFAULT_CONF = Path("log.conf")
@@ -98,18 +98,25 @@ def configure(config: Config) -> None:
     ``ConfigError`` for a file that cannot be read, understood or written.
     """
     root = logging.getLogger()
-    for old in [each for each in root.handlers if (each.name or "").startswith(_OURS)]:
-        root.removeHandler(old)
-        old.close()
     conf = config.log_conf or (_DEFAULT_CONF if _DEFAULT_CONF.is_file() else None)
+    before = [each for each in root.handlers if (each.name or "").startswith(_OURS)]
+    # What fails, fails before anything was changed.
+    handlers = list(_handlers(config, with_stream=conf is None))
     if conf is not None:
         _read_conf(conf)
+    for old in before:
+        root.removeHandler(old)
+        old.close()
     if conf is None or config.verbosity:
         root.setLevel(logging.DEBUG if config.verbosity >= len(_LEVELS) else logging.WARNING)
         logging.getLogger("pypiserver").setLevel(_LEVELS[min(config.verbosity, len(_LEVELS) - 1)])
-    for handler in _handlers(config, with_stream=conf is None):
-        handler.setFormatter(logging.Formatter(config.log_frmt))
+    for handler in handlers:
+        handler.setFormatter(JsonLines() if config.log_format == "json" else logging.Formatter(config.log_frmt))
+        if isinstance(handler, LineHandler):
+            handler.frmt, handler.is_json = config.log_frmt, config.log_format == "json"
         root.addHandler(handler)
+    is_read = conf is not None or any(isinstance(each, LineHandler) for each in handlers)
+    logging.getLogger(ACCESS).setLevel(logging.INFO if config.access_log and is_read else logging.CRITICAL)
     for handler in _all_handlers():
         if not any(isinstance(each, CleanLines) for each in handler.filters):
             handler.addFilter(CleanLines())
@@ -134,14 +141,12 @@ def _handlers(config: Config, *, with_stream: bool) -> Iterator[logging.Handler]
     if with_stream:
         stream = {"stdout": sys.stdout, "stderr": sys.stderr}.get(config.log_stream)
         # Without any handler, logging would write warnings to stderr after all.
-        handler: logging.Handler = logging.NullHandler() if stream is None else logging.StreamHandler(stream)
+        handler: logging.Handler = logging.NullHandler() if stream is None else LineHandler(stream)
         handler.set_name(_OURS + "stream")
         yield handler
     if config.log_file is not None:
-        # Follows a rotated file; Windows cannot move an open file, and has no inodes to compare.
-        kind = logging.FileHandler if os.name == "nt" else logging.handlers.WatchedFileHandler
         try:
-            handler = kind(config.log_file, encoding="utf-8", errors="backslashreplace")
+            handler = FileLineHandler(config.log_file)
         except OSError as fault:
             raise ConfigError(
                 f"The log file {str(config.log_file)!r} cannot be written ({fault.strerror}); "
@@ -149,6 +154,11 @@ def _handlers(config: Config, *, with_stream: bool) -> Iterator[logging.Handler]
             ) from fault
         handler.set_name(_OURS + "file")
         yield handler
+
+
+def line_handlers() -> list[LineHandler]:
+    """The handlers that ``configure`` set up and that write anywhere."""
+    return [each for each in logging.getLogger().handlers if isinstance(each, LineHandler)]
 
 
 def _all_handlers() -> list[logging.Handler]:

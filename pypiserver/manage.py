@@ -6,19 +6,25 @@ keep: nothing is deleted without being asked for twice (``--yes``, ``--purge``);
 
 from __future__ import annotations
 
+import getpass
 import json
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
 from . import cli, distfile
 from .audit import Audit
+from .audit_log import AuditLog, recorded
 from .config import default_fallback_url
 from .distfile import DistFile, normalize, same_version
-from .errors import InvalidFilename, NotFound
+from .downloads import RECENT_DAYS, Downloads
+from .errors import ConfigError, InvalidFilename, NotFound
 from .factory import build_repository
 from .private import read_private_names
 from .storage import Entry, Folders
+from .storage.trash import FOLDER as TRASH
 from .text import printable
 from .update import Options, newest_local, read_ignorelist, run_update
 
@@ -80,11 +86,21 @@ def _chosen(folders: Folders, command: Any) -> list[Entry]:
     raise NotFound(f"There is no {wanted} in {folders.roots[0]}; of {normal} there is {', '.join(there)}.")
 
 
+def _recorded(command: Any, action: str, folder: Path, path: str) -> AbstractContextManager[None]:
+    """Around a change of the file at ``path``, now in ``folder``: it goes into the audit log, if there is one."""
+    file = command.config.audit_log
+    user = getpass.getuser() if file else ""
+    reason = command.reason.strip() if action == "yank" else ""
+    log = AuditLog(file) if file else None
+    return recorded(log, action, path, read=lambda: (folder / path).open("rb"), user=user, reason=reason)
+
+
 def _yank(command: cli.Yank, *, out: TextIO, err: TextIO) -> int:
     folders = _folders(command.root)
     reason = command.reason.strip()
     for entry in _chosen(folders, command):
-        folders.write_sidecar(entry.root, entry.path, ".yanked", _bytes(reason))
+        with _recorded(command, "yank", folders.roots[entry.root], entry.path):
+            folders.write_sidecar(entry.root, entry.path, ".yanked", _bytes(reason))
         out.write(f"yanked {printable(entry.path)}\n")
     return 0
 
@@ -92,7 +108,8 @@ def _yank(command: cli.Yank, *, out: TextIO, err: TextIO) -> int:
 def _unyank(command: cli.Unyank, *, out: TextIO, err: TextIO) -> int:
     folders = _folders(command.root)
     for entry in _chosen(folders, command):
-        folders.remove_sidecar(entry.root, entry.path, ".yanked")
+        with _recorded(command, "unyank", folders.roots[entry.root], entry.path):
+            folders.remove_sidecar(entry.root, entry.path, ".yanked")
         out.write(f"no longer yanked {printable(entry.path)}\n")
     return 0
 
@@ -104,10 +121,12 @@ def _delete(command: cli.Delete, *, out: TextIO, err: TextIO) -> int:
         if not command.yes:
             out.write(f"would {'delete' if command.purge else 'move to the trash'}: {name}\n")
         elif command.purge:
-            folders.remove(entry.root, entry.path)
+            with _recorded(command, "delete", folders.roots[entry.root], entry.path):
+                folders.remove(entry.root, entry.path)
             out.write(f"deleted {name}\n")
         else:
-            folders.trash(entry.root, entry.path)
+            with _recorded(command, "delete", folders.roots[entry.root], entry.path):
+                folders.trash(entry.root, entry.path)
             out.write(f"moved to the trash {name}\n")
     if not command.yes:
         out.write("Nothing was changed; say --yes to do it.\n")
@@ -131,7 +150,8 @@ def _restore(command: cli.Restore, *, out: TextIO, err: TextIO) -> int:
             continue
         if command.file and dist.filename != command.file:
             continue
-        folders.restore(root, path)
+        with _recorded(command, "restore", folders.roots[root] / TRASH, path):
+            folders.restore(root, path)
         out.write(f"restored {printable(path)}\n")
         found += 1
     if not found:
@@ -172,6 +192,30 @@ def _bytes(reason: str) -> bytes:
     return f"{reason}\n".encode("utf-8", "surrogateescape") if reason else b""
 
 
+def _stats(command: cli.Stats, *, out: TextIO, err: TextIO) -> int:
+    if command.config.stats is None:
+        raise ConfigError("It is not said where downloads are counted; give the file of the server with --stats FILE.")
+    if not command.config.stats.is_file():
+        raise ConfigError(f"There are no statistics at {command.config.stats}; the server counts with --stats FILE.")
+    downloads = Downloads(command.config.stats)
+    if command.name is None:
+        rows = downloads.projects()
+        if command.json:
+            found = [{"project": name, "total": total, "recent": recent} for name, total, recent in rows]
+            out.write(json.dumps(found, indent=2) + "\n")
+        else:
+            out.writelines(f"{total:>10} {recent:>10}  {name}\n" for name, total, recent in rows)
+        return 0
+    counts = downloads.counts(normalize(command.name))
+    if command.json:
+        out.write(json.dumps(asdict(counts), indent=2) + "\n")
+        return 0
+    out.write(f"{counts.project}: {counts.total} downloads, {counts.recent} in the last {RECENT_DAYS} days\n")
+    for title, values in (("version", counts.versions), ("client", counts.clients)):
+        out.writelines(f"{count:>10}  {title} {printable(value)}\n" for value, count in values.items())
+    return 0
+
+
 def _folders(root: Path) -> Folders:
     folders = Folders([root.absolute()])
     folders.check()
@@ -184,4 +228,5 @@ _DO: dict[type, Callable[..., int]] = {
     cli.Delete: _delete,
     cli.Restore: _restore,
     cli.Check: _check,
+    cli.Stats: _stats,
 }

@@ -1,8 +1,8 @@
 """The lock by which processes that share a catalog agree on one scanner.
 
 It is an advisory lock on a small file, so it ends with its process, however that dies. The file's text says how far
-its holder is: ``scanning``, ``ready`` with the time its last scan began, or ``outage`` with what is wrong with the
-folders. Its modification time says that the holder is alive.
+its holder is: ``scanning``, ``ready`` with the time its last scan began and how long that took, or ``outage`` with
+what is wrong with the folders. Its modification time says that the holder is alive.
 """
 
 from __future__ import annotations
@@ -66,11 +66,8 @@ class ScanLock:
 
     def was_ready_just_now(self) -> bool:
         """Whether whoever held the lock before us began its last scan less than two seconds ago."""
-        word, _, started = self._found.partition(" ")
-        try:
-            return word == "ready" and 0 <= time.time() - float(started) < FRESH_SECONDS
-        except ValueError:
-            return False
+        found = _last_scan(self._found)
+        return found is not None and 0 <= time.time() - found[0] < FRESH_SECONDS
 
     def is_ready(self) -> bool:
         """Whether the process that holds the lock is alive and has scanned."""
@@ -99,8 +96,18 @@ class ScanLock:
 
     def say_ready(self, started: float) -> None:
         """Tell the others that a scan that began at ``started`` (seconds since the epoch) is done."""
+        self._said = f"ready {started:.3f} {time.time() - started:.3f}"
         if self._file is not None:
-            self._write(f"ready {started:.3f}")
+            self._write(self._said)
+
+    def last_scan(self) -> tuple[float, float] | None:
+        """When the last scan of any process began (seconds since the epoch) and how long it took, if that is known."""
+        if self.path is None:
+            return _last_scan(self._said)
+        try:
+            return _last_scan(self.path.read_text("ascii", "replace"))
+        except OSError:
+            return None
 
     def touch(self) -> None:
         """Tell the others that we are alive."""
@@ -124,3 +131,12 @@ class ScanLock:
             self._file.truncate()
             self._file.write(text.encode("utf-8", "replace"))
             self._file.flush()
+
+
+def _last_scan(said: str) -> tuple[float, float] | None:
+    word, *numbers = said.split() or [""]
+    try:
+        began, took = map(float, numbers)
+    except ValueError:
+        return None
+    return (began, took) if word == "ready" else None

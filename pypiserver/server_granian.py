@@ -1,12 +1,14 @@
 """granian, told by us how much a client may ask of it, and for how long.
 
 It answers in worker processes of its own. The rules to keep: a worker ends with its parent, however that died; a
-connection on which nothing moves is closed; what granian has to say goes to our log.
+connection on which nothing moves is closed; what granian has to say goes to our log; SIGHUP makes workers read their
+settings again, where granian would replace them and lose the connections that wait for them.
 """
 
 from __future__ import annotations
 
 import functools
+import multiprocessing
 import os
 import signal
 import socket
@@ -14,8 +16,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
+from .server_reload import Reloadable
 from .servers import (
     BACKLOG,
     GRACE_SECONDS,
@@ -55,7 +59,7 @@ def serve(make: MakeApplication, options: Options, listening: socket.socket, *, 
         http=HTTPModes.http1,
         http1_settings=HTTP1Settings(header_read_timeout=HEADER_MS, max_buffer_size=options.header_bytes),
         websockets=False,
-        log_level=LogLevels.error,
+        log_level=LogLevels.warning,
         log_dictconfig=_LOGGING,
         ssl_cert=options.certificate,
         ssl_key=options.key,
@@ -64,9 +68,14 @@ def serve(make: MakeApplication, options: Options, listening: socket.socket, *, 
         workers_kill_timeout=GRACE_SECONDS,
     )
     tell_when_it_accepts(host, port, ready)
-    server.serve(
-        target_loader=functools.partial(_load, make, os.getpid(), port, options.stall_seconds), wrap_loader=False
-    )
+    reloads = multiprocessing.Value("i", 0)
+
+    def reload(*_: object) -> None:
+        reloads.value += 1
+
+    server.signal_handler_reload = reload  # type: ignore[method-assign]
+    parent = _Parent(os.getpid(), port, reloads, options.stall_seconds)
+    server.serve(target_loader=functools.partial(_load, make, parent), wrap_loader=False)
 
 
 def _let_workers_bind(listening: socket.socket) -> None:
@@ -80,11 +89,22 @@ def _let_workers_bind(listening: socket.socket) -> None:
         listening.close()
 
 
-def _load(make: MakeApplication, parent: int, port: int, stall_seconds: int) -> Callable[..., Iterable[bytes]]:
+@dataclass(frozen=True)
+class _Parent:
+    """What a worker knows of its parent: its process id, port and patience, and how often it was told to reload."""
+
+    pid: int
+    port: int
+    reloads: Any
+    stall_seconds: int
+
+
+def _load(make: MakeApplication, parent: _Parent) -> Callable[..., Iterable[bytes]]:
     """The application, in a worker."""
-    threading.Thread(target=_end_with, args=(parent,), name="pypiserver-worker", daemon=True).start()
-    watch(port, stall_seconds)
-    return _one_host(make())
+    application = Reloadable(make)
+    threading.Thread(target=_look_after, args=(parent, application), name="pypiserver-worker", daemon=True).start()
+    watch(parent.port, parent.stall_seconds)
+    return _one_host(application)
 
 
 def _one_host(application: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
@@ -99,11 +119,15 @@ def _one_host(application: Callable[..., Iterable[bytes]]) -> Callable[..., Iter
     return guarded
 
 
-def _end_with(parent: int) -> None:
-    """End when the parent has."""
+def _look_after(parent: _Parent, application: Reloadable) -> None:
+    """End when the parent has, and reload when it is told to."""
+    reloads = parent.reloads.value
     while True:
         time.sleep(1.0)
-        if sys.platform != "win32" and os.getppid() != parent:
+        if reloads != parent.reloads.value:
+            reloads = parent.reloads.value
+            application.reload()
+        if sys.platform != "win32" and os.getppid() != parent.pid:
             os.kill(os.getpid(), signal.SIGTERM)
             time.sleep(GRACE_SECONDS)
             os._exit(1)

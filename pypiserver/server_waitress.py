@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import signal
 import socket
+import sys
 import threading
 import time
 from collections import Counter
@@ -19,7 +20,8 @@ from waitress import create_server, wasyncore
 from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser, ParsingError
 
-from .servers import BACKLOG, GRACE_SECONDS, WSGI, Options
+from .server_reload import Reloadable
+from .servers import BACKLOG, GRACE_SECONDS, MakeApplication, Options
 
 # What a form may have besides its file: the limit of waitress is about the whole body.
 FORM_BYTES = 32 << 20
@@ -56,8 +58,9 @@ class GuardedChannel(HTTPChannel):  # type: ignore[misc]
         return bool(receiving or self.requests or self.total_outbufs_len)
 
 
-def serve(application: WSGI, options: Options, listening: socket.socket, *, ready: Callable[[], None]) -> None:
+def serve(make: MakeApplication, options: Options, listening: socket.socket, *, ready: Callable[[], None]) -> None:
     """Serve until SIGTERM or SIGINT; then accept no more, and give what runs eight seconds to end."""
+    application = Reloadable(make)
     listening.listen(BACKLOG)
     server = create_server(
         application,
@@ -85,6 +88,9 @@ def serve(application: WSGI, options: Options, listening: socket.socket, *, read
 
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
+    if sys.platform != "win32":
+        # In a thread, as connections must not wait for it.
+        signal.signal(signal.SIGHUP, lambda *_: threading.Thread(target=application.reload, daemon=True).start())
     ready()
     while not ending.is_set():
         _turn(server)

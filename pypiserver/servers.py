@@ -20,14 +20,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
 from .errors import ConfigError
 
 _LOG = logging.getLogger(__name__)
 WSGI = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
-# Called in the process that serves: an application must not be carried across a fork.
-MakeApplication = Callable[[], WSGI]
 OnReady = Callable[[str, int], None]
 
 # Threads that wait for slow clients cost little; with fewer, 60 slow uploads and 40 stalled downloads stop others.
@@ -35,6 +33,13 @@ DEFAULT_THREADS = {"granian": 160, "waitress": 16, "gunicorn": 160}
 # A running upload may take so long to end after SIGTERM.
 GRACE_SECONDS = 8
 BACKLOG = 1024
+
+
+class MakeApplication(Protocol):
+    """Makes the application, in the process that serves: it must not be carried across a fork."""
+
+    def __call__(self, again: bool = ...) -> WSGI:
+        """Make it; ``again`` says that another one serves already. Raises PypiServerError when it cannot be made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +188,7 @@ def _run_granian(make: MakeApplication, options: Options, listening: socket.sock
 def _run_waitress(make: MakeApplication, options: Options, listening: socket.socket, ready: Callable[[], None]) -> None:
     from .server_waitress import serve
 
-    serve(make(), options, listening, ready=ready)
+    serve(make, options, listening, ready=ready)
 
 
 class _Later:
@@ -209,6 +214,15 @@ class _Later:
 
 def _run_gunicorn(make: MakeApplication, options: Options, listening: socket.socket, ready: Callable[[], None]) -> None:
     import bottle
+    from gunicorn.glogging import Logger
+
+    class OurLog(Logger):  # type: ignore[misc]
+        """Hands gunicorn's messages to our log, in the parent and in workers."""
+
+        def setup(self, cfg: Any) -> None:
+            """Leave out the handlers of its own."""
+            self.error_log.propagate = True
+            self.error_log.setLevel(logging.WARNING)
 
     from .stalled import watch
 
@@ -230,7 +244,7 @@ def _run_gunicorn(make: MakeApplication, options: Options, listening: socket.soc
         "graceful_timeout": GRACE_SECONDS,
         # By default any local process may set SCRIPT_NAME by a header; which proxy is believed is our own setting.
         "forwarder_headers": "",
-        "loglevel": "warning",
+        "logger_class": OurLog,
         "when_ready": lambda server: ready(),
         "post_worker_init": lambda worker: application.get(),
         "post_request": _end_unread,

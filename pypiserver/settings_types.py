@@ -251,6 +251,14 @@ def host(value: object) -> str:
     return name
 
 
+def address(value: object) -> tuple[str, int]:
+    """A host and a port to listen on: ``127.0.0.1:9090``, ``[::1]:9090``, or a port alone, which is on loopback."""
+    if isinstance(value, tuple | list) and len(value) == 2:
+        return host(value[0]), int(whole_number(0, 65535)(value[1]))
+    name, _, port = str(value).strip().rpartition(":")
+    return host(name or "127.0.0.1"), int(whole_number(0, 65535)(port))
+
+
 def url_path(value: object) -> str:
     """The path part of a URL."""
     place = str(value).strip()

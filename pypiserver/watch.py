@@ -77,6 +77,18 @@ class Watch:
         if failure is not None:
             raise Unavailable(str(failure))
 
+    def state(self) -> str:
+        """Why no request can be answered yet, empty when it can be; starts what is missing, and waits for nothing."""
+        if self._pid != os.getpid():
+            self.start()
+        if not self._ready.is_set():
+            return "The package folders are still being read."
+        return str(self._failure or "")
+
+    def last_scan(self) -> tuple[float, float] | None:
+        """When the last scan began (seconds since the epoch) and how long it took, in whichever process it was."""
+        return self._lock.last_scan()
+
     def start(self) -> None:
         """Start the threads in this process; a second call does nothing."""
         with self._start_lock:

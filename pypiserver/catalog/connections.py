@@ -107,7 +107,7 @@ class Connections:
     def close(self) -> None:
         """Close this thread's connection; the others end with their threads."""
         connection = getattr(self._local, "connection", None)
-        if connection is not None and getattr(self._local, "key", (0, 0))[1] == os.getpid():
+        if connection is not None and (getattr(self._local, "key", None) or (0, 0))[1] == os.getpid():
             connection.close()
         self._local.connection = self._local.key = None
         self._memory = None

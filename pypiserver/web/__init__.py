@@ -14,11 +14,12 @@ from urllib.parse import quote, urlsplit
 
 import bottle
 
+from .. import facts
 from ..auth import Access
 from ..errors import BadRequest, ConfigError, ContentTooLarge, Forbidden, MethodNotAllowed, NotFound, PypiServerError
 from ..repository import Repository
 from . import pages, xmlrpc
-from .answers import failure, redirect, text
+from .answers import failure, mistake, redirect
 from .body import Body
 from .browse import Browse
 from .files import Files
@@ -26,6 +27,7 @@ from .gate import Gate
 from .json_pages import JsonPages
 from .proxy import base_url
 from .simple import Simple
+from .status import Status
 from .upload import Uploads
 from .welcome import Counts, Welcome
 
@@ -68,6 +70,7 @@ class Web:
     files: Files
     uploads: Uploads
     welcome: Welcome
+    status: Status
     server_base_url: str
     health_endpoint: str
     gate: Gate
@@ -76,10 +79,14 @@ class Web:
     def routes(self) -> list[Route]:
         """The table of all addresses; the first that fits wins."""
         browse = Browse(self.repository, url=self.url, private=self.access.is_protected("list"))
+        below = self.health_endpoint.rstrip("/")
         gets: list[tuple[str, Handler, Action]] = [
             ("/", self.show_welcome, None),
             ("/static/<name>", pages.static, None),
-            (self.health_endpoint, self.health, None),
+            (self.health_endpoint, self.status.health, None),
+            (f"{below}/live", self.status.live, None),
+            (f"{below}/ready", self.status.ready, None),
+            *([("/metrics", self.status.metrics, "list")] if self.status.has_metrics else []),
             ("/favicon.ico", no_icon, None),
             ("/simple", lambda: redirect("simple/"), None),
             ("/simple/", self.simple.index, "list"),
@@ -120,12 +127,6 @@ class Web:
             "refused" if self.access.is_refused("update") else "login" if self.access.is_protected("update") else ""
         )
         return self.welcome.answer(bottle.request.environ, self.url(), counts, uploads=uploads)
-
-    def health(self) -> bottle.HTTPResponse:
-        """Whether the folders can be read: 200, or 503 with the reason."""
-        self.repository.serial()
-        self.repository.folders.check()
-        return text("Ok")
 
     def post(self) -> bottle.HTTPResponse:
         """``POST /``: a search when the body is XML, an upload otherwise."""
@@ -170,12 +171,13 @@ class Web:
 
         def guarded(**arguments: str) -> bottle.HTTPResponse:
             environ = bottle.request.environ
+            environ[facts.ROUTE] = route.rule
             try:
                 if is_post:
                     refuse_other_sites(environ)
                 if action is not None:
                     name = action if isinstance(action, str) else action(environ)
-                    check(name, environ.get("HTTP_AUTHORIZATION"))
+                    environ[facts.USER] = check(name, environ.get("HTTP_AUTHORIZATION"))
             except PypiServerError as error:
                 if is_post:
                     self.gate.drain(environ)
@@ -187,6 +189,12 @@ class Web:
                 return handler(**arguments)
             except PypiServerError as error:
                 return failure(error)
+            except bottle.HTTPResponse:
+                raise
+            except Exception as error:  # noqa: BLE001 - logged with its traceback
+                # Left to bottle, it would be written past the log.
+                environ[facts.EXCEPTION] = error
+                return mistake(error)
 
         return guarded
 
@@ -267,7 +275,7 @@ def _answer_unhandled(gate: Gate, error: bottle.HTTPError) -> bytes:
         allow = error.get_header("Allow", "GET").replace("GET", "GET,HEAD").replace(",", ", ")
         answer = failure(MethodNotAllowed(f"This address takes {allow}. {ADDRESSES}", allow))
     else:
-        answer = text("Something went wrong in the server; its log says what.", status=error.status_code)
+        answer = mistake(error.exception, status=error.status_code)
     # bottle has taken over the error's own headers before it asks us.
     bottle.response.status = answer.status_line
     for name, value in answer.headerlist:

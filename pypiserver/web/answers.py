@@ -62,6 +62,12 @@ def failure(error: PypiServerError) -> bottle.HTTPResponse:
     return text(message, status=f"{error.status} {reason_phrase(message)}", headers=headers)
 
 
+def mistake(error: BaseException | None, *, status: int = 500) -> bottle.HTTPResponse:
+    """The answer to what is no failure of ours but a bug; its traceback goes to the log only."""
+    _LOG.error("%s %s: %d", bottle.request.method, printable(bottle.request.path), status, exc_info=error)
+    return text("Something went wrong in the server; its log says what.", status=status)
+
+
 def reason_phrase(message: str) -> str:
     """The message as a reason phrase (RFC 9112 section 4): one line of printable ASCII, not too long."""
     line = " ".join(message.encode("ascii", "replace").decode().split())

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import bottle
 
+from .. import facts
 from ..errors import NotFound
 from ..model import File
 from ..repository import Repository
@@ -69,6 +70,9 @@ class Files:
             if path.endswith(suffix):
                 return handler(path[: -len(suffix)])
         file, stream = self._repository.open(path)
+        # A proxy that sends the file gets no byte of it from us.
+        sent = file.size if self._accel is None else 0
+        bottle.request.environ[facts.DOWNLOAD] = (file.project, file.version, sent)
         if self._accel is not None:
             stream.close()
             return self._hand_over(file, self._accel)

@@ -13,11 +13,11 @@ from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
+from ..facts import CLIENT
+
 Network = IPv4Network | IPv6Network
 WSGI = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
-# The client's address as far as trusted proxies tell, for the log.
-CLIENT = "pypiserver.client"
 _HEADERS = (
     "HTTP_X_FORWARDED_HOST",
     "HTTP_X_FORWARDED_PROTO",

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import bottle
 
+from .. import facts
 from ..distfile import normalize
 from ..errors import NotFound
 from ..model import Project
@@ -50,7 +51,7 @@ class Simple:
         form = _form()
         repository = self._repository
         serial = repository.serial()
-        page = self._cache.get(("", form), now=serial, serial_of=lambda: serial)
+        page = _noted(self._cache.get(("", form), now=serial, serial_of=lambda: serial))
         if page is None:
             body = render_index(repository.projects(), form)
             page = self._cache.put(("", form), body, serial=serial, form=form.name.lower())
@@ -65,7 +66,10 @@ class Simple:
         repository = self._repository
         key = (normal, form)
         page = self._cache.get(key, now=repository.serial(), serial_of=lambda: repository.project_serial(normal))
-        if page is None or (page.origin is not None and page.origin != self._origin()):
+        if page is not None and page.origin is not None and page.origin != self._origin():
+            page = None
+        _noted(page)
+        if page is None:
             try:
                 value = repository.project(normal)
             except NotFound:
@@ -117,6 +121,12 @@ class Simple:
         if encoding != "identity":
             headers["Content-Encoding"] = encoding
         return Ready(body, headers.items())
+
+
+def _noted(page: Page | None) -> Page | None:
+    """The page as the cache gave it, told to the metrics."""
+    bottle.request.environ[facts.PAGE] = "miss" if page is None else "hit"
+    return page
 
 
 def _form() -> Form:

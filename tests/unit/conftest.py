@@ -21,13 +21,20 @@ settings.load_profile("patient")
 
 
 @pytest.fixture(autouse=True)
-def no_handlers_left() -> Iterator[None]:
-    """What a command set up for the log would write to a stream that pytest closes with the test."""
+def logging_as_before() -> Iterator[None]:
+    """Whatever a test, or a command it runs, does to logging ends with it."""
+    loggers = [logging.getLogger(name) for name in (None, "pypiserver", "pypiserver.access")]
+    before = [(logger, list(logger.handlers), logger.level) for logger in loggers]
+    filters = [(handler, list(handler.filters)) for handler in loggers[0].handlers]
     yield
-    root = logging.getLogger()
-    for handler in [each for each in root.handlers if (each.name or "").startswith("pypiserver-log-")]:
-        root.removeHandler(handler)
-        handler.close()
+    for logger, handlers, level in before:
+        for handler in logger.handlers:
+            if handler not in handlers:
+                handler.close()
+        logger.handlers[:] = handlers
+        logger.setLevel(level)
+    for handler, known in filters:
+        handler.filters[:] = known
 
 
 @pytest.fixture

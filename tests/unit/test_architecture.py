@@ -22,8 +22,11 @@ PRODUCTS = {
     "eventlet": {"servers"},
     "bcrypt": {"htpasswd"},
     "watchdog": {"events"},
+    "prometheus_client": {"metrics"},
+    "tomli": {"config_file"},
     "waitress": {"server_waitress"},
     "granian": {"server_granian"},
+    "gunicorn": {"servers"},
     "pip": {"config"},
     "packaging.utils": {"distfile", "update"},
     "packaging.version": {"distfile", "update", "upstream", "pip_download"},
@@ -35,7 +38,10 @@ PRODUCTS = {
 TYPES = {"packaging.utils.NormalizedName"}
 # Who imports by a name made at run time: passlib's handlers, pip's HTTP client, whichever zstd there is.
 BY_NAME = {"htpasswd", "upstream", "web.encodings"}
-SEES_SETTINGS = {"commands", "completion", "cli", "usage", "log", "update", "banner", "factory", "manage", *FRONT}
+SEES_SETTINGS = {
+    "commands", "completion", "cli", "usage", "log", "update", "banner", "factory", "manage", "config_file",
+    "config_report", "recipes", *FRONT,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ def place(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        pytest.param(["pypi-server", "comp"], {"completion"}, id="a command as the first word"),
+        pytest.param(["pypi-server", "comp"], {"completion", "compose"}, id="a command as the first word"),
         pytest.param(["pypi-server", "-v", "comp"], set(), id="no command after a flag"),
         pytest.param(["pypi-server", "--over"], {"--overwrite"}, id="a long flag"),
         pytest.param(["pypi-server", "--server", "wait"], {"waitress"}, id="one of the choices"),

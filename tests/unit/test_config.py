@@ -42,13 +42,15 @@ def test_defaults(home: Path) -> None:
         "backend": "auto", "host": "0.0.0.0", "port": 8080, "server": "auto", "workers": 1, "threads": None,
         "certificate": None, "key": None, "server_base_url": None,
         "trusted_proxy": (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128")),
-        "health_endpoint": "/health", "authenticate": frozenset({"update"}), "password_file": None, "auther": None,
+        "health_endpoint": "/health", "metrics": False, "metrics_address": None,
+        "authenticate": frozenset({"update"}), "password_file": None, "auther": None,
         "fallback": True, "fallback_url": None, "private": (), "private_file": None, "hash_algo": "sha256",
         "max_form_size": 16 * 1024**2, "max_connections": 1500, "max_uploads": 80, "max_header_size": 65536,
         "max_search_size": 1024**2, "stall_timeout": 60, "max_logins": None,
         "welcome": None, "cache_control": None, "accel": "off", "accel_location": "/protected",
         "verbosity": 0, "log_conf": None, "log_file": None,
         "log_stream": "stderr", "log_frmt": "%(asctime)s|%(name)s|%(levelname)s|%(thread)d|%(message)s",
+        "log_format": "text", "access_log": True, "audit_log": None, "stats": None,
         "log_req_frmt": "%(bottle.request)s", "log_res_frmt": "%(status)s",
         "log_err_frmt": "%(body)s: %(exception)s \n%(traceback)s",
     }  # fmt: skip
@@ -254,7 +256,7 @@ def test_every_setting_can_come_from_the_environment(name: str) -> None:
         "backend": "simple-dir", "server": "wsgiref", "log_stream": "stdout", "hash_algo": "md5",
         "health_endpoint": "/h", "fallback_url": "http://h/", "server_base_url": "http://h/", "log_frmt": "%(message)s",
         "log_req_frmt": "%s", "log_res_frmt": "%s", "log_err_frmt": "%s", "accel": "nginx", "accel_location": "/x/",
-        "max_header_size": "8K",
+        "max_header_size": "8K", "log_format": "json", "access_log": "off", "metrics": "yes",
     }  # fmt: skip
     made = from_environ({f"PYPISERVER_{name.upper()}": texts.get(name, "5")})
     assert getattr(made, name) != getattr(make_config(), name)

@@ -23,6 +23,7 @@ from pypiserver.catalog import Digest
 from pypiserver.errors import Conflict, NotFound, PypiServerError, Unavailable
 from pypiserver.intake import Intake, Upload
 from pypiserver.repository import Repository
+from pypiserver.web.changes import Recorder
 from tests.make_archives import make_sdist, make_wheel
 
 from .faults import Faults, tree
@@ -225,7 +226,9 @@ class Model(RuleBasedStateMachine):
         self.repository.watch.close()
         self.repository.watch.ensure_current = lambda: None  # type: ignore[method-assign]
         self.good = self.repository.folders._operations
-        self.intakes = {each: Intake(self.repository, overwrite=each) for each in (False, True)}
+        self.intakes = {
+            each: Intake(self.repository, overwrite=each, recorder=Recorder(None)) for each in (False, True)
+        }
         self.files: dict[str, Stored] = {}
         self.trash: dict[str, Stored] = {}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import logging
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 from wsgiref.util import setup_testing_defaults
@@ -24,22 +24,6 @@ FORMATS = {
     "error_format": "%(body)s: %(exception)s \n%(traceback)s",
 }
 SECRET = base64.b64encode(b"alice:Correct-Horse").decode()
-
-
-@pytest.fixture(autouse=True)
-def logging_as_before() -> Iterator[None]:
-    root, ours = logging.getLogger(), logging.getLogger("pypiserver")
-    handlers, levels = list(root.handlers), (root.level, ours.level)
-    filters = [(handler, list(handler.filters)) for handler in handlers]
-    yield
-    for handler in root.handlers:
-        if handler not in handlers:
-            handler.close()
-    root.handlers[:] = handlers
-    root.setLevel(levels[0])
-    ours.setLevel(levels[1])
-    for handler, before in filters:
-        handler.filters[:] = before
 
 
 def environ(**more: Any) -> dict[str, Any]:

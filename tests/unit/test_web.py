@@ -161,6 +161,8 @@ def test_old_pip_gets_no_etag_it_would_trust_blindly(serve: Serve) -> None:
 EXAMPLES = {
     "/": ["/"],
     "/health": ["/health"],
+    "/health/live": ["/health/live"],
+    "/health/ready": ["/health/ready"],
     "/favicon.ico": ["/favicon.ico"],
     "/simple": ["/simple"],
     "/simple/": ["/simple/", "/simple/?format=text/html"],

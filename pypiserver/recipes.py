@@ -1,0 +1,210 @@
+"""Ready files for the settings that are given: a systemd unit, an nginx configuration, a compose file.
+
+Pure: they get settings and return text. The rules to keep: only what was given stands in them, so defaults of a later
+version apply; a value is quoted by the rules of the file it stands in; every path is absolute.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from .config import OPEN_TO_ALL, SETTINGS, Config, Given
+from .config_report import plain
+from .errors import ConfigError
+
+WRITTEN = ("log_file", "audit_log", "stats", "catalog")
+READ = ("password_file", "private_file", "welcome", "certificate", "key", "log_conf")
+_HOMES = ("/home", "/root", "/run/user")
+_TEMPORARY = ("/tmp", "/var/tmp")  # noqa: S108 - compared with
+_EVERY_INTERFACE = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
+
+
+def render(kind: str, config: Config, given: Mapping[str, Given]) -> str:
+    """The file of that kind: systemd, nginx or compose."""
+    return RECIPES[kind](config, given)
+
+
+def words_of(config: Config, given: Iterable[str], *, paths: Mapping[str, str] | None = None) -> list[str]:
+    """The flags that mean these settings; ``paths`` are other paths for some of them. Folders are left out."""
+    words: list[str] = []
+    for name in given:
+        setting, value = SETTINGS[name], getattr(config, name)
+        if name == "roots" or not setting.flags:
+            continue
+        flag = next((each for each in reversed(setting.flags) if each.startswith("--")), setting.flags[-1])
+        if setting.action in ("switch", "off"):
+            words += [flag] if bool(value) == (setting.action == "switch") else []
+        elif setting.action == "count":
+            words += [flag] * value
+        elif value is None:
+            words += [flag, "off"] if name == "hash_algo" else []
+        else:
+            shown = (paths or {}).get(name) or _absolute(name, value)
+            words += [flag, shown if isinstance(shown, str) else _written(shown)]
+    return words
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return (",".join(map(str, value)) or ".") if isinstance(value, list) else str(value)
+
+
+def _absolute(name: str, value: Any) -> Any:
+    if isinstance(value, Path) and (name != "password_file" or value != OPEN_TO_ALL):
+        return os.path.abspath(value)  # noqa: PTH100 - resolve() would follow links
+    return plain(value)
+
+
+def _roots(config: Config) -> list[str]:
+    return [os.path.abspath(root) for root in config.roots]  # noqa: PTH100
+
+
+def _files(config: Config, names: Iterable[str]) -> dict[str, str]:
+    """Absolute paths of the files that are given, by setting."""
+    values = {name: getattr(config, name) for name in names}
+    return {name: str(_absolute(name, value)) for name, value in values.items() if value not in (None, OPEN_TO_ALL)}
+
+
+def systemd(config: Config, given: Mapping[str, Given]) -> str:
+    """A unit that runs the server as the user ``pypiserver``, with no more rights than it needs."""
+    program = shutil.which("pypi-server", path=str(Path(sys.executable).parent))
+    command = [program] if program else [sys.executable, "-m", "pypiserver"]
+    roots, written = _roots(config), _files(config, WRITTEN)
+    folders = sorted({*roots, *(str(Path(path).parent) for path in written.values())})
+    known = [*folders, *_files(config, READ).values(), command[0], sys.prefix]
+    words = [*command, *words_of(config, given), *roots]
+    lines = [
+        "# Save as /etc/systemd/system/pypiserver.service, then:",
+        "#   systemctl daemon-reload && systemctl enable --now pypiserver",
+        "[Unit]",
+        "Description=Python package index",
+        "After=network.target",
+        "",
+        "[Service]",
+        "User=pypiserver",
+        "Group=pypiserver",
+        "ExecStart=" + " ".join(map(_systemd_word, words)),
+        "ExecReload=/bin/kill -HUP $MAINPID",
+        "Restart=always",
+        "RestartSec=5",
+        "TimeoutStopSec=20",
+    ]
+    if "catalog" not in given:
+        lines += ["CacheDirectory=pypiserver", "Environment=PYPISERVER_CATALOG=/var/cache/pypiserver/catalog.sqlite"]
+    lines += ["ProtectSystem=strict", "NoNewPrivileges=true"]
+    lines += [] if _is_below(known, _HOMES) else ["ProtectHome=true"]
+    lines += [] if _is_below(known, _TEMPORARY) else ["PrivateTmp=true"]
+    lines += [f"ReadWritePaths={_systemd_quoted(folder.replace('%', '%%'))}" for folder in folders]
+    if config.port < 1024:
+        lines += ["AmbientCapabilities=CAP_NET_BIND_SERVICE"]
+    return "\n".join([*lines, "", "[Install]", "WantedBy=multi-user.target"]) + "\n"
+
+
+def _systemd_word(word: str) -> str:
+    """One word of a command line, by the rules of systemd.service(5)."""
+    return _systemd_quoted(word.replace("%", "%%").replace("$", "$$"))
+
+
+def _systemd_quoted(word: str) -> str:
+    escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return escaped if re.fullmatch(r"[\w@%+=:,./$-]+", escaped) else f'"{escaped}"'
+
+
+def _is_below(paths: Iterable[str], folders: Iterable[str]) -> bool:
+    return any(path.startswith(tuple(f"{folder}/" for folder in folders)) for path in paths)
+
+
+def nginx(config: Config, given: Mapping[str, Given]) -> str:
+    """A server block in front of the index, below the prefix of ``--server-base-url`` if it has one."""
+    base = urlsplit(config.server_base_url or "http://pypi.example/")
+    prefix = base.path.rstrip("/")
+    if not re.fullmatch(r"[\w/.~-]*", prefix) or not re.fullmatch(r"[\w.:-]+", str(base.hostname)):
+        raise ConfigError(f"--server-base-url {config.server_base_url}: it has characters that nginx would misread.")
+    host = "127.0.0.1" if config.host in _EVERY_INTERFACE else config.host
+    address = f"[{host}]:{config.port}" if ":" in host else f"{host}:{config.port}"
+    megabytes = (config.max_upload_size >> 20) + 33
+    below = f"\n        proxy_set_header X-Forwarded-Prefix {prefix};" if prefix else ""
+    return f"""\
+# Save as /etc/nginx/conf.d/pypiserver.conf. Let nobody go around it: pypi-server -i 127.0.0.1
+upstream pypiserver {{
+    server {address} fail_timeout=0;
+    keepalive 16;
+}}
+
+server {{
+    listen 80;
+    # listen 443 ssl;
+    # ssl_certificate /etc/ssl/pypi.pem;
+    # ssl_certificate_key /etc/ssl/pypi.key;
+    server_name {base.hostname};
+
+    # --max-upload-size, and room for the rest of the form.
+    client_max_body_size {megabytes}m;
+    client_body_timeout 60s;
+
+    location {prefix}/ {{
+        proxy_pass {"https" if config.certificate else "http"}://pypiserver{"/" if prefix else ""};
+        proxy_http_version 1.1;
+        proxy_set_header Connection "";
+        proxy_set_header Host $http_host;{below}
+        proxy_set_header X-Forwarded-Proto $scheme;
+        proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+        proxy_read_timeout 300s;
+    }}
+}}
+"""
+
+
+def compose(config: Config, given: Mapping[str, Given]) -> str:
+    """A compose file for the image, with a volume for every folder and file that is named."""
+    volumes, inside = [], {}
+    for number, root in enumerate(_roots(config)):
+        volumes.append(f"{root}:/data/packages{number + 1 if number else ''}")
+    for name, path in _files(config, (*WRITTEN, *READ)).items():
+        inside[name] = f"/data/{name}/{Path(path).name}"
+        volumes.append(f"{Path(path).parent}:/data/{name}{'' if name in WRITTEN else ':ro'}")
+    roots = [volume.rpartition(":")[2].removeprefix("/data/") for volume in volumes[: len(config.roots)]]
+    words = words_of(config, [name for name in given if name not in ("host", "port")], paths=inside)
+    port = f"{config.port}:8080"
+    if config.host not in _EVERY_INTERFACE:
+        port = (f"[{config.host}]:" if ":" in config.host else f"{config.host}:") + port
+    lines = [
+        "# docker compose up -d",
+        "services:",
+        "  pypiserver:",
+        "    image: pypiserver/pypiserver:latest",
+        "    # The owner of the packages.",
+        '    user: "${USER_ID:-1000}:${GROUP_ID:-1000}"',
+        "    restart: unless-stopped",
+        "    read_only: true",
+        "    cap_drop: [ALL]",
+        '    security_opt: ["no-new-privileges:true"]',
+        "    tmpfs: [/tmp]",
+        f"    ports: [{_yaml(port)}]",
+        "    volumes:",
+        *[f"      - {_yaml(volume)}" for volume in volumes],
+        "    command:",
+        *[f"      - {_yaml(word)}" for word in [*words, *roots]],
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _yaml(text: str) -> str:
+    """A text in YAML, where JSON's is one; compose replaces ``$``."""
+    return json.dumps(text.replace("$", "$$"))
+
+
+RECIPES: Mapping[str, Callable[[Config, Mapping[str, Given]], str]] = {
+    "systemd": systemd,
+    "nginx": nginx,
+    "compose": compose,
+}

@@ -1,0 +1,73 @@
+"""An application that can be replaced while it serves: at SIGHUP the settings are read again, and no request is lost.
+
+The rules to keep: a request is answered to its end by the application that began it; the old one is closed when the
+last of its requests is through; settings that cannot be used change nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from .errors import PypiServerError
+from .servers import WSGI, MakeApplication
+
+_LOG = logging.getLogger(__name__)
+
+
+class _Serving:
+    """An application with the number of requests it is working on."""
+
+    def __init__(self, application: WSGI) -> None:
+        self.application = application
+        self.requests = 0
+        self.is_old = False
+
+
+class Reloadable:
+    """The application that ``make`` makes, made anew by :meth:`reload`."""
+
+    def __init__(self, make: MakeApplication) -> None:
+        self._make = make
+        self._lock = threading.Lock()
+        self._reloading = threading.Lock()
+        self._serving = _Serving(make())
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        """Answer one request (PEP 3333)."""
+        with self._lock:
+            serving = self._serving
+            serving.requests += 1
+        try:
+            return serving.application(environ, start_response)
+        finally:
+            with self._lock:
+                serving.requests -= 1
+                is_through = serving.is_old and not serving.requests
+            if is_through:
+                _close(serving)
+
+    def reload(self) -> None:
+        """Serve with the settings as they are now; a request that runs is not disturbed."""
+        with self._reloading:
+            try:
+                new = _Serving(self._make(again=True))
+            except PypiServerError as error:
+                _LOG.error("Nothing was reloaded: %s", error)
+                return
+            with self._lock:
+                old, self._serving = self._serving, new
+                old.is_old = True
+                is_through = not old.requests
+            if is_through:
+                _close(old)
+            _LOG.warning("The settings were read again.")
+
+
+def _close(serving: _Serving) -> None:
+    close = getattr(serving.application, "close", None)
+    if close is not None:
+        # It may be called from a request, which must not wait until threads have ended.
+        threading.Thread(target=close, name="pypiserver-close", daemon=True).start()

@@ -1,0 +1,65 @@
+"""How the server is: health for people, load balancers and orchestrators, and its metrics.
+
+The rules to keep: health is open to everyone, as probes cannot log in; nothing below it waits, as a probe that waits
+counts as one that failed; a server that is only not ready yet is alive, so nobody restarts it while it reads its
+folders.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+
+import bottle
+
+from ..errors import PypiServerError
+from ..repository import Repository
+from .answers import text
+
+
+class Status:
+    """Handlers of the health endpoint, what is below it, and the metrics; ``exposition`` gives these, None none."""
+
+    def __init__(
+        self, repository: Repository, *, exposition: Callable[[], bytes] | None = None, content_type: str = ""
+    ) -> None:
+        self._repository = repository
+        self._exposition = exposition
+        self._content_type = content_type
+
+    @property
+    def has_metrics(self) -> bool:
+        """Whether metrics are served here."""
+        return self._exposition is not None
+
+    def metrics(self) -> bottle.HTTPResponse:
+        """``/metrics``: what Prometheus scrapes."""
+        body = self._exposition() if self._exposition else b""
+        headers = {"Content-Type": self._content_type, "Content-Length": str(len(body)), "Cache-Control": "no-store"}
+        return bottle.HTTPResponse(body, headers=headers)
+
+    def health(self) -> bottle.HTTPResponse:
+        """Whether the folders can be read, once they have been: 200, or 503 with the reason."""
+        self._repository.serial()
+        self._repository.folders.check()
+        return text("Ok")
+
+    def live(self) -> bottle.HTTPResponse:
+        """``/live``: the process answers."""
+        return text("Ok")
+
+    def ready(self) -> bottle.HTTPResponse:
+        """``/ready``: 200 when requests can be answered, or 503 with the reason."""
+        reason = self._why_not()
+        return text(reason, status=503, headers={"Retry-After": "2"}) if reason else text("Ok")
+
+    def _why_not(self) -> str:
+        try:
+            state = self._repository.watch.state()
+            self._repository.folders.check()
+            self._repository.catalog.serial()
+        except PypiServerError as error:
+            return str(error)
+        except sqlite3.Error as error:
+            return f"The catalog cannot be read: {error}."
+        return state

@@ -1,0 +1,232 @@
+"""The access log: a line for each request that tells the truth, cannot be forged, and goes where the log goes."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+from wsgiref.util import FileWrapper
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import pypiserver
+from pypiserver import access_log, log
+from pypiserver.config import make_config
+from pypiserver.observed import Exchange, Observers, observe
+from tests.make_archives import make_wheel
+
+from .conftest import OLD
+from .test_log import environ
+from .test_web import basic
+from .wsgi import Client
+
+WHEEL, WHEEL_BYTES = make_wheel("foo", "1.0")
+SECRET = "Correct-Horse"
+Put = Callable[..., Path]
+
+
+@pytest.fixture
+def lines(root: Path, tmp_path: Path, put: Put) -> Iterator[Callable[..., list[str]]]:
+    """The lines about what ``ask`` asks a server with these settings."""
+    put(WHEEL, WHEEL_BYTES)
+
+    def lines(ask: Callable[[Client], object], **settings: Any) -> list[str]:
+        file = tmp_path / "log"
+        file.unlink(missing_ok=True)
+        known = {"roots": [root], "log_file": file, "log_stream": "none", "log_frmt": "%(name)s|%(message)s"}
+        access = {"authenticate": "update,list", "auther": lambda user, password: password == SECRET}
+        settings = {**known, "catalog": tmp_path / "catalog", **access, **settings}
+        log.configure(make_config(**settings))
+        application = pypiserver.app(**settings)
+        ask(Client(application, REMOTE_ADDR="192.0.2.7"))
+        application.close()  # type: ignore[attr-defined]
+        return file.read_text("utf-8").splitlines() if file.exists() else []
+
+    yield lines
+
+
+def timeless(lines: Iterable[str]) -> list[str]:
+    return [re.sub(r"[0-9]+\.[0-9]ms$", "TIME", line).removeprefix("pypiserver.access|") for line in lines]
+
+
+def test_a_line_has_address_user_request_status_bytes_and_time(lines: Callable[..., list[str]]) -> None:
+    def ask(client: Client) -> None:
+        client.get("/simple/", HTTP_AUTHORIZATION=basic("alice", SECRET))
+        client.get("/simple/foo/?token=1234", HTTP_AUTHORIZATION=basic("alice", "wrong"))
+        client.request("HEAD", f"/packages/{WHEEL}")
+        client.get(f"/packages/{WHEEL}")
+        client.get("/packages/no such file")
+
+    found = timeless(lines(ask))
+    assert [re.sub(r"200 [0-9]+", "200 N", line) for line in found[:1]] == ['192.0.2.7 alice "GET /simple/" 200 N TIME']
+    assert [line for line in found[1:] if "401" not in line] == [
+        f'192.0.2.7 - "HEAD /packages/{WHEEL}" 200 0 TIME',
+        f'192.0.2.7 - "GET /packages/{WHEEL}" 200 {len(WHEEL_BYTES)} TIME',
+        '192.0.2.7 - "GET /packages/no%20such%20file" 404 38 TIME',
+    ]
+    assert found[1].startswith('192.0.2.7 - "GET /simple/foo/" 401 ')
+    assert SECRET not in str(found)
+
+
+def test_the_address_is_the_clients_when_a_trusted_proxy_tells_it(lines: Callable[..., list[str]]) -> None:
+    def ask(client: Client) -> None:
+        client.get("/health", HTTP_X_FORWARDED_FOR="203.0.113.9", REMOTE_ADDR="10.0.0.1")
+        client.get("/health", HTTP_X_FORWARDED_FOR="203.0.113.9", REMOTE_ADDR="10.9.9.9")
+
+    found = lines(ask, trusted_proxy="10.0.0.1")
+    assert [line.split()[0].partition("|")[2] for line in found] == ["203.0.113.9", "10.9.9.9"]
+
+
+def test_json_has_the_same_by_name_and_so_have_other_lines(lines: Callable[..., list[str]]) -> None:
+    def ask(client: Client) -> None:
+        client.get("/simple/foo/", HTTP_AUTHORIZATION=basic("alice", SECRET))
+        logging.getLogger("pypiserver.storage").warning("skipped %s", "a\nb")
+
+    found = [json.loads(line) for line in lines(ask, log_format="json")]
+    (access,) = [line for line in found if line["logger"] == "pypiserver.access"]
+    (other,) = [line for line in found if line["logger"] == "pypiserver.storage"]
+    assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d\d\dZ", access.pop("time"))
+    assert (access.pop("milliseconds") >= 0, access.pop("bytes") > 100) == (True, True)
+    assert access == {
+        "level": "INFO", "logger": "pypiserver.access", "address": "192.0.2.7", "user": "alice", "method": "GET",
+        "path": "/simple/foo/", "status": 200,
+    }  # fmt: skip
+    assert (other["level"], other["message"]) == ("WARNING", "skipped a\\nb")
+
+
+@pytest.mark.parametrize("settings", [{"access_log": False}, {"log_file": None}])
+def test_no_line_and_no_cost_when_nobody_reads_it(
+    settings: dict[str, Any], lines: Callable[..., list[str]], tmp_path: Path, root: Path
+) -> None:
+    assert lines(lambda client: client.get("/health"), **settings) == []
+    application = pypiserver.app(root=root, catalog=tmp_path / "catalog", **settings)
+    assert not application.observers  # type: ignore[attr-defined]
+
+
+def test_the_formats_of_v_still_work_beside_it(lines: Callable[..., list[str]]) -> None:
+    found = lines(lambda client: client.get("/health"), verbosity=1)
+    assert [line for line in found if "requests" in line] == [
+        "pypiserver.requests|<LocalRequest: GET http://127.0.0.1/health>",
+        "pypiserver.requests|200 OK",
+    ]
+    assert timeless(line for line in found if "access" in line) == ['192.0.2.7 - "GET /health" 200 3 TIME']
+
+
+def test_a_program_that_uses_the_application_gets_records(
+    root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "pypiserver"):
+        application = pypiserver.app(root=root, catalog=tmp_path / "catalog")
+        Client(application).get("/health")
+        application.close()  # type: ignore[attr-defined]
+    assert [timeless([each.getMessage()]) for each in caplog.records if each.name == log.ACCESS] == [
+        ['127.0.0.1 - "GET /health" 200 3 TIME']
+    ]
+
+
+@pytest.mark.parametrize("frmt", ["%(message)s", "%(asctime)s %(message)s", "%(msecs)d %(message)s %(asctime)s"])
+def test_any_format_of_records_is_followed(frmt: str, lines: Callable[..., list[str]]) -> None:
+    (line,) = lines(lambda client: client.get("/health"), log_frmt=frmt)
+    assert '192.0.2.7 - "GET /health" 200 3 ' in line
+    assert ("asctime" in frmt) == bool(re.search(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}", line))
+
+
+@given(value=st.text(st.characters(exclude_categories=())), user=st.text())
+def test_no_value_can_forge_a_line_or_a_field(value: str, user: str) -> None:
+    exchange = Exchange(0.0, 0.001, value, value, 200, 5, value, user)
+    line = access_log.line(exchange)
+    assert line.isascii() and line.isprintable()
+    assert len(line.split(" ")) == 7
+    assert line.count('"') == 2
+    json.loads(access_log.AccessLog()._json(exchange))
+
+
+def test_the_log_file_is_opened_anew_when_it_was_moved(root: Path, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"log_file": tmp_path / "log", "log_stream": "none", "catalog": tmp_path / "catalog"}
+    log.configure(make_config(**settings))
+    application: Any = pypiserver.app(root=root, **settings)
+    Client(application).get("/health")
+    application.observers.flush()
+    (tmp_path / "log").rename(tmp_path / "log.1")
+    Client(application).get("/simple/")
+    application.close()
+    assert "/health" in (tmp_path / "log.1").read_text()
+    assert "/simple/" in (tmp_path / "log").read_text()
+
+
+class Notes:
+    """An observer that keeps what it is told; it fails at paths that say so."""
+
+    def __init__(self) -> None:
+        self.seen: list[Exchange] = []
+
+    def observe(self, exchanges: Iterable[Exchange]) -> None:
+        self.seen += exchanges
+        if any("fail" in each.path for each in self.seen):
+            raise OSError("disk gone")
+
+    def close(self) -> None:
+        pass
+
+
+def run(application: Any, **request: Any) -> list[Exchange]:
+    notes = Notes()
+    observers = Observers([notes])
+    body = observe(application, observers)(environ(**request), lambda *_: lambda data: None)
+    for _ in body:
+        pass
+    getattr(body, "close", lambda: None)()
+    observers.close()
+    return notes.seen
+
+
+def test_bytes_are_those_that_were_sent() -> None:
+    def streamed(_: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+        start("200 OK", [("Content-Length", "9")])
+        return iter([b"abc", b"", b"de"])
+
+    def wrapped(_: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+        start("206 Partial Content", [("Content-Length", "9")])
+        return FileWrapper(open(__file__, "rb"))
+
+    def broken(_: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+        start("200 OK", [])
+        raise OSError("lost")
+
+    assert [(each.status, each.sent) for each in run(streamed)] == [(200, 5)]
+    assert [(each.status, each.sent) for each in run(wrapped, **{"wsgi.file_wrapper": FileWrapper})] == [(206, 9)]
+    with pytest.raises(OSError, match="lost"):
+        run(broken)
+
+
+def test_an_observer_that_fails_is_logged_and_harms_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    failing, other = Notes(), Notes()
+    observers = Observers([failing, other])
+    application = observe(lambda environ, start: [b""], observers)
+    for path in ("/fail", "/well"):
+        application(environ(PATH_INFO=path), lambda *_: None)
+        observers.flush()
+    observers.close()
+    assert [each.path for each in other.seen] == ["/fail", "/well"]
+    assert "Notes failed" in caplog.text
+    assert "disk gone" in caplog.text
+
+
+def test_a_bug_is_logged_with_its_traceback_and_not_past_the_log(
+    serve: Callable[..., Client], caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str], put: Put
+) -> None:
+    put(WHEEL, WHEEL_BYTES, mtime=OLD)
+    client = serve(welcome=None)
+    application: Any = client._application
+    application.repository.projects = lambda: 1 / 0
+    answer = client.get("/simple/")
+    assert (answer.status, answer.text) == (500, "Something went wrong in the server; its log says what.\n")
+    (record,) = [each for each in caplog.records if each.levelno == logging.ERROR]
+    assert record.getMessage() == "GET /simple/: 500"
+    assert record.exc_info and record.exc_info[0] is ZeroDivisionError
+    assert capsys.readouterr().err == ""
