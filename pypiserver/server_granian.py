@@ -101,8 +101,12 @@ class _Parent:
 
 def _load(make: MakeApplication, parent: _Parent) -> Callable[..., Iterable[bytes]]:
     """The application, in a worker."""
+    # Read first: what is told while the settings are read may have come too late for them.
+    reloads = parent.reloads.value
     application = Reloadable(make)
-    threading.Thread(target=_look_after, args=(parent, application), name="pypiserver-worker", daemon=True).start()
+    threading.Thread(
+        target=_look_after, args=(parent, application, reloads), name="pypiserver-worker", daemon=True
+    ).start()
     watch(parent.port, parent.stall_seconds)
     return _one_host(application)
 
@@ -119,9 +123,8 @@ def _one_host(application: Callable[..., Iterable[bytes]]) -> Callable[..., Iter
     return guarded
 
 
-def _look_after(parent: _Parent, application: Reloadable) -> None:
-    """End when the parent has, and reload when it is told to."""
-    reloads = parent.reloads.value
+def _look_after(parent: _Parent, application: Reloadable, reloads: int) -> None:
+    """End when the parent has, and reload when it was told to more often than ``reloads``."""
     while True:
         time.sleep(1.0)
         if reloads != parent.reloads.value:

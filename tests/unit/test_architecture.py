@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -35,6 +36,8 @@ PRODUCTS = {
     "packaging.tags": {"update"},
     "readme_renderer": {"web.readme"},
 }
+# tomllib came with Python 3.11.
+STANDARD = sys.stdlib_module_names | {"tomllib"}
 TYPES = {"packaging.utils.NormalizedName"}
 # Who imports by a name made at run time: passlib's handlers, pip's HTTP client, whichever zstd there is.
 BY_NAME = {"htpasswd", "upstream", "web.encodings"}
@@ -60,6 +63,7 @@ class Import:
         return f"{self.importer}:{self.line} imports {self.target}"
 
 
+@functools.cache
 def modules() -> dict[str, Path]:
     """Every module by its name below ``pypiserver``; a package's own is ``web.__init__``."""
     paths = sorted(CODE.rglob("*.py"))
@@ -89,6 +93,7 @@ def unit(name: str) -> str:
     return "servers" if first.startswith("server_") else first
 
 
+@functools.cache
 def layers() -> dict[str, int]:
     """Each unit's line in the plan, 0 at the bottom of the house."""
     lines = DESIGN.read_text("utf-8").partition("``tests/unit/test_architecture.py``")[2].partition("::\n\n")[2]
@@ -149,7 +154,7 @@ def test_settings_end_at_the_factory() -> None:
 def third_party() -> Iterator[Import]:
     for each in IMPORTS:
         first = each.target.partition(".")[0]
-        if not each.is_ours and first not in sys.stdlib_module_names and each.target not in TYPES:
+        if not each.is_ours and first not in STANDARD and each.target not in TYPES:
             yield each
 
 

@@ -88,6 +88,7 @@ def test_every_shell_can_read_its_script(shell: str, place: Path) -> None:
     assert run(program, "-n", "script", cwd=place) == ""
 
 
+@pytest.mark.live
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
@@ -137,6 +138,7 @@ def typed(shell: str, line: str, awaited: str, cwd: Path) -> str:
 NOTHING = "nothing is awaited"
 
 
+@pytest.mark.live
 @pytest.mark.parametrize(
     ("line", "expected"),
     [

@@ -25,7 +25,10 @@ ENTRY_POINT = REPOSITORY / "bin" / "docker-entrypoint"
 DOCKERFILE = (REPOSITORY / "Dockerfile").read_text()
 SOMEBODY = 12345
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="the image is Linux, and its entry point a shell script")
+pytestmark = [
+    pytest.mark.live,
+    pytest.mark.skipif(os.name != "posix", reason="the image is Linux, and its entry point a shell script"),
+]
 
 
 def write_program(path: Path, text: str) -> None:

@@ -153,6 +153,7 @@ def test_a_file_that_cannot_be_used_is_said_at_start(tmp_path: Path, capsys: pyt
     assert "cannot be written (file is not a database)" in capsys.readouterr().err
 
 
+@pytest.mark.live
 @pytest.mark.parametrize("server", ["granian", "waitress"])
 def test_downloads_of_all_workers_are_counted_when_the_server_ends(server: str, tmp_path: Path, file: Path) -> None:
     (tmp_path / "packages").mkdir()

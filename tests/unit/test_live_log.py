@@ -18,6 +18,8 @@ from tests.live_server import DIRECT, LiveServer
 
 from .test_servers import OPEN, serving
 
+pytestmark = pytest.mark.live
+
 WITH_WORKERS = ["granian", "gunicorn"] if sys.platform != "win32" else ["granian"]
 FORM = "%(process)d|%(name)s|%(levelname)s|%(message)s"
 

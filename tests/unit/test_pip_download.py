@@ -38,6 +38,7 @@ def test_pip_gets_what_leads_to_the_index_and_nothing_that_leads_elsewhere() -> 
     assert "secret" not in as_shell_line(shown_command(download))
 
 
+@pytest.mark.live
 def test_the_real_pip_downloads_what_was_found(
     index: FakeIndex, put: Callable[..., Path], root: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -85,6 +85,7 @@ def test_the_compose_file_means_these_settings(capsys: pytest.CaptureFixture[str
     assert config_of(service["command"]) == config_of(inside)
 
 
+@pytest.mark.live
 @pytest.mark.skipif(NGINX is None, reason="no nginx here")
 @pytest.mark.parametrize("prefix", ["", "/pypi"])
 def test_pip_installs_through_the_nginx_that_is_printed(

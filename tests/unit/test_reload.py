@@ -23,7 +23,10 @@ from tests.make_archives import make_wheel
 from .test_live_log import WITH_WORKERS, wait_until
 from .test_servers import connected, upload_request
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGHUP")
+pytestmark = [
+    pytest.mark.live,
+    pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGHUP"),
+]
 WHEEL, WHEEL_BYTES = make_wheel("foo", "1.0")
 SERVERS = [*WITH_WORKERS, "waitress"]
 SETTINGS = """

@@ -28,6 +28,8 @@ from tests.make_archives import make_wheel
 
 from .conftest import OLD
 
+pytestmark = pytest.mark.live
+
 Put = Callable[..., Path]
 MANY = 3000
 JUNK = b"\0"

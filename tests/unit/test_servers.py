@@ -28,6 +28,8 @@ from tests.make_archives import make_wheel
 
 from .wsgi import form
 
+pytestmark = pytest.mark.live
+
 WHEEL, WHEEL_BYTES = make_wheel("foo", "1.0")
 HARDENED = ["granian", "waitress"]
 every_hardened = pytest.mark.parametrize("server", HARDENED)
