@@ -15,7 +15,7 @@ from ..repository import Repository
 from ..simple_api import prefers_html
 from ..text import one_line
 from . import project_page, readme
-from .answers import redirect
+from .answers import redirect, revalidated
 from .pages import page
 
 PAGE = 50
@@ -44,11 +44,14 @@ class Browse:
         self._url = url
         self._private = private
 
+    def _redirect(self, location: str) -> bottle.HTTPResponse:
+        return redirect(location, cache_control=revalidated(private=self._private))
+
     def projects(self) -> bottle.HTTPResponse:
         """``GET /projects/``: every project in a table, searched by ``?q=``, sorted and paged."""
         if not prefers_html(bottle.request.environ.get("HTTP_ACCEPT")):
             # Whoever uses the root as index address means a project of this name.
-            return redirect("../simple/projects/")
+            return self._redirect("../simple/projects/")
         search, number = _asked()
         total, rows = self._repository.find(search)
         pages = max(1, -(-total // PAGE))
@@ -75,7 +78,7 @@ class Browse:
         """``GET /project/<project>/``: what its newest release says, its files, and all its versions."""
         normal = normalize(project)
         if project != normal:
-            return redirect(f"../{quote(normal)}/")
+            return self._redirect(f"../{quote(normal)}/")
         return self._page(self._found(normal), None)
 
     def release(self, project: str, version: str) -> bottle.HTTPResponse:
@@ -84,7 +87,7 @@ class Browse:
         found = self._found(normal)
         spelled = named(found, version)
         if (project, version) != (normal, spelled):
-            return redirect(f"../../{quote(normal)}/{quote(spelled)}/")
+            return self._redirect(f"../../{quote(normal)}/{quote(spelled)}/")
         return self._page(found, spelled)
 
     def _found(self, normal: str) -> Project:

@@ -15,6 +15,7 @@ import pytest
 import pypiserver
 from pypiserver import factory
 from pypiserver.web import action_of_post, build
+from pypiserver.web.pages import _names as names
 from tests.make_archives import make_wheel
 from tests.unit.wsgi import Answer, Client, form
 
@@ -38,7 +39,11 @@ SEARCH += b"</name><value><string>quokka</string></value></member></struct></val
 OPEN, BY_CONTENT = None, action_of_post
 TABLE: dict[tuple[str, str], object] = {
     ("GET", "/"): OPEN,
+    ("GET", "/static/<name>"): OPEN,
     ("GET", "/health"): OPEN,
+    ("GET", "/health/live"): OPEN,
+    ("GET", "/health/ready"): OPEN,
+    ("GET", "/metrics"): "list",
     ("GET", "/favicon.ico"): OPEN,
     ("GET", "/simple"): OPEN,
     ("GET", "/simple/"): "list",
@@ -52,6 +57,12 @@ TABLE: dict[tuple[str, str], object] = {
     ("GET", "/pypi/<project>/json"): "list",
     ("GET", "/pypi/<project>/<version>/json"): "list",
     ("GET", "/<project>/json"): "list",
+    ("GET", "/projects"): OPEN,
+    ("GET", "/projects/"): "list",
+    ("GET", "/project/<project>"): OPEN,
+    ("GET", "/project/<project>/"): "list",
+    ("GET", "/project/<project>/<version>"): OPEN,
+    ("GET", "/project/<project>/<version>/"): "list",
     ("GET", "/<project>"): OPEN,
     ("GET", "/<project>/"): OPEN,
     **{("POST", rule): BY_CONTENT for rule in ("/", "/pypi", "/pypi/")},
@@ -60,6 +71,11 @@ TABLE: dict[tuple[str, str], object] = {
 }
 # Every address that answers with something protected, by its rule.
 PATHS = {
+    "/static/<name>": [f"/static/{names()[name]}" for name in ("style.css", "icon.svg")],
+    "/project/<project>": ["/project/quokka"],
+    "/project/<project>/": ["/project/quokka/"],
+    "/project/<project>/<version>": ["/project/quokka/7.77.7"],
+    "/project/<project>/<version>/": ["/project/quokka/7.77.7/"],
     "/simple/<project>": ["/simple/quokka"],
     "/simple/<project>/": ["/simple/quokka/"],
     "/+simple/<project>/": ["/+simple/quokka/"],
@@ -104,7 +120,11 @@ def packages(put: Put) -> None:
 
 
 def protected(serve: Serve, *actions: str) -> Client:
-    return serve(authenticate=list(actions) or ".", auther=lambda user, password: (user, password) == ("ada", "right"))
+    return serve(
+        authenticate=list(actions) or ".",
+        auther=lambda user, password: (user, password) == ("ada", "right"),
+        metrics=True,
+    )
 
 
 def ask(client: Client, method: str, spelled: str, **headers: str) -> Answer:
@@ -121,7 +141,7 @@ def told(answer: Answer, asked: str) -> list[str]:
 
 
 def test_every_route_is_in_the_table_and_protected_as_it_says() -> None:
-    application = pypiserver.app(password_file=".", authenticate=".")
+    application = pypiserver.app(password_file=".", authenticate=".", metrics=True)
     assert {(each.method, bare(each.rule)): each.action for each in application.routes} == TABLE
 
 

@@ -136,7 +136,7 @@ def test_nothing_hidden_or_linked_away_is_listed(guarded: LiveServer) -> None:
     for path in ("/simple/", "/packages/"):
         body = asked(guarded.url, path).body
         assert NAME.encode() in body or b"foo" in body
-        for word in (b"secret", b"linked", b"hidden", b"upload-0123", b"x-9.0"):
+        for word in (b"secret", b"linked", b".hidden", b"upload-0123", b"x-9.0"):
             assert word not in body
 
 
