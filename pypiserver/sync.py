@@ -64,12 +64,15 @@ class Sync:
         """
         known, roots = self.catalog.states()
         scan = Scan()
+        began_with = self._identities()
         sidecars = _sidecars(self.folders.walk(Scan(), suffixes=distfile.SIDECARS))
         if known:
-            growing = self.refresh(self._differing(known, roots, scan, sidecars), roots_are_checked=True)
+            differing, seen = self._differing(known, scan, sidecars)
+            self._refuse_lost_roots(roots, seen, began_with)
+            growing = self.refresh(differing, roots_are_checked=True)
         else:
             growing = self._fill(scan, sidecars)
-            self._refuse_lost_roots(roots, set())
+            self._refuse_lost_roots(roots, set(), began_with)
         for root, path, reason in scan.skipped:
             self._say_skipped(root, path, reason)
         if not self._has_said_shadowed:
@@ -96,10 +99,10 @@ class Sync:
         self._say_shadowed()
         return growing
 
-    def _differing(self, known: set[int], roots: set[int], scan: Scan, sidecars: Mapping[Key, str]) -> list[Key]:
-        """The files that are not as their rows say, and the rows that have no file.
+    def _differing(self, known: set[int], scan: Scan, sidecars: Mapping[Key, str]) -> tuple[list[Key], set[int]]:
+        """The files that are not as their rows say with the rows that have no file; and the roots that have files.
 
-        ``known`` are the states of all rows, ``roots`` those with rows.
+        ``known`` are the states of all rows.
         """
         differing: list[Key] = []
         seen: set[int] = set()
@@ -110,8 +113,7 @@ class Sync:
                 known.remove(seen_as)
             elif self._parse(entry) is not None:
                 differing.append(entry[:2])
-        self._refuse_lost_roots(roots, seen)
-        return sorted({*differing, *self.catalog.keys_of(known)} if known else differing)
+        return sorted({*differing, *self.catalog.keys_of(known)} if known else differing), seen
 
     def is_current(self) -> bool:
         """Whether no file can have come or gone since the last scan, of this or another process.
@@ -124,7 +126,7 @@ class Sync:
             return False
         is_current = all(self.folders.folder_state(*key) == state for key, state in known.items())
         if is_current:
-            self._refuse_lost_roots(set(), set())
+            self._refuse_lost_roots(set(), set(), self._identities())
         return is_current
 
     def _note_folders(self, scan: Scan, growing: set[Key]) -> None:
@@ -288,13 +290,24 @@ class Sync:
                     f"The folder {self.folders.roots[root]} was replaced a moment ago. Try again in a moment."
                 )
 
-    def _refuse_lost_roots(self, known: set[int], seen: set[int]) -> None:
-        """A root that became another, empty folder was unmounted or replaced: an outage, not an empty index."""
-        for root, path in enumerate(self.folders.roots):
-            status = path.stat()
-            identity = (status.st_dev, status.st_ino)
-            before = self._root_identities.get(root, identity)
-            if identity != before and root in known and root not in seen:
+    def _identities(self) -> list[tuple[int, int]]:
+        """Device and inode of each root; raises Unavailable when one is not there."""
+        self.folders.check()
+        try:
+            return [(status.st_dev, status.st_ino) for status in (path.stat() for path in self.folders.roots)]
+        except OSError as error:
+            raise Unavailable(f"A folder went away while it was looked at: {error}. Try again in a moment.") from error
+
+    def _refuse_lost_roots(self, known: set[int], seen: set[int], began_with: list[tuple[int, int]]) -> None:
+        """A root that became another, empty folder was unmounted or replaced: an outage, not an empty index.
+
+        ``began_with`` is what the roots were before they were read: one that was replaced meanwhile tells nothing.
+        """
+        for root, identity in enumerate(self._identities()):
+            path = self.folders.roots[root]
+            if identity != began_with[root]:
+                raise Unavailable(f"The folder {path} was replaced while it was read. Try again in a moment.")
+            if identity != self._root_identities.get(root, identity) and root in known and root not in seen:
                 raise Unavailable(
                     f"The folder {path} is no longer the one that was served, and it is empty. If it is a mount, "
                     "mount it again; if it is meant to be empty, restart the server."

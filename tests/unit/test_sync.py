@@ -479,3 +479,23 @@ def test_a_file_that_cannot_be_looked_at_is_not_gone(world: World, monkeypatch: 
     monkeypatch.setattr(os, "stat", stat)
     assert world.sync.refresh([(0, WHEEL)]) == set()
     assert world.listed() == [WHEEL]
+
+
+def test_a_root_that_is_unmounted_while_it_is_read_is_an_outage_then_and_afterwards(world: World) -> None:
+    """The files were still seen, and the empty folder behind them must not become the one that is known."""
+    root, away = world.roots[0], world.roots[0].with_name("away")
+
+    class Unmounting(Folders):
+        def walk(self, scan: Scan, **options: Any) -> Iterator[Entry]:
+            yield from super().walk(scan, **options)
+            if not options and not away.exists():
+                root.rename(away)
+                root.mkdir()
+
+    world.put(WHEEL, WHEEL_BYTES)
+    world.sync.scan()
+    world.sync.folders = Unmounting(world.roots)
+    for words in ("was replaced while it was read", "no longer the one that was served"):
+        with pytest.raises(Unavailable, match=words):
+            world.sync.scan()
+        assert world.listed() == [WHEEL]
