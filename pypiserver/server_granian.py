@@ -8,6 +8,7 @@ settings again, where granian would replace them and lose the connections that w
 from __future__ import annotations
 
 import functools
+import logging
 import multiprocessing
 import os
 import signal
@@ -45,6 +46,7 @@ def serve(make: MakeApplication, options: Options, listening: socket.socket, *, 
     from granian.http import HTTP1Settings
     from granian.log import LogLevels
 
+    logging.getLogger("_granian").addFilter(_is_news)
     host, port = str(listening.getsockname()[0]), port_of(listening)
     _let_workers_bind(listening)
     server = Granian(
@@ -76,6 +78,11 @@ def serve(make: MakeApplication, options: Options, listening: socket.socket, *, 
     server.signal_handler_reload = reload  # type: ignore[method-assign]
     parent = _Parent(os.getpid(), port, reloads, options.stall_seconds)
     server.serve(target_loader=functools.partial(_load, make, parent), wrap_loader=False)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether the operator should hear it: that there are many threads for slow clients is our own choice."""
+    return "spawning up to" not in record.getMessage()
 
 
 def _let_workers_bind(listening: socket.socket) -> None:
