@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import random
 import signal
@@ -58,7 +59,8 @@ def kill_in_the_middle(
                 ledger.sent[name] = sha256(data)
             try:
                 reply = upload(url, name, data)
-            except OSError:
+            except (OSError, http.client.HTTPException):
+                # Killed before the answer was whole: nothing was acknowledged.
                 continue
             with lock:
                 if reply.status == 200:
