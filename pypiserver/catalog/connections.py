@@ -11,6 +11,7 @@ import logging
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -162,9 +163,9 @@ class Connections:
             for statement in (*schema.TABLES, *listing.TABLES, *searched, *schema.INDEXES.values()):
                 connection.execute(statement)
             connection.executemany("INSERT INTO meta (name, value) VALUES (?, ?)", wanted.items())
-            # A new catalog starts above any serial an older one can have reached, so no page cache takes it for known.
-            now = "CAST(strftime('%s', 'now') AS INTEGER) * 1000"
-            connection.execute(f"INSERT INTO serial (id, value) VALUES (1, {now})")  # noqa: S608
+            # In microseconds, so that a catalog made in the very second of the one before it starts above every serial
+            # that one can have reached: no page cache takes it for known.
+            connection.execute("INSERT INTO serial (id, value) VALUES (1, ?)", (time.time_ns() // 1000,))
         connection.execute("COMMIT")
 
 

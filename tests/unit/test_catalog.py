@@ -125,6 +125,17 @@ def test_a_damaged_file_is_built_again(tmp_path: Path) -> None:
     assert Catalog(path, "roots").counts() == (0, 0)
 
 
+def test_a_catalog_made_anew_at_once_starts_above_the_one_before(tmp_path: Path) -> None:
+    serials = []
+    for number in range(5):
+        catalog = Catalog(tmp_path / f"{number}.sqlite", "roots")
+        catalog.apply([found("foo-1.0.zip")])
+        serials.append(catalog.serial())
+        catalog.connections.close()
+    # A page cached under one of them must not be taken for a page of the next catalog.
+    assert sorted(set(serials)) == serials
+
+
 def test_a_deleted_file_is_noticed(tmp_path: Path) -> None:
     catalog = Catalog(tmp_path / "catalog.sqlite", "roots")
     catalog.apply([found("foo-1.0.zip")])
