@@ -10,12 +10,12 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import sqlite3
 import struct
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from .catalog import FAILURES
 from .errors import ConfigError, Unavailable
 from .observed import Exchange
 
@@ -120,7 +120,7 @@ class Metrics:
 
         yield InfoMetricFamily(PREFIX + INFO[0], INFO[1], {"version": self._version})
         values: dict[str, float] = {}
-        with contextlib.suppress(sqlite3.Error):
+        with contextlib.suppress(*FAILURES):
             state = self._state()
             values = {"files": state.files, "projects": state.projects, "catalog_serial": state.serial}
             if state.scan is not None:

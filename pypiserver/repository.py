@@ -7,13 +7,12 @@ sha256; what fails in storage is Unavailable, never an empty answer.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from typing import BinaryIO, TypeVar
 
 from packaging.utils import NormalizedName
 
-from .catalog import Catalog
+from .catalog import FAILURES, Catalog
 from .digests import Digester
 from .distfile import canonical_version, file_key, is_final, normalize, version_key
 from .downloads import Counts, Downloads
@@ -212,10 +211,10 @@ class Repository:
         generation = self.catalog.connections.generation
         try:
             return question()
-        except sqlite3.Error as error:
+        except FAILURES as error:
             self.watch.recover(error, generation)
             self.watch.ensure_current()
         try:
             return question()
-        except sqlite3.Error as error:
+        except FAILURES as error:
             raise Unavailable(f"The catalog fails: {error}. Try again in a moment.") from error

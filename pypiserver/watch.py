@@ -14,7 +14,7 @@ import threading
 import time
 from pathlib import Path
 
-from .catalog import Catalog
+from .catalog import FAILURES, Catalog
 from .catalog.connections import discard
 from .digests import Digester
 from .errors import PypiServerError, Unavailable
@@ -136,7 +136,7 @@ class Watch:
         self._lock.release()
         self._pid = -1
 
-    def recover(self, error: sqlite3.Error, generation: int) -> None:
+    def recover(self, error: Exception, generation: int) -> None:
         """Go on after the catalog failed: built anew when it is damaged, in memory when it cannot be used.
 
         ``generation`` is that of the connections it failed with: when they were replaced since, nothing is to be done.
@@ -145,7 +145,7 @@ class Watch:
             if generation == self.catalog.connections.generation:
                 self._recover(error)
 
-    def _recover(self, error: sqlite3.Error) -> None:
+    def _recover(self, error: Exception) -> None:
         path = self.catalog.connections.path
         if path is None:
             raise Unavailable(f"The catalog in memory failed: {error}. Restart the server.") from error
@@ -177,7 +177,7 @@ class Watch:
             generation = self.catalog.connections.generation
             try:
                 wait = self._tick()
-            except sqlite3.Error as error:
+            except FAILURES as error:
                 self._recover_quietly(error, generation)
                 wait = 0.0
             except (PypiServerError, OSError) as error:
@@ -296,11 +296,11 @@ class Watch:
                 self.sync.refresh_statuses()
             else:
                 self.sync.survey()
-        except sqlite3.Error as error:
+        except FAILURES as error:
             self.recover(error, generation)
             self.sync.survey()
 
-    def _recover_quietly(self, error: sqlite3.Error, generation: int) -> None:
+    def _recover_quietly(self, error: Exception, generation: int) -> None:
         try:
             self.recover(error, generation)
         except Unavailable as failure:
@@ -320,7 +320,7 @@ class Watch:
             try:
                 while not self._closing.is_set() and self._lock.is_held() and self.digester.digest_some():
                     pass
-            except sqlite3.Error as error:
+            except FAILURES as error:
                 self._recover_quietly(error, generation)
             except PypiServerError:
                 # A folder cannot be read. The sync thread says so, and wakes us when it can be.

@@ -1,9 +1,11 @@
 """The catalog: what we know about storage, in SQL. It can be deleted at any time.
 
 Reads give the values of :mod:`pypiserver.model`; writes are one transaction each, raise the serial by one and stamp
-every project they touch with it.
+every project they touch with it. When the database fails, every method raises one of ``FAILURES``.
 """
 
-from .queries import ANY_ROW, REPLACED, Catalog, Digest, Found, Gone, Row
+from .failures import FAILURES, CatalogError
+from .rows import ANY_ROW, REPLACED, Digest, Found, Gone, Row
+from .writes import Catalog
 
-__all__ = ["ANY_ROW", "REPLACED", "Catalog", "Digest", "Found", "Gone", "Row"]
+__all__ = ["ANY_ROW", "FAILURES", "REPLACED", "Catalog", "CatalogError", "Digest", "Found", "Gone", "Row"]

@@ -7,11 +7,11 @@ folders.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable
 
 import bottle
 
+from ..catalog import FAILURES
 from ..errors import PypiServerError
 from ..repository import Repository
 from .answers import text
@@ -60,6 +60,6 @@ class Status:
             self._repository.catalog.serial()
         except PypiServerError as error:
             return str(error)
-        except sqlite3.Error as error:
+        except FAILURES as error:
             return f"The catalog cannot be read: {error}."
         return state

@@ -160,7 +160,7 @@ def test_a_write_of_another_process_is_seen_at_once(tmp_path: Path) -> None:
 
 
 def test_a_write_nobody_told_of_is_seen_after_a_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pypiserver.catalog.queries.SIGNAL_SECONDS", 0.0)
+    monkeypatch.setattr("pypiserver.catalog.reads.SIGNAL_SECONDS", 0.0)
     catalog = Catalog(tmp_path / "catalog.sqlite", "roots")
     before = catalog.serial()
     with sqlite3.connect(tmp_path / "catalog.sqlite") as killed:

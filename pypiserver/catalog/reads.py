@@ -1,0 +1,172 @@
+"""The catalog's answers: every question is one statement, or a few that need not agree.
+
+Failures leave this module as they are (``failures.FAILURES``); who asked decides how to go on.
+"""
+
+from __future__ import annotations
+
+import time
+import zlib
+from typing import Any, NamedTuple
+
+from packaging.utils import NormalizedName
+
+from ..distfile import DistFile
+from ..model import ACTIVE, File, ProjectStatus
+from . import schema
+from .connections import Connections
+from .listing import Listing
+from .rows import Row, as_file
+from .signal import Signal
+
+# A writer that is killed after its commit has told nobody: so old may an answer then be.
+SIGNAL_SECONDS = 0.25
+
+
+class _Seen(NamedTuple):
+    """The serial as this process last read it, the signal just before, and until when that is believed."""
+
+    signal: Signal | None
+    value: bytes | None
+    until: float
+    serial: int
+
+
+class Reads:
+    """The reading half of the catalog that ``connections`` lead to."""
+
+    def __init__(self, connections: Connections) -> None:
+        self.connections = connections
+        self.listing = Listing(self._all, full_text=connections.full_text)
+        self._seen: _Seen | None = None
+
+    def serial(self) -> int:
+        """The number of the last change, by any process.
+
+        Costs a look at shared memory (see :mod:`.signal`) unless something changed since this process last asked.
+        """
+        connections = self.connections
+        signal, seen, now = connections.signal, self._seen, time.monotonic()
+        value = signal.value() if signal is not None else None
+        if (
+            seen is not None
+            and value is not None
+            and seen.signal is signal
+            and seen.value == value
+            and now < seen.until
+        ):
+            return seen.serial
+        serial = int(self._all(schema.SELECT_SERIAL)[0][0])
+        # Read before the question: what changes between the two is noticed next time.
+        self._seen = _Seen(signal, value, now + SIGNAL_SECONDS, serial)
+        return serial
+
+    def states(self) -> tuple[set[int], set[int]]:
+        """The hash of every file row's (root, path, size, mtime_ns, inode, sidecars), and the roots there are.
+
+        Numbers, because a million rows as tuples fill 400 MB; that two rows have one number need not be expected.
+        """
+        states: set[int] = set()
+        roots: set[int] = set()
+        with self.connections.reading():
+            for row in self.connections.get().execute(schema.SELECT_SNAPSHOT):
+                states.add(hash(row))
+                roots.add(row[0])
+        return states, roots
+
+    def keys_of(self, states: set[int]) -> list[tuple[int, str]]:
+        """(root, path) of the rows that have one of these states."""
+        with self.connections.reading():
+            rows = self.connections.get().execute(schema.SELECT_SNAPSHOT)
+            return [row[:2] for row in rows if hash(row) in states]
+
+    def folders(self) -> dict[tuple[int, str], tuple[int, int]]:
+        """Modification time and inode of each folder, as the last scan found it."""
+        return {row[:2]: row[2:] for row in self._all(schema.SELECT_FOLDERS)}
+
+    def projects(self) -> list[tuple[NormalizedName, str]]:
+        """(normal form, display name) of every project with a visible file, sorted."""
+        return [(NormalizedName(name), display) for name, display in self._all(schema.SELECT_PROJECTS)]
+
+    def project_state(self, name: str) -> tuple[int, ProjectStatus]:
+        """The project's serial (0 when it was never seen) and status."""
+        rows = self._all(schema.SELECT_PROJECT, name=name)
+        if not rows:
+            return 0, ACTIVE
+        serial, status, reason = rows[0]
+        return serial, ProjectStatus(status, reason) if status else ACTIVE
+
+    def statuses(self) -> dict[str, ProjectStatus]:
+        """Every project status other than active."""
+        return {name: ProjectStatus(status, reason) for name, status, reason in self._all(schema.SELECT_STATUSES)}
+
+    def files_of(self, name: str) -> list[File]:
+        """The visible files of a project; ``sha256`` is empty on those not yet digested."""
+        return [as_file(row) for row in self._all(schema.SELECT_FILES_OF, name=name)]
+
+    def file(self, filename: str) -> File | None:
+        """The visible file of that name."""
+        rows = self._all(schema.SELECT_FILE, filename=filename)
+        return as_file(rows[0]) if rows else None
+
+    def rows_of(self, name: str) -> list[File]:
+        """Every file of a project in any folder, hidden and faulty ones too."""
+        return [as_file(row) for row in self._all(schema.SELECT_ROWS_OF, name=name)]
+
+    def alike(self, dist: DistFile) -> list[str]:
+        """The names of files of its project that differ from its own in case and in ``-``, ``_`` and ``.`` alone."""
+        folded = dist.filename.lower().replace("_", "-").replace(".", "-")
+        rows = self._all(schema.SELECT_ALIKE, name=dist.project, filename=dist.filename, folded=folded)
+        return [filename for (filename,) in rows]
+
+    def faults_of(self, name: str) -> list[tuple[str, str]]:
+        """(path, fault) of every file of a project that is not fit to be listed."""
+        return self._all(schema.SELECT_FAULTS, name=name)
+
+    def files(self) -> list[File]:
+        """Every visible file, by path."""
+        return [as_file(row) for row in self._all(schema.SELECT_FILES)]
+
+    def pending(self, limit: int) -> list[File]:
+        """Up to ``limit`` files that wait to be digested."""
+        return [as_file(row) for row in self._all(schema.SELECT_PENDING, limit=limit)]
+
+    def pending_of(self, name: str) -> list[File]:
+        """The files of a project that wait to be digested."""
+        return [as_file(row) for row in self._all(schema.SELECT_PENDING_OF, name=name)]
+
+    def pending_count(self) -> int:
+        """How many files wait to be digested."""
+        return int(self._all(schema.SELECT_PENDING_COUNT)[0][0])
+
+    def metadata(self, file: File) -> bytes | None:
+        """The core metadata of a digested file, as it stands in the archive."""
+        rows = self._all(schema.SELECT_METADATA, root=file.root, path=file.path)
+        return zlib.decompress(rows[0][0]) if rows else None
+
+    def summaries(self) -> list[tuple[str, str, str, str]]:
+        """(name, version, summary, project) of every visible file."""
+        return self._all(schema.SELECT_SUMMARIES)
+
+    def counts(self) -> tuple[int, int]:
+        """How many files and how many projects are visible."""
+        files, projects = self._all(schema.SELECT_COUNTS)[0]
+        return int(files), int(projects)
+
+    def root_counts(self) -> dict[int, int]:
+        """How many files each root has, hidden and faulty ones too."""
+        return dict(self._all(schema.SELECT_ROOT_COUNTS))
+
+    def row(self, root: int, path: str) -> Row | None:
+        """One file row's identity."""
+        rows = self._all(schema.SELECT_ROW, root=root, path=path)
+        return Row(*rows[0]) if rows else None
+
+    def shadowed(self) -> list[tuple[int, str, File]]:
+        """(root, path) of every sound file that is hidden by another of its name, with the one that hides it."""
+        rows = [(root, path, self.file(filename)) for root, path, filename in self._all(schema.SELECT_SHADOWED)]
+        return [(root, path, winner) for root, path, winner in rows if winner is not None]
+
+    def _all(self, statement: str, **parameters: object) -> list[Any]:
+        with self.connections.reading():
+            return self.connections.get().execute(statement, parameters).fetchall()
