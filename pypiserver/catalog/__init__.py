@@ -5,7 +5,7 @@ every project they touch with it. When the database fails, every method raises o
 """
 
 from .failures import FAILURES, CatalogError
-from .rows import ANY_ROW, REPLACED, Digest, Found, Gone, Row
+from .rows import ANY_ROW, REPLACED, Digest, Found, Gone, Row, Standing
 from .writes import Catalog
 
-__all__ = ["ANY_ROW", "FAILURES", "REPLACED", "Catalog", "CatalogError", "Digest", "Found", "Gone", "Row"]
+__all__ = ["ANY_ROW", "FAILURES", "REPLACED", "Catalog", "CatalogError", "Digest", "Found", "Gone", "Row", "Standing"]

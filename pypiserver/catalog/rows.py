@@ -76,6 +76,14 @@ class Digest:
     name: str = ""
 
 
+class Standing(NamedTuple):
+    """The file that has a name where names are exclusive."""
+
+    root: int
+    path: str
+    sha256: str
+
+
 def file_row(found: Found) -> dict[str, object]:
     """The parameters that make a row of a file seen."""
     dist = found.dist

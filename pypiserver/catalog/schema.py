@@ -7,7 +7,7 @@ catalog is then thrown away and built again from storage, which is the truth.
 
 from __future__ import annotations
 
-SCHEMA_VERSION = "3"
+SCHEMA_VERSION = "4"
 
 TABLES = (
     # What the catalog belongs to: schema version, roots, digest algorithm.
@@ -40,6 +40,11 @@ TABLES = (
     # Core metadata, zlib-compressed, apart from the narrow rows that pages read.
     """CREATE TABLE IF NOT EXISTS metadata (
         root BIGINT NOT NULL, path TEXT NOT NULL, body BLOB NOT NULL, PRIMARY KEY (root, path)
+    )""",
+    # Where storage lets several files have one name, its key decides whose upload came first. Folders decide it
+    # themselves, by link(2), and leave it empty.
+    """CREATE TABLE IF NOT EXISTS claim (
+        filename TEXT PRIMARY KEY, root BIGINT NOT NULL, path TEXT NOT NULL, sha256 TEXT NOT NULL
     )""",
 )
 
@@ -129,6 +134,15 @@ CHOOSE_VISIBLE = """
     WHERE filename = :filename
 """
 
+CLAIM_NAME = """
+    INSERT INTO claim (filename, root, path, sha256) VALUES (:filename, :root, :path, :sha256)
+    ON CONFLICT (filename) DO NOTHING
+"""
+MOVE_CLAIM = "UPDATE claim SET root = :root, path = :path, sha256 = :sha256 WHERE filename = :filename"
+DROP_CLAIM = "DELETE FROM claim WHERE filename = :filename AND root = :root AND path = :path"
+SELECT_CLAIM = "SELECT root, path, sha256 FROM claim WHERE filename = :filename"
+DELETE_ROW = "DELETE FROM file WHERE root = :root AND path = :path"
+
 NEXT_SERIAL = "UPDATE serial SET value = value + 1 WHERE id = 1"
 TOUCH_PROJECT = """
     INSERT INTO project (name, serial) VALUES (:name, :serial)
@@ -167,6 +181,10 @@ SELECT_SUMMARIES = "SELECT name, version, summary, project FROM file WHERE visib
 SELECT_COUNTS = "SELECT COALESCE(SUM(files), 0), COUNT(*) FROM project WHERE files > 0"
 SELECT_ROOT_COUNTS = "SELECT root, COUNT(*) FROM file GROUP BY root"
 SELECT_FOLDERS = "SELECT root, path, mtime_ns, inode FROM folder"
+SELECT_CONTESTED = """
+    SELECT filename FROM file WHERE filename IN ({names})
+    GROUP BY filename HAVING COUNT(*) > 1 OR MAX(visible) = 0 OR MAX(fault) <> ''
+"""
 SELECT_DOUBLE_NAMES = "SELECT filename FROM file GROUP BY filename HAVING COUNT(*) > 1"
 DELETE_FOLDER = "DELETE FROM folder WHERE root = :root AND path = :path"
 UPSERT_FOLDER = """

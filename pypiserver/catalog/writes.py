@@ -14,11 +14,13 @@ from ..model import ACTIVE, File, ProjectStatus
 from . import listing, schema
 from .connections import CACHE, Connections
 from .reads import Reads
-from .rows import Digest, Found, Gone, digest_row, file_row, upsert_row
+from .rows import Digest, Found, Gone, Standing, digest_row, file_row, upsert_row
 
 # A first scan writes every index of the catalog: a small page cache would write most pages several times.
 BULK = 5000
 BULK_CACHE = -65536
+# How many names one question has; SQLite before 3.32 takes 999 parameters.
+AT_ONCE = 500
 
 
 class Catalog(Reads):
@@ -99,19 +101,49 @@ class Catalog(Reads):
             if changed:
                 self._stamp(connection, changed, {})
 
-    def add(self, found: Found, digest: Digest) -> None:
-        """Take over one uploaded file with its digests, in one step."""
+    def add(self, found: Found, digest: Digest, *, exclusive: bool = False) -> Standing | None:
+        """Take over one uploaded file with its digests, in one step; gives None.
+
+        With ``exclusive`` no other file may have its name, in any root, and of several processes whose files have it
+        one comes first: for all others nothing is written, and what has the name is given, maybe with the same bytes.
+        """
         with self.connections.transaction() as connection:
-            connection.execute(schema.UPSERT_FILE, upsert_row(found))
-            row = found.row
-            pending = File(
-                filename=found.dist.filename, project=found.dist.project, name=found.dist.name,
-                version=found.dist.version, kind=found.dist.kind, path=found.path, root=found.root,
-                size=row.size, mtime_ns=row.mtime_ns, inode=row.inode, sha256="",
-            )  # fmt: skip
-            self._record(connection, [(pending, digest)], schema.RECORD_DIGEST)
-            connection.execute(schema.CHOOSE_VISIBLE, {"filename": found.dist.filename})
-            self._stamp(connection, {found.dist.project}, {})
+            claim = _claim(found, digest)
+            if exclusive and not connection.execute(schema.CLAIM_NAME, claim).rowcount:
+                return _standing(connection, claim)
+            self._add(connection, found, digest)
+        return None
+
+    def replace(self, found: Found, digest: Digest) -> Standing | None:
+        """Take over an uploaded file in place of the one that has its name; gives that one when it stood elsewhere.
+
+        What is given has no row any more. Delete it only when nobody can have uploaded those bytes again meanwhile.
+        """
+        with self.connections.transaction() as connection:
+            claim = _claim(found, digest)
+            before = None
+            if not connection.execute(schema.CLAIM_NAME, claim).rowcount:
+                before = _standing(connection, claim)
+                connection.execute(schema.MOVE_CLAIM, claim)
+            moved = before if before is not None and before[:2] != (found.root, found.path) else None
+            if moved is not None:
+                key = {"root": moved.root, "path": moved.path}
+                connection.execute(schema.DELETE_ROW, key)
+                connection.execute(schema.DELETE_ORPHANED_METADATA, key)
+            self._add(connection, found, digest)
+        return moved
+
+    def _add(self, connection: sqlite3.Connection, found: Found, digest: Digest) -> None:
+        connection.execute(schema.UPSERT_FILE, upsert_row(found))
+        row = found.row
+        pending = File(
+            filename=found.dist.filename, project=found.dist.project, name=found.dist.name,
+            version=found.dist.version, kind=found.dist.kind, path=found.path, root=found.root,
+            size=row.size, mtime_ns=row.mtime_ns, inode=row.inode, sha256="",
+        )  # fmt: skip
+        self._record(connection, [(pending, digest)], schema.RECORD_DIGEST)
+        connection.execute(schema.CHOOSE_VISIBLE, {"filename": found.dist.filename})
+        self._stamp(connection, {found.dist.project}, {})
 
     def retry_unreadable(self) -> None:
         """Let files that could not be opened or read be tried again: a changed permission leaves no other trace."""
@@ -151,6 +183,14 @@ class Catalog(Reads):
         listing.refresh(connection, projects, full_text=self.connections.full_text)
 
 
+def _claim(found: Found, digest: Digest) -> dict[str, object]:
+    return {"filename": found.dist.filename, "root": found.root, "path": found.path, "sha256": digest.sha256}
+
+
+def _standing(connection: sqlite3.Connection, claim: Mapping[str, object]) -> Standing:
+    return Standing(*connection.execute(schema.SELECT_CLAIM, {"filename": claim["filename"]}).fetchone())
+
+
 def _delete(connection: sqlite3.Connection, gone: Gone, filenames: list[str]) -> set[str]:
     """Delete a row if it still is the one that was read; give its project, and note its file name as contested."""
     key = {"root": gone.root, "path": gone.path}
@@ -160,20 +200,19 @@ def _delete(connection: sqlite3.Connection, gone: Gone, filenames: list[str]) ->
     if not connection.execute(statement, identity).rowcount:
         return set()
     connection.execute(schema.DELETE_ORPHANED_METADATA, key)
+    if not gone.is_replaced:
+        connection.executemany(schema.DROP_CLAIM, [{**key, "filename": filename} for _, filename in names])
     filenames.extend(filename for _, filename in names)
     return {project for project, _ in names}
 
 
-def _contested(connection: sqlite3.Connection, filenames: Sequence[str]) -> Iterable[str]:
+def _contested(connection: sqlite3.Connection, filenames: Sequence[str]) -> Iterator[str]:
     """Those of the names that have more than one row, or none of whose rows is visible: the winner must be chosen.
 
     A first scan of 100,000 files has hardly any, and choosing one costs about 5 us, so they are looked for in bulk.
     """
-    connection.execute("CREATE TEMP TABLE IF NOT EXISTS touched (filename TEXT PRIMARY KEY)")
-    connection.execute("DELETE FROM touched")
-    connection.executemany("INSERT OR IGNORE INTO touched (filename) VALUES (?)", [(name,) for name in filenames])
-    rows = connection.execute(
-        """SELECT t.filename FROM touched t JOIN file f ON f.filename = t.filename
-           GROUP BY t.filename HAVING COUNT(*) > 1 OR MAX(f.visible) = 0 OR MAX(f.fault) <> ''"""
-    ).fetchall()
-    return [name for (name,) in rows]
+    names = list(dict.fromkeys(filenames))
+    for first in range(0, len(names), AT_ONCE):
+        some = {f"name{number}": name for number, name in enumerate(names[first : first + AT_ONCE])}
+        named = ", ".join(f":{key}" for key in some)
+        yield from (name for (name,) in connection.execute(schema.SELECT_CONTESTED.format(names=named), some))
