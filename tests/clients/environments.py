@@ -55,6 +55,8 @@ ENVIRONMENTS = {
     "flit": Environment(("flit==4.2.0",)),
     "hatch": Environment(("hatch==1.18.2",)),
     "gunicorn": Environment(("gunicorn==27.0.1",)),
+    # An object store with an S3 interface, for the tests of a cluster.
+    "swift": Environment(("swift==2.38.3",)),
     # Every server of bottle's list that installs today, and what the project itself needs.
     "servers": Environment(
         (
