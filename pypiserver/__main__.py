@@ -117,6 +117,7 @@ def _run(command: cli.Run) -> int:
 def _serve(command: cli.Run, stack: contextlib.ExitStack) -> None:
     from . import servers
     from .banner import Facts, render
+    from .memory import give_back
     from .metrics_listener import listening
 
     config = command.config
@@ -124,6 +125,8 @@ def _serve(command: cli.Run, stack: contextlib.ExitStack) -> None:
     application.check()
     files, where = application.survey()
     application.close()
+    # Before workers are forked from it.
+    give_back()
     metrics_port = None
     if config.metrics_address is not None and application.metrics is not None:
         host, port = config.metrics_address

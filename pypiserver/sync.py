@@ -86,14 +86,19 @@ class Sync:
     def _fill(self, scan: Scan, sidecars: Mapping[Key, str]) -> set[Key]:
         """Take over all of storage into an empty catalog; gives the files that are still growing."""
         growing: set[Key] = set()
+        # All but the youngest have settled: these need not be looked at one by one.
+        settled_ns = (self._clock() - SETTLE_SECONDS) * 1e9
 
         def found() -> Iterator[Found]:
             for entry in _ordered(self.folders.walk(scan)):
                 dist = self._parse(entry)
-                if dist is not None and self._is_growing(entry, dist, None):
-                    growing.add(entry[:2])
-                elif dist is not None:
-                    yield self._describe(entry, dist, sidecars.get(entry[:2], ""), None)
+                if dist is None:
+                    continue
+                key = entry[:2]
+                if entry.mtime_ns > settled_ns and self._is_growing(entry, dist, None):
+                    growing.add(key)
+                else:
+                    yield self._describe(entry, dist, sidecars.get(key, "") if sidecars else "", None)
 
         self.catalog.fill(found())
         self._say_shadowed()
@@ -213,14 +218,18 @@ class Sync:
             self._say_skipped(root, path, f"a file of this name comes first: {where}")
 
     def _describe(self, entry: Entry, dist: DistFile, fingerprint: str, before: Row | None) -> Found:
+        root, path, size, mtime_ns, inode = entry
+        row = Row(size, mtime_ns, inode, fingerprint)
+        if not fingerprint:
+            return Found(root, path, row, dist, before=before)
         yanked = None
         if ".yanked:" in fingerprint:
-            text = self.folders.read_text(entry.root, sidecar(entry.path, ".yanked"))
+            text = self.folders.read_text(root, sidecar(path, ".yanked"))
             yanked = None if text is None else one_line(text)
         return Found(
-            entry.root,
-            entry.path,
-            Row(entry.size, entry.mtime_ns, entry.inode, fingerprint),
+            root,
+            path,
+            row,
             dist,
             yanked=yanked,
             has_signature=".asc:" in fingerprint,

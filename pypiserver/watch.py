@@ -19,6 +19,7 @@ from .catalog.connections import discard
 from .digests import Digester
 from .errors import PypiServerError, Unavailable
 from .events import Watcher
+from .memory import give_back
 from .scanlock import ScanLock
 from .sync import Key, Sync
 
@@ -29,6 +30,8 @@ RESCAN_SECONDS = 10.0
 POLL_SECONDS = 1.0
 FIRST_SCAN_SECONDS = 120.0
 RETRY_UNREADABLE_SECONDS = 60.0
+# After digesting so many files their memory is given back.
+MANY = 10_000
 
 
 class Watch:
@@ -318,13 +321,24 @@ class Watch:
                 self._clean()
             generation = self.catalog.connections.generation
             try:
-                while not self._closing.is_set() and self._lock.is_held() and self.digester.digest_some():
-                    pass
+                self._digest_waiting()
             except FAILURES as error:
                 self._recover_quietly(error, generation)
             except PypiServerError:
                 # A folder cannot be read. The sync thread says so, and wakes us when it can be.
                 continue
+
+    def _digest_waiting(self) -> None:
+        """Digest what waits; the list for people is made after that, because it shows what files say."""
+        total = 0
+        while not self._closing.is_set() and self._lock.is_held():
+            count = self.digester.digest_some()
+            total += count
+            if not count:
+                self.catalog.listing.complete()
+                break
+        if total >= MANY:
+            give_back()
 
     def _clean(self) -> None:
         """Delete what uploads left behind that were killed before this process began."""

@@ -1,8 +1,9 @@
 """One row for each project, as lists for people show it, and the full-text search over these rows.
 
 The rules to keep: a project's row is made anew in the transaction that changes one of its files, from these files
-alone; what a reader asks for costs the rows it shows, never the rows there are. Full text is SQLite's FTS5 over the
-same rows; where it is missing, LIKE answers the same questions more slowly.
+alone; what a reader asks for costs the rows it shows, never the rows there are. An empty table is left empty by
+changes, until all of it is made at once: by whoever asks, or when all files are read. Full text is SQLite's FTS5 over
+the same rows; where it is missing, LIKE answers the same questions more slowly.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ import re
 import sqlite3
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from operator import itemgetter
 from typing import Any
 
 from packaging.utils import NormalizedName
 
-from ..distfile import is_final, version_key
+from ..distfile import release_key
 from ..model import Listed, Search, utc
 from ..text import one_line
 
@@ -65,6 +68,8 @@ _INDEX = "INSERT INTO search (rowid, name, keywords, summary) VALUES (?, ?, ?, ?
 _UNINDEX = "INSERT INTO search (search, rowid, name, keywords, summary) VALUES ('delete', ?, ?, ?, ?)"
 _REINDEX = "INSERT INTO search (search) VALUES ('rebuild')"
 
+_SELECT_ANY = "SELECT 1 FROM listing LIMIT 1"
+_SELECT_ANY_PROJECT = "SELECT 1 FROM project WHERE files > 0 LIMIT 1"
 _SELECT_SHOWN = """
     SELECT l.project, l.name, l.version, l.upload, l.uploaded_ns, l.files, l.size, l.yanked, l.summary, p.status
     FROM listing l LEFT JOIN project p ON p.name = l.project WHERE l.id = :id
@@ -91,6 +96,7 @@ _FILTERS = {
 
 Facts = Sequence[Any]
 Ask = Callable[..., list[Any]]
+Transaction = Callable[[], AbstractContextManager[sqlite3.Connection]]
 
 
 @functools.cache
@@ -105,6 +111,8 @@ def has_full_text() -> bool:
 
 def refresh(connection: sqlite3.Connection, projects: Iterable[str], *, full_text: bool) -> None:
     """Make the rows of these projects anew from their files; part of the transaction that changed the files."""
+    if not connection.execute(_SELECT_ANY).fetchone():
+        return
     names = sorted(set(projects))
     is_bulk = len(names) > BULK
     known = _known(connection, names, is_bulk=is_bulk)
@@ -125,6 +133,13 @@ def refresh(connection: sqlite3.Connection, projects: Iterable[str], *, full_tex
             if new is not None and (old is None or _text(old) != _text(new)):
                 row = connection.execute("SELECT id FROM listing WHERE project = ?", new[:1]).fetchone()
                 connection.execute(_INDEX, (row[0], *_text(new)))
+
+
+def _make_all(connection: sqlite3.Connection, *, full_text: bool) -> None:
+    groups = itertools.groupby(connection.execute(_SELECT_ALL_FACTS), key=itemgetter(0))
+    connection.executemany(_UPSERT, (_row(list(group)) for _, group in groups))
+    if full_text:
+        connection.execute(_REINDEX)
 
 
 def _known(connection: sqlite3.Connection, names: Sequence[str], *, is_bulk: bool) -> Mapping[str, tuple[Any, ...]]:
@@ -156,7 +171,7 @@ def _row(files: list[Facts]) -> tuple[Any, ...]:
     """The row of a project that has these files: what its newest release says."""
     kept = {file[2] for file in files if file[5] is None}
     # The highest final release, else the highest of all; a yanked one only where there is no other.
-    newest = max(files, key=lambda file: (file[2] in kept, is_final(file[2]), version_key(file[2])))
+    newest = max(files, key=lambda file: (file[2] in kept, release_key(file[2])))
     release = [file for file in files if file[2] == newest[2]]
     last = max(files, key=lambda file: file[3])
     return (
@@ -178,11 +193,18 @@ def _text(row: Sequence[Any]) -> tuple[str, str, str]:
 
 
 class Listing:
-    """Questions about the rows; ``ask`` runs a statement on the catalog."""
+    """Questions about the rows; ``ask`` runs a statement on the catalog, ``transaction`` several that change it."""
 
-    def __init__(self, ask: Ask, *, full_text: bool) -> None:
+    def __init__(self, ask: Ask, transaction: Transaction, *, full_text: bool) -> None:
         self._ask = ask
+        self._transaction = transaction
         self._full_text = full_text
+
+    def complete(self) -> None:
+        """Make the rows of all projects, unless there are any."""
+        if not self._ask(_SELECT_ANY) and self._ask(_SELECT_ANY_PROJECT):
+            with self._transaction() as connection:
+                _make_all(connection, full_text=self._full_text)
 
     def newest(self, limit: int) -> list[Listed]:
         """The projects that were uploaded to last, the last one first."""
@@ -190,11 +212,12 @@ class Listing:
 
     def present(self, names: Iterable[str]) -> set[str]:
         """Which of these projects, in normal form, are here."""
-        statement = "SELECT project FROM listing WHERE project = :name"
+        statement = "SELECT name FROM project WHERE name = :name AND files > 0"
         return {name for name in set(names) if self._ask(statement, name=name)}
 
     def find(self, search: Search) -> tuple[int, list[Listed]]:
         """How many projects match, and those of the page that is asked for, in its order."""
+        self.complete()
         for condition, parameters in self._conditions(search.text):
             where = f"{condition} AND {_FILTERS[search.show]}"
             is_plain = condition == _MATCHES and not search.show

@@ -37,7 +37,7 @@ class Reads:
 
     def __init__(self, connections: Connections) -> None:
         self.connections = connections
-        self.listing = Listing(self._all, full_text=connections.full_text)
+        self.listing = Listing(self._all, connections.transaction, full_text=connections.full_text)
         self._seen: _Seen | None = None
 
     def serial(self) -> int:

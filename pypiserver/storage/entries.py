@@ -25,7 +25,9 @@ def entry_of(root: int, path: str, status: os.stat_result) -> Entry:
     Its numbers fit 64 bits with a sign, as catalogs want them: times end in the year 2262, and a file system that
     numbers inodes with all 64 bits loses one of them.
     """
-    mtime_ns = max(-_MOST, min(status.st_mtime_ns, _MOST))
+    mtime_ns = status.st_mtime_ns
+    if not -_MOST <= mtime_ns <= _MOST:
+        mtime_ns = _MOST if mtime_ns > 0 else -_MOST
     return Entry(root, path, status.st_size, mtime_ns, status.st_ino & _MOST)
 
 

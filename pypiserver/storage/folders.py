@@ -71,14 +71,7 @@ class Folders:
             while pending:
                 relative = pending.pop()
                 try:
-                    folder = root / relative if relative else root
-                    status = folder.stat()
-                    scan.folders.append((number, relative, status.st_mtime_ns, status.st_ino))
-                    with os.scandir(folder) as entries:
-                        for entry in entries:
-                            self._look(scan, number, relative, entry, pending, suffixes)
-                            if scan.entries:
-                                yield scan.entries.pop()
+                    yield from self._files_in(scan, number, relative, pending, suffixes)
                 except OSError as error:
                     if not relative:
                         raise self._outage(root, error) from error
@@ -96,38 +89,47 @@ class Folders:
             return None
         return status.st_mtime_ns, status.st_ino
 
-    def _look(
-        self,
-        scan: Scan,
-        number: int,
-        relative: str,
-        entry: os.DirEntry[str],
-        pending: list[str],
-        suffixes: tuple[str, ...],
-    ) -> None:
-        name = entry.name
-        if name.startswith("."):
-            return
-        path = f"{relative}/{name}" if relative else name
-        if not name.isprintable():
+    def _files_in(
+        self, scan: Scan, number: int, relative: str, pending: list[str], suffixes: tuple[str, ...]
+    ) -> Iterator[Entry]:
+        """The files of one folder; the folders in it are added to ``pending``.
+
+        All but a few entries are plain files, so nothing is called for these but what the system must be asked.
+        """
+        root = self.roots[number]
+        folder = root / relative if relative else root
+        prefix = f"{relative}/" if relative else ""
+        status = folder.stat()
+        scan.folders.append((number, relative, status.st_mtime_ns, status.st_ino))
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                name = entry.name
+                if name.startswith("."):
+                    continue
+                path = prefix + name
+                try:
+                    if not entry.is_file(follow_symlinks=False) or not name.isprintable():
+                        self._look_closer(scan, number, path, entry, pending)
+                    elif not suffixes or name.endswith(suffixes):
+                        yield entry_of(number, path, entry.stat(follow_symlinks=False))
+                except OSError as error:
+                    if error.errno != errno.ENOENT:
+                        scan.skipped.append((number, path, f"it cannot be looked at ({error.strerror or error})"))
+                if scan.entries:
+                    found = scan.entries.pop()
+                    if not suffixes or name.endswith(suffixes):
+                        yield found
+
+    def _look_closer(self, scan: Scan, number: int, path: str, entry: os.DirEntry[str], pending: list[str]) -> None:
+        """An entry that is no plain file, or that has an odd name."""
+        if not entry.name.isprintable():
             scan.skipped.append((number, _shown(path), "its name has control characters, or is not UTF-8"))
-            return
-        try:
-            if entry.is_dir(follow_symlinks=False):
-                pending.append(path)
-            elif suffixes and not name.endswith(suffixes):
-                return
-            elif entry.is_symlink():
-                self._look_through(scan, number, path)
-            else:
-                status = entry.stat(follow_symlinks=False)
-                if stat.S_ISREG(status.st_mode):
-                    scan.entries.append(entry_of(number, path, status))
-                else:
-                    scan.skipped.append((number, path, "it is no regular file"))
-        except OSError as error:
-            if error.errno != errno.ENOENT:
-                scan.skipped.append((number, path, f"it cannot be looked at ({error.strerror or error})"))
+        elif entry.is_dir(follow_symlinks=False):
+            pending.append(path)
+        elif entry.is_symlink():
+            self._look_through(scan, number, path)
+        elif entry.stat(follow_symlinks=False):
+            scan.skipped.append((number, path, "it is no regular file"))
 
     def _look_through(self, scan: Scan, number: int, path: str) -> None:
         """A link: to a file inside a root it is a file like any other."""

@@ -85,3 +85,9 @@ def test_an_outage_that_no_event_tells_is_met_before_the_next_scan(roots: list[P
     watch._tick()
     assert "cannot be read" in str(watch._failure)
     watch._lock.release()
+
+
+def test_when_all_is_digested_the_list_is_there(watch: Watch) -> None:
+    watch.ensure_current()
+    assert eventually(lambda: watch.catalog._all("SELECT project FROM listing") == [("foo",)])
+    assert watch.catalog.pending_count() == 0

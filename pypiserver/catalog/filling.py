@@ -1,0 +1,72 @@
+"""Filling an empty catalog from a first scan: everything at once, where other changes go row by row.
+
+The rules to keep: one transaction, so that nobody sees half of an index; indexes are made when the rows are there,
+which sorts them once; what is said of projects is counted in one pass over the files; the list for people is left to
+be made later (see :mod:`.listing`), because programs wait for the index and want pages only.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sqlite3
+from collections.abc import Iterable, Iterator
+
+from . import schema
+from .rows import Found
+
+# 750 parameters: SQLite took no more than 999 until 2020. A statement for each row costs twice as much as all of this.
+ROWS = 50
+_COLUMNS = (
+    "root, path, size, mtime_ns, inode, sidecars, filename, project, name, version, kind, "
+    "yanked, has_signature, has_provenance, visible, sha256, link_digest, summary, keywords, fault"
+)
+_ROW = f"({', '.join('?' * 14)}, 1, '', '', '', '', '')"
+_FILL_PROJECTS = """
+    INSERT INTO project (name, serial, files, display)
+    SELECT f.project, :serial, SUM(f.visible), COALESCE(MIN(CASE WHEN f.visible = 1 THEN f.name END), '')
+    FROM file f WHERE 1 = 1 GROUP BY f.project
+    ON CONFLICT (name) DO UPDATE SET serial = excluded.serial, files = excluded.files, display = excluded.display
+"""
+
+
+def fill(connection: sqlite3.Connection, found: Iterable[Found]) -> None:
+    """Take over every file of a scan; part of a transaction."""
+    for name in schema.INDEXES:
+        connection.execute(f"DROP INDEX {name}")
+    _insert(connection, found)
+    for statement in schema.INDEXES.values():
+        connection.execute(statement)
+    double = connection.execute(schema.SELECT_DOUBLE_NAMES).fetchall()
+    connection.executemany(schema.CHOOSE_VISIBLE, [{"filename": name} for (name,) in double])
+    if connection.execute("SELECT 1 FROM file LIMIT 1").fetchone():
+        connection.execute(schema.NEXT_SERIAL)
+        connection.execute(_FILL_PROJECTS, connection.execute(schema.SELECT_SERIAL).fetchone())
+
+
+def _insert(connection: sqlite3.Connection, found: Iterable[Found]) -> None:
+    """Insert the rows; a file that has one meanwhile was looked at later by somebody else."""
+    files = iter(found)
+    rest: list[Found] = []
+
+    def runs() -> Iterator[list[object]]:
+        while run := list(itertools.islice(files, ROWS)):
+            if len(run) < ROWS:
+                rest.extend(run)
+            else:
+                yield _parameters(run)
+
+    connection.executemany(_statement(ROWS), runs())
+    connection.executemany(_statement(1), [_parameters([file]) for file in rest])
+
+
+def _statement(rows: int) -> str:
+    return f"INSERT INTO file ({_COLUMNS}) VALUES {', '.join([_ROW] * rows)} ON CONFLICT (root, path) DO NOTHING"  # noqa: S608
+
+
+def _parameters(files: list[Found]) -> list[object]:
+    parameters: list[object] = []
+    for root, path, row, dist, yanked, has_signature, has_provenance, _ in files:
+        filename, project, name, version, kind, _ = dist
+        parameters += (root, path, *row, filename, project, name, version, kind, yanked)
+        parameters += (int(has_signature), int(has_provenance))
+    return parameters
