@@ -7,6 +7,7 @@ still be growing are opened; a root that cannot be read leaves the catalog as it
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import time
@@ -279,6 +280,16 @@ class Sync:
                 return is_whole(file, dist)
         except (PypiServerError, OSError):
             return True  # digesting it will say what is wrong
+
+    def note_roots(self) -> None:
+        """Remember which folders the roots are when a process begins: another, empty one later is an outage.
+
+        The first scan would come too late, because a catalog that is current is served before it.
+        """
+        for root, path in enumerate(self.folders.roots):
+            with contextlib.suppress(OSError):
+                status = path.stat()
+                self._root_identities.setdefault(root, (status.st_dev, status.st_ino))
 
     def have_roots_changed(self) -> bool:
         """Whether a root is gone, or is not the folder any more that was there at the last scan."""

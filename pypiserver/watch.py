@@ -100,6 +100,7 @@ class Watch:
             self._reset()
             self._lock.forget()
             self._pid = os.getpid()
+            self.sync.note_roots()
             for name, target in (("sync", self._run), ("digest", self._run_digests)):
                 thread = threading.Thread(target=target, name=f"pypiserver-{name}", daemon=True)
                 self._threads.append(thread)

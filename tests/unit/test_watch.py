@@ -77,6 +77,32 @@ def test_an_outage_met_by_an_event_does_not_end_the_thread(roots: list[Path], wa
     assert all(thread.is_alive() for thread in watch._threads)
 
 
+class Unmounted(Sync):
+    """Storage whose first root is unmounted after the first look, before the first scan of this process."""
+
+    def is_current(self) -> bool:
+        answer = super().is_current()
+        self.folders.roots[0].rename(self.folders.roots[0].with_name("away"))
+        self.folders.roots[0].mkdir()
+        return answer
+
+
+def test_a_root_that_is_replaced_before_the_first_scan_is_an_outage(roots: list[Path], tmp_path: Path) -> None:
+    catalog = Catalog(tmp_path / "catalog.sqlite", "")
+    lock = ScanLock(tmp_path / "lock")
+    folders = Folders(roots)
+    Sync(folders, catalog).scan()
+    lock.acquire()
+    lock.say_ready(time.time())
+    lock.release()
+    watch = Watch(Unmounted(folders, catalog), Digester(folders, catalog, hash_algo=None), catalog, lock=lock)
+    watch.start()
+    assert eventually(lambda: "no longer the one that was served" in watch.state())
+    assert catalog.file(NAME) is not None
+    watch.close()
+    catalog.connections.close()
+
+
 def test_an_outage_that_no_event_tells_is_met_before_the_next_scan(roots: list[Path], watch: Watch) -> None:
     watch._tick()
     watch._next_scan = time.monotonic() + 1000
