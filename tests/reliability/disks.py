@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.figures import inject
 from tests.hostile import environ_for
 from tests.live_server import LiveServer, pypi_server, running
 
@@ -52,6 +53,7 @@ class Disk:
 
     def fill(self) -> None:
         """Leave no room."""
+        inject("full disk")
         with contextlib.suppress(OSError), (self.inside / ".filler").open("wb", buffering=0) as filler:
             while True:
                 filler.write(b"\0" * 4096)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.figures import inject
 from tests.hostile import OPEN, ask, eventually, listed, serving, sha256, upload, wheel
 from tests.live_server import LiveServer
 from tests.reliability.disks import serving_on_disk
@@ -28,6 +29,7 @@ def catalog(tmp_path: Path) -> Path:
 
 def test_a_catalog_of_garbage_is_built_again(tmp_path: Path, catalog: Path) -> None:
     catalog.write_bytes(b"no database at all" * 1000)
+    inject("catalog of garbage")
     with serving(tmp_path, *OPEN, "--catalog", catalog) as live:
         goes_on(live, 1)
     with sqlite3.connect(catalog) as connection:
@@ -43,6 +45,7 @@ def test_a_catalog_that_is_overwritten_while_it_serves_is_built_again(tmp_path: 
                 size = path.stat().st_size
                 with path.open("r+b") as file:
                     file.write(b"\xde\xad\xbe\xef" * (size // 4))
+        inject("catalog overwritten while it serves")
         for number in range(2, 5):
             goes_on(live, number)
         assert len(listed(live.url, "goes-on")) == 4
@@ -53,6 +56,7 @@ def test_a_deleted_catalog_is_built_again(tmp_path: Path, catalog: Path) -> None
         goes_on(live, 1)
         for path in tmp_path.glob("catalog.sqlite*"):
             path.unlink()
+        inject("catalog deleted")
         goes_on(live, 2)
         eventually(catalog.exists)
         goes_on(live, 3)
@@ -64,6 +68,7 @@ def test_a_locked_catalog_delays_and_loses_nothing(tmp_path: Path, catalog: Path
         goes_on(live, 1)
         holder = sqlite3.connect(catalog, isolation_level=None)
         holder.execute("BEGIN IMMEDIATE")
+        inject("catalog locked")
         began = time.monotonic()
         # Readers are not in the way of a writer.
         assert len(listed(live.url, "goes-on")) == 1
@@ -96,6 +101,7 @@ def test_a_catalog_on_a_read_only_disk(tmp_path: Path) -> None:
     setup = f"cp {kept} catalog.sqlite && mount -o remount,ro ."
     catalog = tmp_path / "state" / "catalog.sqlite"
     with serving_on_disk(tmp_path, *OPEN, "--catalog", catalog, disk="state", setup=setup) as disk:
+        inject("catalog on a read-only disk")
         goes_on(disk.live, 2)
         goes_on(disk.live, 3)
         assert "in memory" in disk.live.output
@@ -103,6 +109,7 @@ def test_a_catalog_on_a_read_only_disk(tmp_path: Path) -> None:
 
 def test_a_catalog_that_cannot_even_be_made(tmp_path: Path) -> None:
     with serving(tmp_path, *OPEN, "--catalog", "/proc/no/such/catalog.sqlite") as live:
+        inject("catalog that cannot be made")
         goes_on(live, 1)
         goes_on(live, 2)
         assert "catalog" in live.output

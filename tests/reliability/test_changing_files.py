@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.figures import inject
 from tests.hostile import (
     OPEN,
     ask,
@@ -57,6 +58,7 @@ def test_a_file_that_is_cut_while_it_is_sent_breaks_the_connection(server: str, 
             connection.sendall(f"GET /packages/{name} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
             received = connection.recv(1000)
             os.truncate(folder / name, 1_000_000)
+            inject("file cut while it is sent")
             try:
                 while block := connection.recv(1 << 20):
                     received += block
@@ -85,6 +87,7 @@ def test_bytes_and_hash_agree_while_a_file_is_replaced_all_the_time(server: str,
             number += 1
             (folder / ".next").write_bytes(versions[number % 4][1])
             (folder / ".next").replace(folder / name)
+            inject("file replaced while it is served")
 
     with serving(tmp_path, *OPEN, server=server) as live:
         swapper = threading.Thread(target=swap)
@@ -115,6 +118,7 @@ def test_a_file_is_not_shown_before_its_copy_is_done(kind: str, tmp_path: Path) 
         else make_sdist("slow", "1.0", extra_members={"slow-1.0/x": os.urandom(100_000)})
     )
     with serving(tmp_path, *OPEN) as live:
+        inject("file that is copied slowly")
         with (tmp_path / "packages" / name).open("wb") as copy:
             for start in range(0, len(data), len(data) // 12):
                 copy.write(data[start : start + len(data) // 12])
@@ -167,6 +171,7 @@ def test_a_clock_that_jumps_changes_no_answer(jump: str, tmp_path: Path) -> None
         assert upload(live.url, name, data, **right).status == 200
         etag = ask(live.url, "/simple/before/").headers["etag"]
         clock.write_text(jump + "\n")
+        inject("clock that jumps")
         eventually(lambda: ask(live.url, "/health").status == 200)
         time.sleep(1.5)
         assert listed(live.url, "before") == {name: sha256(data)}
@@ -178,6 +183,7 @@ def test_a_clock_that_jumps_changes_no_answer(jump: str, tmp_path: Path) -> None
         (folder / by_hand).write_bytes(more)
         eventually(lambda: listed(live.url, "by-hand") == {by_hand: sha256(more)})
         clock.write_text("+0d\n")
+        inject("clock that jumps")
         time.sleep(1.0)
         assert len(listed(live.url, "before")) == len(listed(live.url, "after")) == 1
         assert ask(live.url, "/health").status == 200

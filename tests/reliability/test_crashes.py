@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.figures import inject
 from tests.hostile import (
     OPEN,
     ask,
@@ -61,6 +62,7 @@ def test_half_an_upload_is_hidden_after_a_death_and_removed_at_the_next_start(se
             connection.sendall(head + body[:1_500_000])
             eventually(lambda: leftovers(folder))
             os.killpg(live.process.pid, signal.SIGKILL)
+            inject("kill -9 in the middle of an upload")
             live.process.wait()
     assert visible(folder) == [] and len(leftovers(folder)) >= 1
     (folder / ".upload-notes.txt").write_text("of somebody else")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.figures import inject
 from tests.hostile import (
     OPEN,
     ask,
@@ -41,6 +42,7 @@ def test_a_full_disk_is_507_leaves_nothing_and_heals(server: str, tmp_path: Path
         assert listed(url, "toomuch") == {} and len(listed(url, "before")) == 1
         disk.free()
         # Larger than the disk: the space of what was written goes back.
+        inject("upload larger than the disk")
         assert upload(url, *wheel("larger", filler=12_000_000)).status == 507
         assert leftovers(disk.inside) == []
         assert upload(url, *wheel("after")).status == 200
@@ -68,6 +70,7 @@ def test_a_read_only_disk_is_403_serves_on_and_heals(server: str, tmp_path: Path
         name, data = wheel("here")
         assert upload(url, name, data).status == 200
         disk.run("mount", "-o", "remount,ro", disk.folder)
+        inject("read-only disk")
         assert upload(url, *wheel("more")).status == 403
         body = b":action=remove_pkg&name=here&version=1.0"
         kind = "application/x-www-form-urlencoded"
@@ -102,6 +105,7 @@ def test_an_unmounted_folder_is_503_everywhere_and_heals(server: str, tmp_path: 
         name, data = wheel("here")
         assert upload(url, name, data).status == 200
         disk.run("umount", "-l", disk.folder)
+        inject("unmounted folder")
         is_out(url, f"/packages/{name}", "/packages/")
         disk.run("mount", "-t", "tmpfs", "tmpfs", disk.folder)
         (disk.inside / name).write_bytes(data)
@@ -129,6 +133,7 @@ def test_a_folder_that_goes_is_503_everywhere_and_heals(server: str, how: str, t
             folder.write_text("a file")
         if how == "unreadable":
             folder.symlink_to(tmp_path / "nowhere")
+        inject(f"folder {how}")
         is_out(live.url, f"/packages/{name}", "/packages/")
         assert upload(live.url, *wheel("more")).status in (503, 403)
         if folder.is_symlink() or folder.is_file():
@@ -143,6 +148,7 @@ def test_a_file_that_cannot_be_read_affects_only_itself(tmp_path: Path) -> None:
     broken = "broken-1.0-py3-none-any.whl"
     setup = " && ".join(f"touch {name} && mount --bind /proc/$$/mem {name}" for name in (broken, "sdist-1.0.tar.gz"))
     with serving_on_disk(tmp_path, *OPEN, setup=setup) as disk:
+        inject("file that gives EIO", 2)
         url = disk.live.url
         assert upload(url, *wheel("good")).status == 200
         assert len(listed(url, "good")) == 1
@@ -162,6 +168,7 @@ def test_a_file_that_cannot_be_read_affects_only_itself(tmp_path: Path) -> None:
 def test_without_inotify_a_change_shows_all_the_same(limit: str, tmp_path: Path) -> None:
     setup = f"echo 0 > /proc/sys/user/{limit}"
     with serving_on_disk(tmp_path, *OPEN, setup=setup) as disk:
+        inject(f"{limit} of 0")
         url = disk.live.url
         name, data = wheel("late")
         assert listed(url, "late") == {}

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.figures import count, inject
 from tests.hostile import OPEN, ask, eventually, listed, serving, sha256, upload, visible, wheel
 
 ROUNDS = 50
@@ -52,6 +53,7 @@ def test_of_many_writers_of_one_name_exactly_one_wins(kind: str, tmp_path: Path,
             rivals = [wheel("contested", f"{number}.0", filler=100 + rival) for rival in range(4)]
             replies = list(pool.map(upload, (urls * 4)[:4], *zip(*rivals, strict=True)))
             assert sorted(reply.status for reply in replies) == [200, 409, 409, 409], number
+            count("races of four for one name")
             ((name, winner),) = [rivals[at] for at in range(4) if replies[at].status == 200]
             assert (folder / name).read_bytes() == winner
             if kind in SHARED:
@@ -90,6 +92,7 @@ def test_another_process_goes_on_scanning_when_the_one_that_did_is_killed(tmp_pa
     catalog = tmp_path / "catalog.sqlite"
     lives = [stack.enter_context(serving(tmp_path, *OPEN, "--catalog", catalog, server="waitress")) for _ in range(2)]
     lives[0].process.kill()
+    inject("kill -9 of the process that scans")
     name, data = wheel("late")
     (tmp_path / "packages" / name).write_bytes(data)
     eventually(lambda: listed(lives[1].url, "late") == {name: sha256(data)}, seconds=30)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from pypiserver.servers import GRACE_SECONDS
+from tests.figures import count
 from tests.hostile import (
     OPEN,
     ask,
@@ -53,6 +54,7 @@ def crowd(live: LiveServer, *, silent: int = 0, half: int = 0, deaf: int = 0, re
             connection.sendall(f"GET /packages/{BIG} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         time.sleep(1.0)
         yield
+        count("connections held, others served", silent + half + deaf)
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.figures import count
 from tests.hostile import OPEN, SERVERS, connect, eventually, every_server, serving, upload, wheel
 from tests.hostile import ask as asked
 from tests.live_server import LiveServer
@@ -26,6 +27,7 @@ NAME, DATA = wheel("foo")
 
 def raw(url: str, request: bytes, *, seconds: float = 3.0, half_close: bool = False) -> bytes:
     """Everything a server sends back to these bytes; granian takes the end of ours for the end of everything."""
+    count("hostile requests to live servers")
     answer = b""
     with connect(url) as connection:
         connection.settimeout(seconds)
