@@ -144,6 +144,7 @@ def _serve(command: cli.Run, stack: contextlib.ExitStack) -> None:
         connections=config.max_connections,
         header_bytes=config.max_header_size,
         stall_seconds=config.stall_timeout,
+        drain_seconds=config.drain_seconds,
     )
     servers.run(
         functools.partial(load_serving, config, command.argv),

@@ -35,7 +35,7 @@ ENVIRON_PREFIX = "PYPISERVER_"
 # What a server is told when it starts, and cannot be told again while it runs.
 FIXED_AT_START = (
     "host", "port", "server", "workers", "threads", "certificate", "key", "max_upload_size", "metrics",
-    "metrics_address",
+    "metrics_address", "drain_seconds",
 )
 OPEN_TO_ALL = Path()  # '-P .': there is no password file, on purpose
 
@@ -135,6 +135,11 @@ class Config:
     stall_timeout: int = setting(
         60, parse=types.whole_number(1, 86_400), flags=("--stall-timeout",), metavar="SECONDS", unit="seconds",
         group="Server", help="End connections on which next to nothing moves for so long.",
+    )
+    drain_seconds: int = setting(
+        0, parse=types.whole_number(0, 86_400), flags=("--drain-seconds",), metavar="N", unit="seconds",
+        group="Server",
+        help="After SIGTERM say for so long that the server is not ready, and go on serving, before it ends.",
     )
     certificate: Path | None = setting(
         None, parse=types.path, flags=("--certificate",), metavar="FILE", group="Server",

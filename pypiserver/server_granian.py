@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from .draining import Drain
 from .server_reload import Reloadable
 from .servers import (
     BACKLOG,
@@ -76,7 +77,9 @@ def serve(make: MakeApplication, options: Options, listening: socket.socket, *, 
         reloads.value += 1
 
     server.signal_handler_reload = reload  # type: ignore[method-assign]
-    parent = _Parent(os.getpid(), port, reloads, options.stall_seconds)
+    drain = Drain(options.drain_seconds)
+    server.signal_handler_interrupt = drain.before(server.signal_handler_interrupt)  # type: ignore[method-assign]
+    parent = _Parent(os.getpid(), port, reloads, options.stall_seconds, drain)
     server.serve(target_loader=functools.partial(_load, make, parent), wrap_loader=False)
 
 
@@ -98,12 +101,13 @@ def _let_workers_bind(listening: socket.socket) -> None:
 
 @dataclass(frozen=True)
 class _Parent:
-    """What a worker knows of its parent: its process id, port and patience, and how often it was told to reload."""
+    """What a worker knows of its parent: its process id, port and patience, and what it was told by signals."""
 
     pid: int
     port: int
     reloads: Any
     stall_seconds: int
+    drain: Drain
 
 
 def _load(make: MakeApplication, parent: _Parent) -> Callable[..., Iterable[bytes]]:
@@ -115,7 +119,7 @@ def _load(make: MakeApplication, parent: _Parent) -> Callable[..., Iterable[byte
         target=_look_after, args=(parent, application, reloads), name="pypiserver-worker", daemon=True
     ).start()
     watch(parent.port, parent.stall_seconds)
-    return _one_host(application)
+    return _one_host(parent.drain.told_to(application))
 
 
 def _one_host(application: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:

@@ -20,6 +20,7 @@ from waitress import create_server, wasyncore
 from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser, ParsingError
 
+from .draining import Drain
 from .server_reload import Reloadable
 from .servers import BACKLOG, GRACE_SECONDS, MakeApplication, Options
 
@@ -61,9 +62,10 @@ class GuardedChannel(HTTPChannel):  # type: ignore[misc]
 def serve(make: MakeApplication, options: Options, listening: socket.socket, *, ready: Callable[[], None]) -> None:
     """Serve until SIGTERM or SIGINT; then accept no more, and give what runs eight seconds to end."""
     application = Reloadable(make)
+    drain = Drain(options.drain_seconds)
     listening.listen(BACKLOG)
     server = create_server(
-        application,
+        drain.told_to(application),
         sockets=[listening],
         threads=options.thread_count,
         connection_limit=options.connections,
@@ -86,7 +88,7 @@ def serve(make: MakeApplication, options: Options, listening: socket.socket, *, 
         ending.set()
         server.pull_trigger()
 
-    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGTERM, drain.before(end))
     signal.signal(signal.SIGINT, end)
     if sys.platform != "win32":
         # In a thread, as connections must not wait for it.

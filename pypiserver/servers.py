@@ -22,6 +22,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
 
+from .draining import Drain
 from .errors import ConfigError
 
 _LOG = logging.getLogger(__name__)
@@ -57,6 +58,7 @@ class Options:
     connections: int = 1500
     header_bytes: int = 65_536
     stall_seconds: int = 60
+    drain_seconds: int = 0
 
     @property
     def name(self) -> str:
@@ -170,13 +172,13 @@ def tell_when_it_accepts(host: str, port: int, told: Callable[[], None]) -> None
     threading.Thread(target=wait, name="pypiserver-ready", daemon=True).start()
 
 
-def end_at_sigterm() -> None:
+def end_at_sigterm(drain: Drain) -> None:
     """Let SIGTERM end a server the way an interrupt from the keyboard does, so that it closes what it holds."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, interrupt)
+    signal.signal(signal.SIGTERM, drain.before(interrupt))
 
 
 def _run_granian(make: MakeApplication, options: Options, listening: socket.socket, ready: Callable[[], None]) -> None:
@@ -229,6 +231,12 @@ def _run_gunicorn(make: MakeApplication, options: Options, listening: socket.soc
     port = port_of(listening)
     listening.listen(BACKLOG)
     application = _Later(make, functools.partial(watch, port, options.stall_seconds))
+    drain = Drain(options.drain_seconds)
+
+    def when_ready(server: Any) -> None:
+        signal.signal(signal.SIGTERM, drain.before(server.signal))
+        ready()
+
     settings: dict[str, Any] = {
         # From here on the socket is gunicorn's, which closes it.
         "bind": f"fd://{listening.detach()}",
@@ -245,13 +253,15 @@ def _run_gunicorn(make: MakeApplication, options: Options, listening: socket.soc
         # By default any local process may set SCRIPT_NAME by a header; which proxy is believed is our own setting.
         "forwarder_headers": "",
         "logger_class": OurLog,
-        "when_ready": lambda server: ready(),
+        "when_ready": when_ready,
         "post_worker_init": lambda worker: application.get(),
         "post_request": _end_unread,
     }
     if options.certificate:
         settings |= {"certfile": str(options.certificate), "keyfile": str(options.key)}
-    bottle.run(app=application, server="gunicorn", host=options.host, port=options.port, quiet=True, **settings)
+    bottle.run(
+        app=drain.told_to(application), server="gunicorn", host=options.host, port=options.port, quiet=True, **settings
+    )
 
 
 def _end_unread(worker: Any, request: Any, environ: Mapping[str, Any], response: Any) -> None:
@@ -267,11 +277,12 @@ def _run_adapter(make: MakeApplication, options: Options, listening: socket.sock
 
     port = port_of(listening)
     listening.close()
+    drain = Drain(options.drain_seconds)
     if options.name != "cgi":
         tell_when_it_accepts(options.host, port, ready)
-        end_at_sigterm()
+        end_at_sigterm(drain)
     server = _ADAPTERS.get(options.name, options.name)
-    bottle.run(app=make(), server=server, host=options.host, port=port, quiet=True)
+    bottle.run(app=drain.told_to(make()), server=server, host=options.host, port=port, quiet=True)
 
 
 def _patch_for_gevent() -> None:

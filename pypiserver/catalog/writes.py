@@ -7,7 +7,7 @@ changed only while it still describes the file that was looked at (size, mtime_n
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ..model import ACTIVE, File, ProjectStatus

@@ -12,6 +12,7 @@ from collections.abc import Callable
 import bottle
 
 from ..catalog import FAILURES
+from ..draining import ENVIRON_KEY
 from ..errors import PypiServerError
 from ..repository import Repository
 from .answers import text
@@ -50,7 +51,8 @@ class Status:
 
     def ready(self) -> bottle.HTTPResponse:
         """``/ready``: 200 when requests can be answered, or 503 with the reason."""
-        reason = self._why_not()
+        is_ending = bottle.request.environ.get(ENVIRON_KEY)
+        reason = "The server is about to end." if is_ending else self._why_not()
         return text(reason, status=503, headers={"Retry-After": "2"}) if reason else text("Ok")
 
     def _why_not(self) -> str:

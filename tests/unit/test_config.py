@@ -46,7 +46,7 @@ def test_defaults(home: Path) -> None:
         "authenticate": frozenset({"update"}), "password_file": None, "auther": None,
         "fallback": True, "fallback_url": None, "private": (), "private_file": None, "hash_algo": "sha256",
         "max_form_size": 16 * 1024**2, "max_connections": 1500, "max_uploads": 80, "max_header_size": 65536,
-        "max_search_size": 1024**2, "stall_timeout": 60, "max_logins": None,
+        "max_search_size": 1024**2, "stall_timeout": 60, "drain_seconds": 0, "max_logins": None,
         "welcome": None, "cache_control": None, "accel": "off", "accel_location": "/protected",
         "verbosity": 0, "log_conf": None, "log_file": None,
         "log_stream": "stderr", "log_frmt": "%(asctime)s|%(name)s|%(levelname)s|%(thread)d|%(message)s",

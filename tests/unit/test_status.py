@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from pypiserver.draining import ENVIRON_KEY
 from pypiserver.errors import ConfigError
 from pypiserver.scanlock import ScanLock
 from pypiserver.web.status import Status
@@ -41,6 +42,14 @@ def test_a_server_is_alive_before_it_is_ready(serve: Serve, tmp_path: Path) -> N
     assert time.monotonic() - began < 5
     other.release()
     assert wait_for(client, "/health/ready", 200).text == "Ok\n"
+
+
+def test_a_server_that_is_about_to_end_is_alive_and_not_ready(serve: Serve) -> None:
+    client = serve()
+    wait_for(client, "/health/ready", 200)
+    answer = client.request("GET", "/health/ready", **{ENVIRON_KEY: "yes"})
+    assert (answer.status, answer.text) == (503, "The server is about to end.\n")
+    assert client.request("GET", "/health", **{ENVIRON_KEY: "yes"}).status == 200
 
 
 def test_a_server_whose_folder_is_lost_is_alive_and_not_ready(serve: Serve, root: Path) -> None:
