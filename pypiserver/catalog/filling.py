@@ -40,7 +40,8 @@ def fill(connection: sqlite3.Connection, found: Iterable[Found]) -> None:
     connection.executemany(schema.CHOOSE_VISIBLE, [{"filename": name} for (name,) in double])
     if connection.execute("SELECT 1 FROM file LIMIT 1").fetchone():
         connection.execute(schema.NEXT_SERIAL)
-        connection.execute(_FILL_PROJECTS, connection.execute(schema.SELECT_SERIAL).fetchone())
+        (serial,) = connection.execute(schema.SELECT_SERIAL).fetchone()
+        connection.execute(_FILL_PROJECTS, {"serial": serial})
 
 
 def _insert(connection: sqlite3.Connection, found: Iterable[Found]) -> None:
