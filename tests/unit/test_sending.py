@@ -7,7 +7,8 @@ from email.utils import formatdate
 import pytest
 
 from pypiserver.errors import Unavailable
-from pypiserver.web.sending import BLOCK_BYTES, SMALL_BYTES, Answer, is_not_modified, send_file
+from pypiserver.web.blocks import BLOCK_BYTES, LARGEST_BLOCK_BYTES, Blocks
+from pypiserver.web.sending import SMALL_BYTES, Answer, is_not_modified, send_file
 
 ETAG = '"5eb63bbbe01eeed093cb22bb8f5acdc3"'
 MODIFIED = 1_700_000_000
@@ -233,12 +234,29 @@ def test_large_body_comes_in_bounded_blocks_and_closes_the_file_once(environ, he
     expected = {"bytes=100-": LARGE[100:], "bytes=-300000": LARGE[-300000:]}.get(header, LARGE)
     blocks = list(answer.body)
     assert b"".join(blocks) == expected
-    assert max(map(len, blocks)) == BLOCK_BYTES
+    assert max(map(len, blocks)) <= LARGEST_BLOCK_BYTES
     assert hasattr(answer.body, "read") is bool(environ)
     assert file.closings == 0
     answer.body.close()
     answer.body.close()
     assert file.closings == 1
+
+
+@pytest.mark.parametrize(
+    ("rate", "sizes"),
+    [(10_000_000, [BLOCK_BYTES] * 4), (200_000_000, [BLOCK_BYTES, 2 * BLOCK_BYTES, *[LARGEST_BLOCK_BYTES] * 2])],
+    ids=["10 MB/s: little is in memory", "200 MB/s: few blocks, each costs CPU"],
+)
+def test_who_takes_blocks_fast_gets_larger_ones(rate, sizes):
+    now = 100.0
+    blocks = Blocks(io.BytesIO(bytes(8 * LARGEST_BLOCK_BYTES)), 0, 8 * LARGEST_BLOCK_BYTES, clock=lambda: now)
+    seen = []
+    for _ in sizes:
+        seen.append(len(next(blocks)))
+        now += seen[-1] / rate
+    assert seen == sizes
+    now += 10
+    assert len(next(blocks)) == BLOCK_BYTES
 
 
 def test_file_wrapper_sees_a_file_that_begins_and_ends_with_the_range():
