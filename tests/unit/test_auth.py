@@ -139,12 +139,33 @@ def test_a_right_password_is_checked_once(path: Path, monkeypatch: pytest.Monkey
     assert checks[-1] == "sesame"
 
 
+def test_a_right_header_is_read_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    parse = auth.parse_basic
+    monkeypatch.setattr(auth, "parse_basic", lambda header: read.append(header) or parse(header))
+    now = [0.0]
+    write(path, "joe:" + made("sha1"))
+    access = Access(HtpasswdFile(path, clock=lambda: now[0]), ["list"])
+    right, wrong = basic("joe:sesame"), basic("joe:wrong")
+    for _ in range(3):
+        assert access.check("list", right) == "joe"
+        with pytest.raises(Unauthorized):
+            access.check("list", wrong)
+    assert read == [right, wrong, wrong, wrong]
+    now[0] = 601.0
+    assert access.check("list", right) == "joe"
+    assert read[-1] == right
+    write(path, "ann:" + made("sha1"))
+    with pytest.raises(Unauthorized):
+        access.check("list", right)
+
+
 def test_no_more_passwords_are_remembered_than_the_limit(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(auth, "fits", lambda entry, password: True)
     file = write(path, "joe:" + made("sha1"))
     for number in range(auth.REMEMBER + 20):
-        assert file("joe", str(number))
-    assert len(file._table.remembered) == auth.REMEMBER
+        assert file.login(basic(f"joe:{number}")) == "joe"
+    assert len(file._table.remembered) == len(file._table.logins) == auth.REMEMBER
 
 
 def test_an_unknown_user_costs_as_much_as_a_known_one(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
