@@ -80,6 +80,32 @@ def place(
         steps.tidy()
 
 
+def open_locked(folder: Path, operations: Operations = OPERATIONS) -> tuple[Path, int]:
+    """A new hidden file in a folder, open for writing; raises OSError.
+
+    It is locked for as long as it is open, which says to whoever cleans up that it is in use: clocks and file systems
+    are too coarse to say so. Where files cannot be locked, age says it.
+    """
+    while True:
+        path = hidden_name(folder)
+        descriptor = operations.open(path, EXCLUSIVE, 0o666)
+        try:
+            if lock(descriptor, wait=False) and _is_named(descriptor, path):
+                return path, descriptor
+        except OSError:
+            return path, descriptor
+        # Whoever cleans up came before the lock.
+        os.close(descriptor)
+
+
+def _is_named(descriptor: int, path: Path) -> bool:
+    """Whether a path still leads to an open file."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path, follow_symlinks=False))  # noqa: PTH116
+    except FileNotFoundError:
+        return False
+
+
 def beside(file: Path, suffix: str) -> Path:
     """The path of what stands beside a file."""
     return file.with_name(file.name + suffix)
@@ -143,11 +169,8 @@ def _lock_claim(claim: Path, operations: Operations) -> tuple[int, bool]:
         descriptor = operations.open(claim, _CLAIM, 0o600)
         try:
             lock(descriptor, wait=True)
-            standing = os.stat(claim, follow_symlinks=False)  # noqa: PTH116
-            if os.path.samestat(os.fstat(descriptor), standing):
+            if _is_named(descriptor, claim):
                 return descriptor, True
-        except FileNotFoundError:
-            pass
         except OSError as error:
             if error.errno in _NO_LOCKS:
                 return descriptor, False
@@ -177,13 +200,15 @@ class _Steps:
         self._undo: list[Callable[[], object]] = []
         self._parts: list[Path] = []
         self._kept: list[Path] = []
+        self._locked: list[int] = []
 
     def write_part(self, folder: Path, data: bytes) -> Path:
         """A hidden file of these bytes."""
-        part = hidden_name(folder)
-        descriptor = self._operations.open(part, EXCLUSIVE, 0o666)
+        part, descriptor = open_locked(folder, self._operations)
         self._parts.append(part)
-        with os.fdopen(descriptor, "wb") as file:
+        if os.name != "nt":
+            self._locked.append(descriptor)
+        with os.fdopen(descriptor, "wb", closefd=os.name == "nt") as file:
             self._operations.write(file, data)
             file.flush()
             self._operations.fsync(file.fileno())
@@ -193,6 +218,7 @@ class _Steps:
         """Take a name away from whatever stands there."""
         if os.path.lexists(path):
             kept = hidden_name(path.parent, "kept")
+            self._lock(path)
             self._operations.replace(path, kept)
             self._kept.append(kept)
             self._undo.append(lambda: kept.replace(path))
@@ -212,6 +238,7 @@ class _Steps:
         undo: Callable[[], object] = target.unlink
         if os.path.lexists(target):
             kept = hidden_name(target.parent, "kept")
+            self._lock(target)
             try:
                 self._operations.link(target, kept)
             except OSError as error:
@@ -238,3 +265,13 @@ class _Steps:
         for path in self._parts + self._kept:
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
+        for descriptor in self._locked:
+            os.close(descriptor)
+
+    def _lock(self, path: Path) -> None:
+        """Say until the end that a file is in use, before it gets a hidden name."""
+        if os.name == "nt":
+            return
+        with contextlib.suppress(OSError):
+            self._locked.append(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC))
+            lock(self._locked[-1], wait=False)

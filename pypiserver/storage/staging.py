@@ -16,8 +16,8 @@ from typing import Any, BinaryIO
 
 from ..errors import Conflict
 from .entries import Entry, entry_of
-from .operations import EXCLUSIVE, OPERATIONS, PART, Operations, hidden_name, refusal
-from .placing import lock, place
+from .operations import OPERATIONS, PART, Operations, refusal
+from .placing import lock, open_locked, place
 
 # Where nobody can tell whether a temporary file is still written to: no upload pauses for so long.
 UNLOCKED_SECONDS = 86_400.0
@@ -33,20 +33,17 @@ class Staged:
         self._folder = folder
         self._operations = operations
         self._hashes = {name: _hash(name) for name in digests}
-        self._path = hidden_name(folder)
+        self._path = folder
         self._file: BinaryIO | None = None
         self.size = 0
 
     def open(self) -> Staged:
         """Create the temporary file; raises StorageFull, Forbidden or Unavailable."""
         try:
-            descriptor = self._operations.open(self._path, EXCLUSIVE, 0o666)
+            self._path, descriptor = open_locked(self._folder, self._operations)
         except OSError as error:
             raise refusal(error, self._folder) from error
         self._file = os.fdopen(descriptor, "wb")
-        # Says to whoever cleans up that this upload is alive; where files cannot be locked, age says it.
-        with contextlib.suppress(OSError):
-            lock(descriptor, wait=False)
         return self
 
     def write(self, data: bytes) -> int:
@@ -91,7 +88,9 @@ class Staged:
             self._file.flush()
             self._operations.fsync(self._file.fileno())
             status = os.fstat(self._file.fileno())
-            self._file.close()
+            if os.name == "nt":  # where nobody can rename an open file
+                self._file.close()
+            # Open, and with that locked, until it has its name: who cleans up takes what is closed for left behind.
             place(self._path, target, sidecars, overwrite=overwrite, operations=self._operations)
         except FileExistsError as error:
             raise Conflict(f"The file {filename} already exists.") from error

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -315,10 +316,12 @@ def test_planted_links_lead_nobody_outside(tmp_path: Path, overwrite: bool) -> N
 
 
 def test_a_link_at_the_temporary_name_is_not_followed(tmp_path: Path) -> None:
-    upload = Staged(tmp_path, tmp_path, digests=())
-    upload._path.symlink_to(tmp_path / "victim")
+    def planted(path: Path, *arguments: Any) -> int:
+        path.symlink_to(tmp_path / "victim")
+        return os.open(path, *arguments)
+
     with pytest.raises(PypiServerError):
-        upload.open()
+        staged(tmp_path, operations=Operations(open=planted))
     assert not (tmp_path / "victim").exists()
 
 
@@ -367,3 +370,46 @@ def test_without_locks_only_age_tells_that_nobody_writes(tmp_path: Path, monkeyp
     (tmp_path / PART).write_bytes(b"x")
     assert remove_stale(tmp_path, time.time() + 3600) == 0
     assert remove_stale(tmp_path, time.time() + 90_000) == 1
+
+
+@pytest.mark.parametrize("fails", ["", "replace", "link"])
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_who_cleans_up_between_two_steps_takes_nothing_that_is_in_use(
+    overwrite: bool, fails: str, tmp_path: Path
+) -> None:
+    """As a server that starts on the folder while another one stores a file, whatever their clocks say."""
+    put(tmp_path, asc=b"old signature", provenance=b"old attestations", **({"zip": b"old bytes"} if overwrite else {}))
+    before = tree(tmp_path)
+    last = {"replace": 4, "link": 0, "": 0}[fails]
+    faults = Faults(fails, at=last)
+
+    def cleaned(name: str) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            assert remove_stale(tmp_path, FUTURE) == 0
+            return getattr(faults.operations, name)(*arguments)
+
+        return call
+
+    operations = Operations(**{name: cleaned(name) for name in NAMES})
+    if fails and (fails == "link" or overwrite):
+        with pytest.raises(PypiServerError):
+            publish(tmp_path, overwrite=overwrite, sidecars=SIDECARS, operations=operations)
+        assert tree(tmp_path) == before
+    else:
+        publish(tmp_path, overwrite=overwrite, sidecars=SIDECARS, operations=operations)
+        assert contents(tmp_path) == {NAME: b"new bytes", **{NAME + ending: data for ending, data in SIDECARS.items()}}
+
+
+def test_a_temporary_file_that_is_cleaned_up_before_it_is_locked_is_made_again(tmp_path: Path) -> None:
+    gone = []
+
+    def opened(path: Path, *arguments: Any) -> int:
+        descriptor = os.open(path, *arguments)
+        if path.suffix == ".part" and path not in gone and len(gone) < 3:
+            gone.append(path)
+            assert remove_stale(tmp_path, FUTURE) == 1
+        return descriptor
+
+    publish(tmp_path, sidecars=SIDECARS, operations=Operations(open=opened))
+    assert len(gone) == 3
+    assert contents(tmp_path) == {NAME: b"new bytes", **{NAME + ending: data for ending, data in SIDECARS.items()}}
