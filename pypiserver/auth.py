@@ -18,7 +18,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,8 @@ REMEMBER_SECONDS = 600.0
 # An editor that replaces the file may leave a moment without one.
 GRACE_SECONDS = 5.0
 WAIT_SECONDS = 5.0
+# Within the time that a file system can tell apart, a file may change again and look the same.
+SETTLE_SECONDS = 2.0
 # For each check that runs so many may wait: each of them holds a thread that others need.
 WAITING = 4
 MAX_FILE = 16 * 1024 * 1024
@@ -43,10 +45,13 @@ MAX_HEADER = 8192
 class _Table:
     """The password file as it was read: its identity, its entries, and the right passwords seen since, as MACs.
 
+    ``digest`` is that of its bytes; ``is_settled`` says that another change will give it another identity.
     ``logins`` has the user and the time of whole headers that were right.
     """
 
     identity: tuple[int, int, int]
+    digest: bytes = b""
+    is_settled: bool = False
     entries: dict[str, Entry] = field(default_factory=dict)
     remembered: dict[bytes, float] = field(default_factory=dict)
     logins: dict[bytes, tuple[str, float]] = field(default_factory=dict)
@@ -156,7 +161,8 @@ class HtpasswdFile:
             return self._table
         try:
             status = self.path.stat()
-            if (status.st_ino, status.st_size, status.st_mtime_ns) != self._table.identity:
+            identity = (status.st_ino, status.st_size, status.st_mtime_ns)
+            if not self._table.is_settled or identity != self._table.identity:
                 self._read()
             self._unreadable_since = None
             self._believed_until = now + self._look_seconds
@@ -172,6 +178,12 @@ class HtpasswdFile:
         with self.path.open("rb") as file:
             status = os.fstat(file.fileno())
             data = file.read(MAX_FILE)
+        identity = (status.st_ino, status.st_size, status.st_mtime_ns)
+        digest = hashlib.sha256(data).digest()
+        is_settled = abs(time.time() - status.st_mtime) > SETTLE_SECONDS
+        if digest == self._table.digest:
+            self._table = replace(self._table, identity=identity, is_settled=is_settled)
+            return
         if os.name != "nt" and status.st_mode & 0o022:
             _LOG.warning("The password file %s can be changed by others than its owner; use chmod go-w.", self.path)
         entries: dict[str, Entry] = {}
@@ -190,7 +202,7 @@ class HtpasswdFile:
             _LOG.warning(
                 "The password file %s has plain-text passwords; replace them with pypi-server passwd.", self.path
             )
-        self._table = _Table((status.st_ino, status.st_size, status.st_mtime_ns), entries)
+        self._table = _Table(identity, digest, is_settled, entries)
 
 
 def _make_room(remembered: dict[bytes, Any]) -> None:

@@ -11,7 +11,8 @@ import io
 import logging
 import os
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import BinaryIO
 
@@ -32,18 +33,44 @@ BATCH = 1000
 BATCH_BYTES = 1 << 28
 # Hashing leaves the interpreter to others; with small files that only makes threads take turns.
 HASHERS = min(4, os.cpu_count() or 1)
+# Within the time that a file system tells apart, a file may change again and look the same: most count in ticks of the
+# kernel, of at most ten milliseconds; those that keep no fraction of a millisecond may count in two seconds (FAT).
+TICK_SECONDS = 0.02
+COARSE_SECONDS = 2.0
+
+
+def wait_until_settled(mtime_ns: int) -> None:
+    """Return when what changes from now on in a file of this modification time will get another one."""
+    if seconds := unsettled_seconds(mtime_ns, time.time()):
+        time.sleep(seconds)
+
+
+def unsettled_seconds(mtime_ns: int, now: float) -> float:
+    """How many seconds a file that changed at ``mtime_ns`` may still change without another modification time."""
+    age = now - mtime_ns / 1e9
+    limit = TICK_SECONDS if mtime_ns % 1_000_000 else COARSE_SECONDS
+    return limit - age if 0 <= age < limit else 0.0
 
 
 class Digester:
     """Digests the files of a catalog that wait for it.
 
-    ``hash_algo`` is the algorithm of the link fragment, None for no fragment.
+    ``hash_algo`` is the algorithm of the link fragment, None for no fragment. ``wait`` is called with the modification
+    time of each file before it is read.
     """
 
-    def __init__(self, folders: Folders, catalog: Catalog, *, hash_algo: str | None) -> None:
+    def __init__(
+        self,
+        folders: Folders,
+        catalog: Catalog,
+        *,
+        hash_algo: str | None,
+        wait: Callable[[int], object] = wait_until_settled,
+    ) -> None:
         self.folders = folders
         self.catalog = catalog
         self.hash_algo = hash_algo
+        self._wait = wait
         self._locks: dict[str, threading.Lock] = {}
         self._said: set[tuple[int, str, str]] = set()
 
@@ -102,6 +129,7 @@ class Digester:
         with stream:
             if (entry.size, entry.mtime_ns, entry.inode) != (file.size, file.mtime_ns, file.inode):
                 return Digest("", fault="it changed while it was read")
+            self._wait(entry.mtime_ns)
             whole = io.BytesIO(stream.read(entry.size)) if entry.size <= SMALL else stream
             return self.read(whole, distfile.parse_filename(file.filename))
 

@@ -113,6 +113,18 @@ def test_changes_count_at_once(path: Path) -> None:
     assert file("ann", "sesame")
 
 
+def test_a_change_that_does_not_show_counts_at_once(path: Path) -> None:
+    """In place, of one length, and within the time that the file system can tell apart."""
+    file = write(path, "joe:" + made("sha1"))
+    status = path.stat()
+    assert file("joe", "sesame")
+    path.write_text("ann:" + made("sha1") + "\n")
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert (path.stat().st_ino, path.stat().st_size) == (status.st_ino, status.st_size)
+    assert not file("joe", "sesame")
+    assert file("ann", "sesame")
+
+
 def test_a_file_that_stays_away_closes_the_door(path: Path) -> None:
     now = [0.0]
     write(path, "joe:" + made("sha1"))

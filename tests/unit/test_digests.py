@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import threading
 from pathlib import Path
 from typing import BinaryIO
@@ -11,7 +12,7 @@ from typing import BinaryIO
 import pytest
 
 from pypiserver.catalog import Catalog
-from pypiserver.digests import Digester
+from pypiserver.digests import Digester, unsettled_seconds
 from pypiserver.errors import Unavailable
 from pypiserver.storage import Entry, Folders
 from pypiserver.sync import Sync
@@ -38,6 +39,39 @@ def world(tmp_path: Path) -> World:
     root = tmp_path / "packages"
     root.mkdir()
     return World(root)
+
+
+def test_a_file_that_changes_twice_within_one_time_has_the_digest_of_its_last_bytes(tmp_path: Path) -> None:
+    path = tmp_path / WHEEL
+    # The same archive, packed on another day.
+    last = WHEEL_BYTES.replace(b"\0\0!P", b"\0\0#P")
+    assert last != WHEEL_BYTES
+
+    def write_again(mtime_ns: int) -> None:
+        path.write_bytes(last)
+        os.utime(path, ns=(mtime_ns, mtime_ns))
+
+    world = World(tmp_path)
+    world.digester = Digester(world.folders, world.catalog, hash_algo=None, wait=write_again)
+    world.put(WHEEL, WHEEL_BYTES)
+    world.digester.digest_project("foo")
+    (file,) = world.catalog.files_of("foo")
+    assert file.sha256 == hashlib.sha256(last).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("mtime_ns", "now", "seconds"),
+    [
+        (50_000_000_123_456, 50_000.005123456, 0.015),
+        (50_000_000_123_456, 50_000.021, 0.0),
+        (50_000_000_000_000, 50_000.5, 1.5),
+        (50_000_000_000_000, 50_003.0, 0.0),
+        # Somebody's clock is ahead, or the time was set by hand: nothing is known, and nobody waits.
+        (50_000_000_123_456, 49_999.0, 0.0),
+    ],
+)
+def test_a_file_is_read_when_another_change_would_show(mtime_ns: int, now: float, seconds: float) -> None:
+    assert unsettled_seconds(mtime_ns, now) == pytest.approx(seconds, abs=0.001)
 
 
 @pytest.mark.parametrize(
