@@ -119,11 +119,13 @@ def _serve(command: cli.Run, stack: contextlib.ExitStack) -> None:
     from .banner import Facts, render
     from .memory import give_back
     from .metrics_listener import listening
+    from .progress import counted, progress
 
     config = command.config
     application = load_application(config)
     application.check()
-    files, where = application.survey()
+    with progress("reading the packages", sys.stderr) as tell:
+        files, where = application.survey(counted=functools.partial(counted, tell=tell))
     application.close()
     # Before workers are forked from it.
     give_back()

@@ -32,7 +32,7 @@ from .repository import Repository
 from .scanlock import ScanLock
 from .servers import Options as ServerOptions
 from .storage import Folders
-from .sync import Sync
+from .sync import Counted, Sync
 from .watch import Watch, default_catalog_path
 from .web import Web, build
 from .web.changes import Recorder
@@ -127,10 +127,13 @@ class Application:
                     "name a file in a folder this user may write to with --audit-log."
                 ) from error
 
-    def survey(self) -> tuple[list[tuple[Path, int]], Path | None]:
-        """Bring the catalog up to date; gives the number of files in each folder, and where the catalog lives."""
+    def survey(self, *, counted: Counted = iter) -> tuple[list[tuple[Path, int]], Path | None]:
+        """Bring the catalog up to date; gives the number of files in each folder, and where the catalog lives.
+
+        Files go through ``counted`` as they are found.
+        """
         watch, catalog = self.repository.watch, self.repository.catalog
-        watch.scan_once()
+        watch.scan_once(counted=counted)
         counts = catalog.root_counts()
         roots = self.repository.folders.roots
         return [(path, counts.get(root, 0)) for root, path in enumerate(roots)], catalog.connections.path

@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -23,6 +24,7 @@ from .downloads import RECENT_DAYS, Downloads
 from .errors import ConfigError, InvalidFilename, NotFound
 from .factory import build_repository
 from .private import read_private_names
+from .progress import counted, progress
 from .storage import Entry, Folders
 from .storage.trash import FOLDER as TRASH
 from .text import printable
@@ -64,7 +66,8 @@ def update(command: cli.Update, *, out: TextIO, err: TextIO) -> int:
         as_json=command.json,
     )
     watched = out if out.isatty() and not command.json else err
-    return run_update(newest_local(files), options, out=out, err=err, show=_progress(watched))
+    with progress("checking", watched) as tell:
+        return run_update(newest_local(files), options, out=out, err=err, show=tell)
 
 
 def _chosen(folders: Folders, command: Any) -> list[Entry]:
@@ -161,8 +164,10 @@ def _restore(command: cli.Restore, *, out: TextIO, err: TextIO) -> int:
 
 def _check(command: cli.Check, *, out: TextIO, err: TextIO) -> int:
     repository = build_repository(command.config)
-    repository.watch.scan_once()
-    faults = list(Audit(repository.folders, repository.catalog).run(progress=_progress(err)))
+    with progress("reading the folders", err) as tell:
+        repository.watch.scan_once(counted=partial(counted, tell=tell))
+    with progress("checking", err) as tell:
+        faults = list(Audit(repository.folders, repository.catalog).run(progress=tell))
     repository.catalog.connections.close()
     if command.json:
         out.write(json.dumps([fault.as_dict() for fault in faults], indent=2) + "\n")
@@ -172,19 +177,6 @@ def _check(command: cli.Check, *, out: TextIO, err: TextIO) -> int:
         out.write(f"{printable(where)} [{fault.kind}]: {printable(fault.message)}. {fault.advice}\n")
     out.write(f"{len(faults)} fault{'' if len(faults) == 1 else 's'} found.\n")
     return 1 if faults else 0
-
-
-def _progress(err: TextIO) -> Callable[[int, int], None]:
-    """A bar on a terminal, nothing elsewhere."""
-    if not err.isatty():
-        return lambda done, total: None
-
-    def show(done: int, total: int) -> None:
-        width = 30 * done // max(total, 1)
-        err.write(f"\r[{'#' * width:<30}] {done}/{total}" + ("\n" if done == total else ""))
-        err.flush()
-
-    return show
 
 
 def _bytes(reason: str) -> bytes:

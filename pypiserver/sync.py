@@ -25,6 +25,7 @@ from .wholeness import is_whole
 
 _LOG = logging.getLogger(__name__)
 Key = tuple[int, str]
+Counted = Callable[[Iterable[Entry]], Iterable[Entry]]
 # A file that does not show its end counts as settled once it has not changed for so many seconds.
 SETTLE_SECONDS = 1.0
 # How often a file is looked at whose row others keep changing; the next scan looks again anyway.
@@ -53,6 +54,7 @@ class Sync:
         self._clock = clock
         self._said: set[tuple[int, str, str]] = set()
         self._is_quiet = False
+        self._counted: Counted = iter
         self._has_said_shadowed = False
         self._growing: dict[Key, _Growing] = {}
         self._closed: set[Key] = set()
@@ -91,7 +93,7 @@ class Sync:
         settled_ns = (self._clock() - SETTLE_SECONDS) * 1e9
 
         def found() -> Iterator[Found]:
-            for entry in _ordered(self.folders.walk(scan)):
+            for entry in self._counted(_ordered(self.folders.walk(scan))):
                 dist = self._parse(entry)
                 if dist is None:
                     continue
@@ -112,7 +114,7 @@ class Sync:
         """
         differing: list[Key] = []
         seen: set[int] = set()
-        for entry in self.folders.walk(scan):
+        for entry in self._counted(self.folders.walk(scan)):
             seen.add(entry.root)
             seen_as = hash((*entry, sidecars.get(entry[:2], "")))
             if seen_as in known:
@@ -144,13 +146,16 @@ class Sync:
             for root, path, mtime_ns, inode in scan.folders
         )
 
-    def survey(self) -> None:
-        """Scan without a word about what is skipped: the process that goes on to serve says it."""
-        self._is_quiet = True
+    def survey(self, *, counted: Counted = iter) -> None:
+        """Scan without a word about what is skipped: the process that goes on to serve says it.
+
+        Files go through ``counted`` as they are found.
+        """
+        self._is_quiet, self._counted = True, counted
         try:
             self.scan()
         finally:
-            self._is_quiet = False
+            self._is_quiet, self._counted = False, iter
 
     def refresh(self, keys: Iterable[Key], *, roots_are_checked: bool = False) -> set[Key]:
         """Compare single files with their rows; gives those that are still growing.

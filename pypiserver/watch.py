@@ -21,7 +21,7 @@ from .errors import PypiServerError, Unavailable
 from .events import Watcher
 from .memory import give_back
 from .scanlock import ScanLock
-from .sync import Key, Sync
+from .sync import Counted, Key, Sync
 
 _LOG = logging.getLogger(__name__)
 TICK_SECONDS = 0.5
@@ -106,10 +106,11 @@ class Watch:
                 self._threads.append(thread)
                 thread.start()
 
-    def scan_once(self) -> None:
+    def scan_once(self, *, counted: Counted = iter) -> None:
         """Bring the catalog up to date without starting a thread: for the command line, before it serves.
 
-        When another process already keeps the catalog current, this waits for it instead.
+        Files go through ``counted`` as they are found. When another process already keeps the catalog current, this
+        waits for it instead.
         """
         deadline = time.monotonic() + FIRST_SCAN_SECONDS
         while not self._lock.acquire():
@@ -122,7 +123,7 @@ class Watch:
             time.sleep(0.05)
         started = time.time()
         try:
-            self._with_recovery()
+            self._with_recovery(counted)
             self._lock.say_ready(started)
         finally:
             self._lock.release()
@@ -293,16 +294,16 @@ class Watch:
         self._failure = failure
         self._ready.set()
 
-    def _with_recovery(self) -> None:
+    def _with_recovery(self, counted: Counted) -> None:
         generation = self.catalog.connections.generation
         try:
             if self.sync.is_current():
                 self.sync.refresh_statuses()
             else:
-                self.sync.survey()
+                self.sync.survey(counted=counted)
         except FAILURES as error:
             self.recover(error, generation)
-            self.sync.survey()
+            self.sync.survey(counted=counted)
 
     def _recover_quietly(self, error: Exception, generation: int) -> None:
         try:

@@ -25,6 +25,7 @@ PRODUCTS = {
     "watchdog": {"events"},
     "prometheus_client": {"metrics"},
     "tomli": {"config_file"},
+    "tqdm": {"progress"},
     "waitress": {"server_waitress"},
     "granian": {"server_granian"},
     "gunicorn": {"servers"},

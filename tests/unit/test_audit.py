@@ -16,7 +16,6 @@ from typing import Any
 
 import pytest
 
-from pypiserver import cli, manage
 from pypiserver.audit import ADVICE, Audit
 from pypiserver.catalog import Catalog
 from pypiserver.digests import Digester
@@ -370,23 +369,6 @@ def test_progress_counts_every_file(put: Put, root: Path) -> None:
     steps: list[tuple[int, int]] = []
     list(Audit(Folders([root]), Catalog(None, "x")).run(progress=lambda *step: steps.append(step)))
     assert steps == [(number, len(GOOD)) for number in range(1, len(GOOD) + 1)]
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-def test_a_terminal_gets_a_bar_that_ends_and_nothing_else_does(put: Put, root: Path, tmp_path: Path) -> None:
-    for name, data in GOOD:
-        put(name, data)
-    command = cli.parse(["check", str(root), "--catalog", str(tmp_path / "c.sqlite")], {})
-    out, terminal, pipe = io.StringIO(), Terminal(), io.StringIO()
-    assert manage.run(command, out=out, err=terminal) == 0
-    shown = terminal.getvalue().split("\r")[1:]
-    assert shown[0] == f"[{'#' * 5:<30}] 1/6" and shown[-1] == f"[{'#' * 30}] 6/6\n"
-    assert manage.run(command, out=out, err=pipe) == 0
-    assert pipe.getvalue() == ""
 
 
 def test_a_check_changes_nothing(put: Put, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
