@@ -10,6 +10,7 @@ import atexit
 import contextlib
 import functools
 import getpass
+import json
 import logging
 import multiprocessing.util
 import os
@@ -192,6 +193,9 @@ def _passwd(command: cli.Passwd) -> int:
     else:
         password = sys.stdin.readline().rstrip("\r\n")
     created = set_password(command.file, command.user, password)
+    if command.json:
+        _say(json.dumps({"file": str(command.file), "user": command.user, "added": created}, indent=2) + "\n")
+        return 0
     _say(f"{'Added' if created else 'Changed'} the password of {command.user} in {command.file}.\n")
     return 0
 

@@ -7,7 +7,7 @@ places (``storage``, ``distfile``, ``metadata``).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import BinaryIO
 
 from . import distfile, metadata
@@ -28,10 +28,6 @@ class Fault:
     kind: str
     message: str
     advice: str
-
-    def as_dict(self) -> dict[str, str]:
-        """The fault for ``--json``."""
-        return asdict(self)
 
 
 ADVICE = {

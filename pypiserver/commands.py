@@ -51,6 +51,7 @@ class Passwd:
 
     file: Path
     user: str
+    json: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,7 @@ class _Release:
     name: str
     version: str | None = None
     file: str | None = None
+    json: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         if not self.version and not self.file:
@@ -104,6 +106,7 @@ class Restore:
     name: str | None = None
     version: str | None = None
     file: str | None = None
+    json: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +256,7 @@ _HELP = (
     _switch("version", "--version", text="Show the version.", group="Help"),
 )
 _PRIVATE = (SETTINGS["private"], SETTINGS["private_file"])
-_ONE_ROOT = (*(each for each in _COMMON if each.name != "roots"), SETTINGS["audit_log"], *_HELP)
+_ONE_ROOT = (_JSON, *(each for each in _COMMON if each.name != "roots"), SETTINGS["audit_log"], *_HELP)
 
 
 def _classic(config: Config, *, update: bool = False, **options: Any) -> Command:
@@ -279,7 +282,7 @@ COMMANDS: Mapping[str, Subcommand] = {
     ),
     "passwd": Subcommand(
         "Set the password of a user in a password file; asks for it.", Passwd,
-        (_operand("file", "FILE", types.path), _operand("user", "USER")), _HELP, 2,
+        (_operand("file", "FILE", types.path), _operand("user", "USER")), (_JSON, *_HELP), 2,
     ),
     "yank": Subcommand(
         "Tell installers to avoid a release; nothing is deleted.", Yank,

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import getpass
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
@@ -29,6 +29,28 @@ from .storage import Entry, Folders
 from .storage.trash import FOLDER as TRASH
 from .text import printable
 from .update import Options, newest_local, read_ignorelist, run_update
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What was done to a file, or would be (``done``); ``path`` is that in its folder, also of what is in the trash."""
+
+    action: str
+    folder: str
+    path: str
+    done: bool
+
+
+_LINES = {
+    ("yank", True): "yanked {}",
+    ("unyank", True): "no longer yanked {}",
+    ("trash", False): "would move to the trash: {}",
+    ("trash", True): "moved to the trash {}",
+    ("delete", False): "would delete: {}",
+    ("delete", True): "deleted {}",
+    ("restore", False): "{}",
+    ("restore", True): "restored {}",
+}
 
 
 def run(command: cli.Command, *, out: TextIO, err: TextIO) -> int:
@@ -98,68 +120,78 @@ def _recorded(command: Any, action: str, folder: Path, path: str) -> AbstractCon
     return recorded(log, action, path, read=lambda: (folder / path).open("rb"), user=user, reason=reason)
 
 
-def _yank(command: cli.Yank, *, out: TextIO, err: TextIO) -> int:
+def _change(command: Any, *, out: TextIO, err: TextIO) -> int:
+    """Do it, and say it file by file; in JSON at once, also of what a failure has cut off."""
+    changes: list[Change] = []
+    try:
+        for change in _CHANGES[type(command)](command):
+            changes.append(change)
+            if not command.json:
+                out.write(_LINES[change.action, change.done].format(printable(change.path)) + "\n")
+    finally:
+        if command.json:
+            out.write(json.dumps({"files": [asdict(change) for change in changes]}, indent=2) + "\n")
+    if isinstance(command, cli.Delete) and not command.yes and not command.json:
+        out.write("Nothing was changed; say --yes to do it.\n")
+    return 0
+
+
+def _yank(command: cli.Yank) -> Iterator[Change]:
     folders = _folders(command.root)
     reason = command.reason.strip()
     for entry in _chosen(folders, command):
         with _recorded(command, "yank", folders.roots[entry.root], entry.path):
             folders.write_sidecar(entry.root, entry.path, ".yanked", _bytes(reason))
-        out.write(f"yanked {printable(entry.path)}\n")
-    return 0
+        yield _changed("yank", folders, entry)
 
 
-def _unyank(command: cli.Unyank, *, out: TextIO, err: TextIO) -> int:
+def _unyank(command: cli.Unyank) -> Iterator[Change]:
     folders = _folders(command.root)
     for entry in _chosen(folders, command):
         with _recorded(command, "unyank", folders.roots[entry.root], entry.path):
             folders.remove_sidecar(entry.root, entry.path, ".yanked")
-        out.write(f"no longer yanked {printable(entry.path)}\n")
-    return 0
+        yield _changed("unyank", folders, entry)
 
 
-def _delete(command: cli.Delete, *, out: TextIO, err: TextIO) -> int:
+def _delete(command: cli.Delete) -> Iterator[Change]:
     folders = _folders(command.root)
+    action, remove = ("delete", folders.remove) if command.purge else ("trash", folders.trash)
     for entry in _chosen(folders, command):
-        name = printable(entry.path)
-        if not command.yes:
-            out.write(f"would {'delete' if command.purge else 'move to the trash'}: {name}\n")
-        elif command.purge:
+        if command.yes:
             with _recorded(command, "delete", folders.roots[entry.root], entry.path):
-                folders.remove(entry.root, entry.path)
-            out.write(f"deleted {name}\n")
-        else:
-            with _recorded(command, "delete", folders.roots[entry.root], entry.path):
-                folders.trash(entry.root, entry.path)
-            out.write(f"moved to the trash {name}\n")
-    if not command.yes:
-        out.write("Nothing was changed; say --yes to do it.\n")
-    return 0
+                remove(entry.root, entry.path)
+        yield _changed(action, folders, entry, done=command.yes)
 
 
-def _restore(command: cli.Restore, *, out: TextIO, err: TextIO) -> int:
+def _restore(command: cli.Restore) -> Iterator[Change]:
     folders = _folders(command.root)
-    trashed = folders.list_trash()
-    if command.name is None:
-        for _, path in trashed:
-            out.write(f"{printable(path)}\n")
-        return 0
-    normal, found = normalize(command.name), 0
-    for root, path in trashed:
-        try:
-            dist = distfile.parse_filename(path.rpartition("/")[2])
-        except InvalidFilename:
-            continue  # somebody put it there by hand
-        if dist.project != normal or (command.version and not same_version(dist.version, command.version)):
-            continue
-        if command.file and dist.filename != command.file:
-            continue
-        with _recorded(command, "restore", folders.roots[root] / TRASH, path):
-            folders.restore(root, path)
-        out.write(f"restored {printable(path)}\n")
-        found += 1
-    if not found:
+    found = False
+    for root, path in folders.list_trash():
+        if command.name is not None:
+            if not _is_meant(path, command, normalize(command.name)):
+                continue
+            with _recorded(command, "restore", folders.roots[root] / TRASH, path):
+                folders.restore(root, path)
+        found = True
+        yield Change("restore", str(folders.roots[root]), path, done=command.name is not None)
+    if command.name is not None and not found:
+        normal = normalize(command.name)
         raise NotFound(f"The trash of {folders.roots[0]} holds no such file of {normal}; `restore DIR` lists it.")
-    return 0
+
+
+def _is_meant(path: str, command: cli.Restore, normal: str) -> bool:
+    """Whether the file in the trash is of the release, or the one file, that the command names."""
+    try:
+        dist = distfile.parse_filename(path.rpartition("/")[2])
+    except InvalidFilename:
+        return False  # somebody put it there by hand
+    if dist.project != normal or (command.version and not same_version(dist.version, command.version)):
+        return False
+    return not command.file or dist.filename == command.file
+
+
+def _changed(action: str, folders: Folders, entry: Entry, *, done: bool = True) -> Change:
+    return Change(action, str(folders.roots[entry.root]), entry.path, done=done)
 
 
 def _check(command: cli.Check, *, out: TextIO, err: TextIO) -> int:
@@ -170,7 +202,7 @@ def _check(command: cli.Check, *, out: TextIO, err: TextIO) -> int:
         faults = list(Audit(repository.folders, repository.catalog).run(progress=tell))
     repository.catalog.connections.close()
     if command.json:
-        out.write(json.dumps([fault.as_dict() for fault in faults], indent=2) + "\n")
+        out.write(json.dumps({"faults": [asdict(fault) for fault in faults]}, indent=2) + "\n")
         return 1 if faults else 0
     for fault in faults:
         where = fault.path if len(command.roots) == 1 else f"{fault.path} in {fault.folder}"
@@ -194,7 +226,7 @@ def _stats(command: cli.Stats, *, out: TextIO, err: TextIO) -> int:
         rows = downloads.projects()
         if command.json:
             found = [{"project": name, "total": total, "recent": recent} for name, total, recent in rows]
-            out.write(json.dumps(found, indent=2) + "\n")
+            out.write(json.dumps({"projects": found}, indent=2) + "\n")
         else:
             out.writelines(f"{total:>10} {recent:>10}  {name}\n" for name, total, recent in rows)
         return 0
@@ -214,11 +246,14 @@ def _folders(root: Path) -> Folders:
     return folders
 
 
-_DO: dict[type, Callable[..., int]] = {
+_CHANGES: dict[type, Callable[[Any], Iterator[Change]]] = {
     cli.Yank: _yank,
     cli.Unyank: _unyank,
     cli.Delete: _delete,
     cli.Restore: _restore,
+}
+_DO: dict[type, Callable[..., int]] = {
+    **dict.fromkeys(_CHANGES, _change),
     cli.Check: _check,
     cli.Stats: _stats,
 }

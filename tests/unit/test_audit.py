@@ -221,7 +221,7 @@ def expected(root: Path, second: Path) -> list[tuple[Path, str, str, str]]:
 
 
 def found(text: str) -> list[dict[str, str]]:
-    value: Any = json.loads(text)
+    value: Any = json.loads(text)["faults"]
     return list(value)
 
 
@@ -286,7 +286,7 @@ def test_a_sound_folder_has_no_fault(put: Put, root: Path, tmp_path: Path, capsy
     put(".status/foo", b"deprecated\nuse bar\n")
     options = ("--catalog", tmp_path / "check.sqlite")
     assert pypi_server(capsys, "check", root, *options) == (0, "0 faults found.\n", "")
-    assert pypi_server(capsys, "check", "--json", root, *options) == (0, "[]\n", "")
+    assert pypi_server(capsys, "check", "--json", root, *options) == (0, '{\n  "faults": []\n}\n', "")
 
 
 def test_a_row_of_the_catalog_that_is_not_of_these_bytes_is_named(

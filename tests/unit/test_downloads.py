@@ -126,7 +126,7 @@ def test_stats_are_shown(file: Path, capsys: pytest.CaptureFixture[str], monkeyp
     assert main(["stats"]) == 0
     assert capsys.readouterr().out.split() == ["3", "0", "foo"]
     assert main(["stats", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == [{"project": "foo", "total": 3, "recent": 0}]
+    assert json.loads(capsys.readouterr().out) == {"projects": [{"project": "foo", "total": 3, "recent": 0}]}
     assert main(["stats", "Foo"]) == 0
     assert capsys.readouterr().out.splitlines() == [
         "foo: 3 downloads, 0 in the last 30 days",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
 import sys
 from collections.abc import Callable
@@ -211,3 +213,57 @@ def test_odd_characters_in_a_path_are_printed_as_escapes(root: Path, put: Put, c
     put(f"ünï code/{make_wheel('third', '1.0')[0]}", make_wheel("third", "1.0")[1])
     outcome = pypi_server(capsys, "yank", root, "third", "1.0")
     assert outcome == (0, "yanked ünï code/third-1.0-py3-none-any.whl\n", "")
+
+
+# -- --json ----------------------------------------------------------------------------------------------------------
+
+
+def rows(capsys: Capture, *arguments: object) -> list[tuple[str, str, bool]]:
+    """What a command with ``--json`` says of each file: the action, the path, and whether it was done."""
+    outcome = pypi_server(capsys, *arguments, "--json")
+    assert (outcome.status, outcome.err) == (0, "")
+    report = json.loads(outcome.out)
+    assert list(report) == ["files"]
+    assert {each["folder"] for each in report["files"]} <= {str(arguments[1])}
+    return [(each["action"], each["path"], each["done"]) for each in report["files"]]
+
+
+def test_every_change_is_told_in_json_in_one_shape(root: Path, capsys: Capture) -> None:
+    inside = f"sub/{SDIST}"
+    release = (root, "foo-bar", "1.0")
+    assert rows(capsys, "yank", *release) == [("yank", WHEEL, True), ("yank", inside, True)]
+    assert (root / f"{WHEEL}.yanked").is_file()
+    assert rows(capsys, "unyank", *release) == [("unyank", WHEEL, True), ("unyank", inside, True)]
+    assert not (root / f"{WHEEL}.yanked").exists()
+    assert rows(capsys, "delete", *release) == [("trash", WHEEL, False), ("trash", inside, False)]
+    assert here(root) == STANDING
+    assert rows(capsys, "restore", root) == []
+    assert rows(capsys, "delete", *release, "--yes") == [("trash", WHEEL, True), ("trash", inside, True)]
+    assert sorted(rows(capsys, "restore", root)) == [("restore", WHEEL, False), ("restore", inside, False)]
+    assert sorted(rows(capsys, "restore", *release)) == [("restore", WHEEL, True), ("restore", inside, True)]
+    assert here(root) == STANDING
+    assert rows(capsys, "delete", *release, "--purge") == [("delete", WHEEL, False), ("delete", inside, False)]
+    assert rows(capsys, "delete", *release, "--purge", "--yes") == [("delete", WHEEL, True), ("delete", inside, True)]
+
+
+def test_json_tells_what_was_done_before_a_failure(root: Path, put: Put, capsys: Capture) -> None:
+    pypi_server(capsys, "delete", root, "foo-bar", "1.0", "--yes")
+    put(f"sub/{SDIST}", b"another one")
+    outcome = pypi_server(capsys, "restore", root, "foo-bar", "1.0", "--json")
+    assert outcome.status == 2 and SDIST in outcome.err
+    assert [each["path"] for each in json.loads(outcome.out)["files"]] == [WHEEL]
+
+
+def test_json_is_whole_when_there_was_nothing_to_do(root: Path, capsys: Capture) -> None:
+    outcome = pypi_server(capsys, "yank", root, "nobody", "1.0", "--json")
+    assert (outcome.status, json.loads(outcome.out)) == (2, {"files": []})
+    assert outcome.err.startswith("pypi-server: There is no project 'nobody'")
+
+
+def test_a_password_that_is_set_is_told_in_json(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for added in (True, False):
+        monkeypatch.setattr(sys, "stdin", io.StringIO("sesame\n"))
+        outcome = pypi_server(capsys, "passwd", tmp_path / "htpasswd", "ada", "--json")
+        assert json.loads(outcome.out) == {"file": str(tmp_path / "htpasswd"), "user": "ada", "added": added}
