@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def load_application(config: Config, argv: Sequence[str] | None = None, again: bool = False) -> Any:
-    """The application for one worker process; a function of the module, so that a spawned worker can be handed it.
+    """The application for one worker process.
 
     ``argv`` are the arguments that ``config`` was read from: they, the environment and the file are read again. When
     they cannot be used now, a new worker takes ``config``, and a reload (``again``) raises ConfigError.
@@ -56,15 +56,13 @@ def load_application(config: Config, argv: Sequence[str] | None = None, again: b
 
     if argv is not None:
         try:
-            config = _reread(config, argv)
+            config = _usable(_reread(config, argv))
         except PypiServerError as error:
             if again:
                 raise
             _LOG.error("A worker starts with the settings of before: %s", error)
     log.configure(config)
     application = Application(config)
-    if again:
-        application.check()
     # What is not yet written is written when the process ends; multiprocessing, as granian uses it, has its own end.
     # A worker may have had many applications by then.
     known = weakref.ref(application)
@@ -73,11 +71,38 @@ def load_application(config: Config, argv: Sequence[str] | None = None, again: b
     return application
 
 
-def load_serving(config: Config, argv: Sequence[str] | None = None, again: bool = False) -> Any:
-    """The same, at work: it reads what is new in the folders without waiting for the first request."""
-    application = load_application(config, argv, again)
-    application.start()
-    return application
+class Serving:
+    """Makes applications at work: they read what is new in the folders without waiting for the first request.
+
+    It is handed to workers, also to those that are spawned. The process that starts them keeps it current.
+    """
+
+    def __init__(self, config: Config, argv: Sequence[str]) -> None:
+        self._config = config
+        self._argv = argv
+
+    def __call__(self, again: bool = False) -> Any:
+        """The application of the worker that calls."""
+        application = load_application(self._config, self._argv, again)
+        application.start()
+        return application
+
+    def reload(self) -> None:
+        """Remember the settings of now for workers to come, and log where they say; none that cannot be used."""
+        from . import log
+
+        with contextlib.suppress(PypiServerError):  # every worker says why
+            config = _usable(_reread(self._config, self._argv, say=False))
+            log.configure(config)
+            self._config = config
+
+
+def _usable(config: Config) -> Config:
+    """These settings; raises ConfigError when no application can be made of them."""
+    from .factory import Application
+
+    Application(config).check()
+    return config
 
 
 def _close(known: Callable[[], Any]) -> None:
@@ -86,7 +111,7 @@ def _close(known: Callable[[], Any]) -> None:
         application.close()
 
 
-def _reread(config: Config, argv: Sequence[str]) -> Config:
+def _reread(config: Config, argv: Sequence[str], *, say: bool = True) -> Config:
     """The settings as they are now, but those that a running server cannot change; raises ConfigError."""
     command = cli.parse(argv, os.environ)
     if not isinstance(command, cli.Run):
@@ -94,7 +119,7 @@ def _reread(config: Config, argv: Sequence[str]) -> Config:
     now = command.config
     cli.prepare_roots(now)
     fixed = [name for name in FIXED_AT_START if getattr(now, name) != getattr(config, name)]
-    if fixed:
+    if fixed and say:
         _LOG.warning("Changing %s needs a restart; everything else was read again.", ", ".join(fixed))
     return replace(now, **{name: getattr(config, name) for name in FIXED_AT_START})
 
@@ -149,10 +174,12 @@ def _serve(command: cli.Run, stack: contextlib.ExitStack) -> None:
         stall_seconds=config.stall_timeout,
         drain_seconds=config.drain_seconds,
     )
+    serving = Serving(config, command.argv)
     servers.run(
-        functools.partial(load_serving, config, command.argv),
+        serving,
         options,
         on_ready=lambda server, port: _say(render(config, Facts(server, port, files, where, metrics_port))),
+        on_reload=serving.reload,
     )
 
 

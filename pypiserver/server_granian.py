@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import logging
-import multiprocessing
 import os
 import signal
 import socket
@@ -21,10 +20,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from .draining import Drain
-from .server_reload import Reloadable
+from .server_reload import Reloads
 from .servers import (
     BACKLOG,
     GRACE_SECONDS,
+    Hooks,
     MakeApplication,
     Options,
     port_of,
@@ -40,7 +40,7 @@ _LOGGING = {
 }
 
 
-def serve(make: MakeApplication, options: Options, listening: socket.socket, *, ready: Callable[[], None]) -> None:
+def serve(make: MakeApplication, options: Options, listening: socket.socket, hooks: Hooks) -> None:
     """Serve until SIGTERM or SIGINT; raises ImportError where granian is not installed."""
     from granian import Granian
     from granian.constants import HTTPModes, Interfaces, SSLProtocols
@@ -70,13 +70,15 @@ def serve(make: MakeApplication, options: Options, listening: socket.socket, *, 
         respawn_failed_workers=True,
         workers_kill_timeout=GRACE_SECONDS,
     )
-    tell_when_it_accepts(host, port, ready)
-    reloads = multiprocessing.Value("i", 0)
+    tell_when_it_accepts(host, port, hooks.ready)
+    reloads = Reloads()
 
-    def reload(*_: object) -> None:
-        reloads.value += 1
+    def reload() -> None:
+        hooks.reload()
+        reloads.tell()
 
-    server.signal_handler_reload = reload  # type: ignore[method-assign]
+    # In a thread, as a signal may come while a line is written to the log, which is opened anew.
+    server.signal_handler_reload = lambda *_: threading.Thread(target=reload, daemon=True).start()  # type: ignore[method-assign]
     drain = Drain(options.drain_seconds)
     server.signal_handler_interrupt = drain.before(server.signal_handler_interrupt)  # type: ignore[method-assign]
     parent = _Parent(os.getpid(), port, reloads, options.stall_seconds, drain)
@@ -105,19 +107,14 @@ class _Parent:
 
     pid: int
     port: int
-    reloads: Any
+    reloads: Reloads
     stall_seconds: int
     drain: Drain
 
 
 def _load(make: MakeApplication, parent: _Parent) -> Callable[..., Iterable[bytes]]:
     """The application, in a worker."""
-    # Read first: what is told while the settings are read may have come too late for them.
-    reloads = parent.reloads.value
-    application = Reloadable(make)
-    threading.Thread(
-        target=_look_after, args=(parent, application, reloads), name="pypiserver-worker", daemon=True
-    ).start()
+    application = parent.reloads.followed_by(make, each_second=functools.partial(_end_with, parent.pid))
     watch(parent.port, parent.stall_seconds)
     return _one_host(parent.drain.told_to(application))
 
@@ -134,14 +131,9 @@ def _one_host(application: Callable[..., Iterable[bytes]]) -> Callable[..., Iter
     return guarded
 
 
-def _look_after(parent: _Parent, application: Reloadable, reloads: int) -> None:
-    """End when the parent has, and reload when it was told to more often than ``reloads``."""
-    while True:
-        time.sleep(1.0)
-        if reloads != parent.reloads.value:
-            reloads = parent.reloads.value
-            application.reload()
-        if sys.platform != "win32" and os.getppid() != parent.pid:
-            os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(GRACE_SECONDS)
-            os._exit(1)
+def _end_with(parent: int) -> None:
+    """End this process when its parent has ended."""
+    if sys.platform != "win32" and os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(GRACE_SECONDS)
+        os._exit(1)

@@ -7,7 +7,9 @@ last of its requests is through; settings that cannot be used change nothing.
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import threading
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -64,6 +66,36 @@ class Reloadable:
             if is_through:
                 _close(old)
             _LOG.warning("The settings were read again.")
+
+
+class Reloads:
+    """How often a server was told to reload: a number that it shares with its workers, which look at it."""
+
+    def __init__(self) -> None:
+        self._told = multiprocessing.Value("i", 0)
+
+    def tell(self) -> None:
+        """Make every worker reload, within a second."""
+        with self._told.get_lock():
+            self._told.value += 1
+
+    def followed_by(self, make: MakeApplication, *, each_second: Callable[[], object] = lambda: None) -> Reloadable:
+        """The application of a worker, reloaded from now on; ``each_second`` is called so often."""
+        # Read first: what is told while the settings are read may have come too late for them.
+        seen = self._told.value
+        application = Reloadable(make)
+        threading.Thread(
+            target=self._follow, args=(application, seen, each_second), name="pypiserver-worker", daemon=True
+        ).start()
+        return application
+
+    def _follow(self, application: Reloadable, seen: int, each_second: Callable[[], object]) -> None:
+        while True:
+            time.sleep(1.0)
+            if seen != self._told.value:
+                seen = self._told.value
+                application.reload()
+            each_second()
 
 
 def _close(serving: _Serving) -> None:

@@ -12,7 +12,6 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -22,7 +21,7 @@ from waitress.parser import HTTPRequestParser, ParsingError
 
 from .draining import Drain
 from .server_reload import Reloadable
-from .servers import BACKLOG, GRACE_SECONDS, MakeApplication, Options
+from .servers import BACKLOG, GRACE_SECONDS, Hooks, MakeApplication, Options
 
 # What a form may have besides its file: the limit of waitress is about the whole body.
 FORM_BYTES = 32 << 20
@@ -59,7 +58,7 @@ class GuardedChannel(HTTPChannel):  # type: ignore[misc]
         return bool(receiving or self.requests or self.total_outbufs_len)
 
 
-def serve(make: MakeApplication, options: Options, listening: socket.socket, *, ready: Callable[[], None]) -> None:
+def serve(make: MakeApplication, options: Options, listening: socket.socket, hooks: Hooks) -> None:
     """Serve until SIGTERM or SIGINT; then accept no more, and give what runs eight seconds to end."""
     application = Reloadable(make)
     drain = Drain(options.drain_seconds)
@@ -93,7 +92,7 @@ def serve(make: MakeApplication, options: Options, listening: socket.socket, *, 
     if sys.platform != "win32":
         # In a thread, as connections must not wait for it.
         signal.signal(signal.SIGHUP, lambda *_: threading.Thread(target=application.reload, daemon=True).start())
-    ready()
+    hooks.ready()
     while not ending.is_set():
         _turn(server)
     # The map keeps the channels; without the server in it nobody new is accepted.

@@ -78,8 +78,20 @@ def is_hardened(server: str) -> bool:
     return server in _HARDENED
 
 
-def run(make: MakeApplication, options: Options, *, on_ready: OnReady) -> None:
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """What a server calls in the process that it was started in: when it accepts connections, and at SIGHUP."""
+
+    ready: Callable[[], None]
+    reload: Callable[[], None]
+
+
+def run(
+    make: MakeApplication, options: Options, *, on_ready: OnReady, on_reload: Callable[[], None] = lambda: None
+) -> None:
     """Serve until the process is told to end; ``on_ready(server, port)`` is called once it accepts connections.
+
+    ``on_reload()`` is called at SIGHUP by servers whose workers are processes of their own.
 
     Raises ConfigError when the address cannot be had, or the server is not installed or cannot do what is asked.
     """
@@ -90,9 +102,9 @@ def run(make: MakeApplication, options: Options, *, on_ready: OnReady) -> None:
     if options.workers > 1 and name not in _WITH_WORKERS:
         _LOG.warning("The server %s serves with one process; --workers %d has no effect.", name, options.workers)
     with reserved(options.host, options.port) as listening:
-        ready = functools.partial(on_ready, name, port_of(listening))
+        hooks = Hooks(functools.partial(on_ready, name, port_of(listening)), on_reload)
         with _installed(name):
-            _RUNNERS.get(name, _run_adapter)(make, options, listening, ready)
+            _RUNNERS.get(name, _run_adapter)(make, options, listening, hooks)
 
 
 def prepare(name: str) -> None:
@@ -181,97 +193,25 @@ def end_at_sigterm(drain: Drain) -> None:
     signal.signal(signal.SIGTERM, drain.before(interrupt))
 
 
-def _run_granian(make: MakeApplication, options: Options, listening: socket.socket, ready: Callable[[], None]) -> None:
+def _run_granian(make: MakeApplication, options: Options, listening: socket.socket, hooks: Hooks) -> None:
     from .server_granian import serve
 
-    serve(make, options, listening, ready=ready)
+    serve(make, options, listening, hooks)
 
 
-def _run_waitress(make: MakeApplication, options: Options, listening: socket.socket, ready: Callable[[], None]) -> None:
+def _run_waitress(make: MakeApplication, options: Options, listening: socket.socket, hooks: Hooks) -> None:
     from .server_waitress import serve
 
-    serve(make, options, listening, ready=ready)
+    serve(make, options, listening, hooks)
 
 
-class _Later:
-    """An application that is made in the process that serves, which is gunicorn's worker."""
+def _run_gunicorn(make: MakeApplication, options: Options, listening: socket.socket, hooks: Hooks) -> None:
+    from .server_gunicorn import serve
 
-    def __init__(self, make: MakeApplication, started: Callable[[], object]) -> None:
-        self._make = make
-        self._started = started
-        self._made: WSGI | None = None
-        self._lock = threading.Lock()
-
-    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        return self.get()(environ, start_response)
-
-    def get(self) -> WSGI:
-        """The application of this process."""
-        with self._lock:
-            if self._made is None:
-                self._made = self._make()
-                self._started()
-        return self._made
+    serve(make, options, listening, hooks)
 
 
-def _run_gunicorn(make: MakeApplication, options: Options, listening: socket.socket, ready: Callable[[], None]) -> None:
-    import bottle
-    from gunicorn.glogging import Logger
-
-    class OurLog(Logger):  # type: ignore[misc]
-        """Hands gunicorn's messages to our log, in the parent and in workers."""
-
-        def setup(self, cfg: Any) -> None:
-            """Leave out the handlers of its own."""
-            self.error_log.propagate = True
-            self.error_log.setLevel(logging.WARNING)
-
-    from .stalled import watch
-
-    port = port_of(listening)
-    listening.listen(BACKLOG)
-    application = _Later(make, functools.partial(watch, port, options.stall_seconds))
-    drain = Drain(options.drain_seconds)
-
-    def when_ready(server: Any) -> None:
-        signal.signal(signal.SIGTERM, drain.before(server.signal))
-        ready()
-
-    settings: dict[str, Any] = {
-        # From here on the socket is gunicorn's, which closes it.
-        "bind": f"fd://{listening.detach()}",
-        "workers": options.workers,
-        # Its plain workers answer one connection at a time: an idle one would stop them.
-        "worker_class": "gthread",
-        "threads": options.thread_count,
-        "worker_connections": options.connections,
-        "limit_request_line": min(options.header_bytes, 8190),
-        "limit_request_field_size": min(options.header_bytes, 8190),
-        "keepalive": 10,
-        "timeout": 60,
-        "graceful_timeout": GRACE_SECONDS,
-        # By default any local process may set SCRIPT_NAME by a header; which proxy is believed is our own setting.
-        "forwarder_headers": "",
-        "logger_class": OurLog,
-        "when_ready": when_ready,
-        "post_worker_init": lambda worker: application.get(),
-        "post_request": _end_unread,
-    }
-    if options.certificate:
-        settings |= {"certfile": str(options.certificate), "keyfile": str(options.key)}
-    bottle.run(
-        app=drain.told_to(application), server="gunicorn", host=options.host, port=options.port, quiet=True, **settings
-    )
-
-
-def _end_unread(worker: Any, request: Any, environ: Mapping[str, Any], response: Any) -> None:
-    """Keep gunicorn from waiting for the rest of a body that nobody reads."""
-    if environ.get("pypiserver.unread"):
-        with contextlib.suppress(OSError):
-            environ["gunicorn.socket"].shutdown(socket.SHUT_RD)
-
-
-def _run_adapter(make: MakeApplication, options: Options, listening: socket.socket, ready: Callable[[], None]) -> None:
+def _run_adapter(make: MakeApplication, options: Options, listening: socket.socket, hooks: Hooks) -> None:
     """Any other server bottle has an adapter for, as it comes."""
     import bottle
 
@@ -279,7 +219,7 @@ def _run_adapter(make: MakeApplication, options: Options, listening: socket.sock
     listening.close()
     drain = Drain(options.drain_seconds)
     if options.name != "cgi":
-        tell_when_it_accepts(options.host, port, ready)
+        tell_when_it_accepts(options.host, port, hooks.ready)
         end_at_sigterm(drain)
     server = _ADAPTERS.get(options.name, options.name)
     bottle.run(app=drain.told_to(make()), server=server, host=options.host, port=port, quiet=True)
@@ -305,7 +245,7 @@ def _patch_for_eventlet() -> None:
     queue.Queue = kept  # type: ignore[misc]  # as with gevent
 
 
-_RUNNERS: Mapping[str, Callable[[MakeApplication, Options, socket.socket, Callable[[], None]], None]] = {
+_RUNNERS: Mapping[str, Callable[[MakeApplication, Options, socket.socket, Hooks], None]] = {
     "granian": _run_granian,
     "waitress": _run_waitress,
     "gunicorn": _run_gunicorn,

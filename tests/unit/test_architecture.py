@@ -28,7 +28,7 @@ PRODUCTS = {
     "tqdm": {"progress"},
     "waitress": {"server_waitress"},
     "granian": {"server_granian"},
-    "gunicorn": {"servers"},
+    "gunicorn": {"server_gunicorn"},
     "pip": {"config"},
     "packaging.utils": {"distfile", "update"},
     "packaging.version": {"distfile", "update", "upstream", "pip_download"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import sys
 import threading
@@ -35,6 +36,7 @@ password_file = "."
 authenticate = "."
 fallback = {fallback}
 log_file = "{log}"
+log_frmt = "%(process)d|%(name)s|%(levelname)s|%(message)s"
 """
 
 
@@ -79,17 +81,63 @@ def test_settings_are_read_again(server: str, tmp_path: Path) -> None:
         live.process.send_signal(signal.SIGHUP)
         wait_until(lambda: everywhere(live, "/simple/unknown/") == {302})
         wait_until(lambda: "/simple/unknown/" in (tmp_path / "other").read_text())
-        (tmp_path / "pypiserver.toml").write_text("prot = 1")
+        assert everywhere(live, "/health") == {200}
+
+
+@pytest.mark.parametrize("server", SERVERS)
+@pytest.mark.parametrize(
+    ("broken", "words"),
+    [
+        ("prot = 1", "prot: there is no such setting; did you mean 'port'?"),
+        (SETTINGS.format(fallback="false", log="third") + 'welcome = "nowhere"', "nowhere cannot be read"),
+    ],
+    ids=["a setting", "a file"],
+)
+def test_settings_that_cannot_be_used_change_nothing(server: str, broken: str, words: str, tmp_path: Path) -> None:
+    with serving(tmp_path, server) as live:
+        write(tmp_path, fallback="true", log="other")
         live.process.send_signal(signal.SIGHUP)
-        # gunicorn's new workers know the settings from its start only.
-        log = tmp_path / ("log" if server == "gunicorn" else "other")
-        words = "prot: there is no such setting; did you mean 'port'?"
-        wait_until(lambda: bool(everywhere(live, "/health")) and words in log.read_text())
-        assert everywhere(live, "/simple/unknown/") == ({404} if server == "gunicorn" else {302})
+        log, workers = tmp_path / "other", 1 if server == "waitress" else 2
+        wait_until(lambda: log.exists() and log.read_text().count("The settings were read again.") == workers)
+        (tmp_path / "pypiserver.toml").write_text(broken)
+        live.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: log.read_text().count("Nothing was reloaded: ") == workers)
+        assert words in log.read_text()
+        assert everywhere(live, "/simple/unknown/") == {302}
+        assert not (tmp_path / "third").exists()
         assert live.process.poll() is None
 
 
-@pytest.mark.parametrize("server", ["granian", "waitress"])
+@pytest.mark.parametrize("server", WITH_WORKERS)
+def test_a_worker_that_is_started_later_has_the_last_settings_that_could_be_used(server: str, tmp_path: Path) -> None:
+    with serving(tmp_path, server) as live:
+        write(tmp_path, fallback="true", log="other")
+        live.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: everywhere(live, "/simple/unknown/") == {302})
+        (tmp_path / "pypiserver.toml").write_text("prot = 1")
+        log = tmp_path / "other"
+        os.kill(pid_of_a_worker(log), signal.SIGKILL)
+        # What the parent says of it, and the new worker, is in the log of now; the old one is as it was.
+        wait_until(lambda: "A worker starts with the settings of before: " in log.read_text())
+        wait_until(lambda: re.search(r"\|(_granian|gunicorn\.error)\|(ERROR|WARNING)\|", log.read_text()) is not None)
+        wait_until(lambda: answered(live) and everywhere(live, "/simple/unknown/") == {302})
+        assert not re.search(r"\|(_granian|gunicorn\.error)\|", (tmp_path / "log").read_text())
+
+
+def pid_of_a_worker(log: Path) -> int:
+    """The process that wrote the last line about a request."""
+    return [int(line.split("|")[0]) for line in log.read_text().splitlines() if "/simple/" in line][-1]
+
+
+def answered(live: LiveServer) -> bool:
+    """Whether nothing waits any more for a worker that was killed."""
+    try:
+        return everywhere(live, "/health") == {200}
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("server", SERVERS)
 def test_no_request_is_lost_and_an_upload_in_flight_ends(server: str, tmp_path: Path) -> None:
     faults: list[object] = []
     stop = threading.Event()
