@@ -70,3 +70,16 @@ def test_what_was_asked_last_is_logged_when_the_server_ends(server: str, tmp_pat
         assert live.stop() == 0
     assert len(asked(log)) == 1
     assert "Traceback" not in live.output
+
+
+def test_the_log_file_gets_what_waitress_has_to_say(tmp_path: Path) -> None:
+    log = tmp_path / "server.log"
+    flags = ("--server", "waitress", "--threads", "1", "--log-file", log, "--log-stream", "none", "--log-frmt", FORM)
+    with serving(tmp_path, *flags, *OPEN) as live, ThreadPoolExecutor(8) as pool:
+        # It warns when more requests wait than threads.
+        def is_told() -> bool:
+            list(pool.map(lambda _: ask(live, "/simple/"), range(40)))
+            return re.search(r"\|waitress\.queue\|WARNING\|Task queue depth is \d", log.read_text()) is not None
+
+        wait_until(is_told)
+        assert live.output.count("waitress.queue") == 0
