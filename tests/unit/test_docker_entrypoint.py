@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import configparser
 import json
 import os
+import re
 import shutil
 import socket
 import stat
@@ -225,4 +227,9 @@ def test_image_is_what_the_tests_above_assume() -> None:
     assert json.loads(said["CMD"]) == ["docker-entrypoint", "--is-healthy"]
     assert (said["WORKDIR"], said["EXPOSE"], said["USER"]) == ("/data", "8080", "1000:1000")
     assert "HOME=/data" in DOCKERFILE
+    (extras,) = re.findall(r"/source\[([\w,]+)\]", DOCKERFILE)
+    assert extras.split(",") == ["web", "metrics", "progress"]
+    setup = configparser.ConfigParser()
+    setup.read(REPOSITORY / "setup.cfg")
+    assert set(extras.split(",")) <= set(setup["options.extras_require"])
     assert "chown" not in DOCKERFILE + ENTRY_POINT.read_text()
