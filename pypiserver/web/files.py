@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 from collections.abc import Callable
 from urllib.parse import quote
 
@@ -23,14 +24,16 @@ from .ready import Ready
 from .sending import Answer, send_file
 
 YEAR = 31_536_000
-Accel = Callable[[str], tuple[str, str]]
+# mod_xsendfile takes a path as it is up to 0.12, and decodes it since 1.0: these are the same to both.
+_PLAIN = re.compile(r"[ -$&-~]+")
+Accel = Callable[[str], tuple[str, str] | None]
 
 
 class Files:
     """Handlers below ``/packages/``; ``cache_control`` is the header every file is sent with.
 
     ``private_list`` and ``private_files`` say that the listing, and the files, are protected. ``accel`` gives the
-    header by which a proxy is told to send the file at a path itself, None where there is no such proxy.
+    header by which a proxy is told to send the file at a path itself, None where no proxy can.
     """
 
     def __init__(
@@ -70,14 +73,15 @@ class Files:
             if path.endswith(suffix):
                 return handler(path[: -len(suffix)])
         file, stream = self._repository.open(path)
-        # A proxy that sends the file gets no byte of it from us.
-        sent = file.size if self._accel is None else 0
-        bottle.request.environ[facts.DOWNLOAD] = (file.project, file.version, sent)
-        if self._accel is not None:
+        environ = bottle.request.environ
+        if (handed := self._handed_over(file)) is not None:
             stream.close()
-            return self._hand_over(file, self._accel)
+            # Who sends the file in our place gets no byte of it from us.
+            environ[facts.DOWNLOAD] = (file.project, file.version, 0)
+            return handed
+        environ[facts.DOWNLOAD] = (file.project, file.version, file.size)
         answer = send_file(
-            bottle.request.environ,
+            environ,
             stream,
             size=file.size,
             etag=f'"{file.sha256}"',
@@ -87,12 +91,16 @@ class Files:
         )
         return _response(answer)
 
-    def _hand_over(self, file: File, accel: Accel) -> bottle.HTTPResponse:
-        """Let the proxy send the file: preconditions, ranges and validators are its own then."""
-        place = self._repository.folders.roots[file.root] / file.path
+    def _handed_over(self, file: File) -> bottle.HTTPResponse | None:
+        """The answer that lets the proxy send the file: preconditions and ranges are its own then."""
+        place = f"{self._repository.folders.roots[file.root]}/{file.path}"
+        told = self._accel(place) if self._accel is not None else None
+        if told is None:
+            return None
         headers = [("Content-Type", "application/octet-stream"), ("Content-Length", "0")]
-        headers += [("Cache-Control", self._cache_control), ("X-Content-Type-Options", "nosniff"), accel(str(place))]
-        return Ready(b"", headers)
+        headers += [("Cache-Control", self._cache_control), ("X-Content-Type-Options", "nosniff")]
+        # Apache would take "0" for all files, nginx takes its own.
+        return Ready(b"", [*headers, ("ETag", f'"{file.sha256}"'), told])
 
     def _metadata(self, path: str) -> bottle.HTTPResponse:
         file = self._repository.file(path)
@@ -138,7 +146,7 @@ def accel_header(way: str, location: str) -> Accel | None:
     if way == "off":
         return None
     if way == "sendfile":
-        return lambda path: ("X-Sendfile", quote(path))
+        return lambda path: ("X-Sendfile", path) if _PLAIN.fullmatch(path) else None
     return lambda path: ("X-Accel-Redirect", location.rstrip("/") + quote(path))
 
 

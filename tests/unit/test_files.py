@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import io
 import random
+import sys
 import zipfile
 from collections.abc import Callable
 from email.utils import formatdate
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import html5lib
 import pytest
@@ -290,9 +291,20 @@ def test_a_proxy_is_told_which_file_to_send(
     path = f"sub dir/{SDIST}"
     answer = client.get(f"/packages/{path}", if_none_match="*", range="bytes=0-1")
     assert (answer.status, answer.body, answer.headers["cache-control"]) == (200, b"", FOREVER)
-    assert unquote(answer.headers[name]) == f"{before}{root}/{path}"
-    assert " " not in answer.headers[name]
+    assert answer.headers[name] == (quote(f"{before}{root}/{path}") if before else f"{root}/{path}")
+    assert answer.headers["etag"] == f'"{hashlib.sha256(SDIST_BYTES).hexdigest()}"'
     assert client.get(f"/packages/{WHEEL}.metadata").body == RAW
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="its own folders may not be plain")
+@pytest.mark.parametrize("folder", ["50%41", "b\u00fccher"])
+def test_a_path_that_apache_would_misread_is_not_handed_over(serve: Serve, put: Put, folder: str) -> None:
+    name, data = make_wheel("other", "1.0+local.1")
+    put(f"{folder}/{name}", data)
+    client = serve(accel="sendfile")
+    client.get("/simple/other/")
+    answer = client.get(f"/packages/{folder}/{name}")
+    assert (answer.status, answer.body, "x-sendfile" in answer.headers) == (200, data, False)
 
 
 def test_what_is_not_served_is_not_handed_over(serve: Serve, put: Put) -> None:
