@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -19,6 +20,7 @@ from urllib.parse import urlsplit
 from .config import OPEN_TO_ALL, SETTINGS, Config, Given
 from .config_report import plain
 from .errors import ConfigError
+from .text import printable
 
 WRITTEN = ("log_file", "audit_log", "stats", "catalog")
 READ = ("password_file", "private_file", "welcome", "certificate", "key", "log_conf")
@@ -124,17 +126,60 @@ def _is_below(paths: Iterable[str], folders: Iterable[str]) -> bool:
 
 
 def nginx(config: Config, given: Mapping[str, Given]) -> str:
-    """A server block in front of the index, below the prefix of ``--server-base-url`` if it has one."""
+    """A server block in front of the index, below the prefix of ``--server-base-url`` if it has one.
+
+    nginx sends package files itself (``--accel nginx``). It keeps pages, too, unless they need a password.
+    """
     base = urlsplit(config.server_base_url or "http://pypi.example/")
     prefix = base.path.rstrip("/")
     if not re.fullmatch(r"[\w/.~-]*", prefix) or not re.fullmatch(r"[\w.:-]+", str(base.hostname)):
         raise ConfigError(f"--server-base-url {config.server_base_url}: it has characters that nginx would misread.")
     host = "127.0.0.1" if config.host in _EVERY_INTERFACE else config.host
     address = f"[{host}]:{config.port}" if ":" in host else f"{host}:{config.port}"
-    megabytes = (config.max_upload_size >> 20) + 33
-    below = f"\n        proxy_set_header X-Forwarded-Prefix {prefix};" if prefix else ""
-    return f"""\
-# Save as /etc/nginx/conf.d/pypiserver.conf. Let nobody go around it: pypi-server -i 127.0.0.1
+    is_open = "list" not in config.authenticate
+    upstream = f"{'https' if config.certificate else 'http'}://pypiserver"
+    inside = [_internal(root, config.accel_location) for root in _roots(config)]
+    words = ["pypi-server", "-i", host, "--accel", "nginx"]
+    words += words_of(config, [name for name in given if name not in ("host", "accel")]) + _roots(config)
+    return (
+        "# Save as /etc/nginx/conf.d/pypiserver.conf. Let nobody go around nginx, and let it read the packages:\n"
+        f"#   {printable(shlex.join(words))}\n"
+        + (_NGINX_CACHE if is_open else "")
+        + _NGINX_SERVER.format(
+            address=address,
+            name=base.hostname,
+            # --max-upload-size, and room for the rest of the form.
+            megabytes=(config.max_upload_size >> 20) + 33,
+            below=f"\n    proxy_set_header X-Forwarded-Prefix {prefix};" if prefix else "",
+            location=f"{prefix}/",
+            upstream=upstream,
+        )
+        + (_NGINX_PAGES.format(location=f"{prefix}/simple/", upstream=upstream) if is_open else "")
+        + "".join(inside)
+        + "}\n"
+    )
+
+
+def _internal(root: str, location: str) -> str:
+    """The location in which nginx finds the files of a folder, and which nobody can ask for."""
+    if "$" in root or root != printable(root):
+        raise ConfigError(f"The folder {printable(root)!r} has characters in its path that nginx would misread.")
+    return _NGINX_FILES.format(
+        location=_nginx_quoted(f"{location.rstrip('/')}{root}/"),
+        folder=_nginx_quoted(f"{root}/"),
+    )
+
+
+def _nginx_quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+_NGINX_CACHE = """
+proxy_cache_path /var/cache/nginx-pypiserver levels=1:2 keys_zone=pypiserver:10m max_size=1g inactive=1d
+                 use_temp_path=off;
+"""
+_NGINX_SERVER = """
 upstream pypiserver {{
     server {address} fail_timeout=0;
     keepalive 16;
@@ -145,22 +190,44 @@ server {{
     # listen 443 ssl;
     # ssl_certificate /etc/ssl/pypi.pem;
     # ssl_certificate_key /etc/ssl/pypi.key;
-    server_name {base.hostname};
+    server_name {name};
 
-    # --max-upload-size, and room for the rest of the form.
     client_max_body_size {megabytes}m;
     client_body_timeout 60s;
 
-    location {prefix}/ {{
-        proxy_pass {"https" if config.certificate else "http"}://pypiserver{"/" if prefix else ""};
-        proxy_http_version 1.1;
-        proxy_set_header Connection "";
-        proxy_set_header Host $http_host;{below}
-        proxy_set_header X-Forwarded-Proto $scheme;
-        proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-        proxy_read_timeout 300s;
+    proxy_http_version 1.1;
+    proxy_set_header Connection "";
+    proxy_set_header Host $http_host;{below}
+    proxy_set_header X-Forwarded-Proto $scheme;
+    proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+    proxy_read_timeout 300s;
+
+    location {location} {{
+        proxy_pass {upstream};
     }}
-}}
+"""
+_NGINX_PAGES = """
+    # A page is kept for a second; then the server is asked whether it changed (by ETag). Without this location an
+    # upload shows at once.
+    location {location} {{
+        proxy_pass {upstream};
+        proxy_cache pypiserver;
+        proxy_cache_key $scheme$http_host$request_uri;
+        proxy_ignore_headers Cache-Control;
+        proxy_cache_valid 200 1s;
+        proxy_cache_revalidate on;
+        proxy_cache_use_stale updating;
+        proxy_cache_lock on;
+    }}
+"""
+_NGINX_FILES = """
+    # The server says which file, after it has looked who may have it.
+    location {location} {{
+        internal;
+        alias {folder};
+        sendfile on;
+        add_header X-Content-Type-Options nosniff;
+    }}
 """
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
@@ -9,6 +10,9 @@ import shutil
 import socket
 import subprocess
 import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +20,7 @@ import yaml
 
 from pypiserver import cli
 from pypiserver.__main__ import main
-from tests.live_server import DIRECT, answers, pypi_server, running
+from tests.live_server import DIRECT, LiveServer, answers, pypi_server, running
 from tests.make_archives import make_wheel
 
 from .test_live_log import wait_until
@@ -85,46 +89,114 @@ def test_the_compose_file_means_these_settings(capsys: pytest.CaptureFixture[str
     assert config_of(service["command"]) == config_of(inside)
 
 
-@pytest.mark.live
-@pytest.mark.skipif(NGINX is None, reason="no nginx here")
-@pytest.mark.parametrize("prefix", ["", "/pypi"])
-def test_pip_installs_through_the_nginx_that_is_printed(
-    prefix: str, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (root / WHEEL).write_bytes(WHEEL_BYTES)
-    environ = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
-    with running(pypi_server("--disable-fallback", root), environ=environ, cwd=tmp_path) as live:
-        port = live.url.rpartition(":")[2]
-        block = printed(capsys, "nginx", "-p", port, "--server-base-url", f"http://127.0.0.1{prefix}/", str(root))
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            outer = str(free.getsockname()[1])
-        block = block.replace("listen 80;", f"listen 127.0.0.1:{outer};")
-        temporary = "".join(
-            f"{each}_temp_path {tmp_path}/{each};\n" for each in ("proxy", "fastcgi", "uwsgi", "scgi", "client_body")
-        )
-        user = "user root;\n" if hasattr(os, "getuid") and os.getuid() == 0 else ""
-        (tmp_path / "nginx.conf").write_text(
-            f"daemon off;\npid {tmp_path}/pid;\nerror_log stderr warn;\n{user}events {{}}\n"
-            f"http {{\naccess_log off;\n{temporary}{block}}}\n"
-        )
-        command = [str(NGINX), "-p", str(tmp_path), "-c", str(tmp_path / "nginx.conf"), "-e", "stderr"]
-        checked = subprocess.run([*command, "-t"], capture_output=True, text=True, timeout=60)
-        assert checked.returncode == 0 and "[warn]" not in checked.stderr, checked.stderr
-        url = f"http://127.0.0.1:{outer}{prefix}"
-        process = subprocess.Popen(command)
+@contextlib.contextmanager
+def nginx_with(block: str, folder: Path) -> Iterator[str]:
+    """nginx with the printed configuration, on a port of its own, started without a warning; gives its address."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        outer = str(free.getsockname()[1])
+    block = block.replace("listen 80;", f"listen 127.0.0.1:{outer};")
+    block = block.replace("/var/cache/nginx-pypiserver", f"{folder}/pages")
+    temporary = "".join(
+        f"{each}_temp_path {folder}/{each};\n" for each in ("proxy", "fastcgi", "uwsgi", "scgi", "client_body")
+    )
+    user = "user root;\n" if hasattr(os, "getuid") and os.getuid() == 0 else ""
+    (folder / "nginx.conf").write_text(
+        f"daemon off;\npid {folder}/pid;\nerror_log stderr warn;\n{user}events {{}}\n"
+        f"http {{\naccess_log off;\n{temporary}{block}}}\n"
+    )
+    command = [str(NGINX), "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", "stderr"]
+    checked = subprocess.run([*command, "-t"], capture_output=True, text=True, timeout=60)
+    assert checked.returncode == 0 and "[warn]" not in checked.stderr, checked.stderr
+    with subprocess.Popen(command) as process:
         try:
-            wait_until(lambda: answers(f"{url}/health"))
-            pip = [sys.executable, "-m", "pip", "--isolated", "--disable-pip-version-check", "download", "--no-deps",
-                   "--no-cache-dir", "-d", str(tmp_path / "got"), "--index-url", f"{url}/simple/", "foo"]  # fmt: skip
-            subprocess.run(pip, check=True, capture_output=True, timeout=120)
-            with DIRECT.open(f"{url}/", timeout=20) as answer:
-                assert f"{url}/simple/" in answer.read().decode()
-            live.url = url
-            assert status(live, "/simple/Foo/") == 302
+            yield f"http://127.0.0.1:{outer}"
         finally:
             process.terminate()
-            process.wait(20)
+
+
+def get(url: str, **headers: str) -> bytes:
+    with DIRECT.open(urllib.request.Request(url, headers=headers), timeout=20) as answer:
+        return bytes(answer.read())
+
+
+@pytest.fixture
+def served(root: Path, tmp_path: Path) -> Iterator[LiveServer]:
+    """The server as the printed configuration says it should be started."""
+    (root / WHEEL).write_bytes(WHEEL_BYTES)
+    environ = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    command = pypi_server("--accel", "nginx", "--disable-fallback", "--log-stream", "stdout", root)
+    with running(command, environ=environ, cwd=tmp_path) as live:
+        yield live
+
+
+def recipe(live: LiveServer, capsys: pytest.CaptureFixture[str], root: Path, *more: str) -> str:
+    return printed(capsys, "nginx", "-p", live.url.rpartition(":")[2], *more, str(root))
+
+
+with_nginx = pytest.mark.skipif(NGINX is None, reason="no nginx here")
+
+
+@pytest.mark.live
+@with_nginx
+@pytest.mark.parametrize("prefix", ["", "/pypi"])
+def test_pip_installs_through_the_nginx_that_is_printed(
+    prefix: str, served: LiveServer, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    block = recipe(served, capsys, root, "--server-base-url", f"http://127.0.0.1{prefix}/")
+    with nginx_with(block, tmp_path) as address:
+        url = f"{address}{prefix}"
+        wait_until(lambda: answers(f"{url}/health"))
+        pip = [sys.executable, "-m", "pip", "--isolated", "--disable-pip-version-check", "download", "--no-deps",
+               "--no-cache-dir", "-d", str(tmp_path / "got"), "--index-url", f"{url}/simple/", "foo"]  # fmt: skip
+        subprocess.run(pip, check=True, capture_output=True, timeout=120)
+        assert f"{url}/simple/" in get(f"{url}/").decode()
+        assert get(f"{url}/packages/{WHEEL}", Range="bytes=2-5") == WHEEL_BYTES[2:6]
+        assert get(f"{served.url}/packages/{WHEEL}") == b""
+        for hidden in (f"/protected{root}/{WHEEL}", f"{prefix}/protected{root}/{WHEEL}"):
+            with pytest.raises(urllib.error.HTTPError, match="404"):
+                get(f"{address}{hidden}")
+        served.url = url
+        assert status(served, "/simple/Foo/") == 302
     assert (tmp_path / "got" / WHEEL).read_bytes() == WHEEL_BYTES
+
+
+@pytest.mark.live
+@with_nginx
+def test_nginx_keeps_pages_and_asks_whether_they_changed(
+    served: LiveServer, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    newer, newer_bytes = make_wheel("foo", "2.0")
+    asked = re.compile(r'"GET /simple/foo/" (\d+)')
+    with nginx_with(recipe(served, capsys, root), tmp_path) as url:
+        page = f"{url}/simple/foo/"
+        wait_until(lambda: answers(f"{url}/health"))
+        for _ in range(60):
+            assert get(page).startswith(b"<!DOCTYPE html>")
+            assert get(page, Accept="application/vnd.pypi.simple.v1+json").startswith(b"{")
+        wait_until(lambda: get(page) != b"" and "304" in asked.findall(served.output))
+        assert len(asked.findall(served.output)) < 60
+        (root / newer).write_bytes(newer_bytes)
+        wait_until(lambda: newer.encode() in get(page))
+
+
+def test_pages_that_need_a_password_are_not_kept(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "proxy_cache" in printed(capsys, "nginx", "-a", "update,download", "-P", "htpasswd", "/srv/packages")
+    protected = printed(capsys, "nginx", "-a", "update,list", "-P", "htpasswd", "/srv/packages")
+    assert "proxy_cache" not in protected and 'alias "/srv/packages/";' in protected
+
+
+def test_the_server_that_nginx_needs_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    block = printed(capsys, "nginx", "-p", "81", "--accel-location", "/inside", "--disable-fallback", "/srv/pack ages")
+    (command,) = re.findall(r"^#   pypi-server (.*)$", block, re.MULTILINE)
+    flags = ["-i", "127.0.0.1", "--accel", "nginx", "-p", "81", "--accel-location", "/inside", "--disable-fallback"]
+    assert config_of(shlex.split(command)) == config_of([*flags, "/srv/pack ages"])
+    assert 'location "/inside/srv/pack ages/" {' in block
+
+
+@pytest.mark.parametrize("folder", ["/srv/$x", "/srv/a\nb"])
+def test_a_folder_that_nginx_would_misread_is_refused(folder: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["nginx", folder]) == 2
+    assert "characters in its path that nginx would misread" in capsys.readouterr().err
 
 
 def test_an_address_that_nginx_would_misread_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
