@@ -14,7 +14,7 @@ from packaging.utils import NormalizedName
 
 from .catalog import FAILURES, Catalog
 from .digests import Digester
-from .distfile import canonical_version, file_key, is_final, normalize, version_key
+from .distfile import canonical_version, file_key, normalize
 from .downloads import Counts, Downloads
 from .errors import Forbidden, NotFound, Unavailable
 from .model import File, Listed, Project, Search
@@ -172,13 +172,8 @@ class Repository:
         return known
 
     def summaries(self) -> list[tuple[str, str, str]]:
-        """(name, version, summary) of every project's highest final release, or highest release without one."""
-        best: dict[str, tuple[object, str, str, str]] = {}
-        for name, version, summary, project in self.ask(self.catalog.summaries):
-            rank = (is_final(version), version_key(version), bool(summary))
-            if project not in best or rank > best[project][0]:  # type: ignore[operator]
-                best[project] = (rank, name, version, summary)
-        return [(name, version, summary) for _, (_, name, version, summary) in sorted(best.items())]
+        """(name, version, summary) of every project's newest release, as lists for people show it."""
+        return self.ask(self.catalog.listing.summaries)
 
     def files(self) -> list[File]:
         """Every visible file, by path."""

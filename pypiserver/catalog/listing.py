@@ -215,6 +215,11 @@ class Listing:
         statement = "SELECT name FROM project WHERE name = :name AND files > 0"
         return {name for name in set(names) if self._ask(statement, name=name)}
 
+    def summaries(self) -> list[tuple[str, str, str]]:
+        """(name, version, summary) of every project's newest release, by project."""
+        self.complete()
+        return self._ask("SELECT name, version, summary FROM listing ORDER BY project")
+
     def find(self, search: Search) -> tuple[int, list[Listed]]:
         """How many projects match, and those of the page that is asked for, in its order."""
         self.complete()

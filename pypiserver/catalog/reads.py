@@ -144,10 +144,6 @@ class Reads:
         rows = self._all(schema.SELECT_METADATA, root=file.root, path=file.path)
         return zlib.decompress(rows[0][0]) if rows else None
 
-    def summaries(self) -> list[tuple[str, str, str, str]]:
-        """(name, version, summary, project) of every visible file."""
-        return self._all(schema.SELECT_SUMMARIES)
-
     def counts(self) -> tuple[int, int]:
         """How many files and how many projects are visible."""
         files, projects = self._all(schema.SELECT_COUNTS)[0]

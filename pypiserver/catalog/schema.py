@@ -177,7 +177,6 @@ SELECT_PENDING = f"SELECT {FILE_COLUMNS} FROM file WHERE sha256 = '' AND fault =
 SELECT_PENDING_OF = f"SELECT {FILE_COLUMNS} FROM file WHERE project = :name AND LENGTH(sha256) = 0 AND fault = ''"  # noqa: S608
 SELECT_PENDING_COUNT = "SELECT COUNT(*) FROM file WHERE sha256 = '' AND fault = ''"
 SELECT_METADATA = "SELECT body FROM metadata WHERE root = :root AND path = :path"
-SELECT_SUMMARIES = "SELECT name, version, summary, project FROM file WHERE visible = 1"
 SELECT_COUNTS = "SELECT COALESCE(SUM(files), 0), COUNT(*) FROM project WHERE files > 0"
 SELECT_ROOT_COUNTS = "SELECT root, COUNT(*) FROM file GROUP BY root"
 SELECT_FOLDERS = "SELECT root, path, mtime_ns, inode FROM folder"

@@ -189,12 +189,13 @@ def test_a_file_of_any_time_is_listed_and_sent(serve: Serve, put: Put, mtime: in
 
 
 def test_the_newest_final_release_speaks_for_a_project(repository: Repository, put: Put) -> None:
-    for version in ("1.10", "2.0rc1"):
+    for version in ("1.9", "1.10", "1.11", "2.0rc1"):
         put(*make_wheel("foo", version, summary=version))
+    put(f"{make_wheel('foo', '1.11')[0]}.yanked", b"leaks")
     put(*make_wheel("bar", "1.0a1", summary="early"))
     repository.sync.scan()
     for project in ("foo", "bar"):
         repository.project(project)
     assert repository.summaries() == [("bar", "1.0a1", "early"), ("foo", "1.10", "1.10")]
-    assert repository.totals() == (2, 4) and len(repository.files()) == 4
+    assert repository.totals() == (2, 6) and len(repository.files()) == 6
     assert repository.projects() == [("bar", "bar"), ("foo", "foo")]
