@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from urllib.parse import quote, urlencode
 
 import bottle
 
 from ..distfile import normalize
-from ..errors import NotFound, Unavailable
+from ..downloads import Counts
+from ..errors import ConfigError, NotFound, Unavailable
 from ..model import Project, Search
 from ..releases import core_metadata, named, newest, releases_of
 from ..repository import Repository
@@ -100,6 +102,12 @@ class Browse:
             words = "; ".join(f"{path}: {fault}" for path, fault in faults)
             raise type(error)(f"{error} Files that cannot be listed: {words}") from None
 
+    def _downloads(self, normal: str) -> Counts | None:
+        # Whoever counts says in the log what is wrong with the file.
+        with contextlib.suppress(ConfigError):
+            return self._repository.downloads(normal)
+        return None
+
     def _page(self, project: Project, version: str | None) -> bottle.HTTPResponse:
         root = "../../" if version is None else "../../../"
         releases = releases_of(project)
@@ -115,6 +123,7 @@ class Browse:
             "summary": one_line(core.summary)[: project_page.MAX_LINE],
             "commands": project_page.commands(project.display_name, chosen, pinned=pinned, url=self._url()),
             "facts": project_page.facts(core),
+            "downloads": project_page.downloads(self._downloads(project.name), chosen),
             "links": project_page.links(core),
             "requirements": grouped,
             "here": self._repository.present(each.project for group in grouped.values() for each in group),

@@ -6,14 +6,13 @@ to the very page it found. Nothing is shared between processes but the catalog t
 
 from __future__ import annotations
 
-import gzip
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 
 from ..simple_api import etag
-from .encodings import zstd_compress
+from .encodings import gzip_compress, zstd_compress
 from .ready import Ready
 
 MAX_BYTES = 48 * 1024 * 1024
@@ -88,7 +87,7 @@ def _encodings(body: bytes, form: str) -> dict[str, tuple[bytes, str]]:
     suffixes = [form] if form else []
     bodies = {"identity": (body, etag(body, *suffixes))}
     if len(body) >= MIN_COMPRESSED:
-        bodies["gzip"] = (gzip.compress(body, 6, mtime=0), etag(body, *suffixes, "gzip"))
+        bodies["gzip"] = (gzip_compress(body), etag(body, *suffixes, "gzip"))
         compressed = zstd_compress(body)
         if compressed is not None:
             bodies["zstd"] = (compressed, etag(body, *suffixes, "zstd"))

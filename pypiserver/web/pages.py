@@ -19,6 +19,7 @@ from .. import __version__
 from ..errors import ConfigError, NotFound
 from ..model import File
 from .answers import revalidated
+from .encodings import compressed
 
 YEAR = 31_536_000
 # No script, no frame, nothing from elsewhere; what a package says can style, send and load nothing.
@@ -41,8 +42,15 @@ def page(name: str, title: str, values: Mapping[str, object], *, root: str, priv
     ``root`` is the relative address of our root seen from the page; ``private`` says that it is protected.
     """
     body = render(name, title, values, root=root)
-    headers = {"Content-Type": "text/html; charset=utf-8", "Content-Length": str(len(body)), "Vary": "Accept"}
-    return bottle.HTTPResponse(body, headers={**headers, **SECURITY, "Cache-Control": revalidated(private=private)})
+    headers = {"Content-Type": "text/html; charset=utf-8", "Vary": "Accept", **SECURITY}
+    # A protected page has words of the request beside what others may not see: what is compressed would tell by its
+    # length how far the two are alike (BREACH).
+    if not private:
+        headers["Vary"] = "Accept, Accept-Encoding"
+        body, coding = compressed(body, bottle.request.environ.get("HTTP_ACCEPT_ENCODING"))
+        headers |= {"Content-Encoding": coding} if coding else {}
+    headers |= {"Content-Length": str(len(body)), "Cache-Control": revalidated(private=private)}
+    return bottle.HTTPResponse(body, headers=headers)
 
 
 def render(name: str, title: str, values: Mapping[str, object], *, root: str) -> bytes:

@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from ..distfile import is_final, parse_filename, version_key
+from ..downloads import RECENT_DAYS, Counts
 from ..metadata import CoreMetadata, Requirement, parse_requirement, valid_requires_python
 from ..model import File, Project
 from ..releases import is_yanked, newest
@@ -25,6 +26,7 @@ KINDS = {
 # Metadata may say anything at any length; a page says the beginning of it.
 MAX_LINE = 300
 MAX_ITEMS = 300
+MAX_CLIENTS = 5
 
 
 def heading(project: Project, releases: Mapping[str, Sequence[File]], version: str) -> dict[str, Any]:
@@ -71,6 +73,16 @@ def facts(core: CoreMetadata) -> list[tuple[str, str]]:
 def _person(name: str, email: str) -> str:
     # Many write both into the e-mail field: Jane <jane@example.org>.
     return email if not name or name in email else f"{name} <{email}>" if email else name
+
+
+def downloads(counts: Counts | None, version: str) -> list[tuple[str, str]]:
+    """(label, text) of how often the project and this version of it were downloaded, and by what."""
+    if counts is None:
+        return []
+    clients = ", ".join(f"{client} {count:,}" for client, count in list(counts.clients.items())[:MAX_CLIENTS])
+    said = [("In all", f"{counts.total:,}"), (f"Last {RECENT_DAYS} days", f"{counts.recent:,}")]
+    said += [(f"Version {version}", f"{counts.versions.get(version, 0):,}")] if version else []
+    return said + ([("By client", clients)] if clients else [])
 
 
 def links(core: CoreMetadata) -> list[tuple[str, str]]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import base64
 import configparser
+import gzip
+import importlib
 import re
 import sys
 from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import html5lib
 import pytest
@@ -73,6 +76,36 @@ def tags(html: str) -> str:
 def words(html: str) -> str:
     main = html.partition("<main")[2].partition("</main>")[0]
     return " ".join(re.sub(r"<[^>]*>", " ", main.partition(">")[2]).split())
+
+
+# -- every page ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/projects/", "/project/lantern/", "/project/lantern/2.1.0/"])
+@pytest.mark.parametrize("coding", ["gzip", "zstd"])
+def test_a_page_is_compressed_for_who_asks_for_it(root: Path, serve: Serve, path: str, coding: str) -> None:
+    library = gzip if coding == "gzip" else zstd_library()
+    fill(root)
+    client = digested(serve())
+    plain = client.get(path, HTTP_ACCEPT=BROWSER)
+    packed = client.get(path, HTTP_ACCEPT=BROWSER, HTTP_ACCEPT_ENCODING=f"{coding}, deflate, br")
+    assert library.decompress(packed.body) == plain.body
+    assert len(packed.body) < len(plain.body) / 2
+    assert (packed.headers["content-encoding"], "content-encoding" in plain.headers) == (coding, False)
+    assert packed.headers["vary"] == plain.headers["vary"] == "Accept, Accept-Encoding"
+
+
+def zstd_library() -> Any:
+    return importlib.import_module("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd")
+
+
+def test_a_page_that_needs_a_password_is_not_compressed(root: Path, serve: Serve) -> None:
+    fill(root)
+    client = serve(auther=lambda user, password: True, authenticate="list")
+    for path in ("/", "/projects/?q=lantern", "/project/lantern/"):
+        answer = client.get(path, HTTP_ACCEPT=BROWSER, HTTP_ACCEPT_ENCODING="gzip", HTTP_AUTHORIZATION=LOGIN)
+        assert (answer.status, "content-encoding" in answer.headers) == (200, False)
+        assert answer.body.startswith(b"<!DOCTYPE html>")
 
 
 # -- the welcome page ------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -56,6 +57,29 @@ def test_whole_downloads_count(serve: Serve, put: Put, file: Path) -> None:
     expected = Counts("foo-bar", 4, 4, {"1.0": 3, "2.0": 1}, {"pip": 3, "uv": 1})
     assert application.repository.downloads("Foo.Bar") == expected
     assert application.repository.downloads("nothing") == Counts("nothing", 0, 0, {}, {})
+
+
+def shown(client: Client, path: str) -> str:
+    page = client.get(path, HTTP_ACCEPT="text/html,*/*;q=0.8").text.partition("<h2>Downloads</h2>")[2]
+    return " ".join(re.sub(r"<[^>]*>", " ", page.partition("</dl>")[0]).split())
+
+
+def test_the_pages_of_a_project_show_its_downloads(serve: Serve, put: Put, file: Path) -> None:
+    put(WHEEL, WHEEL_BYTES)
+    put(NEWER, NEWER_BYTES)
+    client = serve(stats=file)
+    assert shown(client, "/project/foo-bar/") == "In all 0 Last 30 days 0 Version 2.0 0"
+    Downloads(file, clock=lambda: NOW).observe(
+        [exchange("foo-bar") for _ in range(1234)] + [exchange("foo-bar", "2.0", agent="uv/0.9")]
+    )
+    whole = "In all 1,235 Last 30 days 0 Version {} By client pip 1,234, uv 1"
+    assert shown(client, "/project/foo-bar/") == whole.format("2.0 1")
+    assert shown(client, "/project/foo-bar/1.0/") == whole.format("1.0 1,234")
+    file.write_bytes(b"no database at all" * 100)
+    for beside in file.parent.glob("downloads.sqlite-*"):
+        beside.unlink()
+    assert client.get("/project/foo-bar/", HTTP_ACCEPT="text/html").status == 200
+    assert shown(client, "/project/foo-bar/") == shown(serve(), "/project/foo-bar/") == ""
 
 
 def test_nobody_counts_unless_asked_to(serve: Serve, tmp_path: Path) -> None:
