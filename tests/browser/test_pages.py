@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
@@ -180,6 +181,22 @@ def test_from_the_list_to_a_file(visit: Visit, server: LiveServer) -> None:
     with page.expect_download() as download:
         page.get_by_role("link", name="lantern-2.0.1-py3-none-any.whl").click()
     assert download.value.suggested_filename == "lantern-2.0.1-py3-none-any.whl"
+
+
+def test_a_project_shows_how_often_it_was_downloaded(visit: Visit, server: LiveServer) -> None:
+    page = visit(server.url + "/project/tidewater/")
+    with page.expect_download() as download:
+        page.locator(".files th a").first.click()
+    download.value.path()
+    client = page.locator("dt:has-text('By client') + dd")
+    for _ in range(50):
+        # It is counted a moment after it was sent.
+        page.reload()
+        if client.count():
+            break
+        page.wait_for_timeout(200)
+    expect(page.get_by_role("heading", name="Downloads")).to_be_visible()
+    expect(client).to_have_text(re.compile(r"^browser \d+$"))
 
 
 def test_a_link_within_a_description_leads_to_its_heading(visit: Visit, server: LiveServer) -> None:
