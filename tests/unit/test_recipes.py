@@ -20,7 +20,7 @@ import yaml
 
 from pypiserver import cli
 from pypiserver.__main__ import main
-from tests.live_server import DIRECT, LiveServer, answers, pypi_server, running
+from tests.live_server import DIRECT, REPOSITORY, LiveServer, answers, pypi_server, running
 from tests.make_archives import make_wheel
 
 from .test_live_log import wait_until
@@ -55,13 +55,21 @@ def test_the_unit_starts_the_server_with_these_settings(capsys: pytest.CaptureFi
     assert config_of(words[start:]) == config_of([*FLAGS, "/srv/pack ages"])
     assert 'ReadWritePaths="/srv/pack ages"\nReadWritePaths="/var/log/a $x 50%%"\n' in unit
     assert "ExecReload=/bin/kill -HUP $MAINPID\n" in unit
-    assert "AmbientCapabilities=CAP_NET_BIND_SERVICE\n" in unit
+    assert "AmbientCapabilities=CAP_NET_BIND_SERVICE\nCapabilityBoundingSet=CAP_NET_BIND_SERVICE\n" in unit
 
 
 def test_what_was_not_given_is_left_to_the_program(capsys: pytest.CaptureFixture[str]) -> None:
     unit = printed(capsys, "systemd", "/srv/packages")
     assert re.search(r"^ExecStart=\S+( -m pypiserver)? /srv/packages$", unit, re.MULTILINE)
     assert "AmbientCapabilities" not in unit
+
+
+def test_the_unit_is_as_strict_as_the_one_in_the_documentation(capsys: pytest.CaptureFixture[str]) -> None:
+    written = (REPOSITORY / "docs" / "howto" / "pypiserver.service").read_text("utf-8")
+    wanted = {line for line in written.splitlines() if re.match(r"[A-Z]", line)}
+    unit = printed(capsys, "systemd", "-P", "/var/lib/pypiserver/htpasswd", "/srv/packages").splitlines()
+    assert {line.partition("=")[0] for line in wanted - set(unit)} == {"ExecStart"}
+    assert "TimeoutStopSec=75" in printed(capsys, "systemd", "--drain-seconds", "45", "/srv/packages")
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="no systemd here")
