@@ -76,6 +76,15 @@ def words_of(config: Config, given: Iterable[str], *, paths: Mapping[str, str] |
     return words
 
 
+def _command_line(config: Config, given: Mapping[str, Given], *, without: Iterable[str] = ()) -> list[str]:
+    """The arguments that mean these settings; what stands in a configuration file stays there, to be read again."""
+    file = next((each.source for each in given.values() if each.source), "")
+    here = [name for name, each in given.items() if not each.source and name not in without]
+    words = ["--config", os.path.abspath(file)] if file else []  # noqa: PTH100 - resolve() would follow links
+    is_elsewhere = "roots" in given and given["roots"].source
+    return words + words_of(config, here) + ([] if is_elsewhere else _roots(config))
+
+
 def _written(value: Any) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
@@ -104,8 +113,8 @@ def systemd(config: Config, given: Mapping[str, Given]) -> str:
     command = [program] if program else [sys.executable, "-m", "pypiserver"]
     roots, written = _roots(config), _files(config, WRITTEN)
     folders = sorted({*roots, *(str(Path(path).parent) for path in written.values())})
-    known = [*folders, *_files(config, READ).values(), command[0], sys.prefix]
-    words = [*command, *words_of(config, given), *roots]
+    words = [*command, *_command_line(config, given)]
+    known = [*folders, *_files(config, READ).values(), *words, sys.prefix]
     lines = [
         "# Save as /etc/systemd/system/pypiserver.service, then:",
         "#   systemctl daemon-reload && systemctl enable --now pypiserver",
@@ -164,8 +173,7 @@ def nginx(config: Config, given: Mapping[str, Given]) -> str:
     is_open = "list" not in config.authenticate
     upstream = f"{'https' if config.certificate else 'http'}://pypiserver"
     inside = [_internal(root, config.accel_location) for root in _roots(config)]
-    words = ["pypi-server", "-i", host, "--accel", "nginx"]
-    words += words_of(config, [name for name in given if name not in ("host", "accel")]) + _roots(config)
+    words = ["pypi-server", "-i", host, "--accel", "nginx", *_command_line(config, given, without=("host", "accel"))]
     return (
         "# Save as /etc/nginx/conf.d/pypiserver.conf. Let nobody go around nginx, and let it read the packages:\n"
         f"#   {printable(shlex.join(words))}\n"

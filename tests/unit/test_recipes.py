@@ -72,6 +72,23 @@ def test_the_unit_is_as_strict_as_the_one_in_the_documentation(capsys: pytest.Ca
     assert "TimeoutStopSec=75" in printed(capsys, "systemd", "--drain-seconds", "45", "/srv/packages")
 
 
+@pytest.mark.parametrize("kind", ["systemd", "nginx"])
+def test_what_a_configuration_file_says_stays_there(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text('roots = ["/srv/packages"]\nport = 9000\nhost = "127.0.0.1"')
+    text = printed(capsys, kind, "--config", str(file), "--disable-fallback")
+    (command,) = re.findall(r"^(?:ExecStart=|#   )(.*)$", text, re.MULTILINE)[-1:]
+    words = shlex.split(command)
+    flags = ["--accel", "nginx", "-i", "127.0.0.1"] if kind == "nginx" else []
+    assert words[-3:] == ["--config", str(file), "--disable-fallback"]
+    assert config_of(words[next(at for at, word in enumerate(words) if word.startswith("-")) :]) == config_of(
+        [*flags, "--config", str(file), "--disable-fallback"]
+    )
+    assert "9000" in text if kind == "nginx" else "ReadWritePaths=/srv/packages" in text
+
+
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="no systemd here")
 def test_systemd_finds_no_fault(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     unit = tmp_path / "pypiserver.service"
