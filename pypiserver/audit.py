@@ -148,5 +148,5 @@ class Audit:
         return f"{entry.path} in {self._folders.roots[entry.root]}"
 
     def _fault(self, root: int, path: str, kind: str, message: str) -> Fault:
-        advice = ADVICE[kind].format(catalog=self._catalog.connections.path)
+        advice = ADVICE[kind].format(catalog=self._catalog.connections.place())
         return Fault(str(self._folders.roots[root]), path, kind, message, advice)

@@ -22,7 +22,7 @@ class Facts:
     server: str
     port: int
     files: list[tuple[Path, int]]
-    catalog: Path | None
+    catalog: str | None
     metrics_port: int | None = None
 
 
@@ -39,7 +39,7 @@ def render(config: Config, facts: Facts) -> str:
         ("downloads", _who(config, "download")),
         ("listing", _who(config, "list")),
         ("server", facts.server + ("" if is_hardened(facts.server) else _NOT_HARDENED)),
-        ("catalog", str(facts.catalog) if facts.catalog else "in memory"),
+        ("catalog", facts.catalog or "in memory"),
         *([("metrics", _metrics(config, facts, url))] if config.counts_metrics else []),
     ]
     return f"pypiserver is serving at {url}/\n" + "".join(f"  {name + ':':<11}{value}\n" for name, value in rows)

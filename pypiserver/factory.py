@@ -127,7 +127,7 @@ class Application:
                     "name a file in a folder this user may write to with --audit-log."
                 ) from error
 
-    def survey(self, *, counted: Counted = iter) -> tuple[list[tuple[Path, int]], Path | None]:
+    def survey(self, *, counted: Counted = iter) -> tuple[list[tuple[Path, int]], str | None]:
         """Bring the catalog up to date; gives the number of files in each folder, and where the catalog lives.
 
         Files go through ``counted`` as they are found.
@@ -136,7 +136,7 @@ class Application:
         watch.scan_once(counted=counted)
         counts = catalog.root_counts()
         roots = self.repository.folders.roots
-        return [(path, counts.get(root, 0)) for root, path in enumerate(roots)], catalog.connections.path
+        return [(path, counts.get(root, 0)) for root, path in enumerate(roots)], catalog.connections.place()
 
     def start(self) -> None:
         """Begin to keep the catalog current, in the process that serves; otherwise the first request does that."""

@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import logging
 import os
-import sqlite3
 import threading
 import time
 from pathlib import Path
 
 from .catalog import FAILURES, Catalog
-from .catalog.connections import discard
 from .digests import Digester
 from .errors import PypiServerError, Unavailable
 from .events import Watcher
@@ -151,21 +149,15 @@ class Watch:
                 self._recover(error)
 
     def _recover(self, error: Exception) -> None:
-        path = self.catalog.connections.path
-        if path is None:
+        connections = self.catalog.connections
+        if connections.place() is None:
             raise Unavailable(f"The catalog in memory failed: {error}. Restart the server.") from error
+        # Until it is built again it is empty, which must not look like an index without projects.
         self._ready.clear()
-        if isinstance(error, sqlite3.OperationalError):
-            _LOG.warning(
-                "The catalog %s cannot be used (%s); going on with one in memory until a restart.", path, error
-            )
+        connections.recover(error)
+        if connections.place() is None:
             self._lock.release()
             self._lock.path = None
-            self.catalog.connections.replace(None)
-        else:
-            _LOG.warning("The catalog %s is damaged (%s); it is built again from the packages.", path, error)
-            discard(path)
-            self.catalog.connections.replace(path)
         self._next_scan = 0.0
         self._was_scanner = False
         self._wake.set()
@@ -195,10 +187,8 @@ class Watch:
     def _tick(self) -> float:
         """One round; gives the seconds until the next one is due."""
         if self.catalog.connections.is_deleted():
-            _LOG.warning("The catalog %s was deleted; building it again.", self.catalog.connections.path)
-            # Until it is built again it is empty, which must not look like an index without projects.
             self._ready.clear()
-            self.catalog.connections.replace(self.catalog.connections.path)
+            self.catalog.connections.renew()
             self._next_scan = 0.0
         if not self._lock.acquire():
             return self._follow()

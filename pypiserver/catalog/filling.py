@@ -8,10 +8,10 @@ be made later (see :mod:`.listing`), because programs wait for the index and wan
 from __future__ import annotations
 
 import itertools
-import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from . import schema
+from .database import Connection
 from .rows import Found
 
 # 750 parameters: SQLite took no more than 999 until 2020. A statement for each row costs twice as much as all of this.
@@ -29,12 +29,12 @@ _FILL_PROJECTS = """
 """
 
 
-def fill(connection: sqlite3.Connection, found: Iterable[Found]) -> None:
-    """Take over every file of a scan; part of a transaction."""
-    for name in schema.INDEXES:
+def fill(connection: Connection, found: Iterable[Found], indexes: Mapping[str, str]) -> None:
+    """Take over every file of a scan, without these ``indexes`` meanwhile; part of a transaction."""
+    for name in indexes:
         connection.execute(f"DROP INDEX {name}")
     _insert(connection, found)
-    for statement in schema.INDEXES.values():
+    for statement in indexes.values():
         connection.execute(statement)
     double = connection.execute(schema.SELECT_DOUBLE_NAMES).fetchall()
     connection.executemany(schema.CHOOSE_VISIBLE, [{"filename": name} for (name,) in double])
@@ -44,7 +44,7 @@ def fill(connection: sqlite3.Connection, found: Iterable[Found]) -> None:
         connection.execute(_FILL_PROJECTS, {"serial": serial})
 
 
-def _insert(connection: sqlite3.Connection, found: Iterable[Found]) -> None:
+def _insert(connection: Connection, found: Iterable[Found]) -> None:
     """Insert the rows; a file that has one meanwhile was looked at later by somebody else."""
     files = iter(found)
     rest: list[Found] = []

@@ -2,19 +2,16 @@
 
 The rules to keep: a project's row is made anew in the transaction that changes one of its files, from these files
 alone; what a reader asks for costs the rows it shows, never the rows there are. An empty table is left empty by
-changes, until all of it is made at once: by whoever asks, or when all files are read. Full text is SQLite's FTS5 over
-the same rows; where it is missing, LIKE answers the same questions more slowly.
+changes, until all of it is made at once: by whoever asks, or when all files are read. The full text over the same rows
+is the database's own (:mod:`search`); where it has none, LIKE answers the same questions more slowly.
 """
 
 from __future__ import annotations
 
-import functools
 import itertools
 import re
-import sqlite3
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -23,6 +20,7 @@ from packaging.utils import NormalizedName
 from ..distfile import release_key
 from ..model import Listed, Search, utc
 from ..text import one_line
+from .database import Connection, Database, FullText
 
 TABLES = (
     # uploaded_ns and upload: when a file was last added, and of which version; yanked: how many of the files are.
@@ -36,12 +34,6 @@ TABLES = (
     "CREATE INDEX IF NOT EXISTS listing_by_size ON listing (size, project)",
     "CREATE INDEX IF NOT EXISTS listing_yanked ON listing (project) WHERE yanked > 0",
 )
-# Its content is the table above: only the index is stored twice.
-FULL_TEXT_TABLE = """
-    CREATE VIRTUAL TABLE IF NOT EXISTS search USING fts5(
-        name, keywords, summary, content='listing', content_rowid='id', tokenize='unicode61 remove_diacritics 2'
-    )
-"""
 # More than so many rows are indexed in one go, which costs a third of doing it one by one.
 BULK = 5000
 # Ranking by relevance reads every match (about 1 us each): a word that most summaries have ranks nothing anyway.
@@ -50,6 +42,8 @@ MAX_SUMMARY = 300
 MAX_KEYWORDS = 500
 MAX_TEXT = 200
 MAX_TERMS = 8
+# How many rows one question has; SQLite before 3.32 takes 999 parameters.
+AT_ONCE = 500
 
 _COLUMNS = "project, name, version, upload, uploaded_ns, files, size, yanked, summary, keywords"
 _SELECT_FACTS = "SELECT project, name, version, mtime_ns, size, yanked, summary, keywords FROM file"
@@ -64,22 +58,14 @@ _UPSERT = f"""
         summary = excluded.summary, keywords = excluded.keywords
 """  # noqa: S608
 _DELETE = "DELETE FROM listing WHERE project = ?"
-_INDEX = "INSERT INTO search (rowid, name, keywords, summary) VALUES (?, ?, ?, ?)"
-_UNINDEX = "INSERT INTO search (search, rowid, name, keywords, summary) VALUES ('delete', ?, ?, ?, ?)"
-_REINDEX = "INSERT INTO search (search) VALUES ('rebuild')"
 
 _SELECT_ANY = "SELECT 1 FROM listing LIMIT 1"
 _SELECT_ANY_PROJECT = "SELECT 1 FROM project WHERE files > 0 LIMIT 1"
 _SELECT_SHOWN = """
-    SELECT l.project, l.name, l.version, l.upload, l.uploaded_ns, l.files, l.size, l.yanked, l.summary, p.status
-    FROM listing l LEFT JOIN project p ON p.name = l.project WHERE l.id = :id
+    SELECT l.project, l.name, l.version, l.upload, l.uploaded_ns, l.files, l.size, l.yanked, l.summary, p.status, l.id
+    FROM listing l LEFT JOIN project p ON p.name = l.project WHERE l.id IN ({numbers})
 """
-# The plus keeps SQLite from looking up every match (43,000 of 100,000: 20 ms): it walks the order's index instead.
-_MATCHES = "+l.id IN (SELECT rowid FROM search WHERE search MATCH :match)"
-_COUNT_MATCHES = "SELECT COUNT(*) FROM search WHERE search MATCH :match"
 _NAMED = "(l.project >= :exact AND l.project < :beyond)"
-# A word of the name counts most, then a keyword.
-_RANKED = f"(l.project = :exact) DESC, {_NAMED} DESC, bm25(search, 10, 3, 1), l.project"
 _ORDERS = {
     "name": "l.project",
     "-name": "l.project DESC",
@@ -95,21 +81,9 @@ _FILTERS = {
 }
 
 Facts = Sequence[Any]
-Ask = Callable[..., list[Any]]
-Transaction = Callable[[], AbstractContextManager[sqlite3.Connection]]
 
 
-@functools.cache
-def has_full_text() -> bool:
-    """Whether this Python's SQLite was built with FTS5."""
-    connection = sqlite3.connect(":memory:")
-    try:
-        return bool(connection.execute("SELECT sqlite_compileoption_used('ENABLE_FTS5')").fetchone()[0])
-    finally:
-        connection.close()
-
-
-def refresh(connection: sqlite3.Connection, projects: Iterable[str], *, full_text: bool) -> None:
+def refresh(connection: Connection, projects: Iterable[str], search: FullText | None) -> None:
     """Make the rows of these projects anew from their files; part of the transaction that changed the files."""
     if not connection.execute(_SELECT_ANY).fetchone():
         return
@@ -121,36 +95,30 @@ def refresh(connection: sqlite3.Connection, projects: Iterable[str], *, full_tex
         for name, row in _made(connection, names, is_bulk=is_bulk)
         if row is None or name not in known or known[name][:-1] != row
     ]
-    for old, new in changes if full_text and not is_bulk else ():
-        if old is not None and (new is None or _text(old) != _text(new)):
-            connection.execute(_UNINDEX, (old[-1], *_text(old)))
     connection.executemany(_UPSERT, [new for _, new in changes if new is not None])
     connection.executemany(_DELETE, [(old[0],) for old, new in changes if old is not None and new is None])
-    if full_text and is_bulk:
-        connection.execute(_REINDEX)
-    elif full_text:
-        for old, new in changes:
-            if new is not None and (old is None or _text(old) != _text(new)):
-                row = connection.execute("SELECT id FROM listing WHERE project = ?", new[:1]).fetchone()
-                connection.execute(_INDEX, (row[0], *_text(new)))
+    if search is not None and is_bulk:
+        search.rebuild(connection)
+    elif search is not None:
+        search.update(connection, changes)
 
 
-def _make_all(connection: sqlite3.Connection, *, full_text: bool) -> None:
-    groups = itertools.groupby(connection.execute(_SELECT_ALL_FACTS), key=itemgetter(0))
+def _make_all(connection: Connection, search: FullText | None) -> None:
+    groups = itertools.groupby(connection.stream(_SELECT_ALL_FACTS), key=itemgetter(0))
     connection.executemany(_UPSERT, (_row(list(group)) for _, group in groups))
-    if full_text:
-        connection.execute(_REINDEX)
+    if search is not None:
+        search.rebuild(connection)
 
 
-def _known(connection: sqlite3.Connection, names: Sequence[str], *, is_bulk: bool) -> Mapping[str, tuple[Any, ...]]:
+def _known(connection: Connection, names: Sequence[str], *, is_bulk: bool) -> Mapping[str, tuple[Any, ...]]:
     if is_bulk:
-        return {row[0]: row for row in connection.execute(_SELECT_ALL_ROWS)}
+        return {row[0]: row for row in connection.stream(_SELECT_ALL_ROWS)}
     rows = (connection.execute(_SELECT_ROW, {"project": name}).fetchone() for name in names)
     return {row[0]: row for row in rows if row is not None}
 
 
 def _made(
-    connection: sqlite3.Connection, names: Sequence[str], *, is_bulk: bool
+    connection: Connection, names: Sequence[str], *, is_bulk: bool
 ) -> Iterator[tuple[str, tuple[Any, ...] | None]]:
     """(project, new row) of each name, the row None when no file is left."""
     if not is_bulk:
@@ -159,7 +127,7 @@ def _made(
             yield name, _row(facts) if facts else None
         return
     missing = set(names)
-    for name, group in itertools.groupby(connection.execute(_SELECT_ALL_FACTS), key=lambda facts: facts[0]):
+    for name, group in itertools.groupby(connection.stream(_SELECT_ALL_FACTS), key=lambda facts: facts[0]):
         if name in missing:
             missing.discard(name)
             yield name, _row(list(group))
@@ -188,23 +156,18 @@ def _row(files: list[Facts]) -> tuple[Any, ...]:
     )
 
 
-def _text(row: Sequence[Any]) -> tuple[str, str, str]:
-    return row[1], row[9], row[8]
-
-
 class Listing:
-    """Questions about the rows; ``ask`` runs a statement on the catalog, ``transaction`` several that change it."""
+    """Questions about the rows in ``database``."""
 
-    def __init__(self, ask: Ask, transaction: Transaction, *, full_text: bool) -> None:
-        self._ask = ask
-        self._transaction = transaction
-        self._full_text = full_text
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._search = database.search
 
     def complete(self) -> None:
         """Make the rows of all projects, unless there are any."""
         if not self._ask(_SELECT_ANY) and self._ask(_SELECT_ANY_PROJECT):
-            with self._transaction() as connection:
-                _make_all(connection, full_text=self._full_text)
+            with self._database.transaction() as connection:
+                _make_all(connection, self._search)
 
     def newest(self, limit: int) -> list[Listed]:
         """The projects that were uploaded to last, the last one first."""
@@ -223,15 +186,25 @@ class Listing:
     def find(self, search: Search) -> tuple[int, list[Listed]]:
         """How many projects match, and those of the page that is asked for, in its order."""
         self.complete()
+        words = self._search
         for condition, parameters in self._conditions(search.text):
             where = f"{condition} AND {_FILTERS[search.show]}"
-            is_plain = condition == _MATCHES and not search.show
-            counting = _COUNT_MATCHES if is_plain else f"SELECT COUNT(*) FROM listing l WHERE {where}"  # noqa: S608
+            has_words = words is not None and condition == words.matches
+            counting = f"SELECT COUNT(*) FROM listing l WHERE {where}"  # noqa: S608
+            if words is not None and has_words and not search.show:
+                counting = words.counted
             total = self._ask(counting, **parameters)[0][0]
             if total:
-                ids = self._ids(search, where, parameters, is_ranked=condition == _MATCHES and total <= MAX_RANKED)
-                return total, [_listed(row) for number in ids for row in self._ask(_SELECT_SHOWN, id=number)]
+                ids = self._ids(search, where, parameters, is_ranked=has_words and total <= MAX_RANKED)
+                return total, list(self._shown(ids))
         return 0, []
+
+    def _shown(self, ids: Sequence[int]) -> Iterator[Listed]:
+        for first in range(0, len(ids), AT_ONCE):
+            some = {f"id{number}": each for number, each in enumerate(ids[first : first + AT_ONCE])}
+            rows = self._ask(_SELECT_SHOWN.format(numbers=", ".join(f":{key}" for key in some)), **some)
+            known = {row[-1]: row for row in rows}
+            yield from (_listed(known[number]) for number in some.values() if number in known)
 
     def _conditions(self, text: str) -> Iterator[tuple[str, dict[str, str]]]:
         """What a row must fulfil, first choice first: the next one is for when no row does."""
@@ -244,8 +217,8 @@ class Listing:
         exact = "-".join(terms)
         names = {"exact": exact, "beyond": f"{exact}~"}
         words = [term for term in terms if len(term) > 1]
-        if words and self._full_text:
-            yield _MATCHES, {**names, "match": " ".join(f'"{word}"*' for word in words)}
+        if words and self._search is not None:
+            yield self._search.matches, {**names, "match": self._search.question(words)}
         elif words:
             parts = {f"word{number}": f"%{word}%" for number, word in enumerate(words)}
             either = "(l.name || ' ' || l.keywords || ' ' || l.summary)"
@@ -262,9 +235,11 @@ class Listing:
         order = _ORDERS.get(search.sort)
         if order is not None or not parameters:
             return self._window("listing l", where, order or _ORDERS["name"], window)
-        if is_ranked:
-            where = where.replace(_MATCHES, "search MATCH :match")
-            return self._window("search JOIN listing l ON l.id = search.rowid", where, _RANKED, window)
+        words = self._search
+        if is_ranked and words is not None:
+            where = where.replace(words.matches, words.found)
+            rank = f"(l.project = :exact) DESC, {_NAMED} DESC, {words.rank}, l.project"
+            return self._window(words.source, where, rank, window)
         # Names that begin with the text come first; what the full text finds has all of them in it.
         filtered = f"{_NAMED} AND {_FILTERS[search.show]}"
         named = self._ask(f"SELECT COUNT(*) FROM listing l WHERE {filtered}", **parameters)[0][0]  # noqa: S608
@@ -276,6 +251,10 @@ class Listing:
     def _window(self, source: str, where: str, order: str, window: Mapping[str, object]) -> list[int]:
         statement = f"SELECT l.id FROM {source} WHERE {where} ORDER BY {order} LIMIT :limit OFFSET :offset"  # noqa: S608
         return [number for (number,) in self._ask(statement, **window)]
+
+    def _ask(self, statement: str, **parameters: object) -> list[Any]:
+        with self._database.reading() as connection:
+            return connection.execute(statement, parameters).fetchall()
 
 
 def terms_of(text: str) -> list[str]:

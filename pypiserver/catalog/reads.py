@@ -14,7 +14,7 @@ from packaging.utils import NormalizedName
 from ..distfile import DistFile
 from ..model import ACTIVE, File, ProjectStatus
 from . import schema
-from .connections import Connections
+from .database import Database
 from .listing import Listing
 from .rows import Row, as_file
 from .signal import Signal
@@ -35,9 +35,9 @@ class _Seen(NamedTuple):
 class Reads:
     """The reading half of the catalog that ``connections`` lead to."""
 
-    def __init__(self, connections: Connections) -> None:
+    def __init__(self, connections: Database) -> None:
         self.connections = connections
-        self.listing = Listing(self._all, connections.transaction, full_text=connections.full_text)
+        self.listing = Listing(connections)
         self._seen: _Seen | None = None
 
     def serial(self) -> int:
@@ -68,17 +68,16 @@ class Reads:
         """
         states: set[int] = set()
         roots: set[int] = set()
-        with self.connections.reading():
-            for row in self.connections.get().execute(schema.SELECT_SNAPSHOT):
+        with self.connections.reading() as connection:
+            for row in connection.stream(schema.SELECT_SNAPSHOT):
                 states.add(hash(row))
                 roots.add(row[0])
         return states, roots
 
     def keys_of(self, states: set[int]) -> list[tuple[int, str]]:
         """(root, path) of the rows that have one of these states."""
-        with self.connections.reading():
-            rows = self.connections.get().execute(schema.SELECT_SNAPSHOT)
-            return [row[:2] for row in rows if hash(row) in states]
+        with self.connections.reading() as connection:
+            return [row[:2] for row in connection.stream(schema.SELECT_SNAPSHOT) if hash(row) in states]
 
     def folders(self) -> dict[tuple[int, str], tuple[int, int]]:
         """Modification time and inode of each folder, as the last scan found it."""
@@ -164,5 +163,5 @@ class Reads:
         return [(root, path, winner) for root, path, winner in rows if winner is not None]
 
     def _all(self, statement: str, **parameters: object) -> list[Any]:
-        with self.connections.reading():
-            return self.connections.get().execute(statement, parameters).fetchall()
+        with self.connections.reading() as connection:
+            return connection.execute(statement, parameters).fetchall()

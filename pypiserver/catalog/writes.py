@@ -6,19 +6,20 @@ changed only while it still describes the file that was looked at (size, mtime_n
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from ..model import ACTIVE, File, ProjectStatus
 from . import filling, listing, schema
-from .connections import CACHE, Connections
+from .connections import Connections
+from .database import Connection
 from .reads import Reads
 from .rows import Digest, Found, Gone, Standing, digest_row, file_row, upsert_row
+from .search import FTS5, has_fts5
 
-# A first scan writes every index of the catalog: a small page cache would write most pages several times.
+# More than so many files are a change of many rows.
 BULK = 5000
-BULK_CACHE = -65536
 # How many names one question has; SQLite before 3.32 takes 999 parameters.
 AT_ONCE = 500
 
@@ -31,16 +32,14 @@ class Catalog(Reads):
     """
 
     def __init__(self, path: Path | None, identity: str, *, full_text: bool | None = None) -> None:
-        has_search = listing.has_full_text() if full_text is None else full_text
-        super().__init__(Connections(path, identity, full_text=has_search))
+        has_search = has_fts5() if full_text is None else full_text
+        super().__init__(Connections(path, identity, FTS5 if has_search else None))
 
     def apply(
         self, found: Sequence[Found], gone: Sequence[Gone] = (), *, statuses: Mapping[str, ProjectStatus] | None = None
     ) -> None:
         """Take over what a scan saw: new and changed files, files that went, and changed project statuses."""
-        with self.connections.transaction() as connection:
-            if len(found) > BULK:
-                connection.execute(f"PRAGMA cache_size = {BULK_CACHE}")
+        with self.connections.transaction() as connection, self._writing(len(found), connection):
             filenames = [file.dist.filename for file in found]
             connection.executemany(schema.INSERT_NEW_FILE, [file_row(file) for file in found if file.before is None])
             connection.executemany(schema.UPSERT_FILE, [upsert_row(file) for file in found if file.before is not None])
@@ -51,15 +50,12 @@ class Catalog(Reads):
                 schema.CHOOSE_VISIBLE, [{"filename": name} for name in _contested(connection, filenames)]
             )
             self._stamp(connection, projects, statuses or {})
-            if len(found) > BULK:
-                connection.execute(f"PRAGMA cache_size = {CACHE}")
 
     def fill(self, found: Iterable[Found]) -> None:
         """Take over a first scan, while it goes on: in one transaction, so that nobody sees half of an index."""
-        with self.connections.transaction() as connection:
-            connection.execute(f"PRAGMA cache_size = {BULK_CACHE}")
-            filling.fill(connection, found)
-            connection.execute(f"PRAGMA cache_size = {CACHE}")
+        indexes = schema.INDEXES if self.connections.drops_indexes else {}
+        with self.connections.transaction() as connection, self.connections.writing_much(connection):
+            filling.fill(connection, found, indexes)
 
     def note_folders(self, folders: Iterable[tuple[int, str, int, int]]) -> None:
         """Remember the folders as a complete scan found them, in place of what was known of them."""
@@ -117,7 +113,7 @@ class Catalog(Reads):
             self._add(connection, found, digest)
         return moved
 
-    def _add(self, connection: sqlite3.Connection, found: Found, digest: Digest) -> None:
+    def _add(self, connection: Connection, found: Found, digest: Digest) -> None:
         connection.execute(schema.UPSERT_FILE, upsert_row(found))
         row = found.row
         pending = File(
@@ -138,9 +134,7 @@ class Catalog(Reads):
                 connection.executemany(schema.CHOOSE_VISIBLE, [{"filename": filename} for filename, _ in rows])
                 self._stamp(connection, {project for _, project in rows}, {})
 
-    def _record(
-        self, connection: sqlite3.Connection, digests: Sequence[tuple[File, Digest]], statement: str
-    ) -> set[str]:
+    def _record(self, connection: Connection, digests: Sequence[tuple[File, Digest]], statement: str) -> set[str]:
         """Record what the ``statement`` lets be recorded; gives the projects of these files, none if it was nothing."""
         rows = [digest_row(file, digest) for file, digest in digests]
         if not connection.executemany(statement, rows).rowcount:
@@ -151,9 +145,10 @@ class Catalog(Reads):
         connection.executemany(schema.CHOOSE_VISIBLE, faulty)
         return {file.project for file, _ in digests}
 
-    def _stamp(
-        self, connection: sqlite3.Connection, projects: Collection[str], statuses: Mapping[str, ProjectStatus]
-    ) -> None:
+    def _writing(self, count: int, connection: Connection) -> AbstractContextManager[None]:
+        return self.connections.writing_much(connection) if count > BULK else nullcontext()
+
+    def _stamp(self, connection: Connection, projects: Collection[str], statuses: Mapping[str, ProjectStatus]) -> None:
         connection.execute(schema.NEXT_SERIAL)
         serial = connection.execute(schema.SELECT_SERIAL).fetchone()[0]
         touched = [{"name": name, "serial": serial} for name in projects]
@@ -164,18 +159,18 @@ class Catalog(Reads):
             for name, value in statuses.items()
         ]
         connection.executemany(schema.SET_STATUS, rows)
-        listing.refresh(connection, projects, full_text=self.connections.full_text)
+        listing.refresh(connection, projects, self.connections.search)
 
 
 def _claim(found: Found, digest: Digest) -> dict[str, object]:
     return {"filename": found.dist.filename, "root": found.root, "path": found.path, "sha256": digest.sha256}
 
 
-def _standing(connection: sqlite3.Connection, claim: Mapping[str, object]) -> Standing:
+def _standing(connection: Connection, claim: Mapping[str, object]) -> Standing:
     return Standing(*connection.execute(schema.SELECT_CLAIM, {"filename": claim["filename"]}).fetchone())
 
 
-def _delete(connection: sqlite3.Connection, gone: Gone, filenames: list[str]) -> set[str]:
+def _delete(connection: Connection, gone: Gone, filenames: list[str]) -> set[str]:
     """Delete a row if it still is the one that was read; give its project, and note its file name as contested."""
     key = {"root": gone.root, "path": gone.path}
     identity = {**key, "size": gone.row.size, "mtime_ns": gone.row.mtime_ns, "inode": gone.row.inode}
@@ -190,7 +185,7 @@ def _delete(connection: sqlite3.Connection, gone: Gone, filenames: list[str]) ->
     return {project for project, _ in names}
 
 
-def _contested(connection: sqlite3.Connection, filenames: Sequence[str]) -> Iterator[str]:
+def _contested(connection: Connection, filenames: Sequence[str]) -> Iterator[str]:
     """Those of the names that have more than one row, or none of whose rows is visible: the winner must be chosen.
 
     A first scan of 100,000 files has hardly any, and choosing one costs about 5 us, so they are looked for in bulk.

@@ -16,7 +16,6 @@ from typing import Any
 import html5lib
 import pytest
 
-from pypiserver.catalog import listing
 from pypiserver.web import browse
 from pypiserver.web.pages import POLICY, size
 from pypiserver.web.project_page import commands
@@ -438,7 +437,7 @@ def test_the_stylesheet_is_kept_for_good(serve: Serve) -> None:
 
 def test_without_full_text_the_list_is_the_same(root: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(root)
-    monkeypatch.setattr(listing, "has_full_text", lambda: False)
+    monkeypatch.setattr("pypiserver.catalog.writes.has_fts5", lambda: False)
     client = digested(serve())
     assert sorted(names(client.get("/projects/?q=estuary", HTTP_ACCEPT=BROWSER))) == ["estuary", "estuary-plots"]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pypiserver.catalog import Catalog, Digest, Found, Gone, Row, listing
+from pypiserver.catalog.search import has_fts5
 from pypiserver.distfile import parse_filename
 from pypiserver.model import Listed, ProjectStatus, Search
 
@@ -25,7 +26,7 @@ def tell(catalog: Catalog, project: str, summary: str, keywords: str = "", name:
 
 @pytest.fixture(params=["fts5", "like"])
 def catalog(request: pytest.FixtureRequest, tmp_path: Path) -> Catalog:
-    if request.param == "fts5" and not listing.has_full_text():
+    if request.param == "fts5" and not has_fts5():
         pytest.skip("this SQLite has no FTS5")
     return Catalog(tmp_path / "catalog.sqlite", "roots", full_text=request.param == "fts5")
 
@@ -117,7 +118,7 @@ def library(catalog: Catalog) -> Catalog:
 def test_search_finds_words_of_name_summary_and_keywords(library: Catalog, text: str, hits: list[str]) -> None:
     shown = names(library, text)
     # Without full text what is found is the same, by name.
-    assert shown == hits if library.connections.full_text else sorted(shown) == sorted(hits)
+    assert shown == hits if library.connections.search else sorted(shown) == sorted(hits)
 
 
 def test_a_part_of_a_name_is_found_where_no_word_is(library: Catalog) -> None:
@@ -199,7 +200,7 @@ def test_rows_kept_current_are_those_made_at_once(tmp_path: Path, monkeypatch: p
     filled = Catalog(tmp_path / "filled.sqlite", "roots")
     filled.fill(file._replace(before=None) for file in here.values())
     assert state(catalog) == state(fresh) == state(filled) != []
-    if listing.has_full_text():
+    if has_fts5():
         connection = catalog.connections.get()
         connection.execute("INSERT INTO search (search, rank) VALUES ('integrity-check', 1)")
 
@@ -216,7 +217,7 @@ def test_a_first_scan_leaves_the_list_to_whoever_asks(catalog: Catalog) -> None:
     assert names(catalog, "other") == ["bar"]
 
 
-def test_a_list_of_many_is_answered_from_indexes(catalog: Catalog) -> None:
+def test_a_list_of_many_is_answered_from_indexes(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
     """The plans, not the times: no statement sorts or reads rows it does not show."""
     plans: list[str] = []
     asked: list[str] = []
@@ -229,7 +230,8 @@ def test_a_list_of_many_is_answered_from_indexes(catalog: Catalog) -> None:
         plans.extend(row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters))
         return connection.execute(statement, parameters).fetchall()
 
-    watched = listing.Listing(ask, catalog.connections.transaction, full_text=True)
+    watched = listing.Listing(catalog.connections)
+    monkeypatch.setattr(watched, "_ask", ask)
     for sort in ("", "name", "-name", "date", "-date", "size", "-size"):
         watched.find(Search(sort=sort))
     assert not [plan for plan in plans if "TEMP B-TREE" in plan], plans

@@ -1,0 +1,103 @@
+"""What the catalog asks of a database: SQLite answers in :mod:`connections`, PostgreSQL in :mod:`postgres`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+from .signal import Signal
+
+Parameters = Mapping[str, Any] | Sequence[Any]
+# A project's row before and after a change; each has the project first and its number last, if it has one.
+Change = tuple[Sequence[Any] | None, Sequence[Any] | None]
+
+
+class Cursor(Protocol):
+    """The answer to a statement (PEP 249)."""
+
+    @property
+    def rowcount(self) -> int:
+        """How many rows were changed."""
+
+    def fetchone(self) -> Any:
+        """The next row, None after the last."""
+
+    def fetchall(self) -> list[Any]:
+        """All rows that are left."""
+
+    def __iter__(self) -> Iterator[Any]:
+        """The rows, one after another."""
+
+
+class Connection(Protocol):
+    """Runs the statements of :mod:`schema`, with ``:name`` or ``?`` where a parameter goes."""
+
+    def execute(self, statement: str, parameters: Parameters = ..., /) -> Cursor:
+        """Run a statement."""
+
+    def executemany(self, statement: str, rows: Iterable[Any], /) -> Cursor:
+        """Run a statement for each of the rows."""
+
+    def stream(self, statement: str, /) -> Iterable[Any]:
+        """The rows of a long answer, a few of them in memory at a time."""
+
+
+class FullText(Protocol):
+    """A full text over the rows of the list; ``kind`` is its name in the catalog."""
+
+    kind: str
+    tables: tuple[str, ...]
+    matches: str
+    counted: str
+    source: str
+    found: str
+    rank: str
+
+    def question(self, words: Iterable[str]) -> str:
+        """What finds the rows in which something begins with each of the words."""
+
+    def update(self, connection: Connection, changes: Sequence[Change]) -> None:
+        """Take over rows of the list that have just changed."""
+
+    def rebuild(self, connection: Connection) -> None:
+        """Make all of it anew from the rows of the list."""
+
+
+class Database(Protocol):
+    """Connections to one catalog, for every thread of every process.
+
+    ``generation`` becomes another number when the catalog is replaced; ``signal`` tells of changes, where there is one.
+    ``is_disposable`` says that a catalog that fails is thrown away and built again, not waited for; ``drops_indexes``
+    that a first scan is faster, and hinders nobody, without them.
+    """
+
+    generation: int
+    signal: Signal | None
+    search: FullText | None
+    is_disposable: bool
+    drops_indexes: bool
+
+    def place(self) -> str | None:
+        """Where the catalog is, in words without passwords; None in memory."""
+
+    def reading(self) -> AbstractContextManager[Connection]:
+        """A connection for questions, for as long as the block lasts."""
+
+    def transaction(self) -> AbstractContextManager[Connection]:
+        """One write transaction: all of it, or nothing of it; of all processes, one at a time."""
+
+    def writing_much(self, connection: Connection) -> AbstractContextManager[None]:
+        """Held around a change of many rows."""
+
+    def is_deleted(self) -> bool:
+        """Whether somebody deleted the catalog."""
+
+    def renew(self) -> None:
+        """Begin anew after it was deleted."""
+
+    def recover(self, error: Exception) -> None:
+        """Go on after a failure of a catalog that is disposable."""
+
+    def close(self) -> None:
+        """End what can be ended from this thread."""
