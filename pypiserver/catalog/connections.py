@@ -196,7 +196,7 @@ class Connections:
         return connection
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
-        connection.execute("PRAGMA journal_mode = WAL")
+        _switch_to_wal(connection)
         connection.execute("BEGIN IMMEDIATE")
         kind = self.search.kind if self.search else "like"
         wanted = {"schema": schema.SCHEMA_VERSION, "identity": self.identity, "search": kind}
@@ -234,6 +234,19 @@ def _connect(target: str) -> _Connection:
     connection.execute("PRAGMA synchronous = OFF" if target == ":memory:" else "PRAGMA synchronous = NORMAL")
     connection.execute(f"PRAGMA cache_size = {CACHE}")
     return connection
+
+
+def _switch_to_wal(connection: sqlite3.Connection) -> None:
+    """Wait for others that open a new file at the same time, as SQLite itself does everywhere else."""
+    deadline = time.monotonic() + BUSY_TIMEOUT_MS / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+        time.sleep(0.005)
 
 
 def _tables(connection: sqlite3.Connection) -> list[str]:

@@ -125,6 +125,28 @@ def test_a_damaged_file_is_built_again(tmp_path: Path) -> None:
     assert Catalog(path, "roots").counts() == (0, 0)
 
 
+def test_many_may_make_a_catalog_at_the_same_time(tmp_path: Path) -> None:
+    failures: list[sqlite3.Error] = []
+    for number in range(20):
+        path = tmp_path / f"{number}.sqlite"
+        begin = threading.Barrier(6)
+
+        def count(path: Path = path, begin: threading.Barrier = begin) -> None:
+            catalog = Catalog(path, "roots")
+            begin.wait()
+            try:
+                catalog.counts()
+            except sqlite3.Error as error:
+                failures.append(error)
+
+        threads = [threading.Thread(target=count) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert failures == []
+
+
 def test_a_catalog_made_anew_at_once_starts_above_the_one_before(tmp_path: Path) -> None:
     serials = []
     for number in range(5):
