@@ -13,7 +13,8 @@ from pathlib import Path
 from ..model import ACTIVE, File, ProjectStatus
 from . import filling, listing, schema
 from .connections import Connections
-from .database import Connection
+from .database import Connection, Database
+from .postgres import Pool
 from .reads import Reads
 from .rows import Digest, Found, Gone, Standing, digest_row, file_row, upsert_row
 from .search import FTS5, has_fts5
@@ -25,15 +26,20 @@ AT_ONCE = 500
 
 
 class Catalog(Reads):
-    """The catalog in the SQLite file ``path`` (None: in memory), describing ``identity``.
+    """The catalog at ``place`` (a SQLite file, the URL of a PostgreSQL database, None: in memory) of ``identity``.
 
     ``full_text`` is whether FTS5 answers searches, None where SQLite is to say whether it can.
     Constructing it opens nothing. Every method may raise one of ``FAILURES``.
     """
 
-    def __init__(self, path: Path | None, identity: str, *, full_text: bool | None = None) -> None:
+    def __init__(self, place: Path | str | None, identity: str, *, full_text: bool | None = None) -> None:
         has_search = has_fts5() if full_text is None else full_text
-        super().__init__(Connections(path, identity, FTS5 if has_search else None))
+        database: Database
+        if isinstance(place, str):
+            database = Pool(place, identity)
+        else:
+            database = Connections(place, identity, FTS5 if has_search else None)
+        super().__init__(database)
 
     def apply(
         self, found: Sequence[Found], gone: Sequence[Gone] = (), *, statuses: Mapping[str, ProjectStatus] | None = None

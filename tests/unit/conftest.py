@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -13,6 +15,9 @@ from hypothesis import HealthCheck, settings
 import pypiserver
 
 from .wsgi import Client
+
+if TYPE_CHECKING:
+    from tests.cluster.services import PostgreSQL
 
 OLD = 1_600_000_000
 # A machine that others use is slow at times, and few characters can be printed; neither is a counterexample.
@@ -37,6 +42,22 @@ def logging_as_before() -> Iterator[None]:
         logger.setLevel(level)
     for handler, known in filters:
         handler.filters[:] = known
+
+
+@pytest.fixture(scope="session")
+def database_server() -> Iterator[PostgreSQL]:
+    """A real PostgreSQL for the tests of this process; without one they are skipped, but not in CI."""
+    pytest.importorskip("pwd", reason="there is no user to start PostgreSQL as")
+    from tests.cluster.services import postgresql
+
+    with postgresql() as server:
+        yield server
+
+
+@pytest.fixture
+def database(database_server: PostgreSQL) -> str:
+    """The address of an empty database."""
+    return database_server.create(f"test-{uuid.uuid4().hex[:12]}")
 
 
 @pytest.fixture

@@ -30,6 +30,7 @@ PRODUCTS = {
     "granian": {"server_granian"},
     "gunicorn": {"server_gunicorn"},
     "pip": {"config"},
+    "psycopg": {"catalog.postgres"},
     "packaging.utils": {"distfile", "update"},
     "packaging.version": {"distfile", "update", "upstream", "pip_download"},
     "packaging.specifiers": {"metadata", "update"},

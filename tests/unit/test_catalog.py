@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from pypiserver.catalog import Catalog, Digest, Found, Gone, Row
+from pypiserver.catalog import FAILURES, Catalog, Digest, Found, Gone, Row
 from pypiserver.distfile import parse_filename
 from pypiserver.model import ProjectStatus
+
+from .catalogs import PLACES, place
 
 
 def found(
@@ -20,9 +23,11 @@ def found(
     return Found(root, path, Row(size, mtime_ns, inode, ""), dist, **facts)  # type: ignore[arg-type]
 
 
-@pytest.fixture(params=["file", "memory"])
-def catalog(request: pytest.FixtureRequest, tmp_path: Path) -> Catalog:
-    return Catalog(tmp_path / "catalog.sqlite" if request.param == "file" else None, "roots")
+@pytest.fixture(params=PLACES)
+def catalog(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Catalog]:
+    catalog = Catalog(place(request.param, request, tmp_path), "roots")
+    yield catalog
+    catalog.connections.close()
 
 
 def paths(catalog: Catalog, project: str) -> list[str]:
@@ -169,7 +174,7 @@ def test_a_deleted_file_is_noticed(tmp_path: Path) -> None:
 def test_a_failed_write_changes_nothing(catalog: Catalog) -> None:
     catalog.apply([found("foo-1.0.zip")])
     serial = catalog.serial()
-    with pytest.raises(sqlite3.Error):
+    with pytest.raises(FAILURES):
         catalog.apply([found("bar-1.0.zip"), found("baz-1.0.zip", size=None)])
     assert (catalog.serial(), catalog.counts()) == (serial, (1, 1))
 

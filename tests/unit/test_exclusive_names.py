@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from pypiserver.catalog import Catalog, Digest, Found, Gone, Row, Standing
 from pypiserver.distfile import parse_filename
+
+from .catalogs import PLACES, place
 
 ONE, TWO = "11" * 32, "22" * 32
 
@@ -19,9 +22,11 @@ def upload(sha256: str, filename: str = "foo-1.0.zip", *, root: int = 0) -> tupl
     return Found(root, f"{sha256}/{filename}", row, parse_filename(filename)), Digest(sha256, metadata=b"Name: foo\n")
 
 
-@pytest.fixture(params=["file", "memory"])
-def catalog(request: pytest.FixtureRequest, tmp_path: Path) -> Catalog:
-    return Catalog(tmp_path / "catalog.sqlite" if request.param == "file" else None, "roots")
+@pytest.fixture(params=PLACES)
+def catalog(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Catalog]:
+    catalog = Catalog(place(request.param, request, tmp_path), "roots")
+    yield catalog
+    catalog.connections.close()
 
 
 def listed(catalog: Catalog) -> list[str]:

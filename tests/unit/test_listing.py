@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
-import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from pypiserver.catalog import Catalog, Digest, Found, Gone, Row, listing
+from pypiserver.catalog import FAILURES, Catalog, Digest, Found, Gone, Row, listing
+from pypiserver.catalog.connections import Connections
 from pypiserver.catalog.search import has_fts5
 from pypiserver.distfile import parse_filename
 from pypiserver.model import Listed, ProjectStatus, Search
@@ -24,11 +25,16 @@ def tell(catalog: Catalog, project: str, summary: str, keywords: str = "", name:
     catalog.record([(file, digest) for file in catalog.files_of(project)])
 
 
-@pytest.fixture(params=["fts5", "like"])
-def catalog(request: pytest.FixtureRequest, tmp_path: Path) -> Catalog:
+@pytest.fixture(params=["fts5", "like", "postgresql"])
+def catalog(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Catalog]:
+    if request.param == "postgresql":
+        catalog = Catalog(request.getfixturevalue("database"), "roots")
+        yield catalog
+        catalog.connections.close()
+        return
     if request.param == "fts5" and not has_fts5():
         pytest.skip("this SQLite has no FTS5")
-    return Catalog(tmp_path / "catalog.sqlite", "roots", full_text=request.param == "fts5")
+    yield Catalog(tmp_path / "catalog.sqlite", "roots", full_text=request.param == "fts5")
 
 
 def names(catalog: Catalog, text: str = "", **options: object) -> list[str]:
@@ -217,10 +223,15 @@ def test_a_first_scan_leaves_the_list_to_whoever_asks(catalog: Catalog) -> None:
     assert names(catalog, "other") == ["bar"]
 
 
-def test_a_list_of_many_is_answered_from_indexes(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("full_text", [True, False] if has_fts5() else [False])
+def test_a_list_of_many_is_answered_from_indexes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full_text: bool
+) -> None:
     """The plans, not the times: no statement sorts or reads rows it does not show."""
     plans: list[str] = []
     asked: list[str] = []
+    catalog = Catalog(tmp_path / "catalog.sqlite", "roots", full_text=full_text)
+    assert isinstance(catalog.connections, Connections)
     catalog.apply([found("foo-1.0.zip")])
     catalog.listing.complete()
     connection = catalog.connections.get()
@@ -250,6 +261,6 @@ def test_a_catalog_of_the_other_kind_is_made_anew(tmp_path: Path) -> None:
 
 def test_the_rows_and_the_files_change_together(catalog: Catalog) -> None:
     catalog.apply([found("foo-1.0.zip")])
-    with pytest.raises(sqlite3.Error):
+    with pytest.raises(FAILURES):
         catalog.apply([found("bar-1.0.zip"), found("baz-1.0.zip", size=None)])  # type: ignore[arg-type]
     assert names(catalog) == ["foo"]

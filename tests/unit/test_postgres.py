@@ -1,0 +1,336 @@
+"""A catalog in PostgreSQL: what is its own, besides what the tests of every catalog show."""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pypiserver.catalog import FAILURES, Catalog, CatalogError, Digest, Found, Row, migrations, postgres
+from pypiserver.catalog.postgres import Pool, shown, translated
+from pypiserver.distfile import parse_filename
+from pypiserver.errors import ConfigError
+from pypiserver.model import Search
+
+if TYPE_CHECKING:
+    from tests.cluster.services import PostgreSQL
+
+if sys.platform == "win32":
+    pytest.skip("nothing forks here", allow_module_level=True)
+FORK = multiprocessing.get_context("fork")
+# What a step was when it was released. Never change a line of it; add one.
+RELEASED = ["0f60c7c37b3d0f62"]
+
+
+def found(filename: str) -> Found:
+    return Found(0, filename, Row(10, 1, 5, ""), parse_filename(filename))
+
+
+def pool(catalog: Catalog) -> Pool:
+    assert isinstance(catalog.connections, Pool)
+    return catalog.connections
+
+
+def sessions(server: PostgreSQL, database: str) -> int:
+    name = database.rpartition("/")[2]
+    return int(server.sql(f"SELECT COUNT(*) FROM pg_stat_activity WHERE datname = '{name}'"))
+
+
+def test_statements_get_the_placeholders_of_the_driver() -> None:
+    assert translated("SELECT a FROM b WHERE c = :c AND d = ? AND e LIKE 'x %' AND f::text = :f1") == (
+        "SELECT a FROM b WHERE c = %(c)s AND d = %s AND e LIKE 'x %%' AND f::text = %(f1)s"
+    )
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("postgresql://me:secret@db.example:5433/pypi?sslmode=require", "postgresql://db.example:5433/pypi"),
+        ("postgresql://me:sec@ret@db.example/pypi", "postgresql://db.example/pypi"),
+        ("postgresql://me:sec?ret@db.example/pypi", "postgresql://db.example/pypi"),
+        ("postgresql://db.example/pypi?user=me&password=secret", "postgresql://db.example/pypi"),
+        ("postgresql:///pypi?host=/run/postgresql", "postgresql:///pypi"),
+    ],
+)
+def test_an_address_is_shown_without_secrets(address: str, words: str) -> None:
+    assert (shown(address), Catalog(address, "roots").connections.place()) == (words, words)
+
+
+def test_an_address_that_cannot_be_read_is_not_repeated() -> None:
+    with pytest.raises(ConfigError) as caught:
+        Catalog("postgresql://me:secr%zzet@127.0.0.1/pypi", "roots").serial()
+    assert "secr" not in str(caught.value)
+
+
+def test_constructing_connects_to_nothing() -> None:
+    Catalog("postgresql://127.0.0.1:1/nowhere", "roots").connections.close()
+
+
+def test_a_server_that_is_not_there_fails_at_once_and_is_not_asked_all_the_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import psycopg
+
+    catalog = Catalog("postgresql://127.0.0.1:1/nowhere", "roots")
+    with pytest.raises(CatalogError, match="refused"):
+        catalog.serial()
+    monkeypatch.setattr(psycopg, "connect", lambda *_, **__: pytest.fail("it was asked again"))
+    with pytest.raises(CatalogError, match="refused"):
+        catalog.serial()
+
+
+def test_the_tables_are_those_of_sqlite(database: str, tmp_path: Path) -> None:
+    here, there = Catalog(tmp_path / "catalog.sqlite", "roots", full_text=False), Catalog(database, "roots")
+    tables = [
+        name for (name,) in here._all("SELECT name FROM sqlite_master WHERE type = 'table'") if "sqlite" not in name
+    ]
+    for table in tables:
+        ours = here._all(f"SELECT name, \"notnull\" OR pk FROM pragma_table_info('{table}') ORDER BY cid")
+        theirs = there._all(
+            "SELECT column_name, CAST(is_nullable = 'NO' AS int) FROM information_schema.columns "
+            f"WHERE table_name = '{table}' ORDER BY ordinal_position"
+        )
+        assert theirs == ours, table
+    assert len(tables) == 8
+    there.connections.close()
+
+
+def test_released_steps_are_never_changed() -> None:
+    made = [hashlib.sha256("\n".join(step).encode()).hexdigest()[:16] for step in migrations.STEPS]
+    assert made[: len(RELEASED)] == RELEASED
+
+
+def test_of_many_processes_that_begin_at_once_one_makes_the_tables(database: str) -> None:
+    begin = FORK.Barrier(4)
+    answers = FORK.Queue()
+
+    def count() -> None:
+        catalog = Catalog(database, "roots")
+        begin.wait()
+        try:
+            answers.put((catalog.counts(), catalog.serial()))
+        except FAILURES as error:
+            answers.put(repr(error))
+
+    processes = [FORK.Process(target=count) for _ in range(4)]
+    for process in processes:
+        process.start()
+    told = [answers.get(timeout=60) for _ in processes]
+    for process in processes:
+        process.join()
+    assert len(set(told)) == 1 and told[0][0] == (0, 0), told
+
+
+def test_a_step_that_is_missing_is_made_and_a_newer_version_is_left_alone(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = Catalog(database, "roots"), Catalog(database, "roots")
+    old.add(found("foo-1.0.zip"), Digest("ab" * 32))
+    monkeypatch.setattr(migrations, "STEPS", (*migrations.STEPS, ("ALTER TABLE file ADD COLUMN more TEXT",)))
+    assert new._all("SELECT filename, more FROM file") == [("foo-1.0.zip", None)]
+    old.add(found("bar-1.0.zip"), Digest("ab" * 32))
+    monkeypatch.undo()
+    again = Catalog(database, "roots")
+    assert again.counts() == (2, 2)
+    assert again._all("SELECT value FROM meta WHERE name = 'schema'") == [(str(len(migrations.STEPS) + 1),)]
+    for catalog in (old, new, again):
+        catalog.connections.close()
+
+
+def test_a_step_that_fails_leaves_nothing(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(migrations, "STEPS", (*migrations.STEPS, ("CREATE TABLE more (id BIGINT)", "SELECT 1 / 0")))
+    with pytest.raises(CatalogError, match="division by zero"):
+        Catalog(database, "roots").counts()
+    monkeypatch.undo()
+    catalog = Catalog(database, "roots")
+    assert catalog.counts() == (0, 0)
+    with pytest.raises(CatalogError, match="more"):
+        catalog._all("SELECT id FROM more")
+    catalog.connections.close()
+
+
+def test_a_catalog_of_other_folders_is_refused_and_stays(database: str) -> None:
+    catalog = Catalog(database, "sha256\n/srv/one")
+    catalog.add(found("foo-1.0.zip"), Digest("ab" * 32))
+    with pytest.raises(ConfigError, match="is that of /srv/one with --hash-algo sha256, and not of /srv/two"):
+        Catalog(database, "sha256\n/srv/two").counts()
+    assert catalog.counts() == (1, 1)
+    catalog.connections.close()
+
+
+def test_tables_may_live_in_a_schema_of_their_own(database: str, database_server: PostgreSQL) -> None:
+    database_server.sql("CREATE SCHEMA ours", database.rpartition("/")[2])
+    catalogs = [
+        Catalog(f"{database}?options=-csearch_path%3Dours", "sha256\n/srv/one"),
+        Catalog(database, "sha256\n/srv/two"),
+    ]
+    catalogs[0].add(found("foo-1.0.zip"), Digest("ab" * 32))
+    assert [catalog.counts() for catalog in catalogs] == [(1, 1), (0, 0)]
+    for catalog in catalogs:
+        catalog.connections.close()
+
+
+def test_tables_that_somebody_dropped_are_made_anew(database: str, database_server: PostgreSQL) -> None:
+    catalog = Catalog(database, "roots")
+    catalog.add(found("foo-1.0.zip"), Digest("ab" * 32))
+    database_server.sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public", database.rpartition("/")[2])
+    with pytest.raises(CatalogError):
+        catalog.counts()
+    assert catalog.counts() == (0, 0)
+    catalog.connections.close()
+
+
+def test_a_fork_connects_anew_and_leaves_its_parent_connected(database: str) -> None:
+    catalog = Catalog(database, "roots")
+    catalog.add(found("foo-1.0.zip"), Digest("ab" * 32))
+    answers = FORK.Queue()
+
+    def ask() -> None:
+        answers.put([catalog.counts() for _ in range(3)])
+        answers.put(catalog._all("SELECT pg_backend_pid()"))
+        catalog.connections.close()
+
+    process = FORK.Process(target=ask)
+    process.start()
+    assert answers.get(timeout=60) == [(1, 1)] * 3
+    theirs = answers.get(timeout=60)
+    process.join()
+    assert catalog._all("SELECT pg_backend_pid()") != theirs
+    assert catalog.counts() == (1, 1)
+    catalog.connections.close()
+
+
+def test_threads_share_few_connections(
+    database: str, database_server: PostgreSQL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "CONNECTIONS", 3)
+    catalog = Catalog(database, "roots")
+    counts: list[tuple[int, int]] = []
+    threads = [threading.Thread(target=lambda: counts.extend(catalog.counts() for _ in range(20))) for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(counts) == 240
+    assert 1 <= sessions(database_server, database) <= 3
+    catalog.connections.close()
+
+
+def test_who_waits_too_long_for_a_connection_is_told(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postgres, "CONNECTIONS", 1)
+    monkeypatch.setattr(postgres, "WAIT_SECONDS", 0.0)
+    catalog = Catalog(database, "roots")
+    with catalog.connections.reading(), pytest.raises(CatalogError, match="in use"):
+        catalog.counts()
+    assert catalog.counts() == (0, 0)
+    catalog.connections.close()
+
+
+def test_writers_take_turns_and_one_that_does_nothing_is_not_waited_for(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "_BEGIN", postgres._BEGIN.replace(str(postgres.LOCK_MS), "50"))
+    one, two = Catalog(database, "roots"), Catalog(database, "roots")
+    with one.connections.transaction():
+        with pytest.raises(CatalogError, match="lock timeout"):
+            two.add(found("foo-1.0.zip"), Digest("ab" * 32))
+        assert two.counts() == (0, 0), "who only reads does not wait"
+    two.add(found("foo-1.0.zip"), Digest("ab" * 32))
+    for catalog in (one, two):
+        catalog.connections.close()
+
+
+@pytest.mark.parametrize("digest", [Digest("ab" * 32, summary="a\0b", keywords="\0"), Digest("", fault="bad \0 name")])
+def test_text_with_nul_is_stored_without(database: str, digest: Digest) -> None:
+    catalog = Catalog(database, "roots")
+    catalog.add(found("foo-1.0.zip"), digest)
+    assert (catalog.faults_of("foo") == [("foo-1.0.zip", "bad   name")]) == bool(digest.fault)
+    catalog.connections.close()
+
+
+@pytest.mark.parametrize("query", ["", "?pgbouncer=true"])
+def test_nothing_is_prepared_for_pgbouncer(database: str, query: str) -> None:
+    catalog = Catalog(database + query, "roots")
+    for _ in range(10):
+        catalog.counts()
+    prepared = catalog._all("SELECT COUNT(*) FROM pg_prepared_statements")[0][0]
+    assert (prepared > 0) is not bool(query)
+    catalog.connections.close()
+
+
+def test_processes_race_for_a_name_and_one_wins(database: str) -> None:
+    begin = FORK.Barrier(6)
+    answers = FORK.Queue()
+    names = [f"foo-{number}.0.zip" for number in range(8)]
+
+    def race(number: int) -> None:
+        catalog = Catalog(database, "roots")
+        begin.wait()
+        for name in names:
+            sha256 = f"{number:064x}"
+            standing = catalog.add(
+                Found(0, f"{sha256}/{name}", Row(10, 1, 1, ""), parse_filename(name)), Digest(sha256), exclusive=True
+            )
+            answers.put((name, standing is None, standing.sha256 if standing else sha256))
+
+    processes = [FORK.Process(target=race, args=(number,)) for number in range(6)]
+    for process in processes:
+        process.start()
+    told = [answers.get(timeout=60) for _ in range(6 * len(names))]
+    for process in processes:
+        process.join()
+    stored = sorted((name, sha256) for name, is_ours, sha256 in told if is_ours)
+    assert [name for name, _ in stored] == names
+    assert {(name, sha256) for name, _, sha256 in told} == set(stored)
+    catalog = Catalog(database, "roots")
+    assert sorted((file.filename, file.sha256) for file in catalog.files()) == stored
+    assert catalog.serial() == max(catalog.project_state("foo")[0], 0)
+    catalog.connections.close()
+
+
+def test_words_are_divided_by_us_and_not_by_the_database(database: str) -> None:
+    catalog = Catalog(database, "roots")
+    texts = {"aaa": "foo.bar-1e10 user@example.org", "bbb": "Ünïcode STRASSE 日本語", "ccc": "it's \\ 'quoted':* & | !"}
+    for project, summary in texts.items():
+        catalog.add(found(f"{project}-1.0.zip"), Digest("ab" * 32, summary=summary))
+    searches = ["bar", "1e1", "example", "unicode", "ünï", "strasse", "日本", "quoted", "it's", "' & '", "!"]
+    hits = {text: [row.project for row in catalog.listing.find(Search(text))[1]] for text in searches}
+    assert hits == {
+        "bar": ["aaa"], "1e1": ["aaa"], "example": ["aaa"], "unicode": ["bbb"], "ünï": ["bbb"], "strasse": ["bbb"],
+        "日本": ["bbb"], "quoted": ["ccc"], "it's": ["ccc"], "' & '": [], "!": [],
+    }  # fmt: skip
+    catalog.connections.close()
+
+
+@pytest.mark.usefixtures("database_server")
+def test_an_outage_is_said_and_ends_by_itself() -> None:
+    from tests.cluster.services import postgresql
+
+    with postgresql() as server:
+        catalog = Catalog(server.create("outage"), "roots")
+        catalog.add(found("foo-1.0.zip"), Digest("ab" * 32))
+        server.restart()
+        with pytest.raises(CatalogError):
+            catalog.counts()
+        assert catalog.counts() == (1, 1), "the second question connects anew"
+        server.stop()
+        for _ in range(3):
+            with pytest.raises(FAILURES):
+                catalog.add(found("bar-1.0.zip"), Digest("ab" * 32))
+        server.start()
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                catalog.add(found("bar-1.0.zip"), Digest("ab" * 32))
+                break
+            except CatalogError:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+        assert catalog.counts() == (2, 2)
+        catalog.connections.close()
