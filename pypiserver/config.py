@@ -85,10 +85,15 @@ class Config:
         16 << 20, parse=types.size, flags=("--max-form-size",), metavar="SIZE", unit="bytes", group="Folders",
         default_text="16M", help="Refuse uploads with more than this besides the file.",
     )
-    catalog: Path | None = setting(
-        None, parse=types.path, flags=("--catalog",), metavar="FILE", group="Folders",
+    catalog: Path | str | None = setting(
+        None, parse=types.catalog_place, flags=("--catalog",), metavar="FILE", group="Folders",
         default_text="a file in the user's cache folder",
-        help="Keep what is known about the packages in this file; it can be deleted at any time.",
+        help="Keep what is known about the packages in this file, which can be deleted at any time, or in a database "
+        "that several servers share: postgresql://USER@HOST/DATABASE; needs pypiserver[postgres].",
+    )
+    stale_for: int = setting(
+        300, parse=types.whole_number(0, 86_400), flags=("--stale-for",), metavar="SECONDS", unit="seconds",
+        group="Folders", help="Go on with pages as they were for so long when the database of --catalog fails.",
     )
     backend: str = setting(
         "auto", parse=types.one_of(BACKENDS, "backend"), flags=("--backend",), metavar="BACKEND", choices=BACKENDS,

@@ -62,10 +62,12 @@ def read(file: Path) -> dict[str, Given]:
 def _placed(name: str, value: Any, folder: Path) -> Any:
     """The value with relative paths made absolute; ``.`` for a password file means that there is none."""
     known = declared(name)
-    if known is None or known.parse not in (types.path, types.paths):
+    if known is None or known.parse not in (types.path, types.paths, types.catalog_place):
         return value
     if isinstance(value, list):
         return [_placed(name, each, folder) for each in value]
     if not isinstance(value, str) or not value.strip() or value.startswith("~"):
+        return value
+    if known.parse is types.catalog_place and "://" in value:
         return value
     return value if known.name == "password_file" and Path(value) == OPEN_TO_ALL else str(folder / value)

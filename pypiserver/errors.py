@@ -78,6 +78,10 @@ class Unavailable(PypiServerError):
     status = 503
 
 
+class CatalogUnavailable(Unavailable):
+    """The catalog cannot be asked; what is remembered of it may still be right."""
+
+
 class Unreadable(Unavailable):
     """One file, or the folder it is in, cannot be looked at; whether it is there cannot be told."""
 

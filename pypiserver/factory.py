@@ -19,6 +19,8 @@ from .access_log import AccessLog
 from .audit_log import AuditLog
 from .auth import Access, Auther, HtpasswdFile
 from .catalog import Catalog
+from .catalog.lease import Lease
+from .catalog.postgres import Pool
 from .config import Config
 from .digests import Digester
 from .downloads import Downloads
@@ -185,14 +187,28 @@ def build_repository(config: Config) -> Repository:
     roots = [Path(os.path.abspath(root)) for root in config.roots]  # noqa: PTH100 - resolve() would follow links
     folders = Folders(roots)
     identity = catalog_identity(roots, config.hash_algo)
-    path = config.catalog or catalog_path(identity)
-    catalog = Catalog(path, identity)
+    catalog = Catalog(config.catalog or catalog_path(identity), identity)
     sync = Sync(folders, catalog)
     digester = Digester(folders, catalog, hash_algo=config.hash_algo)
-    lock = ScanLock(path.with_name(path.name + ".lock") if path else None)
-    watch = Watch(sync, digester, catalog, lock=lock)
+    watch = Watch(sync, digester, catalog, lock=scan_lock(catalog))
     stats = Downloads(config.stats) if config.stats else None
-    return Repository(folders=folders, catalog=catalog, sync=sync, digester=digester, watch=watch, stats=stats)
+    return Repository(
+        folders=folders,
+        catalog=catalog,
+        sync=sync,
+        digester=digester,
+        watch=watch,
+        stats=stats,
+        stale_for=config.stale_for,
+    )
+
+
+def scan_lock(catalog: Catalog) -> ScanLock | Lease:
+    """The lock by which all that share this catalog agree on one scanner."""
+    if isinstance(catalog.connections, Pool):
+        return Lease(catalog.connections)
+    place = catalog.connections.place()
+    return ScanLock(Path(place + ".lock") if place else None)
 
 
 def catalog_identity(roots: Iterable[Path], hash_algo: str | None) -> str:

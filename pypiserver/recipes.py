@@ -104,7 +104,11 @@ def _roots(config: Config) -> list[str]:
 def _files(config: Config, names: Iterable[str]) -> dict[str, str]:
     """Absolute paths of the files that are given, by setting."""
     values = {name: getattr(config, name) for name in names}
-    return {name: str(_absolute(name, value)) for name, value in values.items() if value not in (None, OPEN_TO_ALL)}
+    return {
+        name: str(_absolute(name, value))
+        for name, value in values.items()
+        if isinstance(value, Path) and value != OPEN_TO_ALL
+    }
 
 
 def systemd(config: Config, given: Mapping[str, Given]) -> str:

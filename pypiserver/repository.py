@@ -7,6 +7,7 @@ sha256; what fails in storage is Unavailable, never an empty answer.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import BinaryIO, TypeVar
 
@@ -16,7 +17,7 @@ from .catalog import FAILURES, Catalog
 from .digests import Digester
 from .distfile import canonical_version, file_key, normalize
 from .downloads import Counts, Downloads
-from .errors import Forbidden, NotFound, Unavailable
+from .errors import CatalogUnavailable, Forbidden, NotFound, Unavailable
 from .model import File, Listed, Project, Search
 from .remembered import Remembered
 from .storage import Folders, sidecar
@@ -46,6 +47,7 @@ class Repository:
         digester: Digester,
         watch: Watch,
         stats: Downloads | None = None,
+        stale_for: float = 0.0,
     ) -> None:
         self.folders = folders
         self.catalog = catalog
@@ -53,9 +55,12 @@ class Repository:
         self.digester = digester
         self.watch = watch
         # SQLite's part in a small download was 40 us of 90, in a METADATA 40 of 57.
-        self._files: Remembered[str, tuple[int, File]] = Remembered(FILES)
+        self._files: Remembered[str, tuple[int, File, float]] = Remembered(FILES)
         self._metadata: Remembered[str, bytes] = Remembered(METADATA_BYTES)
         self.stats = stats
+        self._stale_for = stale_for
+        # The last serial, and when it was the last one (time.monotonic).
+        self._heard = (-1, 0.0)
 
     def downloads(self, name: str) -> Counts | None:
         """How often the project was downloaded, None where nobody counts; raises ConfigError for an unusable file."""
@@ -63,7 +68,18 @@ class Repository:
 
     def serial(self) -> int:
         """The number of the last change of anything."""
-        return self.ask(self.catalog.serial)
+        serial = self.ask(self.catalog.serial)
+        self._heard = (serial, time.monotonic())
+        return serial
+
+    def stale_age(self, serial: int, since: float) -> float | None:
+        """How many seconds ago what was known at ``serial`` was right, None when that is too long ago.
+
+        ``since`` is when it was looked up, or compared, by time.monotonic(). For whoever met CatalogUnavailable.
+        """
+        heard, when = self._heard
+        age = time.monotonic() - (when if heard == serial else since)
+        return age if age < self._stale_for else None
 
     def project_serial(self, name: str) -> int:
         """The number of the last change of a project, 0 for one that never was."""
@@ -109,12 +125,16 @@ class Repository:
 
     def file(self, path: str) -> File:
         """The file at that path below ``/packages/``, looked up by name; raises NotFound."""
-        serial = self.serial()
         known = self._files.get(path)
-        if known is None or known[0] != serial:
-            # The serial was read before: whatever changes meanwhile makes the answer one of the past.
-            known = (serial, self.ask(lambda: self._file(path)))
-            self._files.put(path, known)
+        try:
+            serial = self.serial()
+            if known is None or known[0] != serial:
+                # The serial was read before: whatever changes meanwhile makes the answer one of the past.
+                known = (serial, self.ask(lambda: self._file(path)), time.monotonic())
+                self._files.put(path, known)
+        except CatalogUnavailable:
+            if known is None or self.stale_age(known[0], known[2]) is None:
+                raise
         return known[1]
 
     def _file(self, path: str) -> File:
@@ -212,4 +232,4 @@ class Repository:
         try:
             return question()
         except FAILURES as error:
-            raise Unavailable(f"The catalog fails: {error}. Try again in a moment.") from error
+            raise CatalogUnavailable(f"The catalog fails: {error}. Try again in a moment.") from error

@@ -66,7 +66,7 @@ class ScanLock:
 
     def was_ready_just_now(self) -> bool:
         """Whether whoever held the lock before us began its last scan less than two seconds ago."""
-        found = _last_scan(self._found)
+        found = scan_in(self._found)
         return found is not None and 0 <= time.time() - found[0] < FRESH_SECONDS
 
     def is_ready(self) -> bool:
@@ -103,9 +103,9 @@ class ScanLock:
     def last_scan(self) -> tuple[float, float] | None:
         """When the last scan of any process began (seconds since the epoch) and how long it took, if that is known."""
         if self.path is None:
-            return _last_scan(self._said)
+            return scan_in(self._said)
         try:
-            return _last_scan(self.path.read_text("ascii", "replace"))
+            return scan_in(self.path.read_text("ascii", "replace"))
         except OSError:
             return None
 
@@ -120,6 +120,11 @@ class ScanLock:
             self._file.close()
             self._file = None
 
+    def unshare(self) -> None:
+        """From now on nobody shares the catalog."""
+        self.release()
+        self.path = None
+
     def forget(self) -> None:
         """After a fork: the parent's lock is not ours."""
         self.release()
@@ -133,7 +138,8 @@ class ScanLock:
             self._file.flush()
 
 
-def _last_scan(said: str) -> tuple[float, float] | None:
+def scan_in(said: str) -> tuple[float, float] | None:
+    """When the scan that a holder speaks of began and how long it took, None where it speaks of none."""
     word, *numbers = said.split() or [""]
     try:
         began, took = map(float, numbers)

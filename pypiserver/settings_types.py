@@ -131,6 +131,18 @@ def path(value: object) -> Path:
         raise ValueError(f"{value!r} cannot be used, the home folder is not known; give a full path") from None
 
 
+def catalog_place(value: object) -> Path | str:
+    """The path of a file, or the address of a PostgreSQL database; what is said of an address never repeats it."""
+    scheme, separator, rest = value.partition("://") if isinstance(value, str) else ("", "", "")
+    if not separator:
+        return path(value)
+    if scheme not in {"postgresql", "postgres"}:
+        raise ValueError("it is no address of PostgreSQL; give a file, or postgresql://USER@HOST/DATABASE")
+    if rest.partition("/")[0].count("@") > 1 or any(character.isspace() for character in rest):
+        raise ValueError("its user or password has a character that must be written as a code: @ is %40")
+    return str(value)
+
+
 def paths(value: object) -> tuple[Path, ...]:
     """One path, or several; a text is always one path."""
     values = [value] if isinstance(value, str | os.PathLike) else _several(value)

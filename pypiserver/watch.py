@@ -13,7 +13,8 @@ import threading
 import time
 from pathlib import Path
 
-from .catalog import FAILURES, Catalog
+from .catalog import FAILURES, Catalog, CatalogError
+from .catalog.lease import Lease
 from .digests import Digester
 from .errors import PypiServerError, Unavailable
 from .events import Watcher
@@ -40,7 +41,7 @@ class Watch:
     """
 
     def __init__(
-        self, sync: Sync, digester: Digester, catalog: Catalog, *, lock: ScanLock, events: bool = True
+        self, sync: Sync, digester: Digester, catalog: Catalog, *, lock: ScanLock | Lease, events: bool = True
     ) -> None:
         self.sync = sync
         self.digester = digester
@@ -64,6 +65,7 @@ class Watch:
         self._next_retry = 0.0
         self._growing: set[Key] = set()
         self._was_scanner = False
+        self._is_away = False
         self._started = time.time()
 
     # -- for requests --------------------------------------------------------------------------------------------
@@ -110,6 +112,12 @@ class Watch:
         Files go through ``counted`` as they are found. When another process already keeps the catalog current, this
         waits for it instead.
         """
+        try:
+            self._scan_once()
+        except CatalogError as error:
+            raise Unavailable(f"The catalog {self.catalog.connections.place()} fails: {error}.") from error
+
+    def _scan_once(self) -> None:
         deadline = time.monotonic() + FIRST_SCAN_SECONDS
         while not self._lock.acquire():
             if self._lock.is_ready():
@@ -150,14 +158,15 @@ class Watch:
 
     def _recover(self, error: Exception) -> None:
         connections = self.catalog.connections
+        if not connections.is_disposable:
+            return
         if connections.place() is None:
             raise Unavailable(f"The catalog in memory failed: {error}. Restart the server.") from error
         # Until it is built again it is empty, which must not look like an index without projects.
         self._ready.clear()
         connections.recover(error)
         if connections.place() is None:
-            self._lock.release()
-            self._lock.path = None
+            self._lock.unshare()
         self._next_scan = 0.0
         self._was_scanner = False
         self._wake.set()
@@ -174,6 +183,8 @@ class Watch:
             generation = self.catalog.connections.generation
             try:
                 wait = self._tick()
+            except CatalogError as error:
+                wait = self._note_away(error)
             except FAILURES as error:
                 self._recover_quietly(error, generation)
                 wait = 0.0
@@ -183,6 +194,21 @@ class Watch:
                 self._next_scan = 0.0
                 wait = POLL_SECONDS
             self._wake.wait(wait)
+
+    def _note_away(self, error: CatalogError) -> float:
+        """The catalog's database cannot be asked; gives the seconds after which it is tried again.
+
+        Whoever has a question is told by the database itself, and may find it back sooner; but nobody asks before the
+        first scan.
+        """
+        if not self._ready.is_set():
+            self._settle(Unavailable(f"The catalog fails: {error}. Try again in a moment."))
+        elif not self._is_away:
+            _LOG.error("The catalog %s fails: %s", self.catalog.connections.place(), error)
+        self._is_away = True
+        # What events said meanwhile is lost.
+        self._next_scan = 0.0
+        return POLL_SECONDS
 
     def _tick(self) -> float:
         """One round; gives the seconds until the next one is due."""
@@ -279,8 +305,11 @@ class Watch:
     def _settle(self, failure: PypiServerError | None) -> None:
         if failure is not None and str(failure) != str(self._failure or ""):
             _LOG.error("%s", failure)
+        elif failure is None and self._is_away:
+            _LOG.warning("The catalog %s answers again.", self.catalog.connections.place())
         elif failure is None and self._failure is not None:
             _LOG.warning("The package folders can be read again.")
+        self._is_away = False
         self._failure = failure
         self._ready.set()
 

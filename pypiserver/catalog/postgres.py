@@ -41,8 +41,9 @@ STATEMENT_MS = 30_000
 # How long a writer waits for another, and how long that one may do nothing: its process may be stopped, or cut off.
 LOCK_MS = 10_000
 IDLE_MS = 60_000
-# A server that could not be reached is not asked again before this: where packets are lost each attempt takes seconds.
-AWAY_SECONDS = 1.0
+# After an attempt that failed one thread at a time tries again, and not before this: where packets are lost each
+# attempt takes seconds, and all others are told at once.
+AWAY_SECONDS = 0.1
 ROWS = 1000
 
 # What a server, or a proxy before it, keeps of a lost connection ends within about half a minute.
@@ -145,6 +146,7 @@ class Pool:
         self._idle: deque[Session] = deque()
         self._free = threading.Semaphore(CONNECTIONS)
         self._is_migrated = False
+        self._trying = threading.Lock()
         self._away_until = 0.0
         self._away_because = ""
 
@@ -156,14 +158,9 @@ class Pool:
     def reading(self) -> Iterator[Session]:
         """A connection on which every statement is a transaction of its own."""
         session = self._take()
-        import psycopg
-
         try:
-            yield session
-        except psycopg.Error as error:
-            if not isinstance(error, psycopg.DataError):
-                session.raw.close()
-            raise CatalogError(_reason(error)) from error
+            with failing(session):
+                yield session
         finally:
             self._put_back(session)
 
@@ -187,13 +184,26 @@ class Pool:
         yield
         connection.execute("ANALYZE file, project, listing")
 
-    def connect(self) -> psycopg.Connection[Any]:
+    def session(self) -> Session:
         """A new connection, which is not of the pool; raises CatalogError."""
+        if self._away_because:
+            if time.monotonic() < self._away_until or not self._trying.acquire(blocking=False):
+                raise CatalogError(self._away_because)
+            try:
+                session = Session(self._connect())
+            finally:
+                self._trying.release()
+        else:
+            session = Session(self._connect())
+        self._away_because = ""
+        if not self._is_migrated:
+            self._migrate(session)
+        return session
+
+    def _connect(self) -> psycopg.Connection[Any]:
         _refuse_without_driver()
         import psycopg
 
-        if time.monotonic() < self._away_until:
-            raise CatalogError(self._away_because)
         try:
             options: dict[str, Any] = {**_OPTIONS, **psycopg.conninfo.conninfo_to_dict(self._address)}
         except psycopg.Error:
@@ -236,10 +246,7 @@ class Pool:
         try:
             with contextlib.suppress(IndexError):
                 return self._idle.pop()
-            session = Session(self.connect())
-            if not self._is_migrated:
-                self._migrate(session)
-            return session
+            return self.session()
         except BaseException:
             self._free.release()
             raise
@@ -249,20 +256,16 @@ class Pool:
             if self._pid != os.getpid():
                 self._inherited.append(self._idle)
                 self._idle = deque()
+                self._trying = threading.Lock()
                 self._free = threading.Semaphore(CONNECTIONS)
                 self._is_migrated = False
                 self._pid = os.getpid()
 
     def _migrate(self, session: Session) -> None:
-        import psycopg
-
         try:
-            with self._lock:
+            with self._lock, failing(session):
                 migrate(session, self._identity, self.place())
                 self._is_migrated = True
-        except psycopg.Error as error:
-            session.raw.close()
-            raise CatalogError(_reason(error)) from error
         except BaseException:
             session.raw.close()
             raise
@@ -276,6 +279,19 @@ class Pool:
         else:
             self._idle.append(session)
         self._free.release()
+
+
+@contextlib.contextmanager
+def failing(session: Session) -> Iterator[None]:
+    """Turn what the driver raises into CatalogError, and close the connection unless it was only the values."""
+    import psycopg
+
+    try:
+        yield
+    except psycopg.Error as error:
+        if not isinstance(error, psycopg.DataError):
+            session.raw.close()
+        raise CatalogError(_reason(error)) from error
 
 
 def shown(address: str) -> str:

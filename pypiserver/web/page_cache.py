@@ -7,6 +7,7 @@ to the very page it found. Nothing is shared between processes but the catalog t
 from __future__ import annotations
 
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
@@ -25,8 +26,9 @@ class Page:
     """One page in one form: its serial, and per content coding its bytes and strong ETag.
 
     ``origin`` is the address of our root that stands in it, None when there is none. ``checked`` is the catalog's
-    serial at which the page was last known to be current; ``is_used`` says that somebody asked for it of late.
-    ``answers`` are those already given with these bytes, by what they depend on.
+    serial at which the page was last known to be current, ``seen`` when it was looked up or compared with another one
+    (time.monotonic). ``is_used`` says that somebody asked for it of late. ``answers`` are those already given with
+    these bytes, by what they depend on.
     """
 
     serial: int
@@ -34,6 +36,7 @@ class Page:
     codings: tuple[str, ...]
     origin: str | None = None
     checked: int = -1
+    seen: float = 0.0
     is_used: bool = False
     answers: dict[Hashable, Ready] = field(default_factory=dict)
 
@@ -61,13 +64,19 @@ class PageCache:
             if serial_of() != page.serial:
                 return None
             page.checked = now
+            page.seen = time.monotonic()
         page.is_used = True
         return page
+
+    def last(self, key: Hashable) -> Page | None:
+        """The page, whether or not anything changed."""
+        return self._pages.get(key)
 
     def put(self, key: Hashable, body: bytes, *, serial: int, form: str = "", origin: str | None = None) -> Page:
         """Make, keep and give the page for ``body``; ``form`` goes into its validators."""
         bodies = _encodings(body, form)
         page = Page(serial, bodies, tuple(name for name in bodies if name != "identity"), origin)
+        page.seen = time.monotonic()
         with self._lock:
             old = self._pages.pop(key, None)
             self._bytes += page.size - (old.size if old else 0)

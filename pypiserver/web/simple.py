@@ -10,10 +10,11 @@ from collections.abc import Callable
 from urllib.parse import quote
 
 import bottle
+from packaging.utils import NormalizedName
 
 from .. import facts
 from ..distfile import normalize
-from ..errors import NotFound
+from ..errors import CatalogUnavailable, NotFound
 from ..model import Project
 from ..repository import Repository
 from ..simple_api import Form, accepts_encoding, negotiate, render_index, render_project
@@ -49,6 +50,12 @@ class Simple:
     def index(self) -> bottle.HTTPResponse:
         """``GET /simple/``: every project."""
         form = _form()
+        try:
+            return self._index(form)
+        except CatalogUnavailable as error:
+            return self._stale("", form, error)
+
+    def _index(self, form: Form) -> bottle.HTTPResponse:
         repository = self._repository
         serial = repository.serial()
         page = _noted(self._cache.get(("", form), now=serial, serial_of=lambda: serial))
@@ -63,6 +70,12 @@ class Simple:
         if project != normal:
             return redirect(f"../{quote(normal)}/")
         form = _form()
+        try:
+            return self._project(normal, form)
+        except CatalogUnavailable as error:
+            return self._stale(normal, form, error)
+
+    def _project(self, normal: NormalizedName, form: Form) -> bottle.HTTPResponse:
         repository = self._repository
         key = (normal, form)
         page = self._cache.get(key, now=repository.serial(), serial_of=lambda: repository.project_serial(normal))
@@ -76,6 +89,14 @@ class Simple:
                 return self._elsewhere(normal)
             page = self._render(value, form)
         return self._answer(page, form)
+
+    def _stale(self, name: str, form: Form, error: CatalogUnavailable) -> bottle.HTTPResponse:
+        """The last page, for a while, when the catalog fails; it says its age (RFC 9111 section 5.1, RFC 9211)."""
+        page = self._cache.last((name, form))
+        age = None if page is None else self._repository.stale_age(page.checked, page.seen)
+        if page is None or age is None or (page.origin is not None and page.origin != self._origin()):
+            raise error
+        return self._answer(page, form, age=int(age))
 
     def _render(self, project: Project, form: Form) -> Page:
         # Only a provenance needs an absolute address; every other page is the same for whoever asks.
@@ -95,14 +116,22 @@ class Simple:
             raise NotFound(f"There is no project {normal!r} here.")
         return redirect(address, cache_control=self._cache_control)
 
-    def _answer(self, page: Page, form: Form) -> bottle.HTTPResponse:
-        """The answer to this request: one of a few that were made when somebody first asked for them."""
+    def _answer(self, page: Page, form: Form, *, age: int | None = None) -> bottle.HTTPResponse:
+        """The answer to this request: one of a few that were made when somebody first asked for them.
+
+        ``age`` is that of a page in seconds that may have changed since.
+        """
         environ = bottle.request.environ
         encoding = accepts_encoding(environ.get("HTTP_ACCEPT_ENCODING"), page.codings) or "identity"
         etag: str | None = page.bodies[encoding][1]
         if "HTTP_CACHE_CONTROL" in environ and _reuses_blindly(environ["HTTP_CACHE_CONTROL"]):
             etag = None
         is_known = etag is not None and is_not_modified(environ.get("HTTP_IF_NONE_MATCH"), etag)
+        if age is not None:
+            old = self._make(page, form, encoding, etag=etag, is_known=is_known)
+            old.set_header("Age", str(age))
+            old.set_header("Cache-Status", f"pypiserver; hit; ttl=-{age}; detail=catalog-unavailable")
+            return old
         key = (encoding, etag, is_known)
         answer = page.answers.get(key)
         if answer is None:

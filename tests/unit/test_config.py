@@ -39,6 +39,7 @@ def test_defaults(home: Path) -> None:
     made = make_config()
     assert {name: getattr(made, name) for name in SETTINGS} == {
         "roots": (home / "packages",), "overwrite": False, "max_upload_size": 4 * 1024**3, "catalog": None,
+        "stale_for": 300,
         "backend": "auto", "host": "0.0.0.0", "port": 8080, "server": "auto", "workers": 1, "threads": None,
         "certificate": None, "key": None, "server_base_url": None,
         "trusted_proxy": (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128")),
@@ -94,6 +95,9 @@ def test_defaults(home: Path) -> None:
             (ipaddress.ip_network("10.0.0.5/32"), ipaddress.ip_network("10.1.0.0/16"))),
         ("private", ["acme-*", "b,c"], "private", ("acme-*", "b", "c")),
         ("log_req_frmt", "", "log_req_frmt", ""),
+        ("catalog", "postgresql://me:a%40b@db.example/pypi?sslmode=require", "catalog",
+            "postgresql://me:a%40b@db.example/pypi?sslmode=require"),
+        ("catalog", "postgres:///pypi", "catalog", "postgres:///pypi"),
     ],
 )  # fmt: skip
 def test_keywords_of_today_and_yesterday(keyword: str, value: object, name: str, expected: object) -> None:
@@ -128,6 +132,12 @@ def test_home_is_expanded_by_us(home: Path) -> None:
         ({"roots": []}, "roots=: no folder is given; give at least one."),
         ({"roots": 3}, "roots=: 3 is neither text nor a list."),
         ({"roots": [3]}, "roots=: 3 is not a path."),
+        ({"catalog": "mysql://me:secret@db/pypi"},
+            "catalog=: it is no address of PostgreSQL; give a file, or postgresql://USER@HOST/DATABASE."),
+        ({"catalog": "postgresql://me:sec@ret@db/pypi"},
+            "catalog=: its user or password has a character that must be written as a code: @ is %40."),
+        ({"catalog": "postgresql://me:sec ret@db/pypi"},
+            "catalog=: its user or password has a character that must be written as a code: @ is %40."),
         ({"welcome": "a\0b"}, r"welcome=: 'a\x00b' is not a usable path; give the path of a file or folder."),
         ({"max_upload_size": "big"},
             "max_upload_size=: 'big' is not a size; give bytes, or a number with K, M, G or T such as 500M."),

@@ -128,6 +128,22 @@ def test_show_tells_values_and_sources_and_no_secret(
     assert len(lines) == len(SETTINGS) - 1
 
 
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ("postgresql://alice:sesame@db.example/pypi", "postgresql://***@db.example/pypi"),
+        ("postgresql://db.example/pypi?password=sesame", "postgresql://db.example/pypi?password=***"),
+    ],
+)
+def test_a_catalog_in_a_database_is_no_file_and_shows_no_password(
+    here: Path, capsys: pytest.CaptureFixture[str], written: str, shown: str
+) -> None:
+    (here / "pypiserver.toml").write_text(f'catalog = "{written}"\nroots = ["."]')
+    assert settings().catalog == written
+    assert main(["config", "show"]) == 0
+    assert f'catalog = "{shown}"  # pypiserver.toml' in capsys.readouterr().out
+
+
 def test_what_show_prints_is_a_configuration_file(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     flags = ["-P", ".", "-a", ".", "--hash-algo", "off", "--private", "a-*", "--max-upload-size", "1G", str(here)]
     assert main(["config", "show", *flags[:-1], "-r", flags[-1]]) == 0

@@ -72,17 +72,38 @@ def test_constructing_connects_to_nothing() -> None:
     Catalog("postgresql://127.0.0.1:1/nowhere", "roots").connections.close()
 
 
-def test_a_server_that_is_not_there_fails_at_once_and_is_not_asked_all_the_time(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_server_that_is_not_there_is_tried_by_one_thread_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     import psycopg
 
+    monkeypatch.setattr(postgres, "AWAY_SECONDS", 0.0)
     catalog = Catalog("postgresql://127.0.0.1:1/nowhere", "roots")
     with pytest.raises(CatalogError, match="refused"):
         catalog.serial()
-    monkeypatch.setattr(psycopg, "connect", lambda *_, **__: pytest.fail("it was asked again"))
+    trying, go_on = threading.Event(), threading.Event()
+    connect = psycopg.connect
+
+    def slow(*arguments: object, **options: object) -> object:
+        trying.set()
+        go_on.wait(60)
+        return connect(*arguments, **options)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(psycopg, "connect", slow)
+    told: list[str] = []
+
+    def ask() -> None:
+        try:
+            catalog.serial()
+        except CatalogError as error:
+            told.append(str(error))
+
+    first = threading.Thread(target=ask)
+    first.start()
+    assert trying.wait(60)
     with pytest.raises(CatalogError, match="refused"):
         catalog.serial()
+    go_on.set()
+    first.join()
+    assert len(told) == 1 and "refused" in told[0]
 
 
 def test_the_tables_are_those_of_sqlite(database: str, tmp_path: Path) -> None:

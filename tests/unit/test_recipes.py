@@ -58,6 +58,12 @@ def test_the_unit_starts_the_server_with_these_settings(capsys: pytest.CaptureFi
     assert "AmbientCapabilities=CAP_NET_BIND_SERVICE\nCapabilityBoundingSet=CAP_NET_BIND_SERVICE\n" in unit
 
 
+@pytest.mark.parametrize("kind", ["systemd", "compose"])
+def test_a_catalog_in_a_database_is_no_file(capsys: pytest.CaptureFixture[str], kind: str) -> None:
+    text = printed(capsys, kind, "--catalog", "postgresql://pypi@db.example/pypi", "/srv/packages")
+    assert text.count("postgresql:") == text.count("postgresql://pypi@db.example/pypi") == 1
+
+
 def test_what_was_not_given_is_left_to_the_program(capsys: pytest.CaptureFixture[str]) -> None:
     unit = printed(capsys, "systemd", "/srv/packages")
     assert re.search(r"^ExecStart=\S+( -m pypiserver)? /srv/packages$", unit, re.MULTILINE)

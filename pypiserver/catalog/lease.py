@@ -1,0 +1,124 @@
+"""The lock by which servers on several machines, with one catalog in PostgreSQL, agree on one scanner.
+
+What :mod:`scanlock` is for the processes of one machine: an advisory lock of the database, on a connection of its own,
+so it ends with its process, however that dies, once the database notices (half a minute for a machine that is cut off).
+What the holder says stands in the table ``scanner``; times there are those of the database's clock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+
+from ..scanlock import FRESH_SECONDS, scan_in
+from .failures import CatalogError
+from .postgres import Pool, Session, failing
+
+# Together with the schema the tables are in.
+LOCK = 0x7363616E
+_ACQUIRE = "SELECT pg_try_advisory_lock(CAST(:number AS int), hashtext(current_schema()))"
+_NOW = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) AS double precision)"
+_SAID = "SELECT said FROM scanner WHERE id = 1"
+_SAY = """
+    INSERT INTO scanner (id, said) VALUES (1, :said) ON CONFLICT (id) DO UPDATE SET said = excluded.said
+"""
+
+
+class Lease:
+    """The lock of the catalog that ``database`` leads to. Every method may raise CatalogError."""
+
+    def __init__(self, database: Pool) -> None:
+        self._database = database
+        self._session: Session | None = None
+        # A fork's parent goes on with its own.
+        self._inherited: list[Session] = []
+        self._is_held = False
+        self._found = ""
+        self._ahead = 0.0
+
+    def acquire(self) -> bool:
+        """Take the lock if it is free; True when it is ours."""
+        if self._session is None:
+            self._session = self._database.session()
+        with self._asking() as session:
+            if self._is_held:
+                session.execute("SELECT 1")
+                return True
+            self._is_held = session.execute(_ACQUIRE, {"number": LOCK}).fetchone()[0]
+            if self._is_held:
+                self._ahead = session.execute(_NOW).fetchone()[0] - time.time()
+                row = session.execute(_SAID).fetchone()
+                self._found = row[0] if row else ""
+                self._say(self._found if self.was_ready_just_now() else "scanning")
+        return self._is_held
+
+    def is_held(self) -> bool:
+        """Whether the lock was ours when it was last asked for."""
+        return self._is_held
+
+    def was_ready_just_now(self) -> bool:
+        """Whether whoever held the lock before us began its last scan less than two seconds ago."""
+        found = scan_in(self._found)
+        return found is not None and 0 <= time.time() + self._ahead - found[0] < FRESH_SECONDS
+
+    def is_ready(self) -> bool:
+        """Whether the server that holds the lock, which is alive when we cannot have it, has scanned."""
+        return self._said().startswith("ready")
+
+    def outage(self) -> str:
+        """What keeps that server from reading the folders; empty when nothing does."""
+        word, _, reason = self._said().partition(" ")
+        return reason if word == "outage" else ""
+
+    def say_outage(self, reason: str) -> None:
+        """Tell the others that the folders cannot be read, and why."""
+        self._say(f"outage {reason}")
+
+    def say_ready(self, started: float) -> None:
+        """Tell the others that a scan that began at ``started`` (seconds since the epoch) is done."""
+        self._say(f"ready {started + self._ahead:.3f} {time.time() - started:.3f}")
+
+    def last_scan(self) -> tuple[float, float] | None:
+        """When the last scan of any server began (seconds since the epoch) and how long it took, if that is known."""
+        return scan_in(self._said())
+
+    def touch(self) -> None:
+        """Nothing: a connection that stands says that we are alive."""
+
+    def release(self) -> None:
+        """Give the lock up."""
+        if self._session is not None:
+            self._session.raw.close()
+        self._session, self._is_held = None, False
+
+    def forget(self) -> None:
+        """After a fork: the parent's lock is not ours, and its connection is not to be closed."""
+        if self._session is not None:
+            self._inherited.append(self._session)
+        self._session, self._is_held, self._found = None, False, ""
+
+    def unshare(self) -> None:
+        """Nothing: this catalog is never replaced by one of our own."""
+
+    def _said(self) -> str:
+        with self._database.reading() as session:
+            row = session.execute(_SAID).fetchone()
+        return row[0] if row else ""
+
+    def _say(self, said: str) -> None:
+        if self._session is not None and self._is_held:
+            with self._asking() as session:
+                session.execute(_SAY, {"said": said})
+
+    @contextlib.contextmanager
+    def _asking(self) -> Iterator[Session]:
+        if self._session is None:
+            raise CatalogError("the lock's connection is gone")
+        try:
+            with failing(self._session):
+                yield self._session
+        except CatalogError:
+            # With the connection the lock is gone.
+            self.release()
+            raise
