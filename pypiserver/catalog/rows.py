@@ -106,9 +106,8 @@ def digest_row(file: File, digest: Digest) -> dict[str, object]:
     return {
         "root": file.root, "path": file.path, "size": file.size, "mtime_ns": file.mtime_ns, "inode": file.inode,
         "sha256": digest.sha256, "link_digest": digest.link_digest, "requires_python": digest.requires_python,
-        # PostgreSQL has no text with NUL in it.
-        "metadata_sha256": digest.metadata_sha256, "summary": digest.summary.replace("\0", " "),
-        "keywords": digest.keywords.replace("\0", " "), "fault": digest.fault.replace("\0", " "), "name": digest.name,
+        "metadata_sha256": digest.metadata_sha256, "summary": digest.summary, "keywords": digest.keywords,
+        "fault": digest.fault, "name": digest.name,
         # The fastest level: with the default one, packing 100,000 descriptions takes longer than all the rest.
         "body": None if digest.metadata is None else zlib.compress(digest.metadata, 1),
     }  # fmt: skip

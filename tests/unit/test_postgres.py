@@ -267,11 +267,14 @@ def test_writers_take_turns_and_one_that_does_nothing_is_not_waited_for(
         catalog.connections.close()
 
 
-@pytest.mark.parametrize("digest", [Digest("ab" * 32, summary="a\0b", keywords="\0"), Digest("", fault="bad \0 name")])
-def test_text_with_nul_is_stored_without(database: str, digest: Digest) -> None:
+def test_text_that_the_database_does_not_have_is_stored_changed_and_found_by_nobody(database: str) -> None:
     catalog = Catalog(database, "roots")
-    catalog.add(found("foo-1.0.zip"), digest)
-    assert (catalog.faults_of("foo") == [("foo-1.0.zip", "bad   name")]) == bool(digest.fault)
+    catalog.add(found("foo-1.0.zip"), Digest("ab" * 32, summary="a\0b", keywords="\udcff"))
+    catalog.add(found("bar-1.0.zip"), Digest("", fault="bad \0 name"))
+    assert catalog.summaries() == [("foo", "1.0", "a\ufffdb", "foo")]
+    assert catalog.faults_of("bar") == [("bar-1.0.zip", "bad \ufffd name")]
+    for name in ("foo-1.0.zip\0", "\udcfffoo-1.0.zip"):
+        assert (catalog.file(name), catalog.files_of(name), catalog.project_state(name)[0]) == (None, [], 0)
     catalog.connections.close()
 
 

@@ -124,6 +124,12 @@ def test_what_is_uploaded_to_one_is_shown_by_the_other_at_once(serve: Serve, dat
         assert name in (one, two)[number % 2].get("/simple/foo/").text
 
 
+def test_a_path_no_file_can_have_is_not_found(serve: Serve, database: str, put: Callable[..., Path]) -> None:
+    put(NAME, BYTES)
+    client = serve(catalog=database)
+    assert [client.get(path).status for path in (f"/packages/{NAME}\0", "/simple/foo\0/")] == [404, 404]
+
+
 def test_one_scans_and_another_takes_over(serve: Serve, database: str, put: Callable[..., Path]) -> None:
     one, two = serve(catalog=database), serve(catalog=database)
     put(NAME, BYTES)

@@ -25,10 +25,11 @@ Serve = Callable[..., Client]
 Answer = TypeVar("Answer")
 
 
-@pytest.fixture
-def repository(serve: Serve, put: Put) -> Repository:
+@pytest.fixture(params=["file", "postgresql"])
+def repository(serve: Serve, put: Put, request: pytest.FixtureRequest) -> Repository:
     put(WHEEL, WHEEL_BYTES)
-    repository: Repository = serve()._application.repository  # type: ignore[attr-defined]
+    settings = {"catalog": request.getfixturevalue("database")} if request.param == "postgresql" else {}
+    repository: Repository = serve(**settings)._application.repository  # type: ignore[attr-defined]
     return repository
 
 

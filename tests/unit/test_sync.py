@@ -28,14 +28,15 @@ NOW = 1_700_000_000.0
 
 @dataclass
 class World:
-    """One or two roots, a catalog in memory, and the parts that keep them together."""
+    """One or two roots, a catalog in memory or in PostgreSQL, and the parts that keep them together."""
 
     roots: list[Path]
+    place: str | None = None
     now: float = NOW
 
     def __post_init__(self) -> None:
         self.folders = Folders(self.roots)
-        self.catalog = Catalog(None, "roots")
+        self.catalog = Catalog(self.place, "roots")
         self.sync = Sync(self.folders, self.catalog, clock=lambda: self.now)
         self.digester = Digester(self.folders, self.catalog, hash_algo="sha256")
 
@@ -50,12 +51,14 @@ class World:
         return sorted(file.path for file in self.catalog.files_of(project))
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> World:
+@pytest.fixture(params=["memory", "postgresql"])
+def world(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[World]:
     roots = [tmp_path / "one", tmp_path / "two"]
     for root in roots:
         root.mkdir()
-    return World(roots)
+    world = World(roots, request.getfixturevalue("database") if request.param == "postgresql" else None)
+    yield world
+    world.catalog.connections.close()
 
 
 WHEEL, WHEEL_BYTES = make_wheel("foo", "1.0", requires_python=">=3.8", summary="A foo")
