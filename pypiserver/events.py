@@ -1,7 +1,7 @@
 """What the file system tells us by itself: a thin front of watchdog.
 
 Events are hints. They are gathered as keys of files to look at, or as "look at everything"; nothing is read here. A
-watcher that cannot run says so once, and the periodic scan goes on alone.
+watcher that cannot run says so once, and the periodic scan goes on alone; so it does where only a part is told.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 
 from .distfile import SIDECARS
 from .storage import Folders
+from .storage.mounts import is_shared
 
 _LOG = logging.getLogger(__name__)
 MANY = 1000
@@ -77,6 +78,10 @@ class Watcher:
     def is_running(self) -> bool:
         """Whether events are being watched for."""
         return self._observer is not None and self._observer.is_alive()
+
+    def hears_everything(self) -> bool:
+        """Whether every change is told; on a folder that other machines write to, those of theirs are not."""
+        return self.is_running() and not any(map(is_shared, self._folders.roots))
 
     def take(self) -> Changes:
         """What happened since the last call."""

@@ -24,7 +24,8 @@ from .sync import Counted, Key, Sync
 
 _LOG = logging.getLogger(__name__)
 TICK_SECONDS = 0.5
-# With a watcher a full rescan is only the safety net; without one it is how changes are seen.
+# With a watcher a full rescan is only the safety net; without one, and on network file systems, it is how changes are
+# seen.
 RESCAN_SECONDS = 10.0
 POLL_SECONDS = 1.0
 FIRST_SCAN_SECONDS = 120.0
@@ -285,7 +286,7 @@ class Watch:
         self._lock.say_ready(started)
         self._settle(None)
         self._to_digest.set()
-        if self._watcher.is_running():
+        if self._watcher.hears_everything():
             pause = max(RESCAN_SECONDS, 20 * took)
         else:
             pause = min(15.0, max(POLL_SECONDS, 5 * took))

@@ -22,6 +22,8 @@ from .operations import EXCLUSIVE, OPERATIONS, Operations, hidden_name, refusal,
 ABOUT_BYTES = (".asc", ".provenance")
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 _NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
+_GONE = {errno.ENOENT, getattr(errno, "ESTALE", errno.ENOENT)}
+_TRIES = 20
 _CLAIM = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 
 if sys.platform == "win32":
@@ -165,8 +167,16 @@ def claimed(target: Path, operations: Operations = OPERATIONS, *, is_needed: boo
 
 
 def _lock_claim(claim: Path, operations: Operations) -> tuple[int, bool]:
+    refused = 0
     while True:
-        descriptor = operations.open(claim, _CLAIM, 0o600)
+        try:
+            descriptor = operations.open(claim, _CLAIM, 0o600)
+        except OSError as error:
+            # Network file systems may believe for a moment in a file that another machine has deleted.
+            refused += 1
+            if error.errno not in _GONE or refused == _TRIES:
+                raise
+            continue
         try:
             lock(descriptor, wait=True)
             if _is_named(descriptor, claim):

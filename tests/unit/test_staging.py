@@ -281,6 +281,15 @@ def test_a_claim_whose_holder_died_holds_nobody_up(tmp_path: Path) -> None:
     assert contents(tmp_path) == {NAME: b"new bytes"}
 
 
+@pytest.mark.parametrize("number", [errno.ENOENT, errno.ESTALE])
+def test_a_claim_that_another_machine_took_away_is_made_anew(number: int, tmp_path: Path) -> None:
+    """A network file system may still believe in the file that the other machine deleted."""
+    faults = Faults("open", number, at=1)
+    publish(tmp_path, operations=faults.operations)
+    assert faults.happened()
+    assert contents(tmp_path) == {NAME: b"new bytes"}
+
+
 def test_where_nothing_can_be_locked_or_linked_nothing_is_stored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -117,3 +117,23 @@ def test_when_all_is_digested_the_list_is_there(watch: Watch) -> None:
     watch.ensure_current()
     assert eventually(lambda: watch.catalog._all("SELECT project FROM listing") == [("foo",)])
     assert watch.catalog.pending_count() == 0
+
+
+@pytest.mark.parametrize("is_shared", [False, True])
+def test_a_folder_that_others_write_to_is_looked_at_often(
+    is_shared: bool, roots: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pypiserver.events.is_shared", lambda root: is_shared and root == roots[1])
+    folders, catalog = Folders(roots), Catalog(tmp_path / "catalog.sqlite", "")
+    digester = Digester(folders, catalog, hash_algo="sha256")
+    watch = Watch(Sync(folders, catalog), digester, catalog, lock=ScanLock(tmp_path / "lock"))
+    try:
+        watch.ensure_current()
+        if not eventually(lambda: watch._watcher.is_running(), 5):
+            pytest.skip("nothing can be watched here")
+        watch._scan()
+        pause = watch._next_scan - time.monotonic()
+        assert (pause < 5.0) == is_shared, pause
+    finally:
+        watch.close()
+        catalog.connections.close()
