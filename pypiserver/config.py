@@ -390,6 +390,7 @@ def gather(
     """What is given for each setting, by the source that wins: flag, variable, file; an empty variable counts as unset.
 
     A variable that looks like a misspelled setting is a fault; in a file, every name that is no setting is one.
+    ``PYPISERVER_<NAME>_FILE`` names a file with the value, as secrets are handed to containers.
     """
     written: dict[str, Given] = {}
     for variable, value in environ.items():
@@ -398,10 +399,27 @@ def gather(
             continue
         if name in _KEYWORDS and not _FOREIGN_VALUE.match(value):
             written[name] = Given(variable, value)
+        elif name not in _KEYWORDS and name.removesuffix("_file") in _KEYWORDS:
+            _read_value(Given(variable, value), environ, written, faults)
         elif name not in (*_KEYWORDS, "config") and (hint := nearest(name.upper(), map(str.upper, _KEYWORDS), 0.8)):
             faults.append(f"{variable}: there is no such setting{hint}")
     variables = {name: _divided(name, each) for name, each in _resolve(written, faults).items()}
     return {**_resolve(file, faults), **variables, **flags}
+
+
+def _read_value(each: Given, environ: Mapping[str, str], written: dict[str, Given], faults: list[str]) -> None:
+    """Put the value that is in the file of ``<variable>_FILE`` where that of the variable would stand."""
+    variable = each.label.removesuffix("_FILE")
+    if environ.get(variable):
+        faults.append(f"{each.label}: the same setting as {variable}; give only one of them.")
+        return
+    try:
+        value = Path(str(each.value)).read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        words = getattr(error, "strerror", None) or "it is no text"
+        faults.append(f"{each.label}: the file {each.value} cannot be read ({words}).")
+        return
+    written[variable[len(ENVIRON_PREFIX) :].lower()] = Given(each.label, value)
 
 
 def build(given: Mapping[str, Given], faults: list[str]) -> Config:

@@ -352,3 +352,32 @@ def test_parsing_is_repeatable() -> None:
     for name, setting in SETTINGS.items():
         value = getattr(made, name)
         assert value is None or setting.parse(value) == value, name
+
+
+def test_a_variable_may_name_a_file_with_the_value(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("update, list\n")
+    expected = make_config(authenticate="update,list")
+    assert from_environ({"PYPISERVER_AUTHENTICATE_FILE": str(secret)}) == expected
+    # These are settings of their own, which name files that are not read here.
+    assert from_environ({"PYPISERVER_LOG_FILE": str(secret)}).log_file == secret
+
+
+def test_a_file_with_a_value_that_cannot_be_read_is_a_fault(tmp_path: Path) -> None:
+    missing, garbled = tmp_path / "missing", tmp_path / "garbled"
+    garbled.write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError) as raised:
+        from_environ(
+            {
+                "PYPISERVER_AUTHENTICATE_FILE": str(missing),
+                "PYPISERVER_WELCOME_FILE": str(garbled),
+                "PYPISERVER_PORT_FILE": str(garbled),
+                "PYPISERVER_HOST_FILE": str(missing),
+                "PYPISERVER_HOST": "::1",
+            }
+        )
+    assert str(raised.value).splitlines() == [
+        f"PYPISERVER_AUTHENTICATE_FILE: the file {missing} cannot be read (No such file or directory).",
+        f"PYPISERVER_PORT_FILE: the file {garbled} cannot be read (it is no text).",
+        "PYPISERVER_HOST_FILE: the same setting as PYPISERVER_HOST; give only one of them.",
+    ]
