@@ -75,15 +75,11 @@ STEPS: tuple[tuple[str, ...], ...] = (
 def migrate(connection: Connection, identity: str, place: str) -> None:
     """Bring the tables up to date; raises ConfigError when they are another catalog than that of ``identity``.
 
-    Tables of a newer version are used as they are.
+    Tables of a newer version are used as they are. A connection on which this fails must be closed.
     """
     if _version(connection) < len(STEPS):
         connection.execute("BEGIN")
-        try:
-            _run_missing(connection, identity, place)
-        except BaseException:
-            connection.execute("ROLLBACK")
-            raise
+        _run_missing(connection, identity, place)
         connection.execute("COMMIT")
     known = dict(connection.execute("SELECT name, value FROM meta").fetchall())
     if known.get("identity") != identity:

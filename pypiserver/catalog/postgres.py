@@ -37,8 +37,12 @@ SCHEMES = ("postgresql", "postgres")
 CONNECTIONS = 20
 WAIT_SECONDS = 10.0
 CONNECT_SECONDS = 3
-# A question takes a millisecond; a list of a million files some seconds.
-STATEMENT_MS = 30_000
+# A question takes a millisecond; a list of a million files some seconds. The server ends what takes longer; one that
+# is stopped, or waits for its disk, does not even do that, and a while later we go on without it.
+STATEMENT_MS = 15_000
+ANSWER_SECONDS = 20.0
+# A change of many rows takes longer.
+CHANGE_SECONDS = 600.0
 # How long a writer waits for another, and how long that one may do nothing: its process may be stopped, or cut off.
 LOCK_MS = 10_000
 IDLE_MS = 60_000
@@ -81,12 +85,13 @@ def translated(statement: str) -> str:
 class Session:
     """One connection, with the statements of the catalog."""
 
-    def __init__(self, raw: psycopg.Connection[Any]) -> None:
+    def __init__(self, raw: Any) -> None:
         self.raw = raw
 
     def execute(self, statement: str, parameters: Parameters = (), /) -> Cursor:
         """Run a statement."""
-        return self.raw.execute(translated(statement), parameters)
+        cursor: Cursor = self.raw.execute(translated(statement), parameters)
+        return cursor
 
     def executemany(self, statement: str, rows: Iterable[Any], /) -> Cursor:
         """Run a statement for each of the rows, without waiting for each answer."""
@@ -105,10 +110,20 @@ class Session:
 
     def stream(self, statement: str, /) -> Iterator[Any]:
         """The rows through a cursor of the server, which lives in a transaction."""
-        with self.raw.transaction(), self.raw.cursor(name="pypiserver") as cursor:
+        with self.patient(), self.raw.transaction(), self.raw.cursor(name="pypiserver") as cursor:
+            self.raw.execute(f"SET LOCAL statement_timeout = {CHANGE_SECONDS * 1000:.0f}")
             cursor.itersize = ROWS
             cursor.execute(translated(statement))
             yield from cursor
+
+    @contextlib.contextmanager
+    def patient(self) -> Iterator[None]:
+        """What is done meanwhile may take long."""
+        before, self.raw.seconds = self.raw.seconds, CHANGE_SECONDS
+        try:
+            yield
+        finally:
+            self.raw.seconds = before
 
 
 class _Counted:
@@ -172,7 +187,7 @@ class Pool:
     @contextlib.contextmanager
     def transaction(self) -> Iterator[Session]:
         """One write transaction, after that of any other process."""
-        with self.reading() as session:
+        with self.reading() as session, session.patient():
             session.raw.execute(_BEGIN)
             try:
                 yield session
@@ -205,7 +220,7 @@ class Pool:
             self._migrate(session)
         return session
 
-    def _connect(self) -> psycopg.Connection[Any]:
+    def _connect(self) -> Any:
         _refuse_without_driver()
         import psycopg
 
@@ -215,7 +230,7 @@ class Pool:
             # Its words may have a part of the password.
             raise ConfigError(f"{self.place()} is no address that PostgreSQL understands.") from None
         try:
-            connection: psycopg.Connection[Any] = psycopg.connect(autocommit=True, **options)
+            connection = _connection_class().connect(autocommit=True, **options)
             connection.prepare_threshold = 2 if self._prepares else None
             # One type for all numbers, or a statement is prepared anew for each combination of sizes.
             connection.adapters.register_dumper(int, psycopg.types.numeric.Int8Dumper)
@@ -268,7 +283,7 @@ class Pool:
 
     def _migrate(self, session: Session) -> None:
         try:
-            with self._lock, failing(session):
+            with self._lock, failing(session), session.patient():
                 migrate(session, self._identity, self.place())
                 self._is_migrated = True
         except BaseException:
@@ -297,6 +312,36 @@ def failing(session: Session) -> Iterator[None]:
         if not isinstance(error, psycopg.DataError):
             session.raw.close()
         raise CatalogError(_reason(error)) from error
+
+
+@functools.cache
+def _connection_class() -> Any:
+    """Connections on which no answer is waited for longer than ``seconds``."""
+    import psycopg
+
+    class BoundedConnection(psycopg.Connection[Any]):
+        seconds = ANSWER_SECONDS
+
+        def wait(self, gen: Any, *how: Any, **more: Any) -> Any:
+            return super().wait(_bounded(gen, self.seconds), *how, **more)
+
+    return BoundedConnection
+
+
+def _bounded(waiting: Any, seconds: float) -> Any:
+    """Wait as psycopg's generator does, which is told ten times a second that nothing came."""
+    import psycopg
+
+    until = time.monotonic() + seconds
+    try:
+        wanted = next(waiting)
+        while True:
+            came = yield wanted
+            if not came and time.monotonic() > until:
+                raise psycopg.OperationalError(f"the database gave no answer in {seconds:.0f} seconds")
+            wanted = waiting.send(came)
+    except StopIteration as end:
+        return end.value
 
 
 @functools.cache

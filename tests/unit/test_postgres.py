@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import multiprocessing
+import os
+import signal
 import sys
 import threading
 import time
@@ -73,21 +75,20 @@ def test_constructing_connects_to_nothing() -> None:
 
 
 def test_a_server_that_is_not_there_is_tried_by_one_thread_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    import psycopg
-
     monkeypatch.setattr(postgres, "AWAY_SECONDS", 0.0)
     catalog = Catalog("postgresql://127.0.0.1:1/nowhere", "roots")
     with pytest.raises(CatalogError, match="refused"):
         catalog.serial()
     trying, go_on = threading.Event(), threading.Event()
-    connect = psycopg.connect
+    connections = postgres._connection_class()
+    connect = connections.connect
 
     def slow(*arguments: object, **options: object) -> object:
         trying.set()
         go_on.wait(60)
-        return connect(*arguments, **options)  # type: ignore[call-overload]
+        return connect(*arguments, **options)
 
-    monkeypatch.setattr(psycopg, "connect", slow)
+    monkeypatch.setattr(connections, "connect", slow)
     told: list[str] = []
 
     def ask() -> None:
@@ -329,6 +330,20 @@ def test_words_are_divided_by_us_and_not_by_the_database(database: str) -> None:
         "bar": ["aaa"], "1e1": ["aaa"], "example": ["aaa"], "unicode": ["bbb"], "ünï": ["bbb"], "strasse": ["bbb"],
         "日本": ["bbb"], "quoted": ["ccc"], "it's": ["ccc"], "' & '": [], "!": [],
     }  # fmt: skip
+    catalog.connections.close()
+
+
+def test_an_answer_that_does_not_come_is_not_waited_for(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postgres._connection_class(), "seconds", 2.0)
+    catalog = Catalog(database, "roots")
+    process = catalog._all("SELECT pg_backend_pid()")[0][0]
+    os.kill(process, signal.SIGSTOP)
+    try:
+        with pytest.raises(CatalogError, match="no answer"):
+            catalog.counts()
+        assert catalog.counts() == (0, 0), "by another connection"
+    finally:
+        os.kill(process, signal.SIGCONT)
     catalog.connections.close()
 
 
