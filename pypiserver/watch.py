@@ -114,11 +114,11 @@ class Watch:
         waits for it instead.
         """
         try:
-            self._scan_once()
+            self._scan_once(counted)
         except CatalogError as error:
             raise Unavailable(f"The catalog {self.catalog.connections.place()} fails: {error}.") from error
 
-    def _scan_once(self) -> None:
+    def _scan_once(self, counted: Counted) -> None:
         deadline = time.monotonic() + FIRST_SCAN_SECONDS
         while not self._lock.acquire():
             if self._lock.is_ready():

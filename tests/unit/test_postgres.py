@@ -272,7 +272,7 @@ def test_text_that_the_database_does_not_have_is_stored_changed_and_found_by_nob
     catalog = Catalog(database, "roots")
     catalog.add(found("foo-1.0.zip"), Digest("ab" * 32, summary="a\0b", keywords="\udcff"))
     catalog.add(found("bar-1.0.zip"), Digest("", fault="bad \0 name"))
-    assert catalog.summaries() == [("foo", "1.0", "a\ufffdb", "foo")]
+    assert catalog.listing.summaries() == [("foo", "1.0", "a\ufffdb")]
     assert catalog.faults_of("bar") == [("bar-1.0.zip", "bad \ufffd name")]
     for name in ("foo-1.0.zip\0", "\udcfffoo-1.0.zip"):
         assert (catalog.file(name), catalog.files_of(name), catalog.project_state(name)[0]) == (None, [], 0)
