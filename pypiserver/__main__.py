@@ -10,7 +10,6 @@ import atexit
 import contextlib
 import functools
 import getpass
-import json
 import logging
 import multiprocessing.util
 import os
@@ -211,6 +210,7 @@ def _manage(command: Any) -> int:
 
 
 def _passwd(command: cli.Passwd) -> int:
+    from . import report
     from .auth import set_password
 
     if sys.stdin.isatty():
@@ -221,7 +221,7 @@ def _passwd(command: cli.Passwd) -> int:
         password = sys.stdin.readline().rstrip("\r\n")
     created = set_password(command.file, command.user, password)
     if command.json:
-        _say(json.dumps({"file": str(command.file), "user": command.user, "added": created}, indent=2) + "\n")
+        report.write_json({"file": str(command.file), "user": command.user, "added": created}, sys.stdout)
         return 0
     _say(f"{'Added' if created else 'Changed'} the password of {command.user} in {command.file}.\n")
     return 0

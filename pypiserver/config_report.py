@@ -17,6 +17,7 @@ from .config import SETTINGS, Config
 from .errors import PypiServerError
 from .factory import Application
 from .log import redacted
+from .report import write_json
 
 DEFAULT = "default"
 
@@ -29,7 +30,7 @@ def run(command: Configuration, *, out: TextIO, err: TextIO) -> int:
     if command.json:
         shown = None if command.config is None or command.task == "check" else dict(_settings(command, command.config))
         report = {"file": str(command.file) if command.file else None, "faults": faults}
-        out.write(json.dumps(report if shown is None else {**report, "settings": shown}, indent=2) + "\n")
+        write_json(report if shown is None else {**report, "settings": shown}, out)
         return 1 if faults else 0
     for fault in faults:
         err.write(f"{fault}\n")

@@ -7,10 +7,9 @@ keep: nothing is deleted without being asked for twice (``--yes``, ``--purge``);
 from __future__ import annotations
 
 import getpass
-import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
@@ -25,32 +24,11 @@ from .errors import ConfigError, InvalidFilename, NotFound
 from .factory import build_repository
 from .private import read_private_names
 from .progress import counted, progress
+from .report import Change, tell_changes, write_json
 from .storage import Entry, Folders
 from .storage.trash import FOLDER as TRASH
 from .text import printable
 from .update import Options, newest_local, read_ignorelist, run_update
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What was done to a file, or would be (``done``); ``path`` is that in its folder, also of what is in the trash."""
-
-    action: str
-    folder: str
-    path: str
-    done: bool
-
-
-_LINES = {
-    ("yank", True): "yanked {}",
-    ("unyank", True): "no longer yanked {}",
-    ("trash", False): "would move to the trash: {}",
-    ("trash", True): "moved to the trash {}",
-    ("delete", False): "would delete: {}",
-    ("delete", True): "deleted {}",
-    ("restore", False): "{}",
-    ("restore", True): "restored {}",
-}
 
 
 def run(command: cli.Command, *, out: TextIO, err: TextIO) -> int:
@@ -121,16 +99,7 @@ def _recorded(command: Any, action: str, folder: Path, path: str) -> AbstractCon
 
 
 def _change(command: Any, *, out: TextIO, err: TextIO) -> int:
-    """Do it, and say it file by file; in JSON at once, also of what a failure has cut off."""
-    changes: list[Change] = []
-    try:
-        for change in _CHANGES[type(command)](command):
-            changes.append(change)
-            if not command.json:
-                out.write(_LINES[change.action, change.done].format(printable(change.path)) + "\n")
-    finally:
-        if command.json:
-            out.write(json.dumps({"files": [asdict(change) for change in changes]}, indent=2) + "\n")
+    tell_changes(_CHANGES[type(command)](command), out, as_json=command.json)
     if isinstance(command, cli.Delete) and not command.yes and not command.json:
         out.write("Nothing was changed; say --yes to do it.\n")
     return 0
@@ -202,7 +171,7 @@ def _check(command: cli.Check, *, out: TextIO, err: TextIO) -> int:
         faults = list(Audit(repository.folders, repository.catalog).run(progress=tell))
     repository.catalog.connections.close()
     if command.json:
-        out.write(json.dumps({"faults": [asdict(fault) for fault in faults]}, indent=2) + "\n")
+        write_json({"faults": [asdict(fault) for fault in faults]}, out)
         return 1 if faults else 0
     for fault in faults:
         where = fault.path if len(command.roots) == 1 else f"{fault.path} in {fault.folder}"
@@ -226,13 +195,13 @@ def _stats(command: cli.Stats, *, out: TextIO, err: TextIO) -> int:
         rows = downloads.projects()
         if command.json:
             found = [{"project": name, "total": total, "recent": recent} for name, total, recent in rows]
-            out.write(json.dumps({"projects": found}, indent=2) + "\n")
+            write_json({"projects": found}, out)
         else:
             out.writelines(f"{total:>10} {recent:>10}  {name}\n" for name, total, recent in rows)
         return 0
     counts = downloads.counts(normalize(command.name))
     if command.json:
-        out.write(json.dumps(asdict(counts), indent=2) + "\n")
+        write_json(asdict(counts), out)
         return 0
     out.write(f"{counts.project}: {counts.total} downloads, {counts.recent} in the last {RECENT_DAYS} days\n")
     for title, values in (("version", counts.versions), ("client", counts.clients)):

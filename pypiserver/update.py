@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
-import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -27,6 +26,7 @@ from .config import default_fallback_url
 from .distfile import DistFile, file_key, normalize
 from .errors import ConfigError
 from .pip_download import Download, Runner, as_shell_line, command, environment, run_pip, shown_command
+from .report import write_json
 from .upstream import Unreachable, UpstreamError, UpstreamFile, open_index, shown_url
 
 LOOKUPS = 8  # at once
@@ -148,7 +148,7 @@ def run_update(
             statuses[download.project] = _execute(download, run, err)
     if options.as_json:
         rows = [_row(finding, download, statuses) for finding, download in updates]
-        out.write(json.dumps(_as_json(findings, rows), indent=2) + "\n")
+        write_json(_as_json(findings, rows), out)
     if any(statuses.values()) or any(each.error for each in findings):
         return 2
     return 1 if updates else 0
