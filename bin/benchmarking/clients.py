@@ -7,6 +7,7 @@ import shutil
 import statistics
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from .corpus import wheel
@@ -25,31 +26,28 @@ def add_tree(folder: Path) -> None:
         (folder / name).write_bytes(data)
 
 
-def wall_times(server: Server, scratch: Path, rounds: int) -> dict[str, float]:
-    """Seconds of each client that is there (tests/clients makes them), without a cache of its own."""
-    index = f"http://{HOST}:{server.port}/simple/"
+def wall_times(running: Mapping[str, Server], scratch: Path, rounds: int) -> dict[str, dict[str, float]]:
+    """Seconds of each client that is there (tests/clients makes them), without a cache of its own, by server."""
+    out = scratch / "out"
+    to = ["--no-cache", "--target", str(out)]
     commands = {
-        "uv pip install s": [CLIENTS / "uv" / "bin" / "uv", "pip", "install", "--no-cache", "--index-url", index,
-                             "--target", "OUT", "tree-0"],
+        "uv pip install s": [CLIENTS / "uv" / "bin" / "uv", "pip", "install", *to],
         "pip download s": [CLIENTS / "pip" / "bin" / "python", "-m", "pip", "download", "--no-cache-dir", "-q",
-                           "--disable-pip-version-check", "--index-url", index, "-d", "OUT", "tree-0"],
+                           "--disable-pip-version-check", "-d", str(out)],
     }  # fmt: skip
-    found = {}
+    times: dict[str, dict[str, list[float]]] = {name: {} for name in running}
     for label, command in commands.items():
-        if not command[0].exists():
-            continue
-        times = []
-        for _ in range(rounds):
-            out = scratch / "out"
-            shutil.rmtree(out, ignore_errors=True)
-            began = time.perf_counter()
-            subprocess.run(
-                [str(out) if part == "OUT" else part for part in command],
-                env={**os.environ, "HOME": str(scratch)}, check=True, capture_output=True,
-            )  # fmt: skip
-            times.append(time.perf_counter() - began)
-        found[label] = statistics.median(times)
-    return found
+        for _ in range(rounds if Path(command[0]).exists() else 0):
+            for name, server in running.items():
+                shutil.rmtree(out, ignore_errors=True)
+                index = f"http://{HOST}:{server.port}/simple/"
+                began = time.perf_counter()
+                subprocess.run(
+                    [*map(str, command), "--index-url", index, "tree-0"],
+                    env={**os.environ, "HOME": str(scratch)}, check=True, capture_output=True,
+                )  # fmt: skip
+                times[name].setdefault(label, []).append(time.perf_counter() - began)
+    return {name: {label: statistics.median(each) for label, each in seen.items()} for name, seen in times.items()}
 
 
 def copy_index(server: Server, static: Path, folder: Path) -> None:

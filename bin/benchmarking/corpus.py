@@ -6,7 +6,9 @@ archives are written by hand (stored members; a test of the server would notice 
 
 from __future__ import annotations
 
+import base64
 import gzip
+import hashlib
 import io
 import os
 import struct
@@ -76,8 +78,13 @@ def wheel(name: str, version: str, requires: tuple[str, ...] = (), *, filler: in
     if filler:
         members.append((f"{name}.bin", os.urandom(filler)))
     members += [(f"{info}/METADATA", metadata(name, version, requires)), (f"{info}/WHEEL", tag)]
-    record = "".join(f"{path},,\n" for path, _ in members) + f"{info}/RECORD,,\n"
+    record = "".join(f"{path},{_hash(body)},{len(body)}\n" for path, body in members) + f"{info}/RECORD,,\n"
     return f"{name}-{version}-py3-none-any.whl", _zip([*members, (f"{info}/RECORD", record.encode())])
+
+
+def _hash(body: bytes) -> str:
+    """As RECORD has it (PEP 376)."""
+    return "sha256=" + base64.urlsafe_b64encode(hashlib.sha256(body).digest()).rstrip(b"=").decode()
 
 
 def sdist(name: str, version: str) -> tuple[str, bytes]:

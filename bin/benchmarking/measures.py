@@ -20,8 +20,8 @@ from pathlib import Path
 from . import corpus as corpora
 from .load import Failed, Load, load
 from .processes import HOST, Server, fetch, request
-from .targets import CASES, Corpus, Target
-from .uploads import uploads_per_second
+from .targets import CASES, Corpus, Target, Upload
+from .uploads import upload_file, uploads_per_second
 
 Figures = dict[str, float]
 SLOW_CLIENTS = 4
@@ -82,6 +82,7 @@ def starts(target: Target, corpus: Corpus, rounds: int) -> Figures:
     found: Figures = {}
     with target.start(corpus) as server:
         found["cold start s"] = server.seconds
+        found["CPU of a cold start s"] = server.cpu_seconds()
         began = time.perf_counter()
         fetch(server.port, f"/simple/{corpora.PROJECT}/")
         found["cold first page s"] = server.seconds + time.perf_counter() - began
@@ -90,6 +91,7 @@ def starts(target: Target, corpus: Corpus, rounds: int) -> Figures:
             found["all digested s"] = server.seconds + time.perf_counter() - began
             found["CPU until digested s"] = server.cpu_seconds()
             found["memory after scan MB"] = server.memory_mb()
+            found["peak memory after scan MB"] = server.memory_mb("VmHWM")
     warm = []
     for _ in range(rounds):
         with target.start(corpus) as server:
@@ -109,13 +111,28 @@ def wait_until_digested(cache: Path) -> None:
             connection.close()
 
 
-def uploads(server: Server, pace: Pace) -> Figures:
+def uploads(server: Server, to: Upload, pace: Pace) -> Figures:
     """Uploads per second of new small wheels, each waiting for its answer."""
     figures = {}
     for label, at_once in (("uploads/s", 1), ("uploads/s, 8 at once", 8)):
-        done = [uploads_per_second(server, seconds=pace.seconds, at_once=at_once) for _ in range(pace.rounds)]
+        done = [uploads_per_second(server, to, seconds=pace.seconds, at_once=at_once) for _ in range(pace.rounds)]
         figures[label] = statistics.median(done)
     return figures
+
+
+def large_upload(server: Server, to: Upload, file: Path) -> Figures:
+    """Seconds, CPU and peak memory of uploading one large file; raises RuntimeError when it is refused."""
+    used, began = server.cpu_seconds(), time.perf_counter()
+    status = upload_file(server.port, to.path, file, login=to.login)
+    seconds = time.perf_counter() - began
+    if status not in (200, 201):
+        raise RuntimeError(f"{server.name} refuses an upload of {file.stat().st_size} bytes with {status}")
+    label = f"upload of {file.stat().st_size >> 20} MB"
+    return {
+        f"{label} s": seconds,
+        f"{label} CPU s": server.cpu_seconds() - used,
+        f"peak memory of an {label} MB": server.memory_mb("VmHWM"),
+    }
 
 
 def copy_to_listed(server: Server, folder: Path) -> Figures:
@@ -133,49 +150,69 @@ def copy_to_listed(server: Server, folder: Path) -> Figures:
     return {"copy to listed, median s": statistics.median(times), "copy to listed, longest s": max(times)}
 
 
-def large_files(server: Server, corpus: Corpus, rounds: int) -> Figures:
+def large_files(running: Mapping[Target, Server], corpus: Corpus, rounds: int) -> dict[str, Figures]:
     """MB/s and CPU seconds per GB of one download at a time, by curl."""
-    found: Figures = {}
+    found: dict[str, Figures] = {target.name: {} for target in running}
     for path in sorted(corpus.folder.glob("large_*")):
-        speeds, costs = [], []
-        size = path.stat().st_size
+        samples: dict[str, list[tuple[float, float]]] = {}
         for _ in range(rounds):
-            before = server.cpu_seconds()
-            command = ["curl", "-s", "-o", "/dev/null", "-w", "%{size_download} %{speed_download}"]
-            url = f"http://{HOST}:{server.port}/packages/{path.name}"
-            done = subprocess.run([*command, url], capture_output=True, text=True, check=True).stdout.split()
-            if int(done[0]) != size:
-                raise RuntimeError(f"{server.name} sends {done[0]} of {size} bytes of {path.name}")
-            speeds.append(float(done[1]) / 1e6)
-            costs.append((server.cpu_seconds() - before) / size * 1e9)
-        found[f"{size >> 20} MB file MB/s"] = statistics.median(speeds)
-        found[f"{size >> 20} MB file CPU s/GB"] = statistics.median(costs)
+            for target, server in running.items():
+                samples.setdefault(target.name, []).append(_download(server, path))
+        for name, seen in samples.items():
+            speeds, costs = zip(*seen, strict=True)
+            size = f"{path.stat().st_size >> 20} MB file"
+            found[name][f"{size} MB/s"] = statistics.median(speeds)
+            found[name][f"{size} CPU s/GB"] = statistics.median(costs)
     return found
 
 
-def disturbed(server: Server, corpus: Corpus, pace: Pace) -> Figures:
-    """The 99th percentile of a page's time: alone, while everything is scanned again, and beside slow downloads."""
+def _download(server: Server, path: Path) -> tuple[float, float]:
+    """MB/s and CPU seconds per GB; raises RuntimeError when bytes are missing."""
+    size, before = path.stat().st_size, server.cpu_seconds()
+    command = ["curl", "-s", "-o", "/dev/null", "-w", "%{size_download} %{speed_download}"]
+    url = f"http://{HOST}:{server.port}/packages/{path.name}"
+    done = subprocess.run([*command, url], capture_output=True, text=True, check=True).stdout.split()
+    if int(done[0]) != size:
+        raise RuntimeError(f"{server.name} sends {done[0]} of {size} bytes of {path.name}")
+    return float(done[1]) / 1e6, (server.cpu_seconds() - before) / size * 1e9
+
+
+def disturbed(server: Server, corpus: Corpus, large: Path, pace: Pace) -> Figures:
+    """The 99th percentile of a page's time: alone, while everything is scanned again, and beside slow downloads.
+
+    Also the seconds of one scan that finds nothing new. ``large`` is what is downloaded.
+    """
     path = f"/simple/{corpora.PROJECT}/"
     wait_until_digested(corpus.scratch / "cache")
 
-    def p99(disturbance: Callable[[Server, Corpus], contextlib.AbstractContextManager[None]]) -> float:
-        with disturbance(server, corpus):
+    def p99(disturbance: contextlib.AbstractContextManager[None]) -> float:
+        with disturbance:
             loads = [load(server, path, seconds=pace.seconds) for _ in range(pace.rounds)]
         return statistics.median(each.p99_ms for each in loads)
 
-    figures = {"page p99 ms, alone": p99(_nothing), "page p99 ms, while scanned": p99(_scanned_again)}
-    if any(corpus.folder.glob("large_*")):
-        figures["page p99 ms, 4 slow downloads"] = p99(_slow_downloads)
-    return figures
+    return {
+        "page p99 ms, alone": p99(contextlib.nullcontext()),
+        "page p99 ms, while scanned": p99(_scanned_again(corpus)),
+        "page p99 ms, 4 slow downloads": p99(_slow_downloads(server, large)),
+        "scan of unchanged files s": statistics.median(_scan_seconds(corpus) for _ in range(pace.rounds)),
+    }
+
+
+def _scan_seconds(corpus: Corpus) -> float:
+    """How long a scan takes that is made because a folder came; the scanner says so in its lock file."""
+    locks = list((corpus.scratch / "cache").glob("pypiserver/*/catalog.sqlite.lock"))
+    began = time.time()
+    _flip(corpus.folder / "comes-and-goes")
+    while time.time() < began + 60:
+        for word, *numbers in (lock.read_text().split() or [""] for lock in locks):
+            if word == "ready" and float(numbers[0]) > began:
+                return float(numbers[1])
+        time.sleep(0.05)
+    raise RuntimeError("nothing was scanned for a minute")
 
 
 @contextlib.contextmanager
-def _nothing(server: Server, corpus: Corpus) -> Iterator[None]:
-    yield
-
-
-@contextlib.contextmanager
-def _scanned_again(server: Server, corpus: Corpus) -> Iterator[None]:
+def _scanned_again(corpus: Corpus) -> Iterator[None]:
     """A folder that comes or goes makes the server look at everything again."""
     with _repeated(lambda: _flip(corpus.folder / "comes-and-goes"), 0.2):
         yield
@@ -206,10 +243,9 @@ def _repeated(action: Callable[[], None], pause: float) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _slow_downloads(server: Server, corpus: Corpus) -> Iterator[None]:
-    """Clients that take 2 MB/s each of the largest file."""
-    largest = max(corpus.folder.glob("large_*"), key=lambda path: path.stat().st_size)
-    url = f"http://{HOST}:{server.port}/packages/{largest.name}"
+def _slow_downloads(server: Server, large: Path) -> Iterator[None]:
+    """Clients that take 2 MB/s each of a large file."""
+    url = f"http://{HOST}:{server.port}/packages/{large.name}"
     command = ["curl", "-s", "-o", "/dev/null", "--limit-rate", "2M", url]
     clients = [subprocess.Popen(command) for _ in range(SLOW_CLIENTS)]
     try:
@@ -223,20 +259,19 @@ def _slow_downloads(server: Server, corpus: Corpus) -> Iterator[None]:
 LOGIN = "Basic dXNlcjpzZWNyZXQ="  # user:secret
 
 
-def authenticated(free: Server, asked: Server, pace: Pace) -> Figures:
-    """Page requests per second without a login and with one."""
+def compared(plain: Server, other: Server, label: str, pace: Pace, headers: dict[str, str]) -> Figures:
+    """A page from a server that does more (a login, an access log), as parts of one from a server that does not."""
     path = f"/simple/{corpora.PROJECT}/"
-    headers = {"Authorization": LOGIN}
-    with_login, without = [], []
+    seen: tuple[list[Load], list[Load]] = [], []
     # The first right password takes bcrypt's tenth of a second.
-    fetch(asked.port, path, headers)
+    fetch(other.port, path, headers)
     for _ in range(pace.rounds):
-        without.append(load(free, path, seconds=pace.seconds))
-        with_login.append(load(asked, path, seconds=pace.seconds, headers=headers))
-    rates_of = [statistics.median(each.rate for each in loads) for loads in (with_login, without)]
-    costs = [statistics.median(each.cpu_us for each in loads) for loads in (without, with_login)]
+        seen[0].append(load(plain, path, seconds=pace.seconds))
+        seen[1].append(load(other, path, seconds=pace.seconds, headers=headers))
+    rates_of = [statistics.median(each.rate for each in loads) for loads in seen]
+    costs = [statistics.median(each.cpu_us for each in loads) for loads in seen]
     return {
-        "page with a login req/s": rates_of[0],
-        "with a login : without": rates_of[0] / rates_of[1],
-        "the same by CPU": costs[0] / costs[1],
+        f"page with {label} req/s": rates_of[1],
+        f"with {label} : without": rates_of[1] / rates_of[0],
+        f"with {label} : without, by CPU": costs[0] / costs[1],
     }

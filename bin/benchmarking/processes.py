@@ -12,7 +12,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,13 +23,16 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 @dataclass(slots=True)
 class Server:
-    """A running server: its port, its process, and the seconds from its start to the first right answer."""
+    """A running server: its port, its process, and the seconds from its start to the first right answer.
+
+    ``behind`` are servers that answer for it, and whose cost is its own.
+    """
 
     name: str
     port: int
     process: subprocess.Popen[bytes]
     seconds: float = 0.0
-    figures: dict[str, float] = field(default_factory=dict)
+    behind: list[Server] = field(default_factory=list)
 
     @property
     def pids(self) -> list[int]:
@@ -40,7 +43,7 @@ class Server:
                 fields = status.read_text().rpartition(")")[2].split()
                 if int(fields[3]) == self.process.pid:
                     found.append(int(status.parent.name))
-        return found
+        return found + [pid for server in self.behind for pid in server.pids]
 
     def cpu_seconds(self) -> float:
         """CPU time the processes have used so far, user and system."""
@@ -52,9 +55,10 @@ class Server:
         return ticks / _TICKS
 
     def memory_mb(self, field_name: str = "VmRSS") -> float:
-        """The largest resident set of one process, in MB; ``VmHWM`` is its peak."""
+        """The largest resident set of one process that answers, in MB; ``VmHWM`` is its peak."""
         largest = 0
-        for pid in self.pids:
+        # A process that started others leaves the answers to them.
+        for pid in [pid for pid in self.pids if pid != self.process.pid] or self.pids:
             with contextlib.suppress(OSError):
                 for line in Path(f"/proc/{pid}/status").read_text().splitlines():
                     if line.startswith(field_name + ":"):
@@ -103,13 +107,19 @@ def _end(server: Server) -> None:
         server.process.kill()
         server.process.wait()
     # What is left of its session, which nobody else can be in.
+    server.behind.clear()
     for pid in server.pids:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
 
 
 def request(
-    port: int, path: str, *, method: str = "GET", headers: dict[str, str] | None = None, body: bytes | None = None
+    port: int,
+    path: str,
+    *,
+    method: str = "GET",
+    headers: dict[str, str] | None = None,
+    body: bytes | Iterable[bytes] | None = None,
 ) -> tuple[int, dict[str, str], bytes]:
     """One request on a connection of its own: status, headers (lower case) and body."""
     connection = http.client.HTTPConnection(HOST, port, timeout=300)

@@ -1,4 +1,4 @@
-"""The servers that are compared: ours and bare bottle under each WSGI server, nginx, and peers from the package index.
+"""The servers that are compared: ours and bare bottle under each WSGI server, and nginx; peers.py has the others.
 
 A target starts on a folder and a port; a peer that cannot be installed or filled is left out, with a sentence why.
 """
@@ -13,7 +13,6 @@ import shutil
 import string
 import subprocess
 import sys
-import venv
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,12 +46,20 @@ http {
 }
 """)
 _STATIC = "root $folder/static; index index.html;"
-_FRONT = """
-    location / { proxy_pass http://pypi; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_cache kept; }
-    location /simple/ { proxy_pass http://pypi; proxy_http_version 1.1; proxy_set_header Connection "";
-      proxy_cache kept; proxy_ignore_headers Cache-Control; proxy_cache_valid 200 1s; proxy_cache_revalidate on;
-      proxy_cache_use_stale updating; proxy_cache_lock on; }
+_PASSED = """
+    proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $http_host;
+    proxy_set_header X-Forwarded-Proto $scheme; proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+    location / { proxy_pass http://pypi; }
+    location /simple/ {
+      proxy_pass http://pypi; proxy_cache kept; proxy_cache_key $scheme$http_host$request_uri; $opened
+      proxy_ignore_headers Cache-Control; proxy_cache_valid 200 1s; proxy_cache_revalidate on;
+      proxy_cache_use_stale updating; proxy_cache_lock on;
+    }
 """
+_KEPT = _PASSED + "location /packages/ { proxy_pass http://pypi; proxy_cache kept; $opened }"
+_HANDED_OVER = _PASSED + "location /protected$packages/ { internal; alias $packages/; sendfile on; $opened }"
+# Opening what it keeps is a third of what a page costs nginx.
+_OPENED = "open_file_cache max=10000;"
 
 
 class Unusable(Exception):  # noqa: N818 - a sentence for the reader, not a bug
@@ -71,6 +78,15 @@ class Target:
     baseline: str = ""
     paths: dict[str, str] = field(default_factory=lambda: {name: path for name, (path, _) in CASES.items()})
     is_ours: bool = False
+    upload: Upload | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """Where a server takes uploads, and the user and password it wants with them."""
+
+    path: str = "/"
+    login: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +117,7 @@ def ours(server: str, *flags: str) -> Target:
 
         return running(f"pypiserver ({server})", command, corpus.environ, is_ready=_lists_all)
 
-    return Target(f"pypiserver ({server})", start, f"bare bottle ({server})", is_ours=True)
+    return Target(f"pypiserver ({server})", start, f"bare bottle ({server})", is_ours=True, upload=Upload())
 
 
 def bare(server: str) -> Target:
@@ -122,15 +138,23 @@ def nginx() -> Target:
     return Target("nginx static", lambda corpus: _nginx(corpus, _STATIC, 0, _answers), "nginx static", paths)
 
 
-def behind_nginx() -> Target:
-    """Ours behind nginx that keeps pages and files, as the documentation recommends."""
+def behind_nginx() -> list[Target]:
+    """Ours behind nginx that keeps pages, and files as well or sends them itself, as the documentation recommends."""
 
-    @contextlib.contextmanager
-    def start(corpus: Corpus) -> Iterator[Server]:
-        with ours("granian").start(corpus) as upstream, _nginx(corpus, _FRONT, upstream.port, _lists_all) as front:
-            yield front
+    def front(locations: str, *flags: str) -> Callable[[Corpus], contextlib.AbstractContextManager[Server]]:
+        @contextlib.contextmanager
+        def start(corpus: Corpus) -> Iterator[Server]:
+            upstream = ours("granian", *flags)
+            with upstream.start(corpus) as server, _nginx(corpus, locations, server.port, _lists_all) as nginx:
+                nginx.behind = [server]
+                yield nginx
 
-    return Target("pypiserver behind nginx", start, "nginx static", is_ours=True)
+        return start
+
+    return [
+        Target("pypiserver behind nginx", front(_KEPT), "nginx static", is_ours=True),
+        Target("pypiserver --accel nginx", front(_HANDED_OVER, "--accel", "nginx"), "nginx static", is_ours=True),
+    ]
 
 
 def _nginx(
@@ -139,13 +163,13 @@ def _nginx(
     program = shutil.which("nginx", path=f"{os.environ.get('PATH')}:/usr/sbin:/usr/local/sbin")
     if program is None:
         raise Unusable("nginx is not installed")
-    folder = corpus.scratch / f"nginx-{'front' if upstream else 'static'}"
+    folder = corpus.scratch / f"nginx-{upstream or 'static'}"
     folder.mkdir(exist_ok=True)
     place = corpus.scratch if not upstream else folder
 
     def command(port: int) -> Sequence[str]:
         user = "user root;" if os.getuid() == 0 else ""
-        filled = string.Template(locations).safe_substitute(folder=place)
+        filled = string.Template(locations).safe_substitute(folder=place, packages=corpus.folder, opened=_OPENED)
         text = _NGINX.substitute(folder=folder, port=port, upstream=upstream or 9, locations=filled, user=user)
         (folder / "nginx.conf").write_text(text)
         return [program, "-p", str(folder), "-e", "stderr", "-c", str(folder / "nginx.conf")]
@@ -189,126 +213,6 @@ def _lists_all(port: int) -> bool:
 
 def _answers(port: int) -> bool:
     return bool(fetch(port, "/simple/"))
-
-
-# -- peers -----------------------------------------------------------------------------------------------------------
-
-
-def peers() -> list[Target]:
-    """Other servers from the package index; each is installed when it is first started."""
-    only = {"page": f"/simple/{PROJECT}/", "index": "/simple/", "page 2000 files": "/simple/many/"}
-    return [
-        Target("published pypiserver", _published, "nginx static", {**only, "file": f"/packages/{FILE}"}),
-        Target("simple-repository-server", _simple_repository, "nginx static", {"page": only["page"]}),
-        Target("pypiron", _pypiron, "nginx static", {"page": only["page"], "index": only["index"]}),
-        Target("devpi-server", _devpi, "nginx static", {"page": f"/root/bench/+simple/{PROJECT}"}),
-    ]
-
-
-def environment(name: str, *requirements: str) -> Path:
-    """The programs of an environment with these packages, made once; raises Unusable."""
-    home = HERE / ".cache" / "bench" / name
-    done = home / "described-by"
-    if not (done.exists() and done.read_text() == repr(requirements)):
-        shutil.rmtree(home, ignore_errors=True)
-        venv.create(home, with_pip=True)
-        command = [home / "bin" / "python", "-m", "pip", "-q", "--disable-pip-version-check", "install", *requirements]
-        if subprocess.run(command, capture_output=True, check=False).returncode:
-            raise Unusable(f"{name} cannot be installed from the package index")
-        done.write_text(repr(requirements))
-    return home / "bin"
-
-
-def _peer_environ(corpus: Corpus) -> dict[str, str]:
-    return {**os.environ, "HOME": str(corpus.scratch), "PYTHONPATH": ""}
-
-
-def _published(corpus: Corpus) -> contextlib.AbstractContextManager[Server]:
-    # bcrypt 5 keeps it from starting; setuptools brings the pkg_resources it imports.
-    wanted = ("pypiserver[passlib,cache]", "waitress", "bcrypt<5", "setuptools<81")
-    python = environment("published", *wanted) / "python"
-
-    def command(port: int) -> Sequence[str]:
-        # Alone it knows no waitress; with it installed, that is what it takes by itself.
-        return [str(python), "-I", "-m", "pypiserver", "run", "-p", str(port), "-i", HOST, str(corpus.folder)]
-
-    return running("published pypiserver", command, _peer_environ(corpus), is_ready=_lists_all)
-
-
-def _simple_repository(corpus: Corpus) -> contextlib.AbstractContextManager[Server]:
-    program = environment("simple-repository-server", "simple-repository-server") / "simple-repository-server"
-    # It wants a folder for each project.
-    tree = corpus.scratch / "tree" / PROJECT
-    tree.mkdir(parents=True, exist_ok=True)
-    for file in corpus.folder.glob("project_0-*"):
-        if not (tree / file.name).exists():
-            (tree / file.name).hardlink_to(file)
-
-    def command(port: int) -> Sequence[str]:
-        return [str(program), "--host", HOST, "--port", str(port), str(tree.parent)]
-
-    is_ready: Callable[[int], bool] = lambda port: bool(fetch(port, f"/simple/{PROJECT}/"))  # noqa: E731
-    return running("simple-repository-server", command, _peer_environ(corpus), is_ready=is_ready)
-
-
-@contextlib.contextmanager
-def _pypiron(corpus: Corpus) -> Iterator[Server]:
-    program = environment("pypiron", "pypiron") / "pypiron"
-
-    def command(port: int) -> Sequence[str]:
-        return [str(program), "serve", "--data-dir", str(corpus.scratch / "pypiron"), "--bind-addr", f"{HOST}:{port}",
-                "--uploader-user", "u", "--uploader-pass", "long-enough-p4ss", "--wait-on-upload"]  # fmt: skip
-
-    up: Callable[[int], bool] = lambda port: request(port, "/simple/")[0] in (200, 404)  # noqa: E731
-    with running("pypiron", command, _peer_environ(corpus), is_ready=up) as server:
-        _upload_project(server, corpus, "/legacy/", ("u", "long-enough-p4ss"))
-        yield server
-
-
-@contextlib.contextmanager
-def _devpi(corpus: Corpus) -> Iterator[Server]:
-    programs = environment("devpi-server", "devpi-server")
-    data = str(corpus.scratch / "devpi")
-    environ = _peer_environ(corpus)
-    made = subprocess.run(
-        [programs / "devpi-init", "--serverdir", data, "--no-root-pypi", "--root-passwd", "p"],
-        env=environ, capture_output=True, check=False,
-    )  # fmt: skip
-    if made.returncode and "already" not in made.stderr.decode():
-        raise Unusable("devpi-server cannot make its folder")
-
-    def command(port: int) -> Sequence[str]:
-        return [str(programs / "devpi-server"), "--serverdir", data, "--host", HOST, "--port", str(port)]
-
-    up: Callable[[int], bool] = lambda port: request(port, "/+status")[0] == 200  # noqa: E731
-    with running("devpi-server", command, environ, is_ready=up) as server:
-        status, _, body = request(
-            server.port, "/+login", method="POST", headers={"Content-Type": "application/json"},
-            body=json.dumps({"user": "root", "password": "p"}).encode(),
-        )  # fmt: skip
-        if status != 200:
-            raise Unusable("devpi-server lets nobody log in")
-        password = json.loads(body)["result"]["password"]
-        index = json.dumps({"bases": [], "volatile": True, "acl_upload": [":ANONYMOUS:"]}).encode()
-        headers = {"Content-Type": "application/json", **_x_devpi("root", password)}
-        request(server.port, "/root/bench", method="PUT", headers=headers, body=index)
-        _upload_project(server, corpus, "/root/bench/", None)
-        yield server
-
-
-def _x_devpi(user: str, password: str) -> dict[str, str]:
-    import base64
-
-    return {"X-Devpi-Auth": base64.b64encode(f"{user}:{password}".encode()).decode()}
-
-
-def _upload_project(server: Server, corpus: Corpus, path: str, login: tuple[str, str] | None) -> None:
-    from .uploads import upload
-
-    for file in sorted(corpus.folder.glob("project_0-*")):
-        status = upload(server.port, path, file.name, file.read_bytes(), login=login)
-        if status not in (200, 201, 409):
-            raise Unusable(f"{server.name} refuses an upload with {status}")
 
 
 def usable(target: Target, corpus: Corpus, stack: contextlib.ExitStack) -> Server:

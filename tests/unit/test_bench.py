@@ -41,6 +41,7 @@ def test_packages_of_the_corpus_are_whole_and_say_who_they_are(bench: Any, tmp_p
         dist = parse_filename(path.name)
         raw = metadata.read_metadata(io.BytesIO(path.read_bytes()), dist)
         metadata.check_archive(io.BytesIO(path.read_bytes()), dist, raw=raw)
+        assert metadata.audit_archive(io.BytesIO(path.read_bytes()), dist) == []
         if path.suffix == ".whl":
             with zipfile.ZipFile(path) as archive:
                 assert archive.testzip() is None
