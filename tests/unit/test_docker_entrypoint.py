@@ -128,6 +128,12 @@ def test_catalog_of_the_user_is_kept(stub: dict[str, str], data: Path) -> None:
     assert list(Path(stub["TMPDIR"]).iterdir()) == []
 
 
+def test_no_catalog_is_chosen_where_a_file_says_which(stub: dict[str, str], data: Path) -> None:
+    stub["PYPISERVER_CATALOG_FILE"] = "/run/secrets/catalog"
+    _, (_, _, catalog) = started(stub, data)
+    assert catalog == "none"
+
+
 @contextmanager
 def container(
     environ: dict[str, str], data: Path, user: int, *arguments: str, opener: Opener = DIRECT
