@@ -13,7 +13,8 @@ from collections.abc import Iterator
 
 from ..scanlock import FRESH_SECONDS, scan_in
 from .failures import CatalogError
-from .postgres import Pool, Session, failing
+from .postgres import Pool
+from .session import Session, failing
 
 # Together with the schema the tables are in.
 LOCK = 0x7363616E

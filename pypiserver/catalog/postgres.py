@@ -3,143 +3,40 @@
 The rules to keep: nothing is connected before the first question, and no connection is used across a fork; whoever
 asks connects, so that no thread of ours waits for a server that is away, and the first one that is answered shows that
 it is back; of all processes one changes the catalog at a time, by the lock on the row of the serial, as SQLite does it;
-what the driver raises leaves this module as CatalogError. psycopg is imported here alone.
+what the driver raises is a CatalogError.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
-import itertools
-import logging
 import os
-import re
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
-from ..errors import ConfigError
-from .database import Cursor, FullText, Parameters
+from .database import FullText
 from .failures import CatalogError
 from .migrations import migrate
 from .search import TSVECTOR
+from .session import Session, connect, failing
 from .signal import Signal
 
-if TYPE_CHECKING:
-    import psycopg
-    import psycopg.abc
-
-_LOG = logging.getLogger(__name__)
-SCHEMES = ("postgresql", "postgres")
 # For each process. Threads wait for one that is free, and a server has 100 for all, unless it is told otherwise.
 CONNECTIONS = 20
 WAIT_SECONDS = 10.0
-CONNECT_SECONDS = 3
-# A question takes a millisecond; a list of a million files some seconds. The server ends what takes longer; one that
-# is stopped, or waits for its disk, does not even do that, and a while later we go on without it.
-STATEMENT_MS = 15_000
-ANSWER_SECONDS = 20.0
-# A change of many rows takes longer.
-CHANGE_SECONDS = 600.0
 # How long a writer waits for another, and how long that one may do nothing: its process may be stopped, or cut off.
 LOCK_MS = 10_000
 IDLE_MS = 60_000
 # After an attempt that failed one thread at a time tries again, and not before this: where packets are lost each
 # attempt takes seconds, and all others are told at once.
 AWAY_SECONDS = 0.1
-ROWS = 1000
-
-# What a server, or a proxy before it, keeps of a lost connection ends within about half a minute.
-_OPTIONS = {
-    "connect_timeout": CONNECT_SECONDS,
-    "application_name": "pypiserver",
-    "client_encoding": "utf8",
-    "keepalives_idle": 10,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 15_000,
-}
-_SETTINGS = f"SET statement_timeout = {STATEMENT_MS}; SET client_min_messages = warning"
 _BEGIN = f"""
     BEGIN; SET LOCAL lock_timeout = {LOCK_MS}; SET LOCAL statement_timeout = 0;
     SET LOCAL idle_in_transaction_session_timeout = {IDLE_MS};
     SELECT value FROM serial WHERE id = 1 FOR UPDATE
 """  # noqa: S608 - of constants
-_PLACEHOLDER = re.compile(r"(?<![:\w]):([a-z]\w*)|\?|%")
-
-
-@functools.lru_cache(maxsize=512)
-def translated(statement: str) -> str:
-    """The statement with psycopg's placeholders."""
-
-    def place(match: re.Match[str]) -> str:
-        if match[1]:
-            return f"%({match[1]})s"
-        return "%s" if match[0] == "?" else "%%"
-
-    return _PLACEHOLDER.sub(place, statement)
-
-
-class Session:
-    """One connection, with the statements of the catalog."""
-
-    def __init__(self, raw: Any) -> None:
-        self.raw = raw
-
-    def execute(self, statement: str, parameters: Parameters = (), /) -> Cursor:
-        """Run a statement."""
-        cursor: Cursor = self.raw.execute(translated(statement), parameters)
-        return cursor
-
-    def executemany(self, statement: str, rows: Iterable[Any], /) -> Cursor:
-        """Run a statement for each of the rows, without waiting for each answer."""
-        cursor = _Counted(0)
-        iterator = iter(rows)
-        # In parts, because making the rows may ask this very connection.
-        while part := list(itertools.islice(iterator, ROWS)):
-            with self.raw.cursor() as each:
-                if len(part) == 1:
-                    # A pipeline of one takes three times as long.
-                    each.execute(translated(statement), part[0])
-                else:
-                    each.executemany(translated(statement), part)
-                cursor.rowcount += each.rowcount
-        return cursor
-
-    def stream(self, statement: str, /) -> Iterator[Any]:
-        """The rows through a cursor of the server, which lives in a transaction."""
-        with self.patient(), self.raw.transaction(), self.raw.cursor(name="pypiserver") as cursor:
-            self.raw.execute(f"SET LOCAL statement_timeout = {CHANGE_SECONDS * 1000:.0f}")
-            cursor.itersize = ROWS
-            cursor.execute(translated(statement))
-            yield from cursor
-
-    @contextlib.contextmanager
-    def patient(self) -> Iterator[None]:
-        """What is done meanwhile may take long."""
-        before, self.raw.seconds = self.raw.seconds, CHANGE_SECONDS
-        try:
-            yield
-        finally:
-            self.raw.seconds = before
-
-
-class _Counted:
-    """What is left of many statements: how many rows they changed."""
-
-    def __init__(self, rowcount: int) -> None:
-        self.rowcount = rowcount
-
-    def fetchone(self) -> None:
-        return None
-
-    def fetchall(self) -> list[Any]:
-        return []
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(())
 
 
 class Pool:
@@ -210,36 +107,22 @@ class Pool:
             if time.monotonic() < self._away_until or not self._trying.acquire(blocking=False):
                 raise CatalogError(self._away_because)
             try:
-                session = Session(self._connect())
+                session = self._connect()
             finally:
                 self._trying.release()
         else:
-            session = Session(self._connect())
+            session = self._connect()
         self._away_because = ""
         if not self._is_migrated:
             self._migrate(session)
         return session
 
-    def _connect(self) -> Any:
-        _refuse_without_driver()
-        import psycopg
-
+    def _connect(self) -> Session:
         try:
-            options: dict[str, Any] = {**_OPTIONS, **psycopg.conninfo.conninfo_to_dict(self._address)}
-        except psycopg.Error:
-            # Its words may have a part of the password.
-            raise ConfigError(f"{self.place()} is no address that PostgreSQL understands.") from None
-        try:
-            connection = _connection_class().connect(autocommit=True, **options)
-            connection.prepare_threshold = 2 if self._prepares else None
-            # One type for all numbers, or a statement is prepared anew for each combination of sizes.
-            connection.adapters.register_dumper(int, psycopg.types.numeric.Int8Dumper)
-            connection.adapters.register_dumper(str, _text_dumper())
-            connection.execute(_SETTINGS)
-        except psycopg.Error as error:
-            self._away_until, self._away_because = time.monotonic() + AWAY_SECONDS, _reason(error)
-            raise CatalogError(_reason(error)) from error
-        return connection
+            return connect(self._address, self.place(), prepares=self._prepares)
+        except CatalogError as error:
+            self._away_until, self._away_because = time.monotonic() + AWAY_SECONDS, str(error)
+            raise
 
     def is_deleted(self) -> bool:
         """Never: what is missing fails."""
@@ -301,74 +184,10 @@ class Pool:
         self._free.release()
 
 
-@contextlib.contextmanager
-def failing(session: Session) -> Iterator[None]:
-    """Turn what the driver raises into CatalogError, and close the connection unless it was only the values."""
-    import psycopg
-
-    try:
-        yield
-    except psycopg.Error as error:
-        if not isinstance(error, psycopg.DataError):
-            session.raw.close()
-        raise CatalogError(_reason(error)) from error
-
-
-@functools.cache
-def _connection_class() -> Any:
-    """Connections on which no answer is waited for longer than ``seconds``."""
-    import psycopg
-
-    class BoundedConnection(psycopg.Connection[Any]):
-        seconds = ANSWER_SECONDS
-
-        def wait(self, gen: Any, *how: Any, **more: Any) -> Any:
-            return super().wait(_bounded(gen, self.seconds), *how, **more)
-
-    return BoundedConnection
-
-
-def _bounded(waiting: Any, seconds: float) -> Any:
-    """Wait as psycopg's generator does, which is told ten times a second that nothing came."""
-    import psycopg
-
-    until = time.monotonic() + seconds
-    try:
-        wanted = next(waiting)
-        while True:
-            came = yield wanted
-            if not came and time.monotonic() > until:
-                raise psycopg.OperationalError(f"the database gave no answer in {seconds:.0f} seconds")
-            wanted = waiting.send(came)
-    except StopIteration as end:
-        return end.value
-
-
-@functools.cache
-def _text_dumper() -> type[psycopg.abc.Dumper]:
-    """What writes text for a database that has none with NUL or halves of characters in it, as paths asked for may."""
-    from psycopg.types.string import StrDumper
-
-    class TextDumper(StrDumper):
-        def dump(self, obj: str) -> bytes:
-            return obj.replace("\0", "\ufffd").encode("utf-8", "backslashreplace")
-
-    return TextDumper
-
-
 def shown(address: str) -> str:
     """An address as it may stand in a log: without user, password and options."""
     scheme, _, rest = address.partition("://")
     return f"{scheme}://{rest.rpartition('@')[2].partition('?')[0]}"
-
-
-def _refuse_without_driver() -> None:
-    try:
-        import psycopg.types.numeric  # noqa: F401
-    except ImportError as error:
-        raise ConfigError(
-            f"A catalog in PostgreSQL needs psycopg ({error}); install it with: pip install 'pypiserver[postgres]'"
-        ) from error
 
 
 def _taken_apart(address: str) -> tuple[str, bool]:
@@ -377,8 +196,3 @@ def _taken_apart(address: str) -> tuple[str, bool]:
     options = query.split("&") if query else []
     kept = "&".join(option for option in options if not option.startswith("pgbouncer="))
     return f"{place}?{kept}" if kept else place, "pgbouncer=true" not in options
-
-
-def _reason(error: Exception) -> str:
-    """The driver's words on one line."""
-    return " ".join(str(error).split()) or type(error).__name__

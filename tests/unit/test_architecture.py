@@ -30,7 +30,7 @@ PRODUCTS = {
     "granian": {"server_granian"},
     "gunicorn": {"server_gunicorn"},
     "pip": {"config"},
-    "psycopg": {"catalog.postgres"},
+    "psycopg": {"catalog.session"},
     "packaging.utils": {"distfile", "update"},
     "packaging.version": {"distfile", "update", "upstream", "pip_download"},
     "packaging.specifiers": {"metadata", "update"},

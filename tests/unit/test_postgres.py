@@ -10,12 +10,24 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pypiserver.catalog import FAILURES, Catalog, CatalogError, Digest, Found, Row, migrations, postgres
-from pypiserver.catalog.postgres import Pool, shown, translated
+from pypiserver.catalog import (
+    FAILURES,
+    Catalog,
+    CatalogError,
+    Digest,
+    Found,
+    Row,
+    migrations,
+    postgres,
+    schema,
+    session,
+)
+from pypiserver.catalog.postgres import Pool, shown
+from pypiserver.catalog.session import translated
 from pypiserver.distfile import parse_filename
 from pypiserver.errors import ConfigError
 from pypiserver.model import Search
@@ -80,7 +92,7 @@ def test_a_server_that_is_not_there_is_tried_by_one_thread_at_a_time(monkeypatch
     with pytest.raises(CatalogError, match="refused"):
         catalog.serial()
     trying, go_on = threading.Event(), threading.Event()
-    connections = postgres._connection_class()
+    connections = session._connection_class()
     connect = connections.connect
 
     def slow(*arguments: object, **options: object) -> object:
@@ -319,6 +331,48 @@ def test_processes_race_for_a_name_and_one_wins(database: str) -> None:
     catalog.connections.close()
 
 
+def test_questions_are_answered_from_indexes(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The plans, not the times: what a page asks reads no rows it does not show, and sorts none."""
+    catalog = Catalog(database, "roots")
+    names = (f"p{number % 3000:04d}-1.{number}.zip" for number in range(9000))
+    catalog.fill(found(name)._replace(before=None) for name in names)
+    catalog.record([(file, Digest("ab" * 32, metadata=b"x")) for file in catalog.files()])
+    catalog.listing.complete()
+    with catalog.connections.transaction() as connection, catalog.connections.writing_much(connection):
+        connection.execute("ANALYZE metadata, search, claim")
+    statements = {
+        schema.SELECT_SERIAL: {}, schema.SELECT_PROJECT: {"name": "p0001"}, schema.SELECT_FILES_OF: {"name": "p0001"},
+        schema.SELECT_FILE: {"filename": "p0001-1.1.zip"}, schema.SELECT_ROWS_OF: {"name": "p0001"},
+        schema.SELECT_METADATA: {"root": 0, "path": "p0001-1.1.zip"}, schema.SELECT_PENDING: {"limit": 1000},
+        schema.SELECT_ROW: {"root": 0, "path": "p0001-1.1.zip"}, schema.SELECT_SHADOWED: {},
+        schema.SELECT_PENDING_OF: {"name": "p0001"}, schema.SELECT_CLAIM: {"filename": "p0001-1.1.zip"},
+    }  # fmt: skip
+    plans: dict[str, str] = {}
+
+    def explain(statement: str, **parameters: object) -> list[Any]:
+        with catalog.connections.reading() as connection:
+            rows = connection.execute(f"EXPLAIN {statement}", parameters).fetchall()
+            plans[statement] = "\n".join(line for (line,) in rows)
+            return connection.execute(statement, parameters).fetchall()
+
+    for statement, parameters in statements.items():
+        explain(statement, **parameters)
+    monkeypatch.setattr(catalog.listing, "_ask", explain)
+    for sort in ("", "name", "-name", "date", "-date", "size", "-size"):
+        catalog.listing.find(Search(sort=sort))
+    # Counting all rows is a scan; a table of one row, or of none, is none worth an index.
+    lists = [each for each in plans if "ORDER BY" in each or each in statements]
+    small = ("serial", "claim")
+    wrong = [
+        plans[each]
+        for each in lists
+        if "Seq Scan" in plans[each] and not plans[each].startswith(tuple(f"Seq Scan on {name}" for name in small))
+    ]
+    assert wrong == [] and len(lists) > len(statements)
+    assert not [plans[each] for each in lists if "Sort" in plans[each] and each != schema.SELECT_ROWS_OF]
+    catalog.connections.close()
+
+
 def test_words_are_divided_by_us_and_not_by_the_database(database: str) -> None:
     catalog = Catalog(database, "roots")
     texts = {"aaa": "foo.bar-1e10 user@example.org", "bbb": "Ünïcode STRASSE 日本語", "ccc": "it's \\ 'quoted':* & | !"}
@@ -334,7 +388,7 @@ def test_words_are_divided_by_us_and_not_by_the_database(database: str) -> None:
 
 
 def test_an_answer_that_does_not_come_is_not_waited_for(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(postgres._connection_class(), "seconds", 2.0)
+    monkeypatch.setattr(session._connection_class(), "seconds", 2.0)
     catalog = Catalog(database, "roots")
     process = catalog._all("SELECT pg_backend_pid()")[0][0]
     os.kill(process, signal.SIGSTOP)
