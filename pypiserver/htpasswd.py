@@ -26,8 +26,12 @@ BCRYPT_BYTES = 72
 NEW_COST = 10
 
 _BCRYPT = re.compile(r"\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53}")
-_APR1 = re.compile(r"\$apr1\$[^$:]{0,8}\$[./A-Za-z0-9]{22}")
-_SHA_CRYPT = re.compile(r"\$([56])\$(?:rounds=(\d{1,9})\$)?[^$:]{0,16}\$(?:[./A-Za-z0-9]{43}|[./A-Za-z0-9]{86})")
+_APR1 = re.compile(r"\$apr1\$[./A-Za-z0-9]{0,8}\$[./A-Za-z0-9]{22}")
+_ROUNDS_AND_SALT = r"(?:rounds=([1-9]\d{3,8})\$)?[./A-Za-z0-9]{0,16}\$"
+_SHA_CRYPTS = {
+    "sha256_crypt": re.compile(rf"\$5\${_ROUNDS_AND_SALT}[./A-Za-z0-9]{{43}}"),
+    "sha512_crypt": re.compile(rf"\$6\${_ROUNDS_AND_SALT}[./A-Za-z0-9]{{86}}"),
+}
 _SHA1 = re.compile(r"\{SHA\}[A-Za-z0-9+/]{27}=")
 _DES = re.compile(r"[./A-Za-z0-9]{13}")
 
@@ -55,11 +59,12 @@ def read_entry(stored: str) -> Entry:
         return Entry(stored, "bcrypt", 0.06 * 2**cost)
     if _APR1.fullmatch(stored):
         return Entry(stored, "apr1", 0.6)
-    if match := _SHA_CRYPT.fullmatch(stored):
-        rounds = int(match[2] or 5000)
-        if rounds > MAX_ROUNDS:
-            raise ValueError(f"its {rounds} rounds are more than {MAX_ROUNDS}")
-        return Entry(stored, "sha256_crypt" if match[1] == "5" else "sha512_crypt", 0.0006 * rounds)
+    for scheme, pattern in _SHA_CRYPTS.items():
+        if match := pattern.fullmatch(stored):
+            rounds = int(match[1] or 5000)
+            if rounds > MAX_ROUNDS:
+                raise ValueError(f"its {rounds} rounds are more than {MAX_ROUNDS}")
+            return Entry(stored, scheme, 0.0006 * rounds)
     if _SHA1.fullmatch(stored):
         return Entry(stored, "sha1", 0.01)
     if _DES.fullmatch(stored):
@@ -71,7 +76,11 @@ def read_entry(stored: str) -> Entry:
 
 def fits(entry: Entry, password: str) -> bool:
     """Whether the password is the one the entry was made of; raises ConfigError when a library for it is missing."""
-    return _VERIFIERS[entry.scheme](entry.stored, password)
+    try:
+        return _VERIFIERS[entry.scheme](entry.stored, password)
+    except ValueError:
+        # Of the known form, and yet no hash: its library says so only now (bits that must be zero).
+        return False
 
 
 def make_hash(password: str, *, cost: int = NEW_COST) -> str:

@@ -68,7 +68,8 @@ def redacted(text: str) -> str:
 
 def clean(text: str) -> str:
     """One line without secrets, with what cannot be printed written as an escape."""
-    return printable(redacted(text))
+    # Twice: what cannot be printed may stand in the middle of a secret, and part it from what tells that it is one.
+    return redacted(printable(redacted(text)))
 
 
 class CleanLines(logging.Filter):

@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pypiserver import distfile, htpasswd, metadata
@@ -58,6 +58,11 @@ def test_any_name_in_a_folder_is_parsed_or_refused(name: str) -> None:
 
 
 @given(mutated(HASHES).map(lambda data: data.decode("utf-8", "replace")), st.text(max_size=80))
+@example("$5$rounds=5000$\0salt$" + "a" * 43, "")
+@example("$6$rounds=0001$salt$" + "a" * 86, "")
+@example("$6$salt$" + "a" * 43, "")
+@example("$apr1$\0$" + "a" * 22, "")
+@example("$2b$04$" + "z" * 53, "")
 def test_only_text_in_a_known_form_can_log_in(stored: str, password: str) -> None:
     try:
         entry = htpasswd.read_entry(stored)
@@ -182,6 +187,7 @@ def test_any_wish_for_a_form_is_answered_or_refused(accept: str, asked: str | No
         lambda data: data.decode("latin-1")
     )
 )
+@example("http://user:pass\rword@host/")
 def test_a_line_of_the_log_is_one_line_that_can_be_printed(text: str) -> None:
     assert clean(text).isprintable()
     assert clean(clean(text)) == clean(text) or "***" in clean(text)

@@ -317,3 +317,10 @@ def test_every_format_that_is_accepted_can_be_used() -> None:
         SETTINGS["log_res_frmt"].parse(form)
         form % log.response_fields(environ(), "200 OK", [])
         form % log.response_fields(environ(), "odd", [])
+
+
+@pytest.mark.parametrize(
+    "text", ["http://ada:pass\rword@pypi.example/", "token=pass\x1b[0mword", "//pass\u2028word@x"], ids=repr
+)
+def test_a_secret_with_what_cannot_be_printed_in_it_is_one(text: str) -> None:
+    assert "ord" not in log.clean(text)
