@@ -81,7 +81,7 @@ def serve(make: MakeApplication, options: Options, listening: socket.socket, hoo
     server.signal_handler_reload = lambda *_: threading.Thread(target=reload, daemon=True).start()  # type: ignore[method-assign]
     drain = Drain(options.drain_seconds)
     server.signal_handler_interrupt = drain.before(server.signal_handler_interrupt)  # type: ignore[method-assign]
-    parent = _Parent(os.getpid(), port, reloads, options.stall_seconds, drain)
+    parent = _Parent(os.getpid(), port, reloads, options.stall_seconds, options.thread_count, drain)
     server.serve(target_loader=functools.partial(_load, make, parent), wrap_loader=False)
 
 
@@ -109,13 +109,14 @@ class _Parent:
     port: int
     reloads: Reloads
     stall_seconds: int
+    threads: int
     drain: Drain
 
 
 def _load(make: MakeApplication, parent: _Parent) -> Callable[..., Iterable[bytes]]:
     """The application, in a worker."""
     application = parent.reloads.followed_by(make, each_second=functools.partial(_end_with, parent.pid))
-    watch(parent.port, parent.stall_seconds)
+    watch(parent.port, parent.stall_seconds, threads=parent.threads)
     return _one_host(parent.drain.told_to(application))
 
 

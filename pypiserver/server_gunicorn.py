@@ -80,7 +80,7 @@ def serve(make: MakeApplication, options: Options, listening: socket.socket, hoo
     port = port_of(listening)
     listening.listen(BACKLOG)
     reloads = Reloads()
-    application = _Later(make, reloads, lambda: watch(port, options.stall_seconds))
+    application = _Later(make, reloads, lambda: watch(port, options.stall_seconds, threads=options.thread_count))
 
     def reload() -> None:
         hooks.reload()

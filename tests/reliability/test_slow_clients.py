@@ -79,6 +79,16 @@ def test_silent_half_and_deaf_clients_together_keep_nobody_waiting(server: str, 
 
 
 @every_server
+def test_more_deaf_readers_than_there_are_threads_are_ended_when_others_wait(
+    server: str, tmp_path: Path, packages: Path
+) -> None:
+    with serving(tmp_path, *OPEN, server=server) as live, crowd(live, deaf=200):
+        # The first one of all others waits until the crowd has had its five seconds; those after it do not.
+        assert ask(live.url, "/simple/").seconds < 4 * PROMISED_SECONDS
+        is_well(live.url)
+
+
+@every_server
 def test_more_stalled_uploads_than_there_are_threads_keep_nobody_waiting(
     server: str, tmp_path: Path, packages: Path
 ) -> None:

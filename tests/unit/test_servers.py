@@ -219,7 +219,7 @@ def test_connection_on_which_too_little_moves_is_ended() -> None:
     seconds = [0.0]
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
-        stalled = Stalled(port, 60, clock=lambda: seconds[0])
+        stalled = Stalled(port, 60, crowd=1, clock=lambda: seconds[0])
         with socket.create_connection(("127.0.0.1", port)) as client:
             accepted, _ = listening.accept()
             with accepted:
@@ -239,6 +239,28 @@ def test_connection_on_which_too_little_moves_is_ended() -> None:
                 assert client.recv(1) == b""
         # The socket that listens is not one that stalls.
         socket.create_connection(("127.0.0.1", port)).close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks the kernel of Linux")
+@pytest.mark.parametrize(("readers", "ended"), [(2, 0), (3, 3)], ids=["few", "a crowd"])
+def test_readers_that_do_not_read_are_hurried_when_they_are_a_crowd(readers: int, ended: int) -> None:
+    seconds = [0.0]
+    with contextlib.ExitStack() as stack:
+        listening = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        port = listening.getsockname()[1]
+        stalled = Stalled(port, 60, crowd=2, clock=lambda: seconds[0])
+        for number in range(readers + 1):
+            stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+            accepted = stack.enter_context(listening.accept()[0])
+            accepted.setblocking(False)
+            # Until nothing more fits; the first one has nothing to read, and is in nobody's way.
+            with contextlib.suppress(BlockingIOError):
+                while number:
+                    accepted.send(bytes(1 << 16))
+        for each in (0.0, 2.0, 4.0, 5.0):
+            seconds[0] = each
+            found = stalled.look()
+        assert found == ended
 
 
 def test_worker_ends_with_its_parent(tmp_path: Path) -> None:
