@@ -18,6 +18,8 @@ from .session import Session, failing
 
 # Together with the schema the tables are in.
 LOCK = 0x7363616E
+# How long the database may take to say that it was given up; with the session it is gone anyway, a moment later.
+RELEASE_SECONDS = 2.0
 _ACQUIRE = "SELECT pg_try_advisory_lock(CAST(:number AS int), hashtext(current_schema()))"
 _NOW = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) AS double precision)"
 _SAID = "SELECT said FROM scanner WHERE id = 1"
@@ -88,8 +90,12 @@ class Lease:
         """Nothing: a connection that stands says that we are alive."""
 
     def release(self) -> None:
-        """Give the lock up."""
+        """Give the lock up, so that another may have it at once; does not raise."""
         if self._session is not None:
+            if self._is_held and not self._session.raw.closed:
+                self._session.raw.seconds = RELEASE_SECONDS
+                with contextlib.suppress(CatalogError), failing(self._session):
+                    self._session.execute("SELECT pg_advisory_unlock_all()")
             self._session.raw.close()
         self._session, self._is_held = None, False
 
