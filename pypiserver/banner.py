@@ -21,7 +21,7 @@ class Facts:
 
     server: str
     port: int
-    files: list[tuple[Path, int]]
+    files: list[tuple[Path | str, int]]
     catalog: str | None
     metrics_port: int | None = None
 
@@ -34,7 +34,7 @@ def render(config: Config, facts: Facts) -> str:
     interfaces = " (all interfaces)" if config.host in _EVERY_INTERFACE else ""
     rows = [
         ("index", f"{url}/simple/{interfaces}"),
-        *[("folder", f"{root}: {count} file{'' if count == 1 else 's'}") for root, count in facts.files],
+        *[(_kind(root), f"{root}: {count} file{'' if count == 1 else 's'}") for root, count in facts.files],
         ("uploads", _who(config, "update")),
         ("downloads", _who(config, "download")),
         ("listing", _who(config, "list")),
@@ -43,6 +43,10 @@ def render(config: Config, facts: Facts) -> str:
         *([("metrics", _metrics(config, facts, url))] if config.counts_metrics else []),
     ]
     return f"pypiserver is serving at {url}/\n" + "".join(f"  {name + ':':<11}{value}\n" for name, value in rows)
+
+
+def _kind(root: Path | str) -> str:
+    return "folder" if isinstance(root, Path) else "bucket"
 
 
 def _joined(host: str, port: int) -> str:

@@ -21,7 +21,7 @@ from .catalog import Catalog, Digest
 from .distfile import DistFile
 from .errors import InvalidDistribution, PypiServerError
 from .model import File
-from .storage import Folders
+from .storage import Storage
 from .wholeness import is_whole
 
 _LOG = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ class Digester:
 
     def __init__(
         self,
-        folders: Folders,
+        folders: Storage,
         catalog: Catalog,
         *,
         hash_algo: str | None,

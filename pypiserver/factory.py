@@ -46,6 +46,7 @@ from .web.simple import Simple
 from .web.status import Status
 from .web.upload import Uploads
 from .web.welcome import Welcome
+from .writer import FolderWriter, Writer
 
 # Within this a changed password file takes effect.
 PASSWORD_LOOK_SECONDS = 0.05
@@ -60,9 +61,10 @@ class Application:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.repository = build_repository(config)
+        self.repository, writer = build_both(config)
         self.intake = Intake(
             self.repository,
+            writer,
             overwrite=config.overwrite,
             recorder=Recorder(AuditLog(config.audit_log) if config.audit_log else None),
         )
@@ -129,7 +131,7 @@ class Application:
                     "name a file in a folder this user may write to with --audit-log."
                 ) from error
 
-    def survey(self, *, counted: Counted = iter) -> tuple[list[tuple[Path, int]], str | None]:
+    def survey(self, *, counted: Counted = iter) -> tuple[list[tuple[Path | str, int]], str | None]:
         """Bring the catalog up to date; gives the number of files in each folder, and where the catalog lives.
 
         Files go through ``counted`` as they are found.
@@ -183,7 +185,12 @@ def _status(config: Config, repository: Repository, exposition: Callable[[], byt
 
 
 def build_repository(config: Config) -> Repository:
-    """Storage, catalog and what keeps them together, for the folders of ``config``; starts nothing."""
+    """Storage, catalog and what keeps them together; starts nothing."""
+    return build_both(config)[0]
+
+
+def build_both(config: Config) -> tuple[Repository, Writer]:
+    """The repository, and who makes its changes, for the folders of ``config``."""
     roots = [Path(os.path.abspath(root)) for root in config.roots]  # noqa: PTH100 - resolve() would follow links
     folders = Folders(roots)
     identity = catalog_identity(roots, config.hash_algo)
@@ -192,7 +199,7 @@ def build_repository(config: Config) -> Repository:
     digester = Digester(folders, catalog, hash_algo=config.hash_algo)
     watch = Watch(sync, digester, catalog, lock=scan_lock(catalog))
     stats = Downloads(config.stats) if config.stats else None
-    return Repository(
+    repository = Repository(
         folders=folders,
         catalog=catalog,
         sync=sync,
@@ -201,6 +208,7 @@ def build_repository(config: Config) -> Repository:
         stats=stats,
         stale_for=config.stale_for,
     )
+    return repository, FolderWriter(repository, folders, sync)
 
 
 def scan_lock(catalog: Catalog) -> ScanLock | Lease:

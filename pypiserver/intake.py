@@ -7,7 +7,6 @@ overwriting is on; a refusal leaves the folder as it was; whoever gets an answer
 from __future__ import annotations
 
 import base64
-import hashlib
 import hmac
 import logging
 from collections.abc import Callable, Mapping
@@ -16,14 +15,13 @@ from typing import Protocol
 
 from . import metadata
 from .audit_log import Change
-from .catalog import Digest
-from .digests import BLOCK
 from .distfile import DistFile, check_upload_filename, normalize, parse_filename, same_version, spelling_key
 from .errors import BadRequest, Conflict, Forbidden, NotFound, PypiServerError, Unavailable
 from .model import File
 from .provenance import provenance_of
 from .repository import Repository
-from .storage import Staged
+from .storage import StagedFile
+from .writer import Checked, Writer
 
 _LOG = logging.getLogger(__name__)
 # form field -> hashlib algorithm. A digest is 128 or 256 bits as hex, in any case.
@@ -39,7 +37,7 @@ class Upload:
     """An upload form (the legacy upload API): fields by name, the file already staged."""
 
     filename: str
-    staged: Staged
+    staged: StagedFile
     fields: Mapping[str, str] = field(default_factory=dict)
     signature: bytes | None = None
 
@@ -57,24 +55,23 @@ class Recorder(Protocol):
 class Intake:
     """The write half of the repository; ``overwrite`` allows replacing files by others of the same name.
 
-    Every change is told to ``recorder``.
+    ``writer`` carries out what is decided here; every change is told to ``recorder``.
     """
 
-    def __init__(self, repository: Repository, *, overwrite: bool, recorder: Recorder) -> None:
+    def __init__(self, repository: Repository, writer: Writer, *, overwrite: bool, recorder: Recorder) -> None:
         self.repository = repository
+        self._writer = writer
         self.overwrite = overwrite
         self._recorder = recorder
 
-    def stage(self, filename: str) -> Staged:
-        """A hidden temporary file for an upload, in the folder where ``filename`` will stand."""
+    def stage(self, filename: str) -> StagedFile:
+        """A hidden temporary file for an upload of that name."""
         dist = check_upload_filename(filename)
         self._refuse_archived(dist)
         self._recorder.check()
-        standing = self._standing(filename)
-        directory = ""
-        if standing is not None and self.overwrite and standing.root == 0:
-            directory = standing.path.rpartition("/")[0]
-        return self.repository.folders.stage(directory, digests=("sha256", "md5", "blake2b-256", *self._extra()))
+        standing = self._writer.standing(filename)
+        digests = ("sha256", "md5", "blake2b-256", *self._extra())
+        return self._writer.stage(standing if self.overwrite else None, digests)
 
     def _extra(self) -> tuple[str, ...]:
         other = self.repository.digester.other_algorithm()
@@ -92,7 +89,7 @@ class Intake:
         _check_digests(upload)
         sidecars = _sidecars(upload)
         raw = _read_back(upload, dist)
-        standing = self._standing(upload.filename)
+        standing = self._writer.standing(upload.filename)
         sha256 = upload.staged.hexdigest("sha256")
         if standing is not None:
             if hmac.compare_digest(standing.sha256, sha256):
@@ -104,7 +101,7 @@ class Intake:
                     f"{upload.filename} already exists in a folder that takes no uploads; remove it there first."
                 )
         self._refuse_other_spelling(dist)
-        self._publish(upload, dist, raw, sidecars)
+        self._publish(upload, dist, raw, sidecars, standing)
         return f"{upload.filename} was stored."
 
     def _refuse_other_spelling(self, dist: DistFile) -> None:
@@ -120,67 +117,29 @@ class Intake:
                 )
             _LOG.warning("%s is another spelling of %s; both are kept.", dist.filename, filename)
 
-    def _publish(self, upload: Upload, dist: DistFile, raw: bytes | None, sidecars: Mapping[str, bytes]) -> None:
-        repository = self.repository
-        digester = repository.digester
+    def _publish(
+        self, upload: Upload, dist: DistFile, raw: bytes | None, sidecars: Mapping[str, bytes], standing: File | None
+    ) -> None:
+        digester = self.repository.digester
         sha256 = upload.staged.hexdigest("sha256")
         other = digester.other_algorithm()
         digest = digester.describe(dist, raw, sha256=sha256, other=upload.staged.hexdigest(other) if other else None)
-        try:
-            entry = upload.staged.publish(upload.filename, overwrite=self.overwrite, sidecars=sidecars)
-        except Conflict:
-            # Someone else's file of this name came first: with the same bytes that is what was asked for.
-            if not self._is_standing(upload.filename, dist, digest):
-                raise self._exists(upload.filename) from None
-            return
-        self._recorder.record(Change("upload", entry.path, sha256))
-        found = repository.sync.found(entry, dist)
-        repository.ask(lambda: repository.catalog.add(found, digest))
-        if repository.folders.stat(0, entry.path) != entry:
-            # Another upload overwrote ours, and may have told the catalog before we did.
-            repository.ask(lambda: repository.sync.refresh([(0, entry.path)]))
-        _LOG.info("Stored %s (%d bytes).", entry.path, entry.size)
+        checked = Checked(upload.staged, dist, digest, sidecars, standing)
 
-    def _is_standing(self, filename: str, dist: DistFile, digest: Digest) -> bool:
-        """Whether a file of these bytes stands in the first root; storage is asked, and then the catalog told."""
-        repository = self.repository
-        sha256 = hashlib.sha256()
+        def stored(path: str) -> None:
+            self._recorder.record(Change("upload", path, sha256))
+            _LOG.info("Stored %s (%d bytes).", path, upload.staged.size)
+
         try:
-            stream, entry = repository.folders.open(0, filename)
-            with stream:
-                while block := stream.read(BLOCK):
-                    sha256.update(block)
-        except (PypiServerError, OSError):
-            return False
-        if not hmac.compare_digest(sha256.hexdigest(), digest.sha256):
-            return False
-        found = repository.sync.found(entry, dist)
-        repository.ask(lambda: repository.catalog.add(found, digest))
-        return True
+            self._writer.publish(checked, overwrite=self.overwrite, stored=stored)
+        except Conflict:
+            raise self._exists(upload.filename) from None
 
     def _exists(self, filename: str) -> Conflict:
         return Conflict(
             f"File already exists: {filename} is here with other bytes. Give the new file another version, "
             "or let the server overwrite (-o)."
         )
-
-    def _standing(self, filename: str) -> File | None:
-        """The visible file of that name, digested, as it is in storage now: an answer must not rest on the past."""
-        repository = self.repository
-        file = repository.ask(lambda: self._digested(filename))
-        if file is not None:
-            entry = repository.folders.stat(file.root, file.path)
-            if entry is None or entry[2:] != (file.size, file.mtime_ns, file.inode):
-                self._refresh(file)
-                file = repository.ask(lambda: self._digested(filename))
-        return file
-
-    def _digested(self, filename: str) -> File | None:
-        file = self.repository.catalog.file(filename)
-        if file is not None and not file.sha256:
-            self.repository.digester.digest_project(file.project)
-            file = self.repository.catalog.file(filename)
-        return file
 
     def _refuse_archived(self, dist: DistFile) -> None:
         repository = self.repository
@@ -211,7 +170,7 @@ class Intake:
         """
 
         def remove(file: File) -> None:
-            self.repository.folders.remove(file.root, file.path)
+            self._writer.remove(file)
             _LOG.info("Removed %s.", file.path)
 
         return self._each("delete", self._chosen(name, version, None), remove)
@@ -220,22 +179,17 @@ class Intake:
         """Yank a release, or one of its files (PEP 592); gives the number of files."""
         if len(reason) > MAX_REASON:
             raise BadRequest(f"A reason has at most {MAX_REASON} characters; this one has {len(reason)}.")
-        folders, text = self.repository.folders, _text(reason)
+        text = _text(reason)
         return self._each(
             "yank",
             self._chosen(name, version, filename),
-            lambda file: folders.write_sidecar(file.root, file.path, ".yanked", text),
+            lambda file: self._writer.yank(file, text),
             reason=reason.strip(),
         )
 
     def unyank(self, name: str, version: str, *, filename: str | None = None) -> int:
         """Take a yank back; gives the number of files."""
-        folders = self.repository.folders
-        return self._each(
-            "unyank",
-            self._chosen(name, version, filename),
-            lambda file: folders.remove_sidecar(file.root, file.path, ".yanked"),
-        )
+        return self._each("unyank", self._chosen(name, version, filename), self._writer.unyank)
 
     def _each(self, action: str, files: list[File], change: Callable[[File], None], *, reason: str = "") -> int:
         """Change every file that can be changed, then say what could not; gives the number of files."""
@@ -247,7 +201,7 @@ class Intake:
                 self._recorder.record(Change(action, file.path, file.sha256, reason))
             except PypiServerError as error:
                 failures.append(error)
-            self._refresh(file)
+            self._writer.refresh(file)
         if failures:
             done = f" ({len(files) - len(failures)} of {len(files)} files were done.)" if len(files) > 1 else ""
             raise type(failures[0])(" ".join(map(str, failures)) + done) from failures[0]
@@ -266,10 +220,6 @@ class Intake:
             if not files:
                 raise NotFound(f"The release {version} of {normalize(name)} has no file {filename!r}.")
         return files
-
-    def _refresh(self, file: File) -> None:
-        repository = self.repository
-        repository.ask(lambda: repository.sync.refresh([(file.root, file.path)]))
 
 
 def _read_back(upload: Upload, dist: DistFile) -> bytes | None:

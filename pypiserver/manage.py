@@ -165,6 +165,7 @@ def _changed(action: str, folders: Folders, entry: Entry, *, done: bool = True) 
 
 def _check(command: cli.Check, *, out: TextIO, err: TextIO) -> int:
     repository = build_repository(command.config)
+    assert isinstance(repository.folders, Folders), "a bucket has a check of its own"  # noqa: S101
     with progress("reading the folders", err) as tell:
         repository.watch.scan_once(counted=partial(counted, tell=tell))
     with progress("checking", err) as tell:

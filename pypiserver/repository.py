@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import BinaryIO, TypeVar
+from typing import BinaryIO, Protocol, TypeVar
 
 from packaging.utils import NormalizedName
 
@@ -20,9 +20,8 @@ from .downloads import Counts, Downloads
 from .errors import CatalogUnavailable, Forbidden, NotFound, Unavailable
 from .model import File, Listed, Project, Search
 from .remembered import Remembered
-from .storage import Folders, sidecar
-from .sync import Sync
-from .watch import Watch
+from .storage import Storage, sidecar
+from .sync import Counted
 
 Answer = TypeVar("Answer")
 # More than any upload may bring: what somebody put there by hand must not fill the memory.
@@ -30,6 +29,38 @@ MAX_SIDECAR_BYTES = 16 * 1024 * 1024
 # How many files, and how many bytes of metadata, are remembered.
 FILES = 2048
 METADATA_BYTES = 4 << 20
+
+
+class Refresher(Protocol):
+    """Who compares storage with the catalog."""
+
+    def refresh(self, keys: Iterable[tuple[int, str]]) -> object:
+        """Compare single files, by root and path, with their rows."""
+
+
+class Watching(Protocol):
+    """Who keeps the catalog current while serving."""
+
+    def ensure_current(self) -> None:
+        """Return when the catalog reflects storage; raises Unavailable while it cannot."""
+
+    def state(self) -> str:
+        """Why no request can be answered yet, empty when it can be; waits for nothing."""
+
+    def last_scan(self) -> tuple[float, float] | None:
+        """When storage was last read (seconds since the epoch), and how long that took."""
+
+    def start(self) -> None:
+        """Begin, in the process that serves; otherwise the first request does that."""
+
+    def close(self) -> None:
+        """End what was started in this process."""
+
+    def scan_once(self, *, counted: Counted = iter) -> None:
+        """Bring the catalog up to date without starting anything; files go through ``counted`` as they are found."""
+
+    def recover(self, error: Exception, generation: int) -> None:
+        """Go on after the catalog failed, with the connections of that generation; raises Unavailable."""
 
 
 class Repository:
@@ -41,11 +72,11 @@ class Repository:
     def __init__(
         self,
         *,
-        folders: Folders,
+        folders: Storage,
         catalog: Catalog,
-        sync: Sync,
+        sync: Refresher,
         digester: Digester,
-        watch: Watch,
+        watch: Watching,
         stats: Downloads | None = None,
         stale_for: float = 0.0,
     ) -> None:
@@ -139,28 +170,28 @@ class Repository:
 
     def _file(self, path: str) -> File:
         filename = path.rpartition("/")[2]
-        file = self.catalog.file(filename)
-        if file is not None and not file.sha256:
-            self.digester.digest_project(file.project)
-            file = self.catalog.file(filename)
+        file = self.digested(filename)
         if file is None or file.path != path or not file.sha256:
             raise NotFound(f"There is no file {filename!r} here.")
         if self.catalog.project_state(file.project)[1].status == "quarantined":
             raise Forbidden(f"The project {file.project} is quarantined; none of its files can be downloaded.")
         return file
 
+    def digested(self, filename: str) -> File | None:
+        """The visible file of that name, digested now where it was not; part of a question to :meth:`ask`."""
+        file = self.catalog.file(filename)
+        if file is not None and not file.sha256:
+            self.digester.digest_project(file.project)
+            file = self.catalog.file(filename)
+        return file
+
     def open(self, path: str) -> tuple[File, BinaryIO]:
         """The file at that path and its bytes: both from the same inode, size and time, or Unavailable."""
         for _ in range(2):
             file = self.file(path)
-            try:
-                stream, entry = self.folders.open(file.root, file.path)
-            except NotFound:
-                self.folders.check()
-            else:
-                if (entry.size, entry.mtime_ns, entry.inode) == (file.size, file.mtime_ns, file.inode):
-                    return file, stream
-                stream.close()
+            stream = self.folders.open_as(file)
+            if stream is not None:
+                return file, stream
             self.ask(lambda file=file: self.sync.refresh([(file.root, file.path)]))  # type: ignore[misc]
         raise Unavailable(f"The file {path} is changing right now. Try again in a moment.")
 

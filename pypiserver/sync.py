@@ -340,23 +340,32 @@ class Sync:
             self._root_identities[root] = identity
 
     def _changed_statuses(self) -> dict[str, ProjectStatus]:
-        wanted: dict[str, ProjectStatus] = {}
-        for name, text in self.folders.statuses().items():
-            word, _, reason = text.strip().partition("\n")
-            status = word.strip().lower()
-            if status not in STATUSES:
-                self._say_skipped(0, f".status/{name}", f"its first line must be one of {', '.join(STATUSES)}")
-            elif status != "active":
-                wanted[distfile.normalize(name)] = ProjectStatus(status, one_line(reason))
-        known = self.catalog.statuses()
-        changed = {name: status for name, status in wanted.items() if known.get(name) != status}
-        changed.update({name: ProjectStatus("active") for name in known if name not in wanted})
-        return changed
+        def say(name: str, reason: str) -> None:
+            self._say_skipped(0, f".status/{name}", reason)
+
+        return changed_statuses(self.folders.statuses(), self.catalog.statuses(), say)
 
     def _say_skipped(self, root: int, path: str, reason: str) -> None:
         if not self._is_quiet and (root, path, reason) not in self._said:
             self._said.add((root, path, reason))
             _LOG.warning("Skipped %s in %s: %s", path, self.folders.roots[root], reason)
+
+
+def changed_statuses(
+    texts: Mapping[str, str], known: Mapping[str, ProjectStatus], say: Callable[[str, str], None]
+) -> dict[str, ProjectStatus]:
+    """What is another status than the ``known`` one, by project; ``say`` is told what cannot be used, and why."""
+    wanted: dict[str, ProjectStatus] = {}
+    for name, text in texts.items():
+        word, _, reason = text.strip().partition("\n")
+        status = word.strip().lower()
+        if status not in STATUSES:
+            say(name, f"its first line must be one of {', '.join(STATUSES)}")
+        elif status != "active":
+            wanted[distfile.normalize(name)] = ProjectStatus(status, one_line(reason))
+    changed = {name: status for name, status in wanted.items() if known.get(name) != status}
+    changed.update({name: ProjectStatus("active") for name in known if name not in wanted})
+    return changed
 
 
 def _gone(rows: Iterable[tuple[Key, Row]], growing: Collection[Key]) -> list[Gone]:

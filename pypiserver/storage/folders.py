@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..errors import ConfigError, NotFound, Unavailable, Unreadable
+from ..model import File
 from . import trash
 from .entries import Entry, Scan, entry_of
 from .operations import OPERATIONS, Operations, refusal, sync_folder
@@ -222,6 +223,18 @@ class Folders:
             raise NotFound(f"There is no file {path!r} here.")
         # Unbuffered, as whoever reads takes large blocks: a buffer costs two calls of the system and its memory.
         return io.FileIO(descriptor), entry_of(root, path, status)
+
+    def open_as(self, file: File) -> BinaryIO | None:
+        """The bytes of the very file that a row describes: same size, time and inode; None when it is another one."""
+        try:
+            stream, entry = self.open(file.root, file.path)
+        except NotFound:
+            self.check()
+            return None
+        if (entry.size, entry.mtime_ns, entry.inode) == (file.size, file.mtime_ns, file.inode):
+            return stream
+        stream.close()
+        return None
 
     def _open_below(self, root: Path, path: str) -> int:
         """Open ``path`` below ``root``, following no link but a last one that stays inside the roots."""

@@ -16,7 +16,7 @@ import bottle
 
 from ..errors import BadRequest, InvalidFilename, PypiServerError
 from ..intake import DIGEST_FIELDS, MAX_SIGNATURE_BYTES, Intake, Upload
-from ..storage import Staged
+from ..storage import StagedFile
 from .answers import text
 from .body import Body
 from .multipart import Limits, boundary_of, parse_multipart
@@ -100,7 +100,7 @@ class Form:
         self.fields: dict[str, str] = {}
         self.has_file = False
         self._filename = ""
-        self._staged: Staged | None = None
+        self._staged: StagedFile | None = None
         self._fault: PypiServerError | None = None
         self._signature: _Limited | None = None
 
@@ -142,7 +142,7 @@ class Form:
         if self._staged is not None:
             self._staged.discard()
 
-    def _open_part(self, field: str, filename: str) -> Staged | _Limited | _Nowhere:
+    def _open_part(self, field: str, filename: str) -> StagedFile | _Limited | _Nowhere:
         if field == "gpg_signature":
             self._signature = _Limited(MAX_SIGNATURE_BYTES)
             return self._signature

@@ -227,7 +227,8 @@ class Model(RuleBasedStateMachine):
         self.repository.watch.ensure_current = lambda: None  # type: ignore[method-assign]
         self.good = self.repository.folders._operations
         self.intakes = {
-            each: Intake(self.repository, overwrite=each, recorder=Recorder(None)) for each in (False, True)
+            each: Intake(self.repository, self.application.intake._writer, overwrite=each, recorder=Recorder(None))
+            for each in (False, True)
         }
         self.files: dict[str, Stored] = {}
         self.trash: dict[str, Stored] = {}

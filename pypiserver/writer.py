@@ -1,0 +1,143 @@
+"""Carrying out what intake decided, in folders: the bytes first, then the catalog; :mod:`bucket_writer` is for buckets.
+
+The rules to keep: storage says what stands there, whatever the catalog knows of it; whoever was told that something was
+done reads it at once, in every process.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from .catalog import Digest
+from .digests import BLOCK
+from .distfile import DistFile
+from .errors import Conflict, PypiServerError
+from .model import File
+from .repository import Repository
+from .storage import Folders, StagedFile
+from .sync import Sync
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """An upload that is fit to be stored: the file, what reading it brought, and what stands beside it by suffix.
+
+    ``replaces`` is the file of its name as it was when that was looked at, None when there was none, or when nothing
+    may be replaced.
+    """
+
+    staged: StagedFile
+    dist: DistFile
+    digest: Digest
+    sidecars: Mapping[str, bytes]
+    replaces: File | None
+
+
+class Writer(Protocol):
+    """Who changes storage and catalog together."""
+
+    def stage(self, standing: File | None, digests: Sequence[str]) -> StagedFile:
+        """Begin an upload; ``standing`` is what it may replace."""
+
+    def standing(self, filename: str) -> File | None:
+        """The visible file of that name, digested, as it is now."""
+
+    def publish(self, upload: Checked, *, overwrite: bool, stored: Callable[[str], None]) -> None:
+        """Make the file visible, and tell ``stored`` its path once that is done for good.
+
+        Nothing happens when a file of its name and bytes is there; raises Conflict when one of other bytes is, and
+        ``overwrite`` is off.
+        """
+
+    def remove(self, file: File) -> None:
+        """Delete a file and what stands beside it."""
+
+    def yank(self, file: File, reason: bytes) -> None:
+        """Mark a file as yanked."""
+
+    def unyank(self, file: File) -> None:
+        """Take the mark away."""
+
+    def refresh(self, file: File) -> None:
+        """Let the catalog know what is there now, after a change that may have failed."""
+
+
+class FolderWriter:
+    """Changes in the folders of a repository, which ``sync`` compares with its catalog."""
+
+    def __init__(self, repository: Repository, folders: Folders, sync: Sync) -> None:
+        self._repository = repository
+        self._folders = folders
+        self._sync = sync
+
+    def stage(self, standing: File | None, digests: Sequence[str]) -> StagedFile:
+        """A hidden temporary file in the folder where the file will stand."""
+        directory = standing.path.rpartition("/")[0] if standing is not None and standing.root == 0 else ""
+        return self._folders.stage(directory, digests=digests)
+
+    def standing(self, filename: str) -> File | None:
+        """The visible file of that name, as it is in storage now: an answer must not rest on the past."""
+        repository = self._repository
+        file = repository.ask(lambda: repository.digested(filename))
+        if file is not None:
+            entry = self._folders.stat(file.root, file.path)
+            if entry is None or entry[2:] != (file.size, file.mtime_ns, file.inode):
+                self.refresh(file)
+                file = repository.ask(lambda: repository.digested(filename))
+        return file
+
+    def publish(self, upload: Checked, *, overwrite: bool, stored: Callable[[str], None]) -> None:
+        """Give the file its name, and tell the catalog."""
+        repository, dist = self._repository, upload.dist
+        try:
+            entry = upload.staged.publish(dist.filename, overwrite=overwrite, sidecars=upload.sidecars)
+        except Conflict:
+            # Someone else's file of this name came first: with the same bytes that is what was asked for.
+            if not self._is_standing(dist, upload.digest):
+                raise
+            return
+        stored(entry.path)
+        found = self._sync.found(entry, dist)
+        repository.ask(lambda: repository.catalog.add(found, upload.digest))
+        if self._folders.stat(0, entry.path) != entry:
+            # Another upload overwrote ours, and may have told the catalog before we did.
+            repository.ask(lambda: self._sync.refresh([(0, entry.path)]))
+
+    def _is_standing(self, dist: DistFile, digest: Digest) -> bool:
+        """Whether a file of these bytes stands in the first root; storage is asked, and then the catalog told."""
+        sha256 = hashlib.sha256()
+        try:
+            stream, entry = self._folders.open(0, dist.filename)
+            with stream:
+                while block := stream.read(BLOCK):
+                    sha256.update(block)
+        except (PypiServerError, OSError):
+            return False
+        if not hmac.compare_digest(sha256.hexdigest(), digest.sha256):
+            return False
+        found = self._sync.found(entry, dist)
+        self._repository.ask(lambda: self._repository.catalog.add(found, digest))
+        return True
+
+    def remove(self, file: File) -> None:
+        """Delete a file and what stands beside it."""
+        self._folders.remove(file.root, file.path)
+
+    def yank(self, file: File, reason: bytes) -> None:
+        """Put the mark beside the file."""
+        self._folders.write_sidecar(file.root, file.path, ".yanked", reason)
+
+    def unyank(self, file: File) -> None:
+        """Take it away."""
+        self._folders.remove_sidecar(file.root, file.path, ".yanked")
+
+    def refresh(self, file: File) -> None:
+        """Compare the file with its row."""
+        self._repository.ask(lambda: self._sync.refresh([(file.root, file.path)]))
