@@ -201,10 +201,11 @@ def _update(command: cli.Update) -> int:
 def _manage(command: Any) -> int:
     from . import manage
 
-    if isinstance(command, cli.Check):
+    if isinstance(command, cli.Check | cli.Reindex | cli.Collect | cli.Copy):
         from . import log
 
-        cli.prepare_roots(command.config)
+        if isinstance(command, cli.Check):
+            cli.prepare_roots(command.config)
         log.configure(command.config)
     return manage.run(command, out=sys.stdout, err=sys.stderr)
 
@@ -272,6 +273,9 @@ _DO: dict[type, Callable[[Any], int]] = {
     cli.Restore: _manage,
     cli.Check: _manage,
     cli.Stats: _manage,
+    cli.Reindex: _manage,
+    cli.Collect: _manage,
+    cli.Copy: _manage,
 }
 
 if __name__ == "__main__":

@@ -41,6 +41,13 @@ ADVICE = {
     "catalog": "Delete the catalog {catalog}; the server builds it again.",
     "status": "Write archived, deprecated or quarantined on its first line, or delete it.",
     "unreadable": "Give the server's user the permission to read it, and look at the disk.",
+    # Those of a bucket.
+    "orphan": "It is not served: pypi-server gc deletes it, pypi-server reindex takes it in if its name is free.",
+    "missing": "Put the object back, or let pypi-server reindex take it out of the catalog.",
+    "altered": "Put the right object there, or delete it; clients refuse it.",
+    "beside": "Delete it if it is there, and run pypi-server reindex; the server reads the archive then.",
+    "stray": "Delete it; pypi-server gc does that with what stood beside a file that went.",
+    "bucket-status": "Write archived, deprecated or quarantined on its first line, or delete it.",
 }
 
 
@@ -132,17 +139,8 @@ class Audit:
         digest = self._digester.read(stream, dist)
         if known_sha256 and digest.sha256 != known_sha256:
             yield self._fault(entry.root, entry.path, "catalog", "its bytes are not those the catalog knows")
-        for kind, message in metadata.audit_archive(stream, dist):
+        for kind, message in archive_faults(stream, dist, digest.metadata):
             yield self._fault(entry.root, entry.path, kind, message)
-        yield from self._check_metadata(entry, digest.metadata)
-
-    def _check_metadata(self, entry: Entry, raw: bytes | None) -> Iterator[Fault]:
-        if raw is None:
-            return
-        core = metadata.parse_metadata(raw)
-        if core.requires_python and metadata.valid_requires_python(core.requires_python) is None:
-            message = f"its Requires-Python {core.requires_python!r} cannot be parsed"
-            yield self._fault(entry.root, entry.path, "requires-python", message)
 
     def _where(self, entry: Entry) -> str:
         return f"{entry.path} in {self._folders.roots[entry.root]}"
@@ -150,3 +148,11 @@ class Audit:
     def _fault(self, root: int, path: str, kind: str, message: str) -> Fault:
         advice = ADVICE[kind].format(catalog=self._catalog.connections.place())
         return Fault(str(self._folders.roots[root]), path, kind, message, advice)
+
+
+def archive_faults(stream: BinaryIO, dist: DistFile, raw: bytes | None) -> Iterator[tuple[str, str]]:
+    """(kind, what is wrong) for what the server does not look for in a file with this metadata."""
+    yield from metadata.audit_archive(stream, dist)
+    core = metadata.parse_metadata(raw) if raw is not None else None
+    if core is not None and core.requires_python and metadata.valid_requires_python(core.requires_python) is None:
+        yield "requires-python", f"its Requires-Python {core.requires_python!r} cannot be parsed"

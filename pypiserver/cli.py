@@ -18,13 +18,16 @@ from .commands import (
     CLASSIC,
     COMMANDS,
     Check,
+    Collect,
     Command,
     Completion,
     Configuration,
+    Copy,
     Delete,
     Help,
     Passwd,
     Recipe,
+    Reindex,
     Restore,
     Run,
     Stats,
@@ -40,13 +43,16 @@ from .settings_types import Setting, nearest
 
 __all__ = [
     "Check",
+    "Collect",
     "Command",
     "Completion",
     "Configuration",
+    "Copy",
     "Delete",
     "Help",
     "Passwd",
     "Recipe",
+    "Reindex",
     "Restore",
     "Run",
     "Stats",
@@ -76,7 +82,8 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Command:
     settings = {key: given.pop(key) for key in list(given) if key in SETTINGS}
     values = _values(given, (*command.options, *command.operands))
     if command.operands[0].name == "root":
-        settings["roots"] = Given("DIR", values["root"])
+        root = values["root"]
+        settings["roots" if isinstance(root, Path) else "storage"] = Given("DIR", root)
     if any(option.name in SETTINGS for option in command.options):
         configured = _configured(settings, environ, values.pop("config_file", None), keep_faults=name == "config")
         values |= configured if command.wants_given else {"config": configured["config"]}

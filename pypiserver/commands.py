@@ -63,10 +63,10 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class _Release:
-    """A release of a project in one folder, or one file of it; ``root`` is the only folder of ``config``."""
+    """A release of a project in one folder or bucket, or one file of it; ``root`` is the only one of ``config``."""
 
     config: Config
-    root: Path
+    root: Path | str
     name: str
     version: str | None = None
     file: str | None = None
@@ -102,7 +102,7 @@ class Restore:
     """Bring files back from the trash; without a name, list what is there."""
 
     config: Config
-    root: Path
+    root: Path | str
     name: str | None = None
     version: str | None = None
     file: str | None = None
@@ -120,6 +120,41 @@ class Check:
     def roots(self) -> tuple[Path, ...]:
         """The folders to check."""
         return self.config.roots
+
+
+@dataclass(frozen=True, slots=True)
+class _OfBucket:
+    """What is about a bucket and its catalog; raises ConfigError where packages are in folders."""
+
+    config: Config
+    json: bool = False
+
+    def __post_init__(self) -> None:
+        if self.config.storage is None:
+            raise ConfigError("This is for a bucket; name it with --storage URL. A folder is looked at by its server.")
+
+
+@dataclass(frozen=True, slots=True)
+class Reindex(_OfBucket):
+    """Build the catalog of a bucket, or bring it up to date, by listing the bucket."""
+
+
+@dataclass(frozen=True, slots=True)
+class Collect(_OfBucket):
+    """Delete what no row of the catalog refers to; ``older_than`` is in seconds. Without ``yes`` only say what."""
+
+    older_than: int = 86_400
+    yes: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """Copy packages between folders and buckets."""
+
+    config: Config
+    source: Path | str
+    destination: Path | str
+    json: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +204,7 @@ class Version:
 
 Command = (
     Run | Update | Passwd | Completion | Yank | Unyank | Delete | Restore | Check | Configuration | Recipe | Stats
-    | Help | Version
+    | Reindex | Collect | Copy | Help | Version
 )
 
 
@@ -208,7 +243,8 @@ def _operand(name: str, metavar: str, parse: types.Parser = types.text, choices:
     return Setting(name=name, parse=parse, metavar=metavar, help="", choices=choices)
 
 
-_ROOT = _operand("root", "DIR", types.path)
+_ROOT = _operand("root", "DIR", types.place)
+_URL = replace(SETTINGS["storage"], flags=())
 _NAME = _operand("name", "NAME")
 _VERSION = _operand("version", "VERSION")
 _FILE = Setting(
@@ -256,6 +292,7 @@ _HELP = (
     _switch("version", "--version", text="Show the version.", group="Help"),
 )
 _PRIVATE = (SETTINGS["private"], SETTINGS["private_file"])
+_BUCKET = (SETTINGS["storage"], *(each for each in _COMMON if each.name != "roots"), *_HELP)
 _ONE_ROOT = (_JSON, *(each for each in _COMMON if each.name != "roots"), SETTINGS["audit_log"], *_HELP)
 
 
@@ -305,7 +342,27 @@ COMMANDS: Mapping[str, Subcommand] = {
     ),
     "check": Subcommand(
         "Read every file and name what is wrong with it.", Check, (_ROOTS,),
-        (_JSON, *_COMMON, *_HELP),
+        (_JSON, SETTINGS["storage"], *_COMMON, *_HELP),
+    ),
+    "reindex": Subcommand(
+        "Build the catalog of a bucket, or bring it up to date.", Reindex, (_URL,),
+        (_JSON, SETTINGS["overwrite"], *_BUCKET),
+    ),
+    "gc": Subcommand(
+        "Show what a bucket holds in vain; with --yes, delete it.", Collect, (_URL,),
+        (
+            _JSON, _switch("yes", "--yes", text="Really do it."),
+            Setting(
+                name="older_than", parse=types.age, flags=("--older-than",), metavar="AGE", group="Options",
+                default_text="1d", help="Leave alone what is younger, such as 12h: an upload may be on its way.",
+            ),
+            *_BUCKET,
+        ),
+    ),
+    "copy": Subcommand(
+        "Copy packages with upload times between folders and buckets.", Copy,
+        (_operand("source", "SRC", types.place), _operand("destination", "DST", types.place)),
+        (_JSON, *(each for each in _COMMON if each.name not in ("roots", "catalog", "hash_algo")), *_HELP), 2,
     ),
     "config": Subcommand(
         "Check the settings, or show them and where each comes from.", Configuration,

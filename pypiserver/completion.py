@@ -14,7 +14,7 @@ from .errors import ConfigError
 from .settings_types import Setting
 
 PROGRAM = "pypi-server"
-_FOLDERS = "DIR"
+_FOLDERS = frozenset({"DIR", "SRC", "DST"})
 _FILES = frozenset({"FILE", "HTML_FILE"})
 
 
@@ -91,7 +91,7 @@ def _kind(option: Setting) -> str:
         return "one:" + ",".join(option.choices)
     if option.metavar in _FILES:
         return "file"
-    return "folder" if option.metavar == _FOLDERS else "value"
+    return "folder" if option.metavar in _FOLDERS else "value"
 
 
 def _zsh() -> str:
@@ -143,7 +143,7 @@ def _zsh_action(option: Setting) -> str:
         return f"({' '.join(option.choices)})"
     if option.metavar in _FILES:
         return "_files"
-    return "_files -/" if option.metavar == _FOLDERS else " "
+    return "_files -/" if option.metavar in _FOLDERS else " "
 
 
 def _no_colon(text: str) -> str:
@@ -191,13 +191,14 @@ def _fish_option(option: Setting, condition: str) -> str:
 def _fish_values(option: Setting) -> str:
     if option.choices:
         return f"-a {_fish_quoted(' '.join(option.choices))}"
-    return "-a '(__fish_complete_directories)'" if option.metavar == _FOLDERS else ""
+    return "-a '(__fish_complete_directories)'" if option.metavar in _FOLDERS else ""
 
 
 def _fish_operands(row: Subcommand) -> str:
     if choices := _choices(row):
         return f"-a {_fish_quoted(choices)}"
-    return "-F" if _kind(row.operands[0]) == "file" else "-a '(__fish_complete_directories)'"
+    places = {"file": "-F", "folder": "-a '(__fish_complete_directories)'"}
+    return places.get(_kind(row.operands[0]), "-f")
 
 
 def _fish_quoted(text: str) -> str:

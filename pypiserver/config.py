@@ -27,6 +27,7 @@ SERVER_NAMES = (
     "flup", "gae", "gevent", "gunicorn", "meinheld", "paste", "tornado", "twisted", "uvloop", "wsgiref",
 )
 ACCELS = ("off", "nginx", "sendfile")
+DOWNLOADS = ("auto", "redirect", "stream", "accel")
 BACKENDS = ("auto", "simple-dir", "cached-dir")
 LOG_STREAMS = ("stderr", "stdout", "none")
 LOG_FORMATS = ("text", "json")
@@ -65,13 +66,18 @@ class Config:
     """All settings, parsed. Sizes are bytes, times seconds; ``None`` is what the help text says about the default.
 
     Raises ``ConfigError`` when settings contradict each other. ``roots_are_default`` is true when nobody named a
-    folder; only then may the folder be created.
+    folder; only then may the folder be created. There are no roots where there is a ``storage``.
     """
 
     roots: tuple[Path, ...] = setting(
         factory=default_roots, parse=types.paths, flags=("-r", "--root"), metavar="DIR", action="repeat",
         group="Folders", default_text="~/packages", aliases=("root",),
         help="Serve the packages in this folder; the same as naming it without a flag. The first folder gets uploads.",
+    )
+    storage: str | None = setting(
+        None, parse=types.bucket_address, flags=("--storage",), metavar="URL", group="Folders", aliases=("store_url",),
+        help="Keep the packages in this bucket instead of folders: s3://BUCKET/PREFIX, gs://... or az://...; needs "
+        "pypiserver[objectstore]. Credentials and endpoint are those of AWS_*, GOOGLE_* and AZURE_*.",
     )
     overwrite: bool = setting(
         False, parse=types.boolean, flags=("-o", "--overwrite"), action="switch", group="Folders",
@@ -234,6 +240,16 @@ class Config:
         "/protected", parse=types.url_path, flags=("--accel-location",), metavar="PATH", group="Index",
         help="The internal location of nginx below which the files' own paths follow.",
     )
+    downloads: str = setting(
+        "auto", parse=types.one_of(DOWNLOADS, "way"), flags=("--downloads",), metavar="WAY", choices=DOWNLOADS,
+        group="Index",
+        help="How files of a bucket are sent: redirect (to a signed address of the bucket), stream (through this "
+        "server) or accel (nginx fetches and keeps them); auto is redirect.",
+    )
+    signed_url_ttl: int = setting(
+        3600, parse=types.whole_number(60, 604_800), flags=("--signed-url-ttl",), metavar="SECONDS", unit="seconds",
+        group="Index", help="How long a signed address of a bucket can be used.",
+    )
     verbosity: int = setting(
         0, parse=types.whole_number(0), flags=("-v", "--verbose"), action="count", group="Logging",
         default_text="warnings only", aliases=("verbose",),
@@ -358,7 +374,9 @@ def make_config(**keywords: object) -> Config:
 def default_config(**overrides: object) -> dict[str, object]:
     """Every keyword with its default or the given value, as a mapping for ``pypiserver.app(**mapping)``."""
     config = make_config(**overrides)
-    return {name: getattr(config, name) for name in SETTINGS}
+    # A bucket takes the place of folders, and nobody may name both.
+    left_out = {"roots"} if config.storage is not None else set()
+    return {name: getattr(config, name) for name in SETTINGS if name not in left_out}
 
 
 def from_paste(local_conf: Mapping[str, str]) -> Config:
@@ -438,7 +456,10 @@ def build(given: Mapping[str, Given], faults: list[str]) -> Config:
             values[name] = not value if each.negate else value
     if faults:
         raise ConfigError("\n".join(faults))
-    return Config(**values, roots_are_default="roots" not in values)  # type: ignore[arg-type]
+    are_default = "roots" not in values
+    if are_default and values.get("storage") is not None:
+        values["roots"] = ()
+    return Config(**values, roots_are_default=are_default)  # type: ignore[arg-type]
 
 
 def _resolve(written: Mapping[str, Given], faults: list[str]) -> dict[str, Given]:
@@ -472,6 +493,12 @@ def _contradictions(config: Config) -> list[str]:
         faults.append(f"{wrong} To open everything to everybody: -P . -a . To protect uploads: -P FILE -a update")
     if config.max_header_size < 8192:
         faults.append("--max-header-size: at least 8K (8192 bytes) are needed; browsers send as much.")
+    if config.storage is not None and not config.roots_are_default:
+        faults.append("--storage: a bucket takes the place of folders; name no DIR, or leave --storage out.")
+    if config.storage is None and config.downloads != "auto":
+        faults.append("--downloads belongs to --storage; how files of folders are sent is said by --accel.")
+    if config.storage is not None and config.accel != "off":
+        faults.append("--accel belongs to folders; how files of a bucket are sent is said by --downloads.")
     if (config.certificate is None) != (config.key is None):
         faults.append("--certificate and --key belong together; give both, or neither.")
     return faults

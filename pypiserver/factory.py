@@ -11,7 +11,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from . import __version__
@@ -38,6 +38,7 @@ from .sync import Counted, Sync
 from .watch import Watch, default_catalog_path
 from .web import Web, build
 from .web.changes import Recorder
+from .web.delivery import Deliver, redirecting, through_nginx
 from .web.files import Files, accel_header, file_cache_control
 from .web.gate import Gate
 from .web.json_pages import JsonPages
@@ -47,6 +48,9 @@ from .web.status import Status
 from .web.upload import Uploads
 from .web.welcome import Welcome
 from .writer import FolderWriter, Writer
+
+if TYPE_CHECKING:
+    from .bucket_factory import BucketParts
 
 # Within this a changed password file takes effect.
 PASSWORD_LOOK_SECONDS = 0.05
@@ -94,6 +98,7 @@ class Application:
                 private_list=access.is_protected("list"),
                 private_files=access.is_protected("download"),
                 accel=accel_header(config.accel, config.accel_location),
+                deliver=_delivery(config, self.repository, _cache_control(config, access)),
             ),
             uploads=Uploads(self.intake, max_bytes=config.max_upload_size, max_form_bytes=config.max_form_size),
             welcome=Welcome(_welcome_text(config)),
@@ -190,7 +195,10 @@ def build_repository(config: Config) -> Repository:
 
 
 def build_both(config: Config) -> tuple[Repository, Writer]:
-    """The repository, and who makes its changes, for the folders of ``config``."""
+    """The repository, and who makes its changes, for the folders of ``config`` or its bucket."""
+    if config.storage is not None:
+        parts = build_bucket(config)
+        return parts.repository, parts.writer
     roots = [Path(os.path.abspath(root)) for root in config.roots]  # noqa: PTH100 - resolve() would follow links
     folders = Folders(roots)
     identity = catalog_identity(roots, config.hash_algo)
@@ -219,7 +227,54 @@ def scan_lock(catalog: Catalog) -> ScanLock | Lease:
     return ScanLock(Path(place + ".lock") if place else None)
 
 
-def catalog_identity(roots: Iterable[Path], hash_algo: str | None) -> str:
+def build_bucket(config: Config, *, is_serving: bool = True) -> BucketParts:
+    """What there is over the bucket of ``config``; a command that does not serve starts nothing."""
+    from .bucket_factory import Unwatched, build_parts
+    from .catalog.exclusive import ExclusiveCatalog
+    from .storage.bucket import Bucket
+    from .storage.objects import Objects
+
+    assert config.storage is not None, "who asks has looked"  # noqa: S101
+    identity = catalog_identity([config.storage], config.hash_algo)
+    place = config.catalog or catalog_path(identity)
+    if place is None:
+        raise ConfigError("There is no place for the catalog, which a bucket needs; name a file with --catalog.")
+    catalog = ExclusiveCatalog(place, identity)
+    parts = build_parts(
+        Bucket(Objects(config.storage)),
+        catalog,
+        scan_lock(catalog),
+        hash_algo=config.hash_algo,
+        overwrite=config.overwrite,
+        stats=Downloads(config.stats) if config.stats else None,
+        stale_for=config.stale_for,
+    )
+    if not is_serving:
+        parts.repository.watch = Unwatched()
+    return parts
+
+
+def _delivery(config: Config, repository: Repository, cache_control: str) -> Deliver | None:
+    """How files of a bucket are sent; None for those of folders."""
+    if config.storage is None:
+        return None
+    from .storage.bucket import Bucket
+
+    bucket = repository.folders
+    assert isinstance(bucket, Bucket)  # noqa: S101
+    way = config.downloads if config.downloads != "auto" else "redirect" if bucket.objects.can_sign else "stream"
+    if way == "stream":
+        return lambda environ, file: None
+    if not bucket.objects.can_sign:
+        raise ConfigError(f"--downloads {way}: {config.storage} signs no addresses; use stream.")
+    if way == "accel":
+        return through_nginx(
+            bucket.sign, config.signed_url_ttl, location=config.accel_location, cache_control=cache_control
+        )
+    return redirecting(bucket.sign, config.signed_url_ttl)
+
+
+def catalog_identity(roots: Iterable[Path | str], hash_algo: str | None) -> str:
     """What a catalog describes: rows of other roots, or with another link digest, are of no use to us."""
     return "\n".join([hash_algo or "off", *map(str, roots)])
 

@@ -31,9 +31,13 @@ from .text import printable
 from .update import Options, newest_local, read_ignorelist, run_update
 
 
-def run(command: cli.Command, *, out: TextIO, err: TextIO) -> int:
+def run(command: Any, *, out: TextIO, err: TextIO) -> int:
     """Do one of these commands; gives the exit status."""
-    handler: Callable[..., int] = _DO[type(command)]
+    handler: Callable[..., int] | None = _DO.get(type(command))
+    if handler is None or (command.config.storage is not None and type(command) not in _ANYWHERE):
+        from . import bucket_manage
+
+        handler = bucket_manage.run
     return handler(command, out=out, err=err)
 
 
@@ -49,6 +53,8 @@ def distributions(folders: Folders) -> Iterable[tuple[Entry, DistFile]]:
 
 def update(command: cli.Update, *, out: TextIO, err: TextIO) -> int:
     """``-U``: look for newer releases upstream, of everything but private names: these are told to nobody."""
+    if command.config.storage is not None:
+        raise ConfigError("-U looks at folders; copy the bucket into one first: pypi-server copy URL DIR.")
     folders = Folders([Path(root).absolute() for root in command.config.roots])
     private = read_private_names(command.config.private, command.config.private_file)
     files = [
@@ -210,12 +216,14 @@ def _stats(command: cli.Stats, *, out: TextIO, err: TextIO) -> int:
     return 0
 
 
-def _folders(root: Path) -> Folders:
-    folders = Folders([root.absolute()])
+def _folders(root: Path | str) -> Folders:
+    folders = Folders([Path(root).absolute()])
     folders.check()
     return folders
 
 
+# Those that have nothing to do with where packages are.
+_ANYWHERE = (cli.Stats,)
 _CHANGES: dict[type, Callable[[Any], Iterator[Change]]] = {
     cli.Yank: _yank,
     cli.Unyank: _unyank,

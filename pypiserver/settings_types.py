@@ -24,6 +24,9 @@ Parser = Callable[[object], Any]
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 ACTIONS = ("update", "download", "list")
+# Those with a host, and those that tests use; memory:// ends with its process.
+_LOCAL_BUCKETS = ("file", "memory")
+BUCKETS = ("s3", "s3a", "gs", "az", "azure", "abfs", "abfss", "adl", *_LOCAL_BUCKETS)
 _TRUE = frozenset({"1", "true", "yes", "on", "y", "t"})
 _FALSE = frozenset({"0", "false", "no", "off", "n", "f"})
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
@@ -109,6 +112,19 @@ def size(value: object) -> int:
     if number < 1:
         raise ValueError(f"{value!r} is not a size; give bytes, or a number with K, M, G or T such as 500M")
     return number
+
+
+def age(value: object) -> int:
+    """Seconds, from a number that ends in s, m, h or d: ``90s``, ``12h``, ``1d``."""
+    match = re.fullmatch(r"([0-9]{1,9})\s*([smhd])", str(value).strip().lower())
+    if not match:
+        raise ValueError(f"{value!r} is not an age; give a number with s, m, h or d such as 12h or 1d")
+    return int(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86_400}[match[2]]
+
+
+def place(value: object) -> Path | str:
+    """A folder, or the URL of a bucket."""
+    return bucket_address(value) if "://" in str(value) else path(value)
 
 
 def text(value: object) -> str:
@@ -252,6 +268,16 @@ def web_address(value: object) -> str:
     if not usable or not re.fullmatch(r"[!-~]+", address):
         raise ValueError(f"{value!r} is not a web address; give for example https://pypi.example/simple/")
     return address
+
+
+def bucket_address(value: object) -> str:
+    """The URL of a bucket, or of a part of one, without a slash at its end."""
+    address = str(value).strip()
+    match = re.fullmatch(r"([a-z0-9]+)://([^/?#\s]*)((?:/[^/?#\s]+)*)/*", address)
+    if not match or match[1] not in BUCKETS or (not match[2] and match[1] not in _LOCAL_BUCKETS):
+        hint = "s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://ACCOUNT/CONTAINER; a folder is named without a flag"
+        raise ValueError(f"{value!r} is not the address of a bucket; give {hint}")
+    return f"{match[1]}://{match[2]}{match[3]}"
 
 
 def host(value: object) -> str:

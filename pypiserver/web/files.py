@@ -9,19 +9,21 @@ from __future__ import annotations
 import hashlib
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 from urllib.parse import quote
 
 import bottle
 
 from .. import facts
-from ..errors import NotFound
+from ..errors import NotFound, Unavailable
 from ..model import File
 from ..repository import Repository
 from .answers import revalidated
+from .delivery import Deliver
 from .pages import SECURITY, render_packages
 from .ready import Ready
-from .sending import Answer, send_file
+from .sending import Answer, Expect, send_file
 
 YEAR = 31_536_000
 # mod_xsendfile takes a path as it is up to 0.12, and decodes it since 1.0: these are the same to both.
@@ -33,7 +35,8 @@ class Files:
     """Handlers below ``/packages/``; ``cache_control`` is the header every file is sent with.
 
     ``private_list`` and ``private_files`` say that the listing, and the files, are protected. ``accel`` gives the
-    header by which a proxy is told to send the file at a path itself, None where no proxy can.
+    header by which a proxy is told to send the file at a path itself, None where no proxy can. ``deliver`` may answer
+    in our place, where files are not on a disk.
     """
 
     def __init__(
@@ -44,8 +47,10 @@ class Files:
         private_list: bool = False,
         private_files: bool = False,
         accel: Accel | None = None,
+        deliver: Deliver | None = None,
     ) -> None:
         self._accel = accel
+        self._deliver = deliver
         self._repository = repository
         self._cache_control = cache_control
         self._list_cache_control = revalidated(private=private_list)
@@ -74,7 +79,7 @@ class Files:
                 return handler(path[: -len(suffix)])
         file, stream = self._repository.open(path)
         environ = bottle.request.environ
-        if (handed := self._handed_over(file)) is not None:
+        if (handed := self._handed_over(environ, file)) is not None:
             stream.close()
             # Who sends the file in our place gets no byte of it from us.
             environ[facts.DOWNLOAD] = (file.project, file.version, 0)
@@ -88,11 +93,14 @@ class Files:
             mtime_ns=file.mtime_ns,
             content_type="application/octet-stream",
             cache_control=self._cache_control,
+            expect=_expecting(file, stream) if self._deliver is not None else None,
         )
         return _response(answer)
 
-    def _handed_over(self, file: File) -> bottle.HTTPResponse | None:
-        """The answer that lets the proxy send the file: preconditions and ranges are its own then."""
+    def _handed_over(self, environ: Mapping[str, Any], file: File) -> bottle.HTTPResponse | None:
+        """The answer that lets somebody else send the file: preconditions and ranges are its own then."""
+        if self._deliver is not None:
+            return self._deliver(environ, file)
         place = f"{self._repository.folders.roots[file.root]}/{file.path}"
         told = self._accel(place) if self._accel is not None else None
         if told is None:
@@ -139,6 +147,18 @@ class Files:
 
 def _response(answer: Answer) -> bottle.HTTPResponse:
     return Ready(answer.body, answer.headers, status=answer.status)
+
+
+def _expecting(file: File, stream: Any) -> Expect:
+    """Tells a file that is elsewhere what will be read of it."""
+
+    def expect(start: int, length: int) -> None:
+        try:
+            stream.expect(start, length)
+        except NotFound as error:
+            raise Unavailable(f"{file.filename} is missing from the bucket; pypi-server check says more.") from error
+
+    return expect
 
 
 def accel_header(way: str, location: str) -> Accel | None:

@@ -28,6 +28,8 @@ _ENTITY_TAG = re.compile(r'(W/)?("[^"]*")')
 _ONE_RANGE = re.compile(r"bytes=[ \t]*([0-9]{0,40})-([0-9]{0,40})[ \t]*", re.IGNORECASE | re.ASCII)
 
 Header = tuple[str, str]
+# Told from which byte on, and how many, will be read: where a file is far away, that is asked for at once.
+Expect = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ class _File:
     etag: str
     modified: int | None
     headers: Sequence[Header]
+    expect: Expect | None
 
 
 def is_not_modified(if_none_match: str | None, etag: str) -> bool:
@@ -77,12 +80,14 @@ def send_file(
     content_type: str,
     cache_control: str,
     headers: Sequence[Header] = (),
+    expect: Expect | None = None,
     clock: Callable[[], float] = time.time,
 ) -> Answer:
     """The answer to a GET or HEAD of ``file``, which is closed here or by the body's ``close()``.
 
-    ``size`` is in bytes, ``mtime_ns`` in nanoseconds since the epoch, ``etag`` is strong and quoted. Raises
-    Unavailable for a small file that became shorter than ``size``; the reading of a larger one then raises OSError.
+    ``size`` is in bytes, ``mtime_ns`` in nanoseconds since the epoch, ``etag`` is strong and quoted; ``expect`` is
+    told what will be read, before the answer begins. Raises Unavailable for a small file that became shorter than
+    ``size``; the reading of a larger one then raises OSError.
     """
     try:
         now = int(clock())
@@ -91,7 +96,7 @@ def send_file(
         validators = [("ETag", etag), ("Cache-Control", cache_control)]
         if date is not None:
             validators.append(("Last-Modified", date))
-        selected = _File(file, size, etag, modified if date is not None else None, [*validators, *headers])
+        selected = _File(file, size, etag, modified if date is not None else None, [*validators, *headers], expect)
         answer = _answer(environ, selected, content_type, now)
     except BaseException:
         file.close()
@@ -189,6 +194,8 @@ def _wanted_section(header: str, size: int) -> tuple[int, int] | None:
 
 
 def _body(environ: Mapping[str, Any], file: _File, start: int, length: int) -> Iterable[bytes]:
+    if file.expect is not None:
+        file.expect(start, length)
     # A file without a position (a pipe) fails here, and not in the middle of an answer.
     file.stream.seek(start)
     if length <= SMALL_BYTES:

@@ -37,6 +37,7 @@ PRODUCTS = {
     "packaging.requirements": {"metadata"},
     "packaging.tags": {"update"},
     "readme_renderer": {"web.readme"},
+    "obstore": {"storage.objects"},
 }
 # tomllib came with Python 3.11.
 STANDARD = sys.stdlib_module_names | {"tomllib"}
@@ -44,6 +45,7 @@ TYPES = {"packaging.utils.NormalizedName"}
 # Who imports by a name made at run time: passlib's handlers, pip's HTTP client, whichever zstd there is.
 BY_NAME = {"htpasswd", "upstream", "web.encodings"}
 SEES_SETTINGS = {
+    "bucket_manage",
     "commands", "completion", "cli", "usage", "log", "update", "banner", "factory", "manage", "config_file",
     "config_report", "recipes", *FRONT,
 }  # fmt: skip

@@ -38,10 +38,9 @@ def fault_of(**keywords: object) -> str:
 def test_defaults(home: Path) -> None:
     made = make_config()
     assert {name: getattr(made, name) for name in SETTINGS} == {
-        "roots": (home / "packages",), "overwrite": False, "max_upload_size": 4 * 1024**3, "catalog": None,
-        "stale_for": 300,
-        "backend": "auto", "host": "0.0.0.0", "port": 8080, "server": "auto", "workers": 1, "threads": None,
-        "certificate": None, "key": None, "server_base_url": None,
+        "roots": (home / "packages",), "storage": None, "overwrite": False, "max_upload_size": 4 * 1024**3,
+        "catalog": None, "stale_for": 300, "backend": "auto", "host": "0.0.0.0", "port": 8080, "server": "auto",
+        "workers": 1, "threads": None, "certificate": None, "key": None, "server_base_url": None,
         "trusted_proxy": (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128")),
         "health_endpoint": "/health", "metrics": False, "metrics_address": None,
         "authenticate": frozenset({"update"}), "password_file": None, "auther": None,
@@ -49,6 +48,7 @@ def test_defaults(home: Path) -> None:
         "max_form_size": 16 * 1024**2, "max_connections": 1500, "max_uploads": 80, "max_header_size": 65536,
         "max_search_size": 1024**2, "stall_timeout": 60, "drain_seconds": 0, "max_logins": None,
         "welcome": None, "cache_control": None, "accel": "off", "accel_location": "/protected",
+        "downloads": "auto", "signed_url_ttl": 3600,
         "verbosity": 0, "log_conf": None, "log_file": None,
         "log_stream": "stderr", "log_frmt": "%(asctime)s|%(name)s|%(levelname)s|%(thread)d|%(message)s",
         "log_format": "text", "access_log": True, "audit_log": None, "stats": None,
@@ -98,6 +98,9 @@ def test_defaults(home: Path) -> None:
         ("catalog", "postgresql://me:a%40b@db.example/pypi?sslmode=require", "catalog",
             "postgresql://me:a%40b@db.example/pypi?sslmode=require"),
         ("catalog", "postgres:///pypi", "catalog", "postgres:///pypi"),
+        ("storage", " s3://bucket/a/b// ", "storage", "s3://bucket/a/b"),
+        ("store_url", "gs://bucket", "storage", "gs://bucket"),
+        ("storage", "memory:///", "storage", "memory://"),
     ],
 )  # fmt: skip
 def test_keywords_of_today_and_yesterday(keyword: str, value: object, name: str, expected: object) -> None:
@@ -130,6 +133,18 @@ def test_home_is_expanded_by_us(home: Path) -> None:
             "overwrite=: 'maybe' is neither yes nor no; give 1, true, yes, on or 0, false, no, off."),
         ({"roots": ""}, "roots=: '' is not a usable path; give the path of a file or folder."),
         ({"roots": []}, "roots=: no folder is given; give at least one."),
+        ({"storage": "/srv/packages"},
+            "storage=: '/srv/packages' is not the address of a bucket; give s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or "
+            "az://ACCOUNT/CONTAINER; a folder is named without a flag."),
+        ({"storage": "s3:///a"},
+            "storage=: 's3:///a' is not the address of a bucket; give s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or "
+            "az://ACCOUNT/CONTAINER; a folder is named without a flag."),
+        ({"storage": "s3://b", "roots": "a"},
+            "--storage: a bucket takes the place of folders; name no DIR, or leave --storage out."),
+        ({"storage": "s3://b", "accel": "nginx"},
+            "--accel belongs to folders; how files of a bucket are sent is said by --downloads."),
+        ({"downloads": "stream"},
+            "--downloads belongs to --storage; how files of folders are sent is said by --accel."),
         ({"roots": 3}, "roots=: 3 is neither text nor a list."),
         ({"roots": [3]}, "roots=: 3 is not a path."),
         ({"catalog": "mysql://me:secret@db/pypi"},
@@ -259,7 +274,9 @@ def test_environment_names_are_the_upper_case_keywords() -> None:
     assert from_environ({f"PYPISERVER_{name}": value for name, value in written.items()}) == expected
 
 
-@pytest.mark.parametrize("name", [name for name in SETTINGS if name not in {"certificate", "key", "auther"}])
+@pytest.mark.parametrize(
+    "name", [name for name in SETTINGS if name not in {"certificate", "key", "auther", "downloads"}]
+)
 def test_every_setting_can_come_from_the_environment(name: str) -> None:
     texts = {
         "roots": "/a", "authenticate": "list", "fallback": "0", "overwrite": "1", "trusted_proxy": "10.0.0.1",
@@ -267,6 +284,7 @@ def test_every_setting_can_come_from_the_environment(name: str) -> None:
         "health_endpoint": "/h", "fallback_url": "http://h/", "server_base_url": "http://h/", "log_frmt": "%(message)s",
         "log_req_frmt": "%s", "log_res_frmt": "%s", "log_err_frmt": "%s", "accel": "nginx", "accel_location": "/x/",
         "max_header_size": "8K", "log_format": "json", "access_log": "off", "metrics": "yes",
+        "storage": "s3://bucket", "signed_url_ttl": "60",
     }  # fmt: skip
     made = from_environ({f"PYPISERVER_{name.upper()}": texts.get(name, "5")})
     assert getattr(made, name) != getattr(make_config(), name)
@@ -333,6 +351,16 @@ def test_without_a_home_a_folder_must_be_named(monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(ConfigError, match=r"^No folder was given, and the default '~/packages' cannot be used, the"):
         make_config()
     assert "roots=: '~/a' cannot be used, the home folder is not known; give a full path." in fault_of(roots="~/a")
+
+
+def test_a_bucket_needs_no_folder_and_no_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lost(_: Path) -> Path:
+        raise RuntimeError("no home")
+
+    monkeypatch.setattr(Path, "expanduser", lost)
+    made = make_config(**default_config(storage="s3://bucket", downloads="accel"))
+    assert (made.roots, made.storage, made.downloads) == ((), "s3://bucket", "accel")
+    assert from_environ({"PYPISERVER_STORE_URL": "s3://bucket"}) == make_config(storage="s3://bucket")
 
 
 def test_every_setting_is_declared_completely() -> None:

@@ -1,0 +1,200 @@
+"""Keeping the catalog of a bucket current while serving: which is to say, hardly anything.
+
+Every change goes through a server, and its row is there before its answer. So nothing is listed, but when the catalog
+was never complete: then one process of all that share it reads the bucket, and the others wait. The rules to keep: a
+catalog that is not complete is never served; one that fails is no reason to serve another, as it is the judge of names.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sqlite3
+import threading
+import time
+
+from .catalog import FAILURES
+from .catalog.exclusive import ExclusiveCatalog
+from .catalog.lease import Lease
+from .digests import Digester
+from .errors import PypiServerError, Unavailable
+from .reindex import Reindexer
+from .scanlock import ScanLock
+from .sync import Counted
+
+_LOG = logging.getLogger(__name__)
+TICK_SECONDS = 0.5
+# A status is put into the bucket by hand; asking for it is one listing of few objects.
+STATUS_SECONDS = 60.0
+RETRY_SECONDS = 5.0
+FIRST_SECONDS = 120.0
+READING = "The bucket is still being read."
+
+
+class BucketWatch:
+    """What :class:`watch.Watch` is for folders. Constructing it starts nothing."""
+
+    def __init__(
+        self,
+        reindexer: Reindexer,
+        digester: Digester,
+        catalog: ExclusiveCatalog,
+        *,
+        lock: ScanLock | Lease,
+    ) -> None:
+        self._reindexer = reindexer
+        self._digester = digester
+        self._catalog = catalog
+        self._lock = lock
+        self._start_lock = threading.Lock()
+        self._recover_lock = threading.Lock()
+        self._pid = -1
+        self._reset()
+
+    def _reset(self) -> None:
+        self._closing = threading.Event()
+        # Told of each change of the two below.
+        self._news = threading.Condition()
+        self._is_complete = False
+        self._failure = ""
+        self._next_statuses = 0.0
+        self._thread: threading.Thread | None = None
+
+    def ensure_current(self) -> None:
+        """Return when the catalog is complete; raises Unavailable while it is not, and cannot become so."""
+        if self._pid != os.getpid():
+            self.start()
+        if self._is_complete:
+            return
+        with self._news:
+            self._news.wait_for(lambda: self._is_complete or self._failure, FIRST_SECONDS)
+        if not self._is_complete:
+            raise Unavailable(self._failure or f"{READING} Try again in a minute.")
+
+    def state(self) -> str:
+        """Why no request can be answered yet, empty when it can be; waits for nothing."""
+        if self._pid != os.getpid():
+            self.start()
+        return "" if self._is_complete else self._failure or READING
+
+    def last_scan(self) -> tuple[float, float] | None:
+        """When the bucket was last listed, if this process, or one on this host, did."""
+        return self._lock.last_scan()
+
+    def start(self) -> None:
+        """Start the thread in this process; a second call does nothing."""
+        with self._start_lock:
+            if self._pid == os.getpid():
+                return
+            self._reset()
+            self._lock.forget()
+            self._pid = os.getpid()
+            self._thread = threading.Thread(target=self._run, name="pypiserver-bucket", daemon=True)
+            self._thread.start()
+
+    def close(self) -> None:
+        """End the thread of this process and give the lock to another one."""
+        if self._pid != os.getpid():
+            return
+        self._closing.set()
+        if self._thread is not None:
+            self._thread.join(timeout=10)
+        self._lock.release()
+        self._pid = -1
+
+    def scan_once(self, *, counted: Counted = iter) -> None:
+        """For the command line: nothing is read that was not asked for."""
+
+    def recover(self, error: Exception, generation: int) -> None:
+        """Build a damaged catalog file again from the bucket; of any other failure it recovers by itself."""
+        connections = self._catalog.connections
+        with self._recover_lock:
+            if generation != connections.generation or not connections.is_disposable:
+                return
+            if isinstance(error, sqlite3.OperationalError):
+                # One in memory, which would do for folders, is no judge of names.
+                raise Unavailable(f"The catalog fails: {error}. Try again in a moment.") from error
+            self._is_complete = False
+            connections.recover(error)
+
+    # -- the thread ----------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while not self._closing.is_set():
+            generation = self._catalog.connections.generation
+            try:
+                self._tick()
+                self._settle("")
+                wait = TICK_SECONDS
+            except FAILURES as error:
+                wait = RETRY_SECONDS
+                self._settle(f"The catalog fails: {error}. Try again in a moment.")
+                with contextlib.suppress(Unavailable):
+                    self.recover(error, generation)
+            except PypiServerError as error:
+                self._settle(str(error))
+                wait = RETRY_SECONDS
+            self._closing.wait(wait)
+
+    def _tick(self) -> None:
+        if self._catalog.connections.is_deleted():
+            self._is_complete = False
+            self._catalog.connections.renew()
+        is_ours = self._lock.acquire()
+        if not self._is_complete and is_ours and not self._catalog.is_complete():
+            began = time.time()
+            self._reindexer.survey()
+            self._lock.say_ready(began)
+        if not self._is_complete and self._catalog.is_complete():
+            with self._news:
+                self._is_complete = True
+                self._news.notify_all()
+        if is_ours:
+            self._lock.touch()
+            self._keep_up()
+
+    def _keep_up(self) -> None:
+        """What one process does for all: statuses, and files that wait to be read."""
+        if time.monotonic() >= self._next_statuses:
+            self._reindexer.refresh_statuses()
+            self._next_statuses = time.monotonic() + STATUS_SECONDS
+        while not self._closing.is_set() and self._digester.digest_some():
+            self._lock.touch()
+
+    def _settle(self, failure: str) -> None:
+        if failure and failure != self._failure:
+            _LOG.error("%s", failure)
+        elif self._failure and not failure:
+            _LOG.warning("The bucket and its catalog answer again.")
+        with self._news:
+            self._failure = failure
+            self._news.notify_all()
+
+
+class Unwatched:
+    """In place of a watch where nothing is served: the catalog is taken as it is."""
+
+    def ensure_current(self) -> None:
+        """Nothing; whoever asks has seen that the catalog is complete."""
+
+    def state(self) -> str:
+        """Nothing is in the way."""
+        return ""
+
+    def last_scan(self) -> tuple[float, float] | None:
+        """Not known."""
+        return None
+
+    def start(self) -> None:
+        """Nothing to start."""
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+    def scan_once(self, *, counted: Counted = iter) -> None:
+        """Nothing to bring up to date."""
+
+    def recover(self, error: Exception, generation: int) -> None:
+        """Raise what failed as Unavailable."""
+        raise Unavailable(f"The catalog fails: {error}.") from error

@@ -1,0 +1,94 @@
+"""An upload on its way to an object store: on the local disk first, hashed while it is written.
+
+The rules to keep: memory stays the same however large a file is; a file without a name (the system deletes it with
+its process) leaves nothing behind; nothing of it is in the store before it was checked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from ..errors import PypiServerError
+from .entries import Entry
+from .operations import refusal
+from .staging import new_hash
+
+# What a spooled file becomes: its name, what stands beside it, and the file itself give an entry.
+Publish = Callable[[str, Mapping[str, bytes], "Spooled"], Entry]
+
+
+class Spooled:
+    """A file that is being uploaded, in the system's temporary folder (``TMPDIR``)."""
+
+    def __init__(self, publish: Publish, *, digests: Sequence[str]) -> None:
+        self._publish = publish
+        self._hashes: dict[str, Any] = {name: new_hash(name) for name in digests}
+        self._file: BinaryIO | None = None
+        self.size = 0
+
+    def open(self) -> Spooled:
+        """Create the file; raises StorageFull, Forbidden or Unavailable."""
+        try:
+            self._file = tempfile.TemporaryFile(prefix="pypiserver-")  # noqa: SIM115 - discard() closes it
+        except OSError as error:
+            raise _refusal(error) from error
+        return self
+
+    def write(self, data: bytes) -> int:
+        """Take the next bytes; raises StorageFull, Forbidden or Unavailable."""
+        try:
+            self._opened().write(data)
+        except OSError as error:
+            raise _refusal(error) from error
+        for each in self._hashes.values():
+            each.update(data)
+        self.size += len(data)
+        return len(data)
+
+    def digest(self, name: str) -> bytes:
+        """The digest of what was written, by one of the algorithms named at first."""
+        digest: bytes = self._hashes[name].digest()
+        return digest
+
+    def hexdigest(self, name: str) -> str:
+        """The same as lower-case hex."""
+        return self.digest(name).hex()
+
+    def reader(self) -> BinaryIO:
+        """What was written, from its start; one reader at a time, as they share a position."""
+        file = self._opened()
+        try:
+            file.flush()
+            again = os.fdopen(os.dup(file.fileno()), "rb")
+        except OSError as error:
+            raise _refusal(error) from error
+        again.seek(0)
+        return again
+
+    def publish(self, filename: str, *, overwrite: bool, sidecars: Mapping[str, bytes]) -> Entry:
+        """Put the file into the store with ``sidecars`` beside it.
+
+        The file stays here until :meth:`discard`, so that it can be put once more. ``overwrite`` decides nothing: its
+        key is its own, and the catalog judges about the name.
+        """
+        return self._publish(filename, sidecars, self)
+
+    def discard(self) -> None:
+        """Delete the file; a second time nothing happens."""
+        if self._file is not None:
+            with contextlib.suppress(OSError):
+                self._file.close()
+            self._file = None
+
+    def _opened(self) -> BinaryIO:
+        assert self._file is not None, "open() comes first"  # noqa: S101 - a bug of ours, not of a client
+        return self._file
+
+
+def _refusal(error: OSError) -> PypiServerError:
+    return refusal(error, Path(tempfile.gettempdir()))

@@ -1,0 +1,78 @@
+"""How the bytes of a file in a bucket get to a client without passing through here: by redirect, or through nginx.
+
+The rules to keep: only a GET is handed over, as a signature is for one method; HEAD is answered from the catalog. An
+address stays the same for half of its life: clients and proxies know what they have fetched by its address.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import quote
+
+from ..model import File
+from ..remembered import Remembered
+from .ready import Ready
+
+# A path and for how many seconds: an address at which anybody gets the file.
+Sign = Callable[[str, int], str]
+# The answer that lets somebody else send the file, None where we are to send it.
+Deliver = Callable[[Mapping[str, Any], File], Ready | None]
+# So many addresses are remembered in each process; one has about 500 bytes.
+ADDRESSES = 10_000
+# Where nginx is to fetch the file; it does not hand this header on to clients.
+STORE_URL = "X-Store-URL"
+
+
+class Addresses:
+    """Signed addresses, each of them given out for the first half of its life of ``ttl`` seconds."""
+
+    def __init__(self, sign: Sign, ttl: int, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._sign = sign
+        self._ttl = ttl
+        self._clock = clock
+        self._known: Remembered[str, tuple[float, str]] = Remembered(ADDRESSES)
+
+    def of(self, path: str) -> str:
+        """The address of a file, good for half of ``ttl`` at least; raises Unavailable."""
+        now = self._clock()
+        known = self._known.get(path)
+        if known is None or now >= known[0]:
+            known = (now + self._ttl / 2, self._sign(path, self._ttl))
+            self._known.put(path, known)
+        return known[1]
+
+
+def redirecting(sign: Sign, ttl: int) -> Deliver:
+    """Send clients to the bucket."""
+    addresses = Addresses(sign, ttl)
+    # Who keeps the redirect that long finds an address that is still good.
+    kept = ("Cache-Control", f"private, max-age={ttl // 2 - 5}")
+
+    def deliver(environ: Mapping[str, Any], file: File) -> Ready | None:
+        if environ["REQUEST_METHOD"] != "GET":
+            return None
+        headers = [("Location", addresses.of(file.path)), kept, ("Content-Length", "0")]
+        return Ready(b"", headers, status="302 Found")
+
+    return deliver
+
+
+def through_nginx(sign: Sign, ttl: int, *, location: str, cache_control: str) -> Deliver:
+    """Let nginx fetch the file at the address in ``X-Store-URL``, and know it by its path below ``location``.
+
+    Ranges and validators are nginx's then. The path has the digest of the bytes, so what it keeps is right for ever.
+    """
+    addresses = Addresses(sign, ttl)
+    below = location.rstrip("/")
+
+    def deliver(environ: Mapping[str, Any], file: File) -> Ready | None:
+        if environ["REQUEST_METHOD"] != "GET":
+            return None
+        headers = [("Content-Type", "application/octet-stream"), ("Content-Length", "0")]
+        headers += [("Cache-Control", cache_control), ("X-Content-Type-Options", "nosniff")]
+        headers += [("X-Accel-Redirect", f"{below}/{quote(file.path)}"), (STORE_URL, addresses.of(file.path))]
+        return Ready(b"", headers)
+
+    return deliver

@@ -1,0 +1,111 @@
+"""What an index does with its packages in a real object store: Ceph's gateway, and Swift, whose writes race."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.request import Request
+
+import pytest
+
+from tests.cluster.buckets import ObjectStore
+from tests.live_server import DIRECT
+from tests.make_archives import make_sdist, make_wheel
+from tests.reliability.bucket_crash import CHANGES
+from tests.reliability.bucket_crashes import die_at_every_step
+from tests.unit.storage_contract import *  # noqa: F403 - the tests
+from tests.unit.storage_contract import FOO, FOO_BYTES, World, address, files, world_of
+
+
+@pytest.fixture(params=["ceph_store", "swift_store"])
+def world(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    store: ObjectStore = request.getfixturevalue(request.param)
+    for name, value in store.environ.items():
+        monkeypatch.setenv(name, value)
+    storage = f"{store.create(f'test-{uuid.uuid4().hex[:12]}')}/some/prefix"
+    with world_of(tmp_path, storage=storage, downloads="stream") as made:
+        yield made
+
+
+@pytest.mark.parametrize(
+    ("name", "change"), [*(("ceph_store", change) for change in CHANGES), ("swift_store", "remove")]
+)
+def test_a_death_between_two_steps_leaves_at_most_an_orphan(
+    name: str, change: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store: ObjectStore = request.getfixturevalue(name)
+    for variable, value in store.environ.items():
+        monkeypatch.setenv(variable, value)
+    bucket = store.create(f"test-{uuid.uuid4().hex[:12]}")
+    assert die_at_every_step(change, tmp_path, lambda name: f"{bucket}/{name}") >= 2
+
+
+def test_an_outage_of_the_store_is_503_and_ends_by_itself(
+    ceph_store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable, value in ceph_store.environ.items():
+        monkeypatch.setenv(variable, value)
+    bucket = ceph_store.create(f"test-{uuid.uuid4().hex[:12]}")
+    with world_of(tmp_path, storage=bucket, downloads="stream", fallback_url="http://127.0.0.1:9/") as world:
+        client = world.client()
+        client.upload(FOO, FOO_BYTES)
+        (file,) = files(client)
+        ceph_store.gateway.kill()
+        try:
+            assert files(client) == [file], "pages come from the catalog"
+            refused = client.get(address(file))
+            assert (refused.status, "fails to get" in refused.text) == (503, True)
+            assert client.upload(*make_wheel("bar", "1.0")).status == 503
+            # Who answered a moment ago is not asked again.
+            client._application.repository.folders._checked = -1e9  # type: ignore[attr-defined]
+            assert (client.get("/health").status, client.get("/health/ready").status) == (503, 503)
+            world.lose_catalog()
+            empty = world.client()
+            assert empty.get("/simple/foo/").status == 503, "never an empty index, never elsewhere"
+        finally:
+            ceph_store.gateway.start()
+        with world_of(tmp_path, storage=bucket, downloads="stream") as again:
+            client = again.client()
+            assert files(client) == [file]
+            assert client.upload(*make_wheel("bar", "1.0")).status == 200
+            assert client.get("/health/ready").status == 200
+
+
+def test_a_signed_address_gives_the_file_to_anybody(
+    ceph_store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable, value in ceph_store.environ.items():
+        monkeypatch.setenv(variable, value)
+    bucket = ceph_store.create(f"test-{uuid.uuid4().hex[:12]}")
+    with world_of(tmp_path, storage=bucket) as world:
+        client = world.client()
+        name, data = make_sdist("foo", "1.0+local.1")
+        client.upload(name, data)
+        path = address(files(client)[0])
+        answer = client.get(path)
+        assert (answer.status, answer.headers["cache-control"]) == (302, "private, max-age=1795")
+        assert client.get(path).headers["location"] == answer.headers["location"]
+        with DIRECT.open(answer.headers["location"], timeout=30) as got:
+            assert got.read() == data
+        with DIRECT.open(Request(answer.headers["location"], headers={"Range": "bytes=0-9"}), timeout=30) as got:
+            assert (got.status, got.read()) == (206, data[:10])
+        assert client.request("HEAD", path).headers["content-length"] == str(len(data))
+        assert client.get(path + ".metadata").status in (200, 404)
+
+
+def test_wrong_credentials_are_an_outage_and_no_reason_to_send_uploads_again(
+    ceph_store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket = ceph_store.create(f"test-{uuid.uuid4().hex[:12]}")
+    for variable, value in ceph_store.environ.items():
+        monkeypatch.setenv(variable, value)
+    with world_of(tmp_path, storage=bucket, downloads="stream") as world:
+        world.client().upload(FOO, FOO_BYTES)
+        world.close()
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+        client = world.client()
+        refused = client.upload(*make_wheel("bar", "1.0"))
+        assert (refused.status, "See to the credentials" in refused.text) == (403, True)
+        assert client.get(address(files(client)[0])).status == 503
+        assert client.get("/health").status == 503

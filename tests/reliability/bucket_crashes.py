@@ -1,0 +1,86 @@
+"""Letting a process die before each step of a change, and looking at what it leaves."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pypiserver.__main__ import main
+from tests.reliability.bucket_crash import AFTER, BEFORE, CHANGES, client_of
+from tests.unit.storage_contract import address, files, post
+
+KNOWN = {hashlib.sha256(data).hexdigest(): data for data in (BEFORE, AFTER)}
+State = list[tuple[str, object]]
+
+
+def die_at_every_step(change: str, home: Path, storage_of: Callable[[str], str]) -> int:
+    """Do a change as often as it has steps, dying before each in turn; gives their number."""
+    words = home / "words"
+    before, after = _prepared(change, home, storage_of("whole"), "whole"), None
+    assert _child(change, home, storage_of("whole"), "whole", 0, words) == 0
+    steps = words.read_text().splitlines()
+    after = _state(storage_of("whole"), home / "whole.sqlite")
+    assert before != after
+    for number, step in enumerate(steps, start=1):
+        name = f"{change}-{number}"
+        storage, catalog = storage_of(name), home / f"{name}.sqlite"
+        assert _prepared(change, home, storage, name) == before
+        assert _child(change, home, storage, name, number, words) == -9, step
+        # Nobody sees a half: neither with the catalog of before, nor with one made from what the bucket holds.
+        assert _state(storage, catalog) in (before, after), step
+        assert _state(storage, home / f"{name}-again.sqlite") in (before, after), step
+        _do(change, storage, catalog)
+        assert _state(storage, catalog) == after, step
+        place = ["--storage", storage, "--catalog", str(catalog), "--config", "none"]
+        assert main(["gc", "--yes", "--older-than", "0s", *place]) == 0
+        assert main(["check", *place]) == 0, step
+        assert _state(storage, catalog) == after, step
+    return len(steps)
+
+
+def _prepared(change: str, home: Path, storage: str, name: str) -> State:
+    """Fill a bucket as it is before the change."""
+    data = CHANGES[change][2]
+    application, client = client_of(storage, home / f"{name}.sqlite")
+    if data is not None:
+        assert client.upload("foo-1.0-py3-none-any.whl", data).status == 200
+    if change == "unyank":
+        assert post(client, "yank", name="foo", version="1.0", reason="bad").status == 200
+    client.get("/simple/")
+    application.close()
+    return _state(storage, home / f"{name}.sqlite")
+
+
+def _child(change: str, home: Path, storage: str, name: str, step: int, words: Path) -> int:
+    command = [sys.executable, "-m", "tests.reliability.bucket_crash"]
+    command += [storage, str(home / f"{name}.sqlite"), change, str(step), str(words)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode in (0, -9), done.stderr
+    return done.returncode
+
+
+def _do(change: str, storage: str, catalog: Path) -> None:
+    """What a client does that got no answer: the same again; what is gone already is 404."""
+    do, settings, _ = CHANGES[change]
+    application, client = client_of(storage, catalog, **settings)
+    answer = do(client)
+    assert answer.status == 200 or (change == "remove" and answer.status == 404), answer
+    application.close()
+
+
+def _state(storage: str, catalog: Path) -> State:
+    """Digest and yank of what is listed, all of which can be downloaded."""
+    application, client = client_of(storage, catalog)
+    found: list[dict[str, Any]] = files(client)
+    for file in found:
+        answer = client.get(address(file))
+        assert answer.body == KNOWN[file["hashes"]["sha256"]]
+        assert client.get(address(file) + ".metadata").status == 200
+        if file["gpg-sig"]:
+            assert client.get(address(file) + ".asc").body == b"signed"
+    application.close()
+    return [(file["hashes"]["sha256"], file["yanked"]) for file in found]

@@ -1,0 +1,122 @@
+"""How files of a bucket are sent by others: redirects that stay the same, and what nginx is told."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+import pypiserver
+from pypiserver.errors import ConfigError, Unavailable
+from pypiserver.web.delivery import Addresses
+
+from .storage_contract import FOO, FOO_BYTES, World, address, files, world_of
+from .wsgi import Client
+
+SHA256 = hashlib.sha256(FOO_BYTES).hexdigest()
+PATH = f"{SHA256[:2]}/{SHA256[2:4]}/{SHA256}/{FOO}"
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """A bucket of a store that can sign, and is only asked to do that: its catalog is that of a folder's bucket."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    with world_of(tmp_path, storage=f"file://{tmp_path}/bucket") as made:
+        made.client().upload(FOO, FOO_BYTES)
+        made.close()
+        yield made
+
+
+def signing(world: World, **settings: object) -> Client:
+    """A server of that catalog whose store is another one."""
+    from pypiserver.storage.objects import Objects
+
+    client = world.client(downloads="stream")
+    repository = client._application.repository  # type: ignore[attr-defined]
+    other = world.client(**{"storage": "s3://bucket/pre/fix", "catalog": world.catalog.with_name("other"), **settings})
+    application = other._application
+    application.repository.catalog = repository.catalog  # type: ignore[attr-defined]
+    application.repository.digester = repository.digester  # type: ignore[attr-defined]
+    application.repository.watch = repository.watch  # type: ignore[attr-defined]
+    assert isinstance(application.repository.folders.objects, Objects)  # type: ignore[attr-defined]
+    return other
+
+
+@pytest.mark.parametrize("way", ["auto", "redirect"])
+def test_a_download_is_a_redirect_that_is_private_and_stays_the_same(way: str, world: World) -> None:
+    client = signing(world, downloads=way, signed_url_ttl=600)
+    first, second = client.get(f"/packages/{PATH}"), client.get(f"/packages/{PATH}", HTTP_RANGE="bytes=0-1")
+    assert (first.status, first.body, first.headers["cache-control"]) == (302, b"", "private, max-age=295")
+    assert second.headers["location"] == first.headers["location"]
+    place = urlsplit(first.headers["location"])
+    assert place.path == f"/bucket/pre/fix/files/{PATH}"
+    assert parse_qs(place.query)["X-Amz-Expires"] == ["600"]
+
+
+def test_what_has_no_body_or_is_no_file_is_never_handed_over(world: World) -> None:
+    client = signing(world)
+    head = client.request("HEAD", f"/packages/{PATH}")
+    assert (head.status, head.headers["content-length"], head.headers["etag"]) == (
+        200,
+        str(len(FOO_BYTES)),
+        f'"{SHA256}"',
+    )
+    metadata = client.get(f"/packages/{PATH}.metadata")
+    assert (metadata.status, metadata.body[:17]) == (200, b"Metadata-Version:")
+    assert client.get(f"/packages/{PATH[:-1]}").status == 404
+    assert client.get(f"/packages/{FOO}").status == 404
+
+
+def test_nginx_is_told_the_address_and_a_name_to_keep_it_by(world: World) -> None:
+    client = signing(world, downloads="accel", accel_location="/internal/")
+    answer = client.get(f"/packages/{PATH}")
+    assert (answer.status, answer.body) == (200, b"")
+    assert answer.headers["x-accel-redirect"] == f"/internal/{PATH}"
+    assert urlsplit(answer.headers["x-store-url"]).path == f"/bucket/pre/fix/files/{PATH}"
+    assert answer.headers["cache-control"] == "max-age=31536000, immutable"
+    assert "x-accel-redirect" not in client.request("HEAD", f"/packages/{PATH}").headers
+
+
+@pytest.mark.parametrize("way", ["redirect", "accel"])
+def test_a_store_that_cannot_sign_is_refused(way: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="signs no addresses; use stream"):
+        pypiserver.app(storage=f"file://{tmp_path}", downloads=way, catalog=tmp_path / "catalog")
+
+
+def test_an_address_is_given_out_for_half_of_its_life() -> None:
+    now, made = [0.0], iter(range(100))
+    addresses = Addresses(lambda path, ttl: f"{path}?{ttl}-{next(made)}", 60, clock=lambda: now[0])
+    assert [addresses.of("a"), addresses.of("b"), addresses.of("a")] == ["a?60-0", "b?60-1", "a?60-0"]
+    now[0] = 29.9
+    assert addresses.of("a") == "a?60-0"
+    now[0] = 30.0
+    assert [addresses.of("a"), addresses.of("a")] == ["a?60-2", "a?60-2"]
+
+
+def test_what_cannot_be_signed_is_an_outage_and_not_remembered() -> None:
+    answers = iter([Unavailable("no credentials"), "a?1"])
+
+    def sign(path: str, ttl: int) -> str:
+        answer = next(answers)
+        if isinstance(answer, Unavailable):
+            raise answer
+        return answer
+
+    addresses = Addresses(sign, 60)
+    with pytest.raises(Unavailable):
+        addresses.of("a")
+    assert addresses.of("a") == "a?1"
+
+
+def test_downloads_are_counted_whoever_sends_them(world: World, tmp_path: Path) -> None:
+    client = signing(world, stats=tmp_path / "stats.sqlite")
+    assert files(client)[0]["filename"] == FOO and address(files(client)[0]) == f"/packages/{PATH}"
+    client.get(f"/packages/{PATH}")
+    client._application.observers.flush()  # type: ignore[attr-defined]
+    counts = client._application.repository.downloads("foo")  # type: ignore[attr-defined]
+    assert counts is not None and counts.total == 1
