@@ -18,13 +18,17 @@ from tests.unit.storage_contract import *  # noqa: F403 - the tests
 from tests.unit.storage_contract import FOO, FOO_BYTES, World, address, files, world_of
 
 
-@pytest.fixture(params=["ceph_store", "swift_store"])
+@pytest.fixture(params=["ceph_store", "swift_store", "ceph_store and database"])
 def world(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    store: ObjectStore = request.getfixturevalue(request.param)
+    name, _, catalog = request.param.partition(" and ")
+    store: ObjectStore = request.getfixturevalue(name)
     for name, value in store.environ.items():
         monkeypatch.setenv(name, value)
     storage = f"{store.create(f'test-{uuid.uuid4().hex[:12]}')}/some/prefix"
     with world_of(tmp_path, storage=storage, downloads="stream") as made:
+        if catalog:
+            made.databases = lambda: request.getfixturevalue("database_server").create(f"test-{uuid.uuid4().hex[:12]}")
+            made.lose_catalog()
         yield made
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,7 +32,8 @@ class World:
     """One storage with one catalog, and as many servers over them as asked for."""
 
     storage: dict[str, object]
-    catalog: Path
+    catalog: Path | str
+    databases: Callable[[], str] | None = None
     running: list[Any] = field(default_factory=list)
 
     def client(self, **settings: object) -> Client:
@@ -44,6 +45,10 @@ class World:
 
     def lose_catalog(self) -> None:
         self.close()
+        if self.databases is not None:
+            self.catalog = self.databases()
+        if isinstance(self.catalog, str):
+            return
         for path in self.catalog.parent.glob(f"{self.catalog.name}*"):
             path.unlink()
 
