@@ -61,7 +61,10 @@ def command_lines(page: Path) -> Iterator[list[str]]:
     """Arguments of every ``pypi-server ...`` between double backquotes or in a literal block, and of ``docker run``."""
     for literal in re.findall(r"``(.+?)``", text_of(page), re.DOTALL):
         if literal.startswith("pypi-server ") and not literal.endswith(" "):
-            yield shlex.split(" ".join(literal.split()))
+            words = shlex.split(" ".join(literal.split()))[1:]
+            # A command alone is its name, not how it is typed.
+            if len(words) > 1 or words[0] not in COMMANDS:
+                yield words
     for block in blocks(page):
         for line in block.replace("\\\n", " ").splitlines():
             started = re.search(r"(?:(?<![\w.-])pypi-server(?:\.exe)?|docker run .* pypiserver)(?: (.*))?$", line)
