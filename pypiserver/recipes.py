@@ -175,6 +175,8 @@ def nginx(config: Config, given: Mapping[str, Given]) -> str:
     host = "127.0.0.1" if config.host in _EVERY_INTERFACE else config.host
     address = f"[{host}]:{config.port}" if ":" in host else f"{host}:{config.port}"
     is_open = "list" not in config.authenticate
+    # What nginx answers alone, nobody counts.
+    keeps_files = is_open and "download" not in config.authenticate and config.stats is None
     upstream = f"{'https' if config.certificate else 'http'}://pypiserver"
     inside = [_internal(root, config.accel_location) for root in _roots(config)]
     words = ["pypi-server", "-i", host, "--accel", "nginx", *_command_line(config, given, without=("host", "accel"))]
@@ -192,6 +194,7 @@ def nginx(config: Config, given: Mapping[str, Given]) -> str:
             upstream=upstream,
         )
         + (_NGINX_PAGES.format(location=f"{prefix}/simple/", upstream=upstream) if is_open else "")
+        + (_NGINX_SMALL.format(location=f"{prefix}/packages/", upstream=upstream) if keeps_files else "")
         + "".join(inside)
         + "}\n"
     )
@@ -255,6 +258,20 @@ _NGINX_PAGES = """
         proxy_cache_revalidate on;
         proxy_cache_use_stale updating;
         proxy_cache_lock on;
+        open_file_cache max=10000;
+    }}
+"""
+_NGINX_SMALL = """
+    # So are files up to 64 KiB, and metadata. Larger files are sent from where they are.
+    location {location} {{
+        proxy_pass {upstream};
+        proxy_cache pypiserver;
+        proxy_cache_key $scheme$http_host$request_uri;
+        proxy_ignore_headers Cache-Control;
+        proxy_cache_valid 200 1s;
+        proxy_cache_revalidate on;
+        proxy_cache_use_stale updating;
+        open_file_cache max=10000;
     }}
 """
 _NGINX_FILES = """

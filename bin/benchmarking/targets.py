@@ -46,20 +46,20 @@ http {
 }
 """)
 _STATIC = "root $folder/static; index index.html;"
-_PASSED = """
+# What `pypi-server nginx` prints, with the cache in the scratch folder.
+_FRONT = """
     proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $http_host;
     proxy_set_header X-Forwarded-Proto $scheme; proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
     location / { proxy_pass http://pypi; }
-    location /simple/ {
-      proxy_pass http://pypi; proxy_cache kept; proxy_cache_key $scheme$http_host$request_uri; $opened
-      proxy_ignore_headers Cache-Control; proxy_cache_valid 200 1s; proxy_cache_revalidate on;
-      proxy_cache_use_stale updating; proxy_cache_lock on;
-    }
+    location /simple/ { proxy_cache_lock on; $kept }
+    location /packages/ { $kept }
+    location /protected$packages/ { internal; alias $packages/; sendfile on; }
 """
-_KEPT = _PASSED + "location /packages/ { proxy_pass http://pypi; proxy_cache kept; $opened }"
-_HANDED_OVER = _PASSED + "location /protected$packages/ { internal; alias $packages/; sendfile on; $opened }"
-# Opening what it keeps is a third of what a page costs nginx.
-_OPENED = "open_file_cache max=10000;"
+_KEPT = """
+      proxy_pass http://pypi; proxy_cache kept; proxy_cache_key $scheme$http_host$request_uri;
+      proxy_ignore_headers Cache-Control; proxy_cache_valid 200 1s; proxy_cache_revalidate on;
+      proxy_cache_use_stale updating; open_file_cache max=10000;
+"""
 
 
 class Unusable(Exception):  # noqa: N818 - a sentence for the reader, not a bug
@@ -138,23 +138,17 @@ def nginx() -> Target:
     return Target("nginx static", lambda corpus: _nginx(corpus, _STATIC, 0, _answers), "nginx static", paths)
 
 
-def behind_nginx() -> list[Target]:
-    """Ours behind nginx that keeps pages, and files as well or sends them itself, as the documentation recommends."""
+def behind_nginx() -> Target:
+    """Ours behind nginx that keeps pages and small files, and sends large ones itself, as we recommend it."""
 
-    def front(locations: str, *flags: str) -> Callable[[Corpus], contextlib.AbstractContextManager[Server]]:
-        @contextlib.contextmanager
-        def start(corpus: Corpus) -> Iterator[Server]:
-            upstream = ours("granian", *flags)
-            with upstream.start(corpus) as server, _nginx(corpus, locations, server.port, _lists_all) as nginx:
-                nginx.behind = [server]
-                yield nginx
+    @contextlib.contextmanager
+    def start(corpus: Corpus) -> Iterator[Server]:
+        upstream = ours("granian", "--accel", "nginx")
+        with upstream.start(corpus) as server, _nginx(corpus, _FRONT, server.port, _lists_all) as nginx:
+            nginx.behind = [server]
+            yield nginx
 
-        return start
-
-    return [
-        Target("pypiserver behind nginx", front(_KEPT), "nginx static", is_ours=True),
-        Target("pypiserver --accel nginx", front(_HANDED_OVER, "--accel", "nginx"), "nginx static", is_ours=True),
-    ]
+    return Target("pypiserver behind nginx", start, "nginx static", is_ours=True)
 
 
 def _nginx(
@@ -169,7 +163,7 @@ def _nginx(
 
     def command(port: int) -> Sequence[str]:
         user = "user root;" if os.getuid() == 0 else ""
-        filled = string.Template(locations).safe_substitute(folder=place, packages=corpus.folder, opened=_OPENED)
+        filled = string.Template(locations).safe_substitute(folder=place, packages=corpus.folder, kept=_KEPT)
         text = _NGINX.substitute(folder=folder, port=port, upstream=upstream or 9, locations=filled, user=user)
         (folder / "nginx.conf").write_text(text)
         return [program, "-p", str(folder), "-e", "stderr", "-c", str(folder / "nginx.conf")]

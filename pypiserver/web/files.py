@@ -26,6 +26,9 @@ from .ready import Ready
 from .sending import Answer, Expect, send_file
 
 YEAR = 31_536_000
+# A file up to this size we send ourselves, which costs us what telling the proxy would, so that the proxy can keep it
+# with its answer: nginx then sends nine times as many as when it asks each time.
+KEPT_BYTES = 65_536
 # mod_xsendfile takes a path as it is up to 0.12, and decodes it since 1.0: these are the same to both.
 _PLAIN = re.compile(r"[ -$&-~]+")
 Accel = Callable[[str], tuple[str, str] | None]
@@ -102,7 +105,7 @@ class Files:
         if self._deliver is not None:
             return self._deliver(environ, file)
         place = f"{self._repository.folders.roots[file.root]}/{file.path}"
-        told = self._accel(place) if self._accel is not None else None
+        told = self._accel(place) if self._accel is not None and file.size > KEPT_BYTES else None
         if told is None:
             return None
         headers = [("Content-Type", "application/octet-stream"), ("Content-Length", "0")]

@@ -21,7 +21,7 @@ from tests.clients.harness import PASSWORD, USER, GetClient, Serve, clean_enviro
 from tests.clients.samples import SHELF, add_project, fill
 from tests.clients.uploaders import UPLOADS, Upload, built, stored
 from tests.live_server import DIRECT, running
-from tests.make_archives import make_sdist
+from tests.make_archives import make_sdist, make_wheel
 
 MAIN = string.Template(
     """
@@ -251,19 +251,22 @@ def test_credentials_reach_the_server(serve: Serve, nginx: Nginx, packages: Path
 
 def test_nginx_sends_the_files_itself(serve: Serve, nginx: Nginx, packages: Path) -> None:
     fill(packages)
+    large, data = make_wheel("large", "1.0", extra_members={"big.bin": os.urandom(70_000)})
+    (packages / large).write_bytes(data)
     server = serve("--accel", "nginx")
     url = nginx(server.url, ACCEL.replace("$packages", str(packages)))
     paths = sorted(str(path.relative_to(packages)) for path in packages.rglob("*.whl"))
     assert paths
     for path in paths:
         assert get(f"{url}/packages/{quote(path)}") == (packages / path).read_bytes()
-        assert get(f"{server.url}/packages/{quote(path)}") == b""
-    request = Request(f"{url}/packages/{quote(paths[0])}", headers={"Range": "bytes=2-5"})
+        # A small one comes from the server all the same.
+        assert (get(f"{server.url}/packages/{quote(path)}") == b"") is (path == large)
+    request = Request(f"{url}/packages/{large}", headers={"Range": "bytes=2-5"})
     with DIRECT.open(request) as answer:
-        assert (answer.status, answer.read()) == (206, (packages / paths[0]).read_bytes()[2:6])
+        assert (answer.status, answer.read()) == (206, data[2:6])
         assert answer.headers["Cache-Control"] == "max-age=31536000, immutable"
     with pytest.raises(HTTPError, match="404"):
-        get(f"{url}/protected{packages}/{quote(paths[0])}")
+        get(f"{url}/protected{packages}/{large}")
 
 
 def test_pages_kept_by_nginx_are_revalidated_and_keep_forms_apart(

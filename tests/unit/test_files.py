@@ -29,6 +29,7 @@ WHEEL, WHEEL_BYTES = make_wheel(
 )
 SDIST, SDIST_BYTES = make_sdist("foo-bar", "1.1", metadata_version="2.2")
 OLD_SDIST, OLD_SDIST_BYTES = make_sdist("foo-bar", "1.2", metadata_version="2.1")
+LARGE, LARGE_BYTES = make_wheel("large", "1.0+local.1", extra_members={"big.txt": random.Random(2).randbytes(70_000)})
 PATH = f"/packages/{WHEEL}"
 ETAG = f'"{hashlib.sha256(WHEEL_BYTES).hexdigest()}"'
 SIZE = len(WHEEL_BYTES)
@@ -284,25 +285,31 @@ def test_a_file_that_was_replaced_by_hand_has_the_validator_of_its_new_bytes(
     ],
 )
 def test_a_proxy_is_told_which_file_to_send(
-    serve: Serve, root: Path, settings: dict[str, str], name: str, before: str
+    serve: Serve, put: Put, root: Path, settings: dict[str, str], name: str, before: str
 ) -> None:
+    path = f"sub dir/{LARGE}"
+    put(path, LARGE_BYTES)
     client = serve(**settings)
-    client.get("/simple/foo-bar/")
-    path = f"sub dir/{SDIST}"
+    client.get("/simple/large/")
     answer = client.get(f"/packages/{path}", if_none_match="*", range="bytes=0-1")
     assert (answer.status, answer.body, answer.headers["cache-control"]) == (200, b"", FOREVER)
     assert answer.headers[name] == (quote(f"{before}{root}/{path}") if before else f"{root}/{path}")
-    assert answer.headers["etag"] == f'"{hashlib.sha256(SDIST_BYTES).hexdigest()}"'
+    assert answer.headers["etag"] == f'"{hashlib.sha256(LARGE_BYTES).hexdigest()}"'
     assert client.get(f"/packages/{WHEEL}.metadata").body == RAW
+
+
+def test_a_small_file_is_for_the_proxy_to_keep(serve: Serve) -> None:
+    answer = serve(accel="nginx").get(f"/packages/sub dir/{SDIST}")
+    assert (answer.status, answer.body, "x-accel-redirect" in answer.headers) == (200, SDIST_BYTES, False)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="its own folders may not be plain")
 @pytest.mark.parametrize("folder", ["50%41", "b\u00fccher"])
 def test_a_path_that_apache_would_misread_is_not_handed_over(serve: Serve, put: Put, folder: str) -> None:
-    name, data = make_wheel("other", "1.0+local.1")
+    name, data = LARGE, LARGE_BYTES
     put(f"{folder}/{name}", data)
     client = serve(accel="sendfile")
-    client.get("/simple/other/")
+    client.get("/simple/large/")
     answer = client.get(f"/packages/{folder}/{name}")
     assert (answer.status, answer.body, "x-sendfile" in answer.headers) == (200, data, False)
 

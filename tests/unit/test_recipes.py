@@ -27,6 +27,7 @@ from .test_live_log import wait_until
 from .test_reload import status
 
 WHEEL, WHEEL_BYTES = make_wheel("foo", "1.0")
+LARGE, LARGE_BYTES = make_wheel("large", "1.0", extra_members={"big.bin": os.urandom(70_000)})
 NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 FLAGS = [
     "-p", "81", "-i", "127.0.0.1", "-a", "update,list", "-P", "/etc/pypi/htpasswd", "--disable-fallback", "-vv",
@@ -154,6 +155,7 @@ def get(url: str, **headers: str) -> bytes:
 def served(root: Path, tmp_path: Path) -> Iterator[LiveServer]:
     """The server as the printed configuration says it should be started."""
     (root / WHEEL).write_bytes(WHEEL_BYTES)
+    (root / LARGE).write_bytes(LARGE_BYTES)
     environ = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
     command = pypi_server("--accel", "nginx", "--disable-fallback", "--log-stream", "stdout", root)
     with running(command, environ=environ, cwd=tmp_path) as live:
@@ -181,8 +183,10 @@ def test_pip_installs_through_the_nginx_that_is_printed(
                "--no-cache-dir", "-d", str(tmp_path / "got"), "--index-url", f"{url}/simple/", "foo"]  # fmt: skip
         subprocess.run(pip, check=True, capture_output=True, timeout=120)
         assert f"{url}/simple/" in get(f"{url}/").decode()
-        assert get(f"{url}/packages/{WHEEL}", Range="bytes=2-5") == WHEEL_BYTES[2:6]
-        assert get(f"{served.url}/packages/{WHEEL}") == b""
+        for name, data in ((WHEEL, WHEEL_BYTES), (LARGE, LARGE_BYTES)):
+            assert get(f"{url}/packages/{name}", Range="bytes=2-5") == data[2:6]
+            assert get(f"{url}/packages/{name}") == data
+        assert get(f"{served.url}/packages/{LARGE}") == b""
         for hidden in (f"/protected{root}/{WHEEL}", f"{prefix}/protected{root}/{WHEEL}"):
             with pytest.raises(urllib.error.HTTPError, match="404"):
                 get(f"{address}{hidden}")
@@ -208,6 +212,32 @@ def test_nginx_keeps_pages_and_asks_whether_they_changed(
         assert len(asked.findall(served.output)) < 60
         (root / newer).write_bytes(newer_bytes)
         wait_until(lambda: newer.encode() in get(page))
+
+
+@pytest.mark.live
+@with_nginx
+def test_nginx_keeps_small_files_until_they_are_gone(
+    served: LiveServer, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = re.compile(rf'"GET /packages/{WHEEL}" (\d+)')
+    with nginx_with(recipe(served, capsys, root), tmp_path) as url:
+        address = f"{url}/packages/{WHEEL}"
+        wait_until(lambda: answers(f"{url}/health"))
+        for _ in range(60):
+            assert get(address) == WHEEL_BYTES
+        wait_until(lambda: get(address) == WHEEL_BYTES and "304" in asked.findall(served.output))
+        assert len(asked.findall(served.output)) < 60
+        (root / WHEEL).unlink()
+        served.url = url
+        wait_until(lambda: status(served, f"/packages/{WHEEL}") == 404)
+
+
+@pytest.mark.parametrize("flags", [("-a", "update,download", "-P", "htpasswd"), ("--stats", "counts.sqlite")])
+def test_files_that_need_a_password_or_are_counted_are_not_kept(
+    capsys: pytest.CaptureFixture[str], flags: tuple[str, ...]
+) -> None:
+    assert "location /packages/ {" in printed(capsys, "nginx", "/srv/packages")
+    assert "location /packages/ {" not in printed(capsys, "nginx", *flags, "/srv/packages")
 
 
 def test_pages_that_need_a_password_are_not_kept(capsys: pytest.CaptureFixture[str]) -> None:
