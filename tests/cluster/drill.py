@@ -7,14 +7,16 @@ and 5xx), with a pause that grows; an upload is not.
 from __future__ import annotations
 
 import http.client
+import json
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from urllib.parse import urljoin, urlsplit
 
-from tests.hostile import ask, listed, sha256, upload, wheel
+from tests.hostile import JSON_TYPE, Reply, ask, listed, sha256, upload, wheel
 
 # pip and uv try five times and three times; with these pauses the last try is after 15 seconds.
 PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0)
@@ -37,6 +39,28 @@ class Seen:
     def __str__(self) -> str:
         total = sum(self.answers.values())
         return f"{total} requests, failures {self.failures}, given up {self.given_up}, slowest {self.slowest:.2f} s"
+
+
+def fetch(url: str, path: str, **headers: str) -> Reply:
+    """A GET that follows one redirect to another server, without telling it the password, as clients do it."""
+    reply = ask(url, path, **headers)
+    if reply.status != 302:
+        return reply
+    target = urlsplit(reply.headers["location"])
+    headers.pop("Authorization", None)
+    return ask(f"{target.scheme}://{target.netloc}", f"{target.path}?{target.query}", **headers)
+
+
+def links(url: str, project: str) -> dict[str, str]:
+    """File name and path of what the index shows of a project; in a bucket a path has the digest of the bytes."""
+    page = f"/simple/{project}/"
+    files = json.loads(ask(url, page, Accept=JSON_TYPE).body)["files"]
+    return {file["filename"]: urljoin(page, file["url"]).partition("#")[0] for file in files}
+
+
+def downloaded(url: str, project: str, filename: str, **headers: str) -> Reply:
+    """The file as a client gets it who has read the page."""
+    return fetch(url, links(url, project)[filename], **headers)
 
 
 class Drill:
@@ -72,19 +96,21 @@ class Drill:
 
     def _get_all_the_time(self) -> None:
         while not self._ending.is_set():
-            with self._lock:
-                name, digest = list(self.seen.acknowledged.items())[-1]
-            body = self.get(f"/packages/{name}")
-            if body is not None and sha256(body) != digest:
-                self.seen.wrong.append(name)
-            self.get(f"/simple/{self._name}/")
+            # As an installer: the page, and the newest file on it, which must be what the page says.
+            page = self.get(f"/simple/{self._name}/", Accept=JSON_TYPE)
+            if page is None:
+                continue
+            file = json.loads(page)["files"][-1]
+            body = self.get(urljoin(f"/simple/{self._name}/", file["url"]).partition("#")[0])
+            if body is not None and sha256(body) != file["hashes"]["sha256"]:
+                self.seen.wrong.append(file["filename"])
 
-    def get(self, path: str) -> bytes | None:
+    def get(self, path: str, **headers: str) -> bytes | None:
         """What a client gets in the end; None when it has given up."""
         for pause in (*PAUSES, 0.0):
             began = time.monotonic()
             try:
-                reply = ask(self.url, path)
+                reply = fetch(self.url, path, **headers)
             except (OSError, http.client.HTTPException) as error:
                 answer: object = type(error).__name__
             else:
@@ -134,5 +160,6 @@ def assert_nothing_is_lost(seen: Seen, urls: Sequence[str], project: str = "dril
     pages = [listed(url, project) for url in urls]
     for shown in pages:
         assert {name: shown.get(name) for name in seen.acknowledged} == seen.acknowledged
+    paths = links(urls[0], project)
     for number, (name, digest) in enumerate(pages[0].items()):
-        assert sha256(ask(urls[number % len(urls)], f"/packages/{name}").body) == digest, name
+        assert sha256(fetch(urls[number % len(urls)], paths[name]).body) == digest, name

@@ -15,7 +15,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
@@ -177,13 +177,16 @@ class Service:
 @contextmanager
 def started(*services: Service) -> Iterator[None]:
     """Start them at the same time; whatever still runs at the end is ended, the last one first."""
-    try:
+    with ExitStack() as stack:
         for service in services:
+            # Each of them, even when another one does not end.
+            stack.callback(_end, service)
             service.launch()
         for service in services:
             service.wait()
         yield
-    finally:
-        for service in reversed(services):
-            if service.process is not None and service.process.poll() is None:
-                service.stop()
+
+
+def _end(service: Service) -> None:
+    if service.process is not None and service.process.poll() is None:
+        service.stop()
