@@ -203,5 +203,6 @@ def _refuse_without_driver() -> None:
 
 
 def _reason(error: Exception) -> str:
-    """The driver's words on one line."""
-    return " ".join(str(error).split()) or type(error).__name__
+    """The driver's words on one line, without its advice and the statement, which are indented or pointed at."""
+    lines = [line for line in str(error).splitlines() if line[:1].strip() and not line.startswith("LINE ")]
+    return " ".join(" ".join(lines).split()) or type(error).__name__

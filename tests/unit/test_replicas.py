@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -209,6 +210,39 @@ def test_after_a_restart_of_the_database_all_is_as_before(
     server.restart()
     assert eventually(lambda: client.get("/simple/bar/").status == 302)
     assert age(client.get("/simple/foo/")) is None
+
+
+def test_no_acknowledged_upload_is_lost_with_the_database(serve: Serve, server: PostgreSQL) -> None:
+    address = server.create("killed")
+    clients = [serve(catalog=address) for _ in range(2)]
+    wheels = [make_wheel(f"project{number}", "1.0") for number in range(24)]
+    acknowledged: list[str] = []
+    refused: list[int] = []
+
+    def upload(client: Client, mine: list[tuple[str, bytes]]) -> None:
+        for name, content in mine:
+            answer = client.upload(name, content)
+            if answer.status == 200:
+                acknowledged.append(name)
+            else:
+                refused.append(answer.status)
+            if name == wheels[6][0]:
+                server.kill()
+
+    threads = [threading.Thread(target=upload, args=(clients[at], wheels[at::2])) for at in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert 4 <= len(acknowledged) < 24 and set(refused) == {503}
+    server.start()
+    for client, other in zip(clients, reversed(clients), strict=True):
+        assert eventually(lambda client=client: client.get("/health/ready").status == 200)
+        for name in acknowledged:
+            assert other.get(f"/packages/{name}").status == 200, name
+    # What was refused may be stored all the same, and is the same then; so it is safe to try again.
+    assert {clients[at % 2].upload(*wheel).status for at, wheel in enumerate(wheels)} == {200}
+    assert all(clients[1].get(f"/packages/{name}").body == content for name, content in wheels)
 
 
 def test_a_server_that_begins_without_its_database_says_so_and_waits_for_it(
