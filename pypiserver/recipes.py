@@ -285,6 +285,10 @@ _NGINX_FILES = """
 """
 
 
+# What is set where compose runs, and goes on to the server.
+_OF_THE_STORE = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_ENDPOINT_URL")
+
+
 def compose(config: Config, given: Mapping[str, Given]) -> str:
     """A compose file for the image, with a volume for every folder and file that is named."""
     volumes, inside = [], {}
@@ -311,8 +315,9 @@ def compose(config: Config, given: Mapping[str, Given]) -> str:
         '    security_opt: ["no-new-privileges:true"]',
         "    tmpfs: [/tmp]",
         f"    ports: [{_yaml(port)}]",
-        "    volumes:",
+        *(["    volumes:"] if volumes else []),
         *[f"      - {_yaml(volume)}" for volume in volumes],
+        *([f"    environment: [{', '.join(_OF_THE_STORE)}]"] if config.storage is not None else []),
         "    command:",
         *[f"      - {_yaml(word)}" for word in [*words, *roots]],
     ]

@@ -121,6 +121,13 @@ def test_the_compose_file_means_these_settings(capsys: pytest.CaptureFixture[str
     assert config_of(service["command"]) == config_of(inside)
 
 
+def test_the_compose_file_for_a_bucket_hands_credentials_on(capsys: pytest.CaptureFixture[str]) -> None:
+    service = yaml.safe_load(printed(capsys, "compose", "--storage", "s3://bucket/a"))["services"]["pypiserver"]
+    assert "volumes" not in service, "compose takes no empty list"
+    assert service["environment"][:2] == ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"]
+    assert config_of(service["command"]) == config_of(["--storage", "s3://bucket/a"])
+
+
 @contextlib.contextmanager
 def nginx_with(block: str, folder: Path) -> Iterator[str]:
     """nginx with the printed configuration, on a port of its own, started without a warning; gives its address."""
