@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import socket
 from dataclasses import dataclass
 
 from .bucket_digests import BucketDigester
@@ -15,6 +17,7 @@ from .repository import Repository
 from .scanlock import ScanLock
 from .storage.bucket import Bucket
 from .storage.objects import require
+from .storage.sole_use import SoleUse
 
 __all__ = ["BucketParts", "Unwatched", "build_parts"]
 
@@ -44,7 +47,7 @@ def build_parts(
     require()
     digester = BucketDigester(bucket, catalog, hash_algo=hash_algo)
     reindexer = Reindexer(bucket, catalog, digester, overwrite=overwrite)
-    watch = BucketWatch(reindexer, digester, catalog, lock=lock)
+    watch = BucketWatch(reindexer, digester, catalog, lock=lock, sole_use=_sole_use(bucket, catalog, lock))
     repository = Repository(
         folders=bucket,
         catalog=catalog,
@@ -55,3 +58,11 @@ def build_parts(
         stale_for=stale_for,
     )
     return BucketParts(repository, bucket, catalog, reindexer, BucketWriter(repository, catalog, bucket))
+
+
+def _sole_use(bucket: Bucket, catalog: ExclusiveCatalog, lock: ScanLock | Lease) -> SoleUse:
+    """The claim of this catalog to the bucket: a file's is one of many, a database's is everybody's."""
+    if isinstance(lock, Lease):
+        return SoleUse(bucket.objects, "servers with a catalog in PostgreSQL", gives_way=False)
+    place = hashlib.sha256((catalog.connections.place() or "").encode("utf-8", "surrogateescape")).hexdigest()
+    return SoleUse(bucket.objects, f"{socket.gethostname()} (catalog {place[:8]})")

@@ -2,7 +2,8 @@
 
 Every change goes through a server, and its row is there before its answer. So nothing is listed, but when the catalog
 was never complete: then one process of all that share it reads the bucket, and the others wait. The rules to keep: a
-catalog that is not complete is never served; one that fails is no reason to serve another, as it is the judge of names.
+catalog that is not complete is never served, nor one whose bucket is another's; one that fails is no reason to serve
+another, as it is the judge of names.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from .digests import Digester
 from .errors import PypiServerError, Unavailable
 from .reindex import Reindexer
 from .scanlock import ScanLock
+from .storage.sole_use import InUse, SoleUse
 from .sync import Counted
 
 _LOG = logging.getLogger(__name__)
@@ -42,7 +44,9 @@ class BucketWatch:
         catalog: ExclusiveCatalog,
         *,
         lock: ScanLock | Lease,
+        sole_use: SoleUse,
     ) -> None:
+        self._sole_use = sole_use
         self._reindexer = reindexer
         self._digester = digester
         self._catalog = catalog
@@ -100,6 +104,8 @@ class BucketWatch:
         self._closing.set()
         if self._thread is not None:
             self._thread.join(timeout=10)
+        with contextlib.suppress(PypiServerError):
+            self._sole_use.give_up()
         self._lock.release()
         self._pid = -1
 
@@ -133,8 +139,10 @@ class BucketWatch:
                 with contextlib.suppress(Unavailable):
                     self.recover(error, generation)
             except PypiServerError as error:
+                # Two catalogs over one bucket would both decide who has a name.
+                self._is_complete = self._is_complete and not isinstance(error, InUse)
                 self._settle(str(error))
-                wait = RETRY_SECONDS
+                wait = TICK_SECONDS if isinstance(error, InUse) else RETRY_SECONDS
             self._closing.wait(wait)
 
     def _tick(self) -> None:
@@ -142,6 +150,10 @@ class BucketWatch:
             self._is_complete = False
             self._catalog.connections.renew()
         is_ours = self._lock.acquire()
+        if is_ours:
+            self._sole_use.keep()
+        else:
+            self._sole_use.look()
         if not self._is_complete and is_ours and not self._catalog.is_complete():
             began = time.time()
             self._reindexer.survey()
