@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from . import facts
+from .process import process_id
 
 _LOG = logging.getLogger(__name__)
 Environ = dict[str, Any]
@@ -83,7 +84,7 @@ class Observers:
 
     def note(self, exchange: Exchange) -> None:
         """Take an exchange; costs next to nothing."""
-        if self._pid != os.getpid():
+        if self._pid != process_id():
             self._start()
         self._waiting.append(exchange)
         if self._thread is None:

@@ -19,6 +19,7 @@ from .digests import Digester
 from .errors import PypiServerError, Unavailable
 from .events import Watcher
 from .memory import give_back
+from .process import process_id
 from .scanlock import ScanLock
 from .sync import Counted, Key, Sync
 
@@ -73,7 +74,7 @@ class Watch:
 
     def ensure_current(self) -> None:
         """Return when the catalog reflects storage; raises Unavailable while a folder cannot be read."""
-        if self._pid != os.getpid():
+        if self._pid != process_id():
             self.start()
         if not self._ready.is_set() and not self._ready.wait(FIRST_SCAN_SECONDS):
             raise Unavailable("The package folders are still being read. Try again in a minute.")
