@@ -14,7 +14,6 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from . import listing, schema
 from .database import Connection, FullText
@@ -33,9 +32,9 @@ class _Connection(sqlite3.Connection):
 
     pid = -1
 
-    def stream(self, statement: str) -> Iterator[Any]:
+    def stream(self, statement: str) -> contextlib.closing[sqlite3.Cursor]:
         """The rows as SQLite finds them."""
-        return self.execute(statement)
+        return contextlib.closing(self.execute(statement))
 
     def __del__(self) -> None:
         # What a fork left to us is not ours to close: SQLite would take it for the last one.

@@ -39,8 +39,8 @@ class Connection(Protocol):
     def executemany(self, statement: str, rows: Iterable[Any], /) -> Cursor:
         """Run a statement for each of the rows."""
 
-    def stream(self, statement: str, /) -> Iterable[Any]:
-        """The rows of a long answer, a few of them in memory at a time."""
+    def stream(self, statement: str, /) -> AbstractContextManager[Iterator[Any]]:
+        """The rows of a long answer, a few of them in memory at a time; for as long as a block lasts."""
 
 
 class FullText(Protocol):

@@ -104,15 +104,17 @@ def refresh(connection: Connection, projects: Iterable[str], search: FullText | 
 
 
 def _make_all(connection: Connection, search: FullText | None) -> None:
-    groups = itertools.groupby(connection.stream(_SELECT_ALL_FACTS), key=itemgetter(0))
-    connection.executemany(_UPSERT, (_row(list(group)) for _, group in groups))
+    with connection.stream(_SELECT_ALL_FACTS) as rows:
+        groups = itertools.groupby(rows, key=itemgetter(0))
+        connection.executemany(_UPSERT, (_row(list(group)) for _, group in groups))
     if search is not None:
         search.rebuild(connection)
 
 
 def _known(connection: Connection, names: Sequence[str], *, is_bulk: bool) -> Mapping[str, tuple[Any, ...]]:
     if is_bulk:
-        return {row[0]: row for row in connection.stream(_SELECT_ALL_ROWS)}
+        with connection.stream(_SELECT_ALL_ROWS) as all_rows:
+            return {row[0]: row for row in all_rows}
     rows = (connection.execute(_SELECT_ROW, {"project": name}).fetchone() for name in names)
     return {row[0]: row for row in rows if row is not None}
 
@@ -127,10 +129,11 @@ def _made(
             yield name, _row(facts) if facts else None
         return
     missing = set(names)
-    for name, group in itertools.groupby(connection.stream(_SELECT_ALL_FACTS), key=lambda facts: facts[0]):
-        if name in missing:
-            missing.discard(name)
-            yield name, _row(list(group))
+    with connection.stream(_SELECT_ALL_FACTS) as rows:
+        for name, group in itertools.groupby(rows, key=itemgetter(0)):
+            if name in missing:
+                missing.discard(name)
+                yield name, _row(list(group))
     for name in missing:
         yield name, None
 

@@ -68,16 +68,16 @@ class Reads:
         """
         states: set[int] = set()
         roots: set[int] = set()
-        with self.connections.reading() as connection:
-            for row in connection.stream(schema.SELECT_SNAPSHOT):
+        with self.connections.reading() as connection, connection.stream(schema.SELECT_SNAPSHOT) as rows:
+            for row in rows:
                 states.add(hash(row))
                 roots.add(row[0])
         return states, roots
 
     def keys_of(self, states: set[int]) -> list[tuple[int, str]]:
         """(root, path) of the rows that have one of these states."""
-        with self.connections.reading() as connection:
-            return [row[:2] for row in connection.stream(schema.SELECT_SNAPSHOT) if hash(row) in states]
+        with self.connections.reading() as connection, connection.stream(schema.SELECT_SNAPSHOT) as rows:
+            return [row[:2] for row in rows if hash(row) in states]
 
     def folders(self) -> dict[tuple[int, str], tuple[int, int]]:
         """Modification time and inode of each folder, as the last scan found it."""

@@ -100,11 +100,11 @@ class Tsvector:
     def rebuild(self, connection: Connection) -> None:
         """Row by row; the words are not stored anywhere else."""
         connection.execute("DELETE FROM search")
-        rows = connection.stream("SELECT id, name, keywords, summary FROM listing")
-        connection.executemany(
-            "INSERT INTO search (id, words) VALUES (:id, CAST(:words AS tsvector))",
-            ({"id": number, "words": _vector(text)} for number, *text in rows),
-        )
+        with connection.stream("SELECT id, name, keywords, summary FROM listing") as rows:
+            connection.executemany(
+                "INSERT INTO search (id, words) VALUES (:id, CAST(:words AS tsvector))",
+                ({"id": number, "words": _vector(text)} for number, *text in rows),
+            )
 
 
 FTS5 = Fts5()

@@ -82,13 +82,14 @@ class Session:
                 cursor.rowcount += each.rowcount
         return cursor
 
-    def stream(self, statement: str, /) -> Iterator[Any]:
+    @contextlib.contextmanager
+    def stream(self, statement: str, /) -> Iterator[Iterator[Any]]:
         """The rows through a cursor of the server, which lives in a transaction."""
         with self.patient(), self.raw.transaction(), self.raw.cursor(name="pypiserver") as cursor:
             self.raw.execute(f"SET LOCAL statement_timeout = {CHANGE_SECONDS * 1000:.0f}")
             cursor.itersize = ROWS
             cursor.execute(translated(statement))
-            yield from cursor
+            yield iter(cursor)
 
     @contextlib.contextmanager
     def patient(self) -> Iterator[None]:

@@ -8,12 +8,13 @@ name, serves no more.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import secrets
 import time
 from collections.abc import Callable
 
-from ..errors import NotFound, Unavailable
+from ..errors import NotFound, PypiServerError, Unavailable
 from .objects import Objects
 
 KEY = "server.json"
@@ -63,11 +64,17 @@ class SoleUse:
         """
         if self._clock() < self._next:
             return
+        if not self._gives_way:
+            # It only tells others; what does not arrive now does so later.
+            with contextlib.suppress(PypiServerError):
+                self._write()
+            self._next = self._clock() + PERIOD_SECONDS
+            return
         standing = self._read()
-        if self._gives_way and not self._is_free(standing):
+        if not self._is_free(standing):
             raise self._refusal(standing)
         self._write()
-        if self._gives_way and _name_in(standing) != self._name:
+        if _name_in(standing) != self._name:
             self._wait(CONFIRM_SECONDS)
             standing = self._read()
             if standing != self._written:
@@ -88,7 +95,7 @@ class SoleUse:
 
     def give_up(self) -> None:
         """Let the next one begin at once; raises Unavailable."""
-        if self._written and self._read() == self._written:
+        if self._gives_way and self._written and self._read() == self._written:
             self._objects.put(KEY, json.dumps({"name": self._name, "ended": True}).encode())
         self._written, self._next = "", float("-inf")
 
