@@ -42,7 +42,7 @@ class PostgreSQL(Service):
         """Run one statement; returns the rows, a line each, with | between the values."""
         psql = program("psql", "postgresql-client", also_in=_newest_postgresql())
         command = [psql, "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", self.url(database), "-c", statement]
-        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout.strip()
+        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=900).stdout.strip()
 
 
 @contextmanager
