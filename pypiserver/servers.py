@@ -11,6 +11,7 @@ import errno
 import functools
 import importlib.util
 import logging
+import os
 import signal
 import socket
 import sys
@@ -32,6 +33,8 @@ OnReady = Callable[[str, int], None]
 # Threads that wait for slow clients cost little; with fewer, 60 slow uploads and 40 stalled downloads stop others.
 DEFAULT_THREADS = {"granian": 160, "waitress": 16, "gunicorn": 160}
 # A running upload may take so long to end after SIGTERM.
+# How often a server that does not end is told again.
+INSIST_SECONDS = 5.0
 GRACE_SECONDS = 8
 BACKLOG = 1024
 
@@ -184,13 +187,31 @@ def tell_when_it_accepts(host: str, port: int, told: Callable[[], None]) -> None
     threading.Thread(target=wait, name="pypiserver-ready", daemon=True).start()
 
 
-def end_at_sigterm(drain: Drain) -> None:
-    """Let SIGTERM end a server the way an interrupt from the keyboard does, so that it closes what it holds."""
+@contextlib.contextmanager
+def ended_by_sigterm(drain: Drain) -> Iterator[None]:
+    """Let SIGTERM end a server the way an interrupt from the keyboard does, so that it closes what it holds.
+
+    It is told again until it ends: within a request wsgiref takes an interrupt for a fault of the application.
+    """
+    over = threading.Event()
+    told: list[int] = []
+
+    def insist() -> None:
+        while not over.wait(INSIST_SECONDS):
+            if told:
+                os.kill(os.getpid(), signal.SIGTERM)
 
     def interrupt(number: int, frame: FrameType | None) -> None:
+        # No lock here: one signal may come while another one is handled.
+        told.append(number)
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, drain.before(interrupt))
+    threading.Thread(target=insist, name="pypiserver-end", daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
 
 
 def _run_granian(make: MakeApplication, options: Options, listening: socket.socket, hooks: Hooks) -> None:
@@ -218,11 +239,12 @@ def _run_adapter(make: MakeApplication, options: Options, listening: socket.sock
     port = port_of(listening)
     listening.close()
     drain = Drain(options.drain_seconds)
-    if options.name != "cgi":
-        tell_when_it_accepts(options.host, port, hooks.ready)
-        end_at_sigterm(drain)
     server = _ADAPTERS.get(options.name, options.name)
-    bottle.run(app=drain.told_to(make()), server=server, host=options.host, port=port, quiet=True)
+    with contextlib.ExitStack() as stack:
+        if options.name != "cgi":
+            tell_when_it_accepts(options.host, port, hooks.ready)
+            stack.enter_context(ended_by_sigterm(drain))
+        bottle.run(app=drain.told_to(make()), server=server, host=options.host, port=port, quiet=True)
 
 
 def _patch_for_gevent() -> None:

@@ -234,7 +234,7 @@ def test_image_is_what_the_tests_above_assume() -> None:
     assert (said["WORKDIR"], said["EXPOSE"], said["USER"]) == ("/data", "8080", "1000:1000")
     assert "HOME=/data" in DOCKERFILE
     (extras,) = re.findall(r"/source\[([\w,]+)\]", DOCKERFILE)
-    assert extras.split(",") == ["web", "metrics", "progress"]
+    assert extras.split(",") == ["web", "metrics", "progress", "objectstore", "postgres"]
     setup = configparser.ConfigParser()
     setup.read(REPOSITORY / "setup.cfg")
     assert set(extras.split(",")) <= set(setup["options.extras_require"])
