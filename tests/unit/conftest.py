@@ -27,6 +27,16 @@ settings.register_profile(
 settings.load_profile("patient")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What asks a real PostgreSQL is among the tests that start servers."""
+    for item in items:
+        params = getattr(item, "callspec", None)
+        asked = params is not None and "postgresql" in params.params.values()
+        if asked or {"database", "database_server"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.live)
+
+
 @pytest.fixture(autouse=True)
 def logging_as_before() -> Iterator[None]:
     """Whatever a test, or a command it runs, does to logging ends with it."""

@@ -125,7 +125,8 @@ def test_a_worker_that_is_started_later_has_the_last_settings_that_could_be_used
 
 
 def pid_of_a_worker(log: Path) -> int:
-    """The process that wrote the last line about a request."""
+    """The process that wrote the last line about a request; lines are written a moment after the answer."""
+    wait_until(lambda: "/simple/" in log.read_text())
     return [int(line.split("|")[0]) for line in log.read_text().splitlines() if "/simple/" in line][-1]
 
 
