@@ -199,7 +199,7 @@ def ended_by_sigterm(drain: Drain) -> Iterator[None]:
     def insist() -> None:
         while not over.wait(INSIST_SECONDS):
             if told:
-                os.kill(os.getpid(), signal.SIGTERM)
+                os.kill(os.getpid(), told[-1])
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         # No lock here: one signal may come while another one is handled.
@@ -207,6 +207,9 @@ def ended_by_sigterm(drain: Drain) -> Iterator[None]:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, drain.before(interrupt))
+    # Not where it is ignored, as in the background of a shell.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, interrupt)
     threading.Thread(target=insist, name="pypiserver-end", daemon=True).start()
     try:
         yield

@@ -35,6 +35,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         asked = params is not None and "postgresql" in params.params.values()
         if asked or {"database", "database_server"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.live)
+            item.add_marker(pytest.mark.database)
 
 
 @pytest.fixture(autouse=True)
