@@ -15,7 +15,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+import pytest
+
 import pypiserver
+from pypiserver.storage import sole_use
 from tests.make_archives import make_sdist, make_wheel
 
 from .wsgi import Answer, Client
@@ -62,7 +65,10 @@ class World:
 def world_of(tmp_path: Path, **storage: object) -> Iterator[World]:
     made = World(storage, tmp_path / "catalog.sqlite")
     try:
-        yield made
+        # Nobody else is about to claim the bucket of a test.
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sole_use, "CONFIRM_SECONDS", 0.0)
+            yield made
     finally:
         made.close()
 
