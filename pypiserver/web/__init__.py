@@ -22,6 +22,7 @@ from . import pages, xmlrpc
 from .answers import failure, mistake, redirect
 from .body import Body
 from .browse import Browse
+from .dispatch import Dispatch
 from .files import Files
 from .gate import Gate
 from .json_pages import JsonPages
@@ -189,8 +190,8 @@ class Web:
                 return handler(**arguments)
             except PypiServerError as error:
                 return failure(error)
-            except bottle.HTTPResponse:
-                raise
+            except bottle.HTTPResponse as answer:
+                return answer
             except Exception as error:  # noqa: BLE001 - logged with its traceback
                 # Left to bottle, it would be written past the log.
                 environ[facts.EXCEPTION] = error
@@ -201,12 +202,11 @@ class Web:
 
 def build(web: Web) -> bottle.Bottle:
     """The bottle application that serves the table of routes."""
-    application = bottle.Bottle(catchall=True)
+    application = Dispatch(functools.partial(_answer_unmatched, web.gate))
     routes = web.routes()
     refuse_collisions(web.health_endpoint, routes)
     for route in routes:
         application.route(route.rule, route.method, web.guarded(route))
-    application.default_error_handler = functools.partial(_answer_unhandled, web.gate)
     return application
 
 
@@ -263,22 +263,12 @@ def _is_xml(environ: Mapping[str, Any]) -> bool:
     return kind in ("text/xml", "application/xml")
 
 
-def _answer_unhandled(gate: Gate, error: bottle.HTTPError) -> bytes:
-    """The answer to what no handler answered: an unknown address, a wrong method, or a bug of ours."""
-    if error.status_code in (404, 405):
-        # Whoever uploads to a wrong address reads what is said here only after sending all.
-        gate.drain(bottle.request.environ)
-    if error.status_code == 404:
-        answer = failure(NotFound(f"There is nothing at this address. {ADDRESSES}"))
-    elif error.status_code == 405:
+def _answer_unmatched(gate: Gate, error: bottle.HTTPError) -> bottle.HTTPResponse:
+    """The answer to an unknown address, or a wrong method."""
+    # Whoever uploads to a wrong address reads what is said here only after sending all.
+    gate.drain(bottle.request.environ)
+    if error.status_code == 405:
         # bottle names the methods of the table; what takes GET takes HEAD.
         allow = error.get_header("Allow", "GET").replace("GET", "GET,HEAD").replace(",", ", ")
-        answer = failure(MethodNotAllowed(f"This address takes {allow}. {ADDRESSES}", allow))
-    else:
-        answer = mistake(error.exception, status=error.status_code)
-    # bottle has taken over the error's own headers before it asks us.
-    bottle.response.status = answer.status_line
-    for name, value in answer.headerlist:
-        bottle.response.set_header(name, value)
-    body: bytes = answer.body
-    return body
+        return failure(MethodNotAllowed(f"This address takes {allow}. {ADDRESSES}", allow))
+    return failure(NotFound(f"There is nothing at this address. {ADDRESSES}"))

@@ -53,7 +53,8 @@ def redirecting(sign: Sign, ttl: int) -> Deliver:
     def deliver(environ: Mapping[str, Any], file: File) -> Ready | None:
         if environ["REQUEST_METHOD"] != "GET":
             return None
-        headers = [("Location", addresses.of(file.path)), kept, ("Content-Length", "0")]
+        headers = [("Location", addresses.of(file.path)), kept]
+        headers += [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", "0")]
         return Ready(b"", headers, status="302 Found")
 
     return deliver

@@ -1,7 +1,7 @@
-"""Answers whose headers are final, which bottle then need not check, copy and count once more for each request.
+"""Answers whose headers are final: checked by nobody, and made once for however many requests.
 
-bottle spends 6 of the 14 us of a small answer on headers that were right before. The rule to keep: an answer that was
-given once may be given again, to any number of threads at once, so nothing may change it.
+The rule to keep: an answer that was given once may be given again, to any number of threads at once, so nothing may
+change it; a server gets a list of its own, which it may change (PEP 3333).
 """
 
 from __future__ import annotations
@@ -21,5 +21,10 @@ class Ready(bottle.HTTPResponse):  # type: ignore[misc]
         self._cookies = None
         self._status_code = int(status[:3])
         self._status_line = status
-        self._headers = {name: [value] for name, value in headers}
+        self._final = list(headers)
         self.body = body
+
+    @property
+    def headerlist(self) -> list[Header]:
+        """The headers, in a new list."""
+        return self._final.copy()

@@ -129,9 +129,9 @@ class Simple:
         is_known = etag is not None and is_not_modified(environ.get("HTTP_IF_NONE_MATCH"), etag)
         if age is not None:
             old = self._make(page, form, encoding, etag=etag, is_known=is_known)
-            old.set_header("Age", str(age))
-            old.set_header("Cache-Status", f"pypiserver; hit; ttl=-{age}; detail=catalog-unavailable")
-            return old
+            status = f"pypiserver; hit; ttl=-{age}; detail=catalog-unavailable"
+            headers = [*old.headerlist, ("Age", str(age)), ("Cache-Status", status)]
+            return Ready(old.body, headers, status=old.status_line)
         key = (encoding, etag, is_known)
         answer = page.answers.get(key)
         if answer is None:

@@ -1,0 +1,56 @@
+"""From a WSGI request to the handler of its address, and from the handler's answer back.
+
+bottle's own way binds a response to each request, calls hooks, and copies, checks and counts headers that were right
+before: half of the time of a page from the cache. Its router and its request are all we need. The rules to keep: what
+is handed to the server is the server's, so a list that is kept is copied; a body that is not sent is closed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import bottle
+
+from .answers import mistake
+
+_EMPTY = (204, 304)
+
+
+class Dispatch(bottle.Bottle):  # type: ignore[misc]
+    """A bottle application without hooks and plugins; ``unmatched`` answers what is in no row of its routes."""
+
+    def __init__(self, unmatched: Callable[[bottle.HTTPError], bottle.HTTPResponse]) -> None:
+        super().__init__()
+        self._unmatched = unmatched
+
+    def wsgi(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        """Answer one request (PEP 3333)."""
+        bottle.request.bind(environ)
+        answer = self._answer(environ)
+        start_response(answer.status_line, answer.headerlist)
+        body = answer.body
+        if environ["REQUEST_METHOD"] == "HEAD" or answer.status_code in _EMPTY:
+            if hasattr(body, "close"):
+                body.close()
+            return []
+        if isinstance(body, bytes):
+            return [body]
+        if hasattr(body, "read"):
+            # sending.py gives files to those servers only that have it.
+            wrapped: Iterable[bytes] = environ["wsgi.file_wrapper"](body)
+            return wrapped
+        return body  # type: ignore[no-any-return]
+
+    def _answer(self, environ: dict[str, Any]) -> bottle.HTTPResponse:
+        try:
+            path = environ.setdefault("PATH_INFO", "")
+            if not path.isascii():
+                # PEP 3333 hands over bytes, each as a character.
+                environ["PATH_INFO"] = path.encode("latin-1").decode("utf-8", "ignore")
+            route, arguments = self.router.match(environ)
+        except bottle.HTTPError as error:
+            return self._unmatched(error)
+        except Exception as error:  # noqa: BLE001 - logged with its traceback
+            return mistake(error)
+        return route.callback(**arguments)
