@@ -196,8 +196,8 @@ def _wanted_section(header: str, size: int) -> tuple[int, int] | None:
 def _body(environ: Mapping[str, Any], file: _File, start: int, length: int) -> Iterable[bytes]:
     if file.expect is not None:
         file.expect(start, length)
-    # A file without a position (a pipe) fails here, and not in the middle of an answer.
-    file.stream.seek(start)
+    if start:
+        file.stream.seek(start)
     if length <= SMALL_BYTES:
         data = file.stream.read(length) if length else b""
         file.stream.close()
