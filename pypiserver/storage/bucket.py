@@ -135,9 +135,9 @@ class Bucket:
                     continue
         return found
 
-    def sign(self, path: str, seconds: int) -> str:
-        """An address at which anybody can GET the file for so long."""
-        return self.objects.sign(FILES + path, seconds)
+    def sign(self, path: str, seconds: int, since: int) -> str:
+        """An address at which anybody can GET the file for so long ``since`` then, see :meth:`Objects.sign`."""
+        return self.objects.sign(FILES + path, seconds, since)
 
     # -- writing -------------------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any, BinaryIO, NamedTuple
 
 from ..errors import ConfigError, Forbidden, NotFound, PypiServerError, Unavailable
+from .presigned import signed_at
 
 EXTRA = "pypiserver[objectstore]"
 # The default of 180 s and ten tries would keep a client waiting longer than it does.
@@ -32,7 +33,8 @@ PARTS_AT_ONCE = 2
 # As many keys as one answer of a store has.
 PAGE = 1000
 # The schemes of stores that clients can be sent to, with a signed address.
-SIGNING = ("s3", "s3a", "gs", "az", "azure", "abfs", "abfss", "adl")
+S3 = ("s3", "s3a")
+SIGNING = (*S3, "gs", "az", "azure", "abfs", "abfss", "adl")
 _QUERY = re.compile(r"\?\S*")
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
@@ -62,7 +64,11 @@ class Objects:
     @property
     def can_sign(self) -> bool:
         """Whether :meth:`sign` can give an address."""
-        return self.url.partition("://")[0] in SIGNING
+        return self._scheme in SIGNING
+
+    @property
+    def _scheme(self) -> str:
+        return self.url.partition("://")[0]
 
     def put(self, key: str, content: bytes | BinaryIO) -> None:
         """Store an object whole or not at all, in place of one with that key; a file is read from where it stands."""
@@ -123,12 +129,16 @@ class Objects:
             for page in obstore.list(self._store(), prefix, chunk_size=PAGE):
                 yield from map(_described, page)
 
-    def sign(self, key: str, seconds: int) -> str:
-        """An address at which anybody can GET the object for so long."""
+    def sign(self, key: str, seconds: int, since: int) -> str:
+        """An address at which anybody can GET the object for so long ``since`` then (seconds since the epoch).
+
+        It is the same from all who sign it, where there is a secret key of S3; elsewhere it begins now.
+        """
         obstore = _obstore()
         with self._answering("sign", key):
             address: str = obstore.sign(self._store(), "GET", key, timedelta(seconds=seconds))
-            return address
+        secret = os.environ.get("AWS_SECRET_ACCESS_KEY") if self._scheme in S3 else None
+        return (secret and signed_at(address, secret, since)) or address
 
     def _store(self, seconds: int = TIMEOUT_SECONDS) -> Any:
         """The store of this process whose requests take so long at most; a short one is not tried again."""

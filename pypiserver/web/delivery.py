@@ -1,7 +1,8 @@
 """How the bytes of a file in a bucket get to a client without passing through here: by redirect, or through nginx.
 
 The rules to keep: only a GET is handed over, as a signature is for one method; HEAD is answered from the catalog. An
-address stays the same for half of its life: clients and proxies know what they have fetched by its address.
+address stays the same for half of its life, whichever process or machine gives it out: clients and proxies know what
+they have fetched by its address. So all of them change at times that a clock tells.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from ..model import File
 from ..remembered import Remembered
 from .ready import Ready
 
-# A path and for how many seconds: an address at which anybody gets the file.
-Sign = Callable[[str, int], str]
+# A path, for how many seconds, and from when (seconds since the epoch): an address at which anybody gets the file.
+Sign = Callable[[str, int, int], str]
 # The answer that lets somebody else send the file, None where we are to send it.
 Deliver = Callable[[Mapping[str, Any], File], Ready | None]
 # So many addresses are remembered in each process; one has about 500 bytes.
@@ -26,20 +27,25 @@ STORE_URL = "X-Store-URL"
 
 
 class Addresses:
-    """Signed addresses, each of them given out for the first half of its life of ``ttl`` seconds."""
+    """Signed addresses that live for ``ttl`` seconds, each of them given out for the first half of these.
 
-    def __init__(self, sign: Sign, ttl: int, *, clock: Callable[[], float] = time.monotonic) -> None:
+    ``clock`` gives seconds since the epoch. Remembered besides, because to sign one takes 80 microseconds, and because
+    some stores sign for the present moment only.
+    """
+
+    def __init__(self, sign: Sign, ttl: int, *, clock: Callable[[], float] = time.time) -> None:
         self._sign = sign
         self._ttl = ttl
         self._clock = clock
-        self._known: Remembered[str, tuple[float, str]] = Remembered(ADDRESSES)
+        self._known: Remembered[str, tuple[int, str]] = Remembered(ADDRESSES)
 
     def of(self, path: str) -> str:
         """The address of a file, good for half of ``ttl`` at least; raises Unavailable."""
-        now = self._clock()
+        half = self._ttl // 2
+        since = int(self._clock()) // half * half
         known = self._known.get(path)
-        if known is None or now >= known[0]:
-            known = (now + self._ttl / 2, self._sign(path, self._ttl))
+        if known is None or known[0] != since:
+            known = (since, self._sign(path, self._ttl, since))
             self._known.put(path, known)
         return known[1]
 

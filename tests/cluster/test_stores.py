@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.error import HTTPError
 from urllib.request import Request
 
 import pytest
 
+from pypiserver.web.delivery import Addresses
 from tests.cluster.buckets import ObjectStore
 from tests.live_server import DIRECT
 from tests.make_archives import make_sdist, make_wheel
@@ -16,6 +19,9 @@ from tests.reliability.bucket_crash import CHANGES
 from tests.reliability.bucket_crashes import die_at_every_step
 from tests.unit.storage_contract import *  # noqa: F403 - the tests
 from tests.unit.storage_contract import FOO, FOO_BYTES, World, address, files, world_of
+
+# The longest life of a signed address: how long the tests take is nothing against it.
+LONGEST = 604_800
 
 
 @pytest.fixture(params=["ceph_store", "swift_store", "ceph_store and database"])
@@ -96,6 +102,42 @@ def test_a_signed_address_gives_the_file_to_anybody(
             assert (got.status, got.read()) == (206, data[:10])
         assert client.request("HEAD", path).headers["content-length"] == str(len(data))
         assert client.get(path + ".metadata").status in (200, 404)
+
+
+@pytest.mark.parametrize("name", ["ceph_store", "swift_store"])
+def test_a_signed_address_is_the_same_everywhere_until_half_of_its_life_is_over(
+    name: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store: ObjectStore = request.getfixturevalue(name)
+    for variable, value in store.environ.items():
+        monkeypatch.setenv(variable, value)
+    bucket = store.create(f"test-{uuid.uuid4().hex[:12]}")
+    with world_of(tmp_path, storage=bucket, signed_url_ttl=LONGEST) as world:
+        client = world.client()
+        client.upload(FOO, FOO_BYTES)
+        path = address(files(client)[0])
+        others = [world.client().get(path).headers["location"] for _ in range(2)]
+        assert others == [client.get(path).headers["location"]] * 2
+        sign = client._application.repository.folders.sign  # type: ignore[attr-defined]
+        now = [time.time()]
+        own, other = (Addresses(sign, LONGEST, clock=lambda: now[0]) for _ in range(2))
+        given = {}
+        for what, moment in (
+            ("now", now[0]),
+            ("in the same half", now[0] // (LONGEST / 2) * (LONGEST / 2)),
+            ("half a life ago", now[0] - LONGEST / 2),
+            ("ended", now[0] - LONGEST * 1.5),
+        ):
+            now[0] = moment
+            given[what] = own.of(path.removeprefix("/packages/"))
+            assert given[what] == other.of(path.removeprefix("/packages/"))
+        assert given["now"] == given["in the same half"] == others[0]
+        assert len(set(given.values())) == 3
+        for what in ("now", "half a life ago"):
+            with DIRECT.open(given[what], timeout=30) as got:
+                assert got.read() == FOO_BYTES
+        with pytest.raises(HTTPError, match="403"):
+            DIRECT.open(given["ended"], timeout=30)
 
 
 def test_wrong_credentials_are_an_outage_and_said(

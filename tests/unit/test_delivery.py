@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import calendar
 import hashlib
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -58,6 +60,22 @@ def test_a_download_is_a_redirect_that_is_private_and_stays_the_same(way: str, w
     assert parse_qs(place.query)["X-Amz-Expires"] == ["600"]
 
 
+def test_all_servers_send_clients_to_the_same_address(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "of/this+session=")
+    clients = [
+        signing(world, signed_url_ttl=604_800, catalog=tmp_path / name, downloads=way)
+        for name, way in (("one", "redirect"), ("two", "redirect"), ("three", "accel"))
+    ]
+    location, other, told = (client.get(f"/packages/{PATH}").headers for client in clients)
+    assert location["location"] == other["location"] == told["x-store-url"]
+    fields = parse_qs(urlsplit(location["location"]).query)
+    moment = calendar.timegm(time.strptime(fields["X-Amz-Date"][0], "%Y%m%dT%H%M%SZ"))
+    assert moment % 302_400 == 0 and 0 <= time.time() - moment < 302_400 + 60
+    assert fields["X-Amz-Security-Token"] == ["of/this+session="]
+
+
 def test_what_has_no_body_or_is_no_file_is_never_handed_over(world: World) -> None:
     client = signing(world)
     head = client.request("HEAD", f"/packages/{PATH}")
@@ -89,19 +107,21 @@ def test_a_store_that_cannot_sign_is_refused(way: str, tmp_path: Path) -> None:
 
 
 def test_an_address_is_given_out_for_half_of_its_life() -> None:
-    now, made = [0.0], iter(range(100))
-    addresses = Addresses(lambda path, ttl: f"{path}?{ttl}-{next(made)}", 60, clock=lambda: now[0])
-    assert [addresses.of("a"), addresses.of("b"), addresses.of("a")] == ["a?60-0", "b?60-1", "a?60-0"]
-    now[0] = 29.9
-    assert addresses.of("a") == "a?60-0"
-    now[0] = 30.0
-    assert [addresses.of("a"), addresses.of("a")] == ["a?60-2", "a?60-2"]
+    now, made = [61.5], iter(range(100))
+    addresses = Addresses(lambda path, ttl, since: f"{path}?{since}+{ttl}-{next(made)}", 60, clock=lambda: now[0])
+    assert [addresses.of("a"), addresses.of("b"), addresses.of("a")] == ["a?60+60-0", "b?60+60-1", "a?60+60-0"]
+    now[0] = 89.9
+    assert addresses.of("a") == "a?60+60-0"
+    now[0] = 90.0
+    assert [addresses.of("a"), addresses.of("a")] == ["a?90+60-2", "a?90+60-2"]
+    now[0] = 89.0
+    assert addresses.of("a") == "a?60+60-3", "a clock that was put back"
 
 
 def test_what_cannot_be_signed_is_an_outage_and_not_remembered() -> None:
     answers = iter([Unavailable("no credentials"), "a?1"])
 
-    def sign(path: str, ttl: int) -> str:
+    def sign(path: str, ttl: int, since: int) -> str:
         answer = next(answers)
         if isinstance(answer, Unavailable):
             raise answer
