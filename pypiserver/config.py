@@ -250,6 +250,11 @@ class Config:
         3600, parse=types.whole_number(60, 604_800), flags=("--signed-url-ttl",), metavar="SECONDS", unit="seconds",
         group="Index", help="How long a signed address of a bucket can be used.",
     )
+    public_storage_endpoint: str | None = setting(
+        None, parse=types.web_address, flags=("--public-storage-endpoint",), metavar="URL", group="Index",
+        default_text="the one of AWS_ENDPOINT_URL",
+        help="Send clients to the S3 store at this address, where it is not the one this server reaches it at.",
+    )
     verbosity: int = setting(
         0, parse=types.whole_number(0), flags=("-v", "--verbose"), action="count", group="Logging",
         default_text="warnings only", aliases=("verbose",),
@@ -499,6 +504,10 @@ def _contradictions(config: Config) -> list[str]:
         faults.append("--downloads belongs to --storage; how files of folders are sent is said by --accel.")
     if config.storage is not None and config.accel != "off":
         faults.append("--accel belongs to folders; how files of a bucket are sent is said by --downloads.")
+    if config.public_storage_endpoint is not None and not (config.storage or "").startswith(("s3:", "s3a:")):
+        faults.append("--public-storage-endpoint belongs to a --storage of S3 (s3://BUCKET); leave it out.")
+    elif config.public_storage_endpoint is not None and config.downloads not in ("auto", "redirect"):
+        faults.append("--public-storage-endpoint is where --downloads redirect sends clients; leave one of them out.")
     if (config.certificate is None) != (config.key is None):
         faults.append("--certificate and --key belong together; give both, or neither.")
     return faults

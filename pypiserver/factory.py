@@ -241,7 +241,7 @@ def build_bucket(config: Config, *, is_serving: bool = True) -> BucketParts:
         raise ConfigError("There is no place for the catalog, which a bucket needs; name a file with --catalog.")
     catalog = ExclusiveCatalog(place, identity)
     parts = build_parts(
-        Bucket(Objects(config.storage)),
+        Bucket(Objects(config.storage, public_endpoint=config.public_storage_endpoint)),
         catalog,
         scan_lock(catalog),
         hash_algo=config.hash_algo,

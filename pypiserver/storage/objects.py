@@ -53,13 +53,20 @@ class StoredObject(NamedTuple):
 class Objects:
     """The objects below ``url`` (``s3://bucket/prefix``, ``gs://...``, ``az://...``); constructing it opens nothing.
 
-    Every call raises Unavailable while the store does not answer as it should.
+    Every call raises Unavailable while the store does not answer as it should. ``public_endpoint`` is where addresses
+    lead that are signed, which is for S3 alone; raises ConfigError when the environment leads elsewhere.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, public_endpoint: str | None = None) -> None:
+        if public_endpoint is not None and os.environ.get("AWS_ENDPOINT_URL_S3"):
+            raise ConfigError(
+                "--public-storage-endpoint: AWS_ENDPOINT_URL_S3 is preferred to every other endpoint; "
+                "give what it says as AWS_ENDPOINT_URL, and leave it out."
+            )
         self.url = url
+        self._public_endpoint = public_endpoint
         self._lock = threading.Lock()
-        self._made: dict[tuple[int, int], Any] = {}
+        self._made: dict[tuple[int, int, str | None], Any] = {}
 
     @property
     def can_sign(self) -> bool:
@@ -136,20 +143,21 @@ class Objects:
         """
         obstore = _obstore()
         with self._answering("sign", key):
-            address: str = obstore.sign(self._store(), "GET", key, timedelta(seconds=seconds))
+            store = self._store(endpoint=self._public_endpoint)
+            address: str = obstore.sign(store, "GET", key, timedelta(seconds=seconds))
         secret = os.environ.get("AWS_SECRET_ACCESS_KEY") if self._scheme in S3 else None
         return (secret and signed_at(address, secret, since)) or address
 
-    def _store(self, seconds: int = TIMEOUT_SECONDS) -> Any:
+    def _store(self, seconds: int = TIMEOUT_SECONDS, *, endpoint: str | None = None) -> Any:
         """The store of this process whose requests take so long at most; a short one is not tried again."""
         # A store in memory is no other one by being asked for briefly.
-        kind = (os.getpid(), seconds if self.can_sign else 0)
+        kind = (os.getpid(), seconds if self.can_sign else 0, endpoint)
         if kind not in self._made:
             with self._lock:
                 if kind not in self._made:
                     # Those of a parent are left to it.
                     self._made = {each: store for each, store in self._made.items() if each[0] == kind[0]}
-                    self._made[kind] = _open(self.url, seconds)
+                    self._made[kind] = _open(self.url, seconds, endpoint)
         return self._made[kind]
 
     @contextlib.contextmanager
@@ -184,7 +192,8 @@ def require() -> None:
     _obstore()
 
 
-def _open(url: str, seconds: int) -> Any:
+def _open(url: str, seconds: int, endpoint: str | None) -> Any:
+    """The store at ``endpoint``, or where the environment says."""
     from_url = _obstore().store.from_url
     scheme = url.partition("://")[0]
     if scheme not in SIGNING:
@@ -194,8 +203,9 @@ def _open(url: str, seconds: int) -> Any:
         client_options={
             "timeout": timedelta(seconds=seconds),
             "connect_timeout": timedelta(seconds=min(seconds, CONNECT_SECONDS)),
-            "allow_http": _may_be_plain(os.environ),
+            "allow_http": (endpoint or "").startswith("http:") or _may_be_plain(os.environ),
         },
+        **({"endpoint": endpoint} if endpoint else {}),
         retry_config={
             "max_retries": MAX_RETRIES if seconds > RETRY_SECONDS else 0,
             "retry_timeout": timedelta(seconds=RETRY_SECONDS),

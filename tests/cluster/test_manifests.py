@@ -33,6 +33,7 @@ VALUES: dict[str, dict[str, Any]] = {
     "one pod with a bucket": {"storage": {"url": "gs://b"}, "replicaCount": 1},
     "everything": {
         **BUCKET,
+        "storage": {"url": "s3://b", "publicEndpoint": "https://store.example"},
         "auth": {"actions": "update,download,list", "credentials": {"ada": "$2y$05$x", "bob": "$2y$05$y"}},
         "ingress": {"enabled": True, "className": "nginx", "tls": [{"secretName": "t", "hosts": ["pypi.example"]}]},
         "autoscaling": {"enabled": True, "maxReplicas": 20},
@@ -98,6 +99,12 @@ def test_a_pod_needs_no_privilege_and_writes_to_its_spool_only() -> None:
     writable = [each["mountPath"] for each in one["volumeMounts"] if not each.get("readOnly")]
     assert writable == ["/spool"]
     assert {"name": "TMPDIR", "value": "/spool"} in one["env"]
+
+
+def test_a_pod_knows_where_clients_reach_the_store() -> None:
+    variable = {"name": "PYPISERVER_PUBLIC_STORAGE_ENDPOINT", "value": "https://store.example"}
+    assert variable in container(documents(VALUES["everything"]))["env"]
+    assert variable["name"] not in [each["name"] for each in container(documents(BUCKET))["env"]]
 
 
 def test_a_pod_has_time_to_drain_and_to_end() -> None:

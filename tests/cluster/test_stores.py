@@ -140,6 +140,28 @@ def test_a_signed_address_is_the_same_everywhere_until_half_of_its_life_is_over(
             DIRECT.open(given["ended"], timeout=30)
 
 
+def test_clients_reach_the_store_at_another_address_than_the_server(
+    ceph_store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable, value in ceph_store.environ.items():
+        monkeypatch.setenv(variable, value)
+    bucket = ceph_store.create(f"test-{uuid.uuid4().hex[:12]}")
+    public = ceph_store.endpoint.replace("127.0.0.1", "localhost")
+    with world_of(tmp_path, storage=bucket, public_storage_endpoint=public) as world:
+        client = world.client()
+        client.upload(FOO, FOO_BYTES)
+        location = client.get(address(files(client)[0])).headers["location"]
+        assert location.startswith(f"{public}/test-")
+        with DIRECT.open(location, timeout=30) as got:
+            assert got.read() == FOO_BYTES
+        with pytest.raises(HTTPError, match="403"):
+            DIRECT.open(location.replace("localhost", "127.0.0.1"), timeout=30)
+    with world_of(tmp_path, storage=bucket, public_storage_endpoint="http://127.0.0.1:9") as world:
+        client = world.client()
+        assert client.upload(*make_wheel("bar", "1.0")).status == 200, "the server itself goes to its own address"
+        assert client.get(address(files(client, "bar")[0])).headers["location"].startswith("http://127.0.0.1:9/test-")
+
+
 def test_wrong_credentials_are_an_outage_and_said(
     ceph_store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -48,7 +48,7 @@ def test_defaults(home: Path) -> None:
         "max_form_size": 16 * 1024**2, "max_connections": 1500, "max_uploads": 80, "max_header_size": 65536,
         "max_search_size": 1024**2, "stall_timeout": 60, "drain_seconds": 0, "max_logins": None,
         "welcome": None, "cache_control": None, "accel": "off", "accel_location": "/protected",
-        "downloads": "auto", "signed_url_ttl": 3600,
+        "downloads": "auto", "signed_url_ttl": 3600, "public_storage_endpoint": None,
         "verbosity": 0, "log_conf": None, "log_file": None,
         "log_stream": "stderr", "log_frmt": "%(asctime)s|%(name)s|%(levelname)s|%(thread)d|%(message)s",
         "log_format": "text", "access_log": True, "audit_log": None, "stats": None,
@@ -145,6 +145,15 @@ def test_home_is_expanded_by_us(home: Path) -> None:
             "--accel belongs to folders; how files of a bucket are sent is said by --downloads."),
         ({"downloads": "stream"},
             "--downloads belongs to --storage; how files of folders are sent is said by --accel."),
+        ({"public_storage_endpoint": "https://s3.example"},
+            "--public-storage-endpoint belongs to a --storage of S3 (s3://BUCKET); leave it out."),
+        ({"public_storage_endpoint": "https://s3.example", "storage": "gs://b"},
+            "--public-storage-endpoint belongs to a --storage of S3 (s3://BUCKET); leave it out."),
+        ({"public_storage_endpoint": "https://s3.example", "storage": "s3://b", "downloads": "accel"},
+            "--public-storage-endpoint is where --downloads redirect sends clients; leave one of them out."),
+        ({"public_storage_endpoint": "s3.example", "storage": "s3://b"},
+            "public_storage_endpoint=: 's3.example' is not a web address; give for example "
+            "https://pypi.example/simple/."),
         ({"roots": 3}, "roots=: 3 is neither text nor a list."),
         ({"roots": [3]}, "roots=: 3 is not a path."),
         ({"catalog": "mysql://me:secret@db/pypi"},
@@ -275,7 +284,8 @@ def test_environment_names_are_the_upper_case_keywords() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in SETTINGS if name not in {"certificate", "key", "auther", "downloads"}]
+    "name",
+    [name for name in SETTINGS if name not in {"certificate", "key", "auther", "downloads", "public_storage_endpoint"}],
 )
 def test_every_setting_can_come_from_the_environment(name: str) -> None:
     texts = {

@@ -13,6 +13,7 @@ import pytest
 
 import pypiserver
 from pypiserver.errors import ConfigError, Unavailable
+from pypiserver.storage.presigned import signed_at
 from pypiserver.web.delivery import Addresses
 
 from .storage_contract import FOO, FOO_BYTES, World, address, files, world_of
@@ -74,6 +75,26 @@ def test_all_servers_send_clients_to_the_same_address(
     moment = calendar.timegm(time.strptime(fields["X-Amz-Date"][0], "%Y%m%dT%H%M%SZ"))
     assert moment % 302_400 == 0 and 0 <= time.time() - moment < 302_400 + 60
     assert fields["X-Amz-Security-Token"] == ["of/this+session="]
+
+
+def test_clients_are_sent_to_the_public_endpoint(world: World) -> None:
+    client = signing(world, public_storage_endpoint="https://packages.example/", signed_url_ttl=600)
+    place = urlsplit(client.get(f"/packages/{PATH}").headers["location"])
+    assert (place.scheme, place.netloc, place.path) == ("https", "packages.example", f"/bucket/pre/fix/files/{PATH}")
+    # It is signed for that host, with the secret and for a time that all agree on.
+    (date,) = parse_qs(place.query)["X-Amz-Date"]
+    moment = calendar.timegm(time.strptime(date, "%Y%m%dT%H%M%SZ"))
+    assert moment % 300 == 0 and signed_at(place.geturl(), "secret", moment) == place.geturl()
+
+
+def test_an_endpoint_that_would_be_preferred_to_the_public_one_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
+    settings = {"storage": "s3://bucket", "catalog": tmp_path / "catalog"}
+    pypiserver.app(**settings)
+    with pytest.raises(ConfigError, match="give what it says as AWS_ENDPOINT_URL, and leave it out"):
+        pypiserver.app(**settings, public_storage_endpoint="https://packages.example")
 
 
 def test_what_has_no_body_or_is_no_file_is_never_handed_over(world: World) -> None:
