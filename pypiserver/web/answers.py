@@ -13,6 +13,7 @@ import bottle
 
 from ..errors import MethodNotAllowed, PypiServerError, Unauthorized
 from ..text import printable
+from .ready import Ready
 
 _LOG = logging.getLogger(__name__)
 REALM = 'Basic realm="pypi", charset="UTF-8"'
@@ -34,6 +35,18 @@ def text(body: str, *, status: int | str = 200, headers: dict[str, str] | None =
 def revalidated(*, private: bool) -> str:
     """The Cache-Control of what may change at any time; what is protected is for no cache that people share."""
     return "max-age=0, must-revalidate" + (", private" if private else "")
+
+
+def aged(answer: bottle.HTTPResponse, age: float | None) -> bottle.HTTPResponse:
+    """The answer, marked as one that was right ``age`` seconds ago, while the catalog fails; None says it is now.
+
+    RFC 9111 section 5.1, RFC 9211.
+    """
+    if age is None:
+        return answer
+    status = f"pypiserver; hit; ttl=-{int(age)}; detail=catalog-unavailable"
+    headers = [*answer.headerlist, ("Age", str(int(age))), ("Cache-Status", status)]
+    return Ready(answer.body, headers, status=answer.status_line)
 
 
 def redirect(location: str, *, cache_control: str = "max-age=0, must-revalidate") -> bottle.HTTPResponse:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from urllib.parse import quote, urlencode
 
 import bottle
@@ -17,8 +17,9 @@ from ..repository import Repository
 from ..simple_api import prefers_html
 from ..text import one_line
 from . import project_page, readme
-from .answers import redirect, revalidated
-from .pages import page
+from .answers import aged, redirect, revalidated
+from .last_pages import LastPages
+from .pages import render, sent
 
 PAGE = 50
 MAX_TEXT = 200
@@ -45,6 +46,7 @@ class Browse:
         self._repository = repository
         self._url = url
         self._private = private
+        self._last = LastPages(repository)
 
     def _redirect(self, location: str) -> bottle.HTTPResponse:
         return redirect(location, cache_control=revalidated(private=self._private))
@@ -55,6 +57,12 @@ class Browse:
             # Whoever uses the root as index address means a project of this name.
             return self._redirect("../simple/projects/")
         search, number = _asked()
+        if search.text:
+            # Whoever searches types another text each time.
+            return sent(self._list(search, number), private=self._private)
+        return self._answer(("", search), lambda: self._list(search, number))
+
+    def _list(self, search: Search, number: int) -> bytes:
         total, rows = self._repository.find(search)
         pages = max(1, -(-total // PAGE))
         if number > pages:
@@ -74,23 +82,31 @@ class Browse:
             "link": lambda **changes: _link(search, **changes),
         }
         title = f"{search.text} - search" if search.text else "Projects"
-        return page("projects", title, values, root="../", private=self._private)
+        return render("projects", title, values, root="../")
 
     def project(self, project: str) -> bottle.HTTPResponse:
         """``GET /project/<project>/``: what its newest release says, its files, and all its versions."""
         normal = normalize(project)
         if project != normal:
             return self._redirect(f"../{quote(normal)}/")
-        return self._page(self._found(normal), None)
+        return self._answer((normal, None, self._url()), lambda: self._page(self._found(normal), None))
 
     def release(self, project: str, version: str) -> bottle.HTTPResponse:
         """``GET /project/<project>/<version>/``: what this release says, and its files."""
         normal = normalize(project)
-        found = self._found(normal)
-        spelled = named(found, version)
-        if (project, version) != (normal, spelled):
-            return self._redirect(f"../../{quote(normal)}/{quote(spelled)}/")
-        return self._page(found, spelled)
+
+        def make() -> bytes:
+            found = self._found(normal)
+            spelled = named(found, version)
+            if (project, version) != (normal, spelled):
+                raise self._redirect(f"../../{quote(normal)}/{quote(spelled)}/")
+            return self._page(found, spelled)
+
+        return self._answer((normal, version, self._url()), make)
+
+    def _answer(self, key: Hashable, make: Callable[[], bytes]) -> bottle.HTTPResponse:
+        body, age = self._last.get(key, make)
+        return aged(sent(body, private=self._private), age)
 
     def _found(self, normal: str) -> Project:
         try:
@@ -108,7 +124,7 @@ class Browse:
             return self._repository.downloads(normal)
         return None
 
-    def _page(self, project: Project, version: str | None) -> bottle.HTTPResponse:
+    def _page(self, project: Project, version: str | None) -> bytes:
         root = "../../" if version is None else "../../../"
         releases = releases_of(project)
         chosen = newest(releases) if version is None else version
@@ -134,7 +150,7 @@ class Browse:
             "faults": project_page.fault_rows(self._repository.faults(project.name)),
         }
         title = f"{project.display_name} {chosen}".strip()
-        return page("project", title, values, root=root, private=self._private)
+        return render("project", title, values, root=root)
 
 
 def _asked() -> tuple[Search, int]:

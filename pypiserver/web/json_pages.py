@@ -1,17 +1,20 @@
 """The addresses of the legacy JSON, and its answers while they are current.
 
-The rules to keep: like a page, an answer is made once for each serial of its project and validated by a strong ETag;
-it names absolute addresses, so it is another one for each address that we are asked at.
+The rules to keep: like a page, an answer is made once for each serial of its project, validated by a strong ETag, and
+given for a while when the catalog fails; it names absolute addresses, so it is another one for each address that we
+are asked at.
 """
 
 from __future__ import annotations
 
 import bottle
+from packaging.utils import NormalizedName
 
 from ..distfile import normalize
+from ..errors import CatalogUnavailable
 from ..repository import Repository
 from ..simple_api import accepts_encoding
-from .answers import revalidated
+from .answers import aged, revalidated
 from .json_api import render
 from .page_cache import Page, PageCache
 from .proxy import base_url
@@ -35,15 +38,25 @@ class JsonPages:
 
     def project(self, project: str, version: str | None = None) -> bottle.HTTPResponse:
         """The legacy JSON of a project, or of one release of it."""
-        repository, normal = self._repository, normalize(project)
         url = (self._server_base_url or base_url(bottle.request.environ)).rstrip("/") + "/"
-        key = (normal, version, url)
+        key = (normalize(project), version, url)
+        try:
+            return self._answer(self._current(key))
+        except CatalogUnavailable:
+            page = self._cache.last(key)
+            age = None if page is None else self._repository.stale_age(page.checked, page.seen)
+            if page is None or age is None:
+                raise
+            return aged(self._answer(page), age)
+
+    def _current(self, key: tuple[NormalizedName, str | None, str]) -> Page:
+        repository, (normal, version, url) = self._repository, key
         page = self._cache.get(key, now=repository.serial(), serial_of=lambda: repository.project_serial(normal))
         if page is None:
             value = repository.project(normal)
             body = render(value, version, metadata=repository.metadata, base_url=url)
             page = self._cache.put(key, body, serial=value.serial)
-        return self._answer(page)
+        return page
 
     def _answer(self, page: Page) -> bottle.HTTPResponse:
         environ = bottle.request.environ

@@ -37,11 +37,12 @@ _UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
 
 def page(name: str, title: str, values: Mapping[str, object], *, root: str, private: bool) -> bottle.HTTPResponse:
-    """The answer with the page that template ``name`` makes of ``values``, in the frame that all pages share.
+    """The answer with the page of :func:`render`; ``private`` says that it is protected."""
+    return sent(render(name, title, values, root=root), private=private)
 
-    ``root`` is the relative address of our root seen from the page; ``private`` says that it is protected.
-    """
-    body = render(name, title, values, root=root)
+
+def sent(body: bytes, *, private: bool) -> bottle.HTTPResponse:
+    """The answer with a page; ``private`` says that it is protected."""
     headers = {"Content-Type": "text/html; charset=utf-8", "Vary": "Accept", **SECURITY}
     # A protected page has words of the request beside what others may not see: what is compressed would tell by its
     # length how far the two are alike (BREACH).
@@ -54,7 +55,10 @@ def page(name: str, title: str, values: Mapping[str, object], *, root: str, priv
 
 
 def render(name: str, title: str, values: Mapping[str, object], *, root: str) -> bytes:
-    """The bytes of a page."""
+    """The page that template ``name`` makes of ``values``, in the frame that all pages share.
+
+    ``root`` is the relative address of our root seen from the page.
+    """
     content = _template(f"{name}.html").render(**values, root=root, date=date, size=size)
     frame = {"style": f"static/{_names()['style.css']}", "icon": f"static/{_names()['icon.svg']}"}
     whole: str = _template("frame.html").render(

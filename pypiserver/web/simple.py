@@ -18,7 +18,7 @@ from ..errors import CatalogUnavailable, NotFound
 from ..model import Project
 from ..repository import Repository
 from ..simple_api import Form, accepts_encoding, negotiate, render_index, render_project
-from .answers import redirect, revalidated
+from .answers import aged, redirect, revalidated
 from .page_cache import Page, PageCache
 from .proxy import base_url, is_secure
 from .ready import Ready
@@ -91,12 +91,12 @@ class Simple:
         return self._answer(page, form)
 
     def _stale(self, name: str, form: Form, error: CatalogUnavailable) -> bottle.HTTPResponse:
-        """The last page, for a while, when the catalog fails; it says its age (RFC 9111 section 5.1, RFC 9211)."""
+        """The last page, for a while, when the catalog fails; it says its age."""
         page = self._cache.last((name, form))
         age = None if page is None else self._repository.stale_age(page.checked, page.seen)
         if page is None or age is None or (page.origin is not None and page.origin != self._origin()):
             raise error
-        return self._answer(page, form, age=int(age))
+        return self._answer(page, form, age=age)
 
     def _render(self, project: Project, form: Form) -> Page:
         # Only a provenance needs an absolute address; every other page is the same for whoever asks.
@@ -116,7 +116,7 @@ class Simple:
             raise NotFound(f"There is no project {normal!r} here.")
         return redirect(address, cache_control=self._cache_control)
 
-    def _answer(self, page: Page, form: Form, *, age: int | None = None) -> bottle.HTTPResponse:
+    def _answer(self, page: Page, form: Form, *, age: float | None = None) -> bottle.HTTPResponse:
         """The answer to this request: one of a few that were made when somebody first asked for them.
 
         ``age`` is that of a page in seconds that may have changed since.
@@ -128,10 +128,7 @@ class Simple:
             etag = None
         is_known = etag is not None and is_not_modified(environ.get("HTTP_IF_NONE_MATCH"), etag)
         if age is not None:
-            old = self._make(page, form, encoding, etag=etag, is_known=is_known)
-            status = f"pypiserver; hit; ttl=-{age}; detail=catalog-unavailable"
-            headers = [*old.headerlist, ("Age", str(age)), ("Cache-Status", status)]
-            return Ready(old.body, headers, status=old.status_line)
+            return aged(self._make(page, form, encoding, etag=etag, is_known=is_known), age)
         key = (encoding, etag, is_known)
         answer = page.answers.get(key)
         if answer is None:

@@ -28,6 +28,18 @@ if sys.platform == "win32":
 Serve = Callable[..., Client]
 NAME, BYTES = make_wheel("foo", "1.0")
 OTHER_NAME, OTHER_BYTES = make_wheel("bar", "1.0")
+# Pages of every kind, for clients and for people.
+SEEN = (
+    "/simple/",
+    "/simple/foo/",
+    "/pypi/foo/json",
+    "/pypi/foo/1.0/json",
+    "/foo/json",
+    "/projects/",
+    "/projects/?sort=-date&page=1",
+    "/project/foo/",
+    "/project/foo/1.0/",
+)
 
 
 def eventually(question: Callable[[], bool], seconds: float = 60.0) -> bool:
@@ -186,6 +198,47 @@ def test_an_outage_is_bridged_with_what_is_known(serve: Serve, server: PostgreSQ
     assert eventually(lambda: age(one.get("/simple/foo/")) is None and two.get("/simple/foo/").status == 200)
     assert one.upload(*make_wheel("baz", "1.0")).status == 200
     assert two.get("/simple/baz/").status == 200 and one.get("/health/ready").status == 200
+
+
+@pytest.mark.parametrize("private", [False, True], ids=["open", "protected"])
+def test_every_page_that_was_seen_bridges_an_outage(
+    private: bool, serve: Serve, server: PostgreSQL, put: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(NAME, BYTES)
+    put(OTHER_NAME, OTHER_BYTES)
+    settings = {"authenticate": ["list"], "auther": lambda user, password: True} if private else {}
+    client = serve(catalog=server.create(f"pages-{private}"), **settings)
+
+    def get(path: str, **environ: str) -> Answer:
+        kind = "application/vnd.pypi.simple.v1+json" if path.startswith("/simple/") else "text/html"
+        return client.get(path, **{"HTTP_ACCEPT": kind, "HTTP_AUTHORIZATION": "Basic YTpi", **environ})
+
+    before = {path: get(path) for path in (*SEEN, "/projects/?q=foo")}
+    assert {answer.status for answer in before.values()} == {200}
+    assert {age(answer) for answer in before.values()} == {None}
+    server.stop()
+    for path in SEEN:
+        answer = get(path)
+        assert (answer.status, answer.body) == (200, before[path].body), path
+        assert age(answer) is not None and "catalog-unavailable" in answer.headers["cache-status"], path
+        assert {*answer.headers} == {*before[path].headers, "age", "cache-status"}, path
+    again = get("/pypi/foo/json", HTTP_IF_NONE_MATCH=before["/pypi/foo/json"].headers["etag"])
+    assert (again.status, age(again) is not None) == (304, True)
+    coding = get("/project/foo/", HTTP_ACCEPT_ENCODING="gzip").headers.get("content-encoding")
+    assert coding == (None if private else "gzip"), "compressed or not, it is the same page"
+    for unknown in ("/pypi/bar/json", "/pypi/foo/2.0/json", "/project/bar/", "/project/foo/2.0/", "/projects/?q=foo"):
+        assert get(unknown).status == 503, unknown
+    for path in ("/pypi/foo/json", "/project/foo/"):
+        assert get(path, HTTP_HOST="elsewhere.example").status == 503, "it would name the other host"
+    if private:
+        assert client.get("/project/foo/", HTTP_ACCEPT="text/html").status == 401
+    server.start()
+    assert eventually(lambda: all(age(get(path)) is None for path in SEEN))
+    server.stop()
+    assert {get(path).status for path in SEEN} == {200}
+    later = time.monotonic() + 301
+    monkeypatch.setattr("pypiserver.repository.time.monotonic", lambda: later)
+    assert {get(path).status for path in SEEN} == {503}
 
 
 def test_what_is_known_is_given_for_a_while_only(
