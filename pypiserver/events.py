@@ -1,7 +1,8 @@
 """What the file system tells us by itself: a thin front of watchdog.
 
 Events are hints. They are gathered as keys of files to look at, or as "look at everything"; nothing is read here. A
-watcher that cannot run says so once, and the periodic scan goes on alone; so it does where only a part is told.
+watcher that cannot run says so once, and the periodic scan goes on alone; so it does where only a part is told. What
+uploads do to their hidden files, some ten events for each, wakes nobody.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 from .distfile import SIDECARS
 from .storage import Folders
 from .storage.mounts import is_shared
+from .storage.operations import PART
 
 _LOG = logging.getLogger(__name__)
 MANY = 1000
@@ -29,11 +31,19 @@ _KINDS = (
 
 @dataclass(slots=True)
 class Changes:
-    """What happened since it was last asked for: files to look at, and files closed by their writer."""
+    """What happened since it was last asked for: files to look at, and files closed by their writer.
+
+    ``has_uploads`` says that servers were storing uploads meanwhile, this one or another.
+    """
 
     files: set[tuple[int, str]] = field(default_factory=set)
     closed: set[tuple[int, str]] = field(default_factory=set)
     statuses: bool = False
+    has_uploads: bool = False
+
+    def is_nothing(self) -> bool:
+        """Whether there is nothing to look at."""
+        return not (self.files or self.statuses)
 
 
 class Watcher:
@@ -99,9 +109,18 @@ class Watcher:
         with self._lock:
             for name in (event.src_path, getattr(event, "dest_path", "")):
                 if name:
-                    self._note_path(Path(os.fsdecode(name)), event)
+                    self._note_name(os.fsdecode(name), event)
             self._overflow = self._overflow or len(self._changes.files) > MANY
-        self._wake.set()
+            is_news = self._overflow or not self._changes.is_nothing()
+        if is_news:
+            self._wake.set()
+
+    def _note_name(self, name: str, event: Any) -> None:
+        # Most events are these, and a Path costs more than all the rest.
+        if PART.fullmatch(os.path.basename(name)):  # noqa: PTH119
+            self._changes.has_uploads = True
+        else:
+            self._note_path(Path(name), event)
 
     def _note_path(self, path: Path, event: Any) -> None:
         for number, root in enumerate(self._folders.roots):

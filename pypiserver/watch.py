@@ -31,6 +31,8 @@ RESCAN_SECONDS = 10.0
 POLL_SECONDS = 1.0
 FIRST_SCAN_SECONDS = 120.0
 RETRY_UNREADABLE_SECONDS = 60.0
+# An upload has its name some milliseconds before its row; whoever looks in between does all of its work once more.
+UPLOAD_SECONDS = 0.05
 # After digesting so many files their memory is given back.
 MANY = 10_000
 
@@ -295,6 +297,8 @@ class Watch:
 
     def _refresh(self) -> None:
         changes = self._watcher.take()
+        if changes.has_uploads and changes.files:
+            self._closing.wait(UPLOAD_SECONDS)
         for key in changes.closed:
             self.sync.note_closed(key)
         keys = changes.files | self._growing

@@ -12,11 +12,14 @@ import pytest
 
 from pypiserver.catalog import Catalog
 from pypiserver.digests import Digester
+from pypiserver.events import Watcher
 from pypiserver.scanlock import ScanLock
 from pypiserver.storage import Folders
 from pypiserver.sync import Sync
 from pypiserver.watch import Watch
 from tests.make_archives import make_wheel
+
+from .wsgi import Client
 
 NAME, BYTES = make_wheel("foo", "1.0")
 PART = ".upload-" + "0123456789abcdef" * 2 + ".part"
@@ -137,3 +140,39 @@ def test_a_folder_that_others_write_to_is_looked_at_often(
     finally:
         watch.close()
         catalog.connections.close()
+
+
+@pytest.fixture
+def watcher(roots: list[Path]) -> Iterator[Watcher]:
+    watcher = Watcher(Folders(roots), threading.Event())
+    watcher.start()
+    if not watcher.is_running():
+        pytest.skip("nothing can be watched here")
+    yield watcher
+    watcher.stop()
+
+
+def test_the_hidden_files_of_uploads_wake_nobody(roots: list[Path], watcher: Watcher) -> None:
+    (roots[0] / PART).write_bytes(b"half")
+    assert eventually(lambda: watcher._changes.has_uploads)
+    (roots[0] / PART).unlink()
+    assert not watcher._wake.wait(0.1)
+    (roots[0] / "bar-1.0.zip").write_bytes(b"")
+    assert watcher._wake.wait(20)
+    assert (0, "bar-1.0.zip") in watcher.take().files and not watcher.take().has_uploads
+
+
+def test_an_upload_is_told_to_the_catalog_once(serve: Callable[..., Client], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pypiserver.watch.UPLOAD_SECONDS", 60.0)
+    client = serve()
+    intake = client._application.intake  # type: ignore[attr-defined]
+    catalog, watch = intake.repository.catalog, intake.repository.watch
+    watch.ensure_current()
+    if not eventually(watch._watcher.is_running, 5):
+        pytest.skip("nothing can be watched here")
+    watch._next_scan = time.monotonic() + 1000
+    before = catalog.serial()
+    for number in range(30):
+        name, data = make_wheel("foo", f"2.{number}")
+        assert client.upload(name, data).status == 200
+    assert catalog.serial() == before + 30
