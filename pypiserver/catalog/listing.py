@@ -20,7 +20,7 @@ from packaging.utils import NormalizedName
 from ..distfile import release_key
 from ..model import Listed, Search, utc
 from ..text import one_line
-from .database import Connection, Database, FullText
+from .database import Connection, Cursor, Database, FullText
 
 TABLES = (
     # uploaded_ns and upload: when a file was last added, and of which version; yanked: how many of the files are.
@@ -47,9 +47,9 @@ AT_ONCE = 500
 
 _COLUMNS = "project, name, version, upload, uploaded_ns, files, size, yanked, summary, keywords"
 _SELECT_FACTS = "SELECT project, name, version, mtime_ns, size, yanked, summary, keywords FROM file"
-_SELECT_FACTS_OF = f"{_SELECT_FACTS} WHERE project = :project AND visible = 1"
+_SELECT_FACTS_OF = f"{_SELECT_FACTS} WHERE project IN ({{names}}) AND visible = 1"
 _SELECT_ALL_FACTS = f"{_SELECT_FACTS} WHERE visible = 1 ORDER BY project"
-_SELECT_ROW = f"SELECT {_COLUMNS}, id FROM listing WHERE project = :project"  # noqa: S608
+_SELECT_ROWS_OF = f"SELECT {_COLUMNS}, id FROM listing WHERE project IN ({{names}})"  # noqa: S608
 _SELECT_ALL_ROWS = f"SELECT {_COLUMNS}, id FROM listing"  # noqa: S608
 _UPSERT = f"""
     INSERT INTO listing ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
@@ -81,19 +81,24 @@ _FILTERS = {
 }
 
 Facts = Sequence[Any]
+Rows = dict[str, tuple[Any, ...]]
 
 
 def refresh(connection: Connection, projects: Iterable[str], search: FullText | None) -> None:
     """Make the rows of these projects anew from their files; part of the transaction that changed the files."""
-    if not connection.execute(_SELECT_ANY).fetchone():
-        return
     names = sorted(set(projects))
     is_bulk = len(names) > BULK
-    known = _known(connection, names, is_bulk=is_bulk)
+    any_row = connection.execute(_SELECT_ANY)
+    # All is asked before the first answer is read, because a database may be some way off.
+    asked = (
+        [] if is_bulk else [_questions(connection, names[at : at + AT_ONCE]) for at in range(0, len(names), AT_ONCE)]
+    )
+    if not any_row.fetchone():
+        return
+    known, made = _all_of(connection, names) if is_bulk else _answers(asked)
+    rows = ((name, made.get(name)) for name in names)
     changes = [
-        (known.get(name), row)
-        for name, row in _made(connection, names, is_bulk=is_bulk)
-        if row is None or name not in known or known[name][:-1] != row
+        (known.get(name), row) for name, row in rows if row is None or name not in known or known[name][:-1] != row
     ]
     connection.executemany(_UPSERT, [new for _, new in changes if new is not None])
     connection.executemany(_DELETE, [(old[0],) for old, new in changes if old is not None and new is None])
@@ -111,31 +116,35 @@ def _make_all(connection: Connection, search: FullText | None) -> None:
         search.rebuild(connection)
 
 
-def _known(connection: Connection, names: Sequence[str], *, is_bulk: bool) -> Mapping[str, tuple[Any, ...]]:
-    if is_bulk:
-        with connection.stream(_SELECT_ALL_ROWS) as all_rows:
-            return {row[0]: row for row in all_rows}
-    rows = (connection.execute(_SELECT_ROW, {"project": name}).fetchone() for name in names)
-    return {row[0]: row for row in rows if row is not None}
+def _questions(connection: Connection, names: Sequence[str]) -> tuple[Cursor, Cursor]:
+    """The rows that these projects have, and what those they are to have are made of."""
+    some = {f"name{number}": name for number, name in enumerate(names)}
+    listed = ", ".join(f":{key}" for key in some)
+    return (
+        connection.execute(_SELECT_ROWS_OF.format(names=listed), some),
+        connection.execute(_SELECT_FACTS_OF.format(names=listed), some),
+    )
 
 
-def _made(
-    connection: Connection, names: Sequence[str], *, is_bulk: bool
-) -> Iterator[tuple[str, tuple[Any, ...] | None]]:
-    """(project, new row) of each name, the row None when no file is left."""
-    if not is_bulk:
-        for name in names:
-            facts = connection.execute(_SELECT_FACTS_OF, {"project": name}).fetchall()
-            yield name, _row(facts) if facts else None
-        return
-    missing = set(names)
-    with connection.stream(_SELECT_ALL_FACTS) as rows:
-        for name, group in itertools.groupby(rows, key=itemgetter(0)):
-            if name in missing:
-                missing.discard(name)
-                yield name, _row(list(group))
-    for name in missing:
-        yield name, None
+def _answers(asked: Iterable[tuple[Cursor, Cursor]]) -> tuple[Rows, Rows]:
+    """By project: the rows there are, and the rows made anew."""
+    known: Rows = {}
+    facts: dict[str, list[Facts]] = {}
+    for rows, files in asked:
+        known.update((row[0], row) for row in rows)
+        for file in files:
+            facts.setdefault(file[0], []).append(file)
+    return known, {name: _row(each) for name, each in facts.items()}
+
+
+def _all_of(connection: Connection, names: Iterable[str]) -> tuple[Rows, Rows]:
+    """The same of many projects, read in one pass over all of them."""
+    with connection.stream(_SELECT_ALL_ROWS) as all_rows:
+        known = {row[0]: row for row in all_rows}
+    wanted = set(names)
+    with connection.stream(_SELECT_ALL_FACTS) as files:
+        groups = itertools.groupby(files, key=itemgetter(0))
+        return known, {name: _row(list(group)) for name, group in groups if name in wanted}
 
 
 def _row(files: list[Facts]) -> tuple[Any, ...]:

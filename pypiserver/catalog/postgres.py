@@ -32,11 +32,12 @@ IDLE_MS = 60_000
 # After an attempt that failed one thread at a time tries again, and not before this: where packets are lost each
 # attempt takes seconds, and all others are told at once.
 AWAY_SECONDS = 0.1
-_BEGIN = f"""
-    BEGIN; SET LOCAL lock_timeout = {LOCK_MS}; SET LOCAL statement_timeout = 0;
-    SET LOCAL idle_in_transaction_session_timeout = {IDLE_MS};
-    SELECT value FROM serial WHERE id = 1 FOR UPDATE
-"""  # noqa: S608 - of constants
+_BEGIN = (
+    "BEGIN",
+    f"""SELECT set_config('lock_timeout', '{LOCK_MS}', true), set_config('statement_timeout', '0', true),
+        set_config('idle_in_transaction_session_timeout', '{IDLE_MS}', true)""",
+    "SELECT value FROM serial WHERE id = 1 FOR UPDATE",
+)
 
 
 class Pool:
@@ -83,17 +84,19 @@ class Pool:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[Session]:
-        """One write transaction, after that of any other process."""
-        with self.reading() as session, session.patient():
-            session.raw.execute(_BEGIN)
+        """One write transaction, after that of any other process, which its first answer waits for."""
+        with self.reading() as session, session.patient(), session.unanswered():
+            for statement in _BEGIN:
+                session.execute(statement)
             try:
                 yield session
             except BaseException:
                 # A connection that fails here is thrown away.
                 with contextlib.suppress(Exception):
-                    session.raw.execute("ROLLBACK")
+                    session.catch_up()
+                    session.execute("ROLLBACK")
                 raise
-            session.raw.execute("COMMIT")
+            session.execute("COMMIT")
 
     @contextlib.contextmanager
     def writing_much(self, connection: Any) -> Iterator[None]:

@@ -145,7 +145,7 @@ DELETE_ROW = "DELETE FROM file WHERE root = :root AND path = :path"
 
 NEXT_SERIAL = "UPDATE serial SET value = value + 1 WHERE id = 1"
 TOUCH_PROJECT = """
-    INSERT INTO project (name, serial) VALUES (:name, :serial)
+    INSERT INTO project (name, serial) SELECT :name, value FROM serial WHERE id = 1
     ON CONFLICT (name) DO UPDATE SET serial = excluded.serial
 """
 RECOUNT_PROJECT = """
@@ -154,7 +154,7 @@ RECOUNT_PROJECT = """
     ) WHERE name = :name
 """
 SET_STATUS = """
-    INSERT INTO project (name, serial, status, reason) VALUES (:name, :serial, :status, :reason)
+    INSERT INTO project (name, serial, status, reason) SELECT :name, value, :status, :reason FROM serial WHERE id = 1
     ON CONFLICT (name) DO UPDATE SET serial = excluded.serial, status = excluded.status, reason = excluded.reason
 """
 

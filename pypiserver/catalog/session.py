@@ -1,7 +1,7 @@
 """One connection to PostgreSQL, and all that is said to its driver; psycopg is imported here alone.
 
 The rules to keep: nothing is imported before somebody connects; what the driver raises leaves this module as
-CatalogError; no answer is waited for for ever.
+CatalogError; no answer is waited for for ever, and in a transaction none before somebody asks for it.
 """
 
 from __future__ import annotations
@@ -61,31 +61,78 @@ class Session:
 
     def __init__(self, raw: Any) -> None:
         self.raw = raw
+        self._pipeline: Any = None
+        self._pipelines = contextlib.ExitStack()
 
     def execute(self, statement: str, parameters: Parameters = (), /) -> Cursor:
         """Run a statement."""
         cursor: Cursor = self.raw.execute(translated(statement), parameters)
-        return cursor
+        return cursor if self._pipeline is None else _Answer(self, [cursor])
 
     def executemany(self, statement: str, rows: Iterable[Any], /) -> Cursor:
         """Run a statement for each of the rows, without waiting for each answer."""
-        cursor = _Counted(0)
+        cursors: list[Any] = []
         iterator = iter(rows)
         # In parts, because making the rows may ask this very connection.
         while part := list(itertools.islice(iterator, ROWS)):
-            with self.raw.cursor() as each:
-                if len(part) == 1:
-                    # A pipeline of one takes three times as long.
-                    each.execute(translated(statement), part[0])
-                else:
-                    each.executemany(translated(statement), part)
-                cursor.rowcount += each.rowcount
-        return cursor
+            cursor = self.raw.cursor()
+            if len(part) == 1:
+                # A pipeline of one takes three times as long.
+                cursor.execute(translated(statement), part[0])
+            else:
+                cursor.executemany(translated(statement), part)
+            cursors.append(cursor)
+        return _Answer(self, cursors)
+
+    def catch_up(self) -> None:
+        """Wait for the answers to all that was said; raises what one of them says."""
+        if self._pipeline is not None:
+            self._pipeline.sync()
+
+    @contextlib.contextmanager
+    def unanswered(self) -> Iterator[None]:
+        """Statements are sent without waiting for their answers, which are asked for, or come when the block ends.
+
+        Each wait is a way to the server and back, however many statements went before. Where the system's library is
+        too old for that each is waited for.
+        """
+        if not _has_pipelines():
+            yield
+            return
+        self._begin()
+        try:
+            yield
+        except BaseException:
+            with contextlib.suppress(Exception):
+                self._end()
+            raise
+        self._end()
+
+    @contextlib.contextmanager
+    def _answered(self) -> Iterator[None]:
+        """A part of :meth:`unanswered` in which each answer is waited for."""
+        if self._pipeline is None:
+            yield
+            return
+        self._end()
+        try:
+            yield
+        finally:
+            self._begin()
+
+    def _begin(self) -> None:
+        self._pipeline = self._pipelines.enter_context(self.raw.pipeline())
+
+    def _end(self) -> None:
+        self._pipeline = None
+        # Without the error that ends it, if one does: the driver would log what follows from that.
+        self._pipelines.close()
 
     @contextlib.contextmanager
     def stream(self, statement: str, /) -> Iterator[Iterator[Any]]:
         """The rows through a cursor of the server, which lives in a transaction."""
-        with self.patient(), self.raw.transaction(), self.raw.cursor(name="pypiserver") as cursor:
+        # The driver has no cursors of the server among statements that nobody waits for.
+        with self._answered(), self.patient(), self.raw.transaction(), self.raw.cursor(name="pypiserver") as cursor:
             self.raw.execute(f"SET LOCAL statement_timeout = {CHANGE_SECONDS * 1000:.0f}")
             cursor.itersize = ROWS
             cursor.execute(translated(statement))
@@ -101,20 +148,28 @@ class Session:
             self.raw.seconds = before
 
 
-class _Counted:
-    """What is left of many statements: how many rows they changed."""
+class _Answer:
+    """What a statement, run once or for many rows, brought; it is waited for when it is asked for."""
 
-    def __init__(self, rowcount: int) -> None:
-        self.rowcount = rowcount
+    def __init__(self, session: Session, cursors: list[Any]) -> None:
+        self._session = session
+        self._cursors = cursors
 
-    def fetchone(self) -> None:
-        return None
+    @property
+    def rowcount(self) -> int:
+        if self._cursors:
+            self._session.catch_up()
+        return sum(cursor.rowcount for cursor in self._cursors)
+
+    def fetchone(self) -> Any:
+        return self._cursors[0].fetchone()
 
     def fetchall(self) -> list[Any]:
-        return []
+        rows: list[Any] = self._cursors[0].fetchall()
+        return rows
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(())
+        return iter(self._cursors[0])
 
 
 def connect(address: str, place: str, *, prepares: bool) -> Session:
@@ -150,6 +205,13 @@ def failing(session: Session) -> Iterator[None]:
         if not isinstance(error, psycopg.DataError):
             session.raw.close()
         raise CatalogError(_reason(error)) from error
+
+
+@functools.cache
+def _has_pipelines() -> bool:
+    import psycopg
+
+    return psycopg.Pipeline.is_supported()
 
 
 @functools.cache

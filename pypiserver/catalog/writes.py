@@ -83,7 +83,7 @@ class Catalog(Reads):
         if not digests:
             return
         with self.connections.transaction() as connection:
-            changed = self._record(connection, digests, schema.RECORD_PENDING)
+            changed = self._record(connection, digests)
             if changed:
                 self._stamp(connection, changed, {})
 
@@ -121,13 +121,15 @@ class Catalog(Reads):
 
     def _add(self, connection: Connection, found: Found, digest: Digest) -> None:
         connection.execute(schema.UPSERT_FILE, upsert_row(found))
-        row = found.row
+        size, mtime_ns, inode, _ = found.row
         pending = File(
             filename=found.dist.filename, project=found.dist.project, name=found.dist.name,
             version=found.dist.version, kind=found.dist.kind, path=found.path, root=found.root,
-            size=row.size, mtime_ns=row.mtime_ns, inode=row.inode, sha256="",
+            size=size, mtime_ns=mtime_ns, inode=inode, sha256="",
         )  # fmt: skip
-        self._record(connection, [(pending, digest)], schema.RECORD_DIGEST)
+        row = digest_row(pending, digest)
+        connection.execute(schema.RECORD_DIGEST, row)
+        _keep_metadata(connection, [row])
         connection.execute(schema.CHOOSE_VISIBLE, {"filename": found.dist.filename})
         self._stamp(connection, {found.dist.project}, {})
 
@@ -140,13 +142,12 @@ class Catalog(Reads):
                 connection.executemany(schema.CHOOSE_VISIBLE, [{"filename": filename} for filename, _ in rows])
                 self._stamp(connection, {project for _, project in rows}, {})
 
-    def _record(self, connection: Connection, digests: Sequence[tuple[File, Digest]], statement: str) -> set[str]:
-        """Record what the ``statement`` lets be recorded; gives the projects of these files, none if it was nothing."""
+    def _record(self, connection: Connection, digests: Sequence[tuple[File, Digest]]) -> set[str]:
+        """Record what nobody has recorded yet; gives the projects of these files, none if it was nothing."""
         rows = [digest_row(file, digest) for file, digest in digests]
-        if not connection.executemany(statement, rows).rowcount:
+        if not connection.executemany(schema.RECORD_PENDING, rows).rowcount:
             return set()
-        connection.executemany(schema.UPSERT_METADATA, [row for row in rows if row["body"] is not None])
-        connection.executemany(schema.DELETE_METADATA, [row for row in rows if row["body"] is None])
+        _keep_metadata(connection, rows)
         faulty = [{"filename": file.filename} for file, digest in digests if digest.fault]
         connection.executemany(schema.CHOOSE_VISIBLE, faulty)
         return {file.project for file, _ in digests}
@@ -156,16 +157,20 @@ class Catalog(Reads):
 
     def _stamp(self, connection: Connection, projects: Collection[str], statuses: Mapping[str, ProjectStatus]) -> None:
         connection.execute(schema.NEXT_SERIAL)
-        serial = connection.execute(schema.SELECT_SERIAL).fetchone()[0]
-        touched = [{"name": name, "serial": serial} for name in projects]
+        touched = [{"name": name} for name in projects]
         connection.executemany(schema.TOUCH_PROJECT, touched)
         connection.executemany(schema.RECOUNT_PROJECT, touched)
         rows = [
-            {"name": name, "serial": serial, "status": "" if value == ACTIVE else value.status, "reason": value.reason}
+            {"name": name, "status": "" if value == ACTIVE else value.status, "reason": value.reason}
             for name, value in statuses.items()
         ]
         connection.executemany(schema.SET_STATUS, rows)
         listing.refresh(connection, projects, self.connections.search)
+
+
+def _keep_metadata(connection: Connection, rows: Sequence[Mapping[str, object]]) -> None:
+    connection.executemany(schema.UPSERT_METADATA, [row for row in rows if row["body"] is not None])
+    connection.executemany(schema.DELETE_METADATA, [row for row in rows if row["body"] is None])
 
 
 def _claim(found: Found, digest: Digest) -> dict[str, object]:

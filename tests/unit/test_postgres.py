@@ -270,9 +270,11 @@ def test_who_waits_too_long_for_a_connection_is_told(database: str, monkeypatch:
 def test_writers_take_turns_and_one_that_does_nothing_is_not_waited_for(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgres, "_BEGIN", postgres._BEGIN.replace(str(postgres.LOCK_MS), "50"))
+    begin = [statement.replace(str(postgres.LOCK_MS), "50") for statement in postgres._BEGIN]
+    monkeypatch.setattr(postgres, "_BEGIN", begin)
     one, two = Catalog(database, "roots"), Catalog(database, "roots")
-    with one.connections.transaction():
+    with one.connections.transaction() as connection:
+        connection.execute(schema.SELECT_SERIAL).fetchone()
         with pytest.raises(CatalogError, match="lock timeout"):
             two.add(found("foo-1.0.zip"), Digest("ab" * 32))
         assert two.counts() == (0, 0), "who only reads does not wait"
