@@ -69,9 +69,9 @@ class Intake:
         dist = check_upload_filename(filename)
         self._refuse_archived(dist)
         self._recorder.check()
-        standing = self._writer.standing(filename)
+        standing = self._writer.standing(filename) if self.overwrite else None
         digests = ("sha256", "md5", "blake2b-256", *self._extra())
-        return self._writer.stage(standing if self.overwrite else None, digests)
+        return self._writer.stage(standing, digests)
 
     def _extra(self) -> tuple[str, ...]:
         other = self.repository.digester.other_algorithm()
