@@ -15,8 +15,8 @@ from .catalog import Catalog
 from .digests import Digester
 from .distfile import DistFile, spelling_key
 from .errors import InvalidDistribution, InvalidFilename, PypiServerError
+from .statuses import STATUSES
 from .storage import Entry, Folders, Scan
-from .sync import STATUSES
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,9 @@ from .digests import BLOCK, Digester
 from .distfile import DistFile
 from .errors import InvalidDistribution, InvalidFilename, NotFound
 from .model import File
+from .statuses import STATUSES
 from .storage.bucket import METADATA, Bucket, BucketFile
 from .storage.objects import StoredObject
-from .sync import STATUSES
 
 ROOT = 0
 

@@ -20,9 +20,9 @@ from .bucket_rows import fingerprint, found_from
 from .catalog import Found, Gone
 from .catalog.exclusive import ExclusiveCatalog, Rival, mark
 from .errors import InvalidFilename
+from .statuses import changed_statuses
 from .storage import Entry
 from .storage.bucket import INODE, UPLOADED, Bucket, BucketFile, sha256_of
-from .sync import changed_statuses
 
 _LOG = logging.getLogger(__name__)
 BATCH = 1000

@@ -7,39 +7,27 @@ still be growing are opened; a root that cannot be read leaves the catalog as it
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
 
 from . import distfile
 from .catalog import ANY_ROW, REPLACED, Catalog, Found, Gone, Row
 from .distfile import DistFile
-from .errors import InvalidFilename, PypiServerError, Unavailable, Unreadable
+from .errors import InvalidFilename, Unreadable
+from .growing import SETTLE_SECONDS, Growing, Key
 from .model import ProjectStatus
+from .roots import Roots
+from .statuses import changed_statuses
 from .storage import Entry, Folders, Scan, sidecar
 from .text import one_line
-from .wholeness import is_whole
 
 _LOG = logging.getLogger(__name__)
-Key = tuple[int, str]
 Counted = Callable[[Iterable[Entry]], Iterable[Entry]]
-# A file that does not show its end counts as settled once it has not changed for so many seconds.
-SETTLE_SECONDS = 1.0
 # How often a file is looked at whose row others keep changing; the next scan looks again anyway.
 ATTEMPTS = 3
 RUN = 50_000
-STATUSES = ("active", "archived", "deprecated", "quarantined")
-
-
-class _Growing(NamedTuple):
-    """A file that may still be copied: how it was seen, since when, and what its bytes say (None: nothing)."""
-
-    entry: Entry
-    since: float
-    is_whole: bool | None
 
 
 class Sync:
@@ -51,14 +39,13 @@ class Sync:
     def __init__(self, folders: Folders, catalog: Catalog, *, clock: Callable[[], float] = time.time) -> None:
         self.folders = folders
         self.catalog = catalog
+        self.roots = Roots(folders)
+        self.growing = Growing(folders, clock)
         self._clock = clock
         self._said: set[tuple[int, str, str]] = set()
         self._is_quiet = False
         self._counted: Counted = iter
         self._has_said_shadowed = False
-        self._growing: dict[Key, _Growing] = {}
-        self._closed: set[Key] = set()
-        self._root_identities: dict[int, tuple[int, int]] = {}
 
     def scan(self) -> set[Key]:
         """Compare all of storage with the catalog, apply the difference, and give the files that are still growing.
@@ -67,22 +54,22 @@ class Sync:
         """
         known, roots = self.catalog.states()
         scan = Scan()
-        began_with = self._identities()
+        began_with = self.roots.identities()
         sidecars = _sidecars(self.folders.walk(Scan(), suffixes=distfile.SIDECARS))
         if known:
             differing, seen = self._differing(known, scan, sidecars)
-            self._refuse_lost_roots(roots, seen, began_with)
+            self.roots.refuse_lost(roots, seen, began_with)
             growing = self.refresh(differing, roots_are_checked=True)
         else:
             growing = self._fill(scan, sidecars)
-            self._refuse_lost_roots(roots, set(), began_with)
+            self.roots.refuse_lost(roots, set(), began_with)
         for root, path, reason in scan.skipped:
             self._say_skipped(root, path, reason)
         if not self._has_said_shadowed:
             # The rows may be those of another process, or of an earlier run.
             self._say_shadowed()
         self.refresh_statuses()
-        self._closed.clear()
+        self.growing.forget_closed()
         self._note_folders(scan, growing)
         return growing
 
@@ -98,7 +85,7 @@ class Sync:
                 if dist is None:
                     continue
                 key = entry[:2]
-                if entry.mtime_ns > settled_ns and self._is_growing(entry, dist, None):
+                if entry.mtime_ns > settled_ns and self.growing.has(entry, dist, None):
                     growing.add(key)
                 else:
                     yield self._describe(entry, dist, sidecars.get(key, "") if sidecars else "", None)
@@ -134,7 +121,7 @@ class Sync:
             return False
         is_current = all(self.folders.folder_state(*key) == state for key, state in known.items())
         if is_current:
-            self._refuse_lost_roots(set(), set(), self._identities())
+            self.roots.refuse_lost(set(), set(), self.roots.identities())
         return is_current
 
     def _note_folders(self, scan: Scan, growing: set[Key]) -> None:
@@ -167,7 +154,7 @@ class Sync:
         for _ in range(ATTEMPTS):
             found, gone = self._look(keys, growing)
             if gone and not roots_are_checked:
-                self._refuse_other_roots({file.root for file in gone})
+                self.roots.refuse_others({file.root for file in gone}, self.catalog.folders())
             self._apply(found, gone, {})
             # Whose row somebody else changed meanwhile is looked at again.
             keys = [(file.root, file.path) for file in found if self.catalog.row(file.root, file.path) != file.row]
@@ -185,7 +172,7 @@ class Sync:
                 entry = self.folders.stat(root, path)
                 dist = self._parse(entry) if entry is not None else None
                 if entry is not None and dist is not None:
-                    if not self._is_growing(entry, dist, row[:3] if row else None):
+                    if not self.growing.has(entry, dist, row[:3] if row else None):
                         file = self.found(entry, dist, row)
                         if file.row != row:
                             found.append(file)
@@ -201,10 +188,6 @@ class Sync:
     def refresh_statuses(self) -> None:
         """Compare the project statuses alone."""
         self._apply([], [], self._changed_statuses())
-
-    def note_closed(self, key: Key) -> None:
-        """A watcher saw this file closed after writing: it is whole as it is."""
-        self._closed.add(key)
 
     def found(self, entry: Entry, dist: DistFile, before: Row | None = ANY_ROW) -> Found:
         """Describe one file, looking its sidecars up in storage; ``before`` is the row read before that."""
@@ -252,93 +235,6 @@ class Sync:
             self._say_skipped(entry.root, entry.path, str(error))
             return None
 
-    def _is_growing(self, entry: Entry, dist: DistFile, before: tuple[int, int, int] | None) -> bool:
-        """Whether the file may still be in the middle of being copied.
-
-        Most formats mark their end, so a file that just changed is asked, once for each state it is seen in. One that
-        does not tell must have been closed by its writer (as the watcher says). After a second without a change the
-        file counts as settled; digesting it then says whether it is cut off.
-        """
-        if before == entry[2:]:
-            return False
-        key = (entry.root, entry.path)
-        now = self._clock()
-        age = now - entry.mtime_ns / 1e9
-        if age >= SETTLE_SECONDS:
-            self._growing.pop(key, None)
-            return False
-        state = self._growing.get(key)
-        if state is None or state.entry != entry:
-            state = _Growing(entry, now, self._is_whole(entry, dist))
-        is_closed = key in self._closed and state.is_whole is None
-        # The file's clock may be ahead of ours: then only watching it tells.
-        if state.is_whole or is_closed or now - state.since >= SETTLE_SECONDS:
-            self._growing.pop(key, None)
-            return False
-        self._growing[key] = state
-        return True
-
-    def _is_whole(self, entry: Entry, dist: DistFile) -> bool | None:
-        try:
-            file, _ = self.folders.open(entry.root, entry.path)
-            with file:
-                return is_whole(file, dist)
-        except (PypiServerError, OSError):
-            return True  # digesting it will say what is wrong
-
-    def note_roots(self) -> None:
-        """Remember which folders the roots are when a process begins: another, empty one later is an outage.
-
-        The first scan would come too late, because a catalog that is current is served before it.
-        """
-        for root, path in enumerate(self.folders.roots):
-            with contextlib.suppress(OSError):
-                status = path.stat()
-                self._root_identities.setdefault(root, (status.st_dev, status.st_ino))
-
-    def have_roots_changed(self) -> bool:
-        """Whether a root is gone, or is not the folder any more that was there at the last scan."""
-        try:
-            return any(
-                (status.st_dev, status.st_ino) != self._root_identities.get(root, (status.st_dev, status.st_ino))
-                for root, status in enumerate(path.stat() for path in self.folders.roots)
-            )
-        except OSError:
-            return True
-
-    def _refuse_other_roots(self, roots: Iterable[int]) -> None:
-        known = self.catalog.folders()
-        for root in roots:
-            state = self.folders.folder_state(root, "")
-            if (root, "") in known and (state is None or state[1] != known[root, ""][1]):
-                raise Unavailable(
-                    f"The folder {self.folders.roots[root]} was replaced a moment ago. Try again in a moment."
-                )
-
-    def _identities(self) -> list[tuple[int, int]]:
-        """Device and inode of each root; raises Unavailable when one is not there."""
-        self.folders.check()
-        try:
-            return [(status.st_dev, status.st_ino) for status in (path.stat() for path in self.folders.roots)]
-        except OSError as error:
-            raise Unavailable(f"A folder went away while it was looked at: {error}. Try again in a moment.") from error
-
-    def _refuse_lost_roots(self, known: set[int], seen: set[int], began_with: list[tuple[int, int]]) -> None:
-        """A root that became another, empty folder was unmounted or replaced: an outage, not an empty index.
-
-        ``began_with`` is what the roots were before they were read: one that was replaced meanwhile tells nothing.
-        """
-        for root, identity in enumerate(self._identities()):
-            path = self.folders.roots[root]
-            if identity != began_with[root]:
-                raise Unavailable(f"The folder {path} was replaced while it was read. Try again in a moment.")
-            if identity != self._root_identities.get(root, identity) and root in known and root not in seen:
-                raise Unavailable(
-                    f"The folder {path} is no longer the one that was served, and it is empty. If it is a mount, "
-                    "mount it again; if it is meant to be empty, restart the server."
-                )
-            self._root_identities[root] = identity
-
     def _changed_statuses(self) -> dict[str, ProjectStatus]:
         def say(name: str, reason: str) -> None:
             self._say_skipped(0, f".status/{name}", reason)
@@ -349,23 +245,6 @@ class Sync:
         if not self._is_quiet and (root, path, reason) not in self._said:
             self._said.add((root, path, reason))
             _LOG.warning("Skipped %s in %s: %s", path, self.folders.roots[root], reason)
-
-
-def changed_statuses(
-    texts: Mapping[str, str], known: Mapping[str, ProjectStatus], say: Callable[[str, str], None]
-) -> dict[str, ProjectStatus]:
-    """What is another status than the ``known`` one, by project; ``say`` is told what cannot be used, and why."""
-    wanted: dict[str, ProjectStatus] = {}
-    for name, text in texts.items():
-        word, _, reason = text.strip().partition("\n")
-        status = word.strip().lower()
-        if status not in STATUSES:
-            say(name, f"its first line must be one of {', '.join(STATUSES)}")
-        elif status != "active":
-            wanted[distfile.normalize(name)] = ProjectStatus(status, one_line(reason))
-    changed = {name: status for name, status in wanted.items() if known.get(name) != status}
-    changed.update({name: ProjectStatus("active") for name in known if name not in wanted})
-    return changed
 
 
 def _gone(rows: Iterable[tuple[Key, Row]], growing: Collection[Key]) -> list[Gone]:

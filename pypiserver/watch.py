@@ -18,10 +18,11 @@ from .catalog.lease import Lease
 from .digests import Digester
 from .errors import PypiServerError, Unavailable
 from .events import Watcher
+from .growing import Key
 from .memory import give_back
 from .process import process_id
 from .scanlock import ScanLock
-from .sync import Counted, Key, Sync
+from .sync import Counted, Sync
 
 _LOG = logging.getLogger(__name__)
 TICK_SECONDS = 0.5
@@ -104,7 +105,7 @@ class Watch:
             self._reset()
             self._lock.forget()
             self._pid = os.getpid()
-            self.sync.note_roots()
+            self.sync.roots.note()
             for name, target in (("sync", self._run), ("digest", self._run_digests)):
                 thread = threading.Thread(target=target, name=f"pypiserver-{name}", daemon=True)
                 self._threads.append(thread)
@@ -227,7 +228,7 @@ class Watch:
             self._was_scanner = True
             self._begin()
         is_due = time.monotonic() >= self._next_scan or self._watcher.take_overflow()
-        have_roots_changed = self.sync.have_roots_changed()
+        have_roots_changed = self.sync.roots.have_changed()
         if is_due or have_roots_changed:
             self._scan(is_other_tree=have_roots_changed)
         else:
@@ -300,7 +301,7 @@ class Watch:
         if changes.has_uploads and changes.files:
             self._closing.wait(UPLOAD_SECONDS)
         for key in changes.closed:
-            self.sync.note_closed(key)
+            self.sync.growing.note_closed(key)
         keys = changes.files | self._growing
         if changes.statuses:
             self.sync.refresh_statuses()

@@ -173,7 +173,7 @@ INSTALLER = "foo-1.0.win32.exe"
 def test_an_installer_is_listed_after_a_second_or_when_it_was_closed(world: World) -> None:
     world.put(INSTALLER, b"MZ", mtime=NOW)
     world.sync.scan()
-    world.sync.note_closed((0, INSTALLER))
+    world.sync.growing.note_closed((0, INSTALLER))
     assert world.sync.refresh([(0, INSTALLER)]) == set()
     assert world.listed() == [INSTALLER]
     other = "foo-2.0.win32.exe"

@@ -1,0 +1,80 @@
+"""Which files may still be in the middle of being copied.
+
+The rules to keep: only a file that changed within the last second is opened, once for each state it is seen in; after
+that second it counts as settled, and digesting it says whether it is cut off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from .distfile import DistFile
+from .errors import PypiServerError
+from .storage import Entry, Folders
+from .wholeness import is_whole
+
+Key = tuple[int, str]
+# A file that does not show its end counts as settled once it has not changed for so many seconds.
+SETTLE_SECONDS = 1.0
+
+
+class _Seen(NamedTuple):
+    """A file that may still be copied: how it was seen, since when, and what its bytes say (None: nothing)."""
+
+    entry: Entry
+    since: float
+    is_whole: bool | None
+
+
+class Growing:
+    """Remembers the files that may still be growing; ``clock`` is in seconds since the epoch, as file times are."""
+
+    def __init__(self, folders: Folders, clock: Callable[[], float]) -> None:
+        self._folders = folders
+        self._clock = clock
+        self._seen: dict[Key, _Seen] = {}
+        self._closed: set[Key] = set()
+
+    def note_closed(self, key: Key) -> None:
+        """A watcher saw this file closed after writing: it is whole as it is."""
+        self._closed.add(key)
+
+    def forget_closed(self) -> None:
+        """Everything was looked at: what was closed before that tells nothing any more."""
+        self._closed.clear()
+
+    def has(self, entry: Entry, dist: DistFile, before: tuple[int, int, int] | None) -> bool:
+        """Whether the file may still be in the middle of being copied.
+
+        Most formats mark their end, so a file that just changed is asked, once for each state it is seen in. One that
+        does not tell must have been closed by its writer (as the watcher says). After a second without a change the
+        file counts as settled; digesting it then says whether it is cut off. ``before`` are the size, time and inode
+        of its row.
+        """
+        if before == entry[2:]:
+            return False
+        key = (entry.root, entry.path)
+        now = self._clock()
+        age = now - entry.mtime_ns / 1e9
+        if age >= SETTLE_SECONDS:
+            self._seen.pop(key, None)
+            return False
+        state = self._seen.get(key)
+        if state is None or state.entry != entry:
+            state = _Seen(entry, now, self._is_whole(entry, dist))
+        is_closed = key in self._closed and state.is_whole is None
+        # The file's clock may be ahead of ours: then only watching it tells.
+        if state.is_whole or is_closed or now - state.since >= SETTLE_SECONDS:
+            self._seen.pop(key, None)
+            return False
+        self._seen[key] = state
+        return True
+
+    def _is_whole(self, entry: Entry, dist: DistFile) -> bool | None:
+        try:
+            file, _ = self._folders.open(entry.root, entry.path)
+            with file:
+                return is_whole(file, dist)
+        except (PypiServerError, OSError):
+            return True  # digesting it will say what is wrong
