@@ -17,7 +17,7 @@ from typing import BinaryIO
 from packaging import requirements
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-from . import archives
+from . import archive_faults, archives
 from .distfile import DistFile, normalize, same_version
 from .errors import InvalidDistribution
 from .ziplayout import layout_faults
@@ -210,7 +210,7 @@ def check_archive(file: BinaryIO, dist: DistFile, *, raw: bytes | None) -> None:
             raise archives.BadArchive(fault)
 
 
-def _structure(file: BinaryIO, dist: DistFile) -> list[archives.Fault]:
+def _structure(file: BinaryIO, dist: DistFile) -> list[archive_faults.Fault]:
     file.seek(0)
     if dist.kind in _MAGIC:
         is_installer = file.read(8).startswith(_MAGIC[dist.kind])
@@ -218,7 +218,7 @@ def _structure(file: BinaryIO, dist: DistFile) -> list[archives.Fault]:
     if dist.kind in _ZIP_KINDS or dist.filename.lower().endswith(".zip"):
         members = archives.zip_members(file)
         names = [member.filename for member in members]
-        faults = archives.zip_faults(members)
+        faults = archive_faults.zip_faults(members)
         faults += [("unsafe", fault) for fault in layout_faults(file, members)]
         if dist.kind == "bdist_wheel":
             infos = {name.partition("/")[0] for name in names if name.partition("/")[0].endswith(".dist-info")}
@@ -227,7 +227,7 @@ def _structure(file: BinaryIO, dist: DistFile) -> list[archives.Fault]:
             wanted = [f"{info}/{name}" for info in infos for name in ("METADATA", "WHEEL", "RECORD")]
             faults += [("corrupt", f"it has no {name}") for name in wanted if name not in names]
         return faults
-    return archives.audit_tar(file)
+    return archive_faults.audit_tar(file)
 
 
 def _mislabelled(dist: DistFile, raw: bytes | None) -> list[str]:
@@ -273,8 +273,8 @@ def audit_archive(file: BinaryIO, dist: DistFile) -> list[tuple[str, str]]:
             return faults + _structure(file, dist)
         if dist.kind in _ZIP_KINDS or dist.filename.lower().endswith(".zip"):
             faults += _structure(file, dist)
-            return faults + archives.audit_zip(file, check_record=dist.kind == "bdist_wheel")
-        return faults + archives.audit_tar(file)
+            return faults + archive_faults.audit_zip(file, check_record=dist.kind == "bdist_wheel")
+        return faults + archive_faults.audit_tar(file)
     except (archives.BadArchive, InvalidDistribution) as error:
         return [*faults, ("corrupt", str(error).partition(": ")[2] or str(error))]
 
