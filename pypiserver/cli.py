@@ -39,7 +39,8 @@ from .commands import (
 )
 from .config import SETTINGS, Config, Given, build, gather
 from .errors import ConfigError
-from .settings_types import Setting, nearest
+from .setting import Setting
+from .settings_types import nearest
 
 __all__ = [
     "Check",

@@ -17,7 +17,7 @@ from typing import Any
 from . import settings_types as types
 from .config import GROUPS, SETTINGS, Config, Given
 from .errors import ConfigError
-from .settings_types import Setting
+from .setting import Parser, Setting
 
 SHELLS = ("bash", "zsh", "fish")
 TASKS = ("check", "show")
@@ -239,7 +239,7 @@ def _switch(name: str, *flags: str, text: str, group: str = "Options") -> Settin
     return Setting(name=name, parse=types.boolean, action="switch", flags=flags, help=text, group=group)
 
 
-def _operand(name: str, metavar: str, parse: types.Parser = types.text, choices: tuple[str, ...] = ()) -> Setting:
+def _operand(name: str, metavar: str, parse: Parser = types.text, choices: tuple[str, ...] = ()) -> Setting:
     return Setting(name=name, parse=parse, metavar=metavar, help="", choices=choices)
 
 

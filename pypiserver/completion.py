@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from .commands import CLASSIC, COMMANDS, SHELLS, Subcommand
 from .errors import ConfigError
-from .settings_types import Setting
+from .setting import Setting
 
 PROGRAM = "pypi-server"
 _FOLDERS = frozenset({"DIR", "SRC", "DST"})

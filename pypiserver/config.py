@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 
 from . import settings_types as types
 from .errors import ConfigError
-from .settings_types import Setting, nearest, setting
+from .setting import Setting, setting
+from .settings_types import nearest
 
 # bottle's adapters (bottle.server_names of 0.13) after the ones we set up ourselves.
 SERVER_NAMES = (

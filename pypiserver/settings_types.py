@@ -1,4 +1,4 @@
-"""What one setting is, and how text or a Python value becomes its value.
+"""How text or a Python value becomes the value of a setting.
 
 A parser takes the text of a flag, a variable or a paste file, or the value of a keyword, and returns the typed value;
 it accepts its own result again, so a parsed mapping can be passed on. A value that cannot be used raises ``ValueError``
@@ -15,12 +15,11 @@ import logging
 import os
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import MISSING, dataclass, field
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
-Parser = Callable[[object], Any]
+from .setting import Parser
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 ACTIONS = ("update", "download", "list")
@@ -30,44 +29,6 @@ BUCKETS = ("s3", "s3a", "gs", "az", "azure", "abfs", "abfss", "adl", *_LOCAL_BUC
 _TRUE = frozenset({"1", "true", "yes", "on", "y", "t"})
 _FALSE = frozenset({"0", "false", "no", "off", "n", "f"})
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """One setting or flag: everything the command line, keywords, environment, paste and the documentation need.
-
-    ``action`` is what the flag does: ``value`` takes one, ``repeat`` takes one each time, ``switch`` means true,
-    ``off`` means false, ``count`` adds one. ``aliases`` are keywords of yesterday; ``opposites`` are keywords that
-    mean the negated value. ``split`` divides the text of a variable or paste file into several values.
-    """
-
-    parse: Parser
-    help: str
-    name: str = ""
-    flags: tuple[str, ...] = ()
-    metavar: str = ""
-    action: str = "value"
-    group: str = ""
-    unit: str = ""
-    default_text: str = ""
-    choices: tuple[str, ...] = ()
-    aliases: tuple[str, ...] = ()
-    opposites: tuple[str, ...] = ()
-    none_is_value: bool = False
-    split: Callable[[str], list[str]] | None = None
-
-    @property
-    def takes_value(self) -> bool:
-        """Whether the flag is followed by a value."""
-        return self.action in {"value", "repeat"}
-
-
-def setting(default: object = MISSING, *, factory: Callable[[], object] | None = None, **declared: Any) -> Any:
-    """A dataclass field that carries its ``Setting`` (``declared``) in its metadata."""
-    metadata = {"setting": Setting(**declared)}
-    if factory is not None:
-        return field(default_factory=factory, metadata=metadata)
-    return field(default=default, metadata=metadata)
 
 
 def nearest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:

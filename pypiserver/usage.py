@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Iterable, Mapping
 
 from .config import ENVIRON_PREFIX, SETTINGS
-from .settings_types import Setting
+from .setting import Setting
 
 WIDTH = 79
 
