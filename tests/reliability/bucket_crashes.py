@@ -9,8 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from pypiserver.__main__ import main
-from tests.reliability.bucket_crash import AFTER, BEFORE, CHANGES, client_of
+from pypiserver.storage import sole_use
+from tests.reliability.bucket_crash import AFTER, BEFORE, CHANGES, NO_RIVALS, client_of
 from tests.unit.storage_contract import address, files, post
 
 KNOWN = {hashlib.sha256(data).hexdigest(): data for data in (BEFORE, AFTER)}
@@ -19,6 +22,12 @@ State = list[tuple[str, object]]
 
 def die_at_every_step(change: str, home: Path, storage_of: Callable[[str], str]) -> int:
     """Do a change as often as it has steps, dying before each in turn; gives their number."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sole_use, "CONFIRM_SECONDS", NO_RIVALS)
+        return _die_at_every_step(change, home, storage_of)
+
+
+def _die_at_every_step(change: str, home: Path, storage_of: Callable[[str], str]) -> int:
     words = home / "words"
     before, after = _prepared(change, home, storage_of("whole"), "whole"), None
     assert _child(change, home, storage_of("whole"), "whole", 0, words) == 0
