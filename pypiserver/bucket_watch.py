@@ -15,6 +15,7 @@ import sqlite3
 import threading
 import time
 
+from .background import Background, Parts
 from .catalog import FAILURES
 from .catalog.exclusive import ExclusiveCatalog
 from .catalog.lease import Lease
@@ -34,7 +35,7 @@ FIRST_SECONDS = 120.0
 READING = "The bucket is still being read."
 
 
-class BucketWatch:
+class BucketWatch(Background):
     """What :class:`watch.Watch` is for folders. Constructing it starts nothing."""
 
     def __init__(
@@ -50,20 +51,18 @@ class BucketWatch:
         self._reindexer = reindexer
         self._digester = digester
         self._catalog = catalog
-        self._lock = lock
-        self._start_lock = threading.Lock()
-        self._recover_lock = threading.Lock()
-        self._pid = -1
-        self._reset()
+        super().__init__(lock)
 
     def _reset(self) -> None:
-        self._closing = threading.Event()
+        super()._reset()
         # Told of each change of the two below.
         self._news = threading.Condition()
         self._is_complete = False
         self._failure = ""
         self._next_statuses = 0.0
-        self._thread: threading.Thread | None = None
+
+    def _parts(self) -> Parts:
+        return {"bucket": self._run}
 
     def ensure_current(self) -> None:
         """Return when the catalog is complete; raises Unavailable while it is not, and cannot become so."""
@@ -82,32 +81,12 @@ class BucketWatch:
             self.start()
         return "" if self._is_complete else self._failure or READING
 
-    def last_scan(self) -> tuple[float, float] | None:
-        """When the bucket was last listed, if this process, or one on this host, did."""
-        return self._lock.last_scan()
-
-    def start(self) -> None:
-        """Start the thread in this process; a second call does nothing."""
-        with self._start_lock:
-            if self._pid == os.getpid():
-                return
-            self._reset()
-            self._lock.forget()
-            self._pid = os.getpid()
-            self._thread = threading.Thread(target=self._run, name="pypiserver-bucket", daemon=True)
-            self._thread.start()
-
     def close(self) -> None:
         """End the thread of this process and give the lock to another one."""
-        if self._pid != os.getpid():
-            return
-        self._closing.set()
-        if self._thread is not None:
-            self._thread.join(timeout=10)
-        with contextlib.suppress(PypiServerError):
-            self._sole_use.give_up()
-        self._lock.release()
-        self._pid = -1
+        if self._end():
+            with contextlib.suppress(PypiServerError):
+                self._sole_use.give_up()
+            self._give_up()
 
     def scan_once(self, *, counted: Counted = iter) -> None:
         """For the command line: nothing is read that was not asked for."""

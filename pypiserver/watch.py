@@ -13,13 +13,14 @@ import threading
 import time
 from pathlib import Path
 
+from .background import Background, Parts
 from .catalog import FAILURES, Catalog, CatalogError
 from .catalog.lease import Lease
+from .digesting import Digesting
 from .digests import Digester
 from .errors import PypiServerError, Unavailable
 from .events import Watcher
 from .growing import Key
-from .memory import give_back
 from .process import process_id
 from .scanlock import ScanLock
 from .sync import Counted, Sync
@@ -34,11 +35,9 @@ FIRST_SCAN_SECONDS = 120.0
 RETRY_UNREADABLE_SECONDS = 60.0
 # An upload has its name some milliseconds before its row; whoever looks in between does all of its work once more.
 UPLOAD_SECONDS = 0.05
-# After digesting so many files their memory is given back.
-MANY = 10_000
 
 
-class Watch:
+class Watch(Background):
     """Runs ``sync`` and ``digester`` in the background of the serving process.
 
     ``lock`` decides which of several processes does so; None when nobody shares the catalog. Constructing it starts
@@ -51,27 +50,27 @@ class Watch:
         self.sync = sync
         self.digester = digester
         self.catalog = catalog
-        self._lock = lock
         self._use_events = events
-        self._start_lock = threading.Lock()
-        self._recover_lock = threading.Lock()
-        self._pid = -1
-        self._reset()
+        super().__init__(lock)
 
     def _reset(self) -> None:
+        super()._reset()
         self._ready = threading.Event()
         self._wake = threading.Event()
-        self._to_digest = threading.Event()
-        self._closing = threading.Event()
-        self._threads: list[threading.Thread] = []
         self._watcher = Watcher(self.sync.folders, self._wake)
+        self._digesting = Digesting(
+            self.digester, self.sync.folders, self.catalog, lock=self._lock, recover=self._recover_quietly
+        )
         self._failure: PypiServerError | None = None
         self._next_scan = 0.0
         self._next_retry = 0.0
         self._growing: set[Key] = set()
         self._was_scanner = False
         self._is_away = False
-        self._started = time.time()
+
+    def _parts(self) -> Parts:
+        self.sync.roots.note()
+        return {"sync": self._run, "digest": lambda: self._digesting.run(self._closing)}
 
     # -- for requests --------------------------------------------------------------------------------------------
 
@@ -92,24 +91,6 @@ class Watch:
         if not self._ready.is_set():
             return "The package folders are still being read."
         return str(self._failure or "")
-
-    def last_scan(self) -> tuple[float, float] | None:
-        """When the last scan began (seconds since the epoch) and how long it took, in whichever process it was."""
-        return self._lock.last_scan()
-
-    def start(self) -> None:
-        """Start the threads in this process; a second call does nothing."""
-        with self._start_lock:
-            if self._pid == os.getpid():
-                return
-            self._reset()
-            self._lock.forget()
-            self._pid = os.getpid()
-            self.sync.roots.note()
-            for name, target in (("sync", self._run), ("digest", self._run_digests)):
-                thread = threading.Thread(target=target, name=f"pypiserver-{name}", daemon=True)
-                self._threads.append(thread)
-                thread.start()
 
     def scan_once(self, *, counted: Counted = iter) -> None:
         """Bring the catalog up to date without starting a thread: for the command line, before it serves.
@@ -141,16 +122,9 @@ class Watch:
 
     def close(self) -> None:
         """End the threads of this process and give the scan lock to another one."""
-        if self._pid != os.getpid():
-            return
-        self._closing.set()
-        self._wake.set()
-        self._to_digest.set()
-        for thread in self._threads:
-            thread.join(timeout=10)
-        self._watcher.stop()
-        self._lock.release()
-        self._pid = -1
+        if self._end(self._wake, self._digesting.wake):
+            self._watcher.stop()
+            self._give_up()
 
     def recover(self, error: Exception, generation: int) -> None:
         """Go on after the catalog failed: built anew when it is damaged, in memory when it cannot be used.
@@ -178,7 +152,7 @@ class Watch:
 
     def has_changed(self) -> None:
         """A file was added by this process: let the digest thread look."""
-        self._to_digest.set()
+        self._digesting.wake.set()
 
     # -- the sync thread -----------------------------------------------------------------------------------------
 
@@ -289,7 +263,7 @@ class Watch:
         took = time.monotonic() - began
         self._lock.say_ready(started)
         self._settle(None)
-        self._to_digest.set()
+        self._digesting.wake.set()
         if self._watcher.hears_everything():
             pause = max(RESCAN_SECONDS, 20 * took)
         else:
@@ -307,7 +281,7 @@ class Watch:
             self.sync.refresh_statuses()
         if keys:
             self._growing = self.sync.refresh(sorted(keys))
-            self._to_digest.set()
+            self._digesting.wake.set()
 
     def _settle(self, failure: PypiServerError | None) -> None:
         if failure is not None and str(failure) != str(self._failure or ""):
@@ -336,43 +310,6 @@ class Watch:
             self.recover(error, generation)
         except Unavailable as failure:
             self._settle(failure)
-
-    # -- the digest thread ---------------------------------------------------------------------------------------
-
-    def _run_digests(self) -> None:
-        is_clean = False
-        while not self._closing.is_set():
-            self._to_digest.wait()
-            self._to_digest.clear()
-            if not is_clean and self._lock.is_held():
-                is_clean = True
-                self._clean()
-            generation = self.catalog.connections.generation
-            try:
-                self._digest_waiting()
-            except FAILURES as error:
-                self._recover_quietly(error, generation)
-            except PypiServerError:
-                # A folder cannot be read. The sync thread says so, and wakes us when it can be.
-                continue
-
-    def _digest_waiting(self) -> None:
-        """Digest what waits; the list for people is made after that, because it shows what files say."""
-        total = 0
-        while not self._closing.is_set() and self._lock.is_held():
-            count = self.digester.digest_some()
-            total += count
-            if not count:
-                self.catalog.listing.complete()
-                break
-        if total >= MANY:
-            give_back()
-
-    def _clean(self) -> None:
-        """Delete what uploads left behind that were killed before this process began."""
-        removed = self.sync.folders.remove_stale_parts(self._started)
-        if removed:
-            _LOG.warning("Removed %d temporary file(s) of uploads that never came to an end.", removed)
 
 
 def default_catalog_path(name: str, *, environ: dict[str, str]) -> Path:

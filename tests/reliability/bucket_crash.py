@@ -76,7 +76,8 @@ def main(storage: str, catalog: str, change: str, step: str, words: str) -> None
     # What goes on without being asked for would be counted too.
     client.get("/simple/")
     application.repository.watch._closing.set()
-    application.repository.watch._thread.join()
+    for thread in application.repository.watch._threads:
+        thread.join()
     steps = Steps(int(step), Path(words))
     for owner, names in ((application.repository.folders.objects, STORE), (application.repository.catalog, CATALOG)):
         for name in names:
