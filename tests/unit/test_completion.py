@@ -79,6 +79,7 @@ def test_bash_completes_the_program(place: Path) -> None:
     assert run(BASH or "", "--norc", cwd=place, text=text) == "complete -o filenames -F _pypi_server pypi-server\n"
 
 
+@pytest.mark.live
 @pytest.mark.parametrize("shell", SHELLS)
 def test_every_shell_can_read_its_script(shell: str, place: Path) -> None:
     program = shutil.which(shell)
