@@ -7,7 +7,6 @@ be read is an outage; a path is walked from its root without following anything.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import io
 import os
@@ -19,18 +18,11 @@ from typing import BinaryIO
 from ..errors import ConfigError, NotFound, Unavailable, Unreadable
 from ..model import File
 from . import trash
+from .below import CAN_WALK, NOT_THERE, between, is_inside, is_plain, look_below, open_below, outage
 from .entries import Entry, Scan, entry_of
 from .operations import OPERATIONS, Operations, refusal, sync_folder
 from .placing import beside, claimed, publish_bytes
 from .staging import Staged, remove_stale
-
-_NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
-# A FIFO must not block us, a child process must not inherit it, and Windows must not translate line ends.
-_READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-_CAN_WALK = os.open in os.supports_dir_fd and hasattr(os, "O_DIRECTORY")
-_FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
-# What says that a file is not there, or not where nothing behind a link is looked for; anything else tells nothing.
-_NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
 
 
 class Folders:
@@ -53,7 +45,7 @@ class Folders:
             try:
                 os.scandir(root).close()
             except OSError as error:
-                raise self._outage(root, error) from error
+                raise outage(root, error) from error
 
     def scan(self) -> Scan:
         """Every file in the roots; raises Unavailable when a root cannot be read."""
@@ -75,12 +67,12 @@ class Folders:
                     yield from self._files_in(scan, number, relative, pending, suffixes)
                 except OSError as error:
                     if not relative:
-                        raise self._outage(root, error) from error
+                        raise outage(root, error) from error
                     reason = f"the folder cannot be read ({error.strerror or error})"
                     scan.skipped.append((number, _shown(relative), reason))
             # A root that went while it was read would look half empty.
             if not root.is_dir():
-                raise self._outage(root, OSError(errno.ENOENT, os.strerror(errno.ENOENT)))
+                raise outage(root, OSError(errno.ENOENT, os.strerror(errno.ENOENT)))
 
     def folder_state(self, root: int, path: str) -> tuple[int, int] | None:
         """Modification time and inode of a folder, by which new and missing names in it are seen; None without it."""
@@ -144,22 +136,10 @@ class Folders:
             scan.skipped.append((number, path, "it is a link to a folder, and these are not followed"))
         elif not stat.S_ISREG(status.st_mode):
             scan.skipped.append((number, path, "it is no regular file"))
-        elif not self._is_inside(target):
+        elif not is_inside(target, self.roots):
             scan.skipped.append((number, path, "it is a link to a file outside of the folders"))
         else:
             scan.entries.append(entry_of(number, path, status))
-
-    def _is_inside(self, link: Path) -> bool:
-        """Whether what a link leads to is a visible file of a root."""
-        try:
-            target = link.resolve(strict=True)
-        except (OSError, RuntimeError):
-            return False
-        for root in self.roots:
-            real = root.resolve()
-            if real in target.parents:
-                return not any(part.startswith(".") for part in target.relative_to(real).parts)
-        return False
 
     def stat(self, root: int, path: str) -> Entry | None:
         """One file as :meth:`scan` would see it, None when it would not.
@@ -167,12 +147,14 @@ class Folders:
         Raises Unavailable when the root cannot be read, Unreadable when only this file cannot be looked at: neither
         means that it is gone.
         """
-        if not _is_plain(path):
+        if not is_plain(path):
             return None
         try:
-            status = self._lstat_below(self.roots[root], path)
+            if not CAN_WALK:
+                self.check()
+            status = look_below(self.roots[root], path)
         except OSError as error:
-            if error.errno in _NOT_THERE:
+            if error.errno in NOT_THERE:
                 return None
             raise Unreadable(f"The file {path} cannot be looked at: {error.strerror or error}.") from error
         if stat.S_ISLNK(status.st_mode):
@@ -183,38 +165,18 @@ class Folders:
             return None
         return entry_of(root, path, status)
 
-    def _lstat_below(self, root: Path, path: str) -> os.stat_result:
-        """Look at ``path`` below ``root``, following no link.
-
-        All of it happens in the one folder that the root is now: when it goes away meanwhile, and comes back, nothing
-        in it seems to be missing.
-        """
-        if not _CAN_WALK:
-            self.check()
-            target = root / path
-            if any(parent.is_symlink() for parent in _between(root, target)):
-                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
-            return target.lstat()
-        try:
-            descriptor = os.open(root, _FOLDER)
-        except OSError as error:
-            raise self._outage(root, error) from error
-        *parents, name = path.split("/")
-        with _descended(descriptor, parents) as folder:
-            return os.stat(name, dir_fd=folder, follow_symlinks=False)
-
     def open(self, root: int, path: str) -> tuple[BinaryIO, Entry]:
         """A file's bytes, and what it is, both from one open file.
 
         ``path`` comes from a scan; it is checked all the same. Raises NotFound when it is not there (any more),
         Unavailable when it cannot be read.
         """
-        if not _is_plain(path):
+        if not is_plain(path):
             raise NotFound(f"There is no file {path!r} here.")
         try:
-            descriptor = self._open_below(self.roots[root], path)
+            descriptor = open_below(self.roots[root], path, self.roots)
         except OSError as error:
-            if error.errno in _NOT_THERE:
+            if error.errno in NOT_THERE:
                 raise NotFound(f"There is no file {path!r} here.") from error
             raise Unavailable(f"The file {path} cannot be opened: {error.strerror or error}.") from error
         status = os.fstat(descriptor)
@@ -235,32 +197,6 @@ class Folders:
             return stream
         stream.close()
         return None
-
-    def _open_below(self, root: Path, path: str) -> int:
-        """Open ``path`` below ``root``, following no link but a last one that stays inside the roots."""
-        if not _CAN_WALK:
-            target = root / path
-            if any(parent.is_symlink() for parent in _between(root, target)):
-                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
-            if target.is_symlink() and not self._is_inside(target):
-                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
-            return os.open(target, _READ)
-        *parents, name = path.split("/")
-        if not parents:
-            # Only the last part can be a link, and that is not followed: opening the root first would cost as much.
-            return self._open_last(root, path, f"{root}/{path}")
-        with _descended(os.open(root, _FOLDER), parents) as folder:
-            return self._open_last(root, path, name, folder)
-
-    def _open_last(self, root: Path, path: str, name: str, folder: int | None = None) -> int:
-        """Open ``name`` in ``folder``, which is ``path`` below ``root``; a link only if it stays inside the roots."""
-        try:
-            return os.open(name, _READ | _NOFOLLOW, dir_fd=folder)
-        except OSError as error:
-            target = root / path
-            if error.errno != errno.ELOOP or not self._is_inside(target):
-                raise
-            return os.open(target.resolve(strict=True), _READ | _NOFOLLOW)
 
     def read_text(self, root: int, path: str, limit: int = 65_536) -> str | None:
         """The text of a small file, at most ``limit`` bytes of it, None when it is not there."""
@@ -302,8 +238,8 @@ class Folders:
         A folder that is behind a link is not written to: the root is, instead.
         """
         root = self.roots[0]
-        folder = root / directory if directory and _is_plain(directory) else root
-        if any(parent.is_symlink() for parent in _between(root, folder / "file")):
+        folder = root / directory if directory and is_plain(directory) else root
+        if any(parent.is_symlink() for parent in between(root, folder / "file")):
             folder = root
         return Staged(root, folder, digests=digests, operations=self._operations).open()
 
@@ -353,37 +289,6 @@ class Folders:
         if self.stat(root, path) is None:
             raise NotFound(f"There is no file {path!r} in {self.roots[root]}.")
         return self.roots[root] / path
-
-    def _outage(self, root: Path, error: OSError) -> Unavailable:
-        return Unavailable(
-            f"The folder {root} cannot be read: {error.strerror or error}. Mount it, or let the server's user read it."
-        )
-
-
-@contextlib.contextmanager
-def _descended(folder: int, parents: Sequence[str]) -> Iterator[int]:
-    """The folder down there, following no link; takes over the descriptor of the one it begins at."""
-    try:
-        for parent in parents:
-            below = os.open(parent, _FOLDER | _NOFOLLOW, dir_fd=folder)
-            os.close(folder)
-            folder = below
-        yield folder
-    finally:
-        os.close(folder)
-
-
-def _is_plain(path: str) -> bool:
-    """Whether a path is of the form scans give: relative, no hidden or empty part, nothing with another meaning."""
-    if "\0" in path or "\\" in path or (os.name == "nt" and ":" in path):
-        return False
-    return all(part and not part.startswith(".") for part in path.split("/"))
-
-
-def _between(root: Path, target: Path) -> list[Path]:
-    """The folders from below the root down to the one that holds the target."""
-    parts = target.relative_to(root).parts[:-1]
-    return [root.joinpath(*parts[: number + 1]) for number in range(len(parts))]
 
 
 def _shown(path: str) -> str:

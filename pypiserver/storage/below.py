@@ -1,0 +1,119 @@
+"""Walking from a root down to one of its files, without following anything on the way.
+
+The rules to keep: nothing behind a link is looked at or opened, but for a file behind a last link that stays inside the
+roots; all of it happens in the one folder that the root is when it begins.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from ..errors import Unavailable
+
+_NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
+# A FIFO must not block us, a child process must not inherit it, and Windows must not translate line ends.
+_READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+CAN_WALK = os.open in os.supports_dir_fd and hasattr(os, "O_DIRECTORY")
+_FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
+# What says that a file is not there, or not where nothing behind a link is looked for; anything else tells nothing.
+NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
+
+
+def is_plain(path: str) -> bool:
+    """Whether a path is of the form scans give: relative, no hidden or empty part, nothing with another meaning."""
+    if "\0" in path or "\\" in path or (os.name == "nt" and ":" in path):
+        return False
+    return all(part and not part.startswith(".") for part in path.split("/"))
+
+
+def between(root: Path, target: Path) -> list[Path]:
+    """The folders from below the root down to the one that holds the target."""
+    parts = target.relative_to(root).parts[:-1]
+    return [root.joinpath(*parts[: number + 1]) for number in range(len(parts))]
+
+
+def is_inside(link: Path, roots: Sequence[Path]) -> bool:
+    """Whether what a link leads to is a visible file of a root."""
+    try:
+        target = link.resolve(strict=True)
+    except (OSError, RuntimeError):
+        return False
+    for root in roots:
+        real = root.resolve()
+        if real in target.parents:
+            return not any(part.startswith(".") for part in target.relative_to(real).parts)
+    return False
+
+
+def outage(root: Path, error: OSError) -> Unavailable:
+    """What it means that a root cannot be read."""
+    return Unavailable(
+        f"The folder {root} cannot be read: {error.strerror or error}. Mount it, or let the server's user read it."
+    )
+
+
+def look_below(root: Path, path: str) -> os.stat_result:
+    """Look at ``path`` below ``root``, following no link; raises Unavailable when the root cannot be read, and OSError.
+
+    All of it happens in the one folder that the root is now: when it goes away meanwhile, and comes back, nothing in it
+    seems to be missing.
+    """
+    if not CAN_WALK:
+        target = root / path
+        _refuse_links(root, target)
+        return target.lstat()
+    try:
+        descriptor = os.open(root, _FOLDER)
+    except OSError as error:
+        raise outage(root, error) from error
+    *parents, name = path.split("/")
+    with _descended(descriptor, parents) as folder:
+        return os.stat(name, dir_fd=folder, follow_symlinks=False)
+
+
+def open_below(root: Path, path: str, roots: Sequence[Path]) -> int:
+    """Open ``path`` below ``root``, following no link but a last one that stays inside the roots; raises OSError."""
+    if not CAN_WALK:
+        target = root / path
+        _refuse_links(root, target)
+        if target.is_symlink() and not is_inside(target, roots):
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+        return os.open(target, _READ)
+
+    def opened(name: str, folder: int | None = None) -> int:
+        try:
+            return os.open(name, _READ | _NOFOLLOW, dir_fd=folder)
+        except OSError as error:
+            target = root / path
+            if error.errno != errno.ELOOP or not is_inside(target, roots):
+                raise
+            return os.open(target.resolve(strict=True), _READ | _NOFOLLOW)
+
+    *parents, name = path.split("/")
+    if not parents:
+        # Only the last part can be a link, and that is not followed: opening the root first would cost as much.
+        return opened(f"{root}/{path}")
+    with _descended(os.open(root, _FOLDER), parents) as folder:
+        return opened(name, folder)
+
+
+def _refuse_links(root: Path, target: Path) -> None:
+    if any(parent.is_symlink() for parent in between(root, target)):
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+
+
+@contextlib.contextmanager
+def _descended(folder: int, parents: Sequence[str]) -> Iterator[int]:
+    """The folder down there, following no link; takes over the descriptor of the one it begins at."""
+    try:
+        for parent in parents:
+            below = os.open(parent, _FOLDER | _NOFOLLOW, dir_fd=folder)
+            os.close(folder)
+            folder = below
+        yield folder
+    finally:
+        os.close(folder)
