@@ -11,25 +11,24 @@ import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from ..errors import PypiServerError
 from .entries import Entry
+from .hashed import Hashed
 from .operations import refusal
-from .staging import new_hash
 
 # What a spooled file becomes: its name, what stands beside it, and the file itself give an entry.
 Publish = Callable[[str, Mapping[str, bytes], "Spooled"], Entry]
 
 
-class Spooled:
+class Spooled(Hashed):
     """A file that is being uploaded, in the system's temporary folder (``TMPDIR``)."""
 
     def __init__(self, publish: Publish, *, digests: Sequence[str]) -> None:
+        super().__init__(digests)
         self._publish = publish
-        self._hashes: dict[str, Any] = {name: new_hash(name) for name in digests}
         self._file: BinaryIO | None = None
-        self.size = 0
 
     def open(self) -> Spooled:
         """Create the file; raises StorageFull, Forbidden or Unavailable."""
@@ -45,19 +44,7 @@ class Spooled:
             self._opened().write(data)
         except OSError as error:
             raise _refusal(error) from error
-        for each in self._hashes.values():
-            each.update(data)
-        self.size += len(data)
-        return len(data)
-
-    def digest(self, name: str) -> bytes:
-        """The digest of what was written, by one of the algorithms named at first."""
-        digest: bytes = self._hashes[name].digest()
-        return digest
-
-    def hexdigest(self, name: str) -> str:
-        """The same as lower-case hex."""
-        return self.digest(name).hex()
+        return self._take(data)
 
     def reader(self) -> BinaryIO:
         """What was written, from its start; one reader at a time, as they share a position."""

@@ -8,14 +8,14 @@ folder as it was; a link at a name we write to is never followed; temporary file
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from ..errors import Conflict
 from .entries import Entry, entry_of
+from .hashed import Hashed
 from .operations import OPERATIONS, PART, Operations, refusal
 from .placing import lock, open_locked, place
 
@@ -23,19 +23,18 @@ from .placing import lock, open_locked, place
 UNLOCKED_SECONDS = 86_400.0
 
 
-class Staged:
+class Staged(Hashed):
     """A file that is being uploaded, hidden until :meth:`publish`, gone after :meth:`discard`."""
 
     def __init__(
         self, root: Path, folder: Path, *, digests: Sequence[str], operations: Operations = OPERATIONS
     ) -> None:
+        super().__init__(digests)
         self._root = root
         self._folder = folder
         self._operations = operations
-        self._hashes = {name: new_hash(name) for name in digests}
         self._path = folder
         self._file: BinaryIO | None = None
-        self.size = 0
 
     def open(self) -> Staged:
         """Create the temporary file; raises StorageFull, Forbidden or Unavailable."""
@@ -53,19 +52,7 @@ class Staged:
             self._operations.write(self._file, data)
         except OSError as error:
             raise refusal(error, self._folder) from error
-        for each in self._hashes.values():
-            each.update(data)
-        self.size += len(data)
-        return len(data)
-
-    def digest(self, name: str) -> bytes:
-        """The digest of what was written, by one of the algorithms named at first."""
-        digest: bytes = self._hashes[name].digest()
-        return digest
-
-    def hexdigest(self, name: str) -> str:
-        """The same as lower-case hex."""
-        return self.digest(name).hex()
+        return self._take(data)
 
     def reader(self) -> BinaryIO:
         """What was written, opened anew for reading."""
@@ -107,13 +94,6 @@ class Staged:
                 self._file.close()
             with contextlib.suppress(OSError):
                 self._path.unlink(missing_ok=True)
-
-
-def new_hash(name: str) -> Any:
-    """A hash by the name that upload forms, and we, call it."""
-    if name == "blake2b-256":
-        return hashlib.blake2b(digest_size=32)
-    return hashlib.new(name, usedforsecurity=False)
 
 
 def remove_stale(root: Path, before: float) -> int:

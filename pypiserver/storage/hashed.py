@@ -1,0 +1,38 @@
+"""What is written, hashed on the way: common to uploads to a folder and to a bucket."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+
+class Hashed:
+    """Counts and hashes, by the algorithms named; ``size`` is in bytes."""
+
+    def __init__(self, digests: Sequence[str]) -> None:
+        self._hashes = {name: new_hash(name) for name in digests}
+        self.size = 0
+
+    def _take(self, data: bytes) -> int:
+        """Note bytes that were written; gives their number."""
+        for each in self._hashes.values():
+            each.update(data)
+        self.size += len(data)
+        return len(data)
+
+    def digest(self, name: str) -> bytes:
+        """The digest of what was written, by one of the algorithms named at first."""
+        digest: bytes = self._hashes[name].digest()
+        return digest
+
+    def hexdigest(self, name: str) -> str:
+        """The same as lower-case hex."""
+        return self.digest(name).hex()
+
+
+def new_hash(name: str) -> Any:
+    """A hash by the name that upload forms, and we, call it."""
+    if name == "blake2b-256":
+        return hashlib.blake2b(digest_size=32)
+    return hashlib.new(name, usedforsecurity=False)
