@@ -212,7 +212,7 @@ def _manage(command: Any) -> int:
 
 def _passwd(command: cli.Passwd) -> int:
     from . import report
-    from .auth import set_password
+    from .passwords import set_password
 
     if sys.stdin.isatty():
         password = getpass.getpass(f"Password for {command.user}: ")

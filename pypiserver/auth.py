@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import ConfigError, Forbidden, PypiServerError, Unauthorized, Unavailable
-from .htpasswd import Entry, fits, make_hash, read_entry
+from .htpasswd import Entry, fits, read_entry
 
 Auther = Callable[[str, str], bool]
 
@@ -277,59 +277,3 @@ def parse_basic(authorization: str) -> tuple[str, str]:
     if not colon or "\0" in text:
         raise Unauthorized("The credentials cannot be read: they are not of the form user:password.")
     return user, password
-
-
-def set_password(path: Path, user: str, password: str) -> bool:
-    """Set a user's password in the htpasswd file, which is made when it is missing; True when the user is new.
-
-    Other lines, owner and mode stay as they are; the file is replaced in one step. Raises ConfigError.
-    """
-    if (
-        not user
-        or ":" in user
-        or not user.isprintable()
-        or len(user) > 255
-        or user.startswith("#")
-        or user != user.strip()
-    ):
-        raise ConfigError(
-            f"{user!r} is no user name: it must not be empty, hold ':' or control characters, or begin with #."
-        )
-    if not password or "\0" in password:
-        raise ConfigError("The password must not be empty; nothing was changed.")
-    try:
-        # Not Path.resolve, which has an error of its own for a link that leads to itself.
-        target = Path(os.path.realpath(path))
-        old = target.read_bytes().decode("utf-8", "surrogateescape") if target.exists() else ""
-        lines = old.splitlines()
-        entry = f"{user}:{make_hash(password)}"
-        places = [at for at, line in enumerate(lines) if line.strip().partition(":")[0] == user]
-        for at in places:
-            lines[at] = entry
-        if not places:
-            lines.append(entry)
-        _replace(target, "\n".join(lines) + "\n")
-    except OSError as error:
-        raise ConfigError(f"The password file {path} cannot be changed: {error.strerror or error}.") from error
-    return not places
-
-
-def _replace(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(text.encode("utf-8", "surrogateescape"))
-            file.flush()
-            os.fsync(file.fileno())
-        if path.exists():
-            status = path.stat()
-            if os.name != "nt":
-                # Only root may give it to somebody else; for others it is theirs, as any file they write.
-                with contextlib.suppress(PermissionError):
-                    os.chown(temporary, status.st_uid, status.st_gid)
-            temporary.chmod(status.st_mode & 0o777)
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise

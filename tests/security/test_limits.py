@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from pypiserver.auth import HtpasswdFile, set_password
+from pypiserver.auth import HtpasswdFile
 from pypiserver.config import SETTINGS, make_config
 from pypiserver.errors import Unavailable
+from pypiserver.passwords import set_password
 from pypiserver.web.multipart import Limits
 from tests.hostile import OPEN, ask, connect, every_server, serving, upload, visible, wheel
 from tests.make_archives import make_wheel

@@ -15,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pypiserver import auth, htpasswd
-from pypiserver.auth import Access, HtpasswdFile, parse_basic, set_password
+from pypiserver.auth import Access, HtpasswdFile, parse_basic
 from pypiserver.errors import ConfigError, Forbidden, Unauthorized
+from pypiserver.passwords import set_password
 
 # "" is made by its own library; the password is always "sesame".
 HASHES = {
