@@ -127,13 +127,14 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def build(name: str, base: str, folder: Path) -> None:
-    """Make the environment; uv itself is installed by pip, and all others by uv, which takes seconds."""
+    """Make the environment with uv, which takes seconds; uv itself with the one beside this Python, or with pip."""
     environment = ENVIRONMENTS[name]
-    if name == "uv":
+    beside = Path(sys.executable).with_name("uv")
+    if name == "uv" and not beside.exists():
         run(base, "-m", "venv", folder)
         run(folder / "bin" / "python", "-m", "pip", "install", "-qq", *environment.requirements)
         return
-    uv = ensure("uv") / "uv"
+    uv = beside if name == "uv" else ensure("uv") / "uv"
     python = folder / "bin" / "python"
     run(uv, "venv", "--quiet", "--no-project", "--python", base, folder)
     day = ("--exclude-newer", environment.day)
