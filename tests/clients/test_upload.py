@@ -133,9 +133,9 @@ def test_skip_existing_skips_other_bytes_and_uploads_the_rest(
 def test_uv_check_url_skips_what_is_there(
     client: GetClient, serve: Serve, record: Record, packages: Path, password_file: Path, tmp_path: Path
 ) -> None:
-    recorder = record(serve("-P", password_file))
     project = add_project(tmp_path / "project", "newcomer", "1.0")
     (packages / WHEEL).write_bytes((project / "dist" / WHEEL).read_bytes())
+    recorder = record(serve("-P", password_file))
     status, output = uv(client("uv"), project, f"{recorder.url}/", PASSWORD, "--check-url", f"{recorder.url}/simple/")
     assert status == 0, output
     assert stored(packages) == built(project)
