@@ -92,6 +92,8 @@ class Intake:
         standing = self._writer.standing(upload.filename)
         sha256 = upload.staged.hexdigest("sha256")
         if standing is not None:
+            # Perhaps since a moment ago, by a server that could not say so any more.
+            self.repository.catalog.settle()
             if hmac.compare_digest(standing.sha256, sha256):
                 return f"{upload.filename} is already here with the same bytes; nothing was changed."
             if not self.overwrite:

@@ -12,7 +12,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,12 +44,16 @@ BASELINES = {FOLDER: FOLDER, ONE: FOLDER, FOLDER_FRONT: FOLDER_FRONT, THREE: FOL
 
 @dataclass(frozen=True)
 class Sizes:
-    """What is measured: seconds and rounds of each load, objects to index, rows of each catalog to ask."""
+    """What is measured: seconds and rounds of each load, objects to index, rows of each catalog to ask.
+
+    ``served`` is what is asked of replicas: ``pages``, ``uploads``.
+    """
 
     seconds: float
     rounds: int
     objects: int
     rows: Sequence[int]
+    served: Collection[str]
 
 
 @dataclass
@@ -67,7 +71,8 @@ def run(sizes: Sizes, scratch: Path, say: Say) -> Figures:
     figures: Figures = {}
     with postgresql(fsync=True) as database, ceph() as store:
         parts = Parts(scratch, store, database, say)
-        figures.update(served(parts, sizes))
+        if sizes.served:
+            figures.update(served(parts, sizes))
         for number in sizes.rows:
             say(f"a catalog of {number:,} files")
             figures[f"{number:,} files in PostgreSQL"] = asked(parts, number)
@@ -93,11 +98,13 @@ def served(parts: Parts, sizes: Sizes) -> Figures:
         stack.enter_context(started(alone, *made))
         fronts = [stack.enter_context(nginx_front(each)) for each in ([folder_port] * 3, ports)]
         servers = dict(zip(SERVED, [server(each) for each in (alone, made[0], *fronts)], strict=True))
-        found = pages(servers, sizes, parts.say)
-        parts.say("uploads")
-        for name in (FOLDER, ONE):
-            found[name].update(latencies(servers[name]))
-        found[THREE].update(seen_by_others([each.port for each in made]))
+        servers[FOLDER_FRONT].behind, servers[THREE].behind = [server(alone)], [server(each) for each in made]
+        found: Figures = pages(servers, sizes, parts.say) if "pages" in sizes.served else {name: {} for name in SERVED}
+        if "uploads" in sizes.served:
+            parts.say("uploads")
+            for name in (FOLDER, ONE):
+                found[name].update(latencies(servers[name]))
+            found[THREE].update(seen_by_others([each.port for each in made]))
         for name in (FOLDER, ONE):
             found[name]["memory MB"] = servers[name].memory_mb()
     return found
@@ -112,7 +119,7 @@ def server(each: Replica | Front) -> Server:
 def pages(servers: dict[str, Server], sizes: Sizes, say: Say) -> Figures:
     """Pages per second and their CPU time; rounds go from server to server."""
     cases = {"page": {}, "page json": {"Accept": JSON}, "page 304": {"If-None-Match": "?"}}
-    samples: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    samples: dict[tuple[str, str], list[tuple[float, float, float]]] = {}
     for number in range(sizes.rounds):
         for name, one in servers.items():
             for case, headers in cases.items():
@@ -120,11 +127,11 @@ def pages(servers: dict[str, Server], sizes: Sizes, say: Say) -> Figures:
                 if "If-None-Match" in headers:
                     headers = {"If-None-Match": request(one.port, PAGE)[1]["etag"]}
                 done = load(one, PAGE, seconds=sizes.seconds, headers=headers)
-                samples.setdefault((name, case), []).append((done.rate, done.p99_ms))
+                samples.setdefault((name, case), []).append((done.rate, done.p99_ms, done.cpu_us))
     found: Figures = {name: {} for name in servers}
     for (name, case), loads in samples.items():
-        found[name][f"{case} req/s"] = statistics.median(rate for rate, _ in loads)
-        found[name][f"{case} p99 ms"] = statistics.median(p99 for _, p99 in loads)
+        for figure, values in zip(("req/s", "p99 ms", "CPU us"), zip(*loads, strict=True), strict=True):
+            found[name][f"{case} {figure}"] = statistics.median(values)
     return found
 
 

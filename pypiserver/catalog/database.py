@@ -69,7 +69,8 @@ class Database(Protocol):
 
     ``generation`` becomes another number when the catalog is replaced; ``signal`` tells of changes, where there is one.
     ``is_disposable`` says that a catalog that fails is thrown away and built again, not waited for; ``drops_indexes``
-    that a first scan is faster, and hinders nobody, without them.
+    that a first scan is faster, and hinders nobody, without them. For ``believed`` seconds a process may go on with the
+    serial it has read, and for so long a change is not said to be done; 0 where a signal tells of changes.
     """
 
     generation: int
@@ -77,6 +78,7 @@ class Database(Protocol):
     search: FullText | None
     is_disposable: bool
     drops_indexes: bool
+    believed: float
 
     def place(self) -> str | None:
         """Where the catalog is, in words without passwords; None in memory."""
@@ -86,6 +88,9 @@ class Database(Protocol):
 
     def transaction(self) -> AbstractContextManager[Connection]:
         """One write transaction: all of it, or nothing of it; of all processes, one at a time."""
+
+    def settle(self) -> None:
+        """Wait until no process believes a serial that it read before now."""
 
     def writing_much(self, connection: Connection) -> AbstractContextManager[None]:
         """Held around a change of many rows."""

@@ -17,6 +17,8 @@ from . import schema
 from .database import Database
 from .listing import Listing
 from .rows import Row, as_file
+from .session import ANSWER_SECONDS
+from .shared import Shared
 from .signal import Signal
 
 # A writer that is killed after its commit has told nobody: so old may an answer then be.
@@ -39,13 +41,17 @@ class Reads:
         self.connections = connections
         self.listing = Listing(connections)
         self._seen: _Seen | None = None
+        self._shared = Shared(self._ask_serial, seconds=connections.believed, patience=ANSWER_SECONDS)
 
     def serial(self) -> int:
         """The number of the last change, by any process.
 
-        Costs a look at shared memory (see :mod:`.signal`) unless something changed since this process last asked.
+        Costs a look at shared memory (see :mod:`.signal`) unless something changed since this process last asked. Where
+        there is none it is what this process read a moment ago (see :mod:`.shared`).
         """
         connections = self.connections
+        if connections.believed:
+            return self._shared.ask()
         signal, seen, now = connections.signal, self._seen, time.monotonic()
         value = signal.value() if signal is not None else None
         if (
@@ -56,10 +62,17 @@ class Reads:
             and now < seen.until
         ):
             return seen.serial
-        serial = int(self._all(schema.SELECT_SERIAL)[0][0])
+        serial = self._ask_serial()
         # Read before the question: what changes between the two is noticed next time.
         self._seen = _Seen(signal, value, now + SIGNAL_SECONDS, serial)
         return serial
+
+    def _ask_serial(self) -> int:
+        return int(self._all(schema.SELECT_SERIAL)[0][0])
+
+    def settle(self) -> None:
+        """Return when no process answers from before what can be read now; every change has done this already."""
+        self.connections.settle()
 
     def states(self) -> tuple[set[int], set[int]]:
         """The hash of every file row's (root, path, size, mtime_ns, inode, sidecars), and the roots there are.

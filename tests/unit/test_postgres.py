@@ -90,8 +90,9 @@ def test_constructing_connects_to_nothing() -> None:
 def test_a_server_that_is_not_there_is_tried_by_one_thread_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(postgres, "AWAY_SECONDS", 0.0)
     catalog = Catalog("postgresql://127.0.0.1:1/nowhere", "roots")
-    with pytest.raises(CatalogError, match="refused"):
-        catalog.serial()
+    for _ in range(2):
+        with pytest.raises(CatalogError, match="refused"):
+            catalog.serial()
     trying, go_on = threading.Event(), threading.Event()
     connections = session._connection_class()
     connect = connections.connect
@@ -281,6 +282,41 @@ def test_writers_take_turns_and_one_that_does_nothing_is_not_waited_for(
     two.add(found("foo-1.0.zip"), Digest("ab" * 32))
     for catalog in (one, two):
         catalog.connections.close()
+
+
+def test_a_change_is_done_when_every_process_shows_it(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert postgres.BELIEVED_SECONDS < postgres.SETTLED_SECONDS
+    monkeypatch.setattr(Pool, "believed", 0.5)
+    monkeypatch.setattr(postgres, "SETTLED_SECONDS", 0.51)
+    one, two = Catalog(database, "roots"), Catalog(database, "roots")
+    for number in range(3):
+        before = two.serial()
+        one.add(found(f"foo-{number}.0.zip"), Digest("ab" * 32))
+        assert two.serial() > before
+    for catalog in (one, two):
+        catalog.connections.close()
+
+
+def test_many_who_read_ask_few_questions(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Pool, "believed", 60.0)
+    catalog = Catalog(database, "roots")
+    questions: list[str] = []
+    execute = session.Session.execute
+
+    def counted(self: session.Session, statement: str, *parameters: Any) -> Any:
+        questions.append(statement)
+        return execute(self, statement, *parameters)
+
+    catalog.counts()
+    monkeypatch.setattr(session.Session, "execute", counted)
+    serials: list[int] = []
+    threads = [threading.Thread(target=lambda: serials.extend(catalog.serial() for _ in range(50))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(serials), len(set(serials)), questions) == (400, 1, [schema.SELECT_SERIAL])
+    catalog.connections.close()
 
 
 def test_text_that_the_database_does_not_have_is_stored_changed_and_found_by_nobody(database: str) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pypiserver.catalog import Catalog, CatalogError
+from pypiserver.catalog import Catalog, CatalogError, postgres
 from pypiserver.catalog.lease import Lease
 from pypiserver.catalog.postgres import Pool
 from pypiserver.errors import ConfigError, Unavailable
@@ -135,6 +135,22 @@ def test_what_is_uploaded_to_one_is_shown_by_the_other_at_once(serve: Serve, dat
         name, content = make_wheel("foo", f"1.{number + 1}")
         assert (two, one)[number % 2].upload(name, content).status == 200
         assert name in (one, two)[number % 2].get("/simple/foo/").text
+
+
+def test_who_is_told_that_a_file_is_there_finds_it_everywhere(
+    serve: Serve, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Pool, "believed", 1.0)
+    monkeypatch.setattr(postgres, "SETTLED_SECONDS", 1.1)
+    one, two, three = (serve(catalog=database) for _ in range(3))
+    assert [each.get("/simple/foo/").status for each in (one, two, three)] == [302] * 3
+    pool = application(one).repository.catalog.connections
+    # As if it had been killed after the commit.
+    monkeypatch.setattr(pool, "settle", lambda: None)
+    two.get("/simple/")
+    assert one.upload(NAME, BYTES).status == 200
+    assert three.upload(NAME, BYTES).status == 200
+    assert two.get("/simple/").text.count("<a ") == 1
 
 
 def test_a_path_no_file_can_have_is_not_found(serve: Serve, database: str, put: Callable[..., Path]) -> None:
