@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from urllib.parse import quote
 
@@ -20,6 +20,8 @@ from .log import ACCESS, line_handlers
 from .observed import Exchange
 
 _SAFE = "/:@!$&'()*+,;=~[]"
+# To format a number takes as long as all the rest of a line.
+_MSECS = tuple(f"{number:03d}" for number in range(1000))
 
 
 class AccessLog:
@@ -27,8 +29,6 @@ class AccessLog:
 
     def __init__(self) -> None:
         self._logger = logging.getLogger(ACCESS)
-        self._template = ("", 0, "")
-        self._utc = (0, "")
 
     @staticmethod
     def is_wanted() -> bool:
@@ -39,10 +39,7 @@ class AccessLog:
         """Write their lines."""
         handlers = line_handlers()
         for handler in handlers:
-            if handler.is_json:
-                handler.write_lines(map(self._json, exchanges))
-            else:
-                handler.write_lines(self._text(handler.frmt, each) for each in exchanges)
+            handler.write_lines(json_lines(exchanges) if handler.is_json else text_lines(exchanges, handler.frmt))
         if any(handler not in handlers for handler in self._reached()):
             for each in exchanges:
                 self._record(each)
@@ -57,28 +54,6 @@ class AccessLog:
             yield from (each for each in logger.handlers if not isinstance(each, logging.NullHandler))
             logger = logger.parent if logger.propagate else None
 
-    def _text(self, frmt: str, exchange: Exchange) -> str:
-        second = int(exchange.when)
-        if self._template[:2] != (frmt, second):
-            self._template = (frmt, second, self._filled(frmt, second))
-        msecs = f"{int((exchange.when - second) * 1000):03d}"
-        return self._template[2].replace("\0", msecs).replace("\1", line(exchange))
-
-    def _filled(self, frmt: str, second: int) -> str:
-        """What all lines of a second have in common, with marks for milliseconds and message."""
-        asctime = time.strftime(logging.Formatter.default_time_format, time.localtime(second)) + ",\0"
-        like = vars(logging.LogRecord(ACCESS, logging.INFO, "", 0, "", None, None))
-        return frmt % {**like, "asctime": asctime, "message": "\1", "created": second, "msecs": 0}
-
-    def _json(self, exchange: Exchange) -> str:
-        second = int(exchange.when)
-        if self._utc[0] != second:
-            self._utc = (second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second)))
-        stamp = f"{self._utc[1]}.{int((exchange.when - second) * 1000):03d}Z"
-        asked = _asked_json(exchange.address, exchange.user, exchange.method, exchange.path)
-        answered = f'"status": {exchange.status}, "bytes": {exchange.sent}'
-        return f'{{"time": "{stamp}", {asked}, {answered}, "milliseconds": {exchange.seconds * 1000:.1f}}}'
-
     def _record(self, exchange: Exchange) -> None:
         # Our own handlers have the line already.
         known = {"is_clean": True, "is_written": True}
@@ -87,13 +62,45 @@ class AccessLog:
 
 def line(exchange: Exchange) -> str:
     """The line about an exchange, without the time."""
-    asked = _asked(exchange.address, exchange.user, exchange.method, exchange.path)
-    return f"{asked} {exchange.status} {exchange.sent} {exchange.seconds * 1000:.1f}ms"
+    _, seconds, method, path, status, sent, address, user = exchange[:8]
+    return f"{_answered(address, user, method, path, status, sent)} {seconds * 1000:.1f}ms"
+
+
+def text_lines(exchanges: Iterable[Exchange], frmt: str) -> Iterator[str]:
+    """Their lines in the format-string of a log."""
+    last, template = -1, ""
+    for exchange in exchanges:
+        when = exchange.when
+        second = int(when)
+        if second != last:
+            last, template = second, _filled(frmt, second)
+        yield template.replace("\0", _MSECS[int((when - second) * 1000)]).replace("\1", line(exchange))
+
+
+def _filled(frmt: str, second: int) -> str:
+    """What all lines of a second have in common, with marks for milliseconds and message."""
+    asctime = time.strftime(logging.Formatter.default_time_format, time.localtime(second)) + ",\0"
+    like = vars(logging.LogRecord(ACCESS, logging.INFO, "", 0, "", None, None))
+    return frmt % {**like, "asctime": asctime, "message": "\1", "created": second, "msecs": 0}
+
+
+def json_lines(exchanges: Iterable[Exchange]) -> Iterator[str]:
+    """Their lines as JSON."""
+    last, utc = -1, ""
+    for exchange in exchanges:
+        second = int(exchange.when)
+        if second != last:
+            last, utc = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        stamp = f"{utc}.{_MSECS[int((exchange.when - second) * 1000)]}Z"
+        asked = _asked_json(exchange.address, exchange.user, exchange.method, exchange.path)
+        answered = f'"status": {exchange.status}, "bytes": {exchange.sent}'
+        yield f'{{"time": "{stamp}", {asked}, {answered}, "milliseconds": {exchange.seconds * 1000:.1f}}}'
 
 
 @lru_cache(maxsize=4096)
-def _asked(address: str, user: str | None, method: str, path: str) -> str:
-    return f'{word(address) or "-"} {word(user or "", "utf-8") or "-"} "{word(method)} {word(path)}"'
+def _answered(address: str, user: str | None, method: str, path: str, status: int, sent: int) -> str:
+    asked = f'{word(address) or "-"} {word(user or "", "utf-8") or "-"} "{word(method)} {word(path)}"'
+    return f"{asked} {status} {sent}"
 
 
 @lru_cache(maxsize=4096)

@@ -173,7 +173,8 @@ def _file_wrapper(environ: Environ) -> type | tuple[()]:
 def _exchange(environ: Environ, seconds: float, status: str, sent: int) -> Exchange:
     get = environ.get
     # Faster than calling the class, and this is done for every request.
-    return Exchange._make(
+    return tuple.__new__(
+        Exchange,
         (
             time.time(),
             seconds,
@@ -189,7 +190,7 @@ def _exchange(environ: Environ, seconds: float, status: str, sent: int) -> Excha
             get(facts.DOWNLOAD),
             get("HTTP_USER_AGENT", ""),
             "HTTP_AUTHORIZATION" in environ,
-        )
+        ),
     )
 
 

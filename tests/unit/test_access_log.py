@@ -143,7 +143,7 @@ def test_no_value_can_forge_a_line_or_a_field(value: str, user: str) -> None:
     assert line.isascii() and line.isprintable()
     assert len(line.split(" ")) == 7
     assert line.count('"') == 2
-    json.loads(access_log.AccessLog()._json(exchange))
+    json.loads(next(access_log.json_lines([exchange])))
 
 
 def test_the_log_file_is_opened_anew_when_it_was_moved(root: Path, tmp_path: Path) -> None:
