@@ -19,7 +19,7 @@ from ..auth import Access
 from ..errors import BadRequest, ConfigError, ContentTooLarge, Forbidden, MethodNotAllowed, NotFound, PypiServerError
 from ..repository import Repository
 from . import pages, xmlrpc
-from .answers import failure, mistake, redirect
+from .answers import failure, redirect
 from .body import Body
 from .browse import Browse
 from .dispatch import Dispatch
@@ -190,12 +190,6 @@ class Web:
                 return handler(**arguments)
             except PypiServerError as error:
                 return failure(error)
-            except bottle.HTTPResponse as answer:
-                return answer
-            except Exception as error:  # noqa: BLE001 - logged with its traceback
-                # Left to bottle, it would be written past the log.
-                environ[facts.EXCEPTION] = error
-                return mistake(error)
 
         return guarded
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import bottle
 
+from .. import facts
 from .answers import mistake
 
 _EMPTY = (204, 304)
@@ -48,9 +49,14 @@ class Dispatch(bottle.Bottle):  # type: ignore[misc]
             if not path.isascii():
                 # PEP 3333 hands over bytes, each as a character.
                 environ["PATH_INFO"] = path.encode("latin-1").decode("utf-8", "ignore")
-            route, arguments = self.router.match(environ)
-        except bottle.HTTPError as error:
-            return self._unmatched(error)
+            try:
+                route, arguments = self.router.match(environ)
+            except bottle.HTTPError as error:
+                return self._unmatched(error)
+            return route.callback(**arguments)
+        except bottle.HTTPResponse as answer:
+            return answer
         except Exception as error:  # noqa: BLE001 - logged with its traceback
+            # Left to the server, it would be written past the log.
+            environ[facts.EXCEPTION] = error
             return mistake(error)
-        return route.callback(**arguments)

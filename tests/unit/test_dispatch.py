@@ -101,6 +101,29 @@ def test_a_server_that_breaks_the_rules_gets_500(ask: Ask, caplog: pytest.LogCap
     assert "UnicodeEncodeError" in caplog.text
 
 
+@pytest.mark.parametrize("at", ["handler", "unmatched"])
+def test_a_bug_is_an_answer_and_a_line_of_the_log(caplog: pytest.LogCaptureFixture, at: str) -> None:
+    def fail(*_: object) -> Ready:
+        raise RuntimeError("a bug")
+
+    application = Dispatch(fail)
+    application.route("/", "GET", fail)
+    seen: list[str] = []
+    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/" if at == "handler" else "/other"}
+    with caplog.at_level(logging.ERROR):
+        application(environ, lambda status, headers: seen.append(status))
+    assert seen == ["500 Internal Server Error"]
+    assert "RuntimeError: a bug" in caplog.text
+
+
+def test_an_answer_that_is_raised_is_an_answer(application: Dispatch, ask: Ask) -> None:
+    def refuse() -> Ready:
+        raise Ready(b"no", [], status="403 Forbidden")
+
+    application.route("/", "GET", refuse)
+    assert ask("GET", "/") == ("403 Forbidden", [], [b"no"])
+
+
 def test_without_an_address_it_is_the_root(application: Dispatch) -> None:
     application.route("/", "GET", lambda: Ready(b"root", []))
     assert application({"REQUEST_METHOD": "GET"}, lambda status, headers: None) == [b"root"]
