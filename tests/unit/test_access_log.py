@@ -146,6 +146,14 @@ def test_no_value_can_forge_a_line_or_a_field(value: str, user: str) -> None:
     json.loads(next(access_log.json_lines([exchange])))
 
 
+def test_times_have_three_digits_of_milliseconds() -> None:
+    exchanges = [Exchange(when, 0.001, "GET", "/", 200, 5) for when in (7.0078125, 8.5, 8.75)]
+    texts = list(access_log.text_lines(exchanges, "%(asctime)s %(message)s"))
+    assert [re.findall(r":(\d\d,\d{3}) ", text) for text in texts] == [["07,007"], ["08,500"], ["08,750"]]
+    times = [json.loads(text)["time"] for text in access_log.json_lines(exchanges)]
+    assert times == [f"1970-01-01T00:00:{second}Z" for second in ("07.007", "08.500", "08.750")]
+
+
 def test_the_log_file_is_opened_anew_when_it_was_moved(root: Path, tmp_path: Path) -> None:
     settings: dict[str, Any] = {"log_file": tmp_path / "log", "log_stream": "none", "catalog": tmp_path / "catalog"}
     log.configure(make_config(**settings))
