@@ -19,7 +19,7 @@ from ..errors import Conflict, Forbidden, PypiServerError, StorageFull, Unavaila
 
 PART = re.compile(r"\.upload-[0-9a-f]{32}\.(?:part|claim|kept)")
 EXCLUSIVE = (
-    os.O_WRONLY
+    os.O_RDWR
     | os.O_CREAT
     | os.O_EXCL
     | getattr(os, "O_NOFOLLOW", 0)
@@ -30,6 +30,12 @@ EXCLUSIVE = (
 _NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF}
 
 
+def _name(descriptor: int, target: Path) -> None:
+    """Give a name to an open file that has none (Linux)."""
+    # The descriptor is named only because with one Python follows the link; the path is absolute.
+    os.link(f"/proc/self/fd/{descriptor}", target, src_dir_fd=descriptor, follow_symlinks=True)
+
+
 @dataclass(frozen=True, slots=True)
 class Operations:
     """The calls that change what is stored; tests put ones here that fail."""
@@ -38,6 +44,7 @@ class Operations:
     write: Callable[[BinaryIO, bytes], int] = lambda file, data: file.write(data)
     fsync: Callable[[int], None] = os.fsync
     link: Callable[[Path, Path], None] = os.link
+    name: Callable[[int, Path], None] = _name
     replace: Callable[[Path, Path], None] = os.replace
     unlink: Callable[[Path], None] = os.unlink
 

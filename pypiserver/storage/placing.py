@@ -44,7 +44,7 @@ else:
 
 
 def place(
-    temporary: Path,
+    temporary: Path | int,
     target: Path,
     sidecars: Mapping[str, bytes],
     *,
@@ -53,9 +53,10 @@ def place(
 ) -> None:
     """Make a temporary file visible as ``target``, with ``sidecars`` (by suffix) beside it, and make that durable.
 
-    Raises FileExistsError when something stands there and ``overwrite`` is off, OSError when it cannot be done; then
-    everything is as it was, but for ``temporary``, which may be gone. A file that is replaced loses its signature and
-    attestations, and so does a name that such a file left behind: they were about other bytes.
+    A temporary file without a name is given by its descriptor. Raises FileExistsError when something stands there and
+    ``overwrite`` is off, OSError when it cannot be done; then everything is as it was, but for ``temporary``, which may
+    be gone. A file that is replaced loses its signature and attestations, and so does a name that such a file left
+    behind: they were about other bytes.
     """
     steps = _Steps(operations)
     try:
@@ -71,7 +72,7 @@ def place(
                 for suffix, part in parts.items():
                     steps.rename(part, beside(target, suffix))
                 if overwrite:
-                    steps.replace(temporary, target)
+                    steps.replace(steps.named(temporary, target.parent), target)
                 else:
                     steps.name(temporary, target, may_rename=is_ours)
                 sync_folder(target.parent, operations)
@@ -114,12 +115,15 @@ def beside(file: Path, suffix: str) -> Path:
 
 
 def name_exclusively(
-    temporary: Path, target: Path, *, may_rename: bool = False, operations: Operations = OPERATIONS
+    temporary: Path | int, target: Path, *, may_rename: bool = False, operations: Operations = OPERATIONS
 ) -> None:
     """Move a file to a name that nobody has; raises FileExistsError when somebody does.
 
     ``may_rename`` says that the name is claimed, so that where there are no hard links looking first is good enough.
     """
+    if isinstance(temporary, int):
+        operations.name(temporary, target)
+        return
     if sys.platform == "win32":
         temporary.rename(target)  # there, this refuses to replace
         return
@@ -238,7 +242,18 @@ class _Steps:
         self._operations.replace(part, path)
         self._undo.append(path.unlink)
 
-    def name(self, temporary: Path, target: Path, *, may_rename: bool) -> None:
+    def named(self, temporary: Path | int, folder: Path) -> Path:
+        """A file with a name, which is a hidden one if it had none."""
+        if isinstance(temporary, Path):
+            return temporary
+        with contextlib.suppress(OSError):
+            lock(temporary, wait=False)
+        path = hidden_name(folder)
+        self._operations.name(temporary, path)
+        self._parts.append(path)
+        return path
+
+    def name(self, temporary: Path | int, target: Path, *, may_rename: bool) -> None:
         """Give a file a name that nobody has."""
         name_exclusively(temporary, target, may_rename=may_rename, operations=self._operations)
         self._undo.append(target.unlink)

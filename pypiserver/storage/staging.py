@@ -1,13 +1,15 @@
 """Writing so that nobody ever sees half a file, and nobody's file is lost.
 
-Bytes go to a hidden temporary file in the folder where the file will stand; ``fsync``; ``link`` to the final name,
-which is exclusive over threads, processes and hosts; ``fsync`` of the folder. The rules to keep: a failure leaves the
-folder as it was; a link at a name we write to is never followed; temporary files are known by their name and age alone.
+Bytes go to a temporary file in the folder where the file will stand, which has no name, or a hidden one where file
+systems know no other way; ``fsync``; ``link`` to the final name, which is exclusive over threads, processes and hosts;
+``fsync`` of the folder. The rules to keep: a failure leaves the folder as it was; a link at a name we write to is never
+followed; temporary files are known by their name and age alone.
 """
 
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,7 +20,10 @@ from .entries import Entry, entry_of
 from .hashed import Hashed
 from .operations import OPERATIONS, PART, Operations, refusal
 from .placing import lock, open_locked, place
+from .unnamed import open_unnamed
 
+# As large as that of any file; named because finding it out costs a call of the system.
+BUFFER = io.DEFAULT_BUFFER_SIZE
 # Where nobody can tell whether a temporary file is still written to: no upload pauses for so long.
 UNLOCKED_SECONDS = 86_400.0
 
@@ -33,16 +38,19 @@ class Staged(Hashed):
         self._root = root
         self._folder = folder
         self._operations = operations
-        self._path = folder
+        # None while the file has no name.
+        self._path: Path | None = None
         self._file: BinaryIO | None = None
 
     def open(self) -> Staged:
         """Create the temporary file; raises StorageFull, Forbidden or Unavailable."""
         try:
-            self._path, descriptor = open_locked(self._folder, self._operations)
+            descriptor = open_unnamed(self._folder, self._operations)
+            if descriptor is None:
+                self._path, descriptor = open_locked(self._folder, self._operations)
         except OSError as error:
             raise refusal(error, self._folder) from error
-        self._file = os.fdopen(descriptor, "wb")
+        self._file = os.fdopen(descriptor, "wb", BUFFER)
         return self
 
     def write(self, data: bytes) -> int:
@@ -55,13 +63,15 @@ class Staged(Hashed):
         return self._take(data)
 
     def reader(self) -> BinaryIO:
-        """What was written, opened anew for reading."""
+        """What was written, from its start; one reader at a time, when nothing more is to be written."""
         assert self._file is not None, "open() comes first"  # noqa: S101
         try:
             self._file.flush()
-            return self._path.open("rb")
+            reader = os.fdopen(self._file.fileno(), "rb", BUFFER, closefd=False)
+            reader.seek(0)
         except OSError as error:
             raise refusal(error, self._folder) from error
+        return reader
 
     def publish(self, filename: str, *, overwrite: bool, sidecars: Mapping[str, bytes]) -> Entry:
         """Make the file durable and visible as ``filename``, with ``sidecars`` (by suffix) beside it, all or nothing.
@@ -78,7 +88,8 @@ class Staged(Hashed):
             if os.name == "nt":  # where nobody can rename an open file
                 self._file.close()
             # Open, and with that locked, until it has its name: who cleans up takes what is closed for left behind.
-            place(self._path, target, sidecars, overwrite=overwrite, operations=self._operations)
+            temporary = self._file.fileno() if self._path is None else self._path
+            place(temporary, target, sidecars, overwrite=overwrite, operations=self._operations)
         except FileExistsError as error:
             raise Conflict(f"The file {filename} already exists.") from error
         except OSError as error:
@@ -92,8 +103,9 @@ class Staged(Hashed):
         if self._file is not None:
             with contextlib.suppress(OSError):
                 self._file.close()
-            with contextlib.suppress(OSError):
-                self._path.unlink(missing_ok=True)
+            if self._path is not None:
+                with contextlib.suppress(OSError):
+                    self._path.unlink(missing_ok=True)
 
 
 def remove_stale(root: Path, before: float) -> int:

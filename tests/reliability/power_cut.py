@@ -37,6 +37,8 @@ class Disk:
     root: Path
     names: dict[str, Inode] = field(default_factory=dict)
     kept: dict[str, Inode] = field(default_factory=dict)
+    # Files without a name, by what strace calls them: '#' and the number of the inode.
+    unnamed: dict[str, Inode] = field(default_factory=dict)
 
     def apply(self, call: str, arguments: str, result: int) -> None:
         """What a call that succeeded did; anything but the calls about files below the root does nothing."""
@@ -49,6 +51,8 @@ class Disk:
             self._sync(here)
         elif call == "openat" and "O_CREAT" in arguments and paths:
             self.names.setdefault(paths[-1], Inode())
+        elif call == "linkat" and self._below(here) in self.unnamed and paths:
+            self.names[paths[-1]] = self.unnamed.pop(self._below(here))
         elif call.startswith("link") and len(paths) == 2:
             self.names[paths[1]] = self.names[paths[0]]
         elif call.startswith("rename") and len(paths) == 2:
@@ -69,8 +73,11 @@ class Disk:
             inode.synced = inode.size
 
     def _inode(self, path: str) -> Inode:
+        name = self._below(path)
+        if name.startswith("#"):
+            return self.unnamed.setdefault(name, Inode())
         # A file that has lost its hidden name is known by the name it had.
-        return self.names.get(self._below(path)) or Inode()
+        return self.names.get(name) or Inode()
 
     def _is_below(self, path: str) -> bool:
         return path.startswith(f"{self.root}/")

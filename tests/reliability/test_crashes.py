@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import re
 import shutil
 import signal
+import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from pypiserver.storage.unnamed import has_unnamed
 from tests.figures import inject
 from tests.hostile import (
     OPEN,
@@ -28,7 +32,7 @@ from tests.hostile import (
     visible,
     wheel,
 )
-from tests.live_server import pypi_server, running
+from tests.live_server import LiveServer, pypi_server, running
 from tests.reliability.crash import Ledger, kill_in_the_middle
 
 
@@ -51,19 +55,23 @@ def test_what_was_acknowledged_survives_the_death_of_the_server(server: str, tmp
         eventually(lambda: not leftovers(folder))
 
 
+def without_unnamed_files(home: Path, server: str) -> dict[str, str]:
+    """The environment of a server that knows no files without a name, as on NFS or another system than Linux."""
+    (home / "site").mkdir(exist_ok=True)
+    (home / "site" / "sitecustomize.py").write_text("import os\ndel os.O_TMPFILE\n")
+    environ = environ_for(server, home)
+    return {**environ, "PYTHONPATH": f"{home / 'site'}{os.pathsep}{environ['PYTHONPATH']}"}
+
+
 @every_server
 def test_half_an_upload_is_hidden_after_a_death_and_removed_at_the_next_start(server: str, tmp_path: Path) -> None:
     if server == "waitress":
         pytest.skip("waitress gives the application whole bodies only")
     folder = tmp_path / "packages"
-    with serving(tmp_path, *OPEN, server=server) as live:
-        head, body = upload_request(*wheel("half", filler=2_000_000))
-        with connect(live.url) as connection:
-            connection.sendall(head + body[:1_500_000])
-            eventually(lambda: leftovers(folder))
-            os.killpg(live.process.pid, signal.SIGKILL)
-            inject("kill -9 in the middle of an upload")
-            live.process.wait()
+    folder.mkdir()
+    command = pypi_server("--server", server, *OPEN, folder)
+    with running(command, environ=without_unnamed_files(tmp_path, server), cwd=tmp_path) as live:
+        upload_and_die(live, lambda: leftovers(folder))
     assert visible(folder) == [] and len(leftovers(folder)) >= 1
     (folder / ".upload-notes.txt").write_text("of somebody else")
     time.sleep(0.01)
@@ -72,6 +80,39 @@ def test_half_an_upload_is_hidden_after_a_death_and_removed_at_the_next_start(se
         for name in leftovers(folder):
             assert ask(live.url, f"/packages/{name}").status == 404
         eventually(lambda: leftovers(folder) == [".upload-notes.txt"])
+
+
+@pytest.mark.skipif(not has_unnamed(Path(tempfile.gettempdir())), reason="needs files without a name")
+@every_server
+def test_of_half_an_upload_nothing_is_left_where_files_need_no_name(server: str, tmp_path: Path) -> None:
+    if server == "waitress":
+        pytest.skip("waitress gives the application whole bodies only")
+    folder = tmp_path / "packages"
+    with serving(tmp_path, *OPEN, server=server) as live:
+        upload_and_die(live, lambda: unnamed_files(live, folder))
+    assert leftovers(folder) == visible(folder) == []
+
+
+def upload_and_die(live: LiveServer, has_begun: Callable[[], object]) -> None:
+    """Kill a server that has a part of an upload."""
+    head, body = upload_request(*wheel("half", filler=2_000_000))
+    with connect(live.url) as connection:
+        connection.sendall(head + body[:1_500_000])
+        eventually(has_begun)
+        os.killpg(live.process.pid, signal.SIGKILL)
+        inject("kill -9 in the middle of an upload")
+        live.process.wait()
+
+
+def unnamed_files(live: LiveServer, folder: Path) -> list[str]:
+    """The files of a folder that have no name and are open in a process of the server's."""
+    found = []
+    for each in Path("/proc").glob("[0-9]*/fd/*"):
+        with contextlib.suppress(OSError):
+            target = os.readlink(each)
+            if target.startswith(f"{folder}/#") and os.getpgid(int(each.parts[2])) == live.process.pid:
+                found.append(target)
+    return found
 
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
@@ -99,7 +140,7 @@ def test_an_upload_is_on_disk_before_it_is_acknowledged(tmp_path: Path) -> None:
         os.killpg(live.process.pid, signal.SIGTERM)
         live.process.wait(30)
     lines = trace.read_text(errors="replace").splitlines()
-    part = r"\.upload-[0-9a-f]{32}\.part"
+    part = r"(\.upload-[0-9a-f]{32}\.part|#\d+)"
 
     def first(pattern: str, start: int = 0) -> int:
         found = [at for at in range(start, len(lines)) if re.search(pattern, lines[at]) and " = -1 " not in lines[at]]

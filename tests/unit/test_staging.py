@@ -6,6 +6,7 @@ import errno
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -15,11 +16,28 @@ from typing import Any
 import pytest
 
 from pypiserver.errors import Conflict, Forbidden, PypiServerError, StorageFull, Unavailable
+from pypiserver.storage import unnamed
 from pypiserver.storage.operations import OPERATIONS, Operations
 from pypiserver.storage.placing import claimed
 from pypiserver.storage.staging import Staged, remove_stale
 
 from .faults import NAMES, Faults, tree
+
+HAS_UNNAMED = unnamed.has_unnamed(Path(tempfile.gettempdir()))
+
+
+@pytest.fixture(autouse=True, params=["unnamed", "hidden"])
+def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Every test with files that have no name, and with files that have a hidden one."""
+    if request.param == "hidden":
+        monkeypatch.setattr(unnamed, "has_unnamed", lambda folder: False)
+    elif not HAS_UNNAMED:
+        pytest.skip("no files without a name here")
+    return str(request.param)
+
+
+only_unnamed = pytest.mark.parametrize("kind", ["unnamed"], indirect=True)
+only_hidden = pytest.mark.parametrize("kind", ["hidden"], indirect=True)
 
 NAME = "foo-1.0.zip"
 SIDECARS = {".asc": b"new signature", ".provenance": b"new attestations"}
@@ -57,9 +75,9 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_what_is_written_appears_with_what_stands_beside_it_and_nothing_else(tmp_path: Path) -> None:
+def test_what_is_written_appears_with_what_stands_beside_it_and_nothing_else(tmp_path: Path, kind: str) -> None:
     upload = staged(tmp_path)
-    assert [path.name[0] for path in tmp_path.iterdir()] == ["."]
+    assert [path.name[0] for path in tmp_path.iterdir()] == {"unnamed": [], "hidden": ["."]}[kind]
     entry = upload.publish(NAME, overwrite=False, sidecars=SIDECARS)
     assert contents(tmp_path) == {
         NAME: b"new bytes",
@@ -68,6 +86,23 @@ def test_what_is_written_appears_with_what_stands_beside_it_and_nothing_else(tmp
     }
     status = (tmp_path / NAME).stat()
     assert entry == (0, NAME, 9, status.st_mtime_ns, status.st_ino)
+
+
+@only_unnamed
+def test_where_files_without_a_name_cannot_be_named_they_have_hidden_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unnamed, "OPERATIONS", Faults("name", errno.EPERM).operations)
+    unnamed.has_unnamed.cache_clear()
+    publish(tmp_path)
+    assert contents(tmp_path) == {NAME: b"new bytes"}
+
+
+@only_unnamed
+@pytest.mark.parametrize("number", [errno.EOPNOTSUPP, errno.EISDIR])
+def test_another_file_system_may_be_mounted_on_a_folder_that_was_asked(tmp_path: Path, number: int) -> None:
+    publish(tmp_path, operations=Faults("open", number, at=0).operations)
+    assert contents(tmp_path) == {NAME: b"new bytes"}
 
 
 def test_discarding_leaves_nothing(tmp_path: Path) -> None:
@@ -132,12 +167,13 @@ def test_whichever_call_fails_the_folder_is_as_it_was(
         assert set(contents(tmp_path)) == {NAME, *(f"{NAME}.{each}" for each in ("asc", "provenance", "yanked"))}
 
 
-def test_the_table_of_failing_calls_reaches_past_the_last_one(tmp_path: Path) -> None:
+def test_the_table_of_failing_calls_reaches_past_the_last_one(tmp_path: Path, kind: str) -> None:
     put(tmp_path, zip=b"old", asc=b"old", provenance=b"old")
     faults = Faults()
     publish(tmp_path, overwrite=True, sidecars=SIDECARS, operations=faults.operations)
     assert max(faults.calls.count(name) for name in NAMES) <= 8
-    assert {name for name in NAMES if name in faults.calls} == set(NAMES) - {"unlink"}
+    unused = {"unnamed": {"unlink"}, "hidden": {"unlink", "name"}}[kind]
+    assert {name for name in NAMES if name in faults.calls} == set(NAMES) - unused
 
 
 @pytest.mark.parametrize(
@@ -172,7 +208,11 @@ def test_bytes_are_durable_before_the_name_and_the_name_before_the_answer(tmp_pa
         seen.append("link")
         os.link(source, target)
 
-    publish(tmp_path, operations=Operations(fsync=fsync, link=link))
+    def name(descriptor: int, target: Path) -> None:
+        seen.append("link")
+        OPERATIONS.name(descriptor, target)
+
+    publish(tmp_path, operations=Operations(fsync=fsync, link=link, name=name))
     assert seen == ["fsync file", "link", "fsync folder"]
 
 
@@ -290,6 +330,7 @@ def test_a_claim_that_another_machine_took_away_is_made_anew(number: int, tmp_pa
     assert contents(tmp_path) == {NAME: b"new bytes"}
 
 
+@only_hidden
 def test_where_nothing_can_be_locked_or_linked_nothing_is_stored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -348,6 +389,7 @@ PART = ".upload-" + "0123456789abcdef" * 2 + ".part"
 FUTURE = 4_000_000_000.0
 
 
+@only_hidden
 def test_only_temporary_files_of_the_dead_are_deleted(tmp_path: Path) -> None:
     (tmp_path / "deep").mkdir()
     (tmp_path / ".hidden").mkdir()
@@ -358,6 +400,7 @@ def test_only_temporary_files_of_the_dead_are_deleted(tmp_path: Path) -> None:
     alive = staged(tmp_path)
     assert remove_stale(tmp_path, FUTURE) == 4
     left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    assert alive._path is not None
     assert left - {f"elsewhere/{PART}"} == {*others, alive._path.name}
     alive.publish("bar-1.0.zip", overwrite=False, sidecars={})
 
@@ -381,16 +424,16 @@ def test_without_locks_only_age_tells_that_nobody_writes(tmp_path: Path, monkeyp
     assert remove_stale(tmp_path, time.time() + 90_000) == 1
 
 
-@pytest.mark.parametrize("fails", ["", "replace", "link"])
+@pytest.mark.parametrize("fails", ["", "replace", "naming"])
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_who_cleans_up_between_two_steps_takes_nothing_that_is_in_use(
-    overwrite: bool, fails: str, tmp_path: Path
+    overwrite: bool, fails: str, kind: str, tmp_path: Path
 ) -> None:
     """As a server that starts on the folder while another one stores a file, whatever their clocks say."""
     put(tmp_path, asc=b"old signature", provenance=b"old attestations", **({"zip": b"old bytes"} if overwrite else {}))
     before = tree(tmp_path)
-    last = {"replace": 4, "link": 0, "": 0}[fails]
-    faults = Faults(fails, at=last)
+    call, last = {"replace": ("replace", 4), "naming": ("name" if kind == "unnamed" else "link", 0)}.get(fails, ("", 0))
+    faults = Faults(call, at=last)
 
     def cleaned(name: str) -> Callable[..., Any]:
         def call(*arguments: Any) -> Any:
@@ -400,7 +443,7 @@ def test_who_cleans_up_between_two_steps_takes_nothing_that_is_in_use(
         return call
 
     operations = Operations(**{name: cleaned(name) for name in NAMES})
-    if fails and (fails == "link" or overwrite):
+    if fails and (fails != "replace" or overwrite):
         with pytest.raises(PypiServerError):
             publish(tmp_path, overwrite=overwrite, sidecars=SIDECARS, operations=operations)
         assert tree(tmp_path) == before
@@ -409,6 +452,7 @@ def test_who_cleans_up_between_two_steps_takes_nothing_that_is_in_use(
         assert contents(tmp_path) == {NAME: b"new bytes", **{NAME + ending: data for ending, data in SIDECARS.items()}}
 
 
+@only_hidden
 def test_a_temporary_file_that_is_cleaned_up_before_it_is_locked_is_made_again(tmp_path: Path) -> None:
     gone = []
 
