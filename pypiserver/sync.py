@@ -191,8 +191,8 @@ class Sync:
 
     def found(self, entry: Entry, dist: DistFile, before: Row | None = ANY_ROW) -> Found:
         """Describe one file, looking its sidecars up in storage; ``before`` is the row read before that."""
-        beside = (self.folders.stat(entry.root, sidecar(entry.path, suffix)) for suffix in distfile.SIDECARS)
-        fingerprint = _sidecars([each for each in beside if each]).get((entry.root, entry.path), "")
+        beside = self.folders.beside(entry.root, entry.path)
+        fingerprint = _sidecars(beside).get((entry.root, entry.path), "")
         return self._describe(entry, dist, fingerprint, before)
 
     def _apply(self, found: Sequence[Found], gone: Sequence[Gone], statuses: Mapping[str, ProjectStatus]) -> None:

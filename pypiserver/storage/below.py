@@ -56,23 +56,49 @@ def outage(root: Path, error: OSError) -> Unavailable:
     )
 
 
-def look_below(root: Path, path: str) -> os.stat_result:
-    """Look at ``path`` below ``root``, following no link; raises Unavailable when the root cannot be read, and OSError.
+def look_below(root: Path, path: str, suffixes: Sequence[str] = ("",)) -> list[os.stat_result | None]:
+    """Look at ``path`` below ``root`` with each of the suffixes, following no link; gives None for what is not there.
 
-    All of it happens in the one folder that the root is now: when it goes away meanwhile, and comes back, nothing in it
-    seems to be missing.
+    Raises Unavailable when the root cannot be read, and OSError. All of it happens in the one folder that the root is
+    now: when it goes away meanwhile, and comes back, nothing in it seems to be missing.
     """
+    folder, _, name = path.rpartition("/")
+    if not folder and suffixes == ("",) and CAN_WALK:
+        # What is there is there; only about what is missing the root must be asked too.
+        with contextlib.suppress(OSError):
+            return [os.stat(f"{root}/{path}", follow_symlinks=False)]  # noqa: PTH116 - as below, and faster
+    try:
+        with _folder_below(root, folder) as descriptor:
+            where = "" if CAN_WALK else f"{root / folder}/"
+            return [_look(f"{where}{name}{suffix}", descriptor) for suffix in suffixes]
+    except OSError as error:
+        if error.errno in NOT_THERE:
+            return [None] * len(suffixes)
+        raise
+
+
+def _look(path: str, folder: int | None) -> os.stat_result | None:
+    try:
+        return os.stat(path, dir_fd=folder, follow_symlinks=False)
+    except OSError as error:
+        if error.errno in NOT_THERE:
+            return None
+        raise
+
+
+@contextlib.contextmanager
+def _folder_below(root: Path, folder: str) -> Iterator[int | None]:
+    """A folder below the root, open; None where the system opens no folders. Raises as :func:`look_below` does."""
     if not CAN_WALK:
-        target = root / path
-        _refuse_links(root, target)
-        return target.lstat()
+        _refuse_links(root, root / folder / "file")
+        yield None
+        return
     try:
         descriptor = os.open(root, _FOLDER)
     except OSError as error:
         raise outage(root, error) from error
-    *parents, name = path.split("/")
-    with _descended(descriptor, parents) as folder:
-        return os.stat(name, dir_fd=folder, follow_symlinks=False)
+    with _descended(descriptor, folder.split("/") if folder else []) as below:
+        yield below
 
 
 def open_below(root: Path, path: str, roots: Sequence[Path]) -> int:

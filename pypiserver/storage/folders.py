@@ -147,23 +147,28 @@ class Folders:
         Raises Unavailable when the root cannot be read, Unreadable when only this file cannot be looked at: neither
         means that it is gone.
         """
+        return next(self._look(root, path, ("",)), None)
+
+    def beside(self, root: int, path: str) -> list[Entry]:
+        """The sidecars of one file as :meth:`scan` would see them; raises as :meth:`stat` does."""
+        return list(self._look(root, path, trash.SUFFIXES))
+
+    def _look(self, root: int, path: str, suffixes: tuple[str, ...]) -> Iterator[Entry]:
         if not is_plain(path):
-            return None
+            return
         try:
             if not CAN_WALK:
                 self.check()
-            status = look_below(self.roots[root], path)
+            statuses = look_below(self.roots[root], path, suffixes)
         except OSError as error:
-            if error.errno in NOT_THERE:
-                return None
             raise Unreadable(f"The file {path} cannot be looked at: {error.strerror or error}.") from error
-        if stat.S_ISLNK(status.st_mode):
-            scan = Scan()
-            self._look_through(scan, root, path)
-            return scan.entries[0] if scan.entries else None
-        if not stat.S_ISREG(status.st_mode):
-            return None
-        return entry_of(root, path, status)
+        for suffix, status in zip(suffixes, statuses, strict=True):
+            if status is not None and stat.S_ISLNK(status.st_mode):
+                scan = Scan()
+                self._look_through(scan, root, path + suffix)
+                yield from scan.entries
+            elif status is not None and stat.S_ISREG(status.st_mode):
+                yield entry_of(root, path + suffix, status)
 
     def open(self, root: int, path: str) -> tuple[BinaryIO, Entry]:
         """A file's bytes, and what it is, both from one open file.

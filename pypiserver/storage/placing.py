@@ -63,12 +63,12 @@ def place(
         parts = {suffix: steps.write_part(target.parent, data) for suffix, data in sidecars.items()}
         with claimed(target, operations) as is_ours:
             try:
-                if not overwrite and os.path.lexists(target):
-                    # Whoever was first may not be done yet: what stands here must be durable before we speak of it.
-                    sync_folder(target.parent, operations)
+                about_others = [path for suffix in ABOUT_BYTES if os.path.lexists(path := beside(target, suffix))]
+                # Naming the file would tell, but what stands beside it is not touched for that.
+                if not overwrite and (about_others or parts) and os.path.lexists(target):
                     raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
-                for suffix in ABOUT_BYTES:
-                    steps.set_aside(beside(target, suffix))
+                for path in about_others:
+                    steps.set_aside(path)
                 for suffix, part in parts.items():
                     steps.rename(part, beside(target, suffix))
                 if overwrite:
@@ -76,6 +76,11 @@ def place(
                 else:
                     steps.name(temporary, target, may_rename=is_ours)
                 sync_folder(target.parent, operations)
+            except FileExistsError:
+                steps.undo()
+                # Whoever was first may not be done yet: what stands here must be durable before we speak of it.
+                sync_folder(target.parent, operations)
+                raise
             except BaseException:
                 steps.undo()
                 raise
@@ -230,12 +235,11 @@ class _Steps:
 
     def set_aside(self, path: Path) -> None:
         """Take a name away from whatever stands there."""
-        if os.path.lexists(path):
-            kept = hidden_name(path.parent, "kept")
-            self._lock(path)
-            self._operations.replace(path, kept)
-            self._kept.append(kept)
-            self._undo.append(lambda: kept.replace(path))
+        kept = hidden_name(path.parent, "kept")
+        self._lock(path)
+        self._operations.replace(path, kept)
+        self._kept.append(kept)
+        self._undo.append(lambda: kept.replace(path))
 
     def rename(self, part: Path, path: Path) -> None:
         """Give a part a name that was set aside."""

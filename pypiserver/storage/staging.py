@@ -24,6 +24,8 @@ from .unnamed import open_unnamed
 
 # As large as that of any file; named because finding it out costs a call of the system.
 BUFFER = io.DEFAULT_BUFFER_SIZE
+# A file of up to so many bytes is read back at once.
+SMALL = 1 << 18
 # Where nobody can tell whether a temporary file is still written to: no upload pauses for so long.
 UNLOCKED_SECONDS = 86_400.0
 
@@ -67,11 +69,12 @@ class Staged(Hashed):
         assert self._file is not None, "open() comes first"  # noqa: S101
         try:
             self._file.flush()
-            reader = os.fdopen(self._file.fileno(), "rb", BUFFER, closefd=False)
-            reader.seek(0)
+            raw = io.FileIO(self._file.fileno(), closefd=False)
+            raw.seek(0)
+            # Reading an archive goes to and fro in it, which takes thirty calls of the system.
+            return io.BytesIO(raw.read(self.size)) if self.size <= SMALL else io.BufferedReader(raw, BUFFER)
         except OSError as error:
             raise refusal(error, self._folder) from error
-        return reader
 
     def publish(self, filename: str, *, overwrite: bool, sidecars: Mapping[str, bytes]) -> Entry:
         """Make the file durable and visible as ``filename``, with ``sidecars`` (by suffix) beside it, all or nothing.
