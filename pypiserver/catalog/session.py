@@ -132,11 +132,23 @@ class Session:
     def stream(self, statement: str, /) -> Iterator[Iterator[Any]]:
         """The rows through a cursor of the server, which lives in a transaction."""
         # The driver has no cursors of the server among statements that nobody waits for.
-        with self._answered(), self.patient(), self.raw.transaction(), self.raw.cursor(name="pypiserver") as cursor:
+        with self._answered(), self.patient(), self.raw.transaction(), self._server_cursor() as cursor:
             self.raw.execute(f"SET LOCAL statement_timeout = {CHANGE_SECONDS * 1000:.0f}")
             cursor.itersize = ROWS
             cursor.execute(translated(statement))
             yield iter(cursor)
+
+    @contextlib.contextmanager
+    def _server_cursor(self) -> Iterator[Any]:
+        cursor = self.raw.cursor(name="pypiserver")
+        try:
+            with cursor:
+                yield cursor
+        finally:
+            if not cursor.closed:
+                # The server is gone, and could not be told; the driver takes the cursor for open still.
+                self.raw.close()
+                cursor.close()
 
     @contextlib.contextmanager
     def patient(self) -> Iterator[None]:

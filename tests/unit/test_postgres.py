@@ -440,20 +440,22 @@ def test_an_answer_that_does_not_come_is_not_waited_for(database: str, monkeypat
     catalog.connections.close()
 
 
-def test_a_connection_that_is_lost_in_the_middle_of_many_rows_leaves_nothing_open(database: str) -> None:
+@pytest.mark.parametrize("where", ["in the middle", "at the end"])
+def test_a_connection_that_is_lost_while_many_rows_are_read_leaves_nothing_open(database: str, where: str) -> None:
     catalog, other = Catalog(database, "roots"), Catalog(database, "roots")
     kept: list[object] = []
     try:
         with catalog.connections.reading() as connection, connection.stream("SELECT pg_backend_pid()") as rows:
             kept.append(rows)
             process = next(rows)[0]
-            other._all("SELECT pg_terminate_backend(:process)", process=process)
+            terminated = other._all("SELECT pg_terminate_backend(CAST(:process AS integer))", process=process)
             while other._all("SELECT 1 FROM pg_stat_activity WHERE pid = :process", process=process):
                 time.sleep(0.01)
-            connection.execute("SELECT 1")
+            if where == "in the middle":
+                connection.execute("SELECT 1")
     except CatalogError as error:
         kept.append(error)
-    assert len(kept) == 2, "the connection was lost"
+    assert terminated == [(True,)] and len(kept) == 2, "the connection was lost"
     # Whoever keeps the error keeps the rows; a cursor that is still open is warned of, which fails this test.
     kept.append(kept)
     del rows, connection, kept
