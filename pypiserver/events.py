@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import logging
 import os
+import re
+import sys
 import threading
 import warnings
 from dataclasses import dataclass, field
@@ -23,10 +25,15 @@ from .storage.operations import PART
 _LOG = logging.getLogger(__name__)
 MANY = 1000
 # Reading a file is also an event: each download would cost the watcher's threads as much as it costs ours.
-_KINDS = (
-    *("FileCreatedEvent", "FileModifiedEvent", "FileMovedEvent", "FileDeletedEvent", "FileClosedEvent"),
+_KINDS = [
+    *("FileCreatedEvent", "FileMovedEvent", "FileDeletedEvent", "FileClosedEvent"),
     *("DirCreatedEvent", "DirMovedEvent", "DirDeletedEvent"),
-)
+]
+if sys.platform != "linux":
+    # Where closing a file is none, each write tells of what comes to an end.
+    _KINDS.append("FileModifiedEvent")
+# Also what Linux calls a file that has no name.
+_OURS = re.compile(rf"{PART.pattern}|#\d+")
 
 
 @dataclass(slots=True)
@@ -117,7 +124,7 @@ class Watcher:
 
     def _note_name(self, name: str, event: Any) -> None:
         # Most events are these, and a Path costs more than all the rest.
-        if PART.fullmatch(os.path.basename(name)):  # noqa: PTH119
+        if _OURS.fullmatch(os.path.basename(name)) and not event.is_directory:  # noqa: PTH119
             self._changes.has_uploads = True
         else:
             self._note_path(Path(name), event)

@@ -156,10 +156,19 @@ def test_the_hidden_files_of_uploads_wake_nobody(roots: list[Path], watcher: Wat
     (roots[0] / PART).write_bytes(b"half")
     assert eventually(lambda: watcher._changes.has_uploads)
     (roots[0] / PART).unlink()
+    # Linux has a name even for files that have none.
+    staged = watcher._folders.stage()
+    staged.write(b"half")
+    staged.discard()
     assert not watcher._wake.wait(0.1)
     (roots[0] / "bar-1.0.zip").write_bytes(b"")
     assert watcher._wake.wait(20)
     assert (0, "bar-1.0.zip") in watcher.take().files and not watcher.take().has_uploads
+
+
+def test_a_folder_may_be_called_like_a_file_without_a_name(roots: list[Path], watcher: Watcher) -> None:
+    (roots[0] / "#1").mkdir()
+    assert watcher._wake.wait(20) and watcher.take_overflow()
 
 
 def test_an_upload_is_told_to_the_catalog_once(serve: Callable[..., Client], monkeypatch: pytest.MonkeyPatch) -> None:
