@@ -101,10 +101,22 @@ def upsert_row(found: Found) -> dict[str, object]:
     return {**file_row(found), **{f"before_{name}": value for name, value in before._asdict().items()}}
 
 
+def uploaded_row(found: Found, digest: Digest) -> dict[str, object]:
+    """The parameters that make a row of a file seen, with what reading it brought."""
+    values = _digest_values(digest)
+    return {**file_row(found), **values, "name": values["name"] or found.dist.name}
+
+
 def digest_row(file: File, digest: Digest) -> dict[str, object]:
     """The parameters that record what reading a file brought."""
     return {
         "root": file.root, "path": file.path, "size": file.size, "mtime_ns": file.mtime_ns, "inode": file.inode,
+        **_digest_values(digest),
+    }  # fmt: skip
+
+
+def _digest_values(digest: Digest) -> dict[str, object]:
+    return {
         "sha256": digest.sha256, "link_digest": digest.link_digest, "requires_python": digest.requires_python,
         "metadata_sha256": digest.metadata_sha256, "summary": digest.summary, "keywords": digest.keywords,
         "fault": digest.fault, "name": digest.name,

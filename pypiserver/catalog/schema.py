@@ -93,6 +93,18 @@ UPSERT_FILE = f"""
     )
 """  # noqa: S608 - all parts are constants of this module
 
+# An uploaded file, with its digests from the start; whatever had its path before.
+_UPLOADED = (
+    *("size", "mtime_ns", "inode", "sidecars", "filename", "project", "name", "version", "kind", "visible"),
+    *("sha256", "link_digest", "requires_python", "metadata_sha256", "summary", "keywords", "yanked"),
+    *("has_signature", "has_provenance", "fault"),
+)
+UPSERT_UPLOADED = f"""
+    INSERT INTO file (root, path, {", ".join(_UPLOADED)})
+    VALUES (:root, :path, {", ".join(f":{each}" for each in _UPLOADED)})
+    ON CONFLICT (root, path) DO UPDATE SET {", ".join(f"{each} = excluded.{each}" for each in _UPLOADED)}
+"""  # noqa: S608
+
 # The row that was read before the scan, and no newer one: an upload may have put another file there meanwhile.
 _IF_UNCHANGED = "root = :root AND path = :path AND size = :size AND mtime_ns = :mtime_ns AND inode = :inode"
 DELETE_FILE = f"DELETE FROM file WHERE {_IF_UNCHANGED}"  # noqa: S608
@@ -145,13 +157,13 @@ DELETE_ROW = "DELETE FROM file WHERE root = :root AND path = :path"
 
 NEXT_SERIAL = "UPDATE serial SET value = value + 1 WHERE id = 1"
 TOUCH_PROJECT = """
-    INSERT INTO project (name, serial) SELECT :name, value FROM serial WHERE id = 1
-    ON CONFLICT (name) DO UPDATE SET serial = excluded.serial
-"""
-RECOUNT_PROJECT = """
-    UPDATE project SET (files, display) = (
-        SELECT COUNT(*), COALESCE(MIN(f.name), '') FROM file f WHERE f.project = project.name AND f.visible = 1
-    ) WHERE name = :name
+    INSERT INTO project (name, serial, files, display)
+    SELECT :name, s.value, now.files, now.display FROM serial s CROSS JOIN (
+        SELECT COUNT(*) AS files, COALESCE(MIN(f.name), '') AS display FROM file f
+        WHERE f.project = :name AND f.visible = 1
+    ) now WHERE s.id = 1
+    ON CONFLICT (name) DO UPDATE SET
+        serial = excluded.serial, files = excluded.files, display = excluded.display
 """
 SET_STATUS = """
     INSERT INTO project (name, serial, status, reason) SELECT :name, value, :status, :reason FROM serial WHERE id = 1

@@ -16,7 +16,7 @@ from .connections import Connections
 from .database import Connection, Database
 from .postgres import Pool
 from .reads import Reads
-from .rows import Digest, Found, Gone, Standing, digest_row, file_row, upsert_row
+from .rows import Digest, Found, Gone, Standing, digest_row, file_row, uploaded_row, upsert_row
 from .search import FTS5, has_fts5
 
 # More than so many files are a change of many rows.
@@ -120,15 +120,8 @@ class Catalog(Reads):
         return moved
 
     def _add(self, connection: Connection, found: Found, digest: Digest) -> None:
-        connection.execute(schema.UPSERT_FILE, upsert_row(found))
-        size, mtime_ns, inode, _ = found.row
-        pending = File(
-            filename=found.dist.filename, project=found.dist.project, name=found.dist.name,
-            version=found.dist.version, kind=found.dist.kind, path=found.path, root=found.root,
-            size=size, mtime_ns=mtime_ns, inode=inode, sha256="",
-        )  # fmt: skip
-        row = digest_row(pending, digest)
-        connection.execute(schema.RECORD_DIGEST, row)
+        row = uploaded_row(found, digest)
+        connection.execute(schema.UPSERT_UPLOADED, row)
         _keep_metadata(connection, [row])
         connection.execute(schema.CHOOSE_VISIBLE, {"filename": found.dist.filename})
         self._stamp(connection, {found.dist.project}, {})
@@ -159,7 +152,6 @@ class Catalog(Reads):
         connection.execute(schema.NEXT_SERIAL)
         touched = [{"name": name} for name in projects]
         connection.executemany(schema.TOUCH_PROJECT, touched)
-        connection.executemany(schema.RECOUNT_PROJECT, touched)
         rows = [
             {"name": name, "status": "" if value == ACTIVE else value.status, "reason": value.reason}
             for name, value in statuses.items()
