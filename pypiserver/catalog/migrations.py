@@ -69,6 +69,7 @@ STEPS: tuple[tuple[str, ...], ...] = (
         # What the process that scans says to the others (see lease).
         "CREATE TABLE scanner (id BIGINT PRIMARY KEY, said TEXT NOT NULL)",
     ),
+    ('CREATE TABLE unlisted (project TEXT COLLATE "C" PRIMARY KEY)',),
 )
 
 

@@ -7,7 +7,7 @@ catalog is then thrown away and built again from storage, which is the truth.
 
 from __future__ import annotations
 
-SCHEMA_VERSION = "4"
+SCHEMA_VERSION = "5"
 
 TABLES = (
     # What the catalog belongs to: schema version, roots, digest algorithm.

@@ -157,7 +157,7 @@ class Catalog(Reads):
             for name, value in statuses.items()
         ]
         connection.executemany(schema.SET_STATUS, rows)
-        listing.refresh(connection, projects, self.connections.search)
+        connection.executemany(listing.OUTDATE, touched)
 
 
 def _keep_metadata(connection: Connection, rows: Sequence[Mapping[str, object]]) -> None:

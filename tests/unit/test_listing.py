@@ -201,6 +201,9 @@ def test_rows_kept_current_are_those_made_at_once(tmp_path: Path, monkeypatch: p
         here.update({file.path: file for file in new})
         for project in chance.sample("abcde", 2):
             tell(catalog, project, f"summary {chance.randrange(3)} of {project}")
+        if chance.random() < 0.7:
+            catalog.listing.complete()
+            assert catalog._all("SELECT project FROM unlisted") == []
     fresh = Catalog(tmp_path / "fresh.sqlite", "roots")
     fresh.apply(list(here.values()))
     filled = Catalog(tmp_path / "filled.sqlite", "roots")
@@ -209,6 +212,25 @@ def test_rows_kept_current_are_those_made_at_once(tmp_path: Path, monkeypatch: p
     if has_fts5():
         connection = catalog.connections.get()
         connection.execute("INSERT INTO search (search, rank) VALUES ('integrity-check', 1)")
+
+
+def test_a_row_is_made_anew_by_whoever_asks_next_and_only_then(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An upload does not wait for it, and what was asked once is not made again."""
+    catalog.apply([found("foo-1.0.zip"), found("bar-1.0.zip")])
+    catalog.listing.complete()
+    before = catalog._all("SELECT project, version, id FROM listing ORDER BY project")
+    catalog.apply([found("foo-2.0.zip")])
+    assert catalog._all("SELECT project, version, id FROM listing ORDER BY project") == before
+    assert catalog._all("SELECT project FROM unlisted") == [("foo",)]
+    assert [(row.project, row.version) for row in rows(catalog)] == [("bar", "1.0"), ("foo", "2.0")]
+
+    def nothing_is_written() -> None:
+        raise AssertionError("nothing was left to be made")
+
+    monkeypatch.setattr(catalog.connections, "transaction", nothing_is_written)
+    assert names(catalog) == ["bar", "foo"]
 
 
 def test_a_first_scan_leaves_the_list_to_whoever_asks(catalog: Catalog) -> None:
@@ -246,7 +268,9 @@ def test_a_list_of_many_is_answered_from_indexes(
     for sort in ("", "name", "-name", "date", "-date", "size", "-size"):
         watched.find(Search(sort=sort))
     assert not [plan for plan in plans if "TEMP B-TREE" in plan], plans
-    assert {plan for plan in plans if plan.startswith("SCAN") and "COVERING INDEX" not in plan} == set()
+    # Whether anything is out of date is told by the first row of a table that is mostly empty.
+    scanned = {plan for plan in plans if plan.startswith("SCAN") and "COVERING INDEX" not in plan}
+    assert scanned == {"SCAN unlisted"} and not [each for each in asked if "unlisted" in each and "LIMIT 1" not in each]
 
 
 def test_a_catalog_of_the_other_kind_is_made_anew(tmp_path: Path) -> None:
