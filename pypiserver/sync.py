@@ -17,6 +17,7 @@ from .catalog import ANY_ROW, REPLACED, Catalog, Found, Gone, Row
 from .distfile import DistFile
 from .errors import InvalidFilename, Unreadable
 from .growing import SETTLE_SECONDS, Growing, Key
+from .memory import unsearched
 from .model import ProjectStatus
 from .roots import Roots
 from .statuses import changed_statuses
@@ -55,13 +56,14 @@ class Sync:
         known, roots = self.catalog.states()
         scan = Scan()
         began_with = self.roots.identities()
-        sidecars = _sidecars(self.folders.walk(Scan(), suffixes=distfile.SIDECARS))
+        sidecars = _Sidecars()
+        files = sidecars.apart_from(self.folders.walk(scan, first=distfile.SIDECARS))
         if known:
-            differing, seen = self._differing(known, scan, sidecars)
+            differing, seen = self._differing(known, files, sidecars)
             self.roots.refuse_lost(roots, seen, began_with)
             growing = self.refresh(differing, roots_are_checked=True)
         else:
-            growing = self._fill(scan, sidecars)
+            growing = self._fill(files, sidecars)
             self.roots.refuse_lost(roots, set(), began_with)
         for root, path, reason in scan.skipped:
             self._say_skipped(root, path, reason)
@@ -73,14 +75,14 @@ class Sync:
         self._note_folders(scan, growing)
         return growing
 
-    def _fill(self, scan: Scan, sidecars: Mapping[Key, str]) -> set[Key]:
+    def _fill(self, files: Iterable[Entry], sidecars: _Sidecars) -> set[Key]:
         """Take over all of storage into an empty catalog; gives the files that are still growing."""
         growing: set[Key] = set()
         # All but the youngest have settled: these need not be looked at one by one.
         settled_ns = (self._clock() - SETTLE_SECONDS) * 1e9
 
         def found() -> Iterator[Found]:
-            for entry in self._counted(_ordered(self.folders.walk(scan))):
+            for entry in self._counted(_ordered(files)):
                 dist = self._parse(entry)
                 if dist is None:
                     continue
@@ -88,22 +90,23 @@ class Sync:
                 if entry.mtime_ns > settled_ns and self.growing.has(entry, dist, None):
                     growing.add(key)
                 else:
-                    yield self._describe(entry, dist, sidecars.get(key, "") if sidecars else "", None)
+                    yield self._describe(entry, dist, sidecars.of(key), None)
 
-        self.catalog.fill(found())
+        with unsearched():
+            self.catalog.fill(found())
         self._say_shadowed()
         return growing
 
-    def _differing(self, known: set[int], scan: Scan, sidecars: Mapping[Key, str]) -> tuple[list[Key], set[int]]:
+    def _differing(self, known: set[int], files: Iterable[Entry], sidecars: _Sidecars) -> tuple[list[Key], set[int]]:
         """The files that are not as their rows say with the rows that have no file; and the roots that have files.
 
         ``known`` are the states of all rows.
         """
         differing: list[Key] = []
         seen: set[int] = set()
-        for entry in self._counted(self.folders.walk(scan)):
+        for entry in self._counted(files):
             seen.add(entry.root)
-            seen_as = hash((*entry, sidecars.get(entry[:2], "")))
+            seen_as = hash((*entry, sidecars.of(entry[:2])))
             if seen_as in known:
                 known.remove(seen_as)
             elif self._parse(entry) is not None:
@@ -191,9 +194,8 @@ class Sync:
 
     def found(self, entry: Entry, dist: DistFile, before: Row | None = ANY_ROW) -> Found:
         """Describe one file, looking its sidecars up in storage; ``before`` is the row read before that."""
-        beside = self.folders.beside(entry.root, entry.path)
-        fingerprint = _sidecars(beside).get((entry.root, entry.path), "")
-        return self._describe(entry, dist, fingerprint, before)
+        sidecars = _Sidecars(self.folders.beside(entry.root, entry.path))
+        return self._describe(entry, dist, sidecars.of(entry[:2]), before)
 
     def _apply(self, found: Sequence[Found], gone: Sequence[Gone], statuses: Mapping[str, ProjectStatus]) -> None:
         if found or gone or statuses:
@@ -265,11 +267,27 @@ def _ordered(entries: Iterable[Entry]) -> Iterator[Entry]:
         yield from run
 
 
-def _sidecars(entries: Iterable[Entry]) -> dict[Key, str]:
+class _Sidecars:
     """What stands beside each file, as a fingerprint by which a changed reason or a new signature is seen."""
-    parts: dict[Key, list[str]] = {}
-    for entry in entries:
-        if entry.path.endswith(distfile.SIDECARS):
-            base, _, suffix = entry.path.rpartition(".")
-            parts.setdefault((entry.root, base), []).append(f".{suffix}:{entry.size}:{entry.mtime_ns}:{entry.inode}")
-    return {key: ";".join(sorted(fingerprints)) for key, fingerprints in parts.items()}
+
+    def __init__(self, entries: Iterable[Entry] = ()) -> None:
+        self._parts: dict[Key, list[str]] = {}
+        for entry in entries:
+            self._note(entry)
+
+    def apart_from(self, entries: Iterable[Entry]) -> Iterator[Entry]:
+        """The entries without the sidecars, which are kept."""
+        for entry in entries:
+            if entry.path.endswith(distfile.SIDECARS):
+                self._note(entry)
+            else:
+                yield entry
+
+    def of(self, key: Key) -> str:
+        """The fingerprint of what stands beside this file, empty when nothing does."""
+        return ";".join(sorted(self._parts[key])) if key in self._parts else ""
+
+    def _note(self, entry: Entry) -> None:
+        base, _, suffix = entry.path.rpartition(".")
+        part = f".{suffix}:{entry.size}:{entry.mtime_ns}:{entry.inode}"
+        self._parts.setdefault((entry.root, base), []).append(part)

@@ -217,15 +217,15 @@ class Watch(Background):
     def _begin(self) -> None:
         """This process is the scanner from now on; what the catalog says may be served at once if it is current."""
         started = time.time()
-        is_current = self.sync.is_current()
-        if is_current or self._lock.was_ready_just_now():
+        # Asked first, as who made the catalog ready a moment ago has looked at every folder.
+        if self._lock.was_ready_just_now() or self.sync.is_current():
             self.sync.refresh_statuses()
             self._lock.say_ready(started)
             self._settle(None)
         # Reading the tree to watch it takes seconds when it is large.
         if self._use_events:
             self._watcher.start()
-        self._next_scan = time.monotonic() + POLL_SECONDS if is_current and self.sync.is_current() else 0.0
+        self._next_scan = time.monotonic() + POLL_SECONDS if self.sync.is_current() else 0.0
 
     def _follow(self) -> float:
         """Another process scans; see that it does, and that our own roots can be read."""

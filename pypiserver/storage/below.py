@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,6 +19,8 @@ _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 # A FIFO must not block us, a child process must not inherit it, and Windows must not translate line ends.
 _READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 CAN_WALK = os.open in os.supports_dir_fd and hasattr(os, "O_DIRECTORY")
+AT_ONCE = 1000
+CAN_SCAN_OPEN = CAN_WALK and os.scandir in os.supports_fd
 _FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
 # What says that a file is not there, or not where nothing behind a link is looked for; anything else tells nothing.
 NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
@@ -54,6 +57,38 @@ def outage(root: Path, error: OSError) -> Unavailable:
     return Unavailable(
         f"The folder {root} cannot be read: {error.strerror or error}. Mount it, or let the server's user read it."
     )
+
+
+@contextlib.contextmanager
+def opened_folder(path: str, *, is_root: bool) -> Iterator[int | str]:
+    """What ``os.scandir`` and ``os.stat`` take for a folder; raises OSError, also when it became a link.
+
+    It is open where it can be: to look at a file in an open folder takes three quarters of the time, as the path down
+    to it is not walked again.
+    """
+    if not CAN_SCAN_OPEN:
+        yield path
+        return
+    descriptor = os.open(path, _FOLDER if is_root else _FOLDER | _NOFOLLOW)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def entries_in(folder: int | str, first: tuple[str, ...]) -> Iterator[os.DirEntry[str]]:
+    """All that is in a folder that can be read; what ends in one of ``first`` before the rest.
+
+    A large folder is read twice: a million entries fill 200 MB.
+    """
+    with os.scandir(folder) as entries:
+        some = list(itertools.islice(entries, AT_ONCE))
+        chosen = [entry for entry in itertools.chain(some, entries) if entry.name.endswith(first)]
+    yield from chosen
+    with contextlib.nullcontext(some) if len(some) < AT_ONCE else os.scandir(folder) as again:
+        for entry in again:
+            if not entry.name.endswith(first):
+                yield entry
 
 
 def look_below(root: Path, path: str, suffixes: Sequence[str] = ("",)) -> list[os.stat_result | None]:

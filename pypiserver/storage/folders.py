@@ -18,7 +18,18 @@ from typing import BinaryIO
 from ..errors import ConfigError, NotFound, Unavailable, Unreadable
 from ..model import File
 from . import trash
-from .below import CAN_WALK, NOT_THERE, between, is_inside, is_plain, look_below, open_below, outage
+from .below import (
+    CAN_WALK,
+    NOT_THERE,
+    between,
+    entries_in,
+    is_inside,
+    is_plain,
+    look_below,
+    open_below,
+    opened_folder,
+    outage,
+)
 from .entries import Entry, Scan, entry_of
 from .operations import OPERATIONS, Operations, refusal, sync_folder
 from .placing import beside, claimed, publish_bytes
@@ -54,8 +65,9 @@ class Folders:
         scan.entries.extend(entries)
         return scan
 
-    def walk(self, scan: Scan, *, suffixes: tuple[str, ...] = ()) -> Iterator[Entry]:
-        """Every file in the roots, or those with one of the suffixes, one by one: a million entries fill 300 MB.
+    def walk(self, scan: Scan, *, first: tuple[str, ...] = ()) -> Iterator[Entry]:
+        """Every file in the roots, one by one, as a million entries fill 300 MB; in each folder those come first that
+        end in one of ``first``.
 
         What is left out, and the folders that were read, are added to ``scan``. Raises Unavailable.
         """
@@ -64,7 +76,7 @@ class Folders:
             while pending:
                 relative = pending.pop()
                 try:
-                    yield from self._files_in(scan, number, relative, pending, suffixes)
+                    yield from self._files_in(scan, number, relative, pending, first)
                 except OSError as error:
                     if not relative:
                         raise outage(root, error) from error
@@ -83,35 +95,31 @@ class Folders:
         return status.st_mtime_ns, status.st_ino
 
     def _files_in(
-        self, scan: Scan, number: int, relative: str, pending: list[str], suffixes: tuple[str, ...]
+        self, scan: Scan, number: int, relative: str, pending: list[str], first: tuple[str, ...]
     ) -> Iterator[Entry]:
         """The files of one folder; the folders in it are added to ``pending``.
 
         All but a few entries are plain files, so nothing is called for these but what the system must be asked.
         """
-        root = self.roots[number]
-        folder = root / relative if relative else root
         prefix = f"{relative}/" if relative else ""
-        status = folder.stat()
-        scan.folders.append((number, relative, status.st_mtime_ns, status.st_ino))
-        with os.scandir(folder) as entries:
-            for entry in entries:
+        with opened_folder(f"{self.roots[number]}/{relative}", is_root=not relative) as folder:
+            status = os.stat(folder)  # noqa: PTH116 - an open folder has no path
+            scan.folders.append((number, relative, status.st_mtime_ns, status.st_ino))
+            for entry in entries_in(folder, first):
                 name = entry.name
                 if name.startswith("."):
                     continue
                 path = prefix + name
                 try:
-                    if not entry.is_file(follow_symlinks=False) or not name.isprintable():
-                        self._look_closer(scan, number, path, entry, pending)
-                    elif not suffixes or name.endswith(suffixes):
+                    if entry.is_file(follow_symlinks=False) and name.isprintable():
                         yield entry_of(number, path, entry.stat(follow_symlinks=False))
+                    else:
+                        self._look_closer(scan, number, path, entry, pending)
                 except OSError as error:
                     if error.errno != errno.ENOENT:
                         scan.skipped.append((number, path, f"it cannot be looked at ({error.strerror or error})"))
                 if scan.entries:
-                    found = scan.entries.pop()
-                    if not suffixes or name.endswith(suffixes):
-                        yield found
+                    yield scan.entries.pop()
 
     def _look_closer(self, scan: Scan, number: int, path: str, entry: os.DirEntry[str], pending: list[str]) -> None:
         """An entry that is no plain file, or that has an odd name."""

@@ -14,7 +14,7 @@ import pytest
 
 from pypiserver.catalog import Catalog
 from pypiserver.errors import ConfigError, NotFound, Unavailable
-from pypiserver.storage import Folders
+from pypiserver.storage import Folders, Scan, below
 from pypiserver.storage.entries import entry_of
 from pypiserver.storage.placing import claimed
 from pypiserver.sync import Sync
@@ -47,6 +47,38 @@ def is_refused(folders: Folders, path: str, root: int = 0) -> bool:
     with pytest.raises(NotFound):
         folders.open(root, path)
     return folders.stat(root, path) is None
+
+
+@pytest.mark.parametrize("at_once", [1, 3, 1000])
+def test_what_is_wanted_first_comes_first(at_once: int, roots: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """As soon in a folder of three names as in one that has more than are kept in memory."""
+    monkeypatch.setattr(below, "AT_ONCE", at_once)
+    for name in ("a.zip", "a.zip.asc", "b.zip"):
+        (roots[1] / name).write_bytes(b"x")
+    paths = [entry.path for entry in Folders(roots[1:]).walk(Scan(), first=(".asc",))]
+    assert paths[0] == "a.zip.asc" and sorted(paths[1:]) == ["a.zip", "b.zip"]
+
+
+@pytest.mark.skipif(not below.CAN_SCAN_OPEN, reason="folders are read by their paths")
+def test_a_folder_that_became_a_link_is_not_entered(roots: list[Path]) -> None:
+    """Between being seen and being read."""
+    (roots[1] / "deep").symlink_to(roots[0])
+    with pytest.raises(OSError), below.opened_folder(str(roots[1] / "deep"), is_root=False):
+        pass
+    with below.opened_folder(str(roots[1] / "deep"), is_root=True) as folder:
+        assert os.listdir(folder) == [NAME]
+
+
+def test_a_scan_gives_its_descriptors_back(roots: list[Path]) -> None:
+    (roots[1] / "deep").mkdir()
+    folders = Folders(roots)
+    before = os.open(roots[0], os.O_RDONLY)
+    os.close(before)
+    folders.scan()
+    next(iter(folders.walk(Scan())))
+    after = os.open(roots[0], os.O_RDONLY)
+    os.close(after)
+    assert after == before
 
 
 def test_folders_are_read_to_their_ends(roots: list[Path]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import logging
 import os
 import time
@@ -276,8 +277,8 @@ def test_an_upload_during_a_scan_is_not_taken_for_gone(world: World, monkeypatch
     world.sync.scan()
     real_walk = world.folders.walk
 
-    def walk_then_upload(scan: Scan, *, suffixes: tuple[str, ...] = ()) -> Iterator[Entry]:
-        yield from real_walk(scan, suffixes=suffixes)
+    def walk_then_upload(scan: Scan, **options: Any) -> Iterator[Entry]:
+        yield from real_walk(scan, **options)
         world.put(WHEEL, WHEEL_BYTES)
         world.sync.refresh([(0, WHEEL)])
 
@@ -388,18 +389,44 @@ def test_while_a_file_is_replaced_the_same_one_in_another_folder_serves(world: W
     assert len(world.catalog.rows_of("foo")) == 1
 
 
-def test_a_first_scan_sees_what_stands_beside_files(world: World) -> None:
-    world.put(WHEEL, WHEEL_BYTES)
-    world.put(WHEEL + ".yanked", b"broken\n")
+@pytest.mark.parametrize("at_once", [2, 1000])
+def test_a_first_scan_sees_what_stands_beside_files(
+    at_once: int, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the folder has more names than are kept in memory, and more files than are sorted together."""
+    monkeypatch.setattr("pypiserver.storage.below.AT_ONCE", at_once)
+    monkeypatch.setattr("pypiserver.sync.RUN", 1)
+    for number in range(9):
+        name, data = make_wheel("foo", f"1.{number}")
+        world.put(name, data)
+        world.put(f"{name}.yanked", b"broken\n")
     world.sync.scan()
-    assert [file.yanked for file in world.catalog.files_of("foo")] == ["broken"]
+    assert [file.yanked for file in world.catalog.files_of("foo")] == ["broken"] * 9
+    serial = world.catalog.serial()
+    world.sync.scan()
+    assert world.catalog.serial() == serial
+
+
+def test_a_first_scan_leaves_the_search_for_cycles_as_it_was(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.put(WHEEL, WHEEL_BYTES)
+    fill = world.catalog.fill
+    meanwhile: list[bool] = []
+
+    def watched(found: Iterator[Found]) -> None:
+        fill(found)
+        meanwhile.append(gc.isenabled())
+        raise Unavailable("gone")
+
+    monkeypatch.setattr(world.catalog, "fill", watched)
+    with pytest.raises(Unavailable):
+        world.sync.scan()
+    assert (meanwhile, gc.isenabled()) == ([False], True)
 
 
 def test_a_first_scan_that_fails_leaves_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    def walk_and_fail(scan: Scan, *, suffixes: tuple[str, ...] = ()) -> Iterator[Entry]:
-        if not suffixes:
-            yield Entry(0, WHEEL, 1, 1, 1)
-            raise Unavailable("gone")
+    def walk_and_fail(scan: Scan, **options: Any) -> Iterator[Entry]:
+        yield Entry(0, WHEEL, 1, 1, 1)
+        raise Unavailable("gone")
 
     monkeypatch.setattr(world.folders, "walk", walk_and_fail)
     with pytest.raises(Unavailable):
@@ -494,7 +521,7 @@ def test_a_root_that_is_unmounted_while_it_is_read_is_an_outage_then_and_afterwa
     class Unmounting(Folders):
         def walk(self, scan: Scan, **options: Any) -> Iterator[Entry]:
             yield from super().walk(scan, **options)
-            if not options and not away.exists():
+            if not away.exists():
                 root.rename(away)
                 root.mkdir()
 
