@@ -2,9 +2,9 @@
 
 ``ADDRESS USER "METHOD PATH" STATUS BYTES MILLISECONDSms``, or the same values by name in JSON. The rules to keep: no
 value from outside can look like another field, or like a line of its own (all of them are percent-encoded); the query
-is left out, because tokens travel there. Lines are written many at once, past the machinery of ``logging``, which
-costs as much as half an answer; a ``--log-conf`` file, or a program that uses the application, gets records of the
-logger ``pypiserver.access``.
+is left out, because tokens travel there. A request's own thread only notes what its line will say. Lines are written
+many at once, past the machinery of ``logging``, which costs as much as half an answer; a ``--log-conf`` file, or a
+program that uses the application, gets records of the logger ``pypiserver.access``.
 """
 
 from __future__ import annotations
@@ -13,19 +13,59 @@ import json
 import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from urllib.parse import quote
 
+from . import facts
 from .log import ACCESS, line_handlers
-from .observed import Exchange
+from .observed import Environ
 
 _SAFE = "/:@!$&'()*+,;=~[]"
-# To format a number takes as long as all the rest of a line.
-_MSECS = tuple(f"{number:03d}" for number in range(1000))
+# To format a number takes as long as all the rest of a line; these are those of answers that take less than 100 ms.
+_TENTHS = tuple(f"{number / 10:.1f}" for number in range(1000))
+
+
+@dataclass(frozen=True)
+class _Answered:
+    """All that a line says but times, which is the same for many requests."""
+
+    address: str
+    user: str | None
+    method: str
+    path: str
+    status: int
+    sent: int
+
+    @cached_property
+    def text(self) -> str:
+        address, user = word(self.address) or "-", word(self.user or "", "utf-8") or "-"
+        return f'{address} {user} "{word(self.method)} {word(self.path)}" {self.status} {self.sent}'
+
+    @cached_property
+    def json(self) -> str:
+        asked = {"address": self.address, "user": self.user, "method": word(self.method), "path": word(self.path)}
+        answered = {"status": self.status, "bytes": self.sent}
+        return json.dumps({"level": "INFO", "logger": ACCESS, **asked, **answered})[1:-1]
+
+
+_answered = lru_cache(maxsize=4096)(_Answered)
+# When a request ended (nanoseconds since the epoch), how long it took (nanoseconds), and what else there is to say.
+Note = tuple[int, int, _Answered]
+
+
+def note_of(environ: Environ, took: int, sent: int) -> Note:
+    """What the line about a request that ended now will say."""
+    get = environ.get
+    address, path = get(facts.CLIENT) or get("REMOTE_ADDR", ""), get("SCRIPT_NAME", "") + get("PATH_INFO", "")
+    answered = _answered(address, get(facts.USER), environ["REQUEST_METHOD"], path, get(facts.STATUS, 500), sent)
+    return time.time_ns(), took, answered
 
 
 class AccessLog:
-    """Writes a line for each exchange to the log's own handlers, or hands a record to others' handlers."""
+    """Writes a line for each note to the log's own handlers, or hands a record to others' handlers."""
+
+    note = staticmethod(note_of)
 
     def __init__(self) -> None:
         self._logger = logging.getLogger(ACCESS)
@@ -35,14 +75,15 @@ class AccessLog:
         """Whether anybody would see the lines: the logger ``pypiserver.access`` at level INFO."""
         return logging.getLogger(ACCESS).isEnabledFor(logging.INFO)
 
-    def observe(self, exchanges: Sequence[Exchange]) -> None:
+    def observe(self, notes: Sequence[Note]) -> None:
         """Write their lines."""
         handlers = line_handlers()
         for handler in handlers:
-            handler.write_lines(json_lines(exchanges) if handler.is_json else text_lines(exchanges, handler.frmt))
+            handler.write_lines(json_lines(notes) if handler.is_json else text_lines(notes, handler.frmt))
         if any(handler not in handlers for handler in self._reached()):
-            for each in exchanges:
-                self._record(each)
+            for line in text_lines(notes, "%(message)s"):
+                # Our own handlers have the line already.
+                self._logger.info("%s", line, extra={"is_clean": True, "is_written": True})
 
     def close(self) -> None:
         """Nothing is held back."""
@@ -54,27 +95,19 @@ class AccessLog:
             yield from (each for each in logger.handlers if not isinstance(each, logging.NullHandler))
             logger = logger.parent if logger.propagate else None
 
-    def _record(self, exchange: Exchange) -> None:
-        # Our own handlers have the line already.
-        known = {"is_clean": True, "is_written": True}
-        self._logger.info("%s", line(exchange), extra=known)
 
-
-def line(exchange: Exchange) -> str:
-    """The line about an exchange, without the time."""
-    _, seconds, method, path, status, sent, address, user = exchange[:8]
-    return f"{_answered(address, user, method, path, status, sent)} {seconds * 1000:.1f}ms"
-
-
-def text_lines(exchanges: Iterable[Exchange], frmt: str) -> Iterator[str]:
+def text_lines(notes: Iterable[Note], frmt: str) -> Iterator[str]:
     """Their lines in the format-string of a log."""
-    last, template = -1, ""
-    for exchange in exchanges:
-        when = exchange.when
-        second = int(when)
-        if second != last:
-            last, template = second, _filled(frmt, second)
-        yield template.replace("\0", _MSECS[int((when - second) * 1000)]).replace("\1", line(exchange))
+    last, filled = -1, ""
+    around: list[str] = []
+    for when, took, answered in notes:
+        now = when // 1_000_000
+        if now != last:
+            if now // 1000 != last // 1000:
+                filled = _filled(frmt, now // 1000)
+            last, around = now, filled.replace("\0", f"{now % 1000:03d}").split("\1")
+        tenths = (took + 50_000) // 100_000
+        yield f"{answered.text} {_TENTHS[tenths] if tenths < 1000 else tenths / 10}ms".join(around)
 
 
 def _filled(frmt: str, second: int) -> str:
@@ -84,29 +117,14 @@ def _filled(frmt: str, second: int) -> str:
     return frmt % {**like, "asctime": asctime, "message": "\1", "created": second, "msecs": 0}
 
 
-def json_lines(exchanges: Iterable[Exchange]) -> Iterator[str]:
+def json_lines(notes: Iterable[Note]) -> Iterator[str]:
     """Their lines as JSON."""
     last, utc = -1, ""
-    for exchange in exchanges:
-        second = int(exchange.when)
-        if second != last:
-            last, utc = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-        stamp = f"{utc}.{_MSECS[int((exchange.when - second) * 1000)]}Z"
-        asked = _asked_json(exchange.address, exchange.user, exchange.method, exchange.path)
-        answered = f'"status": {exchange.status}, "bytes": {exchange.sent}'
-        yield f'{{"time": "{stamp}", {asked}, {answered}, "milliseconds": {exchange.seconds * 1000:.1f}}}'
-
-
-@lru_cache(maxsize=4096)
-def _answered(address: str, user: str | None, method: str, path: str, status: int, sent: int) -> str:
-    asked = f'{word(address) or "-"} {word(user or "", "utf-8") or "-"} "{word(method)} {word(path)}"'
-    return f"{asked} {status} {sent}"
-
-
-@lru_cache(maxsize=4096)
-def _asked_json(address: str, user: str | None, method: str, path: str) -> str:
-    like = {"level": "INFO", "logger": ACCESS, "address": address, "user": user}
-    return json.dumps({**like, "method": word(method), "path": word(path)})[1:-1]
+    for when, took, answered in notes:
+        now = when // 1_000_000
+        if now != last:
+            last, utc = now, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now // 1000)) + f".{now % 1000:03d}Z"
+        yield f'{{"time": "{utc}", {answered.json}, "milliseconds": {took / 1e6:.1f}}}'
 
 
 def word(text: str, encoding: str = "latin-1") -> str:

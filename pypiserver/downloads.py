@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import ConfigError
-from .observed import Exchange
+from .observed import Exchange, exchange
 
 _LOG = logging.getLogger(__name__)
 BUSY_SECONDS = 5.0
@@ -76,6 +76,8 @@ class Downloads:
                 f"The statistics {self.path} cannot be written ({error}); name a file in a folder this user may write "
                 "to with --stats."
             ) from error
+
+    note = staticmethod(exchange)
 
     def observe(self, exchanges: Sequence[Exchange]) -> None:
         """Count the downloads among these."""

@@ -9,4 +9,6 @@ ROUTE = "pypiserver.route"  # str: the rule of the route that answered
 PAGE = "pypiserver.page"  # str: "hit" or "miss" in the page cache
 CHANGE = "pypiserver.change"  # str: upload, delete, yank or unyank, once it was done
 DOWNLOAD = "pypiserver.download"  # (project, version, bytes): the release whose file is sent, and its size
+STATUS = "pypiserver.status"  # int: the status of the answer, once it began
+LENGTH = "pypiserver.length"  # int: bytes of a body that the server sends by itself
 EXCEPTION = "pypiserver.exception"  # the exception behind an answer that is an error

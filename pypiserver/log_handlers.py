@@ -34,7 +34,7 @@ class LineHandler(logging.StreamHandler):  # type: ignore[type-arg]
     def write_lines(self, lines: Iterable[str]) -> None:
         """Write these lines at once; they must be clean."""
         with self.lock or contextlib.nullcontext(), contextlib.suppress(OSError, ValueError):
-            self.ready_stream().write("".join(f"{line}{self.terminator}" for line in lines))
+            self.ready_stream().write(self.terminator.join((*lines, "")))
             self.flush()
 
     def ready_stream(self) -> TextIO:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from .catalog import FAILURES
 from .errors import ConfigError, Unavailable
-from .observed import Exchange
+from .observed import Exchange, exchange
 
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 METHODS = ("GET", "HEAD", "POST")
@@ -85,6 +85,8 @@ class Metrics:
         self._timed = prometheus.Histogram(PREFIX + name, text, labels, registry=own, buckets=BUCKETS)
         self._registry.register(_States(self._states))
         self.content_type: str = prometheus.exposition.CONTENT_TYPE_LATEST
+
+    note = staticmethod(exchange)
 
     def observe(self, exchanges: Sequence[Exchange]) -> None:
         """Count them."""

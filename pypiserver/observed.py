@@ -1,8 +1,8 @@
 """What happened to each request, told to those who write about it: access log, metrics, statistics.
 
-The rules to keep: the request path only notes a few values, and one thread per process does the rest a moment later,
-so that a slow disk slows no answer; whoever observes may fail and nobody else notices; the thread starts with the
-first request in the process that serves, and ``close`` tells what is left.
+The rules to keep: in the request's own thread each observer only makes a note, and one thread per process hands it
+back a moment later, many at once, so that a slow disk slows no answer; whoever observes may fail and nobody else
+notices; the thread starts with the first request in the process that serves, and ``close`` tells what is left.
 """
 
 from __future__ import annotations
@@ -21,28 +21,26 @@ from .process import process_id
 _LOG = logging.getLogger(__name__)
 Environ = dict[str, Any]
 Application = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
+# Notes a request that ended now, in its own thread: its environ, the nanoseconds it took, the bytes sent.
+MakeNote = Callable[[Environ, int, int], Any]
 
-# So long exchanges are gathered before they are written about together.
+# So long notes are gathered before they are written about together.
 GATHER_SECONDS = 0.02
-# More than a slow disk can be behind; what does not fit is dropped, and the log says how much.
+# More than a slow disk can be behind; what does not fit is dropped, and the log says so.
 MOST_WAITING = 100_000
 
 
 class Exchange(NamedTuple):
-    """One request with its answer.
+    """One request with its answer, as those who count note it.
 
     ``when`` is when it ended (seconds since the epoch), ``seconds`` how long it took, ``sent`` the bytes of the body.
-    ``address`` is the client's, as far as trusted proxies tell; ``path`` is decoded as latin-1 (PEP 3333).
     """
 
     when: float
     seconds: float
     method: str
-    path: str
     status: int
     sent: int
-    address: str = ""
-    user: str | None = None
     route: str | None = None
     page: str | None = None
     change: str | None = None
@@ -51,18 +49,40 @@ class Exchange(NamedTuple):
     has_credentials: bool = False
 
 
-class Observer(Protocol):
-    """Somebody who writes about requests; called from one thread of the process."""
+def exchange(environ: Environ, took: int, sent: int) -> Exchange:
+    """What was asked and answered, in the request of this environ that ended now."""
+    get = environ.get
+    return Exchange(
+        time.time(),
+        took / 1e9,
+        environ["REQUEST_METHOD"],
+        get(facts.STATUS, 500),
+        sent,
+        get(facts.ROUTE),
+        get(facts.PAGE),
+        get(facts.CHANGE),
+        get(facts.DOWNLOAD),
+        get("HTTP_USER_AGENT", ""),
+        "HTTP_AUTHORIZATION" in environ,
+    )
 
-    def observe(self, exchanges: Sequence[Exchange]) -> None:
-        """Take note of these; they come in the order in which they ended."""
+
+class Observer(Protocol):
+    """Somebody who writes about requests."""
+
+    @property
+    def note(self) -> MakeNote:
+        """What makes its notes; it must not fail, nor wait. Those who have it in common share the notes."""
+
+    def observe(self, notes: Sequence[Any]) -> None:
+        """Write about these; called from one thread of the process, in the order in which the requests ended."""
 
     def close(self) -> None:
         """Write what is not yet written."""
 
 
 class Observers:
-    """Hands exchanges to observers, from a thread of its own. Constructing it starts nothing."""
+    """Hands notes to observers, from a thread of its own. Constructing it starts nothing."""
 
     def __init__(self, observers: Sequence[Observer], *, gather_seconds: float = GATHER_SECONDS) -> None:
         self._observers = list(observers)
@@ -73,8 +93,12 @@ class Observers:
         self._reset()
 
     def _reset(self) -> None:
-        self._waiting: deque[Exchange] = deque(maxlen=MOST_WAITING)
+        groups: dict[MakeNote, list[Observer]] = {}
+        for observer in self._observers:
+            groups.setdefault(observer.note, []).append(observer)
+        self._groups = [(note, deque[Any](maxlen=MOST_WAITING), group) for note, group in groups.items()]
         self._wake = threading.Event()
+        self._is_awake = False
         self._closing = False
         self._thread: threading.Thread | None = None
         self._telling = threading.Lock()
@@ -82,15 +106,22 @@ class Observers:
     def __bool__(self) -> bool:
         return bool(self._observers)
 
-    def note(self, exchange: Exchange) -> None:
-        """Take an exchange; costs next to nothing."""
+    def note(self, environ: Environ, took: int, sent: int) -> None:
+        """Take note of a request that ended now, after ``took`` nanoseconds; costs next to nothing."""
         if self._pid != process_id():
             self._start()
-        self._waiting.append(exchange)
+        for note, waiting, _ in self._groups:
+            waiting.append(note(environ, took, sent))
+        # To ask the event itself takes as long as to make half a note.
+        if not self._is_awake:
+            self._rouse()
+
+    def _rouse(self) -> None:
         if self._thread is None:
             # An application that was replaced, with an answer that came to its end only now.
             self.flush()
-        elif not self._wake.is_set():
+        else:
+            self._is_awake = True
             self._wake.set()
 
     def _start(self) -> None:
@@ -106,20 +137,23 @@ class Observers:
             self._wake.wait()
             time.sleep(0 if self._closing else self._gather_seconds)
             self._wake.clear()
+            # What is noted from here on rouses us again; what was noted before is told now.
+            self._is_awake = False
             self.flush()
 
     def flush(self) -> None:
         """Tell the observers what is waiting."""
         with self._telling:
-            if len(self._waiting) == MOST_WAITING:
-                _LOG.error("The access log cannot keep up; lines about requests were lost.")
-            exchanges = [self._waiting.popleft() for _ in range(len(self._waiting))]
-            for observer in self._observers if exchanges else ():
-                try:
-                    observer.observe(exchanges)
-                except Exception:  # noqa: BLE001 - logged with its traceback
-                    # No reason to stop telling the others, or of the next requests.
-                    _LOG.exception("%s failed; it knows nothing of some requests.", type(observer).__name__)
+            for _, waiting, group in self._groups:
+                if len(waiting) == MOST_WAITING:
+                    _LOG.error("The access log cannot keep up; lines about requests were lost.")
+                notes = [waiting.popleft() for _ in range(len(waiting))]
+                for observer in group if notes else ():
+                    try:
+                        observer.observe(notes)
+                    except Exception:  # noqa: BLE001 - logged with its traceback
+                        # No reason to stop telling the others, or of the next requests.
+                        _LOG.exception("%s failed; it knows nothing of some requests.", type(observer).__name__)
 
     def close(self) -> None:
         """End the thread of this process, once everything is told."""
@@ -127,71 +161,33 @@ class Observers:
             self._closing = True
             self._wake.set()
             self._thread.join(timeout=5)
+            self._pid, self._closed_pid, self._thread, self._is_awake = -1, os.getpid(), None, False
             self.flush()
-            self._pid, self._closed_pid, self._thread = -1, os.getpid(), None
         for observer in self._observers:
             observer.close()
 
 
 def observe(application: Application, observers: Observers) -> Application:
-    """The application with every exchange noted once its body is sent."""
-    note, perf_counter = observers.note, time.perf_counter
+    """The application with every request noted once its body is sent; it leaves ``facts.STATUS`` in the environ."""
+    note, clock = observers.note, time.perf_counter_ns
 
     def observed(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
-        began = perf_counter()
-        status = "500"
-        fields: list[tuple[str, str]] = []
-
-        def start(line: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
-            nonlocal status, fields
-            status, fields = line, headers
-            return start_response(line, headers, *exc_info)
-
+        began = clock()
         try:
-            body = application(environ, start)
+            body = application(environ, start_response)
         except BaseException:
-            note(_exchange(environ, perf_counter() - began, status, 0))
+            note(environ, clock() - began, 0)
             raise
         if type(body) is list:
             sent = len(body[0]) if len(body) == 1 else sum(map(len, body))
-        elif isinstance(body, _file_wrapper(environ)):
-            # The server recognises its own wrapper, and sends the file by itself.
-            sent = next((int(value) for name, value in fields if name == "Content-Length"), 0)
+        elif facts.LENGTH in environ:
+            sent = environ[facts.LENGTH]
         else:
-            return _Counted(body, lambda sent: note(_exchange(environ, perf_counter() - began, status, sent)))
-        note(_exchange(environ, perf_counter() - began, status, sent))
+            return _Counted(body, lambda sent: note(environ, clock() - began, sent))
+        note(environ, clock() - began, sent)
         return body
 
     return observed
-
-
-def _file_wrapper(environ: Environ) -> type | tuple[()]:
-    wrapper = environ.get("wsgi.file_wrapper")
-    return wrapper if isinstance(wrapper, type) else ()
-
-
-def _exchange(environ: Environ, seconds: float, status: str, sent: int) -> Exchange:
-    get = environ.get
-    # Faster than calling the class, and this is done for every request.
-    return tuple.__new__(
-        Exchange,
-        (
-            time.time(),
-            seconds,
-            environ["REQUEST_METHOD"],
-            get("SCRIPT_NAME", "") + get("PATH_INFO", ""),
-            int(status[:3]),
-            sent,
-            get(facts.CLIENT) or get("REMOTE_ADDR", ""),
-            get(facts.USER),
-            get(facts.ROUTE),
-            get(facts.PAGE),
-            get(facts.CHANGE),
-            get(facts.DOWNLOAD),
-            get("HTTP_USER_AGENT", ""),
-            "HTTP_AUTHORIZATION" in environ,
-        ),
-    )
 
 
 class _Counted:

@@ -29,7 +29,9 @@ class Dispatch(bottle.Bottle):  # type: ignore[misc]
         """Answer one request (PEP 3333)."""
         bottle.request.bind(environ)
         answer = self._answer(environ)
-        start_response(answer.status_line, answer.headerlist)
+        environ[facts.STATUS] = answer.status_code
+        headers = answer.headerlist
+        start_response(answer.status_line, headers)
         body = answer.body
         if environ["REQUEST_METHOD"] == "HEAD" or answer.status_code in _EMPTY:
             if hasattr(body, "close"):
@@ -39,6 +41,7 @@ class Dispatch(bottle.Bottle):  # type: ignore[misc]
             return [body]
         if hasattr(body, "read"):
             # sending.py gives files to those servers only that have it.
+            environ[facts.LENGTH] = next((int(value) for name, value in headers if name == "Content-Length"), 0)
             wrapped: Iterable[bytes] = environ["wsgi.file_wrapper"](body)
             return wrapped
         return body  # type: ignore[no-any-return]

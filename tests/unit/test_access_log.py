@@ -8,16 +8,14 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
-from wsgiref.util import FileWrapper
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import pypiserver
-from pypiserver import access_log, log
+from pypiserver import access_log, facts, log
 from pypiserver.config import make_config
-from pypiserver.observed import Exchange, Observers, observe
 from tests.make_archives import make_wheel
 
 from .conftest import OLD
@@ -138,20 +136,42 @@ def test_any_format_of_records_is_followed(frmt: str, lines: Callable[..., list[
 
 @given(value=st.text(st.characters(exclude_categories=())), user=st.text())
 def test_no_value_can_forge_a_line_or_a_field(value: str, user: str) -> None:
-    exchange = Exchange(0.0, 0.001, value, value, 200, 5, value, user)
-    line = access_log.line(exchange)
+    asked = environ(REQUEST_METHOD=value, PATH_INFO=value, REMOTE_ADDR=value, **{facts.USER: user, facts.STATUS: 200})
+    note = access_log.note_of(asked, 1_000_000, 5)
+    (line,) = access_log.text_lines([note], "%(message)s")
     assert line.isascii() and line.isprintable()
     assert len(line.split(" ")) == 7
     assert line.count('"') == 2
-    json.loads(next(access_log.json_lines([exchange])))
+    json.loads(next(access_log.json_lines([note])))
 
 
 def test_times_have_three_digits_of_milliseconds() -> None:
-    exchanges = [Exchange(when, 0.001, "GET", "/", 200, 5) for when in (7.0078125, 8.5, 8.75)]
-    texts = list(access_log.text_lines(exchanges, "%(asctime)s %(message)s"))
-    assert [re.findall(r":(\d\d,\d{3}) ", text) for text in texts] == [["07,007"], ["08,500"], ["08,750"]]
-    times = [json.loads(text)["time"] for text in access_log.json_lines(exchanges)]
-    assert times == [f"1970-01-01T00:00:{second}Z" for second in ("07.007", "08.500", "08.750")]
+    _, took, answered = access_log.note_of(environ(), 1_000_000, 5)
+    notes = [(when * 1_000_000 + 900_000, took, answered) for when in (7007, 8500, 8750, 8750, 9750)]
+    times = [("07", "007"), ("08", "500"), ("08", "750"), ("08", "750"), ("09", "750")]
+    texts = list(access_log.text_lines(notes, "%(asctime)s %(message)s"))
+    assert [re.findall(r":(\d\d,\d{3}) ", text) for text in texts] == [[f"{time},{part}"] for time, part in times]
+    lines = [json.loads(text)["time"] for text in access_log.json_lines(notes)]
+    assert lines == [f"1970-01-01T00:00:{time}.{part}Z" for time, part in times]
+
+
+@pytest.mark.parametrize(
+    ("took", "said"),
+    [
+        (0, "0.0"),
+        (40_000, "0.0"),
+        (60_000, "0.1"),
+        (99_900_000, "99.9"),
+        (99_970_000, "100.0"),
+        (75_123_460_000, "75123.5"),
+    ],
+)
+def test_milliseconds_have_one_digit_after_the_point(took: int, said: str) -> None:
+    note = access_log.note_of(environ(), took, 5)
+    (line,) = access_log.text_lines([note], "%(message)s")
+    assert line.endswith(f" {said}ms")
+    (line,) = access_log.json_lines([note])
+    assert line.endswith(f'"milliseconds": {said}}}')
 
 
 def test_the_log_file_is_opened_anew_when_it_was_moved(root: Path, tmp_path: Path) -> None:
@@ -165,64 +185,6 @@ def test_the_log_file_is_opened_anew_when_it_was_moved(root: Path, tmp_path: Pat
     application.close()
     assert "/health" in (tmp_path / "log.1").read_text()
     assert "/simple/" in (tmp_path / "log").read_text()
-
-
-class Notes:
-    """An observer that keeps what it is told; it fails at paths that say so."""
-
-    def __init__(self) -> None:
-        self.seen: list[Exchange] = []
-
-    def observe(self, exchanges: Iterable[Exchange]) -> None:
-        self.seen += exchanges
-        if any("fail" in each.path for each in self.seen):
-            raise OSError("disk gone")
-
-    def close(self) -> None:
-        pass
-
-
-def run(application: Any, **request: Any) -> list[Exchange]:
-    notes = Notes()
-    observers = Observers([notes])
-    body = observe(application, observers)(environ(**request), lambda *_: lambda data: None)
-    for _ in body:
-        pass
-    getattr(body, "close", lambda: None)()
-    observers.close()
-    return notes.seen
-
-
-def test_bytes_are_those_that_were_sent() -> None:
-    def streamed(_: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
-        start("200 OK", [("Content-Length", "9")])
-        return iter([b"abc", b"", b"de"])
-
-    def wrapped(_: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
-        start("206 Partial Content", [("Content-Length", "9")])
-        return FileWrapper(open(__file__, "rb"))
-
-    def broken(_: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
-        start("200 OK", [])
-        raise OSError("lost")
-
-    assert [(each.status, each.sent) for each in run(streamed)] == [(200, 5)]
-    assert [(each.status, each.sent) for each in run(wrapped, **{"wsgi.file_wrapper": FileWrapper})] == [(206, 9)]
-    with pytest.raises(OSError, match="lost"):
-        run(broken)
-
-
-def test_an_observer_that_fails_is_logged_and_harms_nobody(caplog: pytest.LogCaptureFixture) -> None:
-    failing, other = Notes(), Notes()
-    observers = Observers([failing, other])
-    application = observe(lambda environ, start: [b""], observers)
-    for path in ("/fail", "/well"):
-        application(environ(PATH_INFO=path), lambda *_: None)
-        observers.flush()
-    observers.close()
-    assert [each.path for each in other.seen] == ["/fail", "/well"]
-    assert "Notes failed" in caplog.text
-    assert "disk gone" in caplog.text
 
 
 def test_a_bug_is_logged_with_its_traceback_and_not_past_the_log(

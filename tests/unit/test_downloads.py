@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from pypiserver import facts
 from pypiserver.__main__ import main
 from pypiserver.downloads import Counts, Downloads, client_of
 from pypiserver.observed import Exchange
@@ -36,7 +37,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def exchange(project: str = "foo", version: str = "1.0", *, agent: str = "pip/26.0", when: float = NOW) -> Exchange:
-    return Exchange(when, 0.1, "GET", "/", 200, 5, download=(project, version, 5), agent=agent)
+    return Exchange(when, 0.1, "GET", 200, 5, download=(project, version, 5), agent=agent)
 
 
 def test_whole_downloads_count(serve: Serve, put: Put, file: Path) -> None:
@@ -99,9 +100,11 @@ def test_counts_are_added_up_and_recent_ones_told_apart(file: Path) -> None:
 
 def test_neither_address_nor_user_is_recorded(file: Path) -> None:
     counted = Downloads(file)
-    counted.observe([exchange()._replace(address="192.0.2.7", user="alice", path="/packages/secret")])
+    asked = {"REQUEST_METHOD": "GET", "PATH_INFO": "/packages/secret", "REMOTE_ADDR": "192.0.2.7", facts.USER: "alice"}
+    counted.observe([counted.note({**asked, facts.DOWNLOAD: ("foo", "1.0", 5)}, 1_000, 5)])
     counted.close()
     stored = b"".join(path.read_bytes() for path in file.parent.glob(f"{file.name}*"))
+    assert b"foo" in stored
     assert not any(word in stored for word in (b"192.0.2.7", b"alice", b"secret"))
 
 
