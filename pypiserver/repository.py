@@ -17,7 +17,7 @@ from .catalog import FAILURES, Catalog
 from .digests import Digester
 from .distfile import canonical_version, file_key, normalize
 from .downloads import Counts, Downloads
-from .errors import CatalogUnavailable, Forbidden, NotFound, Unavailable
+from .errors import CatalogUnavailable, Forbidden, NotFound, PypiServerError, Unavailable
 from .model import File, Listed, Project, Search
 from .remembered import Remembered
 from .storage import Storage, sidecar
@@ -252,15 +252,30 @@ class Repository:
         return self.ask(lambda: self.catalog.faults_of(normalize(name)))
 
     def ask(self, question: Callable[[], Answer]) -> Answer:
-        """Put a question to an up-to-date catalog; when the catalog fails, replace it and ask again."""
-        self.watch.ensure_current()
-        generation = self.catalog.connections.generation
+        """Put a question to an up-to-date catalog; when the catalog fails, or is replaced, ask again."""
+        generation = self._current_generation()
         try:
-            return question()
+            answer = question()
         except FAILURES as error:
             self.watch.recover(error, generation)
-            self.watch.ensure_current()
+        except PypiServerError:
+            if self.catalog.connections.generation == generation:
+                raise
+        else:
+            if self.catalog.connections.generation == generation:
+                return answer
+        # What was asked may have been the new catalog, while it was still being filled.
+        self._current_generation()
         try:
             return question()
         except FAILURES as error:
             raise CatalogUnavailable(f"The catalog fails: {error}. Try again in a moment.") from error
+
+    def _current_generation(self) -> int:
+        """Which catalog it is that is up to date."""
+        connections = self.catalog.connections
+        while True:
+            generation = connections.generation
+            self.watch.ensure_current()
+            if connections.generation == generation:
+                return generation

@@ -218,7 +218,7 @@ class Watch(Background):
         """This process is the scanner from now on; what the catalog says may be served at once if it is current."""
         started = time.time()
         # Asked first, as who made the catalog ready a moment ago has looked at every folder.
-        if self._lock.was_ready_just_now() or self.sync.is_current():
+        if (self._lock.was_ready_just_now() and self.catalog.was_scanned()) or self.sync.is_current():
             self.sync.refresh_statuses()
             self._lock.say_ready(started)
             self._settle(None)
@@ -232,7 +232,8 @@ class Watch(Background):
         if outage := self._lock.outage():
             self._settle(Unavailable(outage))
             return TICK_SECONDS
-        if not self._lock.is_ready():
+        # That it is done says nothing of a catalog that took another's place since.
+        if not self._lock.is_ready() or not self.catalog.was_scanned():
             return 0.02
         try:
             self.sync.folders.check()

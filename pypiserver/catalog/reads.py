@@ -96,6 +96,10 @@ class Reads:
         """Modification time and inode of each folder, as the last scan found it."""
         return {row[:2]: row[2:] for row in self._all(schema.SELECT_FOLDERS)}
 
+    def was_scanned(self) -> bool:
+        """Whether a scan ever came to its end: a catalog that is being filled has no folders yet."""
+        return bool(self._all(schema.SELECT_ANY_FOLDER))
+
     def projects(self) -> list[tuple[NormalizedName, str]]:
         """(normal form, display name) of every project with a visible file, sorted."""
         return [(NormalizedName(name), display) for name, display in self._all(schema.SELECT_PROJECTS)]

@@ -192,6 +192,7 @@ SELECT_METADATA = "SELECT body FROM metadata WHERE root = :root AND path = :path
 SELECT_COUNTS = "SELECT COALESCE(SUM(files), 0), COUNT(*) FROM project WHERE files > 0"
 SELECT_ROOT_COUNTS = "SELECT root, COUNT(*) FROM file GROUP BY root"
 SELECT_FOLDERS = "SELECT root, path, mtime_ns, inode FROM folder"
+SELECT_ANY_FOLDER = "SELECT 1 FROM folder LIMIT 1"
 SELECT_CONTESTED = """
     SELECT filename FROM file WHERE filename IN ({names})
     GROUP BY filename HAVING COUNT(*) > 1 OR MAX(visible) = 0 OR MAX(fault) <> ''

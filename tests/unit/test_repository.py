@@ -48,6 +48,32 @@ def test_a_page_lists_files_by_version_with_the_newest_spelling(repository: Repo
     assert all(file.sha256 for file in project.files)
 
 
+@pytest.mark.parametrize("answers", [True, False], ids=["an empty answer", "not found"])
+def test_what_an_empty_catalog_says_while_it_is_filled_is_asked_again(
+    serve: Serve, put: Put, tmp_path: Path, answers: bool
+) -> None:
+    """A question can begin before the catalog is deleted, and be answered by the one that takes its place."""
+    put(WHEEL, WHEEL_BYTES)
+    place = tmp_path / "catalog.sqlite"
+    repository: Repository = serve(catalog=place)._application.repository  # type: ignore[attr-defined]
+    asked = []
+
+    def question() -> list[str]:
+        asked.append(repository.catalog.connections.generation)
+        if len(asked) > 1:
+            return [name for name, _ in repository.catalog.projects()]
+        repository.catalog.serial()
+        place.unlink()
+        until = time.monotonic() + 60
+        while repository.catalog.connections.generation == asked[0] and time.monotonic() < until:
+            time.sleep(0.01)
+        if answers:
+            return []
+        raise NotFound("There is no project 'foo' here.")
+
+    assert repository.ask(question) == ["foo"] and len(asked) == 2
+
+
 def test_a_project_without_a_file_is_no_project(repository: Repository) -> None:
     for name in ("bar", "", "foo/bar"):
         with pytest.raises(NotFound):

@@ -45,16 +45,19 @@ def roots(tmp_path: Path) -> list[Path]:
     return roots
 
 
-@pytest.fixture
-def watch(roots: list[Path], tmp_path: Path) -> Iterator[Watch]:
+def make_watch(roots: list[Path], tmp_path: Path) -> Watch:
     folders = Folders(roots)
     catalog = Catalog(tmp_path / "catalog.sqlite", "")
-    sync = Sync(folders, catalog)
     digester = Digester(folders, catalog, hash_algo="sha256")
-    watch = Watch(sync, digester, catalog, lock=ScanLock(tmp_path / "lock"), events=False)
+    return Watch(Sync(folders, catalog), digester, catalog, lock=ScanLock(tmp_path / "lock"), events=False)
+
+
+@pytest.fixture
+def watch(roots: list[Path], tmp_path: Path) -> Iterator[Watch]:
+    watch = make_watch(roots, tmp_path)
     yield watch
     watch.close()
-    catalog.connections.close()
+    watch.catalog.connections.close()
 
 
 def test_what_a_killed_upload_left_is_removed_at_start(roots: list[Path], watch: Watch) -> None:
@@ -140,6 +143,28 @@ def test_a_folder_that_others_write_to_is_looked_at_often(
     finally:
         watch.close()
         catalog.connections.close()
+
+
+def test_who_follows_does_not_take_an_empty_catalog_for_the_one_that_was_scanned(
+    roots: list[Path], watch: Watch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The scanner's word that it is done was about the catalog that was deleted since."""
+    watch.ensure_current()
+    follower = make_watch(roots, tmp_path)
+    follower.ensure_current()
+    assert follower.catalog.projects() == [("foo", "foo")]
+    go_on = threading.Event()
+    scan = watch.sync.scan
+    monkeypatch.setattr(watch.sync, "scan", lambda: go_on.wait(60) and scan())
+    for path in tmp_path.glob("catalog.sqlite*"):
+        path.unlink()
+    assert eventually(lambda: follower.catalog.connections.generation > 0)
+    assert not eventually(lambda: follower.state() == "", 1.0)
+    go_on.set()
+    assert eventually(lambda: follower.state() == "")
+    assert follower.catalog.projects() == [("foo", "foo")]
+    follower.close()
+    follower.catalog.connections.close()
 
 
 @pytest.fixture
