@@ -112,12 +112,16 @@ def test_discarding_leaves_nothing(tmp_path: Path) -> None:
     assert tree(tmp_path) == {}
 
 
-def test_an_existing_file_is_not_touched(tmp_path: Path) -> None:
+@pytest.mark.parametrize("sidecars", [{}, SIDECARS], ids=["bare", "signed"])
+def test_an_existing_file_is_not_touched(tmp_path: Path, sidecars: Mapping[str, bytes]) -> None:
     put(tmp_path, zip=b"old bytes", asc=b"old signature")
     before = tree(tmp_path)
+    faults = Faults()
     with pytest.raises(Conflict, match="already exists"):
-        publish(tmp_path, sidecars=SIDECARS)
+        publish(tmp_path, sidecars=sidecars, operations=faults.operations)
     assert tree(tmp_path) == before
+    assert not {"replace", "unlink"} & set(faults.calls), "not even for a moment"
+    assert faults.calls[-1] == "fsync", "whoever was first may not have come to that yet"
 
 
 def test_overwriting_drops_what_was_about_the_old_bytes_and_keeps_the_yank(tmp_path: Path) -> None:
