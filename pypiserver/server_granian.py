@@ -33,10 +33,6 @@ from .servers import (
 from .stalled import watch
 
 HEADER_MS = 10_000
-# How granian's jemalloc keeps memory: in as many arenas as threads of a worker can run at once, two because of the
-# interpreter's lock, not four for each processor; and what is free for 20 ms, not for ten seconds. After pages of
-# 800 KB for 64 clients a worker has 80 MB then, with the defaults on two processors 140; it costs no CPU.
-ALLOCATOR = ("_RJEM_MALLOC_CONF", "narenas:2,dirty_decay_ms:20,muzzy_decay_ms:0")
 _LOGGING = {
     "formatters": {},
     "handlers": {},
@@ -46,8 +42,6 @@ _LOGGING = {
 
 def serve(make: MakeApplication, options: Options, listening: socket.socket, hooks: Hooks) -> None:
     """Serve until SIGTERM or SIGINT; raises ImportError where granian is not installed."""
-    # Read when granian is loaded; who has set it knows better.
-    os.environ.setdefault(*ALLOCATOR)
     from granian import Granian
     from granian.constants import HTTPModes, Interfaces, SSLProtocols
     from granian.http import HTTP1Settings

@@ -18,7 +18,7 @@ from urllib.request import HTTPSHandler, ProxyHandler, build_opener
 
 import pytest
 
-from pypiserver import server_granian, servers
+from pypiserver import servers
 from pypiserver.__main__ import main
 from pypiserver.errors import ConfigError
 from pypiserver.stalled import LEAST_BYTES, Stalled
@@ -272,22 +272,6 @@ def test_worker_ends_with_its_parent(tmp_path: Path) -> None:
             while time.monotonic() < deadline:
                 connected(live).close()
                 time.sleep(0.1)
-
-
-def test_granians_allocator_is_told_to_keep_little() -> None:
-    """It prints its settings at the end, where it is the one that we know."""
-
-    def printed(code: str, **more: str) -> str:
-        environ = {name: value for name, value in os.environ.items() if name != server_granian.ALLOCATOR[0]} | more
-        return subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True).stderr
-
-    name, settings = server_granian.ALLOCATOR
-    if "jemalloc" not in printed("import granian", **{name: "stats_print:true"}):
-        pytest.skip("granian was built with another allocator")
-    ours = (name, f"{settings},stats_print:true")
-    said = printed(f"from pypiserver import server_granian as s; s.ALLOCATOR = {ours}; s.serve(*[None] * 4)")
-    assert re.search(r"opt\.narenas: 2$.*opt\.dirty_decay_ms: 20 ", said, re.DOTALL | re.MULTILINE), said
-    assert "nvalid conf" not in said
 
 
 def test_https_with_two_workers(tmp_path: Path) -> None:
