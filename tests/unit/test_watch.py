@@ -159,7 +159,7 @@ def test_who_follows_does_not_take_an_empty_catalog_for_the_one_that_was_scanned
     for path in tmp_path.glob("catalog.sqlite*"):
         path.unlink()
     assert eventually(lambda: follower.catalog.connections.generation > 0)
-    assert not eventually(lambda: follower.state() == "", 1.0)
+    assert not eventually(lambda: follower.state() == "", 0.5)
     go_on.set()
     assert eventually(lambda: follower.state() == "")
     assert follower.catalog.projects() == [("foo", "foo")]
