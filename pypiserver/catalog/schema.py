@@ -114,14 +114,13 @@ DELETE_ORPHANED_METADATA = """
     DELETE FROM metadata WHERE root = :root AND path = :path
     AND NOT EXISTS (SELECT 1 FROM file f WHERE f.root = metadata.root AND f.path = metadata.path)
 """
-RECORD_DIGEST = f"""
+# Two may read one file at the same time; whoever is second has nothing to tell.
+RECORD_PENDING = f"""
     UPDATE file SET sha256 = :sha256, link_digest = :link_digest, requires_python = :requires_python,
         metadata_sha256 = :metadata_sha256, summary = :summary, keywords = :keywords,
         fault = :fault, name = CASE WHEN :name = '' THEN name ELSE :name END
-    WHERE {_IF_UNCHANGED}
+    WHERE {_IF_UNCHANGED} AND sha256 = '' AND fault = ''
 """  # noqa: S608
-# Two may read one file at the same time; whoever is second has nothing to tell.
-RECORD_PENDING = f"{RECORD_DIGEST} AND sha256 = '' AND fault = ''"
 # Only beside a row that says the same: the file may have changed while it was read.
 UPSERT_METADATA = f"""
     INSERT INTO metadata (root, path, body)

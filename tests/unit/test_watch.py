@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -189,6 +190,20 @@ def test_the_hidden_files_of_uploads_wake_nobody(roots: list[Path], watcher: Wat
     (roots[0] / "bar-1.0.zip").write_bytes(b"")
     assert watcher._wake.wait(20)
     assert (0, "bar-1.0.zip") in watcher.take().files and not watcher.take().has_uploads
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere closing a file is no event")
+def test_a_file_that_is_copied_is_heard_of_when_it_comes_and_when_it_is_closed(
+    roots: list[Path], watcher: Watcher
+) -> None:
+    with (roots[0] / "bar-1.0.zip").open("wb", buffering=0) as file:
+        assert watcher._wake.wait(20)
+        watcher.take()
+        watcher._wake.clear()
+        for _ in range(10):
+            file.write(b"x")
+        assert not watcher._wake.wait(0.2)
+    assert watcher._wake.wait(20) and watcher.take().closed == {(0, "bar-1.0.zip")}
 
 
 def test_a_folder_may_be_called_like_a_file_without_a_name(roots: list[Path], watcher: Watcher) -> None:
