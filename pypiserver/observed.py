@@ -24,8 +24,8 @@ Application = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 # Notes a request that ended now, in its own thread: its environ, the nanoseconds it took, the bytes sent.
 MakeNote = Callable[[Environ, int, int], Any]
 
-# So long notes are gathered before they are written about together.
-GATHER_SECONDS = 0.02
+# So long notes are gathered before they are written about together: each time, a thread more wants the interpreter.
+GATHER_SECONDS = 0.1
 # More than a slow disk can be behind; what does not fit is dropped, and the log says so.
 MOST_WAITING = 100_000
 

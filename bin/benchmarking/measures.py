@@ -13,7 +13,7 @@ import statistics
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from .targets import CASES, Corpus, Target, Upload
 from .uploads import upload_file, uploads_per_second
 
 Figures = dict[str, float]
+Headers = Mapping[str, str]
 SLOW_CLIENTS = 4
 COPIES = 15
 Say = Callable[[str], None]
@@ -259,19 +260,24 @@ def _slow_downloads(server: Server, large: Path) -> Iterator[None]:
 LOGIN = "Basic dXNlcjpzZWNyZXQ="  # user:secret
 
 
-def compared(plain: Server, other: Server, label: str, pace: Pace, headers: dict[str, str]) -> Figures:
-    """A page from a server that does more (a login, an access log), as parts of one from a server that does not."""
+def pairs(plain: Server, other: Server, pace: Pace, plainly: Headers, otherwise: Headers) -> list[tuple[Load, Load]]:
+    """Loads on a page in turns, from one server and then the other, with the headers of each."""
     path = f"/simple/{corpora.PROJECT}/"
-    seen: tuple[list[Load], list[Load]] = [], []
     # The first right password takes bcrypt's tenth of a second.
-    fetch(other.port, path, headers)
-    for _ in range(pace.rounds):
-        seen[0].append(load(plain, path, seconds=pace.seconds))
-        seen[1].append(load(other, path, seconds=pace.seconds, headers=headers))
-    rates_of = [statistics.median(each.rate for each in loads) for loads in seen]
-    costs = [statistics.median(each.cpu_us for each in loads) for loads in seen]
+    fetch(other.port, path, dict(otherwise))
+    return [
+        (
+            load(plain, path, seconds=pace.seconds, headers=plainly),
+            load(other, path, seconds=pace.seconds, headers=otherwise),
+        )
+        for _ in range(pace.rounds)
+    ]
+
+
+def compared(loads: Sequence[tuple[Load, Load]], label: str) -> Figures:
+    """A page from a server that does more (a login, an access log), as parts of one that does not."""
     return {
-        f"page with {label} req/s": rates_of[1],
-        f"with {label} : without": rates_of[1] / rates_of[0],
-        f"with {label} : without, by CPU": costs[0] / costs[1],
+        f"page with {label} req/s": statistics.median(other.rate for _, other in loads),
+        f"with {label} : without": statistics.median(other.rate / plain.rate for plain, other in loads),
+        f"with {label} : without, by CPU": statistics.median(plain.cpu_us / other.cpu_us for plain, other in loads),
     }

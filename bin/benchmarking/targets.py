@@ -33,6 +33,8 @@ CASES: dict[str, tuple[str, dict[str, str]]] = {
     "metadata": (f"/packages/{FILE}.metadata", {}),
     "file": (f"/packages/{FILE}", {}),
 }
+# Headers of a request that gets a line in an access log, and of one that gets none; see logged.py.
+LOGGED, UNLOGGED = {"X-Log": "yes"}, {"X-Log": "no"}
 _NGINX = string.Template("""
 daemon off; pid $folder/nginx.pid; error_log stderr crit; worker_processes 2; $user
 events {}
@@ -130,6 +132,19 @@ def bare(server: str) -> Target:
         return running(f"bare bottle ({server})", command, corpus.environ, is_ready=_answers)
 
     return Target(f"bare bottle ({server})", start, f"bare bottle ({server})")
+
+
+def logged() -> Target:
+    """Ours with an access log for those requests that ask for it, in :mod:`benchmarking.logged`."""
+
+    def start(corpus: Corpus) -> contextlib.AbstractContextManager[Server]:
+        def command(port: int) -> Sequence[str]:
+            log = corpus.scratch / "access.log"
+            return [sys.executable, "-m", "benchmarking.logged", str(port), str(corpus.folder), str(log)]
+
+        return running("pypiserver (granian, with a log)", command, corpus.environ, is_ready=_lists_all)
+
+    return Target("pypiserver (granian, with a log)", start)
 
 
 def nginx() -> Target:
