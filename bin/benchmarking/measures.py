@@ -181,7 +181,8 @@ def _download(server: Server, path: Path) -> tuple[float, float]:
 def disturbed(server: Server, corpus: Corpus, large: Path, pace: Pace) -> Figures:
     """The 99th percentile of a page's time: alone, while everything is scanned again, and beside slow downloads.
 
-    Also the seconds of one scan that finds nothing new. ``large`` is what is downloaded.
+    Also the seconds of one scan that finds nothing new, and a page of 2,000 files of which one is replaced five times a
+    second. ``large`` is what is downloaded.
     """
     path = f"/simple/{corpora.PROJECT}/"
     wait_until_digested(corpus.scratch / "cache")
@@ -196,7 +197,27 @@ def disturbed(server: Server, corpus: Corpus, large: Path, pace: Pace) -> Figure
         "page p99 ms, while scanned": p99(_scanned_again(corpus)),
         "page p99 ms, 4 slow downloads": p99(_slow_downloads(server, large)),
         "scan of unchanged files s": statistics.median(_scan_seconds(corpus) for _ in range(pace.rounds)),
+        **_changing(server, corpus, pace),
     }
+
+
+def _changing(server: Server, corpus: Corpus, pace: Pace) -> Figures:
+    file = next(corpus.folder.rglob("many-1.0.0-*.whl"), None)
+    if file is None:
+        return {}
+    with _repeated(lambda: _replace(file), 0.2):
+        loads = [load(server, "/simple/many/", seconds=pace.seconds) for _ in range(pace.rounds)]
+    return {
+        "changing page of 2000 req/s": statistics.median(each.rate for each in loads),
+        "changing page of 2000 p99 ms": statistics.median(each.p99_ms for each in loads),
+    }
+
+
+def _replace(file: Path) -> None:
+    """Put a copy in the place of the file, at once."""
+    copy = file.with_name(".copy")
+    shutil.copyfile(file, copy)
+    copy.replace(file)
 
 
 def _scan_seconds(corpus: Corpus) -> float:

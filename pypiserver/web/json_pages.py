@@ -19,9 +19,12 @@ from .json_api import render
 from .page_cache import Page, PageCache
 from .proxy import base_url
 from .sending import is_not_modified
+from .single_flight import SingleFlight
 
 # Few clients ask for it, and each answer carries a description.
 MAX_BYTES = 8 * 1024 * 1024
+# A project, a version of it or None, and the address we were asked at.
+Key = tuple[NormalizedName, str | None, str]
 
 
 class JsonPages:
@@ -34,6 +37,7 @@ class JsonPages:
         self._repository = repository
         self._server_base_url = server_base_url
         self._cache = PageCache(MAX_BYTES)
+        self._flights = SingleFlight[Page]()
         self._cache_control = revalidated(private=private)
 
     def project(self, project: str, version: str | None = None) -> bottle.HTTPResponse:
@@ -41,22 +45,27 @@ class JsonPages:
         url = (self._server_base_url or base_url(bottle.request.environ)).rstrip("/") + "/"
         key = (normalize(project), version, url)
         try:
-            return self._answer(self._current(key))
+            page = self._current(key)
+            if page is None:
+                page = self._flights.get(key, lambda: self._current(key), lambda: self._render(key))
+            return self._answer(page)
         except CatalogUnavailable:
-            page = self._cache.last(key)
-            age = None if page is None else self._repository.stale_age(page.checked, page.seen)
-            if page is None or age is None:
+            last = self._cache.last(key)
+            age = None if last is None else self._repository.stale_age(last.checked, last.seen)
+            if last is None or age is None:
                 raise
-            return aged(self._answer(page), age)
+            return aged(self._answer(last), age)
 
-    def _current(self, key: tuple[NormalizedName, str | None, str]) -> Page:
-        repository, (normal, version, url) = self._repository, key
-        page = self._cache.get(key, now=repository.serial(), serial_of=lambda: repository.project_serial(normal))
-        if page is None:
-            value = repository.project(normal)
-            body = render(value, version, metadata=repository.metadata, base_url=url)
-            page = self._cache.put(key, body, serial=value.serial)
-        return page
+    def _current(self, key: Key) -> Page | None:
+        repository = self._repository
+        serial = repository.serial()
+        return self._cache.get(key, now=serial, serial_of=lambda: repository.project_serial(key[0]))
+
+    def _render(self, key: Key) -> Page:
+        normal, version, url = key
+        project = self._repository.project(normal)
+        body = render(project, version, metadata=self._repository.metadata, base_url=url)
+        return self._cache.put(key, body, serial=project.serial)
 
     def _answer(self, page: Page) -> bottle.HTTPResponse:
         environ = bottle.request.environ

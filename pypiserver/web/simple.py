@@ -15,7 +15,6 @@ from packaging.utils import NormalizedName
 from .. import facts
 from ..distfile import normalize
 from ..errors import CatalogUnavailable, NotFound
-from ..model import Project
 from ..repository import Repository
 from ..simple_api import Form, accepts_encoding, negotiate, render_index, render_project
 from .answers import aged, redirect, revalidated
@@ -23,6 +22,7 @@ from .page_cache import Page, PageCache
 from .proxy import base_url, is_secure
 from .ready import Ready
 from .sending import is_not_modified
+from .single_flight import SingleFlight
 
 
 class Simple:
@@ -45,6 +45,7 @@ class Simple:
         self._fallback = fallback
         self._server_base_url = server_base_url
         self._cache = PageCache()
+        self._flights = SingleFlight[Page]()
         self._cache_control = revalidated(private=private)
 
     def index(self) -> bottle.HTTPResponse:
@@ -56,13 +57,19 @@ class Simple:
             return self._stale("", form, error)
 
     def _index(self, form: Form) -> bottle.HTTPResponse:
-        repository = self._repository
-        serial = repository.serial()
-        page = _noted(self._cache.get(("", form), now=serial, serial_of=lambda: serial))
+        page = _noted(self._current_index(form))
         if page is None:
-            body = render_index(repository.projects(), form)
-            page = self._cache.put(("", form), body, serial=serial, form=form.name.lower())
+            page = self._flights.get(("", form), lambda: self._current_index(form), lambda: self._render_index(form))
         return self._answer(page, form)
+
+    def _current_index(self, form: Form) -> Page | None:
+        serial = self._repository.serial()
+        return self._cache.get(("", form), now=serial, serial_of=lambda: serial)
+
+    def _render_index(self, form: Form) -> Page:
+        serial = self._repository.serial()
+        body = render_index(self._repository.projects(), form)
+        return self._cache.put(("", form), body, serial=serial, form=form.name.lower())
 
     def project(self, project: str) -> bottle.HTTPResponse:
         """``GET /simple/<project>/``: a project's files, or where else to look for it."""
@@ -76,19 +83,20 @@ class Simple:
             return self._stale(normal, form, error)
 
     def _project(self, normal: NormalizedName, form: Form) -> bottle.HTTPResponse:
-        repository = self._repository
-        key = (normal, form)
-        page = self._cache.get(key, now=repository.serial(), serial_of=lambda: repository.project_serial(normal))
-        if page is not None and page.origin is not None and page.origin != self._origin():
-            page = None
-        _noted(page)
+        page = _noted(self._current(normal, form))
         if page is None:
+            key = (normal, form, self._origin())
             try:
-                value = repository.project(normal)
+                page = self._flights.get(key, lambda: self._current(normal, form), lambda: self._render(normal, form))
             except NotFound:
                 return self._elsewhere(normal)
-            page = self._render(value, form)
         return self._answer(page, form)
+
+    def _current(self, normal: NormalizedName, form: Form) -> Page | None:
+        repository = self._repository
+        serial = repository.serial()
+        page = self._cache.get((normal, form), now=serial, serial_of=lambda: repository.project_serial(normal))
+        return page if page is None or page.origin in (None, self._origin()) else None
 
     def _stale(self, name: str, form: Form, error: CatalogUnavailable) -> bottle.HTTPResponse:
         """The last page, for a while, when the catalog fails; it says its age."""
@@ -98,7 +106,8 @@ class Simple:
             raise error
         return self._answer(page, form, age=age)
 
-    def _render(self, project: Project, form: Form) -> Page:
+    def _render(self, normal: NormalizedName, form: Form) -> Page:
+        project = self._repository.project(normal)
         # Only a provenance needs an absolute address; every other page is the same for whoever asks.
         origin = self._origin() if any(file.has_provenance for file in project.files) else None
         secure_files_url = f"{origin}packages/" if origin and is_secure(origin) else ""

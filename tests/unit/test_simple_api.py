@@ -7,8 +7,10 @@ import importlib
 import json
 import re
 import sys
+import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from email.message import Message
 from pathlib import Path
 from types import ModuleType
@@ -676,6 +678,40 @@ def test_a_page_is_not_taken_for_current_because_its_successor_is() -> None:
     assert cache.get("foo", now=2, serial_of=lambda: 2) is new
     assert cache.get("foo", now=3, serial_of=lambda: 3) is None
     assert old.bodies["identity"] == (b"old", etag(b"old"))
+
+
+@pytest.mark.parametrize(
+    ("path", "handlers", "maker"),
+    [
+        ("/simple/", "simple", "simple.render_index"),
+        ("/simple/foo-bar/", "simple", "simple.render_project"),
+        ("/foo-bar/json", "json_pages", "json_pages.render"),
+    ],
+)
+def test_what_many_ask_for_at_once_is_made_once(
+    serve: Serve, put: Put, monkeypatch: pytest.MonkeyPatch, path: str, handlers: str, maker: str
+) -> None:
+    put(*PLAIN)
+    client = serve()
+    client.get("/simple/foo-bar/")
+    flights = getattr(client._application.web, handlers)._flights  # type: ignore[attr-defined]
+    getattr(client._application.web, handlers)._cache._pages.clear()  # type: ignore[attr-defined]
+    module, _, name = maker.partition(".")
+    there = importlib.import_module(f"pypiserver.web.{module}")
+    original, made = getattr(there, name), []
+
+    def slow(*args: object, **keywords: object) -> object:
+        made.append(args)
+        end = time.monotonic() + 10
+        while time.monotonic() < end and sum(flight.requests for flight in flights._flights.values()) < 6:
+            time.sleep(0.001)
+        return original(*args, **keywords)
+
+    monkeypatch.setattr(there, name, slow)
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(lambda _: client.get(path), range(6)))
+    assert ({answer.status for answer in answers}, len({answer.body for answer in answers})) == ({200}, 1)
+    assert len(made) == 1
 
 
 @pytest.mark.parametrize("settings", [{}, {"disable_fallback": True}], ids=["fallback", "no fallback"])
