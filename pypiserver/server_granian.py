@@ -33,6 +33,9 @@ from .servers import (
 from .stalled import watch
 
 HEADER_MS = 10_000
+# Of granian's allocator (jemalloc), read as granian is imported. With an arena for each few threads, what one thread
+# gave back is of no use to the others: sixty large answers leave 40 MB behind, with one arena 15. It costs no speed.
+_ALLOCATOR = ("_RJEM_MALLOC_CONF", "narenas:1")
 _LOGGING = {
     "formatters": {},
     "handlers": {},
@@ -42,6 +45,7 @@ _LOGGING = {
 
 def serve(make: MakeApplication, options: Options, listening: socket.socket, hooks: Hooks) -> None:
     """Serve until SIGTERM or SIGINT; raises ImportError where granian is not installed."""
+    os.environ.setdefault(*_ALLOCATOR)
     from granian import Granian
     from granian.constants import HTTPModes, Interfaces, SSLProtocols
     from granian.http import HTTP1Settings
