@@ -37,6 +37,7 @@ from .storage import Folders
 from .sync import Counted, Sync
 from .watch import Watch, default_catalog_path
 from .web import Web, build
+from .web.all_files import AllFiles
 from .web.changes import Recorder
 from .web.delivery import Deliver, redirecting, through_nginx
 from .web.files import Files, accel_header, file_cache_control
@@ -92,10 +93,10 @@ class Application:
                 private=access.is_protected("list"),
                 server_base_url=config.server_base_url or "",
             ),
+            all_files=AllFiles(self.repository, private=access.is_protected("list")),
             files=Files(
                 self.repository,
                 cache_control=_cache_control(config, access),
-                private_list=access.is_protected("list"),
                 private_files=access.is_protected("download"),
                 accel=accel_header(config.accel, config.accel_location),
                 deliver=_delivery(config, self.repository, _cache_control(config, access)),

@@ -7,8 +7,10 @@ sha256; what fails in storage is Unavailable, never an empty answer.
 
 from __future__ import annotations
 
+import heapq
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import BinaryIO, Protocol, TypeVar
 
 from packaging.utils import NormalizedName
@@ -29,6 +31,8 @@ MAX_SIDECAR_BYTES = 16 * 1024 * 1024
 # How many files, and how many bytes of metadata, are remembered.
 FILES = 2048
 METADATA_BYTES = 4 << 20
+# How many rows a list of all files takes at a time.
+ROWS = 1000
 
 
 class Refresher(Protocol):
@@ -226,9 +230,18 @@ class Repository:
         """(name, version, summary) of every project's newest release, as lists for people show it."""
         return self.ask(self.catalog.listing.summaries)
 
-    def files(self) -> list[File]:
-        """Every visible file, by path."""
-        return self.ask(self.catalog.files)
+    def paths(self) -> Iterator[tuple[str, int, int]]:
+        """Path, size (bytes) and modification time (nanoseconds) of every visible file, by path.
+
+        Asked for as they are taken; what comes or goes meanwhile may be among them or not.
+        """
+        return heapq.merge(*(self._paths(root) for root in range(len(self.folders.roots))))
+
+    def _paths(self, root: int) -> Iterator[tuple[str, int, int]]:
+        rows = [("", 0, 0)]
+        while rows:
+            rows = self.ask(partial(self.catalog.paths, root, rows[-1][0], ROWS))
+            yield from rows
 
     def totals(self) -> tuple[int, int]:
         """How many projects and how many files are visible."""

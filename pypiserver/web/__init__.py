@@ -19,6 +19,7 @@ from ..auth import Access
 from ..errors import BadRequest, ConfigError, ContentTooLarge, Forbidden, MethodNotAllowed, NotFound, PypiServerError
 from ..repository import Repository
 from . import pages, xmlrpc
+from .all_files import AllFiles
 from .answers import failure, redirect
 from .body import Body
 from .browse import Browse
@@ -68,6 +69,7 @@ class Web:
     access: Access
     simple: Simple
     json_pages: JsonPages
+    all_files: AllFiles
     files: Files
     uploads: Uploads
     welcome: Welcome
@@ -97,7 +99,7 @@ class Web:
             ("/+simple/", self.simple.index, "list"),
             (f"/+simple/{_NAME}/", self.simple.project, "list"),
             ("/packages", lambda: redirect("packages/"), None),
-            ("/packages/", self.files.listing, "list"),
+            ("/packages/", self.all_files.listing, "list"),
             ("/packages/<path:path>", self.files.download, "download"),
             (f"/pypi/{_NAME}/json", self.json_pages.project, "list"),
             (f"/pypi/{_NAME}/{_VERSION}/json", self.json_pages.project, "list"),

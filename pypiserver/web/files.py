@@ -1,4 +1,4 @@
-"""``/packages/``: the listing, downloads, and what stands beside a file (``.metadata``, ``.asc``, ``.provenance``).
+"""``/packages/<path>``: downloads, and what stands beside a file (``.metadata``, ``.asc``, ``.provenance``).
 
 The rules to keep: a path is looked up in the catalog and only then opened; the bytes and the digest in the ETag come
 from the same file; a package is never content-encoded.
@@ -21,7 +21,6 @@ from ..model import File
 from ..repository import Repository
 from .answers import revalidated
 from .delivery import Deliver
-from .pages import SECURITY, render_packages
 from .ready import Ready
 from .sending import Answer, Expect, send_file
 
@@ -37,9 +36,8 @@ Accel = Callable[[str], tuple[str, str] | None]
 class Files:
     """Handlers below ``/packages/``; ``cache_control`` is the header every file is sent with.
 
-    ``private_list`` and ``private_files`` say that the listing, and the files, are protected. ``accel`` gives the
-    header by which a proxy is told to send the file at a path itself, None where no proxy can. ``deliver`` may answer
-    in our place, where files are not on a disk.
+    ``private_files`` says that the files are protected. ``accel`` gives the header by which a proxy is told to send the
+    file at a path itself, None where no proxy can. ``deliver`` may answer in our place, where files are not on a disk.
     """
 
     def __init__(
@@ -47,7 +45,6 @@ class Files:
         repository: Repository,
         *,
         cache_control: str,
-        private_list: bool = False,
         private_files: bool = False,
         accel: Accel | None = None,
         deliver: Deliver | None = None,
@@ -56,20 +53,8 @@ class Files:
         self._deliver = deliver
         self._repository = repository
         self._cache_control = cache_control
-        self._list_cache_control = revalidated(private=private_list)
         # What stands beside a file may be added or replaced by hand at any time.
         self._beside_cache_control = revalidated(private=private_files)
-
-    def listing(self) -> bottle.HTTPResponse:
-        """``GET /packages/``: a link to every file."""
-        body = render_packages(self._repository.files())
-        headers = {
-            "Content-Type": "text/html; charset=utf-8",
-            "Content-Length": str(len(body)),
-            "Cache-Control": self._list_cache_control,
-            **SECURITY,
-        }
-        return bottle.HTTPResponse(body, headers=headers)
 
     def download(self, path: str) -> bottle.HTTPResponse:
         """``GET /packages/<path>``: a file, or what stands beside it."""

@@ -47,7 +47,10 @@ class Page:
 
 
 class PageCache:
-    """Pages by key; beyond ``max_bytes`` the oldest go, those that were asked for since they were looked at last."""
+    """Pages by key; beyond ``max_bytes`` the oldest go, those that were asked for since they were looked at last.
+
+    A page that alone is larger is not kept.
+    """
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
         self._max_bytes = max_bytes
@@ -79,7 +82,10 @@ class PageCache:
         page.seen = time.monotonic()
         with self._lock:
             old = self._pages.pop(key, None)
-            self._bytes += page.size - (old.size if old else 0)
+            self._bytes -= old.size if old else 0
+            if page.size > self._max_bytes:
+                return page
+            self._bytes += page.size
             self._pages[key] = page
             while self._bytes > self._max_bytes and len(self._pages) > 1:
                 first, oldest = self._pages.popitem(last=False)

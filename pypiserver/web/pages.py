@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib.resources import files as resources
-from urllib.parse import quote
 
 import bottle
 
 from .. import __version__
 from ..errors import ConfigError, NotFound
-from ..model import File
 from .answers import revalidated
 from .encodings import compressed
 
@@ -67,17 +65,10 @@ def render(name: str, title: str, values: Mapping[str, object], *, root: str) ->
     return whole.encode("utf-8")
 
 
-def render_packages(files: Sequence[File]) -> bytes:
-    """The list of all files, with links relative to ``/packages/``."""
-    # There may be 100,000 of them, so a row is as plain as can be.
-    rows = [(quote(file.path), file.path, size(file.size), file.uploaded_at.date().isoformat()) for file in files]
-    return render("packages", "Files", {"rows": rows}, root="../")
-
-
-def render_bare(values: Mapping[str, object]) -> bytes:
-    """The welcome page for what is no browser."""
-    bare: str = _template("bare.html").render(**values)
-    return bare.encode("utf-8")
+def part(name: str, values: Mapping[str, object]) -> bytes:
+    """What template ``name`` makes of ``values``, without the frame."""
+    made: str = _template(f"{name}.html").render(**values)
+    return made.encode("utf-8")
 
 
 def static(name: str) -> bottle.HTTPResponse:

@@ -16,7 +16,7 @@ from ..errors import ConfigError
 from ..model import Listed
 from ..simple_api import prefers_html
 from .answers import revalidated
-from .pages import SECURITY, compiled, page, render_bare
+from .pages import SECURITY, compiled, page, part
 from .proxy import is_secure
 
 
@@ -56,7 +56,7 @@ class Welcome:
         if self._template is not None:
             return _plain(self._own(values))
         if not prefers_html(environ.get("HTTP_ACCEPT")):
-            return _plain(render_bare(values), SECURITY)
+            return _plain(part("bare", values), SECURITY)
         facts = {"url": url, "index": values["SIMPLE"], "counts": counts, "settings": settings(url), "uploads": uploads}
         # Credentials decide what stands here, so no cache may share it.
         return page("welcome", "Python package index", facts, root="", private=True)

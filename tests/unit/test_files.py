@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import random
+import re
 import sys
 import zipfile
 from collections.abc import Callable
@@ -257,6 +259,47 @@ def test_every_link_of_the_listing_leads_to_its_file(serve: Serve, put: Put) -> 
     paths = [f"/packages/{unquote(link)}".encode().decode("latin-1") for link in links]
     sent = [client.get("", PATH_INFO=path).body for path in paths]
     assert {WHEEL_BYTES, SDIST_BYTES, OLD_SDIST_BYTES, data} <= set(sent)
+
+
+def test_the_listing_has_every_file_of_every_folder_once_and_in_order(
+    serve: Serve, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many are read at a time, and whichever of two files of one name is offered."""
+    for module in ("pypiserver.repository", "pypiserver.web.all_files"):
+        monkeypatch.setattr(f"{module}.ROWS", 3)
+    other = tmp_path / "other"
+    for number in range(8):
+        name, data = make_wheel(f"p{number}", "1.0")
+        for folder in [other, root / "sub dir"][: 1 + number % 2]:
+            folder.mkdir(exist_ok=True)
+            (folder / name).write_bytes(data)
+    client = serve(roots=[root, other])
+    body = client.get("/packages/").text
+    listed = re.findall(r'<a href="([^"/]*|sub[^"]*)">', body)
+    assert [unquote(link) for link in listed] == sorted(
+        [*(f"p{number}-1.0-py3-none-any.whl" for number in (0, 2, 4, 6)), WHEEL]
+        + [f"sub dir/{name}" for name in (SDIST, OLD_SDIST, *(f"p{n}-1.0-py3-none-any.whl" for n in (1, 3, 5, 7)))]
+    )
+    assert "<title>Files · pypiserver</title>" in body and body.rstrip().endswith("</html>")
+
+
+@pytest.mark.parametrize("coding", ["identity", "gzip"])
+def test_a_large_listing_is_sent_in_blocks_and_revalidated(
+    coding: str, serve: Serve, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = serve()
+    monkeypatch.setattr("pypiserver.web.all_files.BLOCK_BYTES", 500)
+    whole = client.get("/packages/", HTTP_ACCEPT_ENCODING=coding)
+    assert whole.headers.get("content-encoding", "identity") == coding
+    assert str(len(whole.body)) == whole.headers["content-length"]
+    body = whole.body if coding == "identity" else gzip.decompress(whole.body)
+    assert WHEEL in body.decode("utf-8")
+    again = client.get("/packages/", HTTP_ACCEPT_ENCODING=coding, HTTP_IF_NONE_MATCH=whole.headers["etag"])
+    assert (again.status, again.body) == (304, b"")
+    name, data = make_wheel("later", "1.0")
+    assert client.upload(name, data).status == 200
+    changed = client.get("/packages/", HTTP_IF_NONE_MATCH=whole.headers["etag"])
+    assert (changed.status, name in changed.text) == (200, True)
 
 
 def test_a_file_that_was_replaced_by_hand_has_the_validator_of_its_new_bytes(

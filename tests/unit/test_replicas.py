@@ -30,6 +30,7 @@ NAME, BYTES = make_wheel("foo", "1.0")
 OTHER_NAME, OTHER_BYTES = make_wheel("bar", "1.0")
 # Pages of every kind, for clients and for people.
 SEEN = (
+    "/packages/",
     "/simple/",
     "/simple/foo/",
     "/pypi/foo/json",

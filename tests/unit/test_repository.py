@@ -224,5 +224,5 @@ def test_the_newest_final_release_speaks_for_a_project(repository: Repository, p
     for project in ("foo", "bar"):
         repository.project(project)
     assert repository.summaries() == [("bar", "1.0a1", "early"), ("foo", "1.10", "1.10")]
-    assert repository.totals() == (2, 6) and len(repository.files()) == 6
+    assert repository.totals() == (2, 6) and len(list(repository.paths())) == 6
     assert repository.projects() == [("bar", "bar"), ("foo", "foo")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
+import random
 import re
 import sys
 import time
@@ -663,6 +664,15 @@ def test_what_a_full_cache_drops_leaves_nothing_behind() -> None:
     assert not [name for name, value in vars(cache).items() if isinstance(value, dict) and len(value) > 10]
 
 
+def test_a_page_that_is_larger_than_the_cache_is_not_kept() -> None:
+    cache = PageCache(max_bytes=10_000)
+    small, large = cache.put("small", bytes(1000), serial=1), random.Random(1).randbytes(20_000)
+    cache.put("large", bytes(1000), serial=1)
+    assert cache.put("large", large, serial=2).bodies["identity"][0] == large
+    assert (cache.last("large"), cache.last("small")) == (None, small)
+    assert cache._bytes == small.size
+
+
 def test_a_page_that_is_asked_for_outlives_those_that_are_not() -> None:
     cache = PageCache(max_bytes=10_000)
     cache.put("index", bytes(1000), serial=1)
@@ -686,6 +696,7 @@ def test_a_page_is_not_taken_for_current_because_its_successor_is() -> None:
         ("/simple/", "simple", "simple.render_index"),
         ("/simple/foo-bar/", "simple", "simple.render_project"),
         ("/foo-bar/json", "json_pages", "json_pages.render"),
+        ("/packages/", "all_files", "all_files.render"),
     ],
 )
 def test_what_many_ask_for_at_once_is_made_once(
