@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import uuid
@@ -25,6 +26,13 @@ settings.register_profile(
     "patient", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
 )
 settings.load_profile("patient")
+# To look for cycles among the objects of three thousand collected tests, again and again, is a tenth of all the work.
+gc.set_threshold(100_000, 50, 50)
+
+
+def pytest_collection_finish() -> None:
+    """What was collected stays."""
+    gc.freeze()
 
 
 @pytest.hookimpl(tryfirst=True)
