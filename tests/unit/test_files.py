@@ -288,7 +288,7 @@ def test_a_large_listing_is_sent_in_blocks_and_revalidated(
     coding: str, serve: Serve, put: Put, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = serve()
-    monkeypatch.setattr("pypiserver.web.all_files.BLOCK_BYTES", 500)
+    monkeypatch.setattr("pypiserver.web.kept_pages.BLOCK_BYTES", 500)
     whole = client.get("/packages/", HTTP_ACCEPT_ENCODING=coding)
     assert whole.headers.get("content-encoding", "identity") == coding
     assert str(len(whole.body)) == whole.headers["content-length"]
