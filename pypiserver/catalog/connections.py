@@ -126,8 +126,11 @@ class Connections:
         self._replace(self.path)
 
     def recover(self, error: Exception) -> None:
-        """Go on in memory when the file cannot be used, with a new one when it is damaged."""
-        if isinstance(error, sqlite3.OperationalError):
+        """Go on in memory when the file cannot be used, with a new one when it is damaged or was deleted."""
+        if self.is_deleted():
+            # A thread without a connection opens an empty file then, and misses its tables.
+            self.renew()
+        elif isinstance(error, sqlite3.OperationalError):
             _LOG.warning(
                 "The catalog %s cannot be used (%s); going on with one in memory until a restart.", self.path, error
             )

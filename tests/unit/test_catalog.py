@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -169,6 +170,21 @@ def test_a_deleted_file_is_noticed(tmp_path: Path) -> None:
     assert not catalog.connections.is_deleted()
     (tmp_path / "catalog.sqlite").unlink()
     assert catalog.connections.is_deleted()
+
+
+def test_a_thread_that_opens_a_deleted_file_does_not_move_the_catalog_into_memory(tmp_path: Path) -> None:
+    path = tmp_path / "catalog.sqlite"
+    catalog = Catalog(path, "roots")
+    catalog.apply([found("foo-1.0.zip")])
+    for part in tmp_path.iterdir():
+        part.unlink()
+    with ThreadPoolExecutor(1) as pool:
+        # It had no connection yet, and SQLite makes a file where there is none.
+        error = pool.submit(catalog.counts).exception()
+        assert isinstance(error, sqlite3.OperationalError)
+        catalog.connections.recover(error)
+        assert (catalog.connections.place(), pool.submit(catalog.counts).result()) == (str(path), (0, 0))
+    assert catalog.counts() == (0, 0)
 
 
 def test_a_failed_write_changes_nothing(catalog: Catalog) -> None:

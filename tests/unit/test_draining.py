@@ -67,7 +67,10 @@ def test_a_server_that_has_drained_ends(server: str, tmp_path: Path) -> None:
 @SIGNALS_ONLY
 @pytest.mark.parametrize("server", SERVERS)
 def test_an_interrupt_from_the_keyboard_does_not_wait(server: str, tmp_path: Path) -> None:
+    # Who started the tests in the background made them ignore it, which a process inherits.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     with serving(tmp_path, "--server", server, "--drain-seconds", "600") as live:
+        signal.signal(signal.SIGINT, before)
         live.process.send_signal(signal.SIGINT)
         live.process.wait(60)
 
