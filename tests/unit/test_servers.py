@@ -75,7 +75,8 @@ def test_banner_says_where_what_and_who(server: str, tmp_path: Path) -> None:
     (tmp_path / "packages" / WHEEL).write_bytes(WHEEL_BYTES)
     with serving(tmp_path, "--server", server) as live:
         said = live.output
-    assert "WARNING" not in said
+    # On a busy machine waitress says that a request waits for a thread.
+    assert "WARNING" not in said.replace("waitress.queue|WARNING", "")
     assert f"pypiserver is serving at {live.url}/\n" in said
     assert f"index:     {live.url}/simple/\n" in said
     assert f"folder:    {tmp_path / 'packages'}: 1 file\n" in said
