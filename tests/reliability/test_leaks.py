@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
 from pathlib import Path
 
-from tests.hostile import OPEN, ask, connect, eventually, every_server, leftovers, serving, upload, wheel
+from tests.hostile import OPEN, ask, eventually, every_server, leftovers, serving, upload, wheel
 from tests.live_server import LiveServer
 from tests.security.test_live import children_of
 
@@ -98,26 +97,3 @@ def test_a_large_upload_and_download_take_bounded_memory(server: str, tmp_path: 
         assert len(ask(live.url, f"/packages/{name}", timeout=90).body) == len(data)
         peak = sum(status_of(pid, "VmHWM") for pid in pids) * 1024
         assert peak - idle < 48 * MEBIBYTE, (idle, peak)
-
-
-def test_what_many_large_answers_took_is_of_use_again(tmp_path: Path) -> None:
-    """granian copies an answer while it is sent, on whichever thread answers."""
-    (tmp_path / "packages").mkdir()
-    for number in range(3000):
-        name, data = wheel(f"{'x' * 100}{number:04d}")
-        (tmp_path / "packages" / name).write_bytes(data)
-    with serving(tmp_path, *OPEN) as live:
-        eventually(lambda: len(ask(live.url, "/simple/").body) > 600_000, seconds=60)
-        for _ in range(5):
-            ask(live.url, "/simple/")
-        before = held(live)["bytes"]
-        for _ in range(4):
-            unread = [connect(live.url, receive_bytes=4096) for _ in range(64)]
-            for connection in unread:
-                connection.sendall(b"GET /simple/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-            time.sleep(0.5)
-            for connection in unread:
-                with connection, connection.makefile("rb") as answer:
-                    assert len(answer.read()) > 600_000
-        # Nothing is given back by a server that has nothing to do.
-        eventually(lambda: ask(live.url, "/health") and held(live)["bytes"] - before < 26 * MEBIBYTE, seconds=30)
