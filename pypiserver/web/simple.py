@@ -96,7 +96,7 @@ class Simple:
         repository = self._repository
         serial = repository.serial()
         page = self._cache.get((normal, form), now=serial, serial_of=lambda: repository.project_serial(normal))
-        return page if page is None or page.origin in (None, self._origin()) else None
+        return page if page is None or page.origin is None or page.origin == self._origin() else None
 
     def _stale(self, name: str, form: Form, error: CatalogUnavailable) -> bottle.HTTPResponse:
         """The last page, for a while, when the catalog fails; it says its age."""
