@@ -17,6 +17,7 @@ from urllib.parse import quote, unquote
 import html5lib
 import pytest
 
+from pypiserver.web.blocks import Blocks
 from tests.make_archives import core_metadata, make_sdist, make_wheel
 
 from .conftest import OLD
@@ -289,7 +290,11 @@ def test_a_large_listing_is_sent_in_blocks_and_revalidated(
 ) -> None:
     client = serve()
     monkeypatch.setattr("pypiserver.web.kept_pages.BLOCK_BYTES", 500)
+    blocks: list[int] = []
+    take = Blocks._take
+    monkeypatch.setattr(Blocks, "_take", lambda self, count: blocks.append(count) or take(self, min(count, 500)))
     whole = client.get("/packages/", HTTP_ACCEPT_ENCODING=coding)
+    assert len(blocks) == -(-len(whole.body) // 500) + 1
     assert whole.headers.get("content-encoding", "identity") == coding
     assert str(len(whole.body)) == whole.headers["content-length"]
     body = whole.body if coding == "identity" else gzip.decompress(whole.body)

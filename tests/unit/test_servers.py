@@ -329,6 +329,34 @@ def test_a_server_that_cannot_be_had_is_one_sentence(
     assert err.startswith(f"pypi-server: The server {name} cannot be used")
 
 
+SEES_IMPORT = """
+import os, sys
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "granian._granian":
+            print("told:", os.environ.get("_RJEM_MALLOC_CONF"), flush=True)
+
+sys.meta_path.insert(0, Finder())
+from pypiserver.__main__ import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="granian has another allocator there")
+@pytest.mark.parametrize(("own", "told"), [(None, "narenas:1"), ("no_such_option:1", "no_such_option:1")])
+def test_granians_allocator_is_told_before_it_is_loaded(own: str | None, told: str, tmp_path: Path) -> None:
+    (tmp_path / "packages").mkdir()
+    environ = {name: value for name, value in os.environ.items() if name != "_RJEM_MALLOC_CONF"}
+    environ |= {"XDG_CACHE_HOME": str(tmp_path), **({"_RJEM_MALLOC_CONF": own} if own else {})}
+    command = [sys.executable, "-c", SEES_IMPORT, *pypi_server("--server", "granian", tmp_path / "packages")[3:]]
+    with running(command, environ=environ, cwd=tmp_path) as live:
+        said = live.output
+    assert f"told: {told}\n" in said
+    # The allocator complains of what it does not know: so it reads this, and knows what we say.
+    assert ("Invalid conf pair" in said) == (own is not None)
+
+
 def test_a_server_of_green_threads_comes_before_bottle() -> None:
     """bottle keeps the request in a threading.local, which they must have replaced before."""
     code = "import sys, pypiserver.__main__, pypiserver.servers; sys.exit('bottle' in sys.modules)"
