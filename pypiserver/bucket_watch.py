@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import sqlite3
 import threading
 import time
 
@@ -20,7 +19,7 @@ from .catalog import FAILURES
 from .catalog.exclusive import ExclusiveCatalog
 from .catalog.lease import Lease
 from .digests import Digester
-from .errors import PypiServerError, Unavailable
+from .errors import CatalogUnavailable, PypiServerError, Unavailable
 from .reindex import Reindexer
 from .scanlock import ScanLock
 from .storage.sole_use import InUse, SoleUse
@@ -95,13 +94,17 @@ class BucketWatch(Background):
         """Build a damaged catalog file again from the bucket; of any other failure it recovers by itself."""
         connections = self._catalog.connections
         with self._recover_lock:
-            if generation != connections.generation or not connections.is_disposable:
+            if generation != connections.generation:
                 return
-            if isinstance(error, sqlite3.OperationalError):
-                # One in memory, which would do for folders, is no judge of names.
-                raise Unavailable(f"The catalog fails: {error}. Try again in a moment.") from error
-            self._is_complete = False
-            connections.recover(error)
+            if connections.is_lost(error):
+                self._is_complete = False
+                connections.recover(error)
+            elif connections.is_disposable:
+                raise CatalogUnavailable(f"The catalog fails: {error}. Try again in a moment.") from error
+
+    def is_behind(self) -> bool:
+        """Never: what comes into the bucket has its row before its answer."""
+        return False
 
     # -- the thread ----------------------------------------------------------------------------------------------
 
@@ -113,7 +116,7 @@ class BucketWatch(Background):
                 self._settle("")
                 wait = TICK_SECONDS
             except FAILURES as error:
-                wait = RETRY_SECONDS
+                wait = TICK_SECONDS
                 self._settle(f"The catalog fails: {error}. Try again in a moment.")
                 with contextlib.suppress(Unavailable):
                     self.recover(error, generation)
@@ -136,7 +139,7 @@ class BucketWatch(Background):
         if not self._is_complete and is_ours and not self._catalog.is_complete():
             began = time.time()
             self._reindexer.survey()
-            self._lock.say_ready(began)
+            self._lock.say_ready(began, self._catalog.token())
         if not self._is_complete and self._catalog.is_complete():
             with self._news:
                 self._is_complete = True
@@ -185,6 +188,10 @@ class Unwatched:
 
     def scan_once(self, *, counted: Counted = iter) -> None:
         """Nothing to bring up to date."""
+
+    def is_behind(self) -> bool:
+        """No."""
+        return False
 
     def recover(self, error: Exception, generation: int) -> None:
         """Raise what failed as Unavailable."""

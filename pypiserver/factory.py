@@ -6,12 +6,13 @@ Settings end here: everything below takes plain arguments, so two applications i
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from . import __version__
@@ -21,6 +22,7 @@ from .auth import Access, Auther, HtpasswdFile
 from .catalog import Catalog
 from .catalog.lease import Lease
 from .catalog.postgres import Pool
+from .catalog.schema import SCHEMA_VERSION
 from .config import Config
 from .digests import Digester
 from .downloads import Downloads
@@ -56,6 +58,8 @@ if TYPE_CHECKING:
 # Within this a changed password file takes effect.
 PASSWORD_LOOK_SECONDS = 0.05
 WSGI = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+AnyCatalog = TypeVar("AnyCatalog", bound=Catalog)
+_LOG = logging.getLogger(__name__)
 
 
 class Application:
@@ -203,10 +207,10 @@ def build_both(config: Config) -> tuple[Repository, Writer]:
     roots = [Path(os.path.abspath(root)) for root in config.roots]  # noqa: PTH100 - resolve() would follow links
     folders = Folders(roots)
     identity = catalog_identity(roots, config.hash_algo)
-    catalog = Catalog(config.catalog or catalog_path(identity), identity)
+    catalog, lock = build_catalog(Catalog, usable_place(config.catalog) or catalog_path(identity), identity)
     sync = Sync(folders, catalog)
     digester = Digester(folders, catalog, hash_algo=config.hash_algo)
-    watch = Watch(sync, digester, catalog, lock=scan_lock(catalog))
+    watch = Watch(sync, digester, catalog, lock=lock)
     stats = Downloads(config.stats) if config.stats else None
     repository = Repository(
         folders=folders,
@@ -220,12 +224,40 @@ def build_both(config: Config) -> tuple[Repository, Writer]:
     return repository, FolderWriter(repository, folders, sync)
 
 
-def scan_lock(catalog: Catalog) -> ScanLock | Lease:
-    """The lock by which all that share this catalog agree on one scanner."""
-    if isinstance(catalog.connections, Pool):
-        return Lease(catalog.connections)
-    place = catalog.connections.place()
-    return ScanLock(Path(place + ".lock") if place else None)
+def build_catalog(
+    kind: Callable[..., AnyCatalog], place: Path | str | None, identity: str
+) -> tuple[AnyCatalog, ScanLock | Lease]:
+    """The catalog at ``place``, and the lock by which all that share it agree on one scanner."""
+    if isinstance(place, str):
+        catalog = kind(place, identity)
+        assert isinstance(catalog.connections, Pool), "its place is an address"  # noqa: S101
+        return catalog, Lease(catalog.connections)
+    lock = ScanLock(Path(f"{place}.lock") if place else None)
+    # While others may serve from it, a file is theirs, whatever it holds.
+    return kind(place, identity, may_replace=lock.is_held), lock
+
+
+def usable_place(place: Path | str | None) -> Path | str | None:
+    """The place an operator names for the catalog, or None where no file can be made, now or later.
+
+    Every process of a server decides this alike: nothing that passes, as a full disk does, may count. Raises
+    ConfigError for a file that is there and cannot be written.
+    """
+    if not isinstance(place, Path):
+        return place
+    folder = place.parent
+    if folder.is_dir() and os.access(folder, os.W_OK | os.X_OK):
+        if place.exists() and not os.access(place, os.R_OK | os.W_OK):
+            raise ConfigError(f"The catalog {place} cannot be written; name another file with --catalog.")
+        return place
+    if place.exists():
+        raise ConfigError(f"The folder of the catalog {place} cannot be written; name another file with --catalog.")
+    _LOG.warning(
+        "The catalog %s cannot be made, as its folder is missing or cannot be written; it is kept elsewhere, or in "
+        "memory.",
+        place,
+    )
+    return None
 
 
 def build_bucket(config: Config, *, is_serving: bool = True) -> BucketParts:
@@ -237,14 +269,14 @@ def build_bucket(config: Config, *, is_serving: bool = True) -> BucketParts:
 
     assert config.storage is not None, "who asks has looked"  # noqa: S101
     identity = catalog_identity([config.storage], config.hash_algo)
-    place = config.catalog or catalog_path(identity)
+    place = usable_place(config.catalog) or catalog_path(identity)
     if place is None:
         raise ConfigError("There is no place for the catalog, which a bucket needs; name a file with --catalog.")
-    catalog = ExclusiveCatalog(place, identity)
+    catalog, lock = build_catalog(ExclusiveCatalog, place, identity)
     parts = build_parts(
         Bucket(Objects(config.storage, public_endpoint=config.public_storage_endpoint)),
         catalog,
-        scan_lock(catalog),
+        lock,
         hash_algo=config.hash_algo,
         overwrite=config.overwrite,
         stats=Downloads(config.stats) if config.stats else None,
@@ -282,7 +314,9 @@ def catalog_identity(roots: Iterable[Path | str], hash_algo: str | None) -> str:
 
 def catalog_path(identity: str) -> Path | None:
     """The first place that can be written: the user's cache folder, a private one below the temporary one, none."""
-    name = hashlib.sha256(identity.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    # Of this version: the one before may go on with its own until it ends.
+    wanted = f"{SCHEMA_VERSION}\n{identity}"
+    name = hashlib.sha256(wanted.encode("utf-8", "surrogateescape")).hexdigest()[:16]
     user = os.getuid() if sys.platform != "win32" else "user"
     private = Path(tempfile.gettempdir()) / f"pypiserver-{user}"
     for path in (default_catalog_path(name, environ=dict(os.environ)), private / name / "catalog.sqlite"):

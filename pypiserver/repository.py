@@ -2,7 +2,8 @@
 
 The read half is a port of a few questions (projects, project, file, metadata); the write half is :mod:`intake`. The
 rules to keep: a path from outside is looked up, never joined; a page is given only when every file on it has its
-sha256; what fails in storage is Unavailable, never an empty answer.
+sha256; what fails in storage is Unavailable, never an empty answer; what is not in the catalog is not found only when
+the catalog, complete and still in its place, says so at that moment.
 """
 
 from __future__ import annotations
@@ -62,6 +63,9 @@ class Watching(Protocol):
 
     def scan_once(self, *, counted: Counted = iter) -> None:
         """Bring the catalog up to date without starting anything; files go through ``counted`` as they are found."""
+
+    def is_behind(self) -> bool:
+        """Whether what storage holds could not be written down: what is not in the catalog may be here."""
 
     def recover(self, error: Exception, generation: int) -> None:
         """Go on after the catalog failed, with the connections of that generation; raises Unavailable."""
@@ -146,6 +150,8 @@ class Repository:
                 f"None of the files of {normal} can be served now: see the server's log, or wait until they are copied."
             )
         if not files:
+            if not self._is_absent(project=normal):
+                raise Unavailable(f"The project {normal} is changing right now. Try again in a moment.")
             raise NotFound(f"There is no project {normal!r} here.")
         files.sort(key=file_key)
         display_name = files[-1].name
@@ -175,11 +181,20 @@ class Repository:
     def _file(self, path: str) -> File:
         filename = path.rpartition("/")[2]
         file = self.digested(filename)
+        if file is None:
+            # It may be hidden; but what the catalog has no row of must be certain.
+            self._is_absent(filename=filename)
         if file is None or file.path != path or not file.sha256:
             raise NotFound(f"There is no file {filename!r} here.")
         if self.catalog.project_state(file.project)[1].status == "quarantined":
             raise Forbidden(f"The project {file.project} is quarantined; none of its files can be downloaded.")
         return file
+
+    def _is_absent(self, *, project: str = "", filename: str = "") -> bool:
+        """Whether a project or file is certainly not here; part of a question to :meth:`ask`."""
+        if self.watch.is_behind():
+            raise CatalogUnavailable("The catalog cannot be brought up to date now. Try again in a moment.")
+        return self.catalog.is_absent(project=project, filename=filename)
 
     def digested(self, filename: str) -> File | None:
         """The visible file of that name, digested now where it was not; part of a question to :meth:`ask`."""
@@ -278,11 +293,18 @@ class Repository:
             if self.catalog.connections.generation == generation:
                 return answer
         # What was asked may have been the new catalog, while it was still being filled.
-        self._current_generation()
+        generation = self._current_generation()
         try:
-            return question()
+            answer = question()
         except FAILURES as error:
             raise CatalogUnavailable(f"The catalog fails: {error}. Try again in a moment.") from error
+        except NotFound:
+            if self.catalog.connections.generation == generation:
+                raise
+        else:
+            if self.catalog.connections.generation == generation:
+                return answer
+        raise CatalogUnavailable("The catalog is being replaced. Try again in a moment.")
 
     def _current_generation(self) -> int:
         """Which catalog it is that is up to date."""

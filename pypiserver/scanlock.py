@@ -1,8 +1,9 @@
 """The lock by which processes that share a catalog agree on one scanner.
 
 It is an advisory lock on a small file, so it ends with its process, however that dies. The file's text says how far
-its holder is: ``scanning``, ``ready`` with the time its last scan began and how long that took, or ``outage`` with
-what is wrong with the folders. Its modification time says that the holder is alive.
+its holder is: ``scanning``, ``ready`` with the time its last scan began, how long that took and the catalog it filled
+(``Catalog.token``), or ``outage`` with what is wrong with the folders. Its modification time says that the holder is
+alive.
 """
 
 from __future__ import annotations
@@ -13,17 +14,21 @@ import time
 from pathlib import Path
 from typing import BinaryIO
 
+from .errors import Unavailable
+
 if sys.platform == "win32":
     import msvcrt
 
-    def _try_lock(file: BinaryIO) -> None:
+    def try_lock(file: BinaryIO) -> None:
+        """Take the lock on an open file, which ends with it; raises OSError when another process has it."""
         # One byte far behind the text, because a locked byte cannot be read by others on Windows.
         file.seek(1 << 30)
         msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
 else:
     import fcntl
 
-    def _try_lock(file: BinaryIO) -> None:
+    def try_lock(file: BinaryIO) -> None:
+        """Take the lock on an open file, which ends with it; raises OSError when another process has it."""
         fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
@@ -41,16 +46,17 @@ class ScanLock:
         self._said = ""
 
     def acquire(self) -> bool:
-        """Take the lock if it is free; True when it is ours. A path that cannot be used counts as unshared."""
+        """Take the lock if it is free; True when it is ours. Raises Unavailable when its file cannot be opened."""
         if self.path is None or self._file is not None:
             return True
         try:
             file = self.path.open("a+b")
-        except OSError:
-            self.path = None
-            return True
+        except OSError as error:
+            raise Unavailable(
+                f"The lock file {self.path} cannot be opened ({error.strerror}); it must be writable."
+            ) from error
         try:
-            _try_lock(file)
+            try_lock(file)
         except OSError:
             file.close()
             return False
@@ -64,20 +70,22 @@ class ScanLock:
         """Whether the lock is ours."""
         return self.path is None or self._file is not None
 
-    def was_ready_just_now(self) -> bool:
-        """Whether whoever held the lock before us began its last scan less than two seconds ago."""
+    def was_ready_just_now(self, catalog: str | None = None) -> bool:
+        """Whether the holder before us began its last scan less than two seconds ago, into this catalog, or any."""
         found = scan_in(self._found)
-        return found is not None and 0 <= time.time() - found[0] < FRESH_SECONDS
+        is_fresh = found is not None and 0 <= time.time() - found[0] < FRESH_SECONDS
+        return is_fresh and catalog in (None, catalog_in(self._found))
 
-    def is_ready(self) -> bool:
-        """Whether the process that holds the lock is alive and has scanned."""
+    def is_ready(self, catalog: str | None = None) -> bool:
+        """Whether the process that holds the lock is alive and has scanned into this catalog, or into any."""
         if self.path is None:
             return True
         try:
-            alive = abs(time.time() - self.path.stat().st_mtime) < ALIVE_SECONDS
-            return alive and self.path.read_text("ascii", "replace").startswith("ready")
+            is_alive = abs(time.time() - self.path.stat().st_mtime) < ALIVE_SECONDS
+            said = self.path.read_text("ascii", "replace")
         except OSError:
             return False
+        return is_alive and said.startswith("ready") and catalog in (None, catalog_in(said))
 
     def outage(self) -> str:
         """What keeps the process that holds the lock from reading the folders; empty when nothing does."""
@@ -94,9 +102,9 @@ class ScanLock:
         if self._file is not None:
             self._write(f"outage {reason}")
 
-    def say_ready(self, started: float) -> None:
-        """Tell the others that a scan that began at ``started`` (seconds since the epoch) is done."""
-        self._said = f"ready {started:.3f} {time.time() - started:.3f}"
+    def say_ready(self, started: float, catalog: str = "") -> None:
+        """Tell the others that a scan into ``catalog`` that began at ``started`` (seconds since the epoch) is done."""
+        self._said = f"ready {started:.3f} {time.time() - started:.3f} {catalog}"
         if self._file is not None:
             self._write(self._said)
 
@@ -120,11 +128,6 @@ class ScanLock:
             self._file.close()
             self._file = None
 
-    def unshare(self) -> None:
-        """From now on nobody shares the catalog."""
-        self.release()
-        self.path = None
-
     def forget(self) -> None:
         """After a fork: the parent's lock is not ours."""
         self.release()
@@ -142,7 +145,12 @@ def scan_in(said: str) -> tuple[float, float] | None:
     """When the scan that a holder speaks of began and how long it took, None where it speaks of none."""
     word, *numbers = said.split() or [""]
     try:
-        began, took = map(float, numbers)
+        began, took = map(float, numbers[:2])
     except ValueError:
         return None
     return (began, took) if word == "ready" else None
+
+
+def catalog_in(said: str) -> str:
+    """The catalog that a holder speaks of, empty where it speaks of none."""
+    return "".join(said.split()[3:4])

@@ -2,11 +2,13 @@
 
 The rules to keep: nothing starts before the first request (or an explicit start) in the process that serves; one
 process scans for all that share a catalog, and another takes over when it dies; a watcher only makes a change show
-sooner; a catalog that fails is replaced, never an error of the index.
+sooner; a catalog that is damaged or gone is built again, one that is locked, full or unreadable is tried again, and
+until then what it does not know is an outage, and not absent.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
@@ -14,11 +16,11 @@ import time
 from pathlib import Path
 
 from .background import Background, Parts
-from .catalog import FAILURES, Catalog, CatalogError
+from .catalog import FAILURES, Catalog
 from .catalog.lease import Lease
 from .digesting import Digesting
 from .digests import Digester
-from .errors import PypiServerError, Unavailable
+from .errors import CatalogUnavailable, PypiServerError, Unavailable
 from .events import Watcher
 from .growing import Key
 from .process import process_id
@@ -66,6 +68,7 @@ class Watch(Background):
         self._next_retry = 0.0
         self._growing: set[Key] = set()
         self._was_scanner = False
+        self._must_scan = False
         self._is_away = False
 
     def _parts(self) -> Parts:
@@ -100,13 +103,14 @@ class Watch(Background):
         """
         try:
             self._scan_once(counted)
-        except CatalogError as error:
-            raise Unavailable(f"The catalog {self.catalog.connections.place()} fails: {error}.") from error
+        except (CatalogUnavailable, *FAILURES) as error:
+            cause = error.__cause__ or error
+            raise Unavailable(f"The catalog {self.catalog.connections.place()} fails: {cause}.") from error
 
     def _scan_once(self, counted: Counted) -> None:
         deadline = time.monotonic() + FIRST_SCAN_SECONDS
         while not self._lock.acquire():
-            if self._lock.is_ready():
+            if self._lock.is_ready(self.catalog.token()):
                 return
             if outage := self._lock.outage():
                 raise Unavailable(outage)
@@ -116,7 +120,7 @@ class Watch(Background):
         started = time.time()
         try:
             self._with_recovery(counted)
-            self._lock.say_ready(started)
+            self._lock.say_ready(started, self.catalog.token())
         finally:
             self._lock.release()
 
@@ -127,7 +131,7 @@ class Watch(Background):
             self._give_up()
 
     def recover(self, error: Exception, generation: int) -> None:
-        """Go on after the catalog failed: built anew when it is damaged, in memory when it cannot be used.
+        """Build the catalog again when it is damaged or gone; raises CatalogUnavailable when it has to be waited for.
 
         ``generation`` is that of the connections it failed with: when they were replaced since, nothing is to be done.
         """
@@ -137,18 +141,24 @@ class Watch(Background):
 
     def _recover(self, error: Exception) -> None:
         connections = self.catalog.connections
-        if not connections.is_disposable:
-            return
-        if connections.place() is None:
-            raise Unavailable(f"The catalog in memory failed: {error}. Restart the server.") from error
-        # Until it is built again it is empty, which must not look like an index without projects.
+        if connections.is_lost(error):
+            # Until it is built again it is empty, which must not look like an index without projects.
+            self._begin_again()
+            connections.recover(error)
+            self._wake.set()
+        elif connections.is_disposable:
+            raise CatalogUnavailable(f"The catalog fails: {error}. Try again in a moment.") from error
+
+    def _begin_again(self) -> None:
+        """Answer nothing before everything was looked at."""
         self._ready.clear()
-        connections.recover(error)
-        if connections.place() is None:
-            self._lock.unshare()
         self._next_scan = 0.0
         self._was_scanner = False
-        self._wake.set()
+        self._must_scan = True
+
+    def is_behind(self) -> bool:
+        """Whether the last round could not write down what it saw: what is not in the catalog may be here."""
+        return self._is_away
 
     def has_changed(self) -> None:
         """A file was added by this process: let the digest thread look."""
@@ -162,11 +172,8 @@ class Watch(Background):
             generation = self.catalog.connections.generation
             try:
                 wait = self._tick()
-            except CatalogError as error:
-                wait = self._note_away(error)
             except FAILURES as error:
-                self._recover_quietly(error, generation)
-                wait = 0.0
+                wait = self._recover_in_round(error, generation)
             except (PypiServerError, OSError) as error:
                 # What events said is lost: everything must be looked at.
                 self._settle(error if isinstance(error, PypiServerError) else Unavailable(f"{error}."))
@@ -174,11 +181,21 @@ class Watch(Background):
                 wait = POLL_SECONDS
             self._wake.wait(wait)
 
-    def _note_away(self, error: CatalogError) -> float:
-        """The catalog's database cannot be asked; gives the seconds after which it is tried again.
+    def _recover_in_round(self, error: Exception, generation: int) -> float:
+        """Go on after a round in which the catalog failed; gives the seconds until the next one."""
+        try:
+            self.recover(error, generation)
+        except CatalogUnavailable:
+            return self._note_away(error)
+        # Which failure it was that is not SQLite's, and not to be recovered from, the next round says.
+        is_same = generation == self.catalog.connections.generation
+        return self._note_away(error) if is_same else 0.0
 
-        Whoever has a question is told by the database itself, and may find it back sooner; but nobody asks before the
-        first scan.
+    def _note_away(self, error: Exception) -> float:
+        """The catalog cannot be asked or written; gives the seconds after which it is tried again.
+
+        Each question is told by the database itself, and may find it back sooner; but none is asked before the first
+        scan, and what is not found is not said to be absent (``is_behind``).
         """
         if not self._ready.is_set():
             self._settle(Unavailable(f"The catalog fails: {error}. Try again in a moment."))
@@ -192,9 +209,8 @@ class Watch(Background):
     def _tick(self) -> float:
         """One round; gives the seconds until the next one is due."""
         if self.catalog.connections.is_deleted():
-            self._ready.clear()
+            self._begin_again()
             self.catalog.connections.renew()
-            self._next_scan = 0.0
         if not self._lock.acquire():
             return self._follow()
         self._lock.touch()
@@ -217,15 +233,21 @@ class Watch(Background):
     def _begin(self) -> None:
         """This process is the scanner from now on; what the catalog says may be served at once if it is current."""
         started = time.time()
-        # Asked first, as who made the catalog ready a moment ago has looked at every folder.
-        if (self._lock.was_ready_just_now() and self.catalog.was_scanned()) or self.sync.is_current():
-            self.sync.refresh_statuses()
-            self._lock.say_ready(started)
-            self._settle(None)
+        token = self.catalog.token()
+        is_current = False
+        # A catalog that took another's place may be an old copy, of which the folders' times tell nothing.
+        if not self._must_scan:
+            # Asked first, as who made the catalog ready a moment ago has looked at every folder.
+            was_ready = self._lock.was_ready_just_now(token) and self.catalog.was_scanned()
+            if was_ready or self.sync.is_current():
+                self.sync.refresh_statuses()
+                self._lock.say_ready(started, token)
+                self._settle(None)
+            is_current = self.sync.is_current()
         # Reading the tree to watch it takes seconds when it is large.
-        if self._use_events:
+        if self._use_events and not self._watcher.is_running():
             self._watcher.start()
-        self._next_scan = time.monotonic() + POLL_SECONDS if self.sync.is_current() else 0.0
+        self._next_scan = time.monotonic() + POLL_SECONDS if is_current else 0.0
 
     def _follow(self) -> float:
         """Another process scans; see that it does, and that our own roots can be read."""
@@ -233,8 +255,9 @@ class Watch(Background):
             self._settle(Unavailable(outage))
             return TICK_SECONDS
         # That it is done says nothing of a catalog that took another's place since.
-        if not self._lock.is_ready() or not self.catalog.was_scanned():
+        if not self._lock.is_ready(self.catalog.token()) or not self.catalog.was_scanned():
             return 0.02
+        self._must_scan = False
         try:
             self.sync.folders.check()
         except PypiServerError as error:
@@ -262,7 +285,8 @@ class Watch(Background):
             self._watcher.stop()
             self._watcher.start()
         took = time.monotonic() - began
-        self._lock.say_ready(started)
+        self._must_scan = False
+        self._lock.say_ready(started, self.catalog.token())
         self._settle(None)
         self._digesting.wake.set()
         if self._watcher.hears_everything():
@@ -307,10 +331,9 @@ class Watch(Background):
             self.sync.survey(counted=counted)
 
     def _recover_quietly(self, error: Exception, generation: int) -> None:
-        try:
+        # The next round of the sync thread meets what lasts, and says so.
+        with contextlib.suppress(CatalogUnavailable):
             self.recover(error, generation)
-        except Unavailable as failure:
-            self._settle(failure)
 
 
 def default_catalog_path(name: str, *, environ: dict[str, str]) -> Path:

@@ -4,8 +4,21 @@ Reads give the values of :mod:`pypiserver.model`; writes are one transaction eac
 every project they touch with it. When the database fails, every method raises one of ``FAILURES``.
 """
 
-from .failures import FAILURES, CatalogError
+from .failures import FAILURES, CatalogError, CatalogIncomplete, CatalogReplaced
 from .rows import ANY_ROW, REPLACED, Digest, Found, Gone, Row, Standing
 from .writes import Catalog
 
-__all__ = ["ANY_ROW", "FAILURES", "REPLACED", "Catalog", "CatalogError", "Digest", "Found", "Gone", "Row", "Standing"]
+__all__ = [
+    "ANY_ROW",
+    "FAILURES",
+    "REPLACED",
+    "Catalog",
+    "CatalogError",
+    "CatalogIncomplete",
+    "CatalogReplaced",
+    "Digest",
+    "Found",
+    "Gone",
+    "Row",
+    "Standing",
+]

@@ -67,13 +67,15 @@ class FullText(Protocol):
 class Database(Protocol):
     """Connections to one catalog, for every thread of every process.
 
-    ``generation`` becomes another number when the catalog is replaced; ``signal`` tells of changes, where there is one.
-    ``is_disposable`` says that a catalog that fails is thrown away and built again, not waited for; ``drops_indexes``
+    ``generation`` becomes another number when the catalog is replaced; ``epoch`` names the catalog that was opened, and
+    is "" before that; ``signal`` tells of changes, where there is one.
+    ``is_disposable`` says that a damaged catalog is thrown away and built again, not waited for; ``drops_indexes``
     that a first scan is faster, and hinders nobody, without them. For ``believed`` seconds a process may go on with the
     serial it has read, and for so long a change is not said to be done; 0 where a signal tells of changes.
     """
 
     generation: int
+    epoch: str
     signal: Signal | None
     search: FullText | None
     is_disposable: bool
@@ -96,13 +98,19 @@ class Database(Protocol):
         """Held around a change of many rows."""
 
     def is_deleted(self) -> bool:
-        """Whether somebody deleted the catalog."""
+        """Whether somebody deleted the catalog, or put another in its place."""
 
     def renew(self) -> None:
-        """Begin anew after it was deleted."""
+        """Begin anew after that."""
+
+    def token(self) -> str:
+        """The name of the catalog that is open, the same in every process that has it open; one word, maybe empty."""
+
+    def is_lost(self, error: Exception) -> bool:
+        """Whether the catalog must be replaced after this failure; otherwise it may be asked again in a moment."""
 
     def recover(self, error: Exception) -> None:
-        """Go on after a failure of a catalog that is disposable."""
+        """Go on with another catalog after a failure for which :meth:`is_lost`; it is to be filled first."""
 
     def close(self) -> None:
         """End what can be ended from this thread."""

@@ -11,7 +11,7 @@ import contextlib
 import time
 from collections.abc import Iterator
 
-from ..scanlock import FRESH_SECONDS, scan_in
+from ..scanlock import FRESH_SECONDS, catalog_in, scan_in
 from .failures import CatalogError
 from .postgres import Pool
 from .session import Session, failing
@@ -60,14 +60,16 @@ class Lease:
         """Whether the lock was ours when it was last asked for."""
         return self._is_held
 
-    def was_ready_just_now(self) -> bool:
-        """Whether whoever held the lock before us began its last scan less than two seconds ago."""
+    def was_ready_just_now(self, catalog: str | None = None) -> bool:
+        """Whether the holder before us began its last scan less than two seconds ago, into this catalog, or any."""
         found = scan_in(self._found)
-        return found is not None and 0 <= time.time() + self._ahead - found[0] < FRESH_SECONDS
+        is_fresh = found is not None and 0 <= time.time() + self._ahead - found[0] < FRESH_SECONDS
+        return is_fresh and catalog in (None, catalog_in(self._found))
 
-    def is_ready(self) -> bool:
-        """Whether the server that holds the lock, which is alive when we cannot have it, has scanned."""
-        return self._said().startswith("ready")
+    def is_ready(self, catalog: str | None = None) -> bool:
+        """Whether the server that holds the lock, alive when we cannot have it, has scanned into this catalog."""
+        said = self._said()
+        return said.startswith("ready") and catalog in (None, catalog_in(said))
 
     def outage(self) -> str:
         """What keeps that server from reading the folders; empty when nothing does."""
@@ -78,9 +80,9 @@ class Lease:
         """Tell the others that the folders cannot be read, and why."""
         self._say(f"outage {reason}")
 
-    def say_ready(self, started: float) -> None:
-        """Tell the others that a scan that began at ``started`` (seconds since the epoch) is done."""
-        self._say(f"ready {started + self._ahead:.3f} {time.time() - started:.3f}")
+    def say_ready(self, started: float, catalog: str = "") -> None:
+        """Tell the others that a scan into ``catalog`` that began at ``started`` (seconds since the epoch) is done."""
+        self._say(f"ready {started + self._ahead:.3f} {time.time() - started:.3f} {catalog}")
 
     def last_scan(self) -> tuple[float, float] | None:
         """When the last scan of any server began (seconds since the epoch) and how long it took, if that is known."""
@@ -104,9 +106,6 @@ class Lease:
         if self._session is not None:
             self._inherited.append(self._session)
         self._session, self._is_held, self._found = None, False, ""
-
-    def unshare(self) -> None:
-        """Nothing: this catalog is never replaced by one of our own."""
 
     def _said(self) -> str:
         with self._database.reading() as session:

@@ -70,11 +70,13 @@ STEPS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE scanner (id BIGINT PRIMARY KEY, said TEXT NOT NULL)",
     ),
     ('CREATE TABLE unlisted (project TEXT COLLATE "C" PRIMARY KEY)',),
+    # A random name, by which a server sees that these are still the tables it has read.
+    ("INSERT INTO meta (name, value) VALUES ('epoch', md5(random()::text || clock_timestamp()::text))",),
 )
 
 
-def migrate(connection: Connection, identity: str, place: str) -> None:
-    """Bring the tables up to date; raises ConfigError when they are another catalog than that of ``identity``.
+def migrate(connection: Connection, identity: str, place: str) -> str:
+    """Bring the tables up to date, and give their epoch; raises ConfigError when they are not those of ``identity``.
 
     Tables of a newer version are used as they are. A connection on which this fails must be closed.
     """
@@ -88,6 +90,7 @@ def migrate(connection: Connection, identity: str, place: str) -> None:
             f"The catalog {place} is that of {_words(known.get('identity', ''))}, and not of {_words(identity)}. "
             "Give this server the same folders and --hash-algo as the others, or a database of its own."
         )
+    return str(known.get("epoch", ""))
 
 
 def _run_missing(connection: Connection, identity: str, place: str) -> None:

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from .database import FullText
-from .failures import CatalogError
+from .failures import CatalogError, CatalogReplaced
 from .migrations import migrate
 from .search import TSVECTOR
 from .session import Session, connect, failing
@@ -52,7 +52,6 @@ class Pool:
     Raises ConfigError when psycopg is missing or the catalog is another one.
     """
 
-    generation = 0
     signal: Signal | None = None
     search: FullText | None = TSVECTOR
     is_disposable = False
@@ -63,6 +62,8 @@ class Pool:
     def __init__(self, address: str, identity: str) -> None:
         self._address, self._prepares = _taken_apart(address)
         self._identity = identity
+        self.generation = 0
+        self.epoch = ""
         self._lock = threading.Lock()
         self._pid = -1
         # What a fork left to us is kept: closing it would end the parent's session.
@@ -146,11 +147,23 @@ class Pool:
         return False
 
     def renew(self) -> None:
-        """Look at the tables again before the next question."""
+        """Look at the tables again before the next question, and take them for what they are then."""
+        self.epoch = ""
         self._is_migrated = False
+        self.generation += 1
+        self.close()
+
+    def token(self) -> str:
+        """The epoch."""
+        return self.epoch
+
+    def is_lost(self, error: Exception) -> bool:
+        """Only when the tables are others; any other failure passes, and the next question connects anew."""
+        return isinstance(error, CatalogReplaced)
 
     def recover(self, error: Exception) -> None:
-        """Nothing is to be done: the next question connects anew."""
+        """Go on with the tables that are there now."""
+        self.renew()
 
     def close(self) -> None:
         """Close what nobody uses now."""
@@ -184,7 +197,9 @@ class Pool:
     def _migrate(self, session: Session) -> None:
         try:
             with self._lock, failing(session), session.patient():
-                migrate(session, self._identity, self.place())
+                epoch = migrate(session, self._identity, self.place())
+                # Kept when a connection was lost: the tables may be others now, and whoever asks must see that.
+                self.epoch = self.epoch or epoch
                 self._is_migrated = True
         except BaseException:
             session.raw.close()

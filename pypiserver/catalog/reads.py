@@ -15,6 +15,7 @@ from ..distfile import DistFile
 from ..model import ACTIVE, File, ProjectStatus
 from . import schema
 from .database import Database
+from .failures import CatalogIncomplete, CatalogReplaced
 from .listing import Listing
 from .rows import Row, as_file
 from .session import ANSWER_SECONDS
@@ -68,7 +69,32 @@ class Reads:
         return serial
 
     def _ask_serial(self) -> int:
-        return int(self._all(schema.SELECT_SERIAL)[0][0])
+        rows = self._all(schema.SELECT_SERIAL_AND_EPOCH)
+        serial, epoch = rows[0] if rows else (0, "")
+        self._refuse_other(epoch)
+        return int(serial)
+
+    def is_absent(self, *, project: str = "", filename: str = "") -> bool:
+        """Whether there is no row at all, hidden or not, of this project in normal form, or of this file name.
+
+        Raises CatalogReplaced and CatalogIncomplete when that cannot be told.
+        """
+        statement = schema.SELECT_ABSENCE_OF_FILE if filename else schema.SELECT_ABSENCE_OF_PROJECT
+        epoch, is_complete, is_here = self._all(statement, name=filename or project)[0]
+        self._refuse_other(epoch)
+        if not is_complete:
+            raise CatalogIncomplete("it is being filled")
+        return not is_here
+
+    def refuse_nothing(self) -> None:
+        """Raise CatalogReplaced or CatalogIncomplete when an empty answer may come from an empty catalog."""
+        self.is_absent(project="")
+
+    def _refuse_other(self, epoch: str) -> None:
+        if epoch != self.connections.epoch:
+            raise CatalogReplaced("another one is in its place")
+        if self.connections.is_deleted():
+            raise CatalogReplaced("it was deleted or replaced")
 
     def settle(self) -> None:
         """Return when no process answers from before what can be read now; every change has done this already."""
@@ -96,13 +122,21 @@ class Reads:
         """Modification time and inode of each folder, as the last scan found it."""
         return {row[:2]: row[2:] for row in self._all(schema.SELECT_FOLDERS)}
 
+    def token(self) -> str:
+        """The name of the catalog that is open, the same in every process that has it open; opens it if need be."""
+        self._ask_serial()
+        return self.connections.token()
+
     def was_scanned(self) -> bool:
         """Whether a scan ever came to its end: a catalog that is being filled has no folders yet."""
         return bool(self._all(schema.SELECT_ANY_FOLDER))
 
     def projects(self) -> list[tuple[NormalizedName, str]]:
         """(normal form, display name) of every project with a visible file, sorted."""
-        return [(NormalizedName(name), display) for name, display in self._all(schema.SELECT_PROJECTS)]
+        projects = [(NormalizedName(name), display) for name, display in self._all(schema.SELECT_PROJECTS)]
+        if not projects:
+            self.refuse_nothing()
+        return projects
 
     def project_state(self, name: str) -> tuple[int, ProjectStatus]:
         """The project's serial (0 when it was never seen) and status."""

@@ -2,15 +2,16 @@
 
 Everything here runs on SQLite and, through an adapter, on PostgreSQL: ``:name`` placeholders, TEXT and BIGINT (and
 one BLOB), ON CONFLICT, no RETURNING, no identity columns. Change a table and raise ``SCHEMA_VERSION``: an older
-catalog is then thrown away and built again from storage, which is the truth.
+catalog is then replaced by a new file, built from storage, which is the truth.
 """
 
 from __future__ import annotations
 
-SCHEMA_VERSION = "5"
+SCHEMA_VERSION = "6"
 
 TABLES = (
-    # What the catalog belongs to: schema version, roots, digest algorithm.
+    # What the catalog belongs to: schema version, roots, digest algorithm. And its epoch: a random name, by which a
+    # process sees that it is still the catalog it opened.
     "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
     # One row: the number of the last change.
     "CREATE TABLE IF NOT EXISTS serial (id BIGINT PRIMARY KEY, value BIGINT NOT NULL)",
@@ -154,6 +155,8 @@ DROP_CLAIM = "DELETE FROM claim WHERE filename = :filename AND root = :root AND 
 SELECT_CLAIM = "SELECT root, path, sha256 FROM claim WHERE filename = :filename"
 DELETE_ROW = "DELETE FROM file WHERE root = :root AND path = :path"
 
+# It changes a page all the same, which a full disk or a read-only one refuses.
+WRITE_NOTHING = "UPDATE serial SET value = value WHERE id = 1"
 NEXT_SERIAL = "UPDATE serial SET value = value + 1 WHERE id = 1"
 TOUCH_PROJECT = """
     INSERT INTO project (name, serial, files, display)
@@ -170,6 +173,17 @@ SET_STATUS = """
 """
 
 SELECT_SERIAL = "SELECT value FROM serial WHERE id = 1"
+SELECT_SERIAL_AND_EPOCH = """
+    SELECT s.value, m.value FROM serial s CROSS JOIN meta m WHERE s.id = 1 AND m.name = 'epoch'
+"""
+# What must be true at one moment before it is said that something is not here: this is the catalog that was opened, a
+# scan has come to its end in it, and it has no row.
+_SELECT_ABSENCE = """
+    SELECT (SELECT value FROM meta WHERE name = 'epoch'), EXISTS (SELECT 1 FROM folder),
+        EXISTS (SELECT 1 FROM file WHERE {column} = :name)
+"""
+SELECT_ABSENCE_OF_PROJECT = _SELECT_ABSENCE.format(column="project")
+SELECT_ABSENCE_OF_FILE = _SELECT_ABSENCE.format(column="filename")
 SELECT_SNAPSHOT = "SELECT root, path, size, mtime_ns, inode, sidecars FROM file"
 SELECT_PROJECTS = "SELECT name, display FROM project WHERE files > 0 ORDER BY name"
 SELECT_PROJECT = "SELECT serial, status, reason FROM project WHERE name = :name"

@@ -6,7 +6,7 @@ changed only while it still describes the file that was looked at (size, mtime_n
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -28,18 +28,36 @@ AT_ONCE = 500
 class Catalog(Reads):
     """The catalog at ``place`` (a SQLite file, the URL of a PostgreSQL database, None: in memory) of ``identity``.
 
-    ``full_text`` is whether FTS5 answers searches, None where SQLite is to say whether it can.
+    ``full_text`` is whether FTS5 answers searches, None where SQLite is to say whether it can. ``may_replace`` says
+    whether a file of another identity is used by no other process.
     Constructing it opens nothing. Every method may raise one of ``FAILURES``.
     """
 
-    def __init__(self, place: Path | str | None, identity: str, *, full_text: bool | None = None) -> None:
+    def __init__(
+        self,
+        place: Path | str | None,
+        identity: str,
+        *,
+        full_text: bool | None = None,
+        may_replace: Callable[[], bool] = lambda: True,
+    ) -> None:
         has_search = has_fts5() if full_text is None else full_text
         database: Database
         if isinstance(place, str):
             database = Pool(place, identity)
         else:
-            database = Connections(place, identity, FTS5 if has_search else None)
+            database = Connections(place, identity, FTS5 if has_search else None, may_replace)
         super().__init__(database)
+
+    def refuse_unwritable(self) -> None:
+        """Raise one of ``FAILURES`` unless a change can be written now: before a file becomes visible.
+
+        A database that others keep is believed: it has just answered, and each question waits for its network.
+        """
+        if not self.connections.is_disposable:
+            return
+        with self.connections.transaction() as connection:
+            connection.execute(schema.WRITE_NOTHING)
 
     def apply(
         self, found: Sequence[Found], gone: Sequence[Gone] = (), *, statuses: Mapping[str, ProjectStatus] | None = None

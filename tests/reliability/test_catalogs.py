@@ -1,4 +1,4 @@
-"""A catalog that is locked, broken, gone or on a bad disk never stops the server, which says so (P19, P38)."""
+"""A catalog that is locked, broken, gone or on a bad disk never stops the server, which says so (P3, P19, P38, P46)."""
 
 from __future__ import annotations
 
@@ -73,43 +73,61 @@ def test_a_locked_catalog_delays_and_loses_nothing(tmp_path: Path, catalog: Path
         # Readers are not in the way of a writer.
         assert len(listed(live.url, "goes-on")) == 1
         assert time.monotonic() - began < 5
+        # An upload is refused before anything of it is seen, and taken when it is sent again.
         name, data = wheel("goes-on", "2.0")
         reply = upload(live.url, name, data, timeout=90)
-        assert reply.status == 200, reply
-        assert listed(live.url, "goes-on")[name] == sha256(data)
+        assert reply.status == 503, reply
+        assert name not in listed(live.url, "goes-on")
+        assert not (tmp_path / "packages" / name).exists()
         holder.execute("ROLLBACK")
         holder.close()
+        goes_on(live, 2)
         goes_on(live, 3)
 
 
-def test_a_catalog_on_a_full_disk(tmp_path: Path) -> None:
+def test_a_catalog_on_a_full_disk_refuses_uploads_until_there_is_room(tmp_path: Path) -> None:
     with serving_on_disk(
         tmp_path, *OPEN, "--catalog", tmp_path / "state" / "catalog.sqlite", disk="state", size="2m"
     ) as disk:
-        goes_on(disk.live, 1)
+        live = disk.live
+        goes_on(live, 1)
         disk.fill()
-        for number in range(2, 30):
-            goes_on(disk.live, number)
-        assert len(listed(disk.live.url, "goes-on")) == 29
+        refused = []
+        for number in range(2, 20):
+            name, data = wheel("goes-on", f"{number}.0")
+            if upload(live.url, name, data).status != 200:
+                refused.append(name)
+        assert refused
+        # What is known is served on, what was refused is nowhere, and what is not known is not looked for elsewhere.
+        known = listed(live.url, "goes-on")
+        assert len(known) == 19 - len(refused)
+        assert not [name for name in refused if (tmp_path / "packages" / name).exists()]
+        name, data = wheel("by-hand", "1.0")
+        (tmp_path / "packages" / name).write_bytes(data)
+        eventually(lambda: ask(live.url, "/simple/by-hand/").status == 503)
+        disk.free()
+        eventually(lambda: ask(live.url, "/simple/by-hand/").status == 200)
+        goes_on(live, 20)
+        assert "in memory" not in live.output
 
 
-def test_a_catalog_on_a_read_only_disk(tmp_path: Path) -> None:
+def test_a_catalog_on_a_read_only_disk_is_a_mistake_of_the_setting(tmp_path: Path) -> None:
     kept = tmp_path / "kept.sqlite"
     with serving(tmp_path, *OPEN, "--catalog", kept) as live:
         goes_on(live, 1)
     # A database that is in use keeps its disk from becoming read-only.
     setup = f"cp {kept} catalog.sqlite && mount -o remount,ro ."
     catalog = tmp_path / "state" / "catalog.sqlite"
-    with serving_on_disk(tmp_path, *OPEN, "--catalog", catalog, disk="state", setup=setup) as disk:
-        inject("catalog on a read-only disk")
-        goes_on(disk.live, 2)
-        goes_on(disk.live, 3)
-        assert "in memory" in disk.live.output
+    inject("catalog on a read-only disk")
+    server = serving_on_disk(tmp_path, *OPEN, "--catalog", catalog, disk="state", setup=setup)
+    # It ends before it listens.
+    with pytest.raises(AssertionError, match="cannot be written; name another file with --catalog"), server:
+        pass
 
 
-def test_a_catalog_that_cannot_even_be_made(tmp_path: Path) -> None:
+def test_a_catalog_that_cannot_even_be_made_is_kept_elsewhere(tmp_path: Path) -> None:
     with serving(tmp_path, *OPEN, "--catalog", "/proc/no/such/catalog.sqlite") as live:
         inject("catalog that cannot be made")
         goes_on(live, 1)
         goes_on(live, 2)
-        assert "catalog" in live.output
+        assert "cannot be made" in live.output

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pypiserver.catalog import FAILURES, Catalog, Digest, Found, Gone, Row
+from pypiserver.catalog import FAILURES, Catalog, CatalogReplaced, Digest, Found, Gone, Row
 from pypiserver.distfile import parse_filename
 from pypiserver.model import ProjectStatus
 
@@ -118,7 +118,7 @@ def test_a_status_is_kept_and_taken_back(catalog: Catalog) -> None:
     assert catalog.statuses() == {}
 
 
-def test_another_identity_empties_the_catalog(tmp_path: Path) -> None:
+def test_a_catalog_of_another_identity_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "catalog.sqlite"
     Catalog(path, "one").apply([found("foo-1.0.zip")])
     assert Catalog(path, "one").counts() == (1, 1)
@@ -172,16 +172,17 @@ def test_a_deleted_file_is_noticed(tmp_path: Path) -> None:
     assert catalog.connections.is_deleted()
 
 
-def test_a_thread_that_opens_a_deleted_file_does_not_move_the_catalog_into_memory(tmp_path: Path) -> None:
+def test_a_thread_that_opens_a_deleted_file_goes_on_with_a_new_one(tmp_path: Path) -> None:
     path = tmp_path / "catalog.sqlite"
     catalog = Catalog(path, "roots")
     catalog.apply([found("foo-1.0.zip")])
     for part in tmp_path.iterdir():
         part.unlink()
     with ThreadPoolExecutor(1) as pool:
-        # It had no connection yet, and SQLite makes a file where there is none.
+        # It had no connection yet, and must not make a file where there is none.
         error = pool.submit(catalog.counts).exception()
-        assert isinstance(error, sqlite3.OperationalError)
+        assert isinstance(error, CatalogReplaced)
+        assert catalog.connections.is_lost(error)
         catalog.connections.recover(error)
         assert (catalog.connections.place(), pool.submit(catalog.counts).result()) == (str(path), (0, 0))
     assert catalog.counts() == (0, 0)

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from pypiserver.errors import Forbidden, NotFound, Unavailable
+from pypiserver.errors import CatalogUnavailable, Forbidden, NotFound, Unavailable
 from pypiserver.repository import MAX_SIDECAR_BYTES, Repository
 from tests.make_archives import make_sdist, make_wheel
 
@@ -175,13 +175,22 @@ def test_what_stands_beside_a_file_is_served_within_reason(repository: Repositor
         repository.sidecar(WHEEL, ".asc")
 
 
-@pytest.mark.parametrize(
-    ("error", "words"),
-    [(sqlite3.OperationalError("disk I/O error"), "disk I/O error"), (sqlite3.DatabaseError("malformed"), "malformed")],
-)
-def test_a_catalog_that_fails_once_is_replaced_and_one_that_goes_on_failing_is_an_outage(
-    repository: Repository, error: sqlite3.Error, words: str
-) -> None:
+@pytest.mark.parametrize("words", ["disk I/O error", "database is locked", "database or disk is full"])
+def test_a_catalog_that_has_to_be_waited_for_is_an_outage_and_not_replaced(repository: Repository, words: str) -> None:
+    repository.project("foo")
+    generation = repository.catalog.connections.generation
+
+    def failing() -> int:
+        raise sqlite3.OperationalError(words)
+
+    with pytest.raises(CatalogUnavailable, match=words):
+        repository.ask(failing)
+    assert [file.filename for file in repository.project("foo").files] == [WHEEL]
+    assert repository.catalog.connections.generation == generation
+
+
+def test_a_damaged_catalog_is_replaced_and_one_that_goes_on_failing_is_an_outage(repository: Repository) -> None:
+    error = sqlite3.DatabaseError("malformed")
     repository.project("foo")
     failures = [error]
 
@@ -196,7 +205,7 @@ def test_a_catalog_that_fails_once_is_replaced_and_one_that_goes_on_failing_is_a
     def failing() -> int:
         raise error
 
-    with pytest.raises(Unavailable, match=words):
+    with pytest.raises(Unavailable, match="malformed"):
         repository.ask(failing)
 
 

@@ -1,0 +1,374 @@
+"""A catalog that is emptied, replaced, cut off or locked under running servers is an outage, and never "not here".
+
+Every application here is what a worker is: it has connections, threads and a view of its own, and shares the file. All
+have a fallback, to which a project that is here must never be sent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import pypiserver
+from pypiserver.catalog import Catalog, CatalogReplaced, schema
+from pypiserver.catalog.connections import Connections
+from pypiserver.errors import CatalogUnavailable, ConfigError, Unavailable
+from pypiserver.factory import catalog_identity, catalog_path, usable_place
+from tests.make_archives import make_wheel
+
+from .wsgi import Client
+
+Put = Callable[..., Path]
+HERE = ("foo", "bar")
+SECONDS = 30.0
+# What an older version, or a server of other folders, made of the file that it was given.
+OTHER = """
+    DROP TABLE IF EXISTS file; DROP TABLE IF EXISTS project; DROP TABLE IF EXISTS folder;
+    UPDATE meta SET value = '4' WHERE name = 'schema'; DELETE FROM meta WHERE name = 'epoch';
+"""
+
+
+def files_of(catalog: Path) -> list[Path]:
+    return [catalog.with_name(catalog.name + end) for end in ("", "-wal", "-shm")]
+
+
+def delete(catalog: Path) -> None:
+    catalog.unlink()
+
+
+def delete_all(catalog: Path) -> None:
+    for path in catalog.parent.glob(f"{catalog.name}*"):
+        path.unlink()
+
+
+def delete_journal(catalog: Path) -> None:
+    for path in files_of(catalog)[1:]:
+        path.unlink()
+
+
+def delete_shared_memory(catalog: Path) -> None:
+    files_of(catalog)[2].unlink()
+
+
+def empty_in_place(catalog: Path) -> None:
+    with contextlib.closing(sqlite3.connect(catalog, timeout=20)) as connection, connection:
+        connection.executescript(f"BEGIN IMMEDIATE; {OTHER} COMMIT;")
+
+
+def forget_rows(catalog: Path) -> None:
+    """As an older version does it: every table anew, with its own numbers, in one transaction."""
+    with contextlib.closing(sqlite3.connect(catalog, timeout=20)) as connection, connection:
+        connection.executescript(
+            "BEGIN IMMEDIATE; DELETE FROM file; DELETE FROM project; DELETE FROM folder;"
+            "UPDATE meta SET value = 'another' WHERE name = 'epoch'; COMMIT;"
+        )
+
+
+def replace_by_other_schema(catalog: Path) -> None:
+    other = catalog.with_name("other.sqlite")
+    with contextlib.closing(sqlite3.connect(other)) as connection, connection:
+        connection.execute("CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL)")
+        rows = [("schema", "4"), ("identity", "x"), ("search", "like")]
+        connection.executemany("INSERT INTO meta VALUES (?, ?)", rows)
+    other.replace(catalog)
+
+
+def replace_by_empty_file(catalog: Path) -> None:
+    other = catalog.with_name("other.sqlite")
+    other.write_bytes(b"")
+    other.replace(catalog)
+
+
+def replace_by_garbage(catalog: Path) -> None:
+    other = catalog.with_name("other.sqlite")
+    other.write_bytes(b"no database " * 1000)
+    other.replace(catalog)
+
+
+def garbage_in_place(catalog: Path) -> None:
+    with catalog.open("r+b") as file:
+        file.write(b"no database " * (catalog.stat().st_size // 12))
+
+
+def cut_off(catalog: Path) -> None:
+    os.truncate(catalog, catalog.stat().st_size // 2)
+
+
+def cut_to_nothing(catalog: Path) -> None:
+    os.truncate(catalog, 0)
+
+
+def cut_journal(catalog: Path) -> None:
+    journal = files_of(catalog)[1]
+    os.truncate(journal, journal.stat().st_size // 2)
+
+
+def cut_journal_to_nothing(catalog: Path) -> None:
+    os.truncate(files_of(catalog)[1], 0)
+
+
+def replace_by_old_copy(catalog: Path) -> None:
+    """A backup, made before the second project came."""
+    catalog.with_name("backup.sqlite").replace(catalog)
+
+
+FAULTS = (
+    delete,
+    delete_all,
+    delete_journal,
+    delete_shared_memory,
+    empty_in_place,
+    forget_rows,
+    replace_by_other_schema,
+    replace_by_empty_file,
+    replace_by_garbage,
+    garbage_in_place,
+    cut_off,
+    cut_to_nothing,
+    cut_journal,
+    cut_journal_to_nothing,
+    replace_by_old_copy,
+)
+
+
+class Workers:
+    """Applications over one folder with one catalog, and what they answered while a fault was made."""
+
+    def __init__(self, root: Path, catalog: Path, count: int = 2) -> None:
+        self.root = root
+        self.applications = [
+            pypiserver.app(roots=[root], catalog=catalog, password_file=".", authenticate=".") for _ in range(count)
+        ]
+        self.clients = [Client(application) for application in self.applications]
+        self.wrong: list[str] = []
+        self._ends = threading.Event()
+        self._threads = [threading.Thread(target=self._ask, args=(client,)) for client in self.clients]
+
+    def start(self) -> None:
+        """Ask all the time, once what is here is known."""
+        until(lambda: all(client.get(f"/simple/{name}/").status == 200 for client in self.clients for name in HERE))
+        for thread in self._threads:
+            thread.start()
+
+    def _ask(self, client: Client) -> None:
+        while not self._ends.is_set():
+            for name in HERE:
+                self.note(client, f"/simple/{name}/")
+            self.note(client, "/foo/json")
+            self.note(client, f"/packages/{make_wheel('foo', '1.0')[0]}")
+            index = client.get("/simple/", HTTP_ACCEPT="text/html")
+            if index.status == 200 and not all(f">{name}<".encode() in index.body for name in HERE):
+                self.wrong.append(f"the index misses a project: {index.body!r}")
+
+    def note(self, client: Client, path: str) -> None:
+        answer = client.get(path)
+        if answer.status not in (200, 503):
+            self.wrong.append(f"{path}: {answer.status} {answer.headers.get('location')} {answer.body[:100]!r}")
+
+    def close(self) -> None:
+        self._ends.set()
+        for thread in self._threads:
+            thread.join(60)
+        for application in self.applications:
+            application.close()  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def workers(put: Put, root: Path, tmp_path: Path) -> Iterator[Workers]:
+    catalog = tmp_path / "state" / "catalog.sqlite"
+    catalog.parent.mkdir()
+    put(*make_wheel("foo", "1.0"))
+    # A copy from before the second project came, for a fault.
+    first = Client(pypiserver.app(roots=[root], catalog=catalog, password_file=".", authenticate="."))
+    assert first.get("/simple/foo/").status == 200
+    first._application.close()  # type: ignore[attr-defined]
+    shutil.copy(catalog, catalog.with_name("backup.sqlite"))
+    put(*make_wheel("bar", "1.0"))
+    running = Workers(root, catalog)
+    try:
+        running.start()
+        yield running
+    finally:
+        running.close()
+
+
+def until(question: Callable[[], bool]) -> None:
+    end = time.monotonic() + SECONDS
+    while not question():
+        assert time.monotonic() < end, "it did not come true in time"
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_what_is_here_is_sent_nowhere_while_its_catalog_is_lost(
+    workers: Workers, tmp_path: Path, fault: Callable[[Path], None]
+) -> None:
+    fault(tmp_path / "state" / "catalog.sqlite")
+    # An upload that one acknowledges is known to the other at once, or nobody knows.
+    for number, (ours, theirs) in enumerate([workers.clients, workers.clients[::-1]] * 2):
+        name, data = make_wheel(f"new-{number}", "1.0")
+        until(lambda name=name, data=data, ours=ours: ours.upload(name, data).status == 200)  # type: ignore[misc]
+        for _ in range(20):
+            workers.note(theirs, f"/simple/new-{number}/")
+            workers.note(theirs, f"/packages/{name}")
+    for client in workers.clients:
+        for name in (*HERE, "new-0", "new-3"):
+            until(lambda client=client, name=name: client.get(f"/simple/{name}/").status == 200)  # type: ignore[misc]
+        # What is not here is still looked for elsewhere, once that is certain.
+        until(lambda client=client: client.get("/simple/nowhere/").status == 302)  # type: ignore[misc]
+    assert workers.wrong == []
+
+
+def test_a_server_of_other_folders_leaves_a_catalog_in_use_alone(
+    workers: Workers, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    for settings in ({"hash_algo": "md5", "roots": [workers.root]}, {"roots": [other]}):
+        application = pypiserver.app(catalog=tmp_path / "state" / "catalog.sqlite", **settings)
+        with pytest.raises(Unavailable, match="it is that of other folders, another --hash-algo"):
+            application.survey()  # type: ignore[attr-defined]
+        answer = Client(application)
+        application.repository.watch.start()  # type: ignore[attr-defined]
+        until(lambda answer=answer: answer.get("/simple/").status == 503)  # type: ignore[misc]
+        assert answer.get("/simple/foo/").status == 503
+        application.close()  # type: ignore[attr-defined]
+    for client in workers.clients:
+        assert client.get("/simple/foo/").status == 200
+    assert workers.wrong == []
+    assert not [record for record in caplog.records if "damaged" in record.message]
+
+
+def test_a_catalog_that_nobody_uses_makes_way_for_one_of_other_folders(tmp_path: Path, root: Path, put: Put) -> None:
+    put(*make_wheel("foo", "1.0"))
+    catalog = tmp_path / "catalog.sqlite"
+    for settings in ({"hash_algo": "md5"}, {"hash_algo": "sha512"}):
+        application = pypiserver.app(roots=[root], catalog=catalog, **settings)
+        assert Client(application).get("/simple/foo/").status == 200
+        application.close()  # type: ignore[attr-defined]
+
+
+def test_what_is_no_catalog_at_all_is_kept_beside(tmp_path: Path) -> None:
+    place = tmp_path / "notes.sqlite"
+    with contextlib.closing(sqlite3.connect(place)) as connection, connection:
+        connection.execute("CREATE TABLE notes (text TEXT)")
+        connection.execute("INSERT INTO notes VALUES ('precious')")
+    assert Catalog(place, "roots").counts() == (0, 0)
+    with contextlib.closing(sqlite3.connect(tmp_path / "notes.sqlite.damaged")) as connection:
+        assert connection.execute("SELECT text FROM notes").fetchall() == [("precious",)]
+
+
+def test_a_write_to_a_file_that_lost_its_name_fails(tmp_path: Path) -> None:
+    place = tmp_path / "catalog.sqlite"
+    catalog = Catalog(place, "roots")
+    catalog.refuse_unwritable()
+    place.rename(tmp_path / "away.sqlite")
+    with pytest.raises(CatalogReplaced):
+        catalog.refuse_unwritable()
+
+
+@pytest.mark.parametrize("words", ["database or disk is full", "database is locked", "disk I/O error", "readonly"])
+def test_what_passes_is_waited_for_and_replaces_nothing(tmp_path: Path, words: str) -> None:
+    connections = Catalog(tmp_path / "catalog.sqlite", "roots").connections
+    assert isinstance(connections, Connections)
+    connections.get()
+    assert not connections.is_lost(sqlite3.OperationalError(words))
+    assert (connections.place(), connections.generation) == (str(tmp_path / "catalog.sqlite"), 0)
+
+
+def test_an_io_error_that_lasts_is_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    connections = Catalog(tmp_path / "catalog.sqlite", "roots").connections
+    connections.reading().__enter__()
+    error, now = sqlite3.OperationalError("disk I/O error"), [100.0]
+    monkeypatch.setattr("pypiserver.catalog.connections.time.monotonic", lambda: now[0])
+    assert not connections.is_lost(error)
+    now[0] += 60  # another one, long after it
+    assert not connections.is_lost(error)
+    for _ in range(3):
+        now[0] += 1
+        last = connections.is_lost(error)
+    assert last
+
+
+def test_a_locked_catalog_refuses_an_upload_and_keeps_nothing_of_it(
+    workers: Workers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, catalog = workers.clients[0], tmp_path / "state" / "catalog.sqlite"
+    name, data = make_wheel("late", "1.0")
+    repository = workers.applications[0].repository  # type: ignore[attr-defined]
+
+    def locked() -> None:
+        raise sqlite3.OperationalError("database is locked")
+
+    monkeypatch.setattr(repository.catalog, "refuse_unwritable", locked)
+    with pytest.raises(CatalogUnavailable):
+        repository.ask(repository.catalog.refuse_unwritable)
+    assert client.upload(name, data).status == 503
+    assert not (workers.root / name).exists()
+    monkeypatch.undo()
+    assert client.upload(name, data).status == 200
+    assert catalog.exists() and workers.wrong == []
+
+
+def test_an_upload_whose_row_cannot_be_written_is_taken_back(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
+    client, repository = workers.clients[0], workers.applications[0].repository  # type: ignore[attr-defined]
+    name, data = make_wheel("late", "1.0")
+
+    def full(found: object, digest: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(repository.catalog, "add", full)
+    assert client.upload(name, data).status == 503
+    assert not (workers.root / name).exists()
+    monkeypatch.undo()
+    assert client.upload(name, data).status == 200
+    assert client.get("/simple/late/").status == 200
+    assert workers.wrong == []
+
+
+def test_no_catalog_goes_into_memory_where_a_file_can_be_made(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert usable_place(tmp_path / "catalog.sqlite") == tmp_path / "catalog.sqlite"
+    with caplog.at_level(logging.WARNING):
+        assert usable_place(tmp_path / "no" / "catalog.sqlite") is None
+    assert "cannot be made" in caplog.text
+    assert usable_place("postgresql://db/pypi") == "postgresql://db/pypi"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such modes")
+def test_a_file_that_cannot_be_written_is_a_mistake_of_the_setting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "catalog.sqlite"
+    place.write_bytes(b"")
+    # root may write anything, so that modes alone show nothing.
+    monkeypatch.setattr("pypiserver.factory.os.access", lambda path, mode: Path(path) != place)
+    with pytest.raises(ConfigError, match="cannot be written"):
+        usable_place(place)
+
+
+def test_each_version_has_a_default_catalog_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    identity = catalog_identity([tmp_path], None)
+    ours = catalog_path(identity)
+    monkeypatch.setattr("pypiserver.factory.SCHEMA_VERSION", schema.SCHEMA_VERSION + "1")
+    assert catalog_path(identity) != ours
+
+
+def test_an_old_version_in_another_process_harms_nothing(workers: Workers, tmp_path: Path) -> None:
+    """What the versions before did with a file of another schema: they dropped every table in place."""
+    script = f"import sqlite3; c = sqlite3.connect({str(tmp_path / 'state' / 'catalog.sqlite')!r}, timeout=20)\n"
+    script += f"c.executescript('BEGIN IMMEDIATE;' + {OTHER!r} + 'COMMIT;')"
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+    until(lambda: all(client.get(f"/simple/{name}/").status == 200 for client in workers.clients for name in HERE))
+    assert workers.wrong == []
