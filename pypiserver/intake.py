@@ -128,7 +128,10 @@ class Intake:
         digest = digester.describe(dist, raw, sha256=sha256, other=upload.staged.hexdigest(other) if other else None)
         checked = Checked(upload.staged, dist, digest, sidecars, standing)
 
+        visible: list[str] = []
+
         def stored(path: str) -> None:
+            visible.append(path)
             self._recorder.record(Change("upload", path, sha256))
             _LOG.info("Stored %s (%d bytes).", path, upload.staged.size)
 
@@ -136,6 +139,11 @@ class Intake:
             self._writer.publish(checked, overwrite=self.overwrite, stored=stored)
         except Conflict:
             raise self._exists(upload.filename) from None
+        except Unavailable:
+            # The record of it stays, as somebody may have seen the file.
+            for path in visible:
+                self._recorder.record(Change("delete", path, sha256, "the upload was refused, as the catalog failed"))
+            raise
 
     def _exists(self, filename: str) -> Conflict:
         return Conflict(

@@ -16,10 +16,10 @@ from typing import Protocol
 from .catalog import Digest
 from .digests import BLOCK
 from .distfile import DistFile
-from .errors import Conflict, PypiServerError
+from .errors import Conflict, PypiServerError, Unavailable
 from .model import File
 from .repository import Repository
-from .storage import Folders, StagedFile
+from .storage import Entry, Folders, StagedFile
 from .sync import Sync
 
 _LOG = logging.getLogger(__name__)
@@ -52,6 +52,7 @@ class Writer(Protocol):
     def publish(self, upload: Checked, *, overwrite: bool, stored: Callable[[str], None]) -> None:
         """Make the file visible, and tell ``stored`` its path once that is done for good.
 
+        Raises Unavailable when the catalog cannot be told; the file is gone again then, unless it replaced another one.
         Nothing happens when a file of its name and bytes is there; raises Conflict when one of other bytes is, and
         ``overwrite`` is off.
         """
@@ -96,6 +97,8 @@ class FolderWriter:
     def publish(self, upload: Checked, *, overwrite: bool, stored: Callable[[str], None]) -> None:
         """Give the file its name, and tell the catalog."""
         repository, dist = self._repository, upload.dist
+        # While it can still be refused without a trace.
+        repository.ask(repository.catalog.refuse_unwritable)
         try:
             entry = upload.staged.publish(dist.filename, overwrite=overwrite, sidecars=upload.sidecars)
         except Conflict:
@@ -105,10 +108,21 @@ class FolderWriter:
             return
         stored(entry.path)
         found = self._sync.found(entry, dist)
-        repository.ask(lambda: repository.catalog.add(found, upload.digest))
+        try:
+            repository.ask(lambda: repository.catalog.add(found, upload.digest))
+        except Unavailable:
+            self._take_back(upload, entry)
+            raise
         if self._folders.stat(0, entry.path) != entry:
             # Another upload overwrote ours, and may have told the catalog before we did.
             repository.ask(lambda: self._sync.refresh([(0, entry.path)]))
+
+    def _take_back(self, upload: Checked, entry: Entry) -> None:
+        """Delete a file that got its name, but no row: what is refused must not show later."""
+        if upload.replaces is None and self._folders.stat(0, entry.path) == entry:
+            self._folders.remove(0, entry.path)
+        else:
+            _LOG.error("%s was stored, though its upload was refused: it took the place of another file.", entry.path)
 
     def _is_standing(self, dist: DistFile, digest: Digest) -> bool:
         """Whether a file of these bytes stands in the first root; storage is asked, and then the catalog told."""
