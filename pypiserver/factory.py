@@ -46,6 +46,7 @@ from .web.files import Files, accel_header, file_cache_control
 from .web.gate import Gate
 from .web.json_pages import JsonPages
 from .web.proxy import TrustedProxy
+from .web.renderer import Renderer
 from .web.simple import Simple
 from .web.status import Status
 from .web.upload import Uploads
@@ -112,6 +113,7 @@ class Application:
             health_endpoint=config.health_endpoint,
             gate=Gate(min(config.max_uploads, max(1, threads // 2))),
             max_search_size=config.max_search_size,
+            renderer=Renderer(),
         )
         self.routes = self.web.routes()
         logged: WSGI = wrap(
@@ -164,6 +166,7 @@ class Application:
     def close(self) -> None:
         """End the threads this process started."""
         self.observers.close()
+        self.web.renderer.close()
         self.repository.watch.close()
         self.repository.catalog.connections.close()
 

@@ -28,6 +28,7 @@ from .files import Files
 from .gate import Gate
 from .json_pages import JsonPages
 from .proxy import base_url
+from .renderer import Renderer
 from .simple import Simple
 from .status import Status
 from .upload import Uploads
@@ -78,10 +79,11 @@ class Web:
     health_endpoint: str
     gate: Gate
     max_search_size: int
+    renderer: Renderer
 
     def routes(self) -> list[Route]:
         """The table of all addresses; the first that fits wins."""
-        browse = Browse(self.repository, url=self.url, private=self.access.is_protected("list"))
+        browse = Browse(self.repository, url=self.url, private=self.access.is_protected("list"), renderer=self.renderer)
         below = self.health_endpoint.rstrip("/")
         gets: list[tuple[str, Handler, Action]] = [
             ("/", self.show_welcome, None),

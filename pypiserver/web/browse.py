@@ -11,6 +11,7 @@ import bottle
 from ..distfile import normalize
 from ..downloads import Counts
 from ..errors import ConfigError, NotFound, Unavailable
+from ..metadata import CoreMetadata
 from ..model import Project, Search
 from ..releases import core_metadata, named, newest, releases_of
 from ..repository import Repository
@@ -20,6 +21,7 @@ from . import project_page, readme
 from .answers import aged, redirect, revalidated
 from .last_pages import LastPages
 from .pages import render, sent
+from .renderer import Renderer
 
 PAGE = 50
 MAX_TEXT = 200
@@ -39,10 +41,11 @@ SHOWN = (("", "All projects"), ("yanked", "With yanked files"), ("marked", "Arch
 class Browse:
     """Handlers of the pages about projects; ``url`` gives our root as the client sees it.
 
-    ``private`` says that the pages are protected.
+    ``private`` says that the pages are protected; ``renderer`` renders descriptions.
     """
 
-    def __init__(self, repository: Repository, *, url: Callable[[], str], private: bool) -> None:
+    def __init__(self, repository: Repository, *, url: Callable[[], str], private: bool, renderer: Renderer) -> None:
+        self._renderer = renderer
         self._repository = repository
         self._url = url
         self._private = private
@@ -124,6 +127,11 @@ class Browse:
             return self._repository.downloads(normal)
         return None
 
+    def _readme(self, core: CoreMetadata) -> str:
+        if not core.description:
+            return ""
+        return readme.shown(core.description, core.description_content_type, self._renderer)
+
     def _page(self, project: Project, version: str | None) -> bytes:
         root = "../../" if version is None else "../../../"
         releases = releases_of(project)
@@ -144,7 +152,7 @@ class Browse:
             "requirements": grouped,
             "here": self._repository.present(each.project for group in grouped.values() for each in group),
             "classifiers": core.classifiers[: project_page.MAX_ITEMS],
-            "readme": readme.render(core.description, core.description_content_type) if core.description else "",
+            "readme": self._readme(core),
             "files": project_page.file_rows(files, packages=f"{root}packages/"),
             "versions": project_page.version_rows(releases),
             "faults": project_page.fault_rows(self._repository.faults(project.name)),

@@ -11,9 +11,9 @@ from ..downloads import RECENT_DAYS, Counts
 from ..metadata import CoreMetadata, Requirement, parse_requirement, valid_requires_python
 from ..model import File, Project
 from ..releases import is_yanked, newest
+from ..sanitizer import is_web_address
 from ..text import one_line
 from .proxy import is_secure
-from .readme import is_web_address
 
 KINDS = {
     "bdist_wheel": "Wheel",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import time
 import urllib.request
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from tests.make_archives import make_sdist, make_wheel
 
@@ -189,15 +189,17 @@ def fill_hostile(folder: Path) -> None:
 
 
 def have_all_read(url: str) -> None:
-    """Let the server read every file: a project's page in the index has all its hashes."""
+    """Let the server read every file, and render what it shows: a project's page in the index has all its hashes."""
 
-    def ask(path: str) -> Any:
-        request = urllib.request.Request(url + path, headers={"Accept": "application/vnd.pypi.simple.v1+json"})
+    def ask(path: str, accept: str) -> bytes:
+        request = urllib.request.Request(url + path, headers={"Accept": accept})
         with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=30) as answer:
-            return json.load(answer)
+            return bytes(answer.read())
 
-    for project in ask("/simple/")["projects"]:
-        ask(f"/simple/{project['name']}/")
+    for project in json.loads(ask("/simple/", "application/vnd.pypi.simple.v1+json"))["projects"]:
+        ask(f"/simple/{project['name']}/", "text/html")
+        while b"until it is formatted" in ask(f"/project/{project['name']}/", "text/html"):
+            time.sleep(0.1)
 
 
 def wheel(

@@ -36,7 +36,7 @@ PRODUCTS = {
     "packaging.specifiers": {"metadata", "update"},
     "packaging.requirements": {"metadata"},
     "packaging.tags": {"update"},
-    "readme_renderer": {"web.readme"},
+    "readme_renderer": {"render_worker"},
     "obstore": {"storage.objects"},
 }
 # tomllib came with Python 3.11.

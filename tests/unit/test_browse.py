@@ -50,7 +50,10 @@ def look(serve: Serve) -> Callable[..., Answer]:
 
 
 def digested(client: Client) -> Client:
-    """The client, once every file was read: until then the list has names only."""
+    """The client, once every file was read (until then the list has names only), and whose pages wait until
+    descriptions are rendered.
+    """
+    client._application.web.renderer.wait_seconds = 60  # type: ignore[attr-defined]
     repository = client._application.repository  # type: ignore[attr-defined]
     repository.serial()
     while repository.digester.digest_some():
