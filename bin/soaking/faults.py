@@ -1,0 +1,213 @@
+"""What can happen to the files of a SQLite catalog while servers use them; each fault can be taken back, or heals."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing, suppress
+from pathlib import Path
+
+from .neighbors import command, holds_a_lock, killed, odd_names, other_server
+from .processes import tree
+from .scenes import SIDE_FILES, Fault, Scene, Undo
+
+# Longer than a writer waits.
+LOCKED_SECONDS = 12.0
+
+
+def _database(path: Path, *statements: str) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None, timeout=20)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+def _written_back(scene: Scene, kind: str) -> list[Path]:
+    """The files of a kind; of a database everything that was in its -wal is in it now, half of the time."""
+    if kind == "db" and scene.chance.random() < 0.5:
+        for path in scene.databases():
+            _database(path, "PRAGMA wal_checkpoint(TRUNCATE)")
+    return scene.of(kind)
+
+
+def _cut(kind: str) -> Callable[[Scene], None]:
+    def make(scene: Scene) -> None:
+        for path in _written_back(scene, kind):
+            length = path.stat().st_size
+            os.truncate(path, scene.chance.choice((length // 2, max(0, length - 1), length // 3 | 1)))
+
+    return make
+
+
+def _emptied(kind: str) -> Callable[[Scene], None]:
+    def make(scene: Scene) -> None:
+        for path in _written_back(scene, kind):
+            os.truncate(path, 0)
+
+    return make
+
+
+def _overwritten(kind: str) -> Callable[[Scene], None]:
+    def make(scene: Scene) -> None:
+        for path in _written_back(scene, kind):
+            with path.open("r+b") as file:
+                file.write(scene.chance.randbytes(min(path.stat().st_size, 1 << 20)))
+
+    return make
+
+
+def _deleted(kind: str) -> Callable[[Scene], None]:
+    def make(scene: Scene) -> None:
+        for path in scene.all() if kind == "all" else scene.of(kind):
+            path.unlink(missing_ok=True)
+
+    return make
+
+
+def _away_and_back(kind: str) -> Callable[[Scene], Undo]:
+    """Renamed; it comes back over what may have been made instead."""
+
+    def make(scene: Scene) -> Undo:
+        moved = [(path, path.with_name(f"{path.name}.away")) for path in scene.of(kind)]
+        for path, away in moved:
+            path.rename(away)
+        return lambda: [away.replace(path) for path, away in moved]
+
+    return make
+
+
+def _folder_away_and_back(scene: Scene) -> Undo:
+    away = scene.state.with_name("away")
+    scene.state.rename(away)
+
+    def undo() -> None:
+        if scene.state.is_dir():
+            shutil.rmtree(scene.state)
+        away.rename(scene.state)
+
+    return undo
+
+
+def _folder_replaced(scene: Scene) -> None:
+    scene.state.rename(scene.state.with_name(f"old-{scene.chance.random()}"))
+    scene.state.mkdir()
+
+
+def _replaced_by(statements: Callable[[Path], tuple[str, ...]]) -> Callable[[Scene], None]:
+    """A whole database with other contents takes the name of each."""
+
+    def make(scene: Scene) -> None:
+        for path in scene.databases():
+            new = path.with_name("new")
+            if tables := statements(path):
+                with closing(sqlite3.connect(path)) as old, closing(sqlite3.connect(new)) as copy:
+                    old.backup(copy)
+                _database(new, *tables)
+            else:
+                _database(new, "CREATE TABLE x (y)", "DROP TABLE x")
+            new.replace(path)
+
+    return make
+
+
+def _in_place(*statements: str) -> Callable[[Scene], None]:
+    """Done to the database by another process, in one transaction, as another version would."""
+
+    def make(scene: Scene) -> None:
+        for path in scene.databases():
+            _database(path, "BEGIN IMMEDIATE", *statements, "COMMIT")
+
+    return make
+
+
+TABLES = ("file", "project", "folder", "metadata", "claim", "meta", "serial")
+DROPPED = tuple(f"DROP TABLE IF EXISTS {table}" for table in TABLES)
+OTHER_SCHEMA = "UPDATE meta SET value = '0' WHERE name IN ('schema', 'version', 'schema_version')"
+EMPTY_ROWS = tuple(f"DELETE FROM {table}" for table in ("file", "project", "folder"))
+
+
+def _permissions(mode: int, folder_mode: int) -> Callable[[Scene], Undo]:
+    def make(scene: Scene) -> Undo:
+        before = [(path, path.stat().st_mode & 0o777) for path in scene.all()]
+        for path, _ in before:
+            path.chmod(mode)
+        scene.state.chmod(folder_mode)
+
+        def undo() -> None:
+            scene.state.chmod(0o755)
+            for path, old in before:
+                with suppress(FileNotFoundError):
+                    path.chmod(old)
+
+        return undo
+
+    return make
+
+
+def _bounded_files(scene: Scene) -> Undo:
+    """No file may become larger than 8 KiB: every write behind that is an I/O error."""
+    pids = tree(scene.live.process.pid)
+    before = {pid: resource.prlimit(pid, resource.RLIMIT_FSIZE) for pid in pids}
+    for pid, (_, hard) in before.items():
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (8192, hard))
+
+    def undo() -> None:
+        for pid in tree(scene.live.process.pid):
+            soft, hard = before.get(pid, next(iter(before.values())))
+            with suppress(OSError):
+                resource.prlimit(pid, resource.RLIMIT_FSIZE, (soft, hard))
+
+    return undo
+
+
+def _full(*, also_deleted: bool = False) -> Callable[[Scene], Undo]:
+    def make(scene: Scene) -> Undo:
+        assert scene.disk is not None
+        scene.disk.fill()
+        if also_deleted:
+            for path in scene.all():
+                if not path.name.startswith("."):
+                    path.unlink()
+        return scene.disk.free
+
+    return make
+
+
+def _mounted_over(scene: Scene) -> Undo:
+    disk = scene.disk
+    assert disk is not None
+    disk.run("mount", "-t", "tmpfs", "tmpfs", disk.folder)
+    return lambda: disk.run("umount", "-l", disk.folder)
+
+
+FAULTS: tuple[Fault, ...] = (
+    *(Fault(f"{kind} cut", _cut(kind), told=False) for kind in ("db", *SIDE_FILES)),
+    *(Fault(f"{kind} emptied", _emptied(kind), told=False) for kind in ("db", *SIDE_FILES)),
+    *(Fault(f"{kind} overwritten", _overwritten(kind), told=False) for kind in ("db", *SIDE_FILES)),
+    *(Fault(f"{kind} deleted", _deleted(kind), told=kind in ("db", "all")) for kind in ("db", *SIDE_FILES, "all")),
+    Fault("db away and back", _away_and_back("db")),
+    Fault("folder away and back", _folder_away_and_back),
+    Fault("folder replaced", _folder_replaced),
+    Fault("replaced by an empty db", _replaced_by(lambda path: ())),
+    Fault("replaced by another schema", _replaced_by(lambda path: (OTHER_SCHEMA,))),
+    Fault("replaced by one without rows", _replaced_by(lambda path: EMPTY_ROWS)),
+    Fault("another schema in place", _in_place(OTHER_SCHEMA), told=False),
+    Fault("tables dropped in place", _in_place(*DROPPED)),
+    Fault("check with another hash", command("check", "--hash-algo", "md5", "{packages}"), told=False),
+    Fault("check of another folder", command("check", "{other}"), told=False),
+    Fault("check of the same folder", command("check", "{packages}"), told=False),
+    Fault("server with another hash", other_server("-P", ".", "-a", ".", "--hash-algo", "md5"), 4.0, told=False),
+    Fault("locked", holds_a_lock, LOCKED_SECONDS),
+    Fault("forbidden", _permissions(0o000, 0o000), 3.0),
+    Fault("read-only", _permissions(0o444, 0o555), 3.0, told=False),
+    Fault("I/O errors", _bounded_files, 3.0),
+    Fault("odd names in the folder", odd_names, told=False),
+    Fault("worker killed", killed(1), needs_workers=True, kills=1),
+    Fault("two workers killed", killed(2), needs_workers=True, kills=1),
+    Fault("disk full", _full(), 3.0, needs_disk=True),
+    Fault("disk full, all deleted", _full(also_deleted=True), 3.0, needs_disk=True),
+    Fault("mounted over", _mounted_over, 3.0, needs_disk=True),
+)
+BY_NAME = {fault.name: fault for fault in FAULTS}
