@@ -11,7 +11,7 @@ from tests.live_server import LiveServer
 from tests.reliability.disks import Disk
 
 Undo = Callable[[], object]
-SIDE_FILES = ("-wal", "-shm", ".signal", ".lock")
+SIDE_FILES = ("-wal", "-shm", ".signal", ".lock", ".opening")
 
 
 @dataclass
