@@ -70,6 +70,10 @@ STEPS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE scanner (id BIGINT PRIMARY KEY, said TEXT NOT NULL)",
     ),
     ('CREATE TABLE unlisted (project TEXT COLLATE "C" PRIMARY KEY)',),
+    (
+        "ALTER TABLE metadata ADD COLUMN sha256 TEXT, ADD COLUMN core BYTEA",
+        "ALTER TABLE metadata ALTER COLUMN core SET STORAGE EXTERNAL",
+    ),
 )
 
 

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import bottle
 
 from ..errors import MethodNotAllowed, PypiServerError, Unauthorized
-from ..text import printable
+from ..text import MAX_SENTENCE, cut, printable
 from .ready import Ready
 
 _LOG = logging.getLogger(__name__)
@@ -60,7 +60,8 @@ def redirect(location: str, *, cache_control: str = "max-age=0, must-revalidate"
 
 def failure(error: PypiServerError) -> bottle.HTTPResponse:
     """The answer to one of our failures: its words in the reason phrase, in the body and on one log line."""
-    message = str(error)
+    # What a client or a package named may be in it.
+    message = cut(str(error), MAX_SENTENCE)
     headers: dict[str, str] = {}
     if isinstance(error, Unauthorized):
         headers["WWW-Authenticate"] = REALM

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..distfile import normalize
+from ..text import MAX_SENTENCE, cut
 
 Summary = tuple[str, str, str]
 # Every word is looked for in every project; a person types a few.
@@ -35,7 +36,7 @@ def handle(body: bytes, summaries: Callable[[], Sequence[Summary]]) -> bytes:
         query, operator = _query(parameters)
         hits: object = _hits(query, operator, summaries())
     except _Refused as refusal:
-        hits = xmlrpc.client.Fault(1, _NOT_XML.sub("", str(refusal)))
+        hits = xmlrpc.client.Fault(1, _NOT_XML.sub("", cut(str(refusal), MAX_SENTENCE)))
     answer = (hits,) if not isinstance(hits, xmlrpc.client.Fault) else hits
     return xmlrpc.client.dumps(answer, methodresponse=True, allow_none=False).encode("utf-8")  # type: ignore[arg-type]
 

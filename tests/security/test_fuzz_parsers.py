@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from pypiserver import distfile, htpasswd, metadata
 from pypiserver.auth import HtpasswdFile, parse_basic
+from pypiserver.core_metadata import valid_requires_python
 from pypiserver.errors import BadRequest, ContentTooLarge, InvalidDistribution, InvalidFilename, Unauthorized
 from pypiserver.log import clean
 from pypiserver.settings_types import nearest
@@ -142,7 +143,7 @@ METADATA = core_metadata(
 @given(mutated([METADATA, b"\xef\xbb\xbf" + METADATA.replace(b"\n", b"\r\n")], max_edits=10))
 def test_any_metadata_becomes_text_without_line_ends_where_one_line_is_meant(raw: bytes) -> None:
     core = metadata.parse_metadata(raw)
-    required = metadata.valid_requires_python(core.requires_python)
+    required = valid_requires_python(core.requires_python)
     for text in (required or "", one_line(core.summary), one_line(core.name)):
         assert not [letter for letter in text if unicodedata.category(letter) in ("Cc", "Zl", "Zp")]
 
@@ -220,8 +221,8 @@ GROWING: dict[str, Callable[[int], object]] = {
     "metadata of headers": lambda size: metadata.parse_metadata(b"Classifier: x\n" * size),
     "metadata of continuations": lambda size: metadata.parse_metadata(b"Summary: x\n" + b" y\n" * size),
     "metadata of one line": lambda size: metadata.parse_metadata(b"Summary: " + b"x" * size),
-    "Requires-Python": lambda size: metadata.valid_requires_python(">=3," * size),
-    "Requires-Python of blanks": lambda size: metadata.valid_requires_python(">=3" + " " * size + "x"),
+    "Requires-Python": lambda size: valid_requires_python(">=3," * size),
+    "Requires-Python of blanks": lambda size: valid_requires_python(">=3" + " " * size + "x"),
     "Accept": lambda size: _try(negotiate, "a/b;q=0.5," * size, None),
     "Accept of parameters": lambda size: _try(negotiate, "a/b" + ';x="\\' * size, None),
     "Accept-Encoding": lambda size: accepts_encoding("gzip;q=" * size, ("gzip",)),
