@@ -42,9 +42,12 @@ def handle(body: bytes, summaries: Callable[[], Sequence[Summary]]) -> bytes:
 
 
 def _call(body: bytes) -> tuple[tuple[Any, ...], str | None]:
-    _refuse_doctype(body)
     try:
-        parameters, method = xmlrpc.client.loads(body.decode("utf-8"), use_builtin_types=True)
+        text = body.decode("utf-8")
+        _refuse_doctype(body)
+        parameters, method = xmlrpc.client.loads(text, use_builtin_types=True)
+    except _Refused:
+        raise
     except Exception as error:  # noqa: BLE001 - loads raises whatever its callbacks do on odd input
         raise _Refused(f"The call cannot be read: {error}") from None
     return parameters, method
@@ -56,7 +59,8 @@ def _refuse_doctype(body: bytes) -> None:
     def refuse(*arguments: object) -> None:
         raise _Refused("A document type is not allowed in a call.")
 
-    parser = xml.parsers.expat.ParserCreate()
+    # Whatever it says its encoding is: Python would look for a codec of that name, and remember that there is none.
+    parser = xml.parsers.expat.ParserCreate("utf-8")
     parser.StartDoctypeDeclHandler = refuse
     parser.EntityDeclHandler = refuse
     try:
