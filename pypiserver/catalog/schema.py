@@ -38,9 +38,9 @@ TABLES = (
         PRIMARY KEY (root, path)
     )""",
     # Core metadata, zlib-compressed, apart from the narrow rows that pages read; and ``core``, what pages show of it,
-    # parsed once, of the file with this sha256. It comes before the body, which is read for its description alone.
+    # parsed once, of the file with this sha256. The body is read for its description alone.
     """CREATE TABLE IF NOT EXISTS metadata (
-        root BIGINT NOT NULL, path TEXT NOT NULL, sha256 TEXT, core BLOB, body BLOB NOT NULL, PRIMARY KEY (root, path)
+        root BIGINT NOT NULL, path TEXT NOT NULL, body BLOB NOT NULL, sha256 TEXT, core BLOB, PRIMARY KEY (root, path)
     )""",
     # Where storage lets several files have one name, its key decides whose upload came first. Folders decide it
     # themselves, by link(2), and leave it empty.
