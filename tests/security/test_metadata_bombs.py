@@ -45,8 +45,8 @@ BOMBS: dict[str, Callable[[], bytes]] = {
 # What is only long to look at is taken, and shown in part.
 HARMLESS = {"description of lines", "description"}
 SURFACES = (
-    "/", "/simple/", "/simple/f-oo/", "/packages/", "/project/f-oo/", "/project/f-oo/1.0/", "/projects/", "/projects/?q=x",
-    "/projects/?q=f-oo",
+    "/", "/simple/", "/simple/f-oo/", "/packages/", "/project/f-oo/", "/project/f-oo/1.0/", "/projects/",
+    "/projects/?q=x", "/projects/?q=f-oo",
     "/f-oo/json", "/pypi/f-oo/json", "/pypi/f-oo/1.0/json",
 )  # fmt: skip
 SEARCH = b"""<methodCall><methodName>search</methodName><params><param><value><struct><member><name>name</name>
