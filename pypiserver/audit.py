@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 from . import distfile, metadata
 from .catalog import Catalog
+from .core_metadata import parse_metadata, valid_requires_python
 from .digests import Digester
 from .distfile import DistFile, spelling_key
 from .errors import InvalidDistribution, InvalidFilename, PypiServerError
@@ -153,6 +154,6 @@ class Audit:
 def archive_faults(stream: BinaryIO, dist: DistFile, raw: bytes | None) -> Iterator[tuple[str, str]]:
     """(kind, what is wrong) for what the server does not look for in a file with this metadata."""
     yield from metadata.audit_archive(stream, dist)
-    core = metadata.parse_metadata(raw) if raw is not None else None
-    if core is not None and core.requires_python and metadata.valid_requires_python(core.requires_python) is None:
+    core = parse_metadata(raw) if raw is not None else None
+    if core is not None and core.requires_python and valid_requires_python(core.requires_python) is None:
         yield "requires-python", f"its Requires-Python {core.requires_python!r} cannot be parsed"

@@ -38,8 +38,7 @@ class BucketDigester(Digester):
         try:
             return self._known(file)
         except InvalidDistribution as error:
-            self._say_skipped(file, str(error))
-            return Digest("", fault=str(error))
+            return self._faulty(file, str(error))
 
     def _known(self, file: File) -> Digest:
         dist, sha256 = distfile.parse_filename(file.filename), sha256_of(file.path)

@@ -11,7 +11,7 @@ from .catalog import Found, Row
 from .distfile import DistFile, parse_filename
 from .model import File
 from .storage import Entry
-from .text import one_line
+from .text import MAX_REASON, line_of
 
 
 def found_from(entry: Entry, dist: DistFile, beside: Mapping[str, int], yanked: bytes | None) -> Found:
@@ -21,7 +21,7 @@ def found_from(entry: Entry, dist: DistFile, beside: Mapping[str, int], yanked: 
         entry.path,
         Row(entry.size, entry.mtime_ns, entry.inode, fingerprint(beside)),
         dist,
-        yanked=None if yanked is None else one_line(yanked.decode("utf-8", "replace")),
+        yanked=None if yanked is None else line_of(yanked.decode("utf-8", "replace"), MAX_REASON),
         has_signature=".asc" in beside,
         has_provenance=".provenance" in beside,
     )

@@ -18,10 +18,13 @@ from typing import BinaryIO
 
 from . import distfile, metadata
 from .catalog import Catalog, Digest
+from .core_metadata import packed, parse_metadata, valid_requires_python
 from .distfile import DistFile
 from .errors import InvalidDistribution, PypiServerError
 from .model import File
+from .remembered import Said
 from .storage import Storage
+from .text import MAX_SENTENCE, cut
 from .wholeness import is_whole
 
 _LOG = logging.getLogger(__name__)
@@ -72,7 +75,7 @@ class Digester:
         self.hash_algo = hash_algo
         self._wait = wait
         self._locks: dict[str, threading.Lock] = {}
-        self._said: set[tuple[int, str, str]] = set()
+        self._said = Said()
 
     def digest_project(self, name: str) -> None:
         """Digest the files of a project that wait for it; who comes second finds the work done.
@@ -121,8 +124,13 @@ class Digester:
             except OSError as error:
                 self.folders.check()
                 reason = f"it cannot be read ({error.strerror or error})"
-        self._say_skipped(file, reason)
-        return Digest("", fault=reason)
+        return self._faulty(file, reason)
+
+    def _faulty(self, file: File, reason: str) -> Digest:
+        """What keeps a file from being listed; the names of an archive's members are in it, of any length."""
+        fault = cut(reason, MAX_SENTENCE)
+        self._say_skipped(file, fault)
+        return Digest("", fault=fault)
 
     def _digest(self, file: File) -> Digest:
         stream, entry = self.folders.open(file.root, file.path)
@@ -135,8 +143,7 @@ class Digester:
 
     def _say_skipped(self, file: File, reason: str) -> None:
         """Once: the background and a request may both read a file, and what cannot be read is tried again."""
-        if (file.root, file.path, reason) not in self._said:
-            self._said.add((file.root, file.path, reason))
+        if self._said.is_new(file.root, file.path, reason):
             _LOG.warning("Skipped %s in %s: %s", file.path, self.folders.roots[file.root], reason)
 
     def read(self, stream: BinaryIO, dist: DistFile) -> Digest:
@@ -165,13 +172,13 @@ class Digester:
         link = "" if self.hash_algo is None else f"{self.hash_algo}={other or sha256}"
         if raw is None:
             return Digest(sha256, link)
-        core = metadata.parse_metadata(raw)
-        requires_python = metadata.valid_requires_python(core.requires_python)
+        core = parse_metadata(raw)
+        requires_python = valid_requires_python(core.requires_python)
         if core.requires_python and requires_python is None:
             _LOG.warning(
                 "%s: Requires-Python %r cannot be parsed; it is left out.", dist.filename, core.requires_python
             )
-        servable = metadata.servable_metadata(raw, dist)
+        servable = metadata.is_servable(core, dist)
         return Digest(
             sha256,
             link,
@@ -180,6 +187,7 @@ class Digester:
             requires_python=requires_python,
             summary=core.summary,
             keywords=core.keywords,
+            core=packed(core),
             name=_display_name(core.name, dist),
         )
 

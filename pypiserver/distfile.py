@@ -7,7 +7,6 @@ or InvalidFilename, in time linear in its length.
 
 from __future__ import annotations
 
-import functools
 import re
 from typing import Any, NamedTuple, Protocol
 
@@ -15,6 +14,7 @@ from packaging.utils import NormalizedName, canonicalize_name, canonicalize_vers
 from packaging.version import InvalidVersion, Version
 
 from .errors import InvalidFilename
+from .remembered import short_texts
 
 SIDECARS = (".asc", ".yanked", ".provenance")
 MAX_FILENAME = 255
@@ -76,13 +76,15 @@ class Sortable(Protocol):
 
 def normalize(name: str) -> NormalizedName:
     """The normal form of a project name (PEP 503)."""
-    return _normalized(name) if len(name) <= MAX_FILENAME else canonicalize_name(name)
+    return _normalized(name)
 
 
-# What is remembered has the length of file names: metadata and forms may carry megabytes. Whoever reads many names
-# reads them sorted, so that a few thousand are enough; a parsed version takes half a kilobyte.
-REMEMBERED = 8192
-_normalized = functools.lru_cache(maxsize=REMEMBERED)(canonicalize_name)
+# Strangers may ask for any name, and metadata and forms carry megabytes: what is longer than names usually are is
+# worked out each time. Whoever reads many names reads them sorted, so that a few thousand are enough; a parsed version
+# takes half a kilobyte. Together these memories take 6 MB at most.
+REMEMBERED = 4096
+MAX_REMEMBERED = 64
+_normalized = short_texts(entries=REMEMBERED, longest=MAX_REMEMBERED)(canonicalize_name)
 
 
 def _parsed(version: str) -> Version | None:
@@ -90,7 +92,7 @@ def _parsed(version: str) -> Version | None:
     return _parsed_short(version) if len(version) <= MAX_FILENAME else None
 
 
-@functools.lru_cache(maxsize=REMEMBERED)
+@short_texts(entries=REMEMBERED, longest=MAX_REMEMBERED)
 def _parsed_short(version: str) -> Version | None:
     try:
         return Version(version)
@@ -139,7 +141,7 @@ def version_key(version: str) -> tuple[Any, ...]:
     return (0, version) if parsed is None else (1, parsed, version)
 
 
-@functools.lru_cache(maxsize=REMEMBERED)
+@short_texts(entries=REMEMBERED, longest=MAX_REMEMBERED)
 def release_key(version: str) -> tuple[Any, ...]:
     """A key that sorts versions as :func:`version_key` does, every final one after all others."""
     return (is_final(version), *version_key(version))
@@ -192,13 +194,13 @@ def _dist(filename: str, name: str, version: str, *, kind: str, pyversion: str) 
     return DistFile(filename, project, name, version, kind, pyversion)
 
 
-@functools.lru_cache(maxsize=REMEMBERED)
+@short_texts(entries=REMEMBERED, longest=MAX_REMEMBERED)
 def _project(name: str) -> NormalizedName | None:
     project = canonicalize_name(name)
     return project if _PROJECT.fullmatch(project) else None
 
 
-@functools.lru_cache(maxsize=REMEMBERED)
+@short_texts(entries=REMEMBERED, longest=MAX_REMEMBERED)
 def _is_version(version: str) -> bool:
     return not version or _VERSION.fullmatch(version) is not None
 

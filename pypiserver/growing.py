@@ -17,6 +17,9 @@ from .wholeness import is_whole
 Key = tuple[int, str]
 # A file that does not show its end counts as settled once it has not changed for so many seconds.
 SETTLE_SECONDS = 1.0
+# More are looked through for those that went while they were copied, and that nobody asks for any more.
+MANY = 1000
+FORGET_SECONDS = 60.0
 
 
 class _Seen(NamedTuple):
@@ -69,6 +72,8 @@ class Growing:
             self._seen.pop(key, None)
             return False
         self._seen[key] = state
+        if len(self._seen) > MANY:
+            self._seen = {each: seen for each, seen in self._seen.items() if now - seen.since < FORGET_SECONDS}
         return True
 
     def _is_whole(self, entry: Entry, dist: DistFile) -> bool | None:

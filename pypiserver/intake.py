@@ -21,15 +21,15 @@ from .model import File
 from .provenance import provenance_of
 from .repository import Repository
 from .storage import StagedFile
+from .text import MAX_REASON
 from .writer import Checked, Writer
 
 _LOG = logging.getLogger(__name__)
 # form field -> hashlib algorithm. A digest is 128 or 256 bits as hex, in any case.
 DIGEST_FIELDS = {"sha256_digest": "sha256", "md5_digest": "md5", "blake2_256_digest": "blake2b-256"}
 MAX_SIGNATURE_BYTES = 256 * 1024
-# A name or version is no longer than the file name that carries it; a reason stands on the project's page.
+# A name or version is no longer than the file name that carries it.
 MAX_NAME = 200
-MAX_REASON = 4000
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,14 +23,16 @@ from .config import Config
 from .errors import ConfigError
 from .facts import EXCEPTION
 from .log_handlers import FileLineHandler, JsonLines, LineHandler
-from .text import printable
+from .text import cut, printable
 
 Environ = dict[str, Any]
 Application = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 
 REQUESTS = "pypiserver.requests"  # the logger of the lines about requests; they have level INFO
 ACCESS = "pypiserver.access"  # the logger of the access log; it has one line of level INFO for each request
-LONGEST_VALUE = 4096  # characters
+LONGEST_VALUE = 4096  # characters of a header, a path or another part of a request
+LONGEST_LINE = 2048  # characters of a line; what is said of a package or a request may have megabytes
+LONGEST_TRACEBACK = 64 * 1024
 _OURS = "pypiserver-log-"
 _DEFAULT_CONF = Path("log.conf")
 _LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
@@ -66,10 +68,12 @@ def redacted(text: str) -> str:
     return text
 
 
-def clean(text: str) -> str:
-    """One line without secrets, with what cannot be printed written as an escape."""
+def clean(text: str, longest: int = LONGEST_LINE) -> str:
+    """One line of at most so many characters without secrets, with what cannot be printed written as an escape."""
+    # What ends a secret may be beyond the end of the line, and tells that it is one.
+    text = text[: 4 * longest]
     # Twice: what cannot be printed may stand in the middle of a secret, and part it from what tells that it is one.
-    return redacted(printable(redacted(text)))
+    return cut(redacted(printable(redacted(text))), longest)
 
 
 class CleanLines(logging.Filter):
@@ -84,7 +88,7 @@ class CleanLines(logging.Filter):
         if not getattr(record, "is_clean", False):
             record.msg, record.args, record.is_clean = clean(record.getMessage()), None, True
             if record.exc_info and not record.exc_text:
-                lines = logging.Formatter().formatException(record.exc_info).split("\n")
+                lines = logging.Formatter().formatException(record.exc_info)[-LONGEST_TRACEBACK:].split("\n")
                 record.exc_text = "\n".join("    " + clean(line) for line in lines)
             if record.stack_info:
                 record.stack_info = "\n".join("    " + clean(line) for line in record.stack_info.split("\n"))
@@ -181,7 +185,7 @@ class Fields(Mapping[str, object]):
         value = self._own.get(key, self._environ.get(key, ""))
         if value and _SECRET_NAME.search(key):
             return "***"
-        return value if isinstance(value, int) else clean(str(value))[:LONGEST_VALUE]
+        return value if isinstance(value, int) else clean(str(value), LONGEST_VALUE)
 
     def __iter__(self) -> Iterator[str]:
         """Own fields, then the variables that describe the request (PEP 3333)."""

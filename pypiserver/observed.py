@@ -26,8 +26,10 @@ MakeNote = Callable[[Environ, int, int], Any]
 
 # So long notes are gathered before they are written about together: each time, a thread more wants the interpreter.
 GATHER_SECONDS = 0.1
-# More than a slow disk can be behind; what does not fit is dropped, and the log says so.
-MOST_WAITING = 100_000
+# More than a slow disk can be behind; what does not fit is dropped, and the log says so. A note takes 0.5 to 5 kB.
+MOST_WAITING = 20_000
+# Who asks is told from the begin.
+LONGEST_AGENT = 200
 
 
 class Exchange(NamedTuple):
@@ -62,7 +64,7 @@ def exchange(environ: Environ, took: int, sent: int) -> Exchange:
         get(facts.PAGE),
         get(facts.CHANGE),
         get(facts.DOWNLOAD),
-        get("HTTP_USER_AGENT", ""),
+        get("HTTP_USER_AGENT", "")[:LONGEST_AGENT],
         "HTTP_AUTHORIZATION" in environ,
     )
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from .core_metadata import CoreMetadata
 from .distfile import canonical_version, is_final, same_version, version_key
 from .errors import NotFound
-from .metadata import CoreMetadata, parse_metadata
 from .model import File, Project
 
 
@@ -44,7 +44,7 @@ def named(project: Project, version: str) -> str:
     raise NotFound(f"There is no release {version!r} of {project.name} here.")
 
 
-def core_metadata(files: Sequence[File], metadata: Callable[[File], bytes | None]) -> CoreMetadata:
+def core_metadata(files: Sequence[File], metadata: Callable[[File], CoreMetadata | None]) -> CoreMetadata:
     """What a release says about itself: a wheel says what will be installed, an old sdist often little."""
     best_first = sorted(files, key=lambda file: file.kind != "bdist_wheel")
-    return next((parse_metadata(raw) for raw in map(metadata, best_first) if raw is not None), CoreMetadata())
+    return next((core for core in map(metadata, best_first) if core is not None), CoreMetadata())

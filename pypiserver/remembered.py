@@ -1,21 +1,39 @@
-"""A small bounded memory of answers that are cheap to keep and cost a question to SQLite otherwise."""
+"""Small memories of answers that are cheap to keep and cost a question to SQLite, or some parsing, otherwise.
+
+The rule to keep: a memory is bounded in bytes, its keys included, because most keys are text that strangers send.
+"""
 
 from __future__ import annotations
 
+import functools
+import sys
 import threading
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
+from dataclasses import fields, is_dataclass
 from typing import Generic, TypeVar
 
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
+# What an entry costs besides its key and its value: its place in a table, and a tuple.
+ENTRY_BYTES = 200
+
+
+def weight(value: object) -> int:
+    """About how many bytes of memory text, bytes, numbers, and tuples or values of these take."""
+    size = sys.getsizeof(value)
+    if isinstance(value, tuple):
+        return size + sum(map(weight, value))
+    if is_dataclass(value):
+        return size + sum(weight(getattr(value, each.name)) for each in fields(value))
+    return size
 
 
 class Remembered(Generic[Key, Value]):
-    """Values by key, the oldest forgotten beyond a total cost of ``limit``; reading takes no lock."""
+    """Values by key, the oldest forgotten beyond ``limit`` bytes; reading takes no lock."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._cost = 0
+        self._size = 0
         self._values: dict[Key, tuple[Value, int]] = {}
         self._lock = threading.Lock()
 
@@ -24,14 +42,47 @@ class Remembered(Generic[Key, Value]):
         found = self._values.get(key)
         return None if found is None else found[0]
 
-    def put(self, key: Key, value: Value, *, cost: int = 1) -> None:
-        """Remember a value, unless it alone costs more than a sixteenth of the limit."""
-        if cost > self._limit // 16:
+    def put(self, key: Key, value: Value, *, size: int) -> None:
+        """Remember a value of so many bytes, unless it alone takes more than a sixteenth of the limit."""
+        size += ENTRY_BYTES + weight(key)
+        if size > self._limit // 16:
             return
         with self._lock:
             _, before = self._values.pop(key, (None, 0))
-            self._values[key] = (value, cost)
-            self._cost += cost - before
-            while self._cost > self._limit:
+            self._values[key] = (value, size)
+            self._size += size - before
+            while self._size > self._limit:
                 oldest = next(iter(self._values))
-                self._cost -= self._values.pop(oldest)[1]
+                self._size -= self._values.pop(oldest)[1]
+
+
+class Said:
+    """What was said already, so that a log says it once, and again only once it was forgotten."""
+
+    def __init__(self, limit: int = 1 << 20) -> None:
+        self._known: Remembered[tuple[object, ...], bool] = Remembered(limit)
+
+    def is_new(self, *words: object) -> bool:
+        """Whether this is said for the first time."""
+        if self._known.get(words):
+            return False
+        self._known.put(words, True, size=0)
+        return True
+
+
+def short_texts(*, entries: int, longest: int) -> Callable[[Callable[[str], Value]], Callable[[str], Value]]:
+    """Remember what a function makes of texts of up to ``longest`` characters: ``entries`` of them at most.
+
+    Half as fast as ``functools.lru_cache``, which keeps keys of any length.
+    """
+
+    def decorate(function: Callable[[str], Value]) -> Callable[[str], Value]:
+        known = functools.lru_cache(maxsize=entries)(function)
+
+        @functools.wraps(function)
+        def remembering(text: str) -> Value:
+            return known(text) if len(text) <= longest else function(text)
+
+        return remembering
+
+    return decorate

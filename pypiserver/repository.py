@@ -17,20 +17,21 @@ from typing import BinaryIO, Protocol, TypeVar
 from packaging.utils import NormalizedName
 
 from .catalog import FAILURES, Catalog
+from .core_metadata import CoreMetadata
 from .digests import Digester
 from .distfile import canonical_version, file_key, normalize
 from .downloads import Counts, Downloads
 from .errors import CatalogUnavailable, Forbidden, NotFound, PypiServerError, Unavailable
 from .model import File, Listed, Project, Search
-from .remembered import Remembered
+from .remembered import Remembered, weight
 from .storage import Storage, sidecar
 from .sync import Counted
 
 Answer = TypeVar("Answer")
 # More than any upload may bring: what somebody put there by hand must not fill the memory.
 MAX_SIDECAR_BYTES = 16 * 1024 * 1024
-# How many files, and how many bytes of metadata, are remembered.
-FILES = 2048
+# How many bytes of files' rows, and of metadata, are remembered.
+FILE_BYTES = 4 << 20
 METADATA_BYTES = 4 << 20
 # How many rows a list of all files takes at a time.
 ROWS = 1000
@@ -94,7 +95,7 @@ class Repository:
         self.digester = digester
         self.watch = watch
         # SQLite's part in a small download was 40 us of 90, in a METADATA 40 of 57.
-        self._files: Remembered[str, tuple[int, File, float]] = Remembered(FILES)
+        self._files: Remembered[str, tuple[int, File, float]] = Remembered(FILE_BYTES)
         self._metadata: Remembered[str, bytes] = Remembered(METADATA_BYTES)
         self.stats = stats
         self._stale_for = stale_for
@@ -172,7 +173,7 @@ class Repository:
             if known is None or known[0] != serial:
                 # The serial was read before: whatever changes meanwhile makes the answer one of the past.
                 known = (serial, self.ask(lambda: self._file(path)), time.monotonic())
-                self._files.put(path, known)
+                self._files.put(path, known, size=weight(known))
         except CatalogUnavailable:
             if known is None or self.stale_age(known[0], known[2]) is None:
                 raise
@@ -238,8 +239,12 @@ class Repository:
             known = self.ask(lambda: self.catalog.metadata(file))
             # By its digest, so that what is remembered is right for ever.
             if known is not None and digest:
-                self._metadata.put(digest, known, cost=len(known))
+                self._metadata.put(digest, known, size=len(known))
         return known
+
+    def core_metadata(self, file: File) -> CoreMetadata | None:
+        """What the core metadata inside a file says, None when it carries none."""
+        return self.ask(lambda: self.catalog.core_metadata(file))
 
     def summaries(self) -> list[tuple[str, str, str]]:
         """(name, version, summary) of every project's newest release, as lists for people show it."""

@@ -49,13 +49,24 @@ _NAMES = {
 }
 
 
-@functools.lru_cache(maxsize=256)
+# Browsers send some hundred characters, strangers any number: what is longer is read anew each time, up to a limit.
+_REMEMBERED = 256
+_LONGEST_REMEMBERED = 512
+_LONGEST_READ = 4096
+
+
 def negotiate(accept: str | None, format_parameter: str | None) -> Form:
     """The form to answer in (PEP 691, "Version + format selection").
 
     Named types are ranked by q, JSON before HTML among equals; wildcards alone, nothing, and nothing we have all mean
     ``text/html``, because browsers and old clients say so and expect a page. ``?format=`` overrides the header.
     """
+    if len(accept or "") + len(format_parameter or "") <= _LONGEST_REMEMBERED:
+        return _known_form(accept, format_parameter)
+    return _form(accept, format_parameter and format_parameter[:_LONGEST_REMEMBERED])
+
+
+def _form(accept: str | None, format_parameter: str | None) -> Form:
     if format_parameter:
         # The specification's example has a bare '+', which the rules of forms read as a space.
         chosen = _NAMES.get(format_parameter.strip().lower().replace(" ", "+"))
@@ -76,7 +87,9 @@ def negotiate(accept: str | None, format_parameter: str | None) -> Form:
     return unnamed[0] if has_wildcard and unnamed else Form.TEXT_HTML
 
 
-@functools.lru_cache(maxsize=256)
+_known_form = functools.lru_cache(maxsize=_REMEMBERED)(_form)
+
+
 def prefers_html(accept: str | None) -> bool:
     """Whether a browser asks: ``text/html`` is named and nothing is wanted more (RFC 9110 section 12.5.1)."""
     wanted = dict(_qualities(accept or ""))
@@ -84,9 +97,14 @@ def prefers_html(accept: str | None) -> bool:
     return asked > 0 and asked == max(wanted.values())
 
 
-@functools.lru_cache(maxsize=256)
 def accepts_encoding(accept_encoding: str | None, available: tuple[str, ...]) -> str | None:
     """The content coding to use of those that are available, None for identity (RFC 9110 section 12.5.3)."""
+    if len(accept_encoding or "") <= _LONGEST_REMEMBERED:
+        return _known_coding(accept_encoding, available)
+    return _coding(accept_encoding, available)
+
+
+def _coding(accept_encoding: str | None, available: tuple[str, ...]) -> str | None:
     wanted = dict(_qualities(accept_encoding or ""))
     best, choice = 0.0, None
     # Of equals the better compression: zstd, then gzip.
@@ -97,9 +115,12 @@ def accepts_encoding(accept_encoding: str | None, available: tuple[str, ...]) ->
     return choice if best >= wanted.get("identity", 0.0) else None
 
 
+_known_coding = functools.lru_cache(maxsize=_REMEMBERED)(_coding)
+
+
 def _qualities(header: str) -> Iterable[tuple[str, float]]:
     """The members of a header with their q; what cannot be read counts as unwanted."""
-    for member in header[:4096].split(","):
+    for member in header[:_LONGEST_READ].split(","):
         name, *parameters = (part.strip().lower() for part in member.split(";"))
         quality = 1.0
         for parameter in parameters:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from . import distfile
 from .model import ProjectStatus
-from .text import one_line
+from .text import MAX_REASON, line_of
 
 STATUSES = ("active", "archived", "deprecated", "quarantined")
 
@@ -22,7 +22,7 @@ def changed_statuses(
         if status not in STATUSES:
             say(name, f"its first line must be one of {', '.join(STATUSES)}")
         elif status != "active":
-            wanted[distfile.normalize(name)] = ProjectStatus(status, one_line(reason))
+            wanted[distfile.normalize(name)] = ProjectStatus(status, line_of(reason, MAX_REASON))
     changed = {name: status for name, status in wanted.items() if known.get(name) != status}
     changed.update({name: ProjectStatus("active") for name in known if name not in wanted})
     return changed

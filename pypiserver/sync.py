@@ -19,10 +19,11 @@ from .errors import InvalidFilename, Unreadable
 from .growing import SETTLE_SECONDS, Growing, Key
 from .memory import unsearched
 from .model import ProjectStatus
+from .remembered import Said
 from .roots import Roots
 from .statuses import changed_statuses
 from .storage import Entry, Folders, Scan, sidecar
-from .text import one_line
+from .text import MAX_REASON, line_of
 
 _LOG = logging.getLogger(__name__)
 Counted = Callable[[Iterable[Entry]], Iterable[Entry]]
@@ -43,7 +44,7 @@ class Sync:
         self.roots = Roots(folders)
         self.growing = Growing(folders, clock)
         self._clock = clock
-        self._said: set[tuple[int, str, str]] = set()
+        self._said = Said()
         self._is_quiet = False
         self._counted: Counted = iter
         self._has_said_shadowed = False
@@ -216,7 +217,7 @@ class Sync:
         yanked = None
         if ".yanked:" in fingerprint:
             text = self.folders.read_text(root, sidecar(path, ".yanked"))
-            yanked = None if text is None else one_line(text)
+            yanked = None if text is None else line_of(text, MAX_REASON)
         return Found(
             root,
             path,
@@ -244,8 +245,7 @@ class Sync:
         return changed_statuses(self.folders.statuses(), self.catalog.statuses(), say)
 
     def _say_skipped(self, root: int, path: str, reason: str) -> None:
-        if not self._is_quiet and (root, path, reason) not in self._said:
-            self._said.add((root, path, reason))
+        if not self._is_quiet and self._said.is_new(root, path, reason):
             _LOG.warning("Skipped %s in %s: %s", path, self.folders.roots[root], reason)
 
 

@@ -26,6 +26,7 @@ from .config import default_fallback_url
 from .distfile import DistFile, file_key, normalize
 from .errors import ConfigError
 from .pip_download import Download, Runner, as_shell_line, command, environment, run_pip, shown_command
+from .remembered import short_texts
 from .report import write_json
 from .upstream import Unreachable, UpstreamError, UpstreamFile, open_index, shown_url
 
@@ -250,11 +251,15 @@ def _parsed(version: str) -> Version | None:
         return None
 
 
-@functools.lru_cache(maxsize=4096)
 def _runs_here(requires_python: str | None) -> bool:
     """Whether this Python is among them; what cannot be parsed forbids nothing, as with pip."""
+    return _includes_this(requires_python or "")
+
+
+@short_texts(entries=1024, longest=100)
+def _includes_this(requires_python: str) -> bool:
     try:
-        return SpecifierSet(requires_python or "").contains(".".join(map(str, sys.version_info[:3])))
+        return SpecifierSet(requires_python).contains(".".join(map(str, sys.version_info[:3])))
     except InvalidSpecifier:
         return True
 

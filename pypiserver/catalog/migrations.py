@@ -72,6 +72,10 @@ STEPS: tuple[tuple[str, ...], ...] = (
     ('CREATE TABLE unlisted (project TEXT COLLATE "C" PRIMARY KEY)',),
     # A random name, by which a server sees that these are still the tables it has read.
     ("INSERT INTO meta (name, value) VALUES ('epoch', md5(random()::text || clock_timestamp()::text))",),
+    (
+        "ALTER TABLE metadata ADD COLUMN sha256 TEXT, ADD COLUMN core BYTEA",
+        "ALTER TABLE metadata ALTER COLUMN core SET STORAGE EXTERNAL",
+    ),
 )
 
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from packaging.utils import NormalizedName
 
+from ..core_metadata import MAX_DESCRIPTION, CoreMetadata, described, packed, parse_metadata, unpacked
 from ..distfile import DistFile
 from ..model import ACTIVE, File, ProjectStatus
 from . import schema
@@ -197,6 +198,19 @@ class Reads:
         """The core metadata of a digested file, as it stands in the archive."""
         rows = self._all(schema.SELECT_METADATA, root=file.root, path=file.path)
         return zlib.decompress(rows[0][0]) if rows else None
+
+    def core_metadata(self, file: File) -> CoreMetadata | None:
+        """What a file's metadata says, as it was parsed when the file was digested; None for a file without any."""
+        rows = self._all(schema.SELECT_CORE, root=file.root, path=file.path, sha256=file.sha256)
+        if not rows:
+            return None
+        core, body = rows[0]
+        # A version of us that kept nothing of it may have digested the file.
+        said = unpacked(core or packed(parse_metadata(zlib.decompress(body))))
+        if said.body_at < 0:
+            return said
+        raw = zlib.decompressobj().decompress(body, said.body_at + MAX_DESCRIPTION)
+        return described(said, raw[said.body_at :])
 
     def counts(self) -> tuple[int, int]:
         """How many files and how many projects are visible."""

@@ -62,13 +62,15 @@ class Gone:
 class Digest:
     """What reading a file brought: digests, metadata, or the ``fault`` that keeps it from being listed.
 
-    ``name`` is the project's name as the metadata spells it, empty when it says none.
+    ``core`` is what pages show of the metadata, as :func:`~pypiserver.core_metadata.packed` gives it. ``name`` is the
+    project's name as the metadata spells it, empty when it says none.
     """
 
     sha256: str
     link_digest: str = ""
     metadata: bytes | None = None
     metadata_sha256: str | None = None
+    core: bytes | None = None
     requires_python: str | None = None
     summary: str = ""
     keywords: str = ""
@@ -119,7 +121,7 @@ def _digest_values(digest: Digest) -> dict[str, object]:
     return {
         "sha256": digest.sha256, "link_digest": digest.link_digest, "requires_python": digest.requires_python,
         "metadata_sha256": digest.metadata_sha256, "summary": digest.summary, "keywords": digest.keywords,
-        "fault": digest.fault, "name": digest.name,
+        "fault": digest.fault, "name": digest.name, "core": digest.core,
         # The fastest level: with the default one, packing 100,000 descriptions takes longer than all the rest.
         "body": None if digest.metadata is None else zlib.compress(digest.metadata, 1),
     }  # fmt: skip

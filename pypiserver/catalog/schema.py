@@ -38,9 +38,10 @@ TABLES = (
         yanked TEXT, has_signature BIGINT NOT NULL, has_provenance BIGINT NOT NULL, fault TEXT NOT NULL,
         PRIMARY KEY (root, path)
     )""",
-    # Core metadata, zlib-compressed, apart from the narrow rows that pages read.
+    # Core metadata, zlib-compressed, apart from the narrow rows that pages read; and ``core``, what pages show of it,
+    # parsed once, of the file with this sha256. The body is read for its description alone.
     """CREATE TABLE IF NOT EXISTS metadata (
-        root BIGINT NOT NULL, path TEXT NOT NULL, body BLOB NOT NULL, PRIMARY KEY (root, path)
+        root BIGINT NOT NULL, path TEXT NOT NULL, body BLOB NOT NULL, sha256 TEXT, core BLOB, PRIMARY KEY (root, path)
     )""",
     # Where storage lets several files have one name, its key decides whose upload came first. Folders decide it
     # themselves, by link(2), and leave it empty.
@@ -124,9 +125,9 @@ RECORD_PENDING = f"""
 """  # noqa: S608
 # Only beside a row that says the same: the file may have changed while it was read.
 UPSERT_METADATA = f"""
-    INSERT INTO metadata (root, path, body)
-    SELECT :root, :path, :body WHERE EXISTS (SELECT 1 FROM file WHERE {_IF_UNCHANGED})
-    ON CONFLICT (root, path) DO UPDATE SET body = excluded.body
+    INSERT INTO metadata (root, path, sha256, core, body)
+    SELECT :root, :path, :sha256, :core, :body WHERE EXISTS (SELECT 1 FROM file WHERE {_IF_UNCHANGED})
+    ON CONFLICT (root, path) DO UPDATE SET sha256 = excluded.sha256, core = excluded.core, body = excluded.body
 """  # noqa: S608
 DELETE_METADATA = f"""
     DELETE FROM metadata WHERE root = :root AND path = :path
@@ -207,6 +208,10 @@ SELECT_PENDING = f"SELECT {FILE_COLUMNS} FROM file WHERE sha256 = '' AND fault =
 SELECT_PENDING_OF = f"SELECT {FILE_COLUMNS} FROM file WHERE project = :name AND LENGTH(sha256) = 0 AND fault = ''"  # noqa: S608
 SELECT_PENDING_COUNT = "SELECT COUNT(*) FROM file WHERE sha256 = '' AND fault = ''"
 SELECT_METADATA = "SELECT body FROM metadata WHERE root = :root AND path = :path"
+# A server of the version before replaces the body alone: what was parsed is then that of another file.
+SELECT_CORE = """
+    SELECT CASE WHEN sha256 = :sha256 THEN core END, body FROM metadata WHERE root = :root AND path = :path
+"""
 SELECT_COUNTS = "SELECT COALESCE(SUM(files), 0), COUNT(*) FROM project WHERE files > 0"
 SELECT_ROOT_COUNTS = "SELECT root, COUNT(*) FROM file GROUP BY root"
 SELECT_FOLDERS = "SELECT root, path, mtime_ns, inode FROM folder"

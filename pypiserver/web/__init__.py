@@ -40,6 +40,8 @@ ADDRESSES = (
 )
 # So many uploads stand on the welcome page.
 NEWEST = 8
+# Characters of an Origin header: a scheme, a host and a port.
+MAX_ORIGIN = 300
 # No file has a longer name than 255 characters, so no project has; what is longer must not fill any cache.
 _NAME = "<project:re:[A-Za-z0-9](?:[A-Za-z0-9._-]{0,253}[A-Za-z0-9])?>"
 _VERSION = "<version:re:[^/]{1,255}>"
@@ -240,9 +242,10 @@ def refuse_other_sites(environ: Mapping[str, Any]) -> None:
 
 
 def _authority(origin: str) -> str | None:
-    """The host and port of an Origin header; None for one that is no address."""
+    """The host and port of an Origin header; None for one that is no address, or longer than any."""
     try:
-        return urlsplit(origin).netloc.lower()
+        # The library remembers what it has split.
+        return urlsplit(origin).netloc.lower() if len(origin) <= MAX_ORIGIN else None
     except ValueError:
         return None
 

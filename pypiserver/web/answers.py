@@ -12,12 +12,14 @@ from urllib.parse import quote
 import bottle
 
 from ..errors import MethodNotAllowed, PypiServerError, Unauthorized
-from ..text import printable
+from ..text import MAX_SENTENCE, cut, printable
 from .ready import Ready
 
 _LOG = logging.getLogger(__name__)
 REALM = 'Basic realm="pypi", charset="UTF-8"'
 MAX_REASON = 200
+# Characters of a path in the log; it may have a hundred kilobytes.
+MAX_SHOWN = 500
 
 
 def text(body: str, *, status: int | str = 200, headers: dict[str, str] | None = None) -> bottle.HTTPResponse:
@@ -60,7 +62,8 @@ def redirect(location: str, *, cache_control: str = "max-age=0, must-revalidate"
 
 def failure(error: PypiServerError) -> bottle.HTTPResponse:
     """The answer to one of our failures: its words in the reason phrase, in the body and on one log line."""
-    message = str(error)
+    # What a client or a package named may be in it.
+    message = cut(str(error), MAX_SENTENCE)
     headers: dict[str, str] = {}
     if isinstance(error, Unauthorized):
         headers["WWW-Authenticate"] = REALM
@@ -69,16 +72,19 @@ def failure(error: PypiServerError) -> bottle.HTTPResponse:
     if error.status == 503:
         headers["Retry-After"] = "2"
     level = logging.ERROR if error.status >= 500 else logging.INFO
-    _LOG.log(
-        level, "%s %s: %d %s", bottle.request.method, printable(bottle.request.path), error.status, printable(message)
-    )
+    _LOG.log(level, "%s %s: %d %s", *_asked(), error.status, printable(message))
     return text(message, status=f"{error.status} {reason_phrase(message)}", headers=headers)
 
 
 def mistake(error: BaseException | None, *, status: int = 500) -> bottle.HTTPResponse:
     """The answer to what is no failure of ours but a bug; its traceback goes to the log only."""
-    _LOG.error("%s %s: %d", bottle.request.method, printable(bottle.request.path), status, exc_info=error)
+    _LOG.error("%s %s: %d", *_asked(), status, exc_info=error)
     return text("Something went wrong in the server; its log says what.", status=status)
+
+
+def _asked() -> tuple[str, str]:
+    """The method and the path of this request, as a log shows them."""
+    return printable(cut(bottle.request.method, MAX_SHOWN)), printable(cut(bottle.request.path, MAX_SHOWN))
 
 
 def reason_phrase(message: str) -> str:

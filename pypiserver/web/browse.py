@@ -137,7 +137,7 @@ class Browse:
         releases = releases_of(project)
         chosen = newest(releases) if version is None else version
         files = releases.get(chosen, []) + (releases.get("", []) if version is None and chosen else [])
-        core = core_metadata(releases.get(chosen, []), self._repository.metadata)
+        core = core_metadata(releases.get(chosen, []), self._repository.core_metadata)
         grouped = project_page.requirements(core)
         head = project_page.heading(project, releases, chosen)
         pinned = not head["is_newest"] or head["is_pre"] or head["is_yanked"]

@@ -13,15 +13,15 @@ from typing import Any
 from urllib.parse import quote
 
 from ..model import File
-from ..remembered import Remembered
+from ..remembered import Remembered, weight
 from .ready import Ready
 
 # A path, for how many seconds, and from when (seconds since the epoch): an address at which anybody gets the file.
 Sign = Callable[[str, int, int], str]
 # The answer that lets somebody else send the file, None where we are to send it.
 Deliver = Callable[[Mapping[str, Any], File], Ready | None]
-# So many addresses are remembered in each process; one has about 500 bytes.
-ADDRESSES = 10_000
+# Bytes of addresses remembered in each process; one takes about 1,000 with its path.
+ADDRESS_BYTES = 8 << 20
 # Where nginx is to fetch the file; it does not hand this header on to clients.
 STORE_URL = "X-Store-URL"
 
@@ -37,7 +37,7 @@ class Addresses:
         self._sign = sign
         self._ttl = ttl
         self._clock = clock
-        self._known: Remembered[str, tuple[int, str]] = Remembered(ADDRESSES)
+        self._known: Remembered[str, tuple[int, str]] = Remembered(ADDRESS_BYTES)
 
     def of(self, path: str) -> str:
         """The address of a file, good for half of ``ttl`` at least; raises Unavailable."""
@@ -46,7 +46,7 @@ class Addresses:
         known = self._known.get(path)
         if known is None or known[0] != since:
             known = (since, self._sign(path, self._ttl, since))
-            self._known.put(path, known)
+            self._known.put(path, known, size=weight(known))
         return known[1]
 
 

@@ -11,13 +11,15 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import quote
 
+from ..core_metadata import CoreMetadata
 from ..distfile import parse_filename
-from ..metadata import valid_requires_python
 from ..model import File, Project
 from ..releases import core_metadata, is_yanked, named, newest, releases_of
 
 
-def render(project: Project, version: str | None, *, metadata: Callable[[File], bytes | None], base_url: str) -> bytes:
+def render(
+    project: Project, version: str | None, *, metadata: Callable[[File], CoreMetadata | None], base_url: str
+) -> bytes:
     """The JSON of a project, or of one ``version`` of it; ``base_url`` is our root as the client sees it.
 
     Raises NotFound for a version that is not here.
@@ -41,7 +43,7 @@ def _info(
     version: str,
     files: Sequence[File],
     *,
-    metadata: Callable[[File], bytes | None],
+    metadata: Callable[[File], CoreMetadata | None],
     base_url: str,
 ) -> dict[str, Any]:
     core = core_metadata(files, metadata)
@@ -68,7 +70,7 @@ def _info(
         "provides_extra": list(core.provides_extra) or None,
         "release_url": page,
         "requires_dist": list(core.requires_dist) or None,
-        "requires_python": valid_requires_python(core.requires_python),
+        "requires_python": core.requires_python,
         "summary": core.summary,
         "version": version,
         "yanked": yanked,

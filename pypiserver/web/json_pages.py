@@ -41,4 +41,4 @@ class JsonPages:
 
     def _made(self, normal: NormalizedName, version: str | None, url: str) -> tuple[int, bytes]:
         project = self._repository.project(normal)
-        return project.serial, render(project, version, metadata=self._repository.metadata, base_url=url)
+        return project.serial, render(project, version, metadata=self._repository.core_metadata, base_url=url)

@@ -37,5 +37,5 @@ class LastPages:
             if known is None or age is None:
                 raise
             return known[2], age
-        self._pages.put(key, (serial, since, body), cost=len(body))
+        self._pages.put(key, (serial, since, body), size=len(body))
         return body, None

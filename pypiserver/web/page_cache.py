@@ -12,13 +12,16 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 
+from ..remembered import weight
 from ..simple_api import etag
 from .encodings import gzip_compress, zstd_compress
 from .ready import Ready
 
-MAX_BYTES = 48 * 1024 * 1024
+MAX_BYTES = 64 * 1024 * 1024
 # Below this the header costs more than compression saves.
 MIN_COMPRESSED = 500
+# What a page takes besides its bodies and its key: validators, tables, and an answer or two that were made of it.
+PAGE_BYTES = 2500
 
 
 @dataclass(slots=True, eq=False)
@@ -42,8 +45,8 @@ class Page:
 
     @property
     def size(self) -> int:
-        """Bytes held by the page."""
-        return sum(len(body) for body, _ in self.bodies.values())
+        """Bytes held by the page, whatever is asked for."""
+        return PAGE_BYTES + sum(len(body) for body, _ in self.bodies.values())
 
 
 class PageCache:
@@ -82,10 +85,10 @@ class PageCache:
         page.seen = time.monotonic()
         with self._lock:
             old = self._pages.pop(key, None)
-            self._bytes -= old.size if old else 0
+            self._bytes -= old.size + weight(key) if old else 0
             if page.size > self._max_bytes:
                 return page
-            self._bytes += page.size
+            self._bytes += page.size + weight(key)
             self._pages[key] = page
             while self._bytes > self._max_bytes and len(self._pages) > 1:
                 first, oldest = self._pages.popitem(last=False)
@@ -94,7 +97,7 @@ class PageCache:
                     oldest.is_used = False
                     self._pages[first] = oldest
                 else:
-                    self._bytes -= oldest.size
+                    self._bytes -= oldest.size + weight(first)
         return page
 
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from ..core_metadata import CoreMetadata, Requirement
 from ..distfile import is_final, parse_filename, version_key
 from ..downloads import RECENT_DAYS, Counts
-from ..metadata import CoreMetadata, Requirement, parse_requirement, valid_requires_python
 from ..model import File, Project
 from ..releases import is_yanked, newest
 from ..sanitizer import is_web_address
@@ -59,7 +59,7 @@ def commands(name: str, version: str, *, pinned: bool, url: str) -> list[tuple[s
 def facts(core: CoreMetadata) -> list[tuple[str, str]]:
     """(label, text) of what the metadata says in a line each."""
     said = [
-        ("Requires Python", valid_requires_python(core.requires_python) or ""),
+        ("Requires Python", core.requires_python or ""),
         ("Licence", core.license_expression or next(iter(core.license.splitlines()), "")),
         ("Author", _person(core.author, core.author_email)),
         ("Maintainer", _person(core.maintainer, core.maintainer_email)),
@@ -99,7 +99,7 @@ def links(core: CoreMetadata) -> list[tuple[str, str]]:
 def requirements(core: CoreMetadata) -> dict[str, list[Requirement]]:
     """The dependencies by the extra that asks for them, '' for those that always hold."""
     grouped: dict[str, list[Requirement]] = {}
-    for each in map(parse_requirement, core.requires_dist[:MAX_ITEMS]):
+    for each in core.requirements[:MAX_ITEMS]:
         grouped.setdefault(each.extra, []).append(each)
     return dict(sorted(grouped.items()))
 

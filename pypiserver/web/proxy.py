@@ -26,6 +26,8 @@ _HEADERS = (
     "HTTP_FORWARDED",
 )
 _HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+# The name of a host has 253 characters at most, and a colon and a port follow.
+MAX_HOST = 260
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
 _FORWARDED = re.compile(r'(?:^|;)\s*([A-Za-z]+)=(?:"([^"\\]*)"|([^\s;,"]*))\s*(?=;|$)')
 
@@ -112,7 +114,7 @@ def _first_forwarded(value: str) -> dict[str, str]:
 def base_url(environ: Mapping[str, Any]) -> str:
     """Our root as the client sees it, ``scheme://host/`` with the prefix, if there is one, and a slash at the end."""
     host = str(environ.get("HTTP_HOST", ""))
-    if not _HOST.fullmatch(host):
+    if len(host) > MAX_HOST or not _HOST.fullmatch(host):
         host = f"{environ.get('SERVER_NAME', 'localhost')}:{environ.get('SERVER_PORT', '80')}"
     prefix = str(environ.get("SCRIPT_NAME", "")).strip("/")
     return f"{environ.get('wsgi.url_scheme', 'http')}://{host}/" + (f"{prefix}/" if prefix else "")

@@ -24,6 +24,9 @@ from .ready import Ready
 from .sending import is_not_modified
 from .single_flight import SingleFlight
 
+# Of one page; each takes about a kilobyte.
+MAX_ANSWERS = 4
+
 
 class Simple:
     """Handlers of the Simple Repository API.
@@ -141,6 +144,8 @@ class Simple:
         key = (encoding, etag, is_known)
         answer = page.answers.get(key)
         if answer is None:
+            if len(page.answers) >= MAX_ANSWERS:
+                page.answers.clear()
             answer = page.answers[key] = self._make(page, form, encoding, etag=etag, is_known=is_known)
         return answer
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..distfile import normalize
+from ..text import MAX_SENTENCE, cut
 
 Summary = tuple[str, str, str]
 # Every word is looked for in every project; a person types a few.
@@ -35,15 +36,18 @@ def handle(body: bytes, summaries: Callable[[], Sequence[Summary]]) -> bytes:
         query, operator = _query(parameters)
         hits: object = _hits(query, operator, summaries())
     except _Refused as refusal:
-        hits = xmlrpc.client.Fault(1, _NOT_XML.sub("", str(refusal)))
+        hits = xmlrpc.client.Fault(1, _NOT_XML.sub("", cut(str(refusal), MAX_SENTENCE)))
     answer = (hits,) if not isinstance(hits, xmlrpc.client.Fault) else hits
     return xmlrpc.client.dumps(answer, methodresponse=True, allow_none=False).encode("utf-8")  # type: ignore[arg-type]
 
 
 def _call(body: bytes) -> tuple[tuple[Any, ...], str | None]:
-    _refuse_doctype(body)
     try:
-        parameters, method = xmlrpc.client.loads(body.decode("utf-8"), use_builtin_types=True)
+        text = body.decode("utf-8")
+        _refuse_doctype(body)
+        parameters, method = xmlrpc.client.loads(text, use_builtin_types=True)
+    except _Refused:
+        raise
     except Exception as error:  # noqa: BLE001 - loads raises whatever its callbacks do on odd input
         raise _Refused(f"The call cannot be read: {error}") from None
     return parameters, method
@@ -55,7 +59,8 @@ def _refuse_doctype(body: bytes) -> None:
     def refuse(*arguments: object) -> None:
         raise _Refused("A document type is not allowed in a call.")
 
-    parser = xml.parsers.expat.ParserCreate()
+    # Whatever it says its encoding is: Python would look for a codec of that name, and remember that there is none.
+    parser = xml.parsers.expat.ParserCreate("utf-8")
     parser.StartDoctypeDeclHandler = refuse
     parser.EntityDeclHandler = refuse
     try:

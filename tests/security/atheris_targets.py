@@ -15,6 +15,7 @@ import atheris  # type: ignore[import-not-found]
 with atheris.instrument_imports(include=["pypiserver"]):
     from pypiserver import distfile, htpasswd, metadata, simple_api
     from pypiserver.auth import parse_basic
+    from pypiserver.core_metadata import packed
     from pypiserver.errors import PypiServerError
     from pypiserver.web import multipart, sending, xmlrpc
     from pypiserver.wholeness import is_whole
@@ -64,8 +65,7 @@ def call(data: bytes) -> None:
 
 
 def core_metadata(data: bytes) -> None:
-    core = metadata.parse_metadata(data)
-    metadata.valid_requires_python(core.requires_python)
+    packed(metadata.parse_metadata(data))
 
 
 def archive(data: bytes) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pypiserver.catalog import FAILURES, Catalog, CatalogReplaced, Digest, Found, Gone, Row
+from pypiserver.core_metadata import packed, parse_metadata
 from pypiserver.distfile import parse_filename
 from pypiserver.model import ProjectStatus
 
@@ -94,6 +97,26 @@ def test_a_digest_is_recorded_only_for_the_file_that_was_read(catalog: Catalog) 
     assert file.sha256 == "cd" * 32
     assert catalog.metadata(file) == b"Name: foo\n"
     assert catalog.pending(10) == []
+
+
+def test_what_metadata_says_is_kept_as_it_was_parsed_and_parsed_again_where_it_was_not(catalog: Catalog) -> None:
+    raw = b"Name: foo\nSummary: A foo\nRequires-Dist: bar[x]>=1; extra == 'y'\n\n# Foo\n"
+    old_raw = b"Name: foo\nDescription: It\n       |is foo\nRequires-Python: nonsense\n\n"
+    core, old = parse_metadata(raw), parse_metadata(old_raw)
+    catalog.apply([found("foo-1.0.zip"), found("foo-2.0.zip"), found("foo-3.0.zip")])
+    one, two, three = sorted(catalog.files_of("foo"), key=lambda file: file.version)
+    catalog.record([(one, Digest("ab" * 32, metadata=raw, core=packed(core))), (two, Digest("cd" * 32, metadata=raw))])
+    catalog.record([(three, Digest("ef" * 32, metadata=old_raw, core=packed(old)))])
+    one, two, three = sorted(catalog.files_of("foo"), key=lambda file: file.version)
+    assert catalog.core_metadata(one) == catalog.core_metadata(two) == core
+    kept, first = catalog.core_metadata(three), catalog.core_metadata(one)
+    assert kept is not None and (kept.description, kept.requires_python) == ("It\nis foo", None)
+    assert first is not None and [(each.project, each.extra) for each in first.requirements] == [("bar", "y")]
+    # A server of the version before puts another file there: what was parsed is not that file's.
+    with catalog.connections.transaction() as connection:
+        connection.execute("UPDATE metadata SET body = :body", {"body": zlib.compress(b"Name: foo\nSummary: New\n")})
+    new = catalog.core_metadata(replace(one, sha256="00" * 32))
+    assert new is not None and new.summary == "New"
 
 
 def test_a_changed_file_loses_its_digest_and_a_changed_sidecar_does_not(catalog: Catalog) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import email.parser
+import email.policy
 import io
 import struct
 import tarfile
@@ -12,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pypiserver import archives, metadata
+from pypiserver.core_metadata import valid_requires_python
 from pypiserver.distfile import parse_filename
 from pypiserver.errors import InvalidDistribution
 from tests.make_archives import (
@@ -208,7 +211,7 @@ def test_a_damaged_sdist_is_read_or_refused(junk: bytes, at: int, patch: bytes) 
     [(">=3.8", ">=3.8"), ("", None), (None, None), (">3.5.*", None), ("nonsense", None), (">=3.8,\n <4", ">=3.8, <4")],
 )
 def test_requires_python_is_kept_only_if_it_can_be_parsed(text: str | None, valid: str | None) -> None:
-    assert metadata.valid_requires_python(text) == valid
+    assert valid_requires_python(text) == valid
 
 
 @pytest.mark.parametrize(
@@ -343,12 +346,25 @@ PIECES = st.sampled_from(
 )
 
 
-@given(st.lists(PIECES, max_size=6), st.sampled_from(["", "\n", "\n\n", "\n\nbody\n", "\n\n\nbody"]))
-def test_plain_headers_say_what_the_standard_library_reads(pieces: list[str], end: str) -> None:
+@given(st.lists(PIECES, max_size=6), st.sampled_from(["", "\n", "\n\n", "\n\nbody\n", "\n\n\nbody", "\r\n\r\nx"]))
+def test_headers_and_body_are_those_that_the_standard_library_reads(pieces: list[str], end: str) -> None:
     text = "\n".join(pieces) + end
-    plain = metadata._plain_headers(text)
-    if plain is not None:
-        headers, body = metadata._any_headers(text)
-        stripped = {name: [metadata._unfolded(value) for value in values] for name, values in headers.items()}
-        assert {name: [metadata._unfolded(value) for value in values] for name, values in plain[0].items()} == stripped
-        assert plain[1].strip() == body.strip()
+    message = email.parser.HeaderParser(policy=email.policy.compat32).parsestr(text)
+    theirs: dict[str, list[str]] = {}
+    for name, value in message.items():
+        theirs.setdefault(name.lower().replace("-", "_"), []).append(" ".join(value.split()))
+    core = metadata.parse_metadata(text.encode())
+    for name in ("name", "summary", "keywords", "license"):
+        first = theirs.get(name, [""])[0]
+        assert " ".join(getattr(core, name).split()) == _shown(first), (name, text)
+    for name, field in (("classifier", "classifiers"), ("project_url", "project_urls"), ("dynamic", "dynamic")):
+        assert [" ".join(each.split()) for each in getattr(core, field)] == [
+            _shown(each) for each in theirs.get(name, [])
+        ]
+    if "From x" not in pieces and not theirs.get("description"):
+        assert core.description.split() == str(message.get_payload()).split()
+
+
+def _shown(value: str) -> str:
+    """What of a header's value is shown: not UNKNOWN, and no bar that continued it."""
+    return "" if value == "UNKNOWN" else value.replace(" |more", " more")

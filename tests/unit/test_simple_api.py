@@ -33,6 +33,7 @@ from pip._internal.index.collector import IndexContent, parse_links
 
 from pypiserver.distfile import parse_filename
 from pypiserver.model import File, Project, ProjectStatus
+from pypiserver.remembered import weight
 from pypiserver.simple_api import Form, accepts_encoding, etag, negotiate, render_index, render_project
 from pypiserver.text import one_line
 from pypiserver.web import encodings
@@ -666,16 +667,16 @@ def test_what_a_full_cache_drops_leaves_nothing_behind() -> None:
 
 
 def test_a_page_that_is_larger_than_the_cache_is_not_kept() -> None:
-    cache = PageCache(max_bytes=10_000)
-    small, large = cache.put("small", bytes(1000), serial=1), random.Random(1).randbytes(20_000)
+    cache = PageCache(max_bytes=20_000)
+    small, large = cache.put("small", bytes(1000), serial=1), random.Random(1).randbytes(40_000)
     cache.put("large", bytes(1000), serial=1)
     assert cache.put("large", large, serial=2).bodies["identity"][0] == large
     assert (cache.last("large"), cache.last("small")) == (None, small)
-    assert cache._bytes == small.size
+    assert cache._bytes == small.size + weight("small")
 
 
 def test_a_page_that_is_asked_for_outlives_those_that_are_not() -> None:
-    cache = PageCache(max_bytes=10_000)
+    cache = PageCache(max_bytes=20_000)
     cache.put("index", bytes(1000), serial=1)
     for number in range(200):
         assert cache.get("index", now=1, serial_of=lambda: 1) is not None, number

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import encodings
 import io
 import xmlrpc.client
 from collections.abc import Callable
@@ -205,3 +206,10 @@ def test_a_search_of_more_than_a_mebibyte_is_refused_and_read(serve: Serve, path
         answer = serve().request("POST", path, CONTENT_TYPE="text/xml", **headers, **extra)
         assert answer.status == 413
         assert body.read() == b""
+
+
+def test_an_encoding_that_python_does_not_know_is_none_that_is_looked_for() -> None:
+    body = b'<?xml version="1.0" encoding="%s"?>' + call({"name": ["foo"]}).partition(b"?>")[2]
+    for encoding in (b"utf-7", b"no-such-one", b"x" * 50_000, b"idna"):
+        assert [hit["name"] for hit in answered(body % encoding)] == ["Foo_Bar", "foo"]
+    assert not [name for name in encodings._cache if "no_such_one" in name or "xxx" in name]  # type: ignore[attr-defined]

@@ -1,0 +1,182 @@
+"""Every memory that lives as long as the process is bounded in bytes, its keys included, or a reason is given here.
+
+Found by reading the code: what ``functools`` remembers, what is made of :mod:`pypiserver.remembered` and
+:mod:`pypiserver.web.page_cache`, and tables, sets, lists and queues that a module, or a long-lived object, keeps empty
+to be filled.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+CODE = Path(__file__).resolve().parents[2] / "pypiserver"
+# These count bytes, keys included: see test_remembered and test_simple_api.
+BOUNDED = {"Remembered", "Said", "PageCache", "KeptPages", "LastPages"}
+CACHES = {"lru_cache", "cache", "cached_property"}
+CONTAINERS = {"dict", "list", "set", "deque", "defaultdict", "OrderedDict", "Counter", "WeakKeyDictionary"}
+# What else is kept, and why it does not grow with what strangers, packages or a long life bring.
+REASONS = {
+    # Functions of functools.
+    "access_log._Answered.text": "of one note, which is of bounded length",
+    "access_log._Answered.json": "of one note, which is of bounded length",
+    "access_log._known": "2048 notes whose texts have 200 characters together",
+    "catalog.search.has_fts5": "no arguments",
+    "catalog.session._connection_class": "no arguments",
+    "catalog.session._has_pipelines": "no arguments",
+    "catalog.session._text_dumper": "no arguments",
+    "catalog.session.translated": "our own statements, of a few kilobytes",
+    "remembered.short_texts.decorate.known": "as many texts, and as long ones, as each use of it says",
+    "simple_api._known_coding": "256 headers of up to 512 characters",
+    "simple_api._known_form": "256 headers of up to 512 characters",
+    "storage.unnamed.has_unnamed": "folders of ours, by paths that have a limit",
+    "update._tags": "no arguments",
+    "web.encodings._zstd": "no arguments",
+    "web.pages._names": "no arguments",
+    "web.pages._read": "names of our own files",
+    "web.pages._template": "names of our own files",
+    "web.readme._say_missing": "no arguments",
+    "web.readme.render": "64 rendered descriptions, each of a limited length",
+    "web.sending._http_date": "4096 numbers",
+    "htpasswd._handler": "the names of the four schemes that passlib checks",
+    # Tables and queues.
+    "auth._Table.entries": "the lines of the password file",
+    "catalog.lease.Lease._inherited": "connections of a parent process, left as they are",
+    "catalog.postgres.Pool._inherited": "connections of a parent process, left as they are",
+    "copy_ends.BucketEnd._paths": "of one command",
+    "copying.Report.left_out": "of one command",
+    "downloads.Downloads._waiting": "100,000 versions of files that are here, while they cannot be written",
+    "intake.Upload.fields": "of one request; --max-form-size is its limit",
+    "roots.Roots._known": "the folders of the settings",
+    "stalled.Stalled._seen": "the connections there are, looked at anew each time",
+    "storage.entries.Scan.entries": "of one scan",
+    "storage.entries.Scan.folders": "of one scan",
+    "storage.entries.Scan.skipped": "of one scan",
+    "storage.objects.Objects._made": "a client of the store for each way of asking it",
+    "storage.placing._Steps._kept": "of one upload",
+    "storage.placing._Steps._locked": "of one upload",
+    "storage.placing._Steps._parts": "of one upload",
+    "storage.placing._Steps._undo": "of one upload",
+    "sync._Sidecars._parts": "of one scan",
+    "upstream._Anchors.rows": "of one page, which has a limit",
+    "watch.Watch._growing": "files of the last second, as the last look found them",
+    "web.readme._Writer._open": "of one description, which has a limit",
+    "web.readme._Writer._parts": "of one description, which has a limit",
+    "web.upload.Form.fields": "of one request; --max-form-size is its limit",
+    "auth._Table.logins": "a digest and a user of the password file, 1024 of them",
+    "auth._Table.remembered": "digests, 1024 of them",
+    "background.Background._threads": "the threads of this process",
+    "catalog.postgres.Pool._idle": "connections, of which there is a limit",
+    "digests.Digester._locks": "projects that are digested at this moment",
+    "events.Changes.closed": "at most a thousand before all is looked at instead, and taken every second",
+    "events.Changes.files": "at most a thousand before all is looked at instead, and taken every second",
+    "growing.Growing._closed": "forgotten with each look at everything",
+    "growing.Growing._seen": "files of the last second, forgotten when there are many",
+    "observed.Observers._groups": "queues of 20,000 notes, whose texts have a limit",
+    "process._ids": "one number",
+    "web.page_cache.Page.answers": "at most MAX_ANSWERS of each page, counted with it",
+    "web.page_cache.PageCache._pages": "it counts bytes, keys included",
+    "web.single_flight.SingleFlight._flights": "what is made at this moment; the last request takes it out",
+    "remembered.Remembered._values": "it counts bytes, keys included",
+}
+
+
+def found_in(path: Path) -> Iterator[str]:
+    """The names of what is kept, as ``module.Class.name``; those that are bounded by their kind are left out."""
+    module = ".".join(path.relative_to(CODE).with_suffix("").parts)
+    yield from _found(ast.parse(path.read_text("utf-8")), module, "", is_kept=True)
+
+
+def _found(node: ast.AST, where: str, owner: str, *, is_kept: bool) -> Iterator[str]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.ClassDef):
+            yield from _found(child, f"{where}.{child.name}", f"{where}.{child.name}", is_kept=False)
+        elif isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+            if any(_is_cache(each) for each in child.decorator_list):
+                yield f"{where}.{child.name}"
+            inner = where if owner == where else f"{where}.{child.name}"
+            yield from _found(child, inner, owner, is_kept=False)
+        else:
+            if isinstance(child, ast.Assign | ast.AnnAssign) and child.value is not None:
+                targets = child.targets if isinstance(child, ast.Assign) else [child.target]
+                names = [name for target in targets for name in _names(target)]
+                lives = [name for name in names if is_kept or name.startswith("self.")]
+                if _makes_cache(child.value):
+                    yield from (f"{where}.{name.removeprefix('self.')}" for name in names)
+                elif _is_filled_later(child.value):
+                    yield from (f"{owner or where}.{name.removeprefix('self.')}" for name in lives)
+                elif owner == where and isinstance(node, ast.ClassDef) and _is_field_of_container(child.value):
+                    yield from (f"{where}.{name}" for name in names)
+            yield from _found(child, where, owner, is_kept=is_kept)
+
+
+def _names(target: ast.expr) -> Iterator[str]:
+    if isinstance(target, ast.Name):
+        yield target.id
+    elif isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name) and target.value.id == "self":
+        yield f"self.{target.attr}"
+    elif isinstance(target, ast.Tuple):
+        for each in target.elts:
+            yield from _names(each)
+
+
+def _called(node: ast.expr) -> str:
+    """The last name of what is called, without its type parameters."""
+    if isinstance(node, ast.Call):
+        node = node.func
+    if isinstance(node, ast.Subscript):
+        node = node.value
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+
+
+def _is_cache(decorator: ast.expr) -> bool:
+    return _called(decorator) in CACHES
+
+
+def _makes_cache(value: ast.expr) -> bool:
+    """``functools.lru_cache(maxsize=1)(function)``."""
+    return isinstance(value, ast.Call) and isinstance(value.func, ast.Call) and _called(value.func) in CACHES
+
+
+def _is_filled_later(value: ast.expr) -> bool:
+    """An empty table, set or list, or a queue: it is there to grow."""
+    if isinstance(value, ast.Dict | ast.List | ast.Set):
+        return not (value.keys if isinstance(value, ast.Dict) else value.elts)
+    return isinstance(value, ast.Call) and _called(value) in CONTAINERS and not value.args
+
+
+def _is_field_of_container(value: ast.expr) -> bool:
+    """``field(default_factory=dict)``."""
+    return (
+        isinstance(value, ast.Call)
+        and _called(value) == "field"
+        and any(each.arg == "default_factory" and _called(each.value) in CONTAINERS for each in value.keywords)
+    )
+
+
+def test_every_memory_is_bounded_in_bytes_or_says_why_it_does_not_grow() -> None:
+    found = {name for path in sorted(CODE.rglob("*.py")) for name in found_in(path)}
+    assert sorted(found - set(REASONS)) == []
+
+
+def test_new_memories_are_found(tmp_path: Path) -> None:
+    code = """
+import functools
+from collections import deque
+KNOWN = {}
+@functools.lru_cache(maxsize=4)
+def parse(raw: bytes) -> int: return 1
+again = functools.cache(len)
+short = functools.lru_cache(maxsize=9)(len)
+class Reader:
+    def __init__(self):
+        self._said: set[str] = set()
+        self.last, self._pages = 1, {}
+        here = {}
+        self._queue = deque(maxlen=5)
+"""
+    tree = ast.parse(code)
+    found = set(_found(tree, "m", "", is_kept=True))
+    assert {"m.KNOWN", "m.parse", "m.short", "m.Reader._said", "m.Reader._queue"} <= found
+    assert "m.Reader.here" not in found
