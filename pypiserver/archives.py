@@ -18,6 +18,8 @@ MAX_METADATA = 8 * 1024 * 1024
 MAX_MEMBERS = 100_000
 # No path is longer (PATH_MAX).
 MAX_NAME = 4096
+# Folders within folders; real archives have some twenty.
+MAX_DEPTH = 128
 MAX_UNPACKED = 64 * 1024**3
 MAX_RATIO = 200
 # Smaller archives are no bombs, whatever their ratio: a file of zeros compresses a thousandfold.
@@ -115,9 +117,13 @@ def parts_of(name: str) -> list[str]:
     """The folders and the name that a path ends up as on any system, in lower case: no '.', '..', '\\' or doubled '/'.
 
     Windows drops the dots and spaces at the end of a name, and neither Windows nor macOS tells upper from lower case.
+    Raises BadArchive for a path that is deeper than any sane one.
     """
     parts: list[str] = []
-    for part in name.replace("\\", "/").split("/"):
+    plain = name.replace("\\", "/")
+    if plain.count("/") > MAX_DEPTH:
+        raise BadArchive(f"a member of it is more than {MAX_DEPTH} folders deep", "unsafe")
+    for part in plain.split("/"):
         if part == "..":
             del parts[-1:]
         elif part not in ("", "."):

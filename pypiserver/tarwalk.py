@@ -18,6 +18,10 @@ from .unpacking import Unpacked
 BLOCK = 512
 MAX_EXTENSION = 64 * 1024
 MAX_RECORDS = 100
+# Of all headers: some ten for each of the most members.
+MAX_ALL_RECORDS = 1_000_000
+# git archive writes one; tarfile adds what all of them say to every member that follows.
+MAX_GLOBALS = 100
 # Extension headers before one member: a global one, a pax one, a long name and a long link, and some to spare.
 MAX_IN_A_ROW = 8
 REGULAR, LINKS, DEVICES, FOLDER = b"0\0" + b"7", b"12", b"346", b"5"
@@ -52,13 +56,27 @@ class TarMember(NamedTuple):
     headers: bytes
 
 
+class _Budget:
+    """What the pax headers of one archive may still say."""
+
+    def __init__(self) -> None:
+        self._records = MAX_ALL_RECORDS
+        self._globals = MAX_GLOBALS
+
+    def take(self, records: int, kind: bytes) -> None:
+        self._records -= records
+        self._globals -= kind == b"g"
+        if self._records < 0 or self._globals < 0:
+            raise BadArchive("its pax headers say more than any sane ones", "unsafe")
+
+
 def walk_tar(stream: Unpacked, is_wanted: Callable[[TarMember], bool]) -> Iterator[tuple[TarMember, bytes | None]]:
     """Every member, with its bytes if it is wanted (8 MiB at most); raises BadArchive.
 
     The stream is read to its end: nothing may be hidden there, and its checksum is behind all.
     """
-    count = 0
-    while (member := _next_member(stream)) is not None:
+    count, budget = 0, _Budget()
+    while (member := _next_member(stream, budget)) is not None:
         count += 1
         if count > MAX_MEMBERS:
             raise BadArchive(f"it has more than {MAX_MEMBERS} members", "unsafe")
@@ -77,7 +95,7 @@ def walk_tar(stream: Unpacked, is_wanted: Callable[[TarMember], bool]) -> Iterat
     _check_end(stream)
 
 
-def _next_member(stream: Unpacked) -> TarMember | None:
+def _next_member(stream: Unpacked, budget: _Budget) -> TarMember | None:
     """The next member with what its extension headers say, None at the end of the archive."""
     headers: list[bytes] = []
     pax: dict[bytes, bytes] = {}
@@ -100,10 +118,12 @@ def _next_member(stream: Unpacked) -> TarMember | None:
             return _member(block, size, (pax, long), b"".join(headers))
         data, padding = _extension(stream, size)
         headers += (data, padding)
+        records = _records(data) if kind in b"gx" else {}
+        budget.take(len(records), kind)
         if kind == b"g":
-            _check_global(_records(data))
+            _check_global(records)
         elif kind == b"x" and not pax:
-            pax = _records(data) or {b"": b""}
+            pax = records or {b"": b""}
         elif kind in b"LK" and kind not in long:
             long[kind] = data.partition(b"\0")[0]
         else:
