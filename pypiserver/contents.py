@@ -28,6 +28,7 @@ _ZIP_ENDINGS = (".whl", ".egg", ".zip")
 _MAGIC = {"bdist_wininst": b"MZ", "bdist_msi": b"\xd0\xcf\x11\xe0"}
 _INFO = ".dist-info"
 _IN_INFO = ("METADATA", "WHEEL", "RECORD")
+_FOLDED = {name.casefold(): name for name in _IN_INFO}
 # zipfile's own reading is compared where it costs little.
 _MOST_COMPARED = 20_000
 
@@ -82,6 +83,10 @@ def _read_zip(file: BinaryIO, dist: DistFile, is_thorough: bool) -> Contents:
 
 def _check_doubles(members: Sequence[ZipMember]) -> None:
     """Two members of one path with different bytes: which is installed depends on the reader's order."""
+    names = [member.name for member in members]
+    joined = "\n".join(names)
+    if len(set(names)) == len(names) and not any(odd in joined for odd in ("\\", "./", "//")):
+        return
     first: dict[str, ZipMember] = {}
     for member in members:
         name = member.name
@@ -118,10 +123,14 @@ def _check_spelling(name: str, is_right: Callable[[str], bool]) -> None:
 
 def _is_pkg_info(name: str) -> bool:
     """Whether some system takes this path for FOLDER/PKG-INFO."""
-    if name.isascii() and "info" not in name.lower():
+    if not _may_be_info(name):
         return False
     parts = parts_of(name)
     return len(parts) == 2 and parts[1] == "pkg-info" and not name.endswith("/")
+
+
+def _may_be_info(name: str) -> bool:
+    return "info" in name or not name.isascii() or "info" in name.lower()
 
 
 def _is_plain_pkg_info(name: str) -> bool:
@@ -135,42 +144,46 @@ def _is_plain_pkg_info(name: str) -> bool:
 def _in_wheel(dist: DistFile, members: Sequence[ZipMember]) -> ZipMember:
     """METADATA in the one .dist-info folder (PEP 427), whatever a system makes of names."""
     infos: set[str] = set()
-    inside = []
+    found: list[ZipMember] = []
+    others = []
     for member in members:
         name = member.name
-        if "info" not in name and name.isascii() and "info" not in name.lower():
+        if not _may_be_info(name):
+            continue
+        folder, _, rest = name.partition("/")
+        if rest in _IN_INFO and folder in infos:
+            # Spelled as it must be, like nearly all.
+            found += [member] if rest == "METADATA" else []
             continue
         parts = parts_of(name)
-        if not parts:
-            continue
-        if parts[0].endswith(_INFO):
-            infos.add(name.partition("/")[0])
-            inside.append((member, parts))
-        elif parts[0].endswith(".data") and len(parts) > 2 and _is_info_of(dist, parts[1:-1]):
+        if parts and parts[0].endswith(_INFO):
+            infos.add(folder)
+            others.append((member, parts))
+        elif parts and parts[0].endswith(".data") and len(parts) > 2 and _is_info_of(dist, parts[1:-1]):
             raise BadArchive(f"its member {said(name)} replaces its metadata when it is installed", "unsafe")
-    if not infos:
-        raise BadArchive("it has no METADATA in its .dist-info folder")
     if len(infos) > 1:
         raise BadArchive(f"it must have one .dist-info folder, and has {len(infos)}", "unsafe")
-    return _in_info(dist, infos.pop(), inside)
-
-
-def _in_info(dist: DistFile, info: str, inside: Sequence[tuple[ZipMember, list[str]]]) -> ZipMember:
-    if not info.endswith(_INFO) or not _is_info_of(dist, [info]):
-        raise BadArchive(f"its .dist-info folder {said(info)} is not that of its file name", "unsafe")
-    wanted = f"{info}/METADATA"
-    found = []
-    for member, parts in inside:
-        special = next((name for name in _IN_INFO if parts[1:] == [name.casefold()]), None)
-        if special and member.name != f"{info}/{special}":
-            raise BadArchive(f"its member {said(member.name)} is {special} for some readers", "unsafe")
-        if member.name == wanted:
-            found.append(member)
+    for info in infos:
+        found += _in_info(dist, info, others)
     if len(found) > 1:
         raise BadArchive("it has more than one metadata member", "unsafe")
     if not found:
         raise BadArchive("it has no METADATA in its .dist-info folder")
     return found[0]
+
+
+def _in_info(dist: DistFile, info: str, others: Sequence[tuple[ZipMember, list[str]]]) -> list[ZipMember]:
+    """METADATA among members of the .dist-info folder that may be spelled in an odd way."""
+    if not info.endswith(_INFO) or not _is_info_of(dist, [info]):
+        raise BadArchive(f"its .dist-info folder {said(info)} is not that of its file name", "unsafe")
+    found = []
+    for member, parts in others:
+        special = _FOLDED.get(parts[1]) if len(parts) == 2 else None
+        if special and member.name != f"{info}/{special}":
+            raise BadArchive(f"its member {said(member.name)} is {special} for some readers", "unsafe")
+        if special == "METADATA":
+            found.append(member)
+    return found
 
 
 def _is_info_of(dist: DistFile, folders: Sequence[str]) -> bool:

@@ -32,7 +32,10 @@ _ZIP64, _UNICODE_PATH = 0x0001, 0x7075
 
 
 class ZipMember(NamedTuple):
-    """One entry of the directory; ``raw`` is the name's bytes, ``name`` what zipfile makes of them."""
+    """One entry of the directory; ``raw`` is the name's bytes, ``name`` what zipfile makes of them.
+
+    ``head`` is the header before the member as most tools write it: without its mark, as it is in the directory.
+    """
 
     name: str
     raw: bytes
@@ -42,7 +45,7 @@ class ZipMember(NamedTuple):
     packed: int
     unpacked: int
     offset: int
-    attributes: int
+    head: bytes
 
 
 class ZipDirectory(NamedTuple):
@@ -131,13 +134,14 @@ def _directory(file: BinaryIO, numbers: list[int], end: int, is_plain: bool) -> 
 def read_directory(file: BinaryIO) -> tuple[ZipDirectory, list[ZipMember]]:
     """The directory and every member in it; raises BadArchive."""
     directory = find_directory(file)
-    entries, at, is_plain = directory.entries, 0, directory.is_plain
+    _, prefix, _, entries, is_plain = directory
+    at = 0
     members: list[ZipMember] = []
     while at < len(entries):
         if len(entries) - at < _ENTRY.size or len(members) >= directory.members:
             raise BadArchive(_NOT_WHOLE + "its directory is cut off, or longer than it says")
-        (mark, _, _, flags, method, _, _, crc, packed, unpacked, name_length, extra_length, comment, disk, _,
-         attributes, offset) = _ENTRY.unpack_from(entries, at)  # fmt: skip
+        (mark, _, _, flags, method, _, _, crc, packed, unpacked, name_length, extra_length, comment, disk, _, _,
+         offset) = _ENTRY.unpack_from(entries, at)  # fmt: skip
         begin = at + _ENTRY.size
         at = begin + name_length + extra_length + comment
         if mark != b"PK\x01\x02" or at > len(entries) or disk:
@@ -150,17 +154,19 @@ def read_directory(file: BinaryIO) -> tuple[ZipDirectory, list[ZipMember]]:
             check_unicode_path(extra, raw, name)
         if extra_length or comment or flags or not name.isascii():
             is_plain = False
-        place = offset + directory.prefix
-        members.append(ZipMember(name, raw, flags, method, crc, packed, unpacked, place, attributes))
+        head = entries[begin - 40 : begin - 14] + raw
+        members.append(ZipMember(name, raw, flags, method, crc, packed, unpacked, offset + prefix, head))
     if len(members) != directory.members:
         raise BadArchive(_NOT_WHOLE + f"its directory has {len(members)} members and says {directory.members}")
-    return directory._replace(entries=b"", is_plain=is_plain), members
+    return ZipDirectory(directory.start, prefix, len(members), b"", is_plain), members
 
 
 def decoded(raw: bytes, flags: int) -> str:
     """A member's name as zipfile reads it; raises BadArchive for one that no file can have."""
     if not raw or len(raw) > MAX_NAME or b"\0" in raw:
         raise BadArchive("a name in it is empty, longer than a path can be, or has a NUL in it", "unsafe")
+    if raw.isascii():
+        return str(raw, "ascii")
     try:
         return raw.decode("utf-8" if flags & UTF_8 else "cp437")
     except UnicodeDecodeError:
