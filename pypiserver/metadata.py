@@ -15,7 +15,7 @@ from dataclasses import dataclass, fields
 from typing import BinaryIO
 
 from packaging import requirements
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.specifiers import SpecifierSet
 
 from . import archive_faults, archives
 from .contents import is_zip, read_contents
@@ -132,7 +132,7 @@ def valid_requires_python(text: str | None) -> str | None:
         return None
     try:
         SpecifierSet(text)
-    except InvalidSpecifier:
+    except Exception:  # noqa: BLE001 - whatever packaging raises, a RecursionError too
         return None
     return " ".join(text.split())
 
@@ -157,7 +157,7 @@ def parse_requirement(text: str) -> Requirement:
     line = " ".join(text.split())
     try:
         found = requirements.Requirement(line)
-    except requirements.InvalidRequirement:
+    except Exception:  # noqa: BLE001 - whatever packaging raises, a RecursionError too
         return Requirement(line)
     extras = f"[{','.join(sorted(found.extras))}]" if found.extras else ""
     asked = f" @ {found.url}" if found.url else f" {found.specifier}" if str(found.specifier) else ""

@@ -181,6 +181,16 @@ def test_whatever_a_library_raises_is_a_bad_archive(call: str) -> None:
                 uploaded(name, KINDS[name])
 
 
+@pytest.mark.parametrize("error", [*EXCEPTIONS, *MORE])
+def test_whatever_packaging_raises_over_metadata_is_metadata_that_cannot_be_parsed(
+    monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    monkeypatch.setattr(metadata, "SpecifierSet", raising(error))
+    monkeypatch.setattr(metadata.requirements, "Requirement", raising(error))
+    assert metadata.valid_requires_python(f">=3, !={error.__name__}") is None
+    assert metadata.parse_requirement("bar>=1").name == "bar>=1"
+
+
 @pytest.mark.parametrize("error", [OSError(errno.EIO, "broken disk"), OSError("the store is away")])
 def test_a_storage_that_fails_is_no_fault_of_the_archive(error: OSError) -> None:
     class Failing(io.BytesIO):
