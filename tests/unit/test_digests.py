@@ -77,7 +77,9 @@ def test_an_exception_over_one_file_keeps_no_other_from_being_digested(
         world.put(name, data)
     assert world.digester.digest_some() == 2 and world.digester.digest_some() == 0
     assert [file.filename for file in world.catalog.files_of("foo") if file.sha256] == [WHEEL]
-    assert world.catalog.rows_of("bad")[0].fault == f"it cannot be read ({error.__name__})"
+    (bad,) = world.catalog.rows_of("bad")
+    assert world.catalog.files_of("bad") == []
+    assert world.digester.digest(bad).fault == f"it cannot be read ({error.__name__})"
 
 
 @pytest.mark.parametrize(
