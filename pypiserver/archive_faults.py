@@ -1,7 +1,7 @@
-"""What is wrong with an archive, or dangerous for whoever unpacks it: every member is looked at, none is written.
+"""What is wrong with an archive that can be read, or dangerous to unpack: every member is looked at, none is written.
 
-The rules to keep: a fault is a kind (``unsafe`` or ``corrupt``) and a sentence that fits after "is refused: "; what
-unpacks to more than a package can have is not read to its end.
+**Invariants:** a fault is a kind (``unsafe`` or ``corrupt``) and a sentence that fits after "is refused: "; what
+unpacks to more than a package can have is not read to its end; one archive has a bounded number of faults.
 """
 
 from __future__ import annotations
@@ -11,31 +11,36 @@ import csv
 import hashlib
 import io
 import posixpath
-import tarfile
 import zipfile
 from collections import Counter
+from collections.abc import Sequence
 from typing import BinaryIO
 
-from .archives import MAX_MEMBERS, MAX_METADATA, TAR_ERRORS, ZIP_ERRORS, BadArchive, open_tar, sane_size, zip_members
+from .archives import MAX_METADATA, BadArchive, Source, foreign, said, sane_size
+from .tarwalk import DEVICES, LINKS, TarMember
+from .zipdirectory import ZipMember
 
-MAX_UNPACKED = 64 * 1024**3
 MAX_SAID = 10
+# More faults of one archive are not worth a line each.
+MAX_FAULTS = 100
 # No path is longer.
 MAX_LINK = 4096
+# Stored, deflated, bzip2: the decoders of others take memory as the archive tells them.
+_METHODS = (0, 8, 12)
 
 Fault = tuple[str, str]
 
 
-def zip_faults(members: list[zipfile.ZipInfo]) -> list[Fault]:
+def zip_faults(members: Sequence[ZipMember]) -> list[Fault]:
     """What makes a zip archive dangerous to unpack: doubled names, ways out of its folder, too much in it."""
-    names = Counter(member.filename for member in members)
-    faults = [("corrupt", f"it has the member {name!r} twice") for name, count in names.items() if count > 1]
-    faults += [("unsafe", f"its member {name!r} leads out of its folder") for name in names if _leads_out(name)]
-    packed = sum(member.compress_size for member in members)
-    unpacked = sum(member.file_size for member in members)
-    if unpacked > min(MAX_UNPACKED, sane_size(packed)):
-        faults.append(("unsafe", f"its {packed} bytes say they unpack to {unpacked}, which no package does"))
-    return faults
+    names = Counter(member.name for member in members)
+    faults = [("corrupt", f"it has the member {said(name)} twice") for name, count in names.items() if count > 1]
+    faults += [("unsafe", f"its member {said(name)} leads out of its folder") for name in names if _leads_out(name)]
+    packed = sum(member.packed for member in members)
+    unpacked = sum(member.unpacked for member in members)
+    if unpacked > sane_size(packed):
+        faults.insert(0, ("unsafe", f"its {packed} bytes say they unpack to {unpacked}, which no package does"))
+    return faults[:MAX_FAULTS]
 
 
 def _leads_out(path: str) -> bool:
@@ -43,60 +48,55 @@ def _leads_out(path: str) -> bool:
     return plain.startswith("/") or ".." in plain.split("/") or ":" in plain.split("/")[0] or "\0" in path
 
 
-def audit_tar(file: BinaryIO) -> list[Fault]:
-    """Every fault of a tar archive as (kind, sentence)."""
-    faults: list[Fault] = []
-    try:
-        with open_tar(file, MAX_UNPACKED) as archive:
-            for number, member in enumerate(archive):
-                if number > MAX_MEMBERS:
-                    raise BadArchive(f"it has more than {MAX_MEMBERS} members")
-                faults += _tar_member_faults(member)
-    except BadArchive as error:
-        faults.append(("unsafe", str(error)))
-    except TAR_ERRORS as error:
-        faults.append(("corrupt", f"it is no tar archive that can be read ({error})"))
-    return faults
-
-
-def _tar_member_faults(member: tarfile.TarInfo) -> list[Fault]:
+def tar_faults(member: TarMember) -> list[Fault]:
+    """What makes a member of a tar archive dangerous to unpack."""
     faults: list[Fault] = []
     if _leads_out(member.name):
-        faults.append(("unsafe", f"its member {member.name!r} leads out of its folder"))
+        faults.append(("unsafe", f"its member {said(member.name)} leads out of its folder"))
     if not member.name.isprintable():
-        faults.append(("unsafe", f"its member {member.name!r} has control characters in its name"))
-    if member.issym() or member.islnk():
-        base = posixpath.dirname(member.name) if member.issym() else ""
-        if _leads_out(posixpath.normpath(posixpath.join(base, member.linkname))):
-            faults.append(("unsafe", f"its link {member.name!r} leads out of its folder"))
-    elif member.isdev():
-        faults.append(("unsafe", f"its member {member.name!r} is a device"))
+        faults.append(("unsafe", f"its member {said(member.name)} has control characters in its name"))
+    if member.kind in LINKS:
+        base = posixpath.dirname(member.name) if member.kind == b"2" else ""
+        if _leads_out(posixpath.normpath(posixpath.join(base, member.link))):
+            faults.append(("unsafe", f"its link {said(member.name)} leads out of its folder"))
+    elif member.kind in DEVICES:
+        faults.append(("unsafe", f"its member {said(member.name)} is a device"))
     return faults
 
 
 def audit_zip(file: BinaryIO, *, check_record: bool) -> list[Fault]:
-    """Every fault of a zip archive's members as (kind, sentence): names, links, checksums, and a wheel's RECORD."""
-    members = zip_members(file)
+    """Every fault of the members of a zip archive that can be read, as (kind, sentence): names, links, checksums, and
+    a wheel's RECORD.
+    """
     faults: list[Fault] = []
     hashes: dict[str, tuple[str, int]] = {}
     record: bytes | None = None
+    left = sane_size(file.seek(0, io.SEEK_END))
+    source = Source(file)
     try:
-        with zipfile.ZipFile(file) as archive:
-            for member in members:
-                if not member.filename.isprintable():
-                    faults.append(("unsafe", f"its member {member.filename!r} has control characters in its name"))
-                if _is_link(member) and _link_leads_out(member.filename, archive.read(member)):
-                    faults.append(("unsafe", f"its link {member.filename!r} leads out of its folder"))
-                digest, size = _digest_member(archive, member)
+        with foreign("it cannot be unpacked", source), zipfile.ZipFile(source) as archive:
+            for member in archive.infolist():
+                faults += _name_faults(archive, member)
+                digest, size = _digest_member(archive, member, left)
+                left -= size
                 hashes[member.filename] = (digest, size)
                 if member.filename.endswith(".dist-info/RECORD") and size <= MAX_METADATA:
                     record = archive.read(member)
     except BadArchive as error:
-        return [*faults, ("unsafe", str(error))]
-    except ZIP_ERRORS as error:
-        return [*faults, ("corrupt", f"it cannot be unpacked ({error})")]
+        return [*faults[:MAX_FAULTS], (error.kind, str(error))]
     if check_record and record is not None:
         faults += _few(_record_faults(record, hashes))
+    return faults[:MAX_FAULTS]
+
+
+def _name_faults(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> list[Fault]:
+    faults: list[Fault] = []
+    if member.compress_type not in _METHODS:
+        raise BadArchive(f"its member {said(member.filename)} is packed as not every reader can")
+    if not member.filename.isprintable():
+        faults.append(("unsafe", f"its member {said(member.filename)} has control characters in its name"))
+    if _is_link(member) and _link_leads_out(member.filename, archive.read(member)):
+        faults.append(("unsafe", f"its link {said(member.filename)} leads out of its folder"))
     return faults
 
 
@@ -119,14 +119,14 @@ def _link_leads_out(path: str, target: bytes) -> bool:
     return _leads_out(posixpath.normpath(posixpath.join(posixpath.dirname(path), target.decode("utf-8", "replace"))))
 
 
-def _digest_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> tuple[str, int]:
+def _digest_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, most: int) -> tuple[str, int]:
     digest, size = hashlib.sha256(), 0
     with archive.open(member) as stream:
         while block := stream.read(1 << 20):
             digest.update(block)
             size += len(block)
-            if size > sane_size(member.compress_size):
-                raise BadArchive("it unpacks to more than a package can have")
+            if size > most:
+                raise BadArchive("it unpacks to more than a package can have", "unsafe")
     return base64.urlsafe_b64encode(digest.digest()).rstrip(b"=").decode(), size
 
 
@@ -144,10 +144,10 @@ def _record_faults(record: bytes, hashes: dict[str, tuple[str, int]]) -> list[Fa
         path, digest = row[0], row[1] if len(row) > 1 else ""
         listed.add(path)
         if path not in hashes:
-            faults.append(("corrupt", f"its RECORD lists {path!r}, which is not in it"))
+            faults.append(("corrupt", f"its RECORD lists {said(path)}, which is not in it"))
         elif digest.startswith("sha256=") and digest.removeprefix("sha256=") != hashes[path][0]:
-            faults.append(("corrupt", f"its member {path!r} has another hash than its RECORD says"))
+            faults.append(("corrupt", f"its member {said(path)} has another hash than its RECORD says"))
     for path in hashes:
         if path not in listed and not path.endswith(("/", "/RECORD", "/RECORD.jws", "/RECORD.p7s")):
-            faults.append(("corrupt", f"its RECORD does not list {path!r}"))
+            faults.append(("corrupt", f"its RECORD does not list {said(path)}"))
     return faults

@@ -1,239 +1,131 @@
-"""Walking archives that nobody vouches for: zip and tar, read member by member, never extracted.
+"""What reading archives has in common: the limits, the one error, the border to foreign code, and plain paths.
 
-The rules to keep: every count, size and ratio has a limit; the end of a zip is read directly, because ``zipfile``
-makes an object of every member (3 s for 100,000 wheels instead of 0.8 s); what is odd is left to ``zipfile``; a fault
-is a BadArchive with words that fit after "is refused: ".
+An archive comes from outside, so everything in it may be a lie. **Invariants:** every count, size and ratio has a limit
+that is looked at before a library makes objects of it; a fault is a BadArchive with words that fit after "is refused:
+"; whatever a library raises over bytes of an archive is such a fault (:class:`foreign`); a storage that fails is not.
 """
 
 from __future__ import annotations
 
 import io
-import struct
-import tarfile
-import zipfile
-import zlib
-from collections.abc import Callable
+import os
 from typing import BinaryIO
 
+from .errors import PypiServerError
+
 MAX_METADATA = 8 * 1024 * 1024
-MAX_DIRECTORY = 64 * 1024 * 1024
-MAX_MEMBERS = 200_000
+# The largest real sdist we know (ansible 9) has 52,814 members, the largest wheel 18,093.
+MAX_MEMBERS = 100_000
+# No path is longer (PATH_MAX).
+MAX_NAME = 4096
+# Folders within folders; real archives have some twenty.
+MAX_DEPTH = 128
+MAX_UNPACKED = 64 * 1024**3
 MAX_RATIO = 200
 # Smaller archives are no bombs, whatever their ratio: a file of zeros compresses a thousandfold.
 RATIO_FROM = 128 * 1024 * 1024
-# PKG-INFO is among the first members of an sdist; so many unpacked bytes are read to find it.
-MAX_TAR_READ = 512 * 1024 * 1024
-_TAIL = 65_536 + 22
-_END = struct.Struct("<4s4H2LH")
-_ENTRY = struct.Struct("<4s6H3L5H2L")
-_LOCAL = struct.Struct("<4s5H3L2H")
-_STORED, _DEFLATED = 0, 8
+_SAID = 120
 
 
 class BadArchive(Exception):  # noqa: N818 - the standard library's BadZipFile is called so too
-    """The archive cannot be read, or must not be; the words name no file."""
+    """The archive cannot be read, or must not be; the words name no file.
 
-
-def zip_directory(file: BinaryIO) -> tuple[bytes, int]:
-    """The central directory of a zip archive and its number of members.
-
-    Raises BadArchive when it is not where the end of the file says, as in a file that is cut off.
+    ``kind`` is ``corrupt``, or ``unsafe`` for what looks made to deceive or to harm.
     """
-    size = file.seek(0, io.SEEK_END)
-    length = min(size, _TAIL)
-    file.seek(size - length)
-    tail = file.read(length)
-    at = tail.rfind(b"PK\x05\x06")
-    if at < 0 or len(tail) - at < _END.size:
-        raise BadArchive("it is no whole zip archive: its directory is missing at the end")
-    _, disk, _, _, count, length, offset, comment = _END.unpack_from(tail, at)
-    end = size - len(tail) + at
-    if 0xFFFF in (disk, count) or 0xFFFFFFFF in (length, offset):
-        return _large_directory(file)
-    if length > MAX_DIRECTORY or count > MAX_MEMBERS:
-        raise BadArchive(f"its directory is larger than any sane one ({count} members, {length} bytes)")
-    # Some bytes may stand before an archive (an installer's stub), but none between its directory and its end.
-    start = end - length
-    if start < offset or len(tail) - at - _END.size != comment:
-        raise BadArchive("it is no whole zip archive: its directory is not where its end says")
-    file.seek(start)
-    directory = file.read(length)
-    if len(directory) != length or (count and not directory.startswith(b"PK\x01\x02")):
-        raise BadArchive("it is no whole zip archive: its directory is damaged")
-    return directory, count
+
+    def __init__(self, message: str, kind: str = "corrupt") -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
-def _large_directory(file: BinaryIO) -> tuple[bytes, int]:
-    """Archives over 4 GiB or 65,535 members (zip64) are rare enough for the standard library."""
-    return b"", len(zip_members(file))
+class foreign:  # noqa: N801 - reads as a clause: with foreign("it cannot be unpacked")
+    """The border to code that is not ours: every exception in the block becomes a BadArchive.
 
+    RecursionError and MemoryError too: it is the archive that asks for so much. What storage says (an OSError with a
+    number, or one that ``source`` raised) passes, since the archive may be good. ``passing`` passes as well.
+    """
 
-def read_zip_member(file: BinaryIO, is_wanted: Callable[[str], bool], *, required: str = "") -> bytes | None:
-    """The bytes of the one member that is wanted; None when there is none, or BadArchive if it is ``required``."""
-    directory, count = zip_directory(file)
-    if not directory and count:
-        return _read_by_zipfile(file, is_wanted, required)
-    found: list[tuple[int, int, int, int, int]] = []
-    at = 0
-    for _ in range(count):
-        if len(directory) - at < _ENTRY.size:
-            raise BadArchive("it is no whole zip archive: its directory is cut off")
-        entry = _ENTRY.unpack_from(directory, at)
-        name_length, extra_length, comment_length = entry[10:13]
-        name = directory[at + _ENTRY.size : at + _ENTRY.size + name_length]
-        if is_wanted(name.decode("utf-8", "replace")):
-            found.append((entry[3], entry[4], entry[8], entry[9], entry[16]))
-        at += _ENTRY.size + name_length + extra_length + comment_length
-    if len(found) > 1:
-        raise BadArchive("it has more than one metadata member")
-    if not found:
-        if required:
-            raise BadArchive(f"it has no {required}")
+    def __init__(self, fault: str, source: Source | None = None, passing: tuple[type[Exception], ...] = ()) -> None:
+        self._fault = fault
+        self._source = source
+        self._passing = (BadArchive, PypiServerError, *passing)
+
+    def __enter__(self) -> None:
         return None
-    flags, method, packed, unpacked, offset = found[0]
-    if flags & 1 or method not in (_STORED, _DEFLATED) or 0xFFFFFFFF in (packed, unpacked, offset):
-        return _read_by_zipfile(file, is_wanted, required)
-    if unpacked > MAX_METADATA or packed > MAX_METADATA:
-        raise BadArchive("its metadata is larger than 8 MiB")
-    data = _member_bytes(file, offset, packed)
-    if data is None:
-        # Something stands before the archive, so offsets are off by its length: zipfile knows how.
-        return _read_by_zipfile(file, is_wanted, required)
-    return _unpacked(data, method, unpacked)
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if not isinstance(error, Exception) or isinstance(error, self._passing):
+            return
+        if self._source is not None and self._source.error is not None:
+            raise self._source.error
+        if isinstance(error, OSError) and error.errno is not None:
+            return
+        said = " ".join(str(error)[:_SAID].split()) or type(error).__name__
+        raise BadArchive(f"{self._fault} ({said})") from error
 
 
-def _member_bytes(file: BinaryIO, offset: int, packed: int) -> bytes | None:
-    file.seek(offset)
-    header = file.read(_LOCAL.size)
-    if len(header) != _LOCAL.size or not header.startswith(b"PK\x03\x04"):
-        return None
-    name_length, extra_length = _LOCAL.unpack(header)[9:11]
-    file.seek(offset + _LOCAL.size + name_length + extra_length)
-    data = file.read(packed)
-    if len(data) != packed:
-        raise BadArchive("it is no whole zip archive: a member is cut off")
-    return data
+class Source(io.RawIOBase):
+    """A file lent to foreign code, that remembers in ``error`` what storage raised: libraries swallow such things."""
 
-
-def _unpacked(data: bytes, method: int, size: int) -> bytes:
-    if method == _DEFLATED:
-        try:
-            data = zlib.decompressobj(-15).decompress(data, MAX_METADATA + 1)
-        except zlib.error as error:
-            raise BadArchive(f"its metadata cannot be unpacked ({error})") from error
-    if len(data) != size:
-        raise BadArchive("its metadata has another size than its directory says")
-    return data
-
-
-def _read_by_zipfile(file: BinaryIO, is_wanted: Callable[[str], bool], required: str) -> bytes | None:
-    wanted = [member for member in zip_members(file) if is_wanted(member.filename)]
-    if len(wanted) > 1:
-        raise BadArchive("it has more than one metadata member")
-    if not wanted:
-        if required:
-            raise BadArchive(f"it has no {required}")
-        return None
-    if wanted[0].file_size > MAX_METADATA:
-        raise BadArchive("its metadata is larger than 8 MiB")
-    try:
-        with zipfile.ZipFile(file) as archive, archive.open(wanted[0]) as member:
-            return member.read(MAX_METADATA + 1)
-    except ZIP_ERRORS as error:
-        raise BadArchive(f"its metadata cannot be unpacked ({error})") from error
-
-
-ZIP_ERRORS = (
-    zipfile.BadZipFile,
-    zlib.error,
-    EOFError,
-    NotImplementedError,
-    RuntimeError,
-    ValueError,
-    OSError,
-    struct.error,
-)
-TAR_ERRORS = (tarfile.TarError, zlib.error, EOFError, ValueError, OSError, struct.error)
-
-
-def zip_members(file: BinaryIO) -> list[zipfile.ZipInfo]:
-    """Every member of a zip archive; raises BadArchive."""
-    file.seek(0)
-    try:
-        with zipfile.ZipFile(file) as archive:
-            members = archive.infolist()
-    except ZIP_ERRORS as error:
-        raise BadArchive(f"it is no zip archive that can be read ({error})") from error
-    if len(members) > MAX_MEMBERS:
-        raise BadArchive(f"it has {len(members)} members, more than {MAX_MEMBERS}")
-    return members
-
-
-def sane_size(packed: int) -> int:
-    """The most bytes that so many packed ones unpack to unless they are a bomb."""
-    return max(RATIO_FROM, MAX_RATIO * packed)
-
-
-class _Bounded(io.RawIOBase):
-    """A reader that stops being patient after ``limit`` bytes: what unpacks for ever is a bomb."""
-
-    def __init__(self, file: BinaryIO, limit: int) -> None:
+    def __init__(self, file: BinaryIO) -> None:
+        super().__init__()
         self._file = file
-        self._left = limit
+        self.error: Exception | None = None
 
     def readable(self) -> bool:
+        """Always."""
         return True
 
+    def seekable(self) -> bool:
+        """Always."""
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move, as the file does."""
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        """The position in the file."""
+        return self._file.tell()
+
+    def read(self, size: int | None = -1) -> bytes:
+        """So many bytes, or all that are left."""
+        try:
+            return self._file.read(-1 if size is None else size)
+        except (OSError, PypiServerError) as error:
+            self.error = error
+            raise
+
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
-        data = self._file.read(len(buffer))
-        self._left -= len(data)
-        if self._left < 0:
-            raise BadArchive("it unpacks to more than a package can have")
+        """Fill the buffer."""
+        data = self.read(len(buffer))
         buffer[: len(data)] = data
         return len(data)
 
 
-def open_tar(file: BinaryIO, most: int) -> tarfile.TarFile:
-    """A tar archive as a stream of at most ``most`` unpacked bytes, and no more than is sane for its size."""
-    import bz2
-    import gzip
-    import lzma
-
-    limit = min(most, sane_size(file.seek(0, io.SEEK_END)))
-    file.seek(0)
-    magic = file.read(6)
-    file.seek(0)
-    openers: list[tuple[bytes, Callable[[BinaryIO], object]]] = [
-        (b"\x1f\x8b", lambda raw: gzip.GzipFile(fileobj=raw)),
-        (b"BZh", bz2.BZ2File),
-        (b"\xfd7zXZ", lzma.LZMAFile),
-    ]
-    for prefix, opener in openers:
-        if magic.startswith(prefix):
-            stream: BinaryIO = opener(file)  # type: ignore[assignment]
-            return tarfile.open(fileobj=_Bounded(stream, limit), mode="r|")
-    return tarfile.open(fileobj=_Bounded(file, limit), mode="r|")
+def sane_size(packed: int) -> int:
+    """The most bytes that so many packed ones unpack to unless they are a bomb."""
+    return min(MAX_UNPACKED, max(RATIO_FROM, MAX_RATIO * packed))
 
 
-def read_tar_member(file: BinaryIO, is_wanted: Callable[[str], bool]) -> bytes | None:
-    """The bytes of the first member that is wanted, None without one; raises BadArchive."""
-    try:
-        with open_tar(file, MAX_TAR_READ) as archive:
-            for number, member in enumerate(archive):
-                if number > MAX_MEMBERS:
-                    raise BadArchive(f"it has more than {MAX_MEMBERS} members")
-                if member.isreg() and is_wanted(member.name):
-                    return _tar_member_bytes(archive, member)
-    except TAR_ERRORS as error:
-        raise BadArchive(f"it is no tar archive that can be read ({error})") from error
-    return None
+def said(name: str) -> str:
+    """A member's name for a message: it may be long, and hold anything."""
+    return repr(name if len(name) <= _SAID else name[:_SAID] + "...")
 
 
-def _tar_member_bytes(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    if member.size > MAX_METADATA:
-        raise BadArchive("its metadata is larger than 8 MiB")
-    stream = archive.extractfile(member)
-    data = stream.read() if stream is not None else b""
-    if len(data) != member.size:
-        raise BadArchive("it is cut off in the middle of its metadata")
-    return data
+def parts_of(name: str) -> list[str]:
+    """The folders and the name that a path ends up as on any system, in lower case: no '.', '..', '\\' or doubled '/'.
+
+    Windows drops the dots and spaces at the end of a name, and neither Windows nor macOS tells upper from lower case.
+    Raises BadArchive for a path that is deeper than any sane one.
+    """
+    parts: list[str] = []
+    plain = name.replace("\\", "/")
+    if plain.count("/") > MAX_DEPTH:
+        raise BadArchive(f"a member of it is more than {MAX_DEPTH} folders deep", "unsafe")
+    for part in plain.split("/"):
+        if part == "..":
+            del parts[-1:]
+        elif part not in ("", "."):
+            parts.append(part.rstrip(" .").casefold())
+    return parts

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from . import distfile, metadata
 from .catalog import Catalog, Digest
 from .digests import Digester
-from .errors import InvalidDistribution
+from .errors import InvalidDistribution, PypiServerError
 from .model import File
 from .storage.bucket import METADATA, Bucket, sha256_of
 
@@ -39,6 +39,11 @@ class BucketDigester(Digester):
             return self._known(file)
         except InvalidDistribution as error:
             return self._faulty(file, str(error))
+        except (PypiServerError, OSError):
+            raise
+        except Exception as error:  # noqa: BLE001
+            # No file may keep all others from being read.
+            return self._faulty(file, f"it cannot be read ({type(error).__name__})")
 
     def _known(self, file: File) -> Digest:
         dist, sha256 = distfile.parse_filename(file.filename), sha256_of(file.path)

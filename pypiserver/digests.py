@@ -25,7 +25,6 @@ from .model import File
 from .remembered import Said
 from .storage import Storage
 from .text import MAX_SENTENCE, cut
-from .wholeness import is_whole
 
 _LOG = logging.getLogger(__name__)
 BLOCK = 1 << 18
@@ -124,6 +123,11 @@ class Digester:
             except OSError as error:
                 self.folders.check()
                 reason = f"it cannot be read ({error.strerror or error})"
+            except Exception as error:  # noqa: BLE001
+                # No file may end the thread that reads all others.
+                reason = f"it cannot be read ({type(error).__name__})"
+                _LOG.exception("Reading %s failed in a way that should not be.", file.path)
+                break
         return self._faulty(file, reason)
 
     def _faulty(self, file: File, reason: str) -> Digest:
@@ -156,10 +160,6 @@ class Digester:
             sha256.update(block[:count])
             if other is not None:
                 other.update(block[:count])
-        # Metadata stands near the beginning of an archive, so one that is cut off may seem good without this.
-        if is_whole(stream, dist) is False:
-            raise InvalidDistribution(f"{dist.filename} is refused: it is cut off, or was never whole")
-        stream.seek(0)
         raw = metadata.read_metadata(stream, dist)
         return self.describe(dist, raw, sha256=sha256.hexdigest(), other=other.hexdigest() if other else None)
 

@@ -236,11 +236,9 @@ def _read_back(upload: Upload, dist: DistFile) -> bytes | None:
     """The core metadata in the staged archive, which must be what its name says; raises InvalidDistribution."""
     try:
         with upload.staged.reader() as stream:
-            raw = metadata.read_metadata(stream, dist)
-            metadata.check_archive(stream, dist, raw=raw)
+            return metadata.read_upload(stream, dist)
     except OSError as error:
         raise Unavailable(f"{upload.filename} could not be read back ({error.strerror or error}).") from error
-    return raw
 
 
 def _text(reason: str) -> bytes:

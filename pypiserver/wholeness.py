@@ -6,26 +6,17 @@ checksum. So a file need not be watched for a second to know that nothing is mis
 
 from __future__ import annotations
 
-import bz2
-import lzma
-import zlib
-from collections.abc import Callable
-from typing import Any, BinaryIO
+import sys
+from typing import BinaryIO
 
-from . import archives
+from .archives import BadArchive
 from .distfile import DistFile
+from .unpacking import CHUNK, FORMATS, Unpacked
+from .zipdirectory import find_directory
 
-BLOCK = 16 * 1024
 # A stream that unpacks to more is not worth unpacking to learn it a second earlier.
 MAX_UNPACKED = 32 * 1024 * 1024
-
 _ZIP_ENDINGS = (".whl", ".egg", ".zip")
-_STREAMS: dict[bytes, Callable[[], Any]] = {
-    b"\x1f\x8b": lambda: zlib.decompressobj(31),
-    b"BZ": bz2.BZ2Decompressor,
-    b"\xfd7": lzma.LZMADecompressor,
-}
-_BROKEN = (zlib.error, lzma.LZMAError, EOFError, ValueError, OSError)
 
 
 def is_whole(file: BinaryIO, dist: DistFile) -> bool | None:
@@ -33,29 +24,26 @@ def is_whole(file: BinaryIO, dist: DistFile) -> bool | None:
     file.seek(0)
     if dist.filename.lower().endswith(_ZIP_ENDINGS):
         try:
-            archives.zip_directory(file)
-        except archives.BadArchive:
+            find_directory(file)
+        except BadArchive:
             return False
         return True
     return _is_whole_stream(file)
 
 
 def _is_whole_stream(file: BinaryIO) -> bool | None:
-    block = file.read(BLOCK)
-    maker = _STREAMS.get(block[:2])
-    if maker is None:
+    begin = file.read(8)
+    magic = next((each for each, _ in FORMATS if begin and begin.startswith(each[: len(begin)])), None)
+    if magic is None:
         return None
-    stream, unpacked = maker(), 0
-    try:
-        while block and not stream.eof:
-            room = MAX_UNPACKED - unpacked
-            unpacked += len(stream.decompress(block, room))
-            if unpacked >= MAX_UNPACKED:
-                return None
-            block = file.read(BLOCK)
-    except _BROKEN:
+    if len(begin) < len(magic):
         return False
-    if not stream.eof:
+    try:
+        stream = Unpacked(file, sys.maxsize)
+        while stream.skip(CHUNK):
+            if stream.position >= MAX_UNPACKED:
+                return None
+    except BadArchive:
         return False
     # What stands behind the end may be padding, or the beginning of a second stream.
-    return None if block or stream.unused_data else True
+    return None if stream.is_followed else True

@@ -8,10 +8,10 @@ from urllib.parse import quote, urlencode
 
 import bottle
 
+from ..core_metadata import CoreMetadata
 from ..distfile import normalize
 from ..downloads import Counts
 from ..errors import ConfigError, NotFound, Unavailable
-from ..metadata import CoreMetadata
 from ..model import Project, Search
 from ..releases import core_metadata, named, newest, releases_of
 from ..repository import Repository

@@ -191,10 +191,10 @@ class _Queue:
     def _keep(self, key: bytes, answer: Answer) -> None:
         outcome, html = answer
         if outcome is Outcome.HTML:
-            self._results.put(key, answer, cost=len(html) + _ENTRY_BYTES)
+            self._results.put(key, answer, size=len(html) + _ENTRY_BYTES)
             return
         retry = outcome >= Outcome.MISSING
         until = time.monotonic() + RETRY_SECONDS if retry else float("inf")
-        self._failures.put(key, (outcome, until), cost=_ENTRY_BYTES)
+        self._failures.put(key, (outcome, until), size=_ENTRY_BYTES)
         level = logging.WARNING if outcome in (Outcome.CRASHED, Outcome.STALLED) else logging.INFO
         _LOG.log(level, "A description is shown as plain text: rendering it ended with %s.", outcome.name)

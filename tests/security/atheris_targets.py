@@ -73,7 +73,7 @@ def archive(data: bytes) -> None:
         dist = distfile.parse_filename(name)
         stream = io.BytesIO(data)
         with contextlib.suppress(PypiServerError):
-            metadata.check_archive(stream, dist, raw=metadata.read_metadata(stream, dist))
+            metadata.read_upload(stream, dist)
         is_whole(io.BytesIO(data), dist)
 
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
+import os
 import struct
+import subprocess
+import sys
 import tarfile
 import time
 import tracemalloc
@@ -18,7 +22,12 @@ import pytest
 from pypiserver import distfile, metadata
 from pypiserver.errors import InvalidDistribution
 from pypiserver.wholeness import is_whole
+from tests.figures import count
+from tests.hostile import OPEN, ask, environ_for, every_server, leftovers, listed, serving, upload, visible
+from tests.live_server import LiveServer
 from tests.make_archives import core_metadata, make_sdist, make_wheel
+from tests.odd_archives import AMBIGUOUS, BOMBS, HARMLESS
+from tests.security.test_live import children_of
 from tests.unit.wsgi import Client
 
 Serve = Callable[..., Client]
@@ -181,8 +190,7 @@ def test_a_bomb_takes_no_memory(case: str) -> None:
     tracemalloc.start()
     try:
         with pytest.raises(InvalidDistribution):
-            raw = metadata.read_metadata(stream, dist)
-            metadata.check_archive(stream, dist, raw=raw)
+            metadata.read_upload(stream, dist)
         is_whole(stream, dist)
         assert tracemalloc.get_traced_memory()[1] < 64 * MEBIBYTE
     finally:
@@ -207,3 +215,91 @@ def test_a_hostile_archive_put_there_by_hand_harms_no_other_file(serve: Serve, p
 def test_a_good_archive_is_taken(serve: Serve) -> None:
     client = serve()
     assert client.upload(WHEEL, WHEEL_BYTES).status == client.upload(SDIST, SDIST_BYTES).status == 200
+
+
+# A gigabyte of headers is made and packed only once for all servers.
+@cache
+def odd(shape: str) -> tuple[str, bytes]:
+    name, make = {**AMBIGUOUS, **BOMBS, **HARMLESS}[shape]
+    return name, make()
+
+
+def peak(live: LiveServer) -> int:
+    """The most memory that each process of a server ever took, together, in bytes."""
+    fields = [
+        line.split()
+        for pid in children_of(live.process.pid)
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines()
+        if line.startswith("VmHWM:")
+    ]
+    return sum(int(field[1]) for field in fields) * 1024
+
+
+def cpu_seconds(live: LiveServer) -> float:
+    """Seconds that the processes of a server worked: how long that takes depends on who else works."""
+    fields = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in children_of(live.process.pid)]
+    return sum(int(field[11]) + int(field[12]) for field in fields) / os.sysconf("SC_CLK_TCK")
+
+
+@pytest.mark.live
+@every_server
+def test_what_readers_take_in_two_ways_and_bombs_are_refused_with_a_reason(tmp_path: Path, server: str) -> None:
+    with serving(tmp_path, *OPEN, server=server) as live:
+        for shape in HARMLESS:
+            name, data = odd(shape)
+            assert upload(live.url, name, data, timeout=60).status in (200, 409), shape
+        stored = visible(tmp_path / "packages")
+        for shape in (*AMBIGUOUS, *BOMBS):
+            odd(shape)
+        before = peak(live)
+        for shape in (*AMBIGUOUS, *BOMBS):
+            name, data = odd(shape)
+            began = cpu_seconds(live)
+            reply = upload(live.url, name, data, timeout=120)
+            assert reply.status == 400 and b" is refused: " in reply.body, (shape, reply)
+            assert cpu_seconds(live) - began < 5, shape
+            count("hostile archives sent to live servers")
+        assert peak(live) - before < 256 * MEBIBYTE, (before, peak(live))
+        assert visible(tmp_path / "packages") == stored and leftovers(tmp_path / "packages") == []
+
+
+def beside_each_other(folder: Path) -> dict[str, str]:
+    """Every such archive in a folder, under names that go together; what shape each is."""
+    shapes = {}
+    for number, shape in enumerate((*AMBIGUOUS, *BOMBS), 1):
+        name, data = odd(shape)
+        # The build tag of a wheel may differ, and the name of an sdist is in no folder of it that clients look for.
+        name = name.replace("-py3", f"-{number}-py3") if name.endswith(".whl") else name.replace("foo", f"foo{number}")
+        (folder / name).write_bytes(data)
+        shapes[name] = shape
+    return shapes
+
+
+@pytest.mark.live
+@every_server
+def test_such_an_archive_in_a_folder_is_hidden_and_check_says_why(tmp_path: Path, server: str) -> None:
+    folder = tmp_path / "packages"
+    folder.mkdir()
+    good, data = make_wheel("foo", "1.0")
+    (folder / good).write_bytes(data)
+    with serving(tmp_path, *OPEN, server=server) as live:
+        assert list(listed(live.url, "foo")) == [good]
+        before = peak(live)
+        shapes = beside_each_other(folder)
+        time.sleep(3)
+        assert list(listed(live.url, "foo")) == [good]
+        for name, shape in shapes.items():
+            project = name.partition("-")[0]
+            if project != "foo":
+                began = cpu_seconds(live)
+                assert ask(live.url, f"/simple/{project}/", timeout=120).status == 503, shape
+                assert cpu_seconds(live) - began < 5, shape
+        assert ask(live.url, "/health").status == 200
+        # 84 files are read by the background as well, two at a time and more.
+        assert peak(live) - before < 256 * MEBIBYTE, (before, peak(live))
+        assert [shape for name, shape in shapes.items() if f"Skipped {name} in" not in live.output] == []
+    command = [sys.executable, "-m", "pypiserver", "check", folder, "--json", "--catalog", tmp_path / "check.sqlite"]
+    done = subprocess.run(command, env=environ_for("granian", tmp_path), capture_output=True, text=True, timeout=300)
+    named = {fault["path"]: fault["message"] for fault in json.loads(done.stdout)["faults"]}
+    assert {name: named.get(name) for name in shapes if not named.get(name)} == {}
+    assert good not in named

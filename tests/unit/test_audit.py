@@ -100,7 +100,7 @@ GOOD = [
 CONTENT: list[tuple[str, bytes, list[tuple[str, str]]]] = [
     (
         "mislabelled-1.0-py3-none-any.whl",
-        make_wheel("bar", "2.0")[1].replace(b"bar-2.0.dist-info", b"bar-2.0.dist-info"),
+        make_wheel("mislabelled", "1.0", metadata=core_metadata("bar", "2.0"))[1],
         [
             ("mislabelled", "its metadata says the name 'bar', the file name says 'mislabelled'"),
             ("mislabelled", "its metadata says the version '2.0', the file name says '1.0'"),
@@ -159,9 +159,20 @@ CONTENT: list[tuple[str, bytes, list[tuple[str, str]]]] = [
         [("requires-python", "its Requires-Python '>3.5.*' cannot be parsed")],
     ),
     ("installer-1.0.win32.exe", b"#!/bin/sh", [("corrupt", "it does not begin as an installer does")]),
+    (
+        "renamed-1.0-py3-none-any.whl",
+        make_wheel("bar", "2.0")[1],
+        [("unsafe", "its .dist-info folder 'bar-2.0.dist-info' is not that of its file name")],
+    ),
 ]
-# The server lists neither a wheel without metadata nor an archive it cannot read to its metadata.
-NOT_LISTED = ["cutoff-1.0.tar.gz", "notar-1.0.tar.bz2", "nozip-1.0.zip", "nometa-1.0-py3-none-any.whl"]
+# The server lists neither a wheel without metadata, nor an archive that cannot be read, or not by all in the same way.
+NOT_LISTED = [
+    "renamed-1.0-py3-none-any.whl",
+    "cutoff-1.0.tar.gz",
+    "notar-1.0.tar.bz2",
+    "nozip-1.0.zip",
+    "nometa-1.0-py3-none-any.whl",
+]
 
 
 @pytest.fixture
@@ -265,7 +276,7 @@ def test_the_server_says_the_same_words_when_it_skips(
 ) -> None:
     with caplog.at_level(logging.WARNING):
         client = serve(roots=[root, faulty], disable_fallback=True)
-        for name in ("cutoff", "notar", "nozip", "nometa", "foo"):
+        for name in ("cutoff", "notar", "nozip", "nometa", "renamed", "foo"):
             client.get(f"/simple/{name}/")
     messages = [printable(message) for message in caplog.messages if message.startswith("Skipped ")]
     listed = client.get("/packages/").text
