@@ -53,8 +53,6 @@ from .writer import FolderWriter, Writer
 if TYPE_CHECKING:
     from .bucket_factory import BucketParts
 
-# Within this a changed password file takes effect.
-PASSWORD_LOOK_SECONDS = 0.05
 WSGI = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
@@ -308,7 +306,7 @@ def build_auther(config: Config) -> Auther | None:
         return config.auther
     if config.htpasswd is None:
         return None
-    return HtpasswdFile(config.htpasswd, slow_checks=config.max_logins, look_seconds=PASSWORD_LOOK_SECONDS)
+    return HtpasswdFile(config.htpasswd, slow_checks=config.max_logins)
 
 
 def _fallback(config: Config) -> Callable[[str], str | None]:
