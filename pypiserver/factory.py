@@ -159,7 +159,7 @@ class Application:
         """End the threads this process started."""
         self.observers.close()
         self.repository.watch.close()
-        self.repository.catalog.connections.close()
+        self.repository.catalog.close()
 
 
 def _observers(config: Config, metrics: Metrics | None, stats: Downloads | None) -> Iterator[Observer]:

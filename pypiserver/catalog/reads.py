@@ -67,6 +67,11 @@ class Reads:
         self._seen = _Seen(signal, value, now + SIGNAL_SECONDS, serial)
         return serial
 
+    def close(self) -> None:
+        """Close the connections, and forget what would keep shared memory open."""
+        self.connections.close()
+        self._seen = None
+
     def _ask_serial(self) -> int:
         return int(self._all(schema.SELECT_SERIAL)[0][0])
 
