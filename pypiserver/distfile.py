@@ -169,6 +169,11 @@ def is_standard(version: str) -> bool:
     return _parsed(version) is not None
 
 
+def folded(filename: str) -> str:
+    """What all file names have in common that differ in case and in ``-``, ``_`` and ``.`` alone."""
+    return filename.lower().replace("_", "-").replace(".", "-")
+
+
 def spelling_key(dist: DistFile) -> tuple[str, ...]:
     """What all spellings of one file have in common: project, version, kind, and what follows them in its name."""
     rest = dist.filename.lower()
