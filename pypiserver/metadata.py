@@ -15,7 +15,7 @@ from dataclasses import dataclass, fields
 from typing import BinaryIO
 
 from packaging import requirements
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.specifiers import SpecifierSet
 
 from . import archive_faults, archives
 from .distfile import DistFile, normalize, same_version
@@ -134,7 +134,7 @@ def valid_requires_python(text: str | None) -> str | None:
         return None
     try:
         SpecifierSet(text)
-    except InvalidSpecifier:
+    except Exception:  # noqa: BLE001 - text from outside, and each release of packaging fails in its own ways
         return None
     return " ".join(text.split())
 
@@ -158,9 +158,12 @@ def parse_requirement(text: str) -> Requirement:
     """Read one Requires-Dist; one that cannot be read is all name."""
     line = " ".join(text.split())
     try:
-        found = requirements.Requirement(line)
-    except requirements.InvalidRequirement:
+        return _requirement(requirements.Requirement(line))
+    except Exception:  # noqa: BLE001 - packaging 24.0 raises SyntaxError, InvalidSpecifier and RecursionError too
         return Requirement(line)
+
+
+def _requirement(found: requirements.Requirement) -> Requirement:
     extras = f"[{','.join(sorted(found.extras))}]" if found.extras else ""
     asked = f" @ {found.url}" if found.url else f" {found.specifier}" if str(found.specifier) else ""
     marker = str(found.marker or "")

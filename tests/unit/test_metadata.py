@@ -352,3 +352,25 @@ def test_plain_headers_say_what_the_standard_library_reads(pieces: list[str], en
         stripped = {name: [metadata._unfolded(value) for value in values] for name, values in headers.items()}
         assert {name: [metadata._unfolded(value) for value in values] for name, values in plain[0].items()} == stripped
         assert plain[1].strip() == body.strip()
+
+
+@pytest.mark.parametrize("failure", [SyntaxError, RecursionError, ValueError, MemoryError, KeyError])
+def test_whatever_packaging_raises_a_requirement_is_shown_as_it_stands(
+    failure: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its oldest release that we take, 24.0, evaluates the text of a marker as Python does."""
+
+    def fail(text: str) -> None:
+        raise failure(text)
+
+    monkeypatch.setattr(metadata.requirements, "Requirement", fail)
+    monkeypatch.setattr(metadata, "SpecifierSet", fail)
+    assert metadata.parse_requirement("foo  >= 1") == metadata.Requirement("foo >= 1")
+    assert metadata.valid_requires_python(f">=3.{failure.__name__}") is None
+
+
+@pytest.mark.parametrize(
+    "text", ["foo; 'a\0' == extra", "1.0 ===a,b", "foo; " + "(" * 3000 + "extra == 'a'" + ")" * 3000]
+)
+def test_a_requirement_that_a_release_of_packaging_fails_at_is_all_name(text: str) -> None:
+    assert metadata.parse_requirement(text).name in (" ".join(text.split()), "foo")
