@@ -184,8 +184,9 @@ class Repository:
         return file
 
     def _is_replaced(self, filename: str, path: str) -> bool:
-        """Whether the file is here, and hidden because another one is being copied over it."""
-        return any(row.path == path and row.inode == REPLACED for row in self.catalog.rows_of(project_of(filename)))
+        """Whether the file is hidden because another one is being copied over it, or was until just now."""
+        rows = [row for row in self.catalog.rows_of(project_of(filename)) if row.path == path]
+        return any(row.inode == REPLACED for row in rows) or (bool(rows) and self.digested(filename) is not None)
 
     def digested(self, filename: str) -> File | None:
         """The visible file of that name, digested now where it was not; part of a question to :meth:`ask`."""
