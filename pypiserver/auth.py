@@ -1,8 +1,8 @@
 """Who may do what: the htpasswd file, any callable, and which actions need either.
 
 The rules to keep: whatever is wrong closes the door; a password is never kept, logged or compared in plain text; right
-passwords are remembered for a while, because clients send them with each of hundreds of requests; who is unknown costs
-as much time as who is known.
+passwords are remembered for a while, because clients send them with each of hundreds of requests; every failed login
+costs the same checks, whichever user it names, known or not.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
+import errno
 import hashlib
 import hmac
 import logging
@@ -17,13 +18,13 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from .errors import ConfigError, Forbidden, PypiServerError, Unauthorized, Unavailable
-from .htpasswd import Entry, fits, read_entry
+from .htpasswd import Entry, decoys_of, fits, read_entry, without
 
 Auther = Callable[[str, str], bool]
 
@@ -37,7 +38,10 @@ WAIT_SECONDS = 5.0
 SETTLE_SECONDS = 2.0
 # For each check that runs so many may wait: each of them holds a thread that others need.
 WAITING = 4
+# A larger file is refused as a whole: one that is cut in a line would let half of a password in.
 MAX_FILE = 16 * 1024 * 1024
+# A failed login takes one check for each scheme and cost in the file, of this many costliest ones.
+DECOYS = 8
 MAX_HEADER = 8192
 
 
@@ -45,14 +49,15 @@ MAX_HEADER = 8192
 class _Table:
     """The password file as it was read: its identity, its entries, and the right passwords seen since, as MACs.
 
-    ``digest`` is that of its bytes; ``is_settled`` says that another change will give it another identity.
-    ``logins`` has the user and the time of whole headers that were right.
+    ``digest`` is that of its bytes; ``is_settled`` says that another change will give it another identity. ``decoys``
+    are what a failed login is checked against. ``logins`` has the user and the time of whole headers that were right.
     """
 
-    identity: tuple[int, int, int]
+    identity: tuple[int, ...]
     digest: bytes = b""
     is_settled: bool = False
     entries: dict[str, Entry] = field(default_factory=dict)
+    decoys: tuple[Entry, ...] = ()
     remembered: dict[bytes, float] = field(default_factory=dict)
     logins: dict[bytes, tuple[str, float]] = field(default_factory=dict)
 
@@ -60,8 +65,7 @@ class _Table:
 class HtpasswdFile:
     """Checks passwords against the htpasswd file at ``path``, which is read again whenever it changes.
 
-    ``slow_checks`` of them run at once (None: one for each processor). ``clock`` gives seconds that never go back;
-    ``look_seconds`` is how long what was read is believed without a look.
+    ``slow_checks`` of them run at once (None: one for each processor). ``clock`` gives seconds that never go back.
     """
 
     def __init__(
@@ -70,19 +74,19 @@ class HtpasswdFile:
         *,
         slow_checks: int | None = None,
         clock: Callable[[], float] = time.monotonic,
-        look_seconds: float = 0.0,
     ) -> None:
         self.path = path
+        # A Path costs more than the look.
+        self._name = str(path)
         self._clock = clock
-        self._look_seconds = look_seconds
-        self._believed_until = float("-inf")
-        self._table = _Table((0, 0, -1))
+        self._table = _Table(())
         self._key = secrets.token_bytes(32)
         at_once = slow_checks or os.cpu_count() or 1
         self._slow = threading.BoundedSemaphore(at_once)
         self._waiting = threading.BoundedSemaphore(at_once * (1 + WAITING))
         self._unreadable_since: float | None = None
         self._warned_of_plain = False
+        self._missing: set[str] = set()
 
     def check(self) -> None:
         """Raise ConfigError unless the file can be read."""
@@ -100,16 +104,12 @@ class HtpasswdFile:
             return False
         table = self._current()
         entry = table.entries.get(user)
-        if entry is None:
-            self._waste_time(table, password)
-            return False
-        mac = hmac.digest(
-            self._key, b"\0".join((user.encode(), password.encode(), entry.stored.encode())), hashlib.sha256
-        )
+        stored = entry.stored if entry is not None else ""
+        mac = hmac.digest(self._key, b"\0".join((user.encode(), password.encode(), stored.encode())), hashlib.sha256)
         now = self._clock()
         if now - table.remembered.get(mac, -REMEMBER_SECONDS) < REMEMBER_SECONDS:
             return True
-        if not self._verify(entry, password):
+        if not self._verify(entry, table.decoys, password):
             return False
         _make_room(table.remembered)
         table.remembered[mac] = now
@@ -133,54 +133,76 @@ class HtpasswdFile:
         table.logins[digest] = user, now
         return user
 
-    def _verify(self, entry: Entry, password: str) -> bool:
-        if not entry.is_slow:
+    def _verify(self, entry: Entry | None, decoys: tuple[Entry, ...], password: str) -> bool:
+        """Whether the password fits the user's entry; if not, the decoys are checked too.
+
+        The user's own entry takes the place of the decoy that costs the same, so time tells neither which users there
+        are nor what their hashes cost.
+        """
+        if entry is not None and not entry.is_slow and self._fits(entry, password):
+            return True
+        others = without(decoys, entry)
+        with self._turn(any(each.is_slow for each in (*others, entry) if each is not None)):
+            if entry is not None and entry.is_slow and self._fits(entry, password):
+                return True
+            for other in others:
+                self._fits(other, password)
+        return False
+
+    def _fits(self, entry: Entry, password: str) -> bool:
+        try:
             return fits(entry, password)
+        except ConfigError as error:
+            # Whose hash needs a library that is missing is refused like everybody else.
+            if entry.scheme not in self._missing:
+                self._missing.add(entry.scheme)
+                _LOG.error("%s", error)
+            return False
+
+    @contextlib.contextmanager
+    def _turn(self, is_slow: bool) -> Iterator[None]:
+        """Wait until a slow check may run; raises Unavailable when too many others wait, or for too long."""
+        if not is_slow:
+            yield
+            return
+        busy = "Too many passwords are being checked right now. Try again in a moment."
         if not self._waiting.acquire(blocking=False):
-            raise Unavailable("Too many passwords are being checked right now. Try again in a moment.")
+            raise Unavailable(busy)
         try:
             if not self._slow.acquire(timeout=WAIT_SECONDS):
-                raise Unavailable("Too many passwords are being checked right now. Try again in a moment.")
+                raise Unavailable(busy)
             try:
-                return fits(entry, password)
+                yield
             finally:
                 self._slow.release()
         finally:
             self._waiting.release()
 
-    def _waste_time(self, table: _Table, password: str) -> None:
-        """Check the password against the costliest entry, so that time does not tell which users there are."""
-        costliest = max(table.entries.values(), key=lambda entry: entry.milliseconds, default=None)
-        if costliest is not None:
-            self._verify(costliest, password)
-
     def _current(self) -> _Table:
-        # A look lets other threads in between, which costs more than the look: a quarter of what a page costs.
-        now = self._clock()
-        if now < self._believed_until:
-            return self._table
+        # A look takes two microseconds, and a changed file counts from the next request on.
         try:
-            status = self.path.stat()
-            identity = (status.st_ino, status.st_size, status.st_mtime_ns)
-            if not self._table.is_settled or identity != self._table.identity:
+            if not self._table.is_settled or _identity(os.stat(self._name)) != self._table.identity:  # noqa: PTH116
                 self._read()
             self._unreadable_since = None
-            self._believed_until = now + self._look_seconds
         except OSError as error:
+            now = self._clock()
             if self._unreadable_since is None:
                 self._unreadable_since = now
                 _LOG.error("The password file %s cannot be read: %s.", self.path, error.strerror or error)
             if now - self._unreadable_since >= GRACE_SECONDS:
-                return _Table((0, 0, -1))
+                return _Table(())
         return self._table
 
     def _read(self) -> None:
         with self.path.open("rb") as file:
             status = os.fstat(file.fileno())
-            data = file.read(MAX_FILE)
-        identity = (status.st_ino, status.st_size, status.st_mtime_ns)
+            data = file.read(MAX_FILE + 1)
+        if len(data) > MAX_FILE:
+            raise OSError(errno.EFBIG, f"it is larger than {MAX_FILE >> 20} MiB")
+        identity = _identity(status)
         digest = hashlib.sha256(data).digest()
-        is_settled = abs(time.time() - status.st_mtime) > SETTLE_SECONDS
+        now = time.time()
+        is_settled = all(abs(now - when) > SETTLE_SECONDS for when in (status.st_mtime, status.st_ctime))
         if digest == self._table.digest:
             self._table = replace(self._table, identity=identity, is_settled=is_settled)
             return
@@ -202,7 +224,12 @@ class HtpasswdFile:
             _LOG.warning(
                 "The password file %s has plain-text passwords; replace them with pypi-server passwd.", self.path
             )
-        self._table = _Table(identity, digest, is_settled, entries)
+        self._table = _Table(identity, digest, is_settled, entries, decoys_of(entries.values(), DECOYS))
+
+
+def _identity(status: os.stat_result) -> tuple[int, ...]:
+    """What changes with the file: also a change that keeps its size and sets its time back (ctime)."""
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def _make_room(remembered: dict[bytes, Any]) -> None:

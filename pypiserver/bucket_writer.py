@@ -7,12 +7,15 @@ rules to keep: the catalog alone says who has a name; an object is deleted only 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 
 from .bucket_rows import found_from, reason_of, remarked
 from .catalog import Found, Gone, Standing
 from .catalog.exclusive import ExclusiveCatalog
+from .distfile import DistFile
 from .errors import Conflict, NotFound, PypiServerError
 from .model import File
 from .repository import Repository
@@ -38,6 +41,10 @@ class BucketWriter:
     def standing(self, filename: str) -> File | None:
         """The visible file of that name: the catalog's word is the last one."""
         return self._repository.ask(lambda: self._repository.digested(filename))
+
+    def claimed(self, dist: DistFile) -> AbstractContextManager[None]:
+        """Nothing: the catalog looks for other spellings in the transaction that gives the file its row."""
+        return contextlib.nullcontext()
 
     def publish(self, upload: Checked, *, overwrite: bool, stored: Callable[[str], None]) -> None:
         """Put the file into the bucket, and let the catalog say whether it has its name."""

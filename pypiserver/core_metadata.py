@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from packaging import requirements
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.specifiers import SpecifierSet
 
 from .distfile import normalize
 from .remembered import short_texts
@@ -218,7 +218,7 @@ def valid_requires_python(text: str | None) -> str | None:
 def _specifiers(text: str) -> str:
     try:
         SpecifierSet(text)
-    except InvalidSpecifier:
+    except Exception:  # noqa: BLE001 - text from outside, and each release of packaging fails in its own ways
         return ""
     return " ".join(text.split())
 
@@ -236,9 +236,12 @@ def _requirement(text: str) -> Requirement:
     if len(text) > longest:
         return Requirement(cut(line, longest))
     try:
-        found = requirements.Requirement(line)
-    except (requirements.InvalidRequirement, RecursionError):
+        return _requirement(requirements.Requirement(line))
+    except Exception:  # noqa: BLE001 - packaging 24.0 raises SyntaxError, InvalidSpecifier and RecursionError too
         return Requirement(line)
+
+
+def _requirement(found: requirements.Requirement) -> Requirement:
     extras = f"[{','.join(sorted(found.extras))}]" if found.extras else ""
     asked = f" @ {found.url}" if found.url else f" {found.specifier}" if str(found.specifier) else ""
     marker = str(found.marker or "")

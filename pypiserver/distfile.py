@@ -119,6 +119,14 @@ def parse_filename(filename: str) -> DistFile:
     raise InvalidFilename("its name has none of the endings of a distribution")
 
 
+def project_of(filename: str) -> str:
+    """The project in normal form whose file has that name, '' when it is no distribution's."""
+    try:
+        return parse_filename(filename).project
+    except InvalidFilename:
+        return ""
+
+
 def check_upload_filename(filename: str) -> DistFile:
     """Read the name of an uploaded file, more strictly than one that somebody copied; raises InvalidFilename."""
     if len(filename) > MAX_UPLOADED_FILENAME or not _UPLOADED.fullmatch(filename):
@@ -169,6 +177,11 @@ def same_version(one: str, other: str) -> bool:
 def is_standard(version: str) -> bool:
     """Whether the version is one that PEP 440 knows."""
     return _parsed(version) is not None
+
+
+def folded(filename: str) -> str:
+    """What all file names have in common that differ in case and in ``-``, ``_`` and ``.`` alone."""
+    return filename.lower().replace("_", "-").replace(".", "-")
 
 
 def spelling_key(dist: DistFile) -> tuple[str, ...]:

@@ -56,8 +56,6 @@ from .writer import FolderWriter, Writer
 if TYPE_CHECKING:
     from .bucket_factory import BucketParts
 
-# Within this a changed password file takes effect.
-PASSWORD_LOOK_SECONDS = 0.05
 WSGI = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 AnyCatalog = TypeVar("AnyCatalog", bound=Catalog)
 _LOG = logging.getLogger(__name__)
@@ -168,7 +166,7 @@ class Application:
         self.observers.close()
         self.web.renderer.close()
         self.repository.watch.close()
-        self.repository.catalog.connections.close()
+        self.repository.catalog.close()
 
 
 def _observers(config: Config, metrics: Metrics | None, stats: Downloads | None) -> Iterator[Observer]:
@@ -345,7 +343,7 @@ def build_auther(config: Config) -> Auther | None:
         return config.auther
     if config.htpasswd is None:
         return None
-    return HtpasswdFile(config.htpasswd, slow_checks=config.max_logins, look_seconds=PASSWORD_LOOK_SECONDS)
+    return HtpasswdFile(config.htpasswd, slow_checks=config.max_logins)
 
 
 def _fallback(config: Config) -> Callable[[str], str | None]:

@@ -13,7 +13,7 @@ import hmac
 import importlib
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,6 +72,25 @@ def read_entry(stored: str) -> Entry:
     if stored and stored[0] not in "${!*_:":
         return Entry(stored, "plain", 0.01)
     raise ValueError("its hash is of no known scheme (bcrypt, apr1, SHA-1, sha256-crypt, sha512-crypt, DES crypt)")
+
+
+def decoys_of(entries: Iterable[Entry], limit: int) -> tuple[Entry, ...]:
+    """An entry of each scheme and cost, the costliest first, at most ``limit`` of them."""
+    kinds = {(entry.milliseconds, entry.scheme): entry for entry in entries}
+    return tuple(kinds[kind] for kind in sorted(kinds, reverse=True)[:limit])
+
+
+def without(decoys: tuple[Entry, ...], entry: Entry | None) -> tuple[Entry, ...]:
+    """The decoys but the one that costs what the entry costs, or nearly so."""
+    if entry is None or not decoys:
+        return decoys
+
+    def distance(number: int) -> tuple[float, bool]:
+        decoy = decoys[number]
+        return abs(decoy.milliseconds - entry.milliseconds), decoy.scheme != entry.scheme
+
+    nearest = min(range(len(decoys)), key=distance)
+    return decoys[:nearest] + decoys[nearest + 1 :]
 
 
 def fits(entry: Entry, password: str) -> bool:

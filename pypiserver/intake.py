@@ -7,6 +7,7 @@ overwriting is on; a refusal leaves the folder as it was; whoever gets an answer
 from __future__ import annotations
 
 import base64
+import contextlib
 import hmac
 import logging
 from collections.abc import Callable, Mapping
@@ -102,8 +103,9 @@ class Intake:
                 raise Conflict(
                     f"{upload.filename} already exists in a folder that takes no uploads; remove it there first."
                 )
-        self._refuse_other_spelling(dist)
-        self._publish(upload, dist, raw, sidecars, standing)
+        with contextlib.nullcontext() if self.overwrite else self._writer.claimed(dist):
+            self._refuse_other_spelling(dist)
+            self._publish(upload, dist, raw, sidecars, standing)
         return f"{upload.filename} was stored."
 
     def _refuse_other_spelling(self, dist: DistFile) -> None:
@@ -138,6 +140,7 @@ class Intake:
         try:
             self._writer.publish(checked, overwrite=self.overwrite, stored=stored)
         except Conflict:
+            self._refuse_other_spelling(dist)
             raise self._exists(upload.filename) from None
         except Unavailable:
             # The record of it stays, as somebody may have seen the file.

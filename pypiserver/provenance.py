@@ -38,7 +38,11 @@ def provenance_of(attestations: str, filename: str, sha256: str) -> bytes:
             raise BadRequest(f"Attestation {number} of {filename} is refused: {fault}.")
     publisher = {"kind": "unverified", "claims": None}
     provenance = {"version": 1, "attestation_bundles": [{"publisher": publisher, "attestations": members}]}
-    return json.dumps(provenance, separators=(",", ":")).encode()
+    try:
+        return json.dumps(provenance, separators=(",", ":")).encode()
+    except RecursionError:
+        # Reading takes a little less depth than writing.
+        raise BadRequest("The attestations field is nested too deep.") from None
 
 
 def _json(text: str | bytes) -> Any:

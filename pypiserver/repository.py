@@ -16,10 +16,10 @@ from typing import BinaryIO, Protocol, TypeVar
 
 from packaging.utils import NormalizedName
 
-from .catalog import FAILURES, Catalog
+from .catalog import FAILURES, REPLACED, Catalog
 from .core_metadata import CoreMetadata
 from .digests import Digester
-from .distfile import canonical_version, file_key, normalize
+from .distfile import canonical_version, file_key, normalize, project_of
 from .downloads import Counts, Downloads
 from .errors import CatalogUnavailable, Forbidden, NotFound, PypiServerError, Unavailable
 from .model import File, Listed, Project, Search
@@ -182,10 +182,12 @@ class Repository:
     def _file(self, path: str) -> File:
         filename = path.rpartition("/")[2]
         file = self.digested(filename)
+        if (file.path == path and not file.sha256) if file is not None else self._is_replaced(filename, path):
+            raise Unavailable(f"The file {filename} is being replaced right now. Try again in a moment.")
         if file is None:
             # It may be hidden; but what the catalog has no row of must be certain.
             self._is_absent(filename=filename)
-        if file is None or file.path != path or not file.sha256:
+        if file is None or file.path != path:
             raise NotFound(f"There is no file {filename!r} here.")
         if self.catalog.project_state(file.project)[1].status == "quarantined":
             raise Forbidden(f"The project {file.project} is quarantined; none of its files can be downloaded.")
@@ -196,6 +198,11 @@ class Repository:
         if self.watch.is_behind():
             raise CatalogUnavailable("The catalog cannot be brought up to date now. Try again in a moment.")
         return self.catalog.is_absent(project=project, filename=filename)
+
+    def _is_replaced(self, filename: str, path: str) -> bool:
+        """Whether the file is hidden because another one is being copied over it, or was until just now."""
+        rows = [row for row in self.catalog.rows_of(project_of(filename)) if row.path == path]
+        return any(row.inode == REPLACED for row in rows) or (bool(rows) and self.digested(filename) is not None)
 
     def digested(self, filename: str) -> File | None:
         """The visible file of that name, digested now where it was not; part of a question to :meth:`ask`."""

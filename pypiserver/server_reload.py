@@ -1,11 +1,12 @@
 """An application that can be replaced while it serves: at SIGHUP the settings are read again, and no request is lost.
 
 The rules to keep: a request is answered to its end by the application that began it; the old one is closed when the
-last of its requests is through; settings that cannot be used change nothing.
+last of its requests is through, and nothing of it stays; settings that cannot be used change nothing.
 """
 
 from __future__ import annotations
 
+import gc
 import logging
 import multiprocessing
 import threading
@@ -99,7 +100,14 @@ class Reloads:
 
 
 def _close(serving: _Serving) -> None:
-    close = getattr(serving.application, "close", None)
+    # It may be called from a request, which must not wait until threads have ended.
+    threading.Thread(target=_end, args=([serving.application],), name="pypiserver-close", daemon=True).start()
+
+
+def _end(applications: list[WSGI]) -> None:
+    """Close an application, and give back at once what it held: its parts refer to each other."""
+    close = getattr(applications.pop(), "close", None)
     if close is not None:
-        # It may be called from a request, which must not wait until threads have ended.
-        threading.Thread(target=close, name="pypiserver-close", daemon=True).start()
+        close()
+    del close
+    gc.collect()

@@ -10,12 +10,13 @@ import hashlib
 import hmac
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
 from .catalog import Digest
 from .digests import BLOCK
-from .distfile import DistFile
+from .distfile import DistFile, folded
 from .errors import Conflict, PypiServerError, Unavailable
 from .model import File
 from .repository import Repository
@@ -48,6 +49,9 @@ class Writer(Protocol):
 
     def standing(self, filename: str) -> File | None:
         """The visible file of that name, digested, as it is now."""
+
+    def claimed(self, dist: DistFile) -> AbstractContextManager[None]:
+        """While it is held, nobody else stores a file of this name in any spelling; raises Unavailable."""
 
     def publish(self, upload: Checked, *, overwrite: bool, stored: Callable[[str], None]) -> None:
         """Make the file visible, and tell ``stored`` its path once that is done for good.
@@ -93,6 +97,10 @@ class FolderWriter:
                 self.refresh(file)
                 file = repository.ask(lambda: repository.digested(filename))
         return file
+
+    def claimed(self, dist: DistFile) -> AbstractContextManager[None]:
+        """Hold what all spellings of the name have in common, until the catalog knows the file."""
+        return self._folders.claimed(f"{dist.project} {folded(dist.filename)}")
 
     def publish(self, upload: Checked, *, overwrite: bool, stored: Callable[[str], None]) -> None:
         """Give the file its name, and tell the catalog."""

@@ -204,15 +204,17 @@ class Connections:
         return _inodes(self._names) != self._inodes
 
     def close(self) -> None:
-        """Close this thread's connection; the others end with their threads."""
+        """Close every connection of this process that is not in the middle of a question; that one ends with it."""
         connection = getattr(self._local, "connection", None)
         if connection is not None and (getattr(self._local, "key", None) or (0, 0))[1] == os.getpid():
             connection.close()
-        self._local.connection = self._local.key = None
+        # With it go the connections of other threads, which may live as long as the process.
+        self._local = threading.local()
         self._memory = None
         if self._keeper is not None and self._pid == os.getpid():
             self._keeper.close()
         self._keeper = None
+        self.signal = None
         self._prepared = -1
 
     def _open_prepared(self) -> _Connection:

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 from packaging.utils import NormalizedName
 
 from ..core_metadata import MAX_DESCRIPTION, CoreMetadata, described, packed, parse_metadata, unpacked
-from ..distfile import DistFile
+from ..distfile import DistFile, folded
 from ..model import ACTIVE, File, ProjectStatus
 from . import schema
-from .database import Database
+from .database import Connection, Database
 from .failures import CatalogIncomplete, CatalogReplaced
 from .listing import Listing
 from .rows import Row, as_file
@@ -68,6 +68,11 @@ class Reads:
         # Read before the question: what changes between the two is noticed next time.
         self._seen = _Seen(signal, value, now + SIGNAL_SECONDS, serial)
         return serial
+
+    def close(self) -> None:
+        """Close the connections, and forget what would keep shared memory open."""
+        self.connections.close()
+        self._seen = None
 
     def _ask_serial(self) -> int:
         rows = self._all(schema.SELECT_SERIAL_AND_EPOCH)
@@ -166,9 +171,8 @@ class Reads:
 
     def alike(self, dist: DistFile) -> list[str]:
         """The names of files of its project that differ from its own in case and in ``-``, ``_`` and ``.`` alone."""
-        folded = dist.filename.lower().replace("_", "-").replace(".", "-")
-        rows = self._all(schema.SELECT_ALIKE, name=dist.project, filename=dist.filename, folded=folded)
-        return [filename for (filename,) in rows]
+        with self.connections.reading() as connection:
+            return names_alike(connection, dist)
 
     def faults_of(self, name: str) -> list[tuple[str, str]]:
         """(path, fault) of every file of a project that is not fit to be listed."""
@@ -234,3 +238,9 @@ class Reads:
     def _all(self, statement: str, **parameters: object) -> list[Any]:
         with self.connections.reading() as connection:
             return connection.execute(statement, parameters).fetchall()
+
+
+def names_alike(connection: Connection, dist: DistFile) -> list[str]:
+    """As :meth:`Reads.alike`, within a transaction that has begun."""
+    values = {"name": dist.project, "filename": dist.filename, "folded": folded(dist.filename)}
+    return [filename for (filename,) in connection.execute(schema.SELECT_ALIKE, values).fetchall()]

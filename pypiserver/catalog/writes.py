@@ -10,12 +10,14 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
+from ..distfile import DistFile, parse_filename, spelling_key
+from ..errors import Conflict
 from ..model import ACTIVE, File, ProjectStatus
 from . import filling, listing, schema
 from .connections import Connections
 from .database import Connection, Database
 from .postgres import Pool
-from .reads import Reads
+from .reads import Reads, names_alike
 from .rows import Digest, Found, Gone, Standing, digest_row, file_row, uploaded_row, upsert_row
 from .search import FTS5, has_fts5
 
@@ -110,9 +112,12 @@ class Catalog(Reads):
 
         With ``exclusive`` no other file may have its name, in any root, and of several processes whose files have it
         one comes first: for all others nothing is written, and what has the name is given, maybe with the same bytes.
+        Raises Conflict then when a file of another spelling is here.
         """
         with self.connections.transaction() as connection:
             claim = _claim(found, digest)
+            if exclusive:
+                _refuse_other_spelling(connection, found.dist)
             if exclusive and not connection.execute(schema.CLAIM_NAME, claim).rowcount:
                 return _standing(connection, claim)
             self._add(connection, found, digest)
@@ -185,6 +190,13 @@ def _keep_metadata(connection: Connection, rows: Sequence[Mapping[str, object]])
 
 def _claim(found: Found, digest: Digest) -> dict[str, object]:
     return {"filename": found.dist.filename, "root": found.root, "path": found.path, "sha256": digest.sha256}
+
+
+def _refuse_other_spelling(connection: Connection, dist: DistFile) -> None:
+    """Raise Conflict when a file is here that is the same one, spelled in another way."""
+    for filename in names_alike(connection, dist):
+        if spelling_key(parse_filename(filename)) == spelling_key(dist):
+            raise Conflict(f"{filename} is another spelling of {dist.filename}.")
 
 
 def _standing(connection: Connection, claim: Mapping[str, object]) -> Standing:

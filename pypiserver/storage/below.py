@@ -41,15 +41,21 @@ def between(root: Path, target: Path) -> list[Path]:
 
 def is_inside(link: Path, roots: Sequence[Path]) -> bool:
     """Whether what a link leads to is a visible file of a root."""
+    return _resolved(link, roots) is not None
+
+
+def _resolved(link: Path, roots: Sequence[Path]) -> tuple[Path, tuple[str, ...]] | None:
+    """The root with the visible file that a link leads to, and the path down to it; None when it leads elsewhere."""
     try:
         target = link.resolve(strict=True)
     except (OSError, RuntimeError):
-        return False
+        return None
     for root in roots:
         real = root.resolve()
         if real in target.parents:
-            return not any(part.startswith(".") for part in target.relative_to(real).parts)
-    return False
+            parts = target.relative_to(real).parts
+            return None if any(part.startswith(".") for part in parts) else (root, parts)
+    return None
 
 
 def outage(root: Path, error: OSError) -> Unavailable:
@@ -149,10 +155,9 @@ def open_below(root: Path, path: str, roots: Sequence[Path]) -> int:
         try:
             return os.open(name, _READ | _NOFOLLOW, dir_fd=folder)
         except OSError as error:
-            target = root / path
-            if error.errno != errno.ELOOP or not is_inside(target, roots):
+            if error.errno != errno.ELOOP:
                 raise
-            return os.open(target.resolve(strict=True), _READ | _NOFOLLOW)
+            return _open_resolved(root / path, roots)
 
     *parents, name = path.split("/")
     if not parents:
@@ -160,6 +165,16 @@ def open_below(root: Path, path: str, roots: Sequence[Path]) -> int:
         return opened(f"{root}/{path}")
     with _descended(os.open(root, _FOLDER), parents) as folder:
         return opened(name, folder)
+
+
+def _open_resolved(link: Path, roots: Sequence[Path]) -> int:
+    """Open what a link leads to; it is resolved once, and the way down is walked without following another one."""
+    found = _resolved(link, roots)
+    if found is None:
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+    root, (*parents, name) = found
+    with _descended(os.open(root, _FOLDER), parents) as folder:
+        return os.open(name, _READ | _NOFOLLOW, dir_fd=folder)
 
 
 def _refuse_links(root: Path, target: Path) -> None:

@@ -7,6 +7,7 @@ be read is an outage; a path is walked from its root without following anything.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import os
@@ -255,6 +256,17 @@ class Folders:
         if any(parent.is_symlink() for parent in between(root, folder / "file")):
             folder = root
         return Staged(root, folder, digests=digests, operations=self._operations).open()
+
+    @contextlib.contextmanager
+    def claimed(self, key: str) -> Iterator[None]:
+        """Hold the claim to whatever ``key`` says in the first root, as one at a time can on this host."""
+        root = self.roots[0]
+        with contextlib.ExitStack() as held:
+            try:
+                held.enter_context(claimed(root / key, self._operations))
+            except OSError as error:
+                raise refusal(error, root) from error
+            yield
 
     def remove(self, root: int, path: str) -> None:
         """Delete a file and what stands beside it."""

@@ -13,6 +13,7 @@ import errno
 import hashlib
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -24,6 +25,9 @@ _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.E
 _NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
 _GONE = {errno.ENOENT, getattr(errno, "ESTALE", errno.ENOENT)}
 _TRIES = 20
+# Who holds a claim renames and syncs; one that is held longer is another program's, or its disk stands still.
+CLAIM_SECONDS = 15.0
+_LOOK_AGAIN_SECONDS = 0.05
 _CLAIM = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 
 if sys.platform == "win32":
@@ -152,14 +156,15 @@ def claimed(target: Path, operations: Operations = OPERATIONS, *, is_needed: boo
 
     The claim is a lock on a hidden file, so that it ends with its holder, however that dies. Names that differ only by
     case share one, because some file systems take them for the same. Raises OSError when the hidden file cannot be
-    made, unless the claim is not needed: a full disk must not keep files from being removed.
+    made, unless the claim is not needed: a full disk must not keep files from being removed. Raises TimeoutError when
+    somebody else holds the claim for CLAIM_SECONDS.
     """
     key = hashlib.sha256(target.name.casefold().encode("utf-8", "surrogateescape")).hexdigest()[:32]
     claim = target.with_name(f".upload-{key}.claim")
     try:
         descriptor, is_ours = _lock_claim(claim, operations)
-    except OSError:
-        if is_needed:
+    except OSError as error:
+        if is_needed or isinstance(error, TimeoutError):
             raise
         yield False
         return
@@ -177,6 +182,7 @@ def claimed(target: Path, operations: Operations = OPERATIONS, *, is_needed: boo
 
 def _lock_claim(claim: Path, operations: Operations) -> tuple[int, bool]:
     refused = 0
+    until = time.monotonic() + CLAIM_SECONDS
     while True:
         try:
             descriptor = operations.open(claim, _CLAIM, 0o600)
@@ -187,7 +193,7 @@ def _lock_claim(claim: Path, operations: Operations) -> tuple[int, bool]:
                 raise
             continue
         try:
-            lock(descriptor, wait=True)
+            _wait_for(descriptor, claim, until)
             if _is_named(descriptor, claim):
                 return descriptor, True
         except OSError as error:
@@ -196,6 +202,17 @@ def _lock_claim(claim: Path, operations: Operations) -> tuple[int, bool]:
             os.close(descriptor)
             raise
         os.close(descriptor)
+
+
+def _wait_for(descriptor: int, claim: Path, until: float) -> None:
+    """Lock the claim; raises TimeoutError when it cannot be had ``until`` then (time.monotonic)."""
+    pause = 0.001
+    while not lock(descriptor, wait=False):
+        if time.monotonic() > until:
+            reason = f"another program has held the claim {claim.name} for {CLAIM_SECONDS:.0f} seconds"
+            raise TimeoutError(errno.ETIMEDOUT, reason)
+        time.sleep(pause)
+        pause = min(2 * pause, _LOOK_AGAIN_SECONDS)
 
 
 def publish_bytes(file: Path, suffix: str, data: bytes, *, operations: Operations = OPERATIONS) -> None:

@@ -100,9 +100,11 @@ class Files:
 
     def _metadata(self, path: str) -> bottle.HTTPResponse:
         file = self._repository.file(path)
-        raw = self._repository.metadata(file) if file.metadata_sha256 else None
-        if raw is None:
+        if not file.metadata_sha256:
             raise NotFound(f"The metadata of {file.filename} is not served on its own.")
+        raw = self._repository.metadata(file)
+        if raw is None:
+            raise Unavailable(f"The file {file.filename} is being replaced right now. Try again in a moment.")
         etag = f'"{file.metadata_sha256}"'
         return self._send(file, raw, etag, "text/plain; charset=utf-8", cache_control=self._cache_control)
 

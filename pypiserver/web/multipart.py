@@ -8,7 +8,7 @@ and the file's name is taken from a part's header.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Container
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -60,10 +60,12 @@ def parse_multipart(
     boundary: bytes,
     *,
     open_part: Callable[[str, str], Sink],
-    wanted: Container[str] | None = None,
+    wanted: Mapping[str, int] | None = None,
     limits: Limits = Limits(),
 ) -> dict[str, list[str]]:
-    """Read a whole form; gives its fields, each with its values in order: all of them, or the ``wanted`` ones.
+    """Read a whole form; gives its fields, each with its values in order: all of them.
+
+    With ``wanted``, which has the most bytes of each, only these, and of each the first value.
 
     A part with a file name goes to the sink that ``open_part(field, filename)`` gives. Raises BadRequest for a form
     that is malformed or cut off, ContentTooLarge for one over its limits, and what ``open_part`` and sinks raise.
@@ -80,13 +82,14 @@ def parse_multipart(
         if filename:
             source.copy(open_part(name, filename))
             continue
-        if wanted is not None and name not in wanted:
+        if wanted is not None and (name not in wanted or name in fields):
             source.copy(_Ignored())
             continue
-        value = _Value(name, min(limits.field_bytes, left))
+        most = limits.field_bytes if wanted is None else wanted[name]
+        value = _Value(name, min(most, left))
         source.copy(value)
         left -= len(value.data)
-        fields.setdefault(name, []).append(_text(bytes(value.data)))
+        fields.setdefault(name, []).append(_text(value.data))
     raise ContentTooLarge(f"The form has more than {limits.parts} parts.")
 
 
@@ -216,7 +219,7 @@ def _unquoted(value: str) -> str:
     return re.sub(r"\\([\"\\])", r"\1", value).replace("%22", '"')
 
 
-def _text(data: bytes) -> str:
+def _text(data: bytes | bytearray) -> str:
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:

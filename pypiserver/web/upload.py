@@ -16,15 +16,21 @@ import bottle
 
 from ..errors import BadRequest, InvalidFilename, PypiServerError
 from ..intake import DIGEST_FIELDS, MAX_SIGNATURE_BYTES, Intake, Upload
+from ..provenance import MAX_CHARACTERS
 from ..storage import StagedFile
+from ..text import MAX_REASON
 from .answers import text
 from .body import Body
 from .multipart import Limits, boundary_of, parse_multipart
 
 # What a form is asked for. The rest, such as a description of megabytes, is passed over: the file says it better.
-FIELDS = frozenset(
-    {":action", "name", "version", "filename", "reason", "attestations", "gpg_signature", *DIGEST_FIELDS},
-)
+# With the most bytes of each: what is refused anyway need not be kept first.
+FIELDS: Mapping[str, int] = {
+    **dict.fromkeys((":action", "name", "version", "filename", *DIGEST_FIELDS), 4096),
+    "reason": 4 * (MAX_REASON + 1),
+    "attestations": MAX_CHARACTERS + 1,
+    "gpg_signature": MAX_SIGNATURE_BYTES + 1,
+}
 MAX_URLENCODED = 1024 * 1024
 # A client that is refused reads the answer only when it may finish sending: up to so much is read and thrown away.
 DRAIN_BYTES = 64 * 1024 * 1024

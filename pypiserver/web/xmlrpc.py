@@ -19,6 +19,9 @@ Summary = tuple[str, str, str]
 # Every word is looked for in every project; a person types a few.
 MAX_WORDS = 50
 MAX_WORD = 255
+# What a search needs is ten elements deep.
+MAX_DEPTH = 50
+MAX_REASON = 200
 # What XML 1.0 cannot hold in any spelling (section 2.2).
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -30,10 +33,7 @@ class _Refused(Exception):  # noqa: N818 - becomes a fault, not a failure
 def handle(body: bytes, summaries: Callable[[], Sequence[Summary]]) -> bytes:
     """The methodResponse to a methodCall; ``summaries`` gives (name, version, summary) of every project."""
     try:
-        parameters, method = _call(body)
-        if method != "search":
-            raise _Refused(f"There is no method {method!r:.60} here; there is only search.")
-        query, operator = _query(parameters)
+        query, operator = _read(body)
         hits: object = _hits(query, operator, summaries())
     except _Refused as refusal:
         hits = xmlrpc.client.Fault(1, _NOT_XML.sub("", cut(str(refusal), MAX_SENTENCE)))
@@ -41,28 +41,46 @@ def handle(body: bytes, summaries: Callable[[], Sequence[Summary]]) -> bytes:
     return xmlrpc.client.dumps(answer, methodresponse=True, allow_none=False).encode("utf-8")  # type: ignore[arg-type]
 
 
-def _call(body: bytes) -> tuple[tuple[Any, ...], str | None]:
+def _read(body: bytes) -> tuple[dict[str, list[str]], str]:
+    """What is searched for, and whether all of it or any; raises _Refused whatever the body is."""
     try:
-        text = body.decode("utf-8")
-        _refuse_doctype(body)
-        parameters, method = xmlrpc.client.loads(text, use_builtin_types=True)
+        _refuse_what_harms(body)
+        parameters, method = xmlrpc.client.loads(body.decode("utf-8"), use_builtin_types=True)
+        if method != "search":
+            raise _Refused(f"There is no method {method!r:.60} here; there is only search.")
+        return _query(parameters)
     except _Refused:
         raise
-    except Exception as error:  # noqa: BLE001 - loads raises whatever its callbacks do on odd input
-        raise _Refused(f"The call cannot be read: {error}") from None
-    return parameters, method
+    except Exception as error:  # noqa: BLE001 - parsers raise whatever their callbacks and codecs do on odd input
+        raise _Refused(f"The call cannot be read: {str(error)[:MAX_REASON]}") from None
 
 
-def _refuse_doctype(body: bytes) -> None:
-    """Entities can only be declared in a document type, and expanding them is how XML parsers are brought down."""
+def _refuse_what_harms(body: bytes) -> None:
+    """Refuse document types and deep nesting, before anything is made of them.
+
+    Entities can only be declared in a document type, and expanding them is how XML parsers are brought down.
+    """
+    depth = 0
 
     def refuse(*arguments: object) -> None:
         raise _Refused("A document type is not allowed in a call.")
 
-    # Whatever it says its encoding is: Python would look for a codec of that name, and remember that there is none.
+    def begin(*arguments: object) -> None:
+        nonlocal depth
+        depth += 1
+        if depth > MAX_DEPTH:
+            raise _Refused(f"A call is nested at most {MAX_DEPTH} elements deep.")
+
+    def end(name: str) -> None:
+        nonlocal depth
+        depth -= 1
+
+    # The call is read as UTF-8, whatever it says of itself.
     parser = xml.parsers.expat.ParserCreate("utf-8")
     parser.StartDoctypeDeclHandler = refuse
     parser.EntityDeclHandler = refuse
+    parser.StartElementHandler = begin
+    parser.EndElementHandler = end
     try:
         parser.Parse(body, True)
     except xml.parsers.expat.ExpatError as error:
@@ -72,7 +90,8 @@ def _refuse_doctype(body: bytes) -> None:
 def _query(parameters: tuple[Any, ...]) -> tuple[dict[str, list[str]], str]:
     if not parameters or not isinstance(parameters[0], dict):
         raise _Refused('search needs a struct of words, and perhaps "and" or "or".')
-    operator = str(parameters[1]).lower() if len(parameters) > 1 else "and"
+    given = parameters[1] if len(parameters) > 1 else "and"
+    operator = given.lower() if isinstance(given, str) else ""
     if operator not in ("and", "or"):
         raise _Refused('The second argument of search must be "and" or "or".')
     query = {field: _words(parameters[0].get(field, [])) for field in ("name", "summary")}

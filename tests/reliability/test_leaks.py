@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 from pathlib import Path
 
 from tests.hostile import OPEN, ask, eventually, every_server, leftovers, serving, upload, wheel
@@ -97,3 +98,31 @@ def test_a_large_upload_and_download_take_bounded_memory(server: str, tmp_path: 
         assert len(ask(live.url, f"/packages/{name}", timeout=90).body) == len(data)
         peak = sum(status_of(pid, "VmHWM") for pid in pids) * 1024
         assert peak - idle < 48 * MEBIBYTE, (idle, peak)
+
+
+@every_server
+def test_what_a_reload_replaces_is_given_back(server: str, tmp_path: Path) -> None:
+    """Also by threads that the old application never hears of again: each had a connection to its catalog."""
+    with serving(tmp_path, *OPEN, server=server) as live:
+        for round_ in range(5):
+            mixed(live, round_)
+        for _ in range(3):
+            reload(live)
+        before = held(live)
+        for _ in range(20):
+            reload(live)
+        eventually(lambda: held(live)["descriptors"] <= before["descriptors"], seconds=20)
+        # One more thread that has asked the catalog has two, or four while SQLite keeps one for the next.
+        eventually(
+            lambda: held(live)["descriptors of the catalog"] <= before["descriptors of the catalog"] + 12, seconds=20
+        )
+        eventually(lambda: held(live)["threads"] <= before["threads"] + 2, seconds=20)
+        assert held(live)["bytes"] - before["bytes"] < 24 * MEBIBYTE
+
+
+def reload(live: LiveServer) -> None:
+    """Let the server read its settings again, and use every part of what it made of them."""
+    told = live.output.count("were read again")
+    os.kill(live.process.pid, signal.SIGHUP)
+    eventually(lambda: live.output.count("were read again") > told, seconds=20)
+    mixed(live, 5)

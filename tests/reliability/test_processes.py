@@ -64,6 +64,18 @@ def test_of_many_writers_of_one_name_exactly_one_wins(kind: str, tmp_path: Path,
 
 
 @pytest.mark.parametrize("kind", SHARED)
+def test_of_two_spellings_uploaded_together_one_is_stored(kind: str, tmp_path: Path, stack: ExitStack) -> None:
+    urls = urls_of(kind, stack, tmp_path)
+    with ThreadPoolExecutor(4) as pool:
+        for number in range(ROUNDS):
+            rivals = [wheel(name, f"{number}.0") for name in ("a_b", "A_B", "a.b", "A.b")]
+            replies = list(pool.map(upload, (urls * 4)[:4], *zip(*rivals, strict=True)))
+            assert sorted(reply.status for reply in replies) == [200, 409, 409, 409], number
+            count("races of four spellings of one file")
+    assert len(visible(tmp_path / "packages")) == ROUNDS
+
+
+@pytest.mark.parametrize("kind", SHARED)
 def test_everybody_reads_what_was_just_written_and_removed(kind: str, tmp_path: Path, stack: ExitStack) -> None:
     urls = urls_of(kind, stack, tmp_path)
     for number in range(15):

@@ -8,6 +8,7 @@ import logging
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,9 @@ from hypothesis import strategies as st
 
 from pypiserver import auth, htpasswd
 from pypiserver.auth import Access, HtpasswdFile, parse_basic
-from pypiserver.errors import ConfigError, Forbidden, Unauthorized
+from pypiserver.config import Config
+from pypiserver.errors import ConfigError, Forbidden, Unauthorized, Unavailable
+from pypiserver.factory import build_auther
 from pypiserver.passwords import set_password
 
 # "" is made by its own library; the password is always "sesame".
@@ -186,7 +189,10 @@ def test_an_unknown_user_costs_as_much_as_a_known_one(path: Path, monkeypatch: p
     monkeypatch.setattr(auth, "fits", lambda entry, password: checked.append(entry.scheme) is not None)
     file = write(path, "joe:" + made("bcrypt 2y"), "ann:" + made("sha1"))
     assert not file("nobody", "x")
-    assert checked == ["bcrypt"]
+    unknown = list(checked)
+    checked.clear()
+    assert not file("joe", "x")
+    assert sorted(checked) == sorted(unknown) == ["bcrypt", "sha1"]
 
 
 def test_a_long_password_is_cut_as_apache_cuts_it(path: Path) -> None:
@@ -316,14 +322,122 @@ def test_what_cannot_be_stored_is_refused(path: Path, user: str, password: str) 
     assert not path.exists()
 
 
-def test_a_changed_file_takes_effect_after_the_look_that_is_due(tmp_path: Path) -> None:
-    path, now = tmp_path / "htpasswd", [0.0]
+@pytest.mark.parametrize("lapse", [0.0, 0.001, 3600.0])
+def test_a_changed_file_counts_from_the_next_request_on(tmp_path: Path, lapse: float) -> None:
+    """As the server makes it: nothing that was read is believed without a look."""
+    path = tmp_path / "htpasswd"
     set_password(path, "joe", "one")
-    file = HtpasswdFile(path, clock=lambda: now[0], look_seconds=1.0)
-    assert file("joe", "one")
-    set_password(path, "joe", "another")
-    now[0] = 0.9
-    assert file("joe", "one")
-    now[0] = 1.0
-    assert not file("joe", "one")
-    assert file("joe", "another")
+    file = build_auther(Config(roots=(tmp_path,), password_file=path))
+    assert isinstance(file, HtpasswdFile)
+    assert file.login(basic("joe:one")) == "joe"
+    set_password(path, "joe", "two")
+    os.utime(path, (time.time() - lapse, time.time() - lapse))
+    assert file.login(basic("joe:one")) is None
+    assert file.login(basic("joe:two")) == "joe"
+
+
+def test_a_change_of_a_settled_file_that_keeps_size_inode_and_time_counts(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(auth, "SETTLE_SECONDS", -1.0)
+    file = write(path, "joe:" + made("sha1"))
+    before = path.stat()
+    assert file("joe", "sesame")
+    time.sleep(0.05)  # more than a tick of the file system
+    path.write_text("ann:" + made("sha1") + "\n")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    after = path.stat()
+    assert (after.st_ino, after.st_size, after.st_mtime_ns) == (before.st_ino, before.st_size, before.st_mtime_ns)
+    assert not file("joe", "sesame")
+
+
+def test_a_file_that_does_not_change_is_read_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(auth, "SETTLE_SECONDS", -1.0)
+    file = write(path, "joe:" + made("sha1"))
+    reads: list[int] = []
+    real = file._read
+    monkeypatch.setattr(file, "_read", lambda: reads.append(1) or real())
+    for _ in range(20):
+        assert file.login(basic("joe:sesame")) == "joe"
+    assert reads == [1]
+
+
+def test_a_file_that_is_too_large_is_refused_and_not_cut(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut in a line, half of a plain-text password would be a password."""
+    monkeypatch.setattr(auth, "MAX_FILE", len("joe:ses"))
+    now = [0.0]
+    write(path, "joe:sesame")
+    file = HtpasswdFile(path, clock=lambda: now[0])
+    assert not file("joe", "ses")
+    with pytest.raises(ConfigError, match="larger than"):
+        file.check()
+    now[0] = 6.0
+    assert not file("joe", "sesame")
+
+
+MIXED = ("bcrypt 2y", "apr1", "sha1", "sha256", "sha512", "des", "plain")
+
+
+@pytest.mark.parametrize("user", [*range(len(MIXED)), None])
+def test_every_failed_login_costs_the_same_checks(
+    path: Path, monkeypatch: pytest.MonkeyPatch, user: int | None
+) -> None:
+    """Counted, as time is too coarse: one check of each scheme, whoever logs in and whether there is such a user."""
+    file = write(path, *[f"user{number}:{made(scheme)}" for number, scheme in enumerate(MIXED)])
+    checked: list[str] = []
+    real = htpasswd.fits
+    monkeypatch.setattr(auth, "fits", lambda entry, password: checked.append(entry.scheme) or real(entry, password))
+    assert not file("nobody" if user is None else f"user{user}", "wrong")
+    assert sorted(checked) == ["apr1", "bcrypt", "des_crypt", "plain", "sha1", "sha256_crypt", "sha512_crypt"]
+
+
+def test_users_of_cheaper_hashes_of_one_scheme_are_not_told_either(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    costs = {f"user{cost}": cost for cost in (4, 5, 6)}
+    file = write(path, *[f"{user}:{htpasswd.make_hash('sesame', cost=cost)}" for user, cost in costs.items()])
+    checked: list[str] = []
+    real = htpasswd.fits
+    monkeypatch.setattr(auth, "fits", lambda entry, password: checked.append(entry.stored[:7]) or real(entry, password))
+    for user in (*costs, "nobody"):
+        checked.clear()
+        assert not file(user, "wrong")
+        assert sorted(checked) == ["$2b$04$", "$2b$05$", "$2b$06$"], user
+    checked.clear()
+    assert file("user4", "sesame")
+    assert checked == ["$2b$04$"]
+
+
+def test_a_failed_login_takes_no_more_checks_than_the_limit(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    salt = "$abcdefgh$" + "a" * 43
+    file = write(path, *[f"user{number}:$5$rounds={1000 + number}{salt}" for number in range(40)])
+    checked: list[str] = []
+    monkeypatch.setattr(auth, "fits", lambda entry, password: bool(checked.append(entry.scheme)))
+    for user in ("user0", "user20", "user39", "nobody"):
+        checked.clear()
+        assert not file(user, "wrong")
+        assert len(checked) == auth.DECOYS, user
+
+
+def test_while_too_many_logins_wait_all_failed_ones_say_so(path: Path) -> None:
+    """Or those who are let past, because their hash is cheap, would be known to be users."""
+    file = write(path, "joe:" + htpasswd.make_hash("sesame", cost=6), "ann:" + made("sha1"))
+    while file._waiting.acquire(blocking=False):
+        pass
+    for user in ("joe", "ann", "nobody"):
+        with pytest.raises(Unavailable):
+            file(user, "wrong")
+    assert file("ann", "sesame")
+
+
+def test_a_hash_whose_library_is_missing_lets_nobody_in_and_is_no_error(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = write(path, "joe:" + made("apr1"), "ann:" + made("sha1"))
+
+    def missing(name: str) -> None:
+        raise ConfigError("passlib cannot be used")
+
+    monkeypatch.setattr(htpasswd, "_handler", missing)
+    for user in ("joe", "ann", "nobody"):
+        assert not file(user, "wrong")
+    assert file("ann", "sesame")
+    assert caplog.messages == ["passlib cannot be used"]

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pypiserver import archives, metadata
+from pypiserver import archives, core_metadata, metadata
 from pypiserver.core_metadata import valid_requires_python
 from pypiserver.distfile import parse_filename
 from pypiserver.errors import InvalidDistribution
@@ -371,3 +371,25 @@ def test_headers_and_body_are_those_that_the_standard_library_reads(pieces: list
 def _shown(value: str) -> str:
     """What of a header's value is shown: not UNKNOWN, and no bar that continued it."""
     return "" if value == "UNKNOWN" else value.replace(" |more", " more")
+
+
+@pytest.mark.parametrize("failure", [SyntaxError, RecursionError, ValueError, MemoryError, KeyError])
+def test_whatever_packaging_raises_a_requirement_is_shown_as_it_stands(
+    failure: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its oldest release that we take, 24.0, evaluates the text of a marker as Python does."""
+
+    def fail(text: str) -> None:
+        raise failure(text)
+
+    monkeypatch.setattr(core_metadata.requirements, "Requirement", fail)
+    monkeypatch.setattr(core_metadata, "SpecifierSet", fail)
+    assert core_metadata.parse_requirement("foo  >= 1") == core_metadata.Requirement("foo >= 1")
+    assert core_metadata.valid_requires_python(f">=3.{failure.__name__}") is None
+
+
+@pytest.mark.parametrize(
+    "text", ["foo; 'a\0' == extra", "1.0 ===a,b", "foo; " + "(" * 3000 + "extra == 'a'" + ")" * 3000]
+)
+def test_a_requirement_that_a_release_of_packaging_fails_at_is_all_name(text: str) -> None:
+    assert core_metadata.parse_requirement(text).name in (" ".join(text.split()), "foo")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -154,3 +156,15 @@ def test_any_json_is_taken_or_refused_in_words(member: object, statement: object
             provenance_of(json.dumps(value), FILENAME, SHA256)
         except BadRequest:
             continue
+
+
+@pytest.mark.parametrize("opening", ["[", '{"a":'])
+def test_any_depth_is_taken_or_refused(opening: str) -> None:
+    """Also at the edge, where what can still be read can no more be written."""
+    limit = sys.getrecursionlimit()
+    text = json.dumps([attestation()])
+    for depth in [*range(limit - 120, limit + 5), 50_000]:
+        closing = "]" * depth if opening == "[" else "1" + "}" * depth
+        deep = text.replace('{"logIndex": 1}', opening * depth + closing)
+        with contextlib.suppress(BadRequest):
+            assert provenance_of(deep, FILENAME, SHA256).endswith(b"]}]}")

@@ -235,3 +235,23 @@ def test_the_newest_final_release_speaks_for_a_project(repository: Repository, p
     assert repository.summaries() == [("bar", "1.0a1", "early"), ("foo", "1.10", "1.10")]
     assert repository.totals() == (2, 6) and len(list(repository.paths())) == 6
     assert repository.projects() == [("bar", "bar"), ("foo", "foo")]
+
+
+@pytest.mark.parametrize("by", ["truncated and written", "moved over"])
+def test_while_a_file_is_replaced_by_hand_nothing_of_it_is_missing(by: str, serve: Serve, put: Put) -> None:
+    """Half of it is there: page, file and metadata are 503, so that nobody looks for it elsewhere."""
+    path = put(WHEEL, WHEEL_BYTES)
+    client = serve(fallback=True)
+    asked = ("/simple/foo/", f"/packages/{WHEEL}", f"/packages/{WHEEL}.metadata")
+    assert [client.get(each).status for each in asked] == [200] * 3
+    half = path.with_name(".half") if by == "moved over" else path
+    half.write_bytes(OTHER_BYTES[:100])
+    half.replace(path)
+    client._application.repository.sync.refresh([(0, WHEEL)])  # type: ignore[attr-defined]
+    answers = [client.get(each) for each in asked]
+    assert [answer.status for answer in answers] == [503] * 3
+    assert all("retry-after" in map(str.lower, answer.headers) for answer in answers)
+    path.write_bytes(OTHER_BYTES)
+    os.utime(path, (time.time() - 60, time.time() - 60))
+    client._application.repository.sync.refresh([(0, WHEEL)])  # type: ignore[attr-defined]
+    assert [client.get(each).status for each in asked] == [200] * 3

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from pypiserver.errors import Conflict, Forbidden, PypiServerError, StorageFull, Unavailable
-from pypiserver.storage import unnamed
+from pypiserver.storage import Folders, placing, unnamed
 from pypiserver.storage.operations import OPERATIONS, Operations
 from pypiserver.storage.placing import claimed
 from pypiserver.storage.staging import Staged, remove_stale
@@ -474,3 +474,40 @@ def test_a_temporary_file_that_is_cleaned_up_before_it_is_locked_is_made_again(t
     publish(tmp_path, sidecars=SIDECARS, operations=Operations(open=opened))
     assert len(gone) == 3
     assert contents(tmp_path) == {NAME: b"new bytes", **{NAME + ending: data for ending, data in SIDECARS.items()}}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="files are not locked there")
+def test_a_claim_that_another_program_keeps_is_not_waited_for_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fcntl
+
+    monkeypatch.setattr(placing, "CLAIM_SECONDS", 0.2)
+    folders = Folders([tmp_path])
+    (tmp_path / NAME).write_bytes(b"old")
+    with claimed(tmp_path / NAME):
+        (claim,) = tmp_path.glob(".upload-*.claim")
+    failures: list[PypiServerError] = []
+
+    def change(number: int) -> None:
+        try:
+            if number:
+                folders.remove(0, NAME)
+            else:
+                staged = Staged(tmp_path, tmp_path, digests=("sha256",)).open()
+                staged.write(b"new")
+                staged.publish(NAME, overwrite=True, sidecars={})
+        except PypiServerError as error:
+            failures.append(error)
+
+    with claim.open("wb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        threads = [threading.Thread(target=change, args=(number,), daemon=True) for number in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(10)
+        assert [thread.is_alive() for thread in threads] == [False, False]
+    assert [type(failure) for failure in failures] == [Unavailable, Unavailable]
+    assert all("another program has held the claim" in str(failure) for failure in failures)
+    assert (tmp_path / NAME).read_bytes() == b"old"

@@ -312,3 +312,34 @@ def test_a_reason_of_any_length_is_read_to_a_limit(roots: list[Path]) -> None:
     (roots[0] / f"{NAME}.yanked").write_bytes("ü".encode() * 100_000)
     text = Folders(roots).read_text(0, f"{NAME}.yanked")
     assert text is not None and len(text) <= 32_768
+
+
+@pytest.mark.skipif(not below.CAN_WALK, reason="here files are opened by their whole path")
+@pytest.mark.parametrize("swapped", ["the link", "a folder on the way"])
+def test_what_changes_after_a_link_was_resolved_leads_nobody_outside(
+    swapped: str, roots: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one who looks and the one who opens must look at the same file."""
+    outside, folder = tmp_path / "outside", roots[0] / "sub"
+    for each in (outside, folder):
+        each.mkdir()
+        (each / "x-1.0.zip").write_bytes(each.name.encode())
+    link = roots[0] / "link-1.0.zip"
+    link.symlink_to("sub/x-1.0.zip")
+    real = Path.resolve
+
+    def resolve(path: Path, strict: bool = False) -> Path:
+        found = real(path, strict)
+        if path == link and swapped == "the link":
+            link.unlink()
+            link.symlink_to(outside / "x-1.0.zip")
+        elif path == link:
+            folder.rename(roots[0] / "moved")
+            folder.symlink_to(outside)
+        return found
+
+    monkeypatch.setattr(Path, "resolve", resolve)
+    with contextlib.suppress(NotFound):
+        stream, _ = Folders(roots).open(0, link.name)
+        with stream:
+            assert stream.read() == b"sub"

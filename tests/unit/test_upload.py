@@ -17,8 +17,10 @@ from typing import Any
 
 import pytest
 
+from pypiserver.errors import ContentTooLarge
 from pypiserver.storage.unnamed import has_unnamed
-from pypiserver.web.upload import drain
+from pypiserver.web.multipart import boundary_of, parse_multipart
+from pypiserver.web.upload import FIELDS, drain
 from tests.make_archives import core_metadata, make_bdist_dumb, make_egg, make_sdist, make_wheel, make_zip
 
 from .faults import Faults, tree
@@ -298,7 +300,7 @@ def test_a_name_that_is_no_distributions_is_refused(client: Client, root: Path, 
     [
         ({"name": "other"}, "the form's name is 'other'"),
         ({"version": "1.1"}, "the form's version is '1.1'"),
-        ({"name": "x" * 1_000_000, "version": "1" * 1_000_000}, "does not fit its form"),
+        ({"name": "x" * 4000, "version": "1" * 4000}, "does not fit its form"),
         ({"sha256_digest": "0" * 64}, "sha256_digest"),
         ({"md5_digest": "0" * 32}, "md5_digest"),
         ({"blake2_256_digest": "0" * 64}, "blake2_256_digest"),
@@ -495,7 +497,7 @@ def test_a_release_is_removed_from_every_folder(serve: Serve, root: Path, tmp_pa
         ({"name": "foo-bar", "version": "9"}, 404),
         ({"name": "foo", "version": "1.1"}, 404),
         ({"name": "nothing", "version": "1.0"}, 404),
-        ({"name": "f" * 1_000_000, "version": "1" * 1_000_000}, 404),
+        ({"name": "f" * 4000, "version": "1" * 4000}, 404),
         ({"name": "../../etc", "version": "1.0"}, 404),
     ],
 )
@@ -667,3 +669,27 @@ def test_a_refusal_is_one_line_of_the_log_whatever_was_sent(client: Client, capl
     messages = [record.getMessage() for record in caplog.records if record.name.startswith("pypiserver")]
     assert len(messages) >= 3
     assert all(message.isprintable() for message in messages)
+
+
+@pytest.mark.parametrize("name", ["name", "version", "filename", "reason", "attestations", "sha256_digest"])
+def test_a_field_is_kept_no_further_than_it_may_be(client: Client, name: str) -> None:
+    """Each character of more than two bytes makes all of them take four: 16 MiB of fields took 76."""
+    body, kind = form({name: "x" * 3_900_000 + "\N{GRINNING FACE}"}, WHEEL, WHEEL_BYTES)
+    assert client.post("/", body, CONTENT_TYPE=kind).status == 413
+    stream = io.BytesIO(body)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ContentTooLarge):
+            parse_multipart(stream, boundary_of(kind), open_part=lambda field, filename: io.BytesIO(), wanted=FIELDS)
+        used = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert used < 3 * 1024 * 1024
+
+
+def test_of_a_field_that_comes_again_and_again_the_first_is_kept() -> None:
+    body = b"".join(b'--b\r\nContent-Disposition: form-data; name="name"\r\n\r\n%03d\r\n' % n for n in range(999))
+    fields = parse_multipart(
+        io.BytesIO(body + b"--b--\r\n"), b"b", open_part=lambda field, filename: io.BytesIO(), wanted={"name": 3}
+    )
+    assert fields == {"name": ["000"]}

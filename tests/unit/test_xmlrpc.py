@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import encodings
+import encodings.aliases
 import io
 import xmlrpc.client
 from collections.abc import Callable
@@ -102,13 +103,13 @@ FAULTS = [
         b'<!DOCTYPE x SYSTEM "file:///etc/passwd"><methodCall/>', "document type", id="external document type"
     ),
     pytest.param(call({"name": ["x"]}).replace(b"search", b"se\x00rch"), "no XML", id="control character"),
-    pytest.param("<?xml version='1.0' encoding='latin-1'?><a>ü</a>".encode("latin-1"), "cannot be read", id="latin-1"),
+    pytest.param("<?xml version='1.0' encoding='latin-1'?><a>ü</a>".encode("latin-1"), "no XML", id="latin-1"),
     pytest.param(
         call({"name": ["@"]}).replace(
             b"<string>@</string>",
             b"<array><data><value>" * 20_000 + b"<int>1</int>" + b"</value></data></array>" * 20_000,
         ),
-        "made of words",
+        "elements deep",
         id="deeply nested",
     ),
     pytest.param(b"<methodCall>" + b"<a>" * 50_000 + b"</a>" * 50_000 + b"</methodCall>", "", id="deep XML"),
@@ -213,3 +214,48 @@ def test_an_encoding_that_python_does_not_know_is_none_that_is_looked_for() -> N
     for encoding in (b"utf-7", b"no-such-one", b"x" * 50_000, b"idna"):
         assert [hit["name"] for hit in answered(body % encoding)] == ["Foo_Bar", "foo"]
     assert not [name for name in encodings._cache if "no_such_one" in name or "xxx" in name]  # type: ignore[attr-defined]
+
+
+CODECS = sorted({*encodings.aliases.aliases.values(), "utf-7", "undefined", "idna", "punycode", "x" * 300, "utf-8"})
+
+
+@pytest.mark.parametrize("name", CODECS)
+def test_a_call_is_read_as_utf_8_whatever_it_says_it_is(name: str) -> None:
+    declared = f"<?xml version='1.0' encoding='{name}'?>".encode()
+    body = declared + call({"name": ["foo"]}, "or").partition(b"?>")[2]
+    assert [hit["name"] for hit in answered(body)] == ["Foo_Bar", "foo"]
+
+
+@pytest.mark.parametrize("at", ["word", "operator", "struct"])
+@pytest.mark.parametrize("depth", [9, 60, 330, 990, 1500, 14_000])
+def test_a_call_nested_at_any_depth_is_answered(at: str, depth: int) -> None:
+    """As deep as any of our readers, or Python itself, gives up at."""
+    deep = b"<array><data><value>" * depth + b"</value></data></array>" * depth
+    first = b"<struct><member><name>name</name><value>" + deep + b"</value></member></struct>"
+    values = {"word": [first], "operator": [b"<struct/>", deep], "struct": [deep]}[at]
+    parameters = b"".join(b"<param><value>" + value + b"</value></param>" for value in values)
+    body = b"<methodCall><methodName>search</methodName><params>" + parameters + b"</params></methodCall>"
+    with pytest.raises(xmlrpc.client.Fault):
+        answered(body)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"<int>" + b"9" * 5000 + b"</int>",
+        b"<base64>!</base64>",
+        b"<dateTime.iso8601>x</dateTime.iso8601>",
+        b"<bigdecimal>1e999999999</bigdecimal>",
+        b"<boolean>7</boolean>",
+        b"<nil/>",
+    ],
+)
+def test_a_value_of_any_kind_is_answered(value: bytes) -> None:
+    for body in (
+        b"<methodCall><methodName>search</methodName><params><param><value><struct/></value></param><param><value>"
+        + value
+        + b"</value></param></params></methodCall>",
+        b"<methodResponse>" + value + b"</methodResponse>",
+    ):
+        with pytest.raises(xmlrpc.client.Fault):
+            answered(body)
