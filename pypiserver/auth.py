@@ -37,6 +37,7 @@ WAIT_SECONDS = 5.0
 SETTLE_SECONDS = 2.0
 # For each check that runs so many may wait: each of them holds a thread that others need.
 WAITING = 4
+_BUSY = "Too many passwords are being checked right now. Try again in a moment."
 MAX_FILE = 16 * 1024 * 1024
 MAX_HEADER = 8192
 
@@ -137,10 +138,10 @@ class HtpasswdFile:
         if not entry.is_slow:
             return fits(entry, password)
         if not self._waiting.acquire(blocking=False):
-            raise Unavailable("Too many passwords are being checked right now. Try again in a moment.")
+            raise Unavailable(_BUSY, public=True)
         try:
             if not self._slow.acquire(timeout=WAIT_SECONDS):
-                raise Unavailable("Too many passwords are being checked right now. Try again in a moment.")
+                raise Unavailable(_BUSY, public=True)
             try:
                 return fits(entry, password)
             finally:

@@ -59,8 +59,8 @@ def redirect(location: str, *, cache_control: str = "max-age=0, must-revalidate"
 
 
 def failure(error: PypiServerError) -> bottle.HTTPResponse:
-    """The answer to one of our failures: its words in the reason phrase, in the body and on one log line."""
-    message = str(error)
+    """The answer to one of our failures: what clients may know of it, while the log has all of it on one line."""
+    message = error.public
     headers: dict[str, str] = {}
     if isinstance(error, Unauthorized):
         headers["WWW-Authenticate"] = REALM
@@ -70,7 +70,7 @@ def failure(error: PypiServerError) -> bottle.HTTPResponse:
         headers["Retry-After"] = "2"
     level = logging.ERROR if error.status >= 500 else logging.INFO
     _LOG.log(
-        level, "%s %s: %d %s", bottle.request.method, printable(bottle.request.path), error.status, printable(message)
+        level, "%s %s: %d %s", bottle.request.method, printable(bottle.request.path), error.status, printable(str(error))
     )
     return text(message, status=f"{error.status} {reason_phrase(message)}", headers=headers)
 

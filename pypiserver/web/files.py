@@ -144,7 +144,7 @@ def _expecting(file: File, stream: Any) -> Expect:
         try:
             stream.expect(start, length)
         except NotFound as error:
-            raise Unavailable(f"{file.filename} is missing from the bucket; pypi-server check says more.") from error
+            raise Unavailable(f"{file.filename} is missing from the bucket; pypi-server check says more.", public=True) from error
 
     return expect
 

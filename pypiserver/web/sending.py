@@ -202,7 +202,7 @@ def _body(environ: Mapping[str, Any], file: _File, start: int, length: int) -> I
         data = file.stream.read(length) if length else b""
         file.stream.close()
         if len(data) != length:
-            raise Unavailable("The file became shorter while it was read; try again.")
+            raise Unavailable("The file became shorter while it was read; try again.", public=True)
         return [data]
     if "wsgi.file_wrapper" not in environ:
         return Blocks(file.stream, start, length)
