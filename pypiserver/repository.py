@@ -143,7 +143,8 @@ class Repository:
             files = [file for file in self.catalog.files_of(normal) if file.sha256]
         if not files and self.catalog.rows_of(normal):
             raise Unavailable(
-                f"None of the files of {normal} can be served now: see the server's log, or wait until they are copied.",
+                f"None of the files of {normal} can be served now: see the server's log, or wait until they are "
+                "copied.",
                 public=True,
             )
         if not files:

@@ -79,7 +79,9 @@ def refusal(error: OSError, folder: Path) -> PypiServerError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StorageFull(f"The folder {folder} is full ({words}); nothing was stored. Make room, then try again.")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return Forbidden(f"The folder {folder} cannot be written by the server ({words}); nothing was stored.", public=_REFUSED)
+        return Forbidden(
+            f"The folder {folder} cannot be written by the server ({words}); nothing was stored.", public=_REFUSED
+        )
     if error.errno in (errno.EISDIR, errno.ENOTDIR, errno.ENOTEMPTY, errno.ELOOP):
         return Conflict(
             f"Something else stands in the way in {folder} ({words}); nothing was stored. Rename it.",

@@ -27,7 +27,7 @@ from .dispatch import Dispatch
 from .files import Files
 from .gate import Gate
 from .json_pages import JsonPages
-from .proxy import base_url
+from .proxy import REWRITTEN, base_url
 from .simple import Simple
 from .status import Status
 from .upload import Uploads
@@ -86,10 +86,10 @@ class Web:
         gets: list[tuple[str, Handler, Action]] = [
             ("/", self.show_welcome, None),
             ("/static/<name>", pages.static, None),
-            (self.health_endpoint, self.status.health, None),
-            (f"{below}/live", self.status.live, None),
-            (f"{below}/ready", self.status.ready, None),
-            *([("/metrics", self.status.metrics, "list")] if self.status.has_metrics else []),
+            (self.health_endpoint, exactly(self.status.health), None),
+            (f"{below}/live", exactly(self.status.live), None),
+            (f"{below}/ready", exactly(self.status.ready), None),
+            *([("/metrics", exactly(self.status.metrics), "list")] if self.status.has_metrics else []),
             ("/favicon.ico", no_icon, None),
             ("/simple", lambda: redirect("simple/"), None),
             ("/simple/", self.simple.index, "list"),
@@ -245,6 +245,21 @@ def _authority(origin: str) -> str | None:
         return None
 
 
+def exactly(handler: Handler) -> Handler:
+    """The handler for requests whose path is the one that proxies have seen: rules of theirs may guard it."""
+
+    @functools.wraps(handler)
+    def answer() -> bottle.HTTPResponse:
+        environ = bottle.request.environ
+        # Some servers take slashes away, and say what was asked for.
+        asked = str(environ.get("REQUEST_URI") or environ.get("RAW_URI") or "")
+        if environ.get(REWRITTEN) or asked.startswith("//"):
+            raise NotFound(f"There is nothing at this address. {ADDRESSES}")
+        return handler()
+
+    return answer
+
+
 def no_icon() -> bottle.HTTPResponse:
     """Browsers ask for an icon by themselves; that is no project, and no reason to ask the fallback index."""
     raise NotFound("There is no icon.")
@@ -263,6 +278,8 @@ def _answer_unmatched(gate: Gate, error: bottle.HTTPError) -> bottle.HTTPRespons
     """The answer to an unknown address, or a wrong method."""
     # Whoever uploads to a wrong address reads what is said here only after sending all.
     gate.drain(bottle.request.environ)
+    if error.status_code == 400:
+        return failure(BadRequest("The address is not UTF-8, or has control characters."))
     if error.status_code == 405:
         # bottle names the methods of the table; what takes GET takes HEAD.
         allow = error.get_header("Allow", "GET").replace("GET", "GET,HEAD").replace(",", ", ")

@@ -18,7 +18,7 @@ from ..draining import ENVIRON_KEY
 from ..errors import PypiServerError
 from ..repository import Repository
 from ..text import printable
-from .answers import text
+from .answers import text, unkept
 
 _LOG = logging.getLogger(__name__)
 ENDING = "The server is about to end."
@@ -45,7 +45,8 @@ class Status:
     def metrics(self) -> bottle.HTTPResponse:
         """``/metrics``: what Prometheus scrapes."""
         body = self._exposition() if self._exposition else b""
-        headers = {"Content-Type": self._content_type, "Content-Length": str(len(body)), "Cache-Control": "no-store"}
+        headers = {"Content-Type": self._content_type, "Content-Length": str(len(body))}
+        headers |= {"Cache-Control": "no-store", **unkept("private")}
         return bottle.HTTPResponse(body, headers=headers)
 
     def health(self) -> bottle.HTTPResponse:

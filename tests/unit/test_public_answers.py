@@ -29,7 +29,9 @@ ADDRESSES = (
     "/pypi/foo/json", "/foo/json", "/projects/", "/project/foo/", "/project/foo/1.0/", "/health", "/health/live",
     "/health/ready", "/nothing/of/this",
 )  # fmt: skip
-SEARCH = b"<methodCall><methodName>search</methodName><params><param><value><struct/></value></param></params></methodCall>"
+SEARCH = (
+    b"<methodCall><methodName>search</methodName><params><param><value><struct/></value></param></params></methodCall>"
+)
 
 
 def everything(client: Client) -> str:
@@ -132,7 +134,9 @@ def test_a_password_file_that_cannot_be_read(serve: Serve, tmp_path: Path) -> No
     assert all("secret-htpasswd" not in f"{each.reason} {each.text}" for each in said)
 
 
-@pytest.mark.parametrize("kind", [errors.Unavailable, errors.CatalogUnavailable, errors.StorageFull, errors.ConfigError])
+@pytest.mark.parametrize(
+    "kind", [errors.Unavailable, errors.CatalogUnavailable, errors.StorageFull, errors.ConfigError]
+)
 def test_a_failure_of_the_server_is_told_in_general(kind: type[errors.PypiServerError]) -> None:
     """What nobody thought about when raising it."""
     error = kind("The folder /srv/secret cannot be read.")

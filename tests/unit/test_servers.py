@@ -20,6 +20,7 @@ import pytest
 
 from pypiserver import servers
 from pypiserver.__main__ import main
+from pypiserver.config import make_config
 from pypiserver.errors import ConfigError
 from pypiserver.stalled import LEAST_BYTES, Stalled
 from tests.certificates import make_certificate
@@ -102,6 +103,13 @@ def test_what_is_skipped_is_said_once(server: str, tmp_path: Path) -> None:
     first = tmp_path / "first"
     shadowed = f"Skipped {WHEEL} in {tmp_path / 'packages'}: a file of this name comes first: {WHEEL} in {first}\n"
     assert live.output.count(shadowed) == 1
+
+
+def test_auto_is_a_server_that_can_tell_headers_apart_where_one_says_our_address() -> None:
+    assert servers.Options(tells_names_apart=True).name == "waitress"
+    assert make_config(forwarded_headers="host", server="gunicorn").believes_address
+    with pytest.raises(ConfigError, match="--server granian takes X_Forwarded_Host of a client for X-Forwarded-Host"):
+        make_config(forwarded_headers="proto,prefix", server="granian")
 
 
 def test_auto_is_granian_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
