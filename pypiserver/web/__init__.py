@@ -27,7 +27,7 @@ from .dispatch import Dispatch
 from .files import Files
 from .gate import Gate
 from .json_pages import JsonPages
-from .proxy import REWRITTEN, base_url
+from .proxy import REWRITTEN, SEEN_HOST, base_url
 from .simple import Simple
 from .status import Status
 from .upload import Uploads
@@ -231,9 +231,8 @@ def refuse_other_sites(environ: Mapping[str, Any]) -> None:
     """Refuse a state change that another site's page makes a browser send; clients send none of these headers."""
     site = environ.get("HTTP_SEC_FETCH_SITE")
     origin = environ.get("HTTP_ORIGIN")
-    if site not in (None, "same-origin", "none") or (
-        origin is not None and _authority(origin) != str(environ.get("HTTP_HOST", "")).lower()
-    ):
+    ours = [str(environ.get(key) or "").lower() for key in ("HTTP_HOST", SEEN_HOST)]
+    if site not in (None, "same-origin", "none") or (origin is not None and (_authority(origin) or "-") not in ours):
         raise Forbidden("A page of another site may not change anything here.")
 
 

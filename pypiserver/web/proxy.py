@@ -23,6 +23,7 @@ WSGI = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 _LOG = logging.getLogger(__name__)
 DEFAULT = ("proto", "for")
+SEEN_HOST = "pypiserver.seen_host"  # str: what a browser may take for our host, for no other use than to compare with
 REWRITTEN = "pypiserver.rewritten"  # True: the rules of a proxy for our path may not have been met
 NEVER_KEPT = ("X-Accel-Expires", "0")  # nginx keeps such an answer in no cache, whatever it is told to ignore
 _HEADERS = {
@@ -65,6 +66,7 @@ class TrustedProxy:
         self._reads_host = not base_url
         path = urlsplit(base_url).path.rstrip("/")
         self._base = path if _is_prefix(path) else ""
+        self._host = urlsplit(base_url).netloc.rpartition("@")[2]
         self._has_warned = False
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -81,6 +83,8 @@ class TrustedProxy:
             # An address that was joined carelessly. Some servers take this away before we see it, others do not.
             environ[REWRITTEN] = True
             environ["PATH_INFO"] = "/" + path.lstrip("/")
+        if self._host:
+            environ[SEEN_HOST] = self._host
         if self._base and not environ.get("SCRIPT_NAME"):
             _mount(environ, self._base, is_left_out=False)
         return self._application(environ, start_response)
@@ -104,6 +108,8 @@ class TrustedProxy:
         if scheme in ("http", "https"):
             environ["wsgi.url_scheme"] = scheme
         environ[CLIENT] = self._client(environ)
+        # No page can make a browser send this header, so it is good for that whoever wrote it.
+        environ[SEEN_HOST] = _last(environ.get("HTTP_X_FORWARDED_HOST", "")).partition("/")[0]
         if not self._reads_host:
             return False
         if "host" not in self._named and (told := _example(environ)) is not None:
