@@ -10,7 +10,7 @@ import functools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import bottle
 
@@ -251,8 +251,8 @@ def exactly(handler: Handler) -> Handler:
     def answer() -> bottle.HTTPResponse:
         environ = bottle.request.environ
         # Some servers take slashes away, and say what was asked for.
-        asked = str(environ.get("REQUEST_URI") or environ.get("RAW_URI") or "")
-        if environ.get(REWRITTEN) or asked.startswith("//"):
+        asked = unquote(str(environ.get("REQUEST_URI") or environ.get("RAW_URI") or "").partition("?")[0])
+        if environ.get(REWRITTEN) or "//" in (asked.partition("://")[2] or asked):
             raise NotFound(f"There is nothing at this address. {ADDRESSES}")
         return handler()
 
