@@ -333,7 +333,7 @@ class Config:
 
     @property
     def believes_address(self) -> bool:
-        """Whether a header of a proxy may say at which address we are, which nobody else may write then."""
+        """Whether a header of a proxy may say at which address we are; no client may write that header then."""
         return not {"host", "prefix"}.isdisjoint(self.forwarded_headers)
 
     @property

@@ -5,7 +5,7 @@ Every message says what went wrong, which file, project or setting it was, and w
 
 **Invariants:** the message is for operators: the log and the command line show it. Clients get ``public``, which for a
 failure of the server (status 500 and above) is a general sentence unless the place that raises it says otherwise, so
-no path, host name or role reaches a stranger by a message that nobody thought about.
+no path, host name or role reaches a stranger by a message whose author did not think of it.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 **Invariants:** a forwarding header is believed when it is named by ``--forwarded-headers`` and comes from a trusted
 address, and is taken out of every other request: a proxy passes on what it does not set, so the rest is a stranger's.
 Of a list the last member counts, which the proxy next to us wrote. A value that is not exactly of its form is ignored.
-With ``--server-base-url`` nobody is asked for host and prefix. What comes out of here is WSGI's own
+With ``--server-base-url`` no header says host and prefix. What comes out of here is WSGI's own
 (``wsgi.url_scheme``, ``HTTP_HOST``, ``SCRIPT_NAME``), so nothing below knows that proxies exist.
 """
 
@@ -108,7 +108,7 @@ class TrustedProxy:
         if scheme in ("http", "https"):
             environ["wsgi.url_scheme"] = scheme
         environ[CLIENT] = self._client(environ)
-        # No page can make a browser send this header, so it is good for that whoever wrote it.
+        # No page can make a browser send this header, so it may be compared with, named or not.
         environ[SEEN_HOST] = _last(environ.get("HTTP_X_FORWARDED_HOST", "")).partition("/")[0]
         if not self._reads_host:
             return False

@@ -20,7 +20,7 @@ FOREIGN = {
         "HTTP_HOST": "127.0.0.1:8080",
         "HTTP_X_FORWARDED_HOST": "evil.example, pypi.example",
     },
-    "nobody, where no proxy says a host": {"HTTP_ORIGIN": "null", "HTTP_HOST": "", "HTTP_X_FORWARDED_PROTO": "https"},
+    "no origin, and no host of a proxy": {"HTTP_ORIGIN": "null", "HTTP_HOST": "", "HTTP_X_FORWARDED_PROTO": "https"},
     "another site": {"HTTP_SEC_FETCH_SITE": "cross-site"},
     "a sibling site": {"HTTP_SEC_FETCH_SITE": "same-site"},
     "a word nobody knows": {"HTTP_SEC_FETCH_SITE": "future"},

@@ -119,7 +119,7 @@ def test_a_bucket_that_is_away(tmp_path: Path) -> None:
     try:
         assert client.upload(FOO, FOO_BYTES).status == 200
         shutil.rmtree(bucket)
-        bucket.write_text("a file stands here")
+        bucket.write_text("no folder any more")
         assert_general(everything(client), bucket, "secret-bucket", tmp_path)
     finally:
         application.close()  # type: ignore[attr-defined]
@@ -138,7 +138,7 @@ def test_a_password_file_that_cannot_be_read(serve: Serve, tmp_path: Path) -> No
     "kind", [errors.Unavailable, errors.CatalogUnavailable, errors.StorageFull, errors.ConfigError]
 )
 def test_a_failure_of_the_server_is_told_in_general(kind: type[errors.PypiServerError]) -> None:
-    """What nobody thought about when raising it."""
+    """Where the place that raises it says nothing about clients."""
     error = kind("The folder /srv/secret cannot be read.")
     assert "/srv/secret" in str(error) and "/srv/secret" not in error.public
     assert kind("Said.", public=True).public == "Said." and kind("Said.", public="Else.").public == "Else."
