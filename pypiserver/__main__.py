@@ -172,6 +172,7 @@ def _serve(command: cli.Run, stack: contextlib.ExitStack) -> None:
         header_bytes=config.max_header_size,
         stall_seconds=config.stall_timeout,
         drain_seconds=config.drain_seconds,
+        tells_names_apart=config.believes_address,
     )
     serving = Serving(config, command.argv)
     servers.run(

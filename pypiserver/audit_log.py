@@ -51,7 +51,7 @@ class AuditLog:
         except OSError as error:
             _LOG.error("The audit log %s cannot be written: %s.", self.path, error.strerror or error)
             sentence = "The audit log cannot be written, so nothing was changed; the server's log says why."
-            raise Unavailable(sentence) from error
+            raise Unavailable(sentence, public=True) from error
 
     def write(self, change: Change, *, user: str | None, address: str | None) -> None:
         """Append the line of a change that was done; ``address`` is None for one from the command line."""

@@ -38,6 +38,7 @@ WAIT_SECONDS = 5.0
 SETTLE_SECONDS = 2.0
 # For each check that runs so many may wait: each of them holds a thread that others need.
 WAITING = 4
+_BUSY = "Too many passwords are being checked right now. Try again in a moment."
 # A larger file is refused as a whole: one that is cut in a line would let half of a password in.
 MAX_FILE = 16 * 1024 * 1024
 # A failed login takes one check for each scheme and cost in the file, of this many costliest ones.
@@ -165,12 +166,11 @@ class HtpasswdFile:
         if not is_slow:
             yield
             return
-        busy = "Too many passwords are being checked right now. Try again in a moment."
         if not self._waiting.acquire(blocking=False):
-            raise Unavailable(busy)
+            raise Unavailable(_BUSY, public=True)
         try:
             if not self._slow.acquire(timeout=WAIT_SECONDS):
-                raise Unavailable(busy)
+                raise Unavailable(_BUSY, public=True)
             try:
                 yield
             finally:

@@ -72,7 +72,7 @@ class BucketWatch(Background):
         with self._news:
             self._news.wait_for(lambda: self._is_complete or self._failure, FIRST_SECONDS)
         if not self._is_complete:
-            raise Unavailable(self._failure or f"{READING} Try again in a minute.")
+            raise Unavailable(self._failure or f"{READING} Try again in a minute.", public=not self._failure)
 
     def state(self) -> str:
         """Why no request can be answered yet, empty when it can be; waits for nothing."""

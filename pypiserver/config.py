@@ -27,6 +27,8 @@ SERVER_NAMES = (
     "auto", "granian", "waitress", "aiohttp", "bjoern", "cgi", "cheroot", "cherrypy", "diesel", "eventlet", "fapws3",
     "flup", "gae", "gevent", "gunicorn", "meinheld", "paste", "tornado", "twisted", "uvloop", "wsgiref",
 )
+# Those that drop headers with an underscore in their name, which WSGI cannot tell from those with a hyphen.
+TELLS_NAMES_APART = ("waitress", "gunicorn")
 ACCELS = ("off", "nginx", "sendfile")
 DOWNLOADS = ("auto", "redirect", "stream", "accel")
 BACKENDS = ("auto", "simple-dir", "cached-dir")
@@ -37,7 +39,7 @@ ENVIRON_PREFIX = "PYPISERVER_"
 # What a server is told when it starts, and cannot be told again while it runs.
 FIXED_AT_START = (
     "host", "port", "server", "workers", "threads", "certificate", "key", "max_upload_size", "metrics",
-    "metrics_address", "drain_seconds",
+    "metrics_address", "drain_seconds", "forwarded_headers",
 )
 OPEN_TO_ALL = Path()  # '-P .': there is no password file, on purpose
 
@@ -169,6 +171,12 @@ class Config:
         types.networks("127.0.0.0/8,::1/128"), parse=types.networks, flags=("--trusted-proxy",), metavar="ADDRESS",
         action="repeat", group="Server", default_text="loopback", aliases=("trusted_proxies",), split=types.words,
         help="Believe forwarding headers from these addresses or networks; may be repeated; 'none' believes nobody.",
+    )
+    forwarded_headers: tuple[str, ...] = setting(
+        ("proto", "for"), parse=types.forwarding_headers, flags=("--forwarded-headers",), metavar="NAMES",
+        choices=types.FORWARDING, group="Server", default_text="proto,for", split=types.words,
+        help="Believe these headers of trusted proxies, with commas between them: proto, for, host, prefix (of "
+        "X-Forwarded), forwarded (RFC 7239), or none. Name only those that your proxy sets in every request.",
     )
     health_endpoint: str = setting(
         "/health", parse=types.url_path, flags=("--health-endpoint",), metavar="PATH", group="Server",
@@ -322,6 +330,11 @@ class Config:
     def counts_metrics(self) -> bool:
         """Whether there are metrics at all."""
         return self.metrics or self.metrics_address is not None
+
+    @property
+    def believes_address(self) -> bool:
+        """Whether a header of a proxy may say at which address we are; no client may write that header then."""
+        return not {"host", "prefix"}.isdisjoint(self.forwarded_headers)
 
     @property
     def refused_to_everyone(self) -> frozenset[str]:
@@ -509,6 +522,11 @@ def _contradictions(config: Config) -> list[str]:
         faults.append("--public-storage-endpoint belongs to a --storage of S3 (s3://BUCKET); leave it out.")
     elif config.public_storage_endpoint is not None and config.downloads not in ("auto", "redirect"):
         faults.append("--public-storage-endpoint is where --downloads redirect sends clients; leave one of them out.")
+    if config.believes_address and config.server not in ("auto", *TELLS_NAMES_APART):
+        faults.append(
+            f"--forwarded-headers host or prefix: --server {config.server} takes X_Forwarded_Host of a client for "
+            f"X-Forwarded-Host; use --server {' or '.join(TELLS_NAMES_APART)}, or --server-base-url in its place."
+        )
     if (config.certificate is None) != (config.key is None):
         faults.append("--certificate and --key belong together; give both, or neither.")
     return faults

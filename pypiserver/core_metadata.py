@@ -236,12 +236,12 @@ def _requirement(text: str) -> Requirement:
     if len(text) > longest:
         return Requirement(cut(line, longest))
     try:
-        return _requirement(requirements.Requirement(line))
+        return _taken_apart(requirements.Requirement(line))
     except Exception:  # noqa: BLE001 - packaging 24.0 raises SyntaxError, InvalidSpecifier and RecursionError too
         return Requirement(line)
 
 
-def _requirement(found: requirements.Requirement) -> Requirement:
+def _taken_apart(found: requirements.Requirement) -> Requirement:
     extras = f"[{','.join(sorted(found.extras))}]" if found.extras else ""
     asked = f" @ {found.url}" if found.url else f" {found.specifier}" if str(found.specifier) else ""
     marker = str(found.marker or "")

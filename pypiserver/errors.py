@@ -2,6 +2,10 @@
 
 Every message says what went wrong, which file, project or setting it was, and what to do. The web layer maps
 ``status`` to an answer in one place; the command line prints the message and exits with ``exit_status``.
+
+**Invariants:** the message is for operators: the log and the command line show it. Clients get ``public``, which for a
+failure of the server (status 500 and above) is a general sentence unless the place that raises it says otherwise, so
+no path, host name or role reaches a stranger by a message whose author did not think of it.
 """
 
 from __future__ import annotations
@@ -12,6 +16,20 @@ class PypiServerError(Exception):
 
     status = 500
     exit_status = 2
+    general = "Something went wrong in the server; its log says what."
+
+    def __init__(self, message: str = "", *, public: str | bool | None = None) -> None:
+        """``public`` is the sentence for clients, True for the message itself, None for what is usual."""
+        super().__init__(message)
+        self._public = public
+
+    @property
+    def public(self) -> str:
+        """What a client may read: the message where the client is at fault, else no more than ``general``."""
+        if isinstance(self._public, str):
+            return self._public
+        is_told = self.status < 500 if self._public is None else self._public
+        return str(self) if is_told else self.general
 
 
 class ConfigError(PypiServerError):
@@ -42,6 +60,7 @@ class Forbidden(PypiServerError):
     """The action is allowed to nobody, or storage refuses it."""
 
     status = 403
+    general = "The server may not do this; its log says why."
 
 
 class NotFound(PypiServerError):
@@ -76,10 +95,13 @@ class Unavailable(PypiServerError):
     """Storage cannot be read, or too many slow password checks are waiting; trying again may help."""
 
     status = 503
+    general = "The packages cannot be read or written right now. Try again in a moment; the server's log says more."
 
 
 class CatalogUnavailable(Unavailable):
     """The catalog cannot be asked; what is remembered of it may still be right."""
+
+    general = "The catalog cannot be asked right now. Try again in a moment; the server's log says more."
 
 
 class Unreadable(Unavailable):
@@ -90,3 +112,4 @@ class StorageFull(PypiServerError):
     """No space or quota is left in the folder."""
 
     status = 507
+    general = "There is no space left on the server; nothing was stored. Make room, then try again."

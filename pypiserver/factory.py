@@ -81,7 +81,9 @@ class Application:
         self.metrics = _metrics(config, self.repository)
         self.observers = Observers(list(_observers(config, self.metrics, self.repository.stats)))
         # However many uploads stall, half of the server's threads are left for others.
-        threads = ServerOptions(server=config.server, threads=config.threads).thread_count
+        threads = ServerOptions(
+            server=config.server, threads=config.threads, tells_names_apart=config.believes_address
+        ).thread_count
         self.web = Web(
             repository=self.repository,
             access=access,
@@ -115,7 +117,12 @@ class Application:
         )
         self.routes = self.web.routes()
         logged: WSGI = wrap(
-            TrustedProxy(build(self.web), config.trusted_proxy),
+            TrustedProxy(
+                build(self.web),
+                config.trusted_proxy,
+                named=config.forwarded_headers,
+                base_url=config.server_base_url or "",
+            ),
             request_format=config.log_req_frmt,
             response_format=config.log_res_frmt,
             error_format=config.log_err_frmt,

@@ -52,9 +52,13 @@ _SECRET_NAME = re.compile(r"AUTH(?!ENTICATE|_TYPE)|COOKIE|TOKEN|PASSW|SECRET|API
 # Each is linear in the length of the text: what may repeat is bounded, or cannot start in its own middle.
 _SECRETS = (
     (re.compile(r"(?<=//)[^/@\s]+@"), "***@"),
-    (re.compile(r"((?:token|passw|secret)[\w-]{0,40}=)[^&\s]+", re.IGNORECASE), r"\1***"),
+    (re.compile(r"((?:token|passw|secret)[\w-]{0,40}(?:=|%3D))[^&\s]+", re.IGNORECASE), r"\1***"),
+    # Of signed addresses of a bucket, at which anybody gets the file: S3, GCS and Azure, also quoted once more.
+    (re.compile(r"((?:signature|credential|accesskeyid|accessid)(?:=|%3D))[^&\s]+", re.IGNORECASE), r"\1***"),
+    (re.compile(r"((?:[?&;]|%26|%3F)sig(?:=|%3D))[^&\s]+", re.IGNORECASE), r"\1***"),
     (re.compile(r"\b((?i:Basic|Bearer))\s{1,9}(?=\S{0,99}[A-Z0-9=+])[\w+/=.~-]{8,}"), r"\1 ***"),
 )
+_ADDRESSES = ("location", "content-location", "x-store-url", "x-accel-redirect", "x-sendfile")
 # Some servers put the whole environment of the process beside the request; '%s' shows the request's own variables.
 _OF_REQUEST = re.compile(
     r"(HTTP|REQUEST|SERVER|REMOTE|CONTENT)_[A-Z0-9_]+|SCRIPT_NAME|PATH_INFO|QUERY_STRING|wsgi\.url_scheme"
@@ -226,10 +230,18 @@ def error_fields(environ: Environ, response: tuple[str, Iterable[tuple[str, str]
 
 
 def _response(status: str, headers: Iterable[tuple[str, str]]) -> dict[str, object]:
-    listed = [(name, "***" if _SECRET_NAME.search(name) else value) for name, value in headers]
+    listed = [(name, _shown(name, value)) for name, value in headers]
     code = int(status[:3]) if re.match(r"[0-9]{3}", status) else 0
     own: dict[str, object] = {name.lower().replace("-", "_"): value for name, value in listed}
     return {**own, "status": status, "status_line": status, "status_code": code, "headers": listed}
+
+
+def _shown(name: str, value: str) -> str:
+    """The value of a response's header; of an address no query, which may be the right to fetch a file."""
+    if _SECRET_NAME.search(name):
+        return "***"
+    address, mark, _ = value.partition("?")
+    return f"{address}?***" if mark and name.lower() in _ADDRESSES else value
 
 
 def wrap(application: Application, *, request_format: str, response_format: str, error_format: str) -> Application:

@@ -68,6 +68,8 @@ def words_of(config: Config, given: Iterable[str], *, paths: Mapping[str, str] |
             words += [flag] if bool(value) == (setting.action == "switch") else []
         elif setting.action == "count":
             words += [flag] * value
+        elif value == () and name in ("trusted_proxy", "forwarded_headers"):
+            words += [flag, "none"]
         elif value is None:
             words += [flag, "off"] if name == "hash_algo" else []
         else:
@@ -189,7 +191,6 @@ def nginx(config: Config, given: Mapping[str, Given]) -> str:
             name=base.hostname,
             # --max-upload-size, and room for the rest of the form.
             megabytes=(config.max_upload_size >> 20) + 33,
-            below=f"\n    proxy_set_header X-Forwarded-Prefix {prefix};" if prefix else "",
             location=f"{prefix}/",
             upstream=upstream,
         )
@@ -237,9 +238,13 @@ server {{
 
     proxy_http_version 1.1;
     proxy_set_header Connection "";
-    proxy_set_header Host $http_host;{below}
+    # All of them, in this place only: nginx passes on what a client sends and it does not set itself.
+    proxy_set_header Host $http_host;
     proxy_set_header X-Forwarded-Proto $scheme;
     proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+    proxy_set_header X-Forwarded-Host "";
+    proxy_set_header X-Forwarded-Prefix "";
+    proxy_set_header Forwarded "";
     proxy_read_timeout 300s;
 
     location {location} {{

@@ -148,7 +148,9 @@ class Repository:
             files = [file for file in self.catalog.files_of(normal) if file.sha256]
         if not files and self.catalog.rows_of(normal):
             raise Unavailable(
-                f"None of the files of {normal} can be served now: see the server's log, or wait until they are copied."
+                f"None of the files of {normal} can be served now: see the server's log, or wait until they are "
+                "copied.",
+                public=True,
             )
         if not files:
             if not self._is_absent(project=normal):
@@ -220,7 +222,7 @@ class Repository:
             if stream is not None:
                 return file, stream
             self.ask(lambda file=file: self.sync.refresh([(file.root, file.path)]))  # type: ignore[misc]
-        raise Unavailable(f"The file {path} is changing right now. Try again in a moment.")
+        raise Unavailable(f"The file {path} is changing right now. Try again in a moment.", public=True)
 
     def sidecar(self, path: str, suffix: str) -> tuple[File, bytes]:
         """A file's signature (``.asc``) or attestations (``.provenance``); raises NotFound."""

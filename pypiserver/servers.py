@@ -48,7 +48,10 @@ class MakeApplication(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to serve: ``threads`` is None for the server's own default, ``connections`` are those of each process."""
+    """How to serve: ``threads`` is None for the server's own default, ``connections`` are those of each process.
+
+    ``tells_names_apart`` asks for a server that drops headers with an underscore in their name.
+    """
 
     server: str = "auto"
     host: str = "127.0.0.1"
@@ -62,13 +65,15 @@ class Options:
     header_bytes: int = 65_536
     stall_seconds: int = 60
     drain_seconds: int = 0
+    tells_names_apart: bool = False
 
     @property
     def name(self) -> str:
         """The server's name, with ``auto`` resolved."""
         if self.server != "auto":
             return self.server
-        return "granian" if importlib.util.find_spec("granian") else "waitress"
+        # granian makes one of X-Forwarded-Host and X_Forwarded_Host, which proxies pass on.
+        return "granian" if importlib.util.find_spec("granian") and not self.tells_names_apart else "waitress"
 
     @property
     def thread_count(self) -> int:

@@ -23,6 +23,7 @@ from .setting import Parser
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 ACTIONS = ("update", "download", "list")
+FORWARDING = ("proto", "for", "host", "prefix", "forwarded")
 # Those with a host, and those that tests use; memory:// ends with its process.
 _LOCAL_BUCKETS = ("file", "memory")
 BUCKETS = ("s3", "s3a", "gs", "az", "azure", "abfs", "abfss", "adl", *_LOCAL_BUCKETS)
@@ -168,6 +169,20 @@ def networks(value: object) -> tuple[Network, ...]:
             hint = "10.0.0.5 or 10.0.0.0/8; 'none' trusts nobody"
             raise ValueError(f"{word!r} is not an IP address or network; give for example {hint}") from None
     return tuple(dict.fromkeys(found))
+
+
+def forwarding_headers(value: object) -> tuple[str, ...]:
+    """Names of forwarding headers, with commas between them or one at a time; ``none`` means no header."""
+    given = [word for each in _texts(value) for word in words(each.lower())]
+    if given == ["none"]:
+        return ()
+    for word in given:
+        if word not in FORWARDING:
+            hint = nearest(word, FORWARDING) or "."
+            raise ValueError(
+                f"there is no forwarding header {word!r}{hint} Give any of {', '.join(FORWARDING)}, or none"
+            )
+    return tuple(each for each in FORWARDING if each in given)
 
 
 def patterns(value: object) -> tuple[str, ...]:

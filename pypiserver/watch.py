@@ -82,7 +82,7 @@ class Watch(Background):
         if self._pid != process_id():
             self.start()
         if not self._ready.is_set() and not self._ready.wait(FIRST_SCAN_SECONDS):
-            raise Unavailable("The package folders are still being read. Try again in a minute.")
+            raise Unavailable("The package folders are still being read. Try again in a minute.", public=True)
         failure = self._failure
         if failure is not None:
             raise Unavailable(str(failure))

@@ -312,7 +312,9 @@ class Folders:
 
     def _existing(self, root: int, path: str) -> Path:
         if self.stat(root, path) is None:
-            raise NotFound(f"There is no file {path!r} in {self.roots[root]}.")
+            raise NotFound(
+                f"There is no file {path!r} in {self.roots[root]}.", public=f"There is no file {path!r} here."
+            )
         return self.roots[root] / path
 
 

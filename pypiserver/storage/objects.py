@@ -167,11 +167,12 @@ class Objects:
         try:
             yield
         except FileNotFoundError as error:
-            raise NotFound(f"There is no object {key} in {self.url}.") from error
+            raise NotFound(f"There is no object {key} in {self.url}.", public="There is no such file here.") from error
         except (failures.PermissionDeniedError, failures.UnauthenticatedError) as error:
             raise refused(
                 f"The object store {self.url} refuses to {what} {key}: {_words(error)}. See to the credentials, and to "
-                "what they may do."
+                "what they may do.",
+                public=refused.general,
             ) from error
         except (failures.BaseError, OSError, ValueError) as error:
             raise Unavailable(f"The object store {self.url} fails to {what} {key}: {_words(error)}.") from error

@@ -27,6 +27,8 @@ EXCLUSIVE = (
     | getattr(os, "O_BINARY", 0)
 )
 # A folder that cannot be synced (some network and FUSE file systems say so) is as durable as it gets.
+_REFUSED = "The server may not write to its folder; nothing was stored. Its log says more."
+_FAILED = "The server cannot write to its folder right now; nothing was stored. Its log says more."
 _NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF}
 
 
@@ -77,7 +79,12 @@ def refusal(error: OSError, folder: Path) -> PypiServerError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StorageFull(f"The folder {folder} is full ({words}); nothing was stored. Make room, then try again.")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return Forbidden(f"The folder {folder} cannot be written by the server ({words}); nothing was stored.")
+        return Forbidden(
+            f"The folder {folder} cannot be written by the server ({words}); nothing was stored.", public=_REFUSED
+        )
     if error.errno in (errno.EISDIR, errno.ENOTDIR, errno.ENOTEMPTY, errno.ELOOP):
-        return Conflict(f"Something else stands in the way in {folder} ({words}); nothing was stored. Rename it.")
-    return Unavailable(f"The folder {folder} cannot be written ({words}); nothing was stored.")
+        return Conflict(
+            f"Something else stands in the way in {folder} ({words}); nothing was stored. Rename it.",
+            public="Something else on the server has the name of this file or its folder; nothing was stored.",
+        )
+    return Unavailable(f"The folder {folder} cannot be written ({words}); nothing was stored.", public=_FAILED)

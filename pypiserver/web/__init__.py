@@ -10,7 +10,7 @@ import functools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import bottle
 
@@ -27,7 +27,7 @@ from .dispatch import Dispatch
 from .files import Files
 from .gate import Gate
 from .json_pages import JsonPages
-from .proxy import base_url
+from .proxy import REWRITTEN, SEEN_HOST, base_url
 from .renderer import Renderer
 from .simple import Simple
 from .status import Status
@@ -90,10 +90,10 @@ class Web:
         gets: list[tuple[str, Handler, Action]] = [
             ("/", self.show_welcome, None),
             ("/static/<name>", pages.static, None),
-            (self.health_endpoint, self.status.health, None),
-            (f"{below}/live", self.status.live, None),
-            (f"{below}/ready", self.status.ready, None),
-            *([("/metrics", self.status.metrics, "list")] if self.status.has_metrics else []),
+            (self.health_endpoint, exactly(self.status.health), None),
+            (f"{below}/live", exactly(self.status.live), None),
+            (f"{below}/ready", exactly(self.status.ready), None),
+            *([("/metrics", exactly(self.status.metrics), "list")] if self.status.has_metrics else []),
             ("/favicon.ico", no_icon, None),
             ("/simple", lambda: redirect("simple/"), None),
             ("/simple/", self.simple.index, "list"),
@@ -235,9 +235,8 @@ def refuse_other_sites(environ: Mapping[str, Any]) -> None:
     """Refuse a state change that another site's page makes a browser send; clients send none of these headers."""
     site = environ.get("HTTP_SEC_FETCH_SITE")
     origin = environ.get("HTTP_ORIGIN")
-    if site not in (None, "same-origin", "none") or (
-        origin is not None and _authority(origin) != str(environ.get("HTTP_HOST", "")).lower()
-    ):
+    ours = [str(environ.get(key) or "").lower() for key in ("HTTP_HOST", SEEN_HOST)]
+    if site not in (None, "same-origin", "none") or (origin is not None and (_authority(origin) or "-") not in ours):
         raise Forbidden("A page of another site may not change anything here.")
 
 
@@ -248,6 +247,21 @@ def _authority(origin: str) -> str | None:
         return urlsplit(origin).netloc.lower() if len(origin) <= MAX_ORIGIN else None
     except ValueError:
         return None
+
+
+def exactly(handler: Handler) -> Handler:
+    """The handler for requests whose path is the one that proxies have seen: rules of theirs may guard it."""
+
+    @functools.wraps(handler)
+    def answer() -> bottle.HTTPResponse:
+        environ = bottle.request.environ
+        # Some servers take slashes away, and say what was asked for.
+        asked = unquote(str(environ.get("REQUEST_URI") or environ.get("RAW_URI") or "").partition("?")[0])
+        if environ.get(REWRITTEN) or "//" in (asked.partition("://")[2] or asked):
+            raise NotFound(f"There is nothing at this address. {ADDRESSES}")
+        return handler()
+
+    return answer
 
 
 def no_icon() -> bottle.HTTPResponse:
@@ -268,6 +282,8 @@ def _answer_unmatched(gate: Gate, error: bottle.HTTPError) -> bottle.HTTPRespons
     """The answer to an unknown address, or a wrong method."""
     # Whoever uploads to a wrong address reads what is said here only after sending all.
     gate.drain(bottle.request.environ)
+    if error.status_code == 400:
+        return failure(BadRequest("The address is not UTF-8, or has control characters."))
     if error.status_code == 405:
         # bottle names the methods of the table; what takes GET takes HEAD.
         allow = error.get_header("Allow", "GET").replace("GET", "GET,HEAD").replace(",", ", ")

@@ -30,6 +30,7 @@ def text(body: str, *, status: int | str = 200, headers: dict[str, str] | None =
         "Content-Length": str(len(encoded)),
         "X-Content-Type-Options": "nosniff",
         "Cache-Control": "no-store",
+        "X-Accel-Expires": "0",
     }
     return bottle.HTTPResponse(encoded, status=status, headers={**fields, **(headers or {})})
 
@@ -37,6 +38,11 @@ def text(body: str, *, status: int | str = 200, headers: dict[str, str] | None =
 def revalidated(*, private: bool) -> str:
     """The Cache-Control of what may change at any time; what is protected is for no cache that people share."""
     return "max-age=0, must-revalidate" + (", private" if private else "")
+
+
+def unkept(cache_control: str) -> dict[str, str]:
+    """What keeps an answer that is private out of nginx's cache, which may have been told to ignore Cache-Control."""
+    return {"X-Accel-Expires": "0"} if "private" in cache_control else {}
 
 
 def aged(answer: bottle.HTTPResponse, age: float | None) -> bottle.HTTPResponse:
@@ -57,13 +63,14 @@ def redirect(location: str, *, cache_control: str = "max-age=0, must-revalidate"
     if query and "://" not in location:
         location = f"{location}?{quote(query, safe='=&%+;,/:@!$*()~._-')}"
     headers = {"Location": location, "Cache-Control": cache_control, "Vary": "Accept, Accept-Encoding"}
+    headers |= unkept(cache_control)
     return bottle.HTTPResponse(b"", status=302, headers={**headers, "Content-Length": "0"})
 
 
 def failure(error: PypiServerError) -> bottle.HTTPResponse:
-    """The answer to one of our failures: its words in the reason phrase, in the body and on one log line."""
+    """The answer to one of our failures: what clients may know of it, while the log has all of it on one line."""
     # What a client or a package named may be in it.
-    message = cut(str(error), MAX_SENTENCE)
+    message = cut(error.public, MAX_SENTENCE)
     headers: dict[str, str] = {}
     if isinstance(error, Unauthorized):
         headers["WWW-Authenticate"] = REALM
@@ -72,7 +79,7 @@ def failure(error: PypiServerError) -> bottle.HTTPResponse:
     if error.status == 503:
         headers["Retry-After"] = "2"
     level = logging.ERROR if error.status >= 500 else logging.INFO
-    _LOG.log(level, "%s %s: %d %s", *_asked(), error.status, printable(message))
+    _LOG.log(level, "%s %s: %d %s", *_asked(), error.status, printable(cut(str(error), MAX_SENTENCE)))
     return text(message, status=f"{error.status} {reason_phrase(message)}", headers=headers)
 
 

@@ -119,7 +119,8 @@ class Browse:
             if not faults:
                 raise
             words = "; ".join(f"{path}: {fault}" for path, fault in faults)
-            raise type(error)(f"{error} Files that cannot be listed: {words}") from None
+            listed = f"Files that cannot be listed: {words}"
+            raise type(error)(f"{error} {listed}", public=f"{error.public} {listed}") from None
 
     def _downloads(self, normal: str) -> Counts | None:
         # Whoever counts says in the log what is wrong with the file.

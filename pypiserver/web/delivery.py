@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from ..model import File
 from ..remembered import Remembered, weight
+from .answers import unkept
 from .ready import Ready
 
 # A path, for how many seconds, and from when (seconds since the epoch): an address at which anybody gets the file.
@@ -59,7 +60,7 @@ def redirecting(sign: Sign, ttl: int) -> Deliver:
     def deliver(environ: Mapping[str, Any], file: File) -> Ready | None:
         if environ["REQUEST_METHOD"] != "GET":
             return None
-        headers = [("Location", addresses.of(file.path)), kept]
+        headers = [("Location", addresses.of(file.path)), kept, ("X-Accel-Expires", "0")]
         headers += [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", "0")]
         return Ready(b"", headers, status="302 Found")
 
@@ -79,6 +80,7 @@ def through_nginx(sign: Sign, ttl: int, *, location: str, cache_control: str) ->
             return None
         headers = [("Content-Type", "application/octet-stream"), ("Content-Length", "0")]
         headers += [("Cache-Control", cache_control), ("X-Content-Type-Options", "nosniff")]
+        headers += unkept(cache_control).items()
         headers += [("X-Accel-Redirect", f"{below}/{quote(file.path)}"), (STORE_URL, addresses.of(file.path))]
         return Ready(b"", headers)
 

@@ -2,11 +2,13 @@
 
 bottle's own way binds a response to each request, calls hooks, and copies, checks and counts headers that were right
 before: half of the time of a page from the cache. Its router and its request are all we need. The rules to keep: what
-is handed to the server is the server's, so a list that is kept is copied; a body that is not sent is closed.
+is handed to the server is the server's, so a list that is kept is copied; a body that is not sent is closed; an address
+is taken as it is or refused, never mended, so that a proxy's rules for it hold.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -16,6 +18,7 @@ from .. import facts
 from .answers import mistake
 
 _EMPTY = (204, 304)
+_CONTROL = re.compile("[\0-\x1f\x7f-\x9f]")
 
 
 class Dispatch(bottle.Bottle):  # type: ignore[misc]
@@ -49,11 +52,15 @@ class Dispatch(bottle.Bottle):  # type: ignore[misc]
     def _answer(self, environ: dict[str, Any]) -> bottle.HTTPResponse:
         try:
             path = environ.setdefault("PATH_INFO", "")
-            if not path.isascii():
-                # PEP 3333 hands over bytes, each as a character.
-                environ["PATH_INFO"] = path.encode("latin-1").decode("utf-8", "ignore")
             try:
+                # PEP 3333 hands over bytes, each as a character. A line end at the end would match a rule without one.
+                if not path.isascii():
+                    environ["PATH_INFO"] = path = path.encode("latin-1").decode("utf-8")
+                if not path.isprintable() and _CONTROL.search(path):
+                    raise bottle.HTTPError(400)
                 route, arguments = self.router.match(environ)
+            except UnicodeDecodeError:
+                return self._unmatched(bottle.HTTPError(400))
             except bottle.HTTPError as error:
                 return self._unmatched(error)
             return route.callback(**arguments)

@@ -19,7 +19,7 @@ from .. import facts
 from ..errors import NotFound, Unavailable
 from ..model import File
 from ..repository import Repository
-from .answers import revalidated
+from .answers import revalidated, unkept
 from .delivery import Deliver
 from .ready import Ready
 from .sending import Answer, Expect, send_file
@@ -95,6 +95,7 @@ class Files:
             return None
         headers = [("Content-Type", "application/octet-stream"), ("Content-Length", "0")]
         headers += [("Cache-Control", self._cache_control), ("X-Content-Type-Options", "nosniff")]
+        headers += unkept(self._cache_control).items()
         # Apache would take "0" for all files, nginx takes its own.
         return Ready(b"", [*headers, ("ETag", f'"{file.sha256}"'), told])
 
@@ -146,7 +147,9 @@ def _expecting(file: File, stream: Any) -> Expect:
         try:
             stream.expect(start, length)
         except NotFound as error:
-            raise Unavailable(f"{file.filename} is missing from the bucket; pypi-server check says more.") from error
+            raise Unavailable(
+                f"{file.filename} is missing from the bucket; pypi-server check says more.", public=True
+            ) from error
 
     return expect
 

@@ -31,7 +31,7 @@ class Gate:
         """Hold a place for a body that is wanted; raises Unavailable when there is none."""
         if not self._wanted.acquire(blocking=False):
             environ[UNREAD] = True
-            raise Unavailable("Too many uploads are being received right now. Try again in a moment.")
+            raise Unavailable("Too many uploads are being received right now. Try again in a moment.", public=True)
         try:
             yield
         finally:

@@ -10,6 +10,7 @@ from packaging.utils import NormalizedName
 
 from ..distfile import normalize
 from ..repository import Repository
+from .answers import unkept
 from .json_api import render
 from .kept_pages import KeptPages
 from .proxy import base_url
@@ -27,7 +28,10 @@ class JsonPages:
     def __init__(self, repository: Repository, *, private: bool, server_base_url: str = "") -> None:
         self._repository = repository
         self._server_base_url = server_base_url
-        self._pages = KeptPages(repository, MAX_BYTES, private=private, headers={"Content-Type": "application/json"})
+        headers = {"Content-Type": "application/json"}
+        if not server_base_url:
+            headers |= unkept("private")
+        self._pages = KeptPages(repository, MAX_BYTES, private=private, headers=headers)
 
     def project(self, project: str, version: str | None = None) -> bottle.HTTPResponse:
         """The legacy JSON of a project, or of one release of it."""

@@ -14,7 +14,7 @@ import bottle
 from ..errors import CatalogUnavailable
 from ..repository import Repository
 from ..simple_api import accepts_encoding
-from .answers import aged, revalidated
+from .answers import aged, revalidated, unkept
 from .blocks import BLOCK_BYTES, Blocks
 from .page_cache import Page, PageCache
 from .sending import is_not_modified
@@ -64,6 +64,7 @@ class KeptPages:
         coding = accepts_encoding(environ.get("HTTP_ACCEPT_ENCODING"), page.codings) or "identity"
         body, etag = page.bodies[coding]
         headers = {"Cache-Control": self._cache_control, "Vary": "Accept-Encoding", "ETag": etag}
+        headers |= unkept(self._cache_control)
         if is_not_modified(environ.get("HTTP_IF_NONE_MATCH"), etag):
             return bottle.HTTPResponse(status=304, headers=headers)
         headers |= {**self._headers, "Content-Length": str(len(body))}

@@ -16,7 +16,7 @@ import bottle
 
 from .. import __version__
 from ..errors import ConfigError, NotFound
-from .answers import revalidated
+from .answers import revalidated, unkept
 from .encodings import compressed
 
 YEAR = 31_536_000
@@ -49,6 +49,8 @@ def sent(body: bytes, *, private: bool) -> bottle.HTTPResponse:
         body, coding = compressed(body, bottle.request.environ.get("HTTP_ACCEPT_ENCODING"))
         headers |= {"Content-Encoding": coding} if coding else {}
     headers |= {"Content-Length": str(len(body)), "Cache-Control": revalidated(private=private)}
+    # Most of them say our address as the request tells it.
+    headers |= unkept("private")
     return bottle.HTTPResponse(body, headers=headers)
 
 

@@ -1,14 +1,17 @@
 """Requests that come through a proxy: which address the client used.
 
-X-Forwarded-Host, -Proto, -Prefix and -For and Forwarded (RFC 7239) are believed from trusted addresses only, and taken
-out of every other request. The rules to keep: a value that is not exactly of its form is ignored; what comes out of
-here is WSGI's own (``wsgi.url_scheme``, ``HTTP_HOST``, ``SCRIPT_NAME``), so nothing below knows that proxies exist.
+**Invariants:** a forwarding header is believed when it is named by ``--forwarded-headers`` and comes from a trusted
+address, and is taken out of every other request: a proxy passes on what it does not set, so the rest is a stranger's.
+Of a list the last member counts, which the proxy next to us wrote. A value that is not exactly of its form is ignored.
+With ``--server-base-url`` no header says host and prefix. What comes out of here is WSGI's own
+(``wsgi.url_scheme``, ``HTTP_HOST``, ``SCRIPT_NAME``), so nothing below knows that proxies exist.
 """
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,39 +21,74 @@ from ..facts import CLIENT
 Network = IPv4Network | IPv6Network
 WSGI = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
-_HEADERS = (
-    "HTTP_X_FORWARDED_HOST",
-    "HTTP_X_FORWARDED_PROTO",
-    "HTTP_X_FORWARDED_PREFIX",
-    "HTTP_X_FORWARDED_FOR",
-    "HTTP_FORWARDED",
-)
+_LOG = logging.getLogger(__name__)
+DEFAULT = ("proto", "for")
+SEEN_HOST = "pypiserver.seen_host"  # str: what a browser may take for our host, for no other use than to compare with
+REWRITTEN = "pypiserver.rewritten"  # True: the rules of a proxy for our path may not have been met
+NEVER_KEPT = ("X-Accel-Expires", "0")  # nginx keeps such an answer in no cache, whatever it is told to ignore
+_HEADERS = {
+    "host": "HTTP_X_FORWARDED_HOST",
+    "proto": "HTTP_X_FORWARDED_PROTO",
+    "prefix": "HTTP_X_FORWARDED_PREFIX",
+    "for": "HTTP_X_FORWARDED_FOR",
+    "forwarded": "HTTP_FORWARDED",
+}
+_NAMES = tuple(_HEADERS.values())
+# The first part of our own addresses. Below such a prefix one address would mean two things. "pypi" is not among them:
+# many proxies serve us there, and what is below it is the same with the prefix and without.
+_OWN = frozenset({"simple", "packages", "project", "projects", "static", "metrics", "legacy", "RPC2", "favicon.ico"})
+_HOPS = 20
 _HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 # The name of a host has 253 characters at most, and a colon and a port follow.
 MAX_HOST = 260
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
+# The name of nginx's own "upstream", which it sends as Host unless told otherwise: no dot, no port.
+_UPSTREAM = re.compile(r"(?!localhost$)[A-Za-z][A-Za-z0-9_-]*")
 _FORWARDED = re.compile(r'(?:^|;)\s*([A-Za-z]+)=(?:"([^"\\]*)"|([^\s;,"]*))\s*(?=;|$)')
 
 
 class TrustedProxy:
-    """WSGI middleware that believes the forwarding headers of the ``trusted`` networks."""
+    """WSGI middleware that believes the ``named`` forwarding headers of the ``trusted`` networks.
 
-    def __init__(self, application: WSGI, trusted: Sequence[Network]) -> None:
+    ``base_url`` is our root as the operator gives it, empty where each request tells.
+    """
+
+    def __init__(
+        self,
+        application: WSGI,
+        trusted: Sequence[Network],
+        *,
+        named: Collection[str] = DEFAULT,
+        base_url: str = "",
+    ) -> None:
         self._application = application
         self._trusted = tuple(trusted)
+        given = frozenset(named) - ({"host", "prefix"} if base_url else set())
+        self._named = given
+        self._reads_host = not base_url
+        path = urlsplit(base_url).path.rstrip("/")
+        self._base = path if _is_prefix(path) else ""
+        self._host = urlsplit(base_url).netloc.rpartition("@")[2]
+        self._has_warned = False
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Answer one request."""
-        found = [name for name in _HEADERS if name in environ]
+        found = [name for name in _NAMES if name in environ]
         if found:
-            if self._is_trusted(environ.get("REMOTE_ADDR", "")):
-                self._believe(environ)
+            if self._is_trusted(environ.get("REMOTE_ADDR", "")) and self._believe(environ):
+                # Which page an address means depends on a header: a cache that goes by addresses must not keep it.
+                start_response = _never_kept(start_response)
             for name in found:
                 environ.pop(name, None)
         path = environ.get("PATH_INFO", "")
         if path.startswith("//"):
             # An address that was joined carelessly. Some servers take this away before we see it, others do not.
+            environ[REWRITTEN] = True
             environ["PATH_INFO"] = "/" + path.lstrip("/")
+        if self._host:
+            environ[SEEN_HOST] = self._host
+        if self._base and not environ.get("SCRIPT_NAME"):
+            _mount(environ, self._base, is_left_out=False)
         return self._application(environ, start_response)
 
     def _is_trusted(self, address: str) -> bool:
@@ -64,26 +102,50 @@ class TrustedProxy:
         mapped = getattr(client, "ipv4_mapped", None)
         return any((mapped or client) in network for network in self._trusted)
 
-    def _believe(self, environ: dict[str, Any]) -> None:
-        forwarded = _first_forwarded(environ.get("HTTP_FORWARDED", ""))
-        host, slash, path = _first(environ.get("HTTP_X_FORWARDED_HOST", "")).partition("/")
-        host = host or forwarded.get("host", "")
-        scheme = (_first(environ.get("HTTP_X_FORWARDED_PROTO", "")) or forwarded.get("proto", "")).lower()
-        prefix = _first(environ.get("HTTP_X_FORWARDED_PREFIX", "")) or (slash + path)
-        prefix = prefix.rstrip("/")
-        if _HOST.fullmatch(host):
-            environ["HTTP_HOST"] = host
+    def _believe(self, environ: dict[str, Any]) -> bool:
+        """Take over what the named headers say; gives whether it was the address that they changed."""
+        value = {name: _last(environ.get(_HEADERS[name], "")) if name in self._named else "" for name in _HEADERS}
+        forwarded = _pairs(value["forwarded"])
+        scheme = (value["proto"] or forwarded.get("proto", "")).lower()
         if scheme in ("http", "https"):
             environ["wsgi.url_scheme"] = scheme
-        if _PREFIX.fullmatch(prefix):
-            _mount(environ, prefix)
         environ[CLIENT] = self._client(environ)
+        # No page can make a browser send this header, so it may be compared with, named or not.
+        environ[SEEN_HOST] = _last(environ.get("HTTP_X_FORWARDED_HOST", "")).partition("/")[0]
+        if not self._reads_host:
+            return False
+        if "host" not in self._named and (told := _example(environ)) is not None:
+            environ["HTTP_HOST"], prefix = told
+            environ[REWRITTEN] = True
+        else:
+            self._tell_what_is_ignored(environ)
+            host, slash, path = value["host"].partition("/")
+            host = host or forwarded.get("host", "")
+            prefix = (value["prefix"] or slash + path).rstrip("/")
+            if _HOST.fullmatch(host):
+                environ["HTTP_HOST"] = host
+            elif not _is_prefix(prefix):
+                return False
+        if _is_prefix(prefix):
+            _mount(environ, prefix)
+        return True
+
+    def _tell_what_is_ignored(self, environ: Mapping[str, Any]) -> None:
+        """Tell the operator, once, what older versions believed unasked."""
+        ignored = [name for name in ("host", "prefix") if name not in self._named and _HEADERS[name] in environ]
+        if ignored and not self._has_warned:
+            self._has_warned = True
+            _LOG.warning(
+                "X-Forwarded-%s is ignored. If your proxy sets it in every request, name it: "
+                "--forwarded-headers %s; or give the address with --server-base-url.",
+                ignored[0].title(),
+                ",".join([*sorted(self._named), *ignored]),
+            )
 
     def _client(self, environ: Mapping[str, Any]) -> str:
         """The last address that no trusted proxy vouches for: what stands before it may be anybody's invention."""
-        hops = [hop.strip() for hop in str(environ.get("HTTP_X_FORWARDED_FOR", "")).split(",")][-20:]
         client = str(environ.get("REMOTE_ADDR", ""))
-        for hop in reversed(hops):
+        for hop in self._hops(environ):
             try:
                 client = str(ip_address(hop))
             except ValueError:
@@ -92,22 +154,65 @@ class TrustedProxy:
                 break
         return client
 
+    def _hops(self, environ: Mapping[str, Any]) -> Iterator[str]:
+        """The addresses that proxies tell of, the nearest one first."""
+        if "for" in self._named and "HTTP_X_FORWARDED_FOR" in environ:
+            for hop in reversed(str(environ["HTTP_X_FORWARDED_FOR"]).rsplit(",", _HOPS)[-_HOPS:]):
+                yield hop.strip()
+        elif "forwarded" in self._named:
+            for member in reversed(str(environ.get("HTTP_FORWARDED", "")).rsplit(",", _HOPS)[-_HOPS:]):
+                # An IPv6 address is in brackets; either may have a port (RFC 7239 section 6).
+                hop = _pairs(member.strip()).get("for", "")
+                yield hop[1:].partition("]")[0] if hop.startswith("[") else hop.partition(":")[0]
 
-def _mount(environ: dict[str, Any], prefix: str) -> None:
-    """Serve below ``prefix``; a proxy may have left it in the path, or taken it away."""
-    environ["SCRIPT_NAME"] = prefix + str(environ.get("SCRIPT_NAME", "")).rstrip("/")
+
+def _example(environ: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Host and prefix of a proxy set up by the example of version 1.3 to 2.x, None for any other request.
+
+    ``X-Forwarded-Host $host:$server_port/pypi`` and no line for Host: so Host is the name of nginx's upstream, and the
+    path begins with the prefix, which is no address of ours. A client's header that looks alike leads nowhere that it
+    could not ask for itself: to no metrics and health (``REWRITTEN``), and into no cache (``NEVER_KEPT``).
+    """
+    host, slash, path = _last(environ.get("HTTP_X_FORWARDED_HOST", "")).partition("/")
+    prefix = (slash + path).rstrip("/")
+    is_alike = (
+        _UPSTREAM.fullmatch(str(environ.get("HTTP_HOST", "")))
+        and _HOST.fullmatch(host)
+        and _is_prefix(prefix)
+        and str(environ.get("PATH_INFO", "")).startswith(f"{prefix}/")
+    )
+    return (host, prefix) if is_alike else None
+
+
+def _is_prefix(text: str) -> bool:
+    return _PREFIX.fullmatch(text) is not None and text.split("/", 2)[1] not in _OWN
+
+
+def _mount(environ: dict[str, Any], prefix: str, *, is_left_out: bool = True) -> None:
+    """Serve below ``prefix``; where ``is_left_out``, the proxy may have taken it off the path already."""
     path = str(environ.get("PATH_INFO", ""))
-    if path == prefix or path.startswith(f"{prefix}/"):
+    has_prefix = path == prefix or path.startswith(f"{prefix}/")
+    if has_prefix or is_left_out:
+        environ["SCRIPT_NAME"] = prefix + str(environ.get("SCRIPT_NAME", "")).rstrip("/")
+    if has_prefix:
         environ["PATH_INFO"] = path[len(prefix) :]
 
 
-def _first(value: str) -> str:
-    """The first member of a list: with several proxies, the one that is nearest to the client."""
-    return value.partition(",")[0].strip()
+def _never_kept(start_response: Callable[..., Any]) -> Callable[..., Any]:
+    def start(status: str, headers: list[tuple[str, str]], *more: Any) -> Any:
+        return start_response(status, [*(each for each in headers if each[0] != NEVER_KEPT[0]), NEVER_KEPT], *more)
+
+    return start
 
 
-def _first_forwarded(value: str) -> dict[str, str]:
-    pairs = _FORWARDED.finditer(value.partition(",")[0].strip()[:1000])
+def _last(value: str) -> str:
+    """The last member of a list, which the proxy next to us wrote; what is before it may be a stranger's."""
+    return value.rpartition(",")[2].strip()
+
+
+def _pairs(member: str) -> dict[str, str]:
+    """The parameters of one member of a Forwarded header."""
+    pairs = _FORWARDED.finditer(member[:1000])
     return {match[1].lower(): match[2] if match[2] is not None else match[3] for match in pairs}
 
 

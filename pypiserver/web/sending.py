@@ -18,6 +18,7 @@ from functools import lru_cache
 from typing import Any, BinaryIO
 
 from ..errors import Unavailable
+from .answers import unkept
 from .blocks import Blocks, FileSection, WholeFile
 
 # So much is read at once: one list of bytes costs less than an iterator, and the file is closed before the answer.
@@ -93,7 +94,7 @@ def send_file(
         now = int(clock())
         modified = min(mtime_ns // 1_000_000_000, now)
         date = _http_date(modified)
-        validators = [("ETag", etag), ("Cache-Control", cache_control)]
+        validators = [("ETag", etag), ("Cache-Control", cache_control), *unkept(cache_control).items()]
         if date is not None:
             validators.append(("Last-Modified", date))
         selected = _File(file, size, etag, modified if date is not None else None, [*validators, *headers], expect)
@@ -202,7 +203,7 @@ def _body(environ: Mapping[str, Any], file: _File, start: int, length: int) -> I
         data = file.stream.read(length) if length else b""
         file.stream.close()
         if len(data) != length:
-            raise Unavailable("The file became shorter while it was read; try again.")
+            raise Unavailable("The file became shorter while it was read; try again.", public=True)
         return [data]
     if "wsgi.file_wrapper" not in environ:
         return Blocks(file.stream, start, length)

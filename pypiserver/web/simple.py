@@ -17,7 +17,7 @@ from ..distfile import normalize
 from ..errors import CatalogUnavailable, NotFound
 from ..repository import Repository
 from ..simple_api import Form, accepts_encoding, negotiate, render_index, render_project
-from .answers import aged, redirect, revalidated
+from .answers import aged, redirect, revalidated, unkept
 from .page_cache import Page, PageCache
 from .proxy import base_url, is_secure
 from .ready import Ready
@@ -50,6 +50,7 @@ class Simple:
         self._cache = PageCache()
         self._flights = SingleFlight[Page]()
         self._cache_control = revalidated(private=private)
+        self._unkept = unkept(self._cache_control)
 
     def index(self) -> bottle.HTTPResponse:
         """``GET /simple/``: every project."""
@@ -150,7 +151,10 @@ class Simple:
         return answer
 
     def _make(self, page: Page, form: Form, encoding: str, *, etag: str | None, is_known: bool) -> Ready:
-        headers = {"Cache-Control": self._cache_control, "Vary": "Accept, Accept-Encoding"}
+        headers = {"Cache-Control": self._cache_control, "Vary": "Accept, Accept-Encoding", **self._unkept}
+        if page.origin is not None and not self._server_base_url:
+            # It has the address that the request's own headers tell.
+            headers |= unkept("private")
         if etag is not None:
             headers["ETag"] = etag
         if is_known:

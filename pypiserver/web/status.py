@@ -2,11 +2,13 @@
 
 The rules to keep: health is open to everyone, as probes cannot log in; nothing below it waits, as a probe that waits
 counts as one that failed; a server that is only not ready yet is alive, so nobody restarts it while it reads its
-folders.
+folders. Anybody may ask, so an answer never says where the packages or the catalog are, or what this process does
+beside others; the log does.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 import bottle
@@ -15,7 +17,13 @@ from ..catalog import FAILURES
 from ..draining import ENVIRON_KEY
 from ..errors import PypiServerError
 from ..repository import Repository
-from .answers import text
+from ..text import printable
+from .answers import text, unkept
+
+_LOG = logging.getLogger(__name__)
+ENDING = "The server is about to end."
+# What a client reads instead of any other reason.
+NOT_READY = "The packages cannot be read right now; the server's log says why."
 
 
 class Status:
@@ -27,6 +35,7 @@ class Status:
         self._repository = repository
         self._exposition = exposition
         self._content_type = content_type
+        self._last_reason = ""
 
     @property
     def has_metrics(self) -> bool:
@@ -36,11 +45,12 @@ class Status:
     def metrics(self) -> bottle.HTTPResponse:
         """``/metrics``: what Prometheus scrapes."""
         body = self._exposition() if self._exposition else b""
-        headers = {"Content-Type": self._content_type, "Content-Length": str(len(body)), "Cache-Control": "no-store"}
+        headers = {"Content-Type": self._content_type, "Content-Length": str(len(body))}
+        headers |= {"Cache-Control": "no-store", **unkept("private")}
         return bottle.HTTPResponse(body, headers=headers)
 
     def health(self) -> bottle.HTTPResponse:
-        """Whether the folders can be read, once they have been: 200, or 503 with the reason."""
+        """Whether the folders can be read, once they have been: 200, or 503."""
         self._repository.serial()
         self._repository.folders.check()
         return text("Ok")
@@ -50,10 +60,16 @@ class Status:
         return text("Ok")
 
     def ready(self) -> bottle.HTTPResponse:
-        """``/ready``: 200 when requests can be answered, or 503 with the reason."""
+        """``/ready``: 200 when requests can be answered, or 503 with a sentence; the log has the reason, once."""
         is_ending = bottle.request.environ.get(ENVIRON_KEY)
-        reason = "The server is about to end." if is_ending else self._why_not()
-        return text(reason, status=503, headers={"Retry-After": "2"}) if reason else text("Ok")
+        reason = ENDING if is_ending else self._why_not()
+        if reason != self._last_reason:
+            self._last_reason = reason
+            _LOG.log(logging.WARNING if reason else logging.INFO, "Ready: %s", printable(reason or "yes."))
+        if not reason:
+            return text("Ok")
+        shown = reason if reason == ENDING or reason.endswith("still being read.") else NOT_READY
+        return text(shown, status=503, headers={"Retry-After": "2"})
 
     def _why_not(self) -> str:
         try:

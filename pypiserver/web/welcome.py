@@ -15,7 +15,7 @@ from .. import __version__
 from ..errors import ConfigError
 from ..model import Listed
 from ..simple_api import prefers_html
-from .answers import revalidated
+from .answers import revalidated, unkept
 from .pages import SECURITY, compiled, page, part
 from .proxy import is_secure
 
@@ -99,4 +99,5 @@ def settings(url: str) -> list[tuple[str, str, str]]:
 
 def _plain(body: bytes, headers: Mapping[str, str] | None = None) -> bottle.HTTPResponse:
     fields = {"Content-Type": "text/html; charset=utf-8", "Content-Length": str(len(body)), "Vary": "Accept"}
-    return bottle.HTTPResponse(body, headers={**fields, "Cache-Control": revalidated(private=True), **(headers or {})})
+    cached = {"Cache-Control": revalidated(private=True), **unkept("private")}
+    return bottle.HTTPResponse(body, headers={**fields, **cached, **(headers or {})})

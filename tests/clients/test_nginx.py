@@ -150,25 +150,34 @@ def nginx(stack: ExitStack, tmp_path: Path) -> Nginx:
     return nginx
 
 
-TOLD = {
-    "root": (ROOT, ""),
-    "prefix passed on": (PREFIX, "/pypi"),
-    "prefix taken off": (STRIPPED, "/pypi"),
-    "X-Forwarded-Prefix": (FORWARDED_PREFIX, "/pypi"),
+TOLD: dict[str, tuple[str, str, tuple[str, ...]]] = {
+    "root": (ROOT, "", ()),
+    # The example of older versions, which is recognised without a flag.
+    "prefix passed on": (PREFIX, "/pypi", ()),
+    "prefix taken off": (STRIPPED, "/pypi", ("--forwarded-headers", "proto,for,host")),
+    "X-Forwarded-Prefix": (FORWARDED_PREFIX, "/pypi", ("--forwarded-headers", "proto,for,prefix")),
 }
-LAYOUTS = TOLD | {"nothing said": (BARE, "/pypi")}
-every_layout = pytest.mark.parametrize(("location", "prefix"), LAYOUTS.values(), ids=LAYOUTS)
+LAYOUTS = TOLD | {"nothing said": (BARE, "/pypi", ())}
+every_layout = pytest.mark.parametrize(("location", "prefix", "flags"), LAYOUTS.values(), ids=LAYOUTS)
 # A redirect and the welcome page need to know the prefix; links do not.
-layouts_that_tell_the_prefix = pytest.mark.parametrize(("location", "prefix"), TOLD.values(), ids=TOLD)
+layouts_that_tell_the_prefix = pytest.mark.parametrize(("location", "prefix", "flags"), TOLD.values(), ids=TOLD)
 
 
 @every_layout
 @pytest.mark.parametrize("name", ["pip", "pip9", "uv"])
 def test_install(
-    name: str, location: str, prefix: str, client: GetClient, serve: Serve, nginx: Nginx, packages: Path, tmp_path: Path
+    name: str,
+    location: str,
+    prefix: str,
+    flags: tuple[str, ...],
+    client: GetClient,
+    serve: Serve,
+    nginx: Nginx,
+    packages: Path,
+    tmp_path: Path,
 ) -> None:
     fill(packages)
-    url = nginx(serve().url, location) + prefix
+    url = nginx(serve(*flags).url, location) + prefix
     tool = client(name)
     tool.run(*tool.installer, "--target", tmp_path / "site", "--index-url", f"{url}/simple/", "demo")
     assert installed(tmp_path / "site") == SHELF
@@ -183,6 +192,7 @@ def test_upload(
     upload: Upload,
     location: str,
     prefix: str,
+    flags: tuple[str, ...],
     client: GetClient,
     serve: Serve,
     nginx: Nginx,
@@ -190,7 +200,7 @@ def test_upload(
     password_file: Path,
     tmp_path: Path,
 ) -> None:
-    url = nginx(serve("-P", password_file).url, location) + prefix
+    url = nginx(serve("-P", password_file, *flags).url, location) + prefix
     project = add_project(tmp_path / "project", "newcomer", "1.0")
     status, output = upload(client(name), project, f"{url}/", PASSWORD)
     assert status == 0, output
@@ -199,10 +209,10 @@ def test_upload(
 
 @layouts_that_tell_the_prefix
 def test_redirects_stay_below_the_prefix(
-    location: str, prefix: str, serve: Serve, nginx: Nginx, packages: Path
+    location: str, prefix: str, flags: tuple[str, ...], serve: Serve, nginx: Nginx, packages: Path
 ) -> None:
     fill(packages)
-    url = nginx(serve().url, location) + prefix
+    url = nginx(serve(*flags).url, location) + prefix
     for typed in ("/simple/Demo_Helper/", "/simple/Demo_Helper", "/demo-helper"):
         with DIRECT.open(url + typed) as answer:
             assert answer.url == f"{url}/simple/demo-helper/"
@@ -212,10 +222,10 @@ def test_redirects_stay_below_the_prefix(
 
 @layouts_that_tell_the_prefix
 def test_welcome_page_names_the_address_in_front(
-    location: str, prefix: str, serve: Serve, nginx: Nginx, packages: Path
+    location: str, prefix: str, flags: tuple[str, ...], serve: Serve, nginx: Nginx, packages: Path
 ) -> None:
     fill(packages)
-    url = nginx(serve().url, location) + prefix
+    url = nginx(serve(*flags).url, location) + prefix
     assert f"{url}/simple/" in get(f"{url}/").decode()
 
 

@@ -1,4 +1,4 @@
-"""Real PostgreSQL, nginx and HAProxy on loopback, for as long as a block lasts; the object stores are in `buckets`."""
+"""Real PostgreSQL and proxies on loopback, for as long as a block lasts; the object stores are in `buckets`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.cluster.process import Service, accepts, dropped, free_ports, other_user, own_folder, program, started
 
-NGINX_PACKAGE, HAPROXY_PACKAGE = "nginx-light", "haproxy"
+NGINX_PACKAGE, HAPROXY_PACKAGE, APACHE_PACKAGE = "nginx-light", "haproxy", "apache2"
 
 
 def _newest_postgresql() -> str:
@@ -123,5 +123,35 @@ def haproxy(configure: Callable[[Path, int], str]) -> Iterator[Front]:
         # SIGUSR1 is the end that lets running requests finish; without a master process it is this one that gets it.
         words = [command, "-db", "-f", configuration]
         front = Front("haproxy", words, folder, lambda: accepts(port), stop_signal=signal.SIGUSR1, port=port)
+        with started(front):
+            yield front
+
+
+_APACHE = """
+ServerRoot "{folder}"
+PidFile "{folder}/pid"
+ErrorLog "/dev/stderr"
+ServerName localhost
+Listen 127.0.0.1:{port}
+{user}
+{modules}
+"""
+_MODULES = ("mpm_event", "authz_core", "headers", "proxy", "proxy_http")
+
+
+@contextmanager
+def apache(configure: Callable[[Path, int], str]) -> Iterator[Front]:
+    """Apache with what `configure(folder, port)` returns, and the modules that a proxy needs."""
+    command = program("apache2", APACHE_PACKAGE)
+    modules = Path("/usr/lib/apache2/modules")
+    loaded = "\n".join(f"LoadModule {name}_module {modules}/mod_{name}.so" for name in _MODULES)
+    with own_folder("apache") as folder:
+        (port,) = free_ports(1)
+        user = "User www-data\nGroup www-data" if os.getuid() == 0 else ""
+        configuration = folder / "apache.conf"
+        whole = _APACHE.format(folder=folder, port=port, user=user, modules=loaded) + configure(folder, port)
+        configuration.write_text(whole)
+        words = [command, "-X", "-f", configuration]
+        front = Front("apache", words, folder, lambda: accepts(port), stop_signal=signal.SIGTERM, port=port)
         with started(front):
             yield front

@@ -65,7 +65,7 @@ def test_an_outage_of_the_store_is_503_and_ends_by_itself(
         try:
             assert files(client) == [file], "pages come from the catalog"
             refused = client.get(address(file))
-            assert (refused.status, "fails to get" in refused.text) == (503, True)
+            assert (refused.status, "packages cannot be read" in refused.text) == (503, True)
             assert client.upload(*make_wheel("bar", "1.0")).status == 503
             # Who answered a moment ago is not asked again.
             client._application.repository.folders._checked = -1e9  # type: ignore[attr-defined]
@@ -175,5 +175,5 @@ def test_wrong_credentials_are_an_outage_and_said(
         client = world.client()
         # Nobody can say whether the bucket is another server's meanwhile, so nothing is answered.
         refused = client.upload(*make_wheel("bar", "1.0"))
-        assert (refused.status, "See to the credentials" in refused.text) == (503, True), refused.text
+        assert (refused.status, ceph_store.environ["AWS_ENDPOINT_URL"] in refused.text) == (503, False), refused.text
         assert client.get("/simple/").status == client.get("/health").status == 503

@@ -166,7 +166,8 @@ def test_no_spelling_of_no_address_tells_what_a_login_protects(serve: Serve, log
     for (_, path, _), spelling, method in product(addresses(), SPELLINGS.values(), methods):
         spelled = spelling(path)
         answer = ask(client, method, spelled, **LOGINS[login])
-        assert answer.status in (200, 302, 401, 403, 404, 405), (method, spelled, answer)
+        expected = (400,) if "%00" in spelled else (200, 302, 401, 403, 404, 405)
+        assert answer.status in expected, (method, spelled, answer)
         assert told(answer, spelled) == [], (method, spelled, answer)
         count += 1
     assert count > 3000

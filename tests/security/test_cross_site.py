@@ -15,6 +15,12 @@ WHEEL, WHEEL_BYTES = make_wheel("foo", "1.0")
 FORM = {"name": "foo", "version": "1.0"}
 
 FOREIGN = {
+    "one that a list begins with": {
+        "HTTP_ORIGIN": "https://evil.example",
+        "HTTP_HOST": "127.0.0.1:8080",
+        "HTTP_X_FORWARDED_HOST": "evil.example, pypi.example",
+    },
+    "no origin, and no host of a proxy": {"HTTP_ORIGIN": "null", "HTTP_HOST": "", "HTTP_X_FORWARDED_PROTO": "https"},
     "another site": {"HTTP_SEC_FETCH_SITE": "cross-site"},
     "a sibling site": {"HTTP_SEC_FETCH_SITE": "same-site"},
     "a word nobody knows": {"HTTP_SEC_FETCH_SITE": "future"},
@@ -32,6 +38,11 @@ OURS = {
     "our own page": {"HTTP_SEC_FETCH_SITE": "same-origin"},
     "typed by a person": {"HTTP_SEC_FETCH_SITE": "none"},
     "our own page in an old browser": {"HTTP_ORIGIN": "https://pypi.example", "HTTP_HOST": "pypi.example"},
+    "behind two proxies, one of them appending": {
+        "HTTP_ORIGIN": "https://pypi.example",
+        "HTTP_HOST": "127.0.0.1:8080",
+        "HTTP_X_FORWARDED_HOST": "evil.example, pypi.example",
+    },
     "behind a proxy": {
         "HTTP_ORIGIN": "https://pypi.example",
         "HTTP_HOST": "127.0.0.1:8080",

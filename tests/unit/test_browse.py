@@ -157,7 +157,7 @@ def test_the_welcome_page_says_what_is_here(root: Path, look: Callable[..., Answ
 )
 def test_the_address_is_the_one_the_browser_used(serve: Serve, put: Put, headers: dict[str, str], url: str) -> None:
     put(*make_wheel("foo", "1.0"))
-    client = serve()
+    client = serve(forwarded_headers="proto,host,prefix")
     home = client.get("/", HTTP_ACCEPT=BROWSER, **headers).text
     assert f'readonly value="{url}simple/"' in home and f"repository = {url}\n" in home
     page = client.get("/project/foo/", HTTP_ACCEPT=BROWSER, **headers).text

@@ -42,6 +42,7 @@ def test_defaults(home: Path) -> None:
         "catalog": None, "stale_for": 300, "backend": "auto", "host": "0.0.0.0", "port": 8080, "server": "auto",
         "workers": 1, "threads": None, "certificate": None, "key": None, "server_base_url": None,
         "trusted_proxy": (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128")),
+        "forwarded_headers": ("proto", "for"),
         "health_endpoint": "/health", "metrics": False, "metrics_address": None,
         "authenticate": frozenset({"update"}), "password_file": None, "auther": None,
         "fallback": True, "fallback_url": None, "private": (), "private_file": None, "hash_algo": "sha256",
@@ -294,7 +295,7 @@ def test_every_setting_can_come_from_the_environment(name: str) -> None:
         "health_endpoint": "/h", "fallback_url": "http://h/", "server_base_url": "http://h/", "log_frmt": "%(message)s",
         "log_req_frmt": "%s", "log_res_frmt": "%s", "log_err_frmt": "%s", "accel": "nginx", "accel_location": "/x/",
         "max_header_size": "8K", "log_format": "json", "access_log": "off", "metrics": "yes",
-        "storage": "s3://bucket", "signed_url_ttl": "60",
+        "storage": "s3://bucket", "signed_url_ttl": "60", "forwarded_headers": "proto",
     }  # fmt: skip
     made = from_environ({f"PYPISERVER_{name.upper()}": texts.get(name, "5")})
     assert getattr(made, name) != getattr(make_config(), name)

@@ -83,9 +83,28 @@ def test_an_address_is_bytes_of_utf_8(application: Dispatch, ask: Ask, sent: str
     assert found == [meant]
 
 
-def test_bytes_that_are_no_utf_8_are_left_out(application: Dispatch, ask: Ask) -> None:
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/a\xffb",
+        "/\xc1\xa1b",
+        "/\xed\xa0\x80",
+        "/ab\xc3",
+        "/ab\n",
+        "/ab\0",
+        "/\x7fab",
+        "/ab\xc2\x85",
+        "/x/ab\n",
+        "/x/\nab",
+    ],
+    ids=["byte", "overlong", "surrogate", "cut off", "line end", "nul", "delete", "next line", "behind", "before"],
+)
+def test_an_address_that_would_have_to_be_mended_is_refused(application: Dispatch, ask: Ask, path: str) -> None:
+    """A proxy has rules for /ab, and sees another address."""
     application.route("/ab", "GET", lambda: Ready(b"found", []))
-    assert ask("GET", "/a\xffb")[2] == [b"found"]
+    application.route("/x/<name>", "GET", lambda name: Ready(b"found", []))
+    assert ask("GET", path)[::2] == ("400 Bad Request", [b"unmatched"])
+    assert ask("GET", "/ab")[2] == ask("GET", "/x/a b\u20ac".encode().decode("latin-1"))[2] == [b"found"]
 
 
 def test_what_is_in_no_row_is_answered_by_one_function(application: Dispatch, ask: Ask) -> None:

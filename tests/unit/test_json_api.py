@@ -223,10 +223,11 @@ def test_pip_compile_finds_every_hash(serve: Serve, index: str) -> None:
 
 
 def test_links_are_below_the_address_the_client_used(serve: Serve) -> None:
-    client = serve()
+    client = serve(forwarded_headers="proto,host,prefix")
     proxied = {"HTTP_X_FORWARDED_HOST": "pypi.example", "HTTP_X_FORWARDED_PROTO": "https"}
     url = client.get("/foo-bar/json", HTTP_X_FORWARDED_PREFIX="/x", **proxied).json()["urls"][0]["url"]
     assert url.startswith("https://pypi.example/x/packages/")
+    assert client.get("/foo-bar/json").headers["x-accel-expires"] == "0"
     url = serve(server_base_url="https://told.example").get("/foo-bar/json").json()["urls"][0]["url"]
     assert url.startswith("https://told.example/packages/")
 

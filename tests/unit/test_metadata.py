@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pypiserver import archives, core_metadata, metadata
+from pypiserver import archives, metadata
+from pypiserver import core_metadata as reader
 from pypiserver.core_metadata import valid_requires_python
 from pypiserver.distfile import parse_filename
 from pypiserver.errors import InvalidDistribution
@@ -382,14 +383,14 @@ def test_whatever_packaging_raises_a_requirement_is_shown_as_it_stands(
     def fail(text: str) -> None:
         raise failure(text)
 
-    monkeypatch.setattr(core_metadata.requirements, "Requirement", fail)
-    monkeypatch.setattr(core_metadata, "SpecifierSet", fail)
-    assert core_metadata.parse_requirement("foo  >= 1") == core_metadata.Requirement("foo >= 1")
-    assert core_metadata.valid_requires_python(f">=3.{failure.__name__}") is None
+    monkeypatch.setattr(reader.requirements, "Requirement", fail)
+    monkeypatch.setattr(reader, "SpecifierSet", fail)
+    assert reader.parse_requirement("foo  >= 1") == reader.Requirement("foo >= 1")
+    assert reader.valid_requires_python(f">=3.{failure.__name__}") is None
 
 
 @pytest.mark.parametrize(
     "text", ["foo; 'a\0' == extra", "1.0 ===a,b", "foo; " + "(" * 3000 + "extra == 'a'" + ")" * 3000]
 )
 def test_a_requirement_that_a_release_of_packaging_fails_at_is_all_name(text: str) -> None:
-    assert core_metadata.parse_requirement(text).name in (" ".join(text.split()), "foo")
+    assert reader.parse_requirement(text).name in (" ".join(text.split()), "foo")

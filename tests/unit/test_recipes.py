@@ -164,13 +164,22 @@ def get(url: str, **headers: str) -> bytes:
 
 
 @pytest.fixture
-def served(root: Path, tmp_path: Path) -> Iterator[LiveServer]:
-    """The server as the printed configuration says it should be started."""
+def served(request: pytest.FixtureRequest, root: Path, tmp_path: Path) -> Iterator[LiveServer]:
+    """The server as the printed configuration says it should be started, below the prefix of a test that has one."""
+    prefix = getattr(request.node, "callspec", None) and request.node.callspec.params.get("prefix")
+    told: tuple[str, ...] = ()
+    address = ""
+    if prefix:
+        # The address it prints is the one it is told, so its port must be known.
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        told = ("--server-base-url", f"http://127.0.0.1{prefix}/", "-p", str(port), "-i", "127.0.0.1")
+        address = f"http://127.0.0.1:{port}"
     (root / WHEEL).write_bytes(WHEEL_BYTES)
     (root / LARGE).write_bytes(LARGE_BYTES)
     environ = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
-    command = pypi_server("--accel", "nginx", "--disable-fallback", "--log-stream", "stdout", root)
-    with running(command, environ=environ, cwd=tmp_path) as live:
+    command = pypi_server("--accel", "nginx", "--disable-fallback", "--log-stream", "stdout", *told, root)
+    with running(command, environ=environ, cwd=tmp_path, address=address) as live:
         yield live
 
 
@@ -194,7 +203,8 @@ def test_pip_installs_through_the_nginx_that_is_printed(
         pip = [sys.executable, "-m", "pip", "--isolated", "--disable-pip-version-check", "download", "--no-deps",
                "--no-cache-dir", "-d", str(tmp_path / "got"), "--index-url", f"{url}/simple/", "foo"]  # fmt: skip
         subprocess.run(pip, check=True, capture_output=True, timeout=120)
-        assert f"{url}/simple/" in get(f"{url}/").decode()
+        # Told its address, the server says that one.
+        assert f"{f'http://127.0.0.1{prefix}' if prefix else url}/simple/" in get(f"{url}/").decode()
         for name, data in ((WHEEL, WHEEL_BYTES), (LARGE, LARGE_BYTES)):
             assert get(f"{url}/packages/{name}", Range="bytes=2-5") == data[2:6]
             assert get(f"{url}/packages/{name}") == data
@@ -224,6 +234,32 @@ def test_nginx_keeps_pages_and_asks_whether_they_changed(
         assert len(asked.findall(served.output)) < 60
         (root / newer).write_bytes(newer_bytes)
         wait_until(lambda: newer.encode() in get(page))
+
+
+@pytest.mark.live
+@with_nginx
+@pytest.mark.parametrize("prefix", ["", "/pypi"])
+def test_a_stranger_puts_no_page_in_the_place_of_another(
+    prefix: str, served: LiveServer, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ("--server-base-url", f"http://127.0.0.1{prefix}/") if prefix else ()
+    with nginx_with(recipe(served, capsys, root, *flags), tmp_path) as address:
+        wait_until(lambda: answers(f"{address}{prefix}/health"))
+        for at in ("/simple/foo/", "/simple/", f"/packages/{WHEEL}", f"/packages/{WHEEL}.metadata"):
+            right = get(f"{served.url}{at}")
+            bare = at.rstrip("/")
+            for mark in ("-", "_"):
+                for host in ("h", "h:80", "h, h"):
+                    evil = {
+                        f"X{mark}Forwarded{mark}Prefix": bare,
+                        f"X{mark}Forwarded{mark}Host": host + bare,
+                        "Forwarded": f"host=h{bare}",
+                        "Host": "pypi",
+                    }
+                    assert get(f"{address}{prefix}{at}", **evil) == right
+            # The key of the cache has the host, which is the client's own.
+            for _ in range(3):
+                assert get(f"{address}{prefix}{at}", Host="pypi") == get(f"{address}{prefix}{at}") == right
 
 
 @pytest.mark.live

@@ -154,10 +154,10 @@ def test_who_is_told_that_a_file_is_there_finds_it_everywhere(
     assert two.get("/simple/").text.count("<a ") == 1
 
 
-def test_a_path_no_file_can_have_is_not_found(serve: Serve, database: str, put: Callable[..., Path]) -> None:
+def test_a_path_no_file_can_have_is_refused(serve: Serve, database: str, put: Callable[..., Path]) -> None:
     put(NAME, BYTES)
     client = serve(catalog=database)
-    assert [client.get(path).status for path in (f"/packages/{NAME}\0", "/simple/foo\0/")] == [404, 404]
+    assert [client.get(path).status for path in (f"/packages/{NAME}\0", "/simple/foo\0/")] == [400, 400]
 
 
 def test_one_scans_and_another_takes_over(serve: Serve, database: str, put: Callable[..., Path]) -> None:

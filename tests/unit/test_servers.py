@@ -20,6 +20,7 @@ import pytest
 
 from pypiserver import servers
 from pypiserver.__main__ import main
+from pypiserver.config import make_config
 from pypiserver.errors import ConfigError
 from pypiserver.stalled import LEAST_BYTES, Stalled
 from tests.certificates import make_certificate
@@ -102,6 +103,13 @@ def test_what_is_skipped_is_said_once(server: str, tmp_path: Path) -> None:
     first = tmp_path / "first"
     shadowed = f"Skipped {WHEEL} in {tmp_path / 'packages'}: a file of this name comes first: {WHEEL} in {first}\n"
     assert live.output.count(shadowed) == 1
+
+
+def test_auto_is_a_server_that_can_tell_headers_apart_where_one_says_our_address() -> None:
+    assert servers.Options(tells_names_apart=True).name == "waitress"
+    assert make_config(forwarded_headers="host", server="gunicorn").believes_address
+    with pytest.raises(ConfigError, match="--server granian takes X_Forwarded_Host of a client for X-Forwarded-Host"):
+        make_config(forwarded_headers="proto,prefix", server="granian")
 
 
 def test_auto_is_granian_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,6 +196,48 @@ def test_request_that_can_be_read_in_two_ways_is_answered_once(hardened: LiveSer
     statuses = re.findall(rb"^HTTP/1\.[01] ([0-9])", answer, re.MULTILINE)
     assert statuses[:1] in ([b"4"], [b"5"])
     assert len(statuses) == 1 or rest.startswith(b"Host")
+
+
+@pytest.mark.parametrize(
+    "path", [b"/metr%ffics", b"/simple/%00", b"/simple/foo/%0a", b"/simple%0d%0a/", b"/%c1%b3imple/"]
+)
+def test_an_address_that_would_have_to_be_mended_is_refused_by_every_server(hardened: LiveServer, path: bytes) -> None:
+    answer = asked(hardened, b"GET " + path + b" HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+    assert answer.split(b" ", 2)[1] == b"400"
+
+
+def test_slashes_in_front_lead_past_no_rule_about_health(hardened: LiveServer) -> None:
+    around = (b"//health", b"///health/ready", b"/%2fhealth", b"/%2F%2fhealth/live", b"http://a//health", b"/./health")
+    for path, status in (*((path, b"404") for path in around), (b"/health/live", b"200"), (b"/health?x=a//b", b"200")):
+        answer = asked(hardened, b"GET " + path + b" HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        assert answer.split(b" ", 2)[1] == status
+
+
+SPELLED = [f"X{first}Forwarded{second}{name}" for name in ("Host", "Prefix") for first in "-_" for second in "-_"]
+
+
+@pytest.mark.parametrize("name", [*SPELLED, *map(str.lower, SPELLED), "Forwarded"])
+def test_no_server_believes_what_is_not_named(hardened: LiveServer, name: str) -> None:
+    value = (
+        "host=evil.example" if name == "Forwarded" else "/evil" if name.lower().endswith("prefix") else "evil.example"
+    )
+    lines = [f"{name}: {value}".encode()] * 2
+    answer = asked(
+        hardened, b"\r\n".join([b"GET / HTTP/1.1", b"Host: a.example", b"Connection: close", *lines, b"", b""])
+    )
+    assert b"http://a.example/simple/" in answer and b"evil" not in answer
+
+
+@pytest.mark.parametrize("server", ["waitress", "gunicorn"])
+def test_an_underscore_makes_another_header(server: str, tmp_path: Path) -> None:
+    with serving(tmp_path, "--server", server, "--forwarded-headers", "host,prefix", *OPEN) as live:
+        for name in SPELLED:
+            real = ["X-Forwarded-Host: real.example", "X-Forwarded-Prefix: /real"]
+            evil = [] if "_" not in name else [f"{name}: {'/evil' if name.endswith('Prefix') else 'evil.example'}"]
+            for lines in (real + evil, evil + real):
+                head = "\r\n".join(["GET / HTTP/1.1", "Host: a", "Connection: close", *lines, "", ""])
+                answer = asked(live, head.encode())
+                assert b"http://real.example/real/simple/" in answer and b"evil" not in answer
 
 
 def test_slashes_too_many_in_front_mean_the_same_with_every_server(hardened: LiveServer) -> None:

@@ -14,7 +14,7 @@ import pytest
 from pypiserver.draining import ENVIRON_KEY
 from pypiserver.errors import ConfigError
 from pypiserver.scanlock import ScanLock
-from pypiserver.web.status import Status
+from pypiserver.web.status import NOT_READY, Status
 
 from .wsgi import Answer, Client
 
@@ -52,18 +52,23 @@ def test_a_server_that_is_about_to_end_is_alive_and_not_ready(serve: Serve) -> N
     assert client.request("GET", "/health", **{ENVIRON_KEY: "yes"}).status == 200
 
 
-def test_a_server_whose_folder_is_lost_is_alive_and_not_ready(serve: Serve, root: Path) -> None:
+def test_a_server_whose_folder_is_lost_is_alive_and_not_ready(
+    serve: Serve, root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     client = serve()
     wait_for(client, "/health/ready", 200)
     root.rename(root.with_name("away"))
     answer = client.get("/health/ready")
-    assert (answer.status, f"The folder {root} cannot be read" in answer.text) == (503, True)
+    assert (answer.status, answer.text) == (503, f"{NOT_READY}\n")
+    assert client.get("/health/ready").status == 503
+    # The log has the reason, once for as many probes as there are.
+    assert caplog.text.count(f"The folder {root} cannot be read") == 1
     assert client.get("/health/live").status == 200
     root.with_name("away").rename(root)
     wait_for(client, "/health/ready", 200)
 
 
-def test_a_catalog_that_cannot_be_read_is_the_reason() -> None:
+def test_a_catalog_that_cannot_be_read_is_the_reason(caplog: pytest.LogCaptureFixture) -> None:
     def serial() -> int:
         raise sqlite3.OperationalError("disk I/O error")
 
@@ -73,7 +78,8 @@ def test_a_catalog_that_cannot_be_read_is_the_reason() -> None:
         catalog=SimpleNamespace(serial=serial),
     )
     answer = Status(repository).ready()
-    assert (answer.status_code, answer.body) == (503, b"The catalog cannot be read: disk I/O error.\n")
+    assert (answer.status_code, answer.body) == (503, f"{NOT_READY}\n".encode())
+    assert "The catalog cannot be read: disk I/O error." in caplog.text
 
 
 def test_they_are_below_the_health_endpoint_and_need_no_password(serve: Serve) -> None:

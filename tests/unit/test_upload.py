@@ -599,14 +599,16 @@ def test_a_closed_project_takes_no_uploads(serve: Serve, root: Path, put: Put, s
 )
 @pytest.mark.parametrize("name", ["open", "write", "fsync"])
 def test_a_disk_that_takes_nothing_is_said_and_left_as_it_was(
-    client: Client, root: Path, put: Put, name: str, number: int, status: int
+    client: Client, root: Path, put: Put, name: str, number: int, status: int, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO)
     put(SDIST, SDIST_BYTES)
     before = tree(root)
     good, folders(client)._operations = folders(client)._operations, Faults(name, number).operations
     answer = upload(client, WHEEL, WHEEL_BYTES, gpg_signature="sig")
     assert (answer.status, tree(root)) == (status, before)
-    assert os.strerror(number) in answer.text and "nothing was stored" in answer.reason
+    assert "nothing was stored" in answer.reason and str(root) not in answer.text
+    assert os.strerror(number) in caplog.text and str(root) in caplog.text
     assert list(listed(client)) == [SDIST]
     folders(client)._operations = good
     assert client.upload(WHEEL, WHEEL_BYTES).status == 200

@@ -218,7 +218,6 @@ def test_head_equals_get_at_every_address(serve: Serve, put: Put, accept: str, c
         "/simple/foo%2Fbar/",
         "/simple/foo/bar/",
         "/simple/föö/",
-        "/simple/foo\0bar/",
         "/simple/../simple/",
         "/foo-bar/json/",
         "/pypi/foo-bar/json/",
@@ -230,6 +229,30 @@ def test_an_odd_address_is_answered_with_the_right_ones(serve: Serve, path: str,
     answer = serve().request(method, path, b"x" if method == "POST" else b"")
     assert (answer.status, "location" in answer.headers) == (404, False)
     assert "simple/" in answer.text and "--index-url" in answer.text
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/metr\xffics",
+        "/health\n",
+        "/simple/foo\0bar/",
+        "/pro\xffject/foo-bar/",
+        "/\xc1\xb3imple/",
+        "/simple/foo-bar/\n",
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_an_address_that_is_no_text_is_refused(serve: Serve, path: str, method: str) -> None:
+    """A proxy has rules for the address that it would be without those bytes."""
+    client = serve(metrics=False)
+    answer = client.request(method, "/", b"x" if method == "POST" else b"", PATH_INFO=path)
+    assert (answer.status, "location" in answer.headers) == (400, False)
+
+
+@pytest.mark.parametrize("way", [{"PATH_INFO": "//health"}, {"REQUEST_URI": "//health"}, {"RAW_URI": "///health"}])
+def test_slashes_in_front_are_no_way_around_rules_about_health(serve: Serve, way: dict[str, str]) -> None:
+    assert serve().request("GET", "/health", **way).status == 404
 
 
 @pytest.mark.parametrize("path", ["/nowhere/at/all/", "/simple/foo-bar/", "/packages/"])
