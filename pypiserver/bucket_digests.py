@@ -11,9 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from . import distfile, metadata
 from .catalog import Catalog, Digest
 from .digests import Digester
-from .errors import InvalidDistribution
+from .errors import InvalidDistribution, PypiServerError
 from .model import File
 from .storage.bucket import METADATA, Bucket, sha256_of
+from .supervisor import say
 
 # Each waits for the store most of the time: 8 threads got 2,900 small objects a second from a gateway on this machine.
 READERS = 16
@@ -28,18 +29,26 @@ class BucketDigester(Digester):
 
     def _digest_all(self, pending: list[File]) -> None:
         if len(pending) < 2:
-            self.catalog.record([(file, self.digest(file)) for file in pending])
+            self._record([(file, self.digest(file)) for file in pending])
             return
         with ThreadPoolExecutor(min(READERS, len(pending)), "pypiserver-read") as pool:
-            self.catalog.record(list(zip(pending, pool.map(self.digest, pending), strict=True)))
+            self._record(list(zip(pending, pool.map(self.digest, pending), strict=True)))
 
     def digest(self, file: File) -> Digest:
         """What the bucket knows of a file; raises Unavailable, after which the file still waits."""
         try:
             return self._known(file)
         except InvalidDistribution as error:
-            self._say_skipped(file, str(error))
-            return Digest("", fault=str(error))
+            reason = str(error)
+        except MemoryError:
+            reason = "it cannot be read (there is not enough memory)"
+        except PypiServerError:
+            raise
+        except Exception as error:  # noqa: BLE001 - logged with its traceback
+            say("digests", error, "the file is left out")
+            reason = f"reading it failed ({type(error).__name__})"
+        self._say_skipped(file, reason)
+        return Digest("", fault=reason)
 
     def _known(self, file: File) -> Digest:
         dist, sha256 = distfile.parse_filename(file.filename), sha256_of(file.path)
