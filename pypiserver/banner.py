@@ -7,6 +7,7 @@ from pathlib import Path
 
 from .config import Config
 from .servers import is_hardened
+from .text import printable
 
 _EVERY_INTERFACE = ("0.0.0.0", "::", "")  # noqa: S104 - compared with, not bound to
 _NOT_HARDENED = " (works, but is not hardened; see the docs on servers)"
@@ -34,15 +35,19 @@ def render(config: Config, facts: Facts) -> str:
     interfaces = " (all interfaces)" if config.host in _EVERY_INTERFACE else ""
     rows = [
         ("index", f"{url}/simple/{interfaces}"),
-        *[(_kind(root), f"{root}: {count} file{'' if count == 1 else 's'}") for root, count in facts.files],
+        *[(_kind(root), f"{printable(str(root))}: {_files(count)}") for root, count in facts.files],
         ("uploads", _who(config, "update")),
         ("downloads", _who(config, "download")),
         ("listing", _who(config, "list")),
         ("server", facts.server + ("" if is_hardened(facts.server) else _NOT_HARDENED)),
-        ("catalog", facts.catalog or "in memory"),
+        ("catalog", printable(facts.catalog or "in memory")),
         *([("metrics", _metrics(config, facts, url))] if config.counts_metrics else []),
     ]
     return f"pypiserver is serving at {url}/\n" + "".join(f"  {name + ':':<11}{value}\n" for name, value in rows)
+
+
+def _files(count: int) -> str:
+    return f"{count} file{'' if count == 1 else 's'}"
 
 
 def _kind(root: Path | str) -> str:

@@ -14,6 +14,7 @@ from .digests import Digester
 from .errors import InvalidDistribution, PypiServerError
 from .model import File
 from .storage.bucket import METADATA, Bucket, sha256_of
+from .supervisor import say
 
 # Each waits for the store most of the time: 8 threads got 2,900 small objects a second from a gateway on this machine.
 READERS = 16
@@ -28,10 +29,10 @@ class BucketDigester(Digester):
 
     def _digest_all(self, pending: list[File]) -> None:
         if len(pending) < 2:
-            self.catalog.record([(file, self.digest(file)) for file in pending])
+            self._record([(file, self.digest(file)) for file in pending])
             return
         with ThreadPoolExecutor(min(READERS, len(pending)), "pypiserver-read") as pool:
-            self.catalog.record(list(zip(pending, pool.map(self.digest, pending), strict=True)))
+            self._record(list(zip(pending, pool.map(self.digest, pending), strict=True)))
 
     def digest(self, file: File) -> Digest:
         """What the bucket knows of a file; raises Unavailable, after which the file still waits."""
@@ -39,11 +40,13 @@ class BucketDigester(Digester):
             return self._known(file)
         except InvalidDistribution as error:
             return self._faulty(file, str(error))
+        except MemoryError:
+            return self._faulty(file, "it cannot be read (there is not enough memory)")
         except (PypiServerError, OSError):
             raise
-        except Exception as error:  # noqa: BLE001
-            # No file may keep all others from being read.
-            return self._faulty(file, f"it cannot be read ({type(error).__name__})")
+        except Exception as error:  # noqa: BLE001 - logged with its traceback
+            say("digests", error, "the file is left out")
+            return self._faulty(file, f"reading it failed ({type(error).__name__})")
 
     def _known(self, file: File) -> Digest:
         dist, sha256 = distfile.parse_filename(file.filename), sha256_of(file.path)

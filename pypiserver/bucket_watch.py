@@ -3,7 +3,7 @@
 Every change goes through a server, and its row is there before its answer. So nothing is listed, but when the catalog
 was never complete: then one process of all that share it reads the bucket, and the others wait. The rules to keep: a
 catalog that is not complete is never served, nor one whose bucket is another's; one that fails is no reason to serve
-another, as it is the judge of names.
+another, as it is the judge of names; a store that fails is no reason to end, and nothing else is.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ TICK_SECONDS = 0.5
 STATUS_SECONDS = 60.0
 RETRY_SECONDS = 5.0
 FIRST_SECONDS = 120.0
+# A step that asks the store ends by the store's own time limits, or not at all.
+PATIENCE_SECONDS = 300.0
 READING = "The bucket is still being read."
 
 
@@ -59,6 +61,8 @@ class BucketWatch(Background):
         self._is_complete = False
         self._failure = ""
         self._next_statuses = 0.0
+        # Whether the last round failed unexpectedly: then nothing more is waited for.
+        self._is_failing = False
 
     def _parts(self) -> Parts:
         return {"bucket": self._run}
@@ -68,6 +72,8 @@ class BucketWatch(Background):
         if self._pid != os.getpid():
             self.start()
         if self._is_complete:
+            if time.monotonic() > self._pulse.until:
+                self._refuse_stale()
             return
         with self._news:
             self._news.wait_for(lambda: self._is_complete or self._failure, FIRST_SECONDS)
@@ -78,7 +84,7 @@ class BucketWatch(Background):
         """Why no request can be answered yet, empty when it can be; waits for nothing."""
         if self._pid != os.getpid():
             self.start()
-        return "" if self._is_complete else self._failure or READING
+        return self._stale() if self._is_complete else self._failure or READING
 
     def close(self) -> None:
         """End the thread of this process and give the lock to another one."""
@@ -108,8 +114,21 @@ class BucketWatch(Background):
 
     # -- the thread ----------------------------------------------------------------------------------------------
 
+    def _begin_again(self, name: str) -> None:
+        if name == "bucket":
+            self._is_failing = True
+            self._pulse.expect(0.0)
+            self._next_statuses = 0.0
+            self._settle("The bucket could not be read; the log says why. Try again in a minute.")
+
+    def _get_on(self, *_: object) -> None:
+        """A step is done, or came further."""
+        self._beat(PATIENCE_SECONDS)
+
     def _run(self) -> None:
         while not self._closing.is_set():
+            if not self._is_failing:
+                self._pulse.expect(PATIENCE_SECONDS)
             generation = self._catalog.connections.generation
             try:
                 self._tick()
@@ -125,6 +144,9 @@ class BucketWatch(Background):
                 self._is_complete = self._is_complete and not isinstance(error, InUse)
                 self._settle(str(error))
                 wait = TICK_SECONDS if isinstance(error, InUse) else RETRY_SECONDS
+            # What is known to fail, and said, is a round like any other.
+            self._is_failing = False
+            self._beat()
             self._closing.wait(wait)
 
     def _tick(self) -> None:
@@ -138,14 +160,13 @@ class BucketWatch(Background):
             self._sole_use.look()
         if not self._is_complete and is_ours and not self._catalog.is_complete():
             began = time.time()
-            self._reindexer.survey()
+            self._reindexer.survey(listed=self._get_on)
             self._lock.say_ready(began, self._catalog.token())
         if not self._is_complete and self._catalog.is_complete():
             with self._news:
                 self._is_complete = True
                 self._news.notify_all()
         if is_ours:
-            self._lock.touch()
             self._keep_up()
 
     def _keep_up(self) -> None:
@@ -154,7 +175,7 @@ class BucketWatch(Background):
             self._reindexer.refresh_statuses()
             self._next_statuses = time.monotonic() + STATUS_SECONDS
         while not self._closing.is_set() and self._digester.digest_some():
-            self._lock.touch()
+            self._get_on()
 
     def _settle(self, failure: str) -> None:
         if failure and failure != self._failure:

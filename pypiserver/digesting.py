@@ -38,16 +38,16 @@ class Digesting:
         self._lock = lock
         self._recover = recover
         self._started = time.time()
+        self._is_clean = False
         self.wake = threading.Event()
 
     def run(self, closing: threading.Event) -> None:
         """Work until ``closing``, which needs a last wake."""
-        is_clean = False
         while not closing.is_set():
             self.wake.wait()
             self.wake.clear()
-            if not is_clean and self._lock.is_held():
-                is_clean = True
+            if not self._is_clean and self._lock.is_held():
+                self._is_clean = True
                 self._clean()
             generation = self._catalog.connections.generation
             try:

@@ -17,13 +17,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import BinaryIO
 
 from . import distfile, metadata
-from .catalog import Catalog, Digest
+from .catalog import FAILURES, Catalog, Digest
 from .core_metadata import packed, parse_metadata, valid_requires_python
 from .distfile import DistFile
 from .errors import InvalidDistribution, PypiServerError
 from .model import File
 from .remembered import Said
 from .storage import Storage
+from .supervisor import say
 from .text import MAX_SENTENCE, cut
 
 _LOG = logging.getLogger(__name__)
@@ -102,7 +103,26 @@ class Digester:
             if large:
                 with ThreadPoolExecutor(min(HASHERS, len(large)), "pypiserver-hash") as pool:
                     digests += zip(large, pool.map(self.digest, large), strict=True)
+            self._record(digests)
+
+    def _record(self, digests: list[tuple[File, Digest]]) -> None:
+        """Record them; what the catalog cannot take is a fault of that file, and of no other."""
+        try:
             self.catalog.record(digests)
+            return
+        except (*FAILURES, PypiServerError, MemoryError):
+            raise
+        except Exception as error:  # noqa: BLE001 - logged with its traceback
+            say("digests", error, "the files are recorded one by one")
+        for file, digest in digests:
+            try:
+                self.catalog.record([(file, digest)])
+            except (*FAILURES, PypiServerError, MemoryError):
+                raise
+            except Exception as error:  # noqa: BLE001 - the log says which file it is
+                fault = f"what it says cannot be recorded ({type(error).__name__})"
+                self._say_skipped(file, fault)
+                self.catalog.record([(file, Digest("", fault=fault))])
 
     def digest(self, file: File) -> Digest:
         """Read one file; whatever keeps it from being listed becomes the ``fault`` of the answer.
@@ -123,11 +143,12 @@ class Digester:
             except OSError as error:
                 self.folders.check()
                 reason = f"it cannot be read ({error.strerror or error})"
-            except Exception as error:  # noqa: BLE001
-                # No file may end the thread that reads all others.
-                reason = f"it cannot be read ({type(error).__name__})"
-                _LOG.exception("Reading %s failed in a way that should not be.", file.path)
-                break
+            except MemoryError:
+                reason = "it cannot be read (there is not enough memory)"
+            except Exception as error:  # noqa: BLE001 - logged with its traceback
+                # A library failed: at an archive made for that it does so again.
+                say("digests", error, "the file is tried again, and then left out")
+                reason = f"reading it failed ({type(error).__name__})"
         return self._faulty(file, reason)
 
     def _faulty(self, file: File, reason: str) -> Digest:

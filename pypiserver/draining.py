@@ -10,10 +10,12 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import threading
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
+
+from .supervisor import once
 
 ENVIRON_KEY = "pypiserver.draining"
 _Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
@@ -43,10 +45,14 @@ class Drain:
                 return end(*arguments)
             self._begun.value = 1
             # The second one, which comes from here, ends it.
-            timer = threading.Timer(self.seconds, os.kill, (os.getpid(), signal.SIGTERM))
-            timer.daemon = True
-            timer.start()
-            return None
+            pid = os.getpid()
+
+            def wait() -> None:
+                time.sleep(self.seconds)
+                os.kill(pid, signal.SIGTERM)
+
+            # Without a thread there is no waiting.
+            return None if once("drain", wait) else end(*arguments)
 
         return handle
 

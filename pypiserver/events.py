@@ -1,8 +1,9 @@
 """What the file system tells us by itself: a thin front of watchdog.
 
 Events are hints. They are gathered as keys of files to look at, or as "look at everything"; nothing is read here. A
-watcher that cannot run says so once, and the periodic scan goes on alone; so it does where only a part is told. What
-uploads do to their hidden files, some ten events for each, wakes nobody.
+watcher that cannot run says so once, and the periodic scan goes on alone; so it does where only a part is told, or a
+thread of watchdog ended. What uploads do to their hidden files, some ten events for each, wakes nobody; a name that is
+no text (not UTF-8) is left to the scan, which says that it is skipped.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import re
 import sys
 import threading
+import time
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,9 +23,14 @@ from .distfile import SIDECARS
 from .storage import Folders
 from .storage.mounts import is_shared
 from .storage.operations import PART
+from .supervisor import say
 
 _LOG = logging.getLogger(__name__)
 MANY = 1000
+# A watcher one of whose threads ended is begun again after so many seconds, then after twice as many, as it reads all
+# folders again.
+REVIVE_SECONDS = 5.0
+LONGEST_REVIVE_SECONDS = 600.0
 # Reading a file is also an event: each download would cost the watcher's threads as much as it costs ours.
 _KINDS = [
     *("FileCreatedEvent", "FileMovedEvent", "FileDeletedEvent", "FileClosedEvent"),
@@ -63,9 +70,16 @@ class Watcher:
         self._changes = Changes()
         self._overflow = False
         self._observer: Any = None
+        # Those of watchdog by which an event gets here.
+        self._threads: list[threading.Thread] = []
+        self._has_said = False
+        self._pause = REVIVE_SECONDS
+        self._next_revival = 0.0
 
     def start(self) -> None:
-        """Start watching; where that is impossible, say so once and go on without."""
+        """Start watching, or start again; where that is impossible, say so once and go on without."""
+        self.stop()
+        observer = None
         try:
             from watchdog import events
             from watchdog.observers import Observer
@@ -80,21 +94,35 @@ class Watcher:
                     handler, str(root), recursive=True, event_filter=[getattr(events, each) for each in _KINDS]
                 )
             observer.start()
-        except (ImportError, OSError, RuntimeError) as error:
-            _LOG.warning("Changes in the folders cannot be watched (%s); they are looked for every second.", error)
+        except Exception as error:  # noqa: BLE001 - it says so, and goes on without
+            if not self._has_said:
+                _LOG.warning("Changes in the folders cannot be watched (%s); they are looked for every second.", error)
+            self._has_said = True
+            _end(observer)
             return
         self._observer = observer
+        self._threads = [observer, *observer.emitters, *_readers()]
 
     def stop(self) -> None:
-        """Stop watching."""
-        if self._observer is not None:
-            self._observer.stop()
-            self._observer.join(timeout=5)
-            self._observer = None
+        """Stop watching; does not raise."""
+        observer, self._observer, self._threads = self._observer, None, []
+        _end(observer)
 
     def is_running(self) -> bool:
         """Whether events are being watched for."""
-        return self._observer is not None and self._observer.is_alive()
+        return self._observer is not None and all(thread.is_alive() for thread in self._threads)
+
+    def revive(self) -> None:
+        """Start again when a thread of it ended, less often each time; what happened meanwhile is not known."""
+        now = time.monotonic()
+        if self._observer is None or self.is_running() or now < self._next_revival:
+            return
+        _LOG.error("The folders are no longer watched, as a thread ended unexpectedly; watching begins again.")
+        self._next_revival = now + self._pause
+        self._pause = min(LONGEST_REVIVE_SECONDS, 2 * self._pause)
+        self.start()
+        with self._lock:
+            self._overflow = True
 
     def hears_everything(self) -> bool:
         """Whether every change is told; on a folder that other machines write to, those of theirs are not."""
@@ -113,11 +141,16 @@ class Watcher:
         return overflow
 
     def _note(self, event: Any) -> None:
+        """Take note of an event; an exception would end watchdog's thread, so what cannot be read is "everything"."""
         with self._lock:
-            for name in (event.src_path, getattr(event, "dest_path", "")):
-                if name:
-                    self._note_name(os.fsdecode(name), event)
-            self._overflow = self._overflow or len(self._changes.files) > MANY
+            try:
+                for name in (event.src_path, getattr(event, "dest_path", "")):
+                    if name:
+                        self._note_name(os.fsdecode(name), event)
+                self._overflow = self._overflow or len(self._changes.files) > MANY
+            except Exception as error:  # noqa: BLE001 - logged with its traceback
+                say("events", error, "everything is looked at")
+                self._overflow = True
             is_news = self._overflow or not self._changes.is_nothing()
         if is_news:
             self._wake.set()
@@ -146,8 +179,33 @@ class Watcher:
         if event.is_directory:
             self._overflow = True
             return
+        if not key[1].isprintable():
+            return
         if event.event_type in ("closed", "moved"):
             self._changes.closed.add(key)
         if key[1].endswith(SIDECARS):
             key = (key[0], key[1].rpartition(".")[0])
         self._changes.files.add(key)
+
+
+def _end(observer: Any) -> None:
+    """End what there is of an observer; one that failed may fail at this, too."""
+    if observer is not None:
+        try:
+            observer.stop()
+            if observer.is_alive():
+                observer.join(timeout=5)
+        except Exception as error:  # noqa: BLE001 - logged with its traceback
+            say("events", error, "the folders are watched no longer")
+
+
+def _readers() -> list[threading.Thread]:
+    """The threads of watchdog that all its observers share: since watchdog 7 one reads the events of the system."""
+    from watchdog.observers.api import EventDispatcher, EventEmitter
+    from watchdog.utils import BaseThread
+
+    return [
+        thread
+        for thread in threading.enumerate()
+        if isinstance(thread, BaseThread) and not isinstance(thread, EventDispatcher | EventEmitter)
+    ]

@@ -316,8 +316,12 @@ def _delivery(config: Config, repository: Repository, cache_control: str) -> Del
 
 
 def catalog_identity(roots: Iterable[Path | str], hash_algo: str | None) -> str:
-    """What a catalog describes: rows of other roots, or with another link digest, are of no use to us."""
-    return "\n".join([hash_algo or "off", *map(str, roots)])
+    """What a catalog describes: rows of other roots, or with another link digest, are of no use to us.
+
+    A database takes only text, so bytes of a folder's name that are not UTF-8 are written as escapes.
+    """
+    identity = "\n".join([hash_algo or "off", *map(str, roots)])
+    return identity.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def catalog_path(identity: str) -> Path | None:

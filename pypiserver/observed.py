@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, Protocol
 
 from . import facts
 from .process import process_id
+from .supervisor import Loop
 
 _LOG = logging.getLogger(__name__)
 Environ = dict[str, Any]
@@ -102,7 +103,7 @@ class Observers:
         self._wake = threading.Event()
         self._is_awake = False
         self._closing = False
-        self._thread: threading.Thread | None = None
+        self._thread: Loop | None = None
         self._telling = threading.Lock()
 
     def __bool__(self) -> bool:
@@ -119,20 +120,30 @@ class Observers:
             self._rouse()
 
     def _rouse(self) -> None:
-        if self._thread is None:
+        thread = self._thread
+        if thread is None:
             # An application that was replaced, with an answer that came to its end only now.
             self.flush()
         else:
             self._is_awake = True
             self._wake.set()
+            if not thread.start():
+                self._is_awake = False
 
     def _start(self) -> None:
         with self._lock:
             if os.getpid() not in (self._pid, self._closed_pid):
                 self._reset()
-                self._thread = threading.Thread(target=self._run, name="pypiserver-observers", daemon=True)
+                self._thread = Loop("observers", self._run, failed=self._begin_again, ended=self._sleep)
                 self._thread.start()
                 self._pid = os.getpid()
+
+    def _sleep(self) -> None:
+        """The next note rouses us, and begins the thread again if it ended."""
+        self._is_awake = False
+
+    def _begin_again(self, error: Exception) -> None:
+        self._wake.set()
 
     def _run(self) -> None:
         while not self._closing:

@@ -2,8 +2,9 @@
 
 It is an advisory lock on a small file, so it ends with its process, however that dies. The file's text says how far
 its holder is: ``scanning``, ``ready`` with the time its last scan began, how long that took and the catalog it filled
-(``Catalog.token``), or ``outage`` with what is wrong with the folders. Its modification time says that the holder is
-alive.
+(``Catalog.token``), or ``outage`` with what is wrong with the folders. Its modification time is a heartbeat: the
+holder's rounds succeed, or a long scan gets on. A holder that notices that they do not gives way; a process that is
+stopped as a whole keeps the lock, as the kernel has it, and those who follow see that its heartbeat is old.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ else:
 
 ALIVE_SECONDS = 5.0
 FRESH_SECONDS = 2.0
+# A heartbeat is a call of the system; nobody needs more of them.
+HEARTBEAT_SECONDS = 0.4
 
 
 class ScanLock:
@@ -44,11 +47,16 @@ class ScanLock:
         self._file: BinaryIO | None = None
         self._found = ""
         self._said = ""
+        # By time.monotonic(): when it may be taken again after it was given away, and the next heartbeat.
+        self._not_before = 0.0
+        self._next_touch = 0.0
 
     def acquire(self) -> bool:
         """Take the lock if it is free; True when it is ours. Raises Unavailable when its file cannot be opened."""
         if self.path is None or self._file is not None:
             return True
+        if time.monotonic() < self._not_before:
+            return False
         try:
             file = self.path.open("a+b")
         except OSError as error:
@@ -60,6 +68,9 @@ class ScanLock:
         except OSError:
             file.close()
             return False
+        except BaseException:
+            file.close()
+            raise
         file.seek(0)
         self._found = file.read(100).decode("ascii", "replace")
         self._file = file
@@ -76,16 +87,24 @@ class ScanLock:
         is_fresh = found is not None and 0 <= time.time() - found[0] < FRESH_SECONDS
         return is_fresh and catalog in (None, catalog_in(self._found))
 
+    def is_alive(self) -> bool:
+        """Whether rounds of the process that holds the lock succeed: its heartbeat is young."""
+        if self.path is None:
+            return True
+        try:
+            return abs(time.time() - self.path.stat().st_mtime) < ALIVE_SECONDS
+        except OSError:
+            return False
+
     def is_ready(self, catalog: str | None = None) -> bool:
         """Whether the process that holds the lock is alive and has scanned into this catalog, or into any."""
         if self.path is None:
             return True
         try:
-            is_alive = abs(time.time() - self.path.stat().st_mtime) < ALIVE_SECONDS
             said = self.path.read_text("ascii", "replace")
         except OSError:
             return False
-        return is_alive and said.startswith("ready") and catalog in (None, catalog_in(said))
+        return self.is_alive() and said.startswith("ready") and catalog in (None, catalog_in(said))
 
     def outage(self) -> str:
         """What keeps the process that holds the lock from reading the folders; empty when nothing does."""
@@ -118,20 +137,30 @@ class ScanLock:
             return None
 
     def touch(self) -> None:
-        """Tell the others that we are alive."""
-        if self._file is not None and self.path is not None:
-            os.utime(self._file.fileno() if os.utime in os.supports_fd else self.path)
+        """Tell the others that a round succeeded, or that a long one gets on."""
+        file, now = self._file, time.monotonic()
+        if file is not None and self.path is not None and now >= self._next_touch:
+            self._next_touch = now + HEARTBEAT_SECONDS
+            os.utime(file.fileno() if os.utime in os.supports_fd else self.path)
+
+    def give_way(self, seconds: float) -> bool:
+        """Give the lock up and leave it to others for so long; False where nobody shares it."""
+        if self.path is None or self._file is None:
+            return False
+        self._not_before = time.monotonic() + seconds
+        self.release()
+        return True
 
     def release(self) -> None:
         """Give the lock up."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
 
     def forget(self) -> None:
         """After a fork: the parent's lock is not ours."""
         self.release()
-        self._found = ""
+        self._found, self._not_before = "", 0.0
 
     def _write(self, text: str) -> None:
         if self._file is not None:

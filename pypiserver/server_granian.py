@@ -1,8 +1,9 @@
 """granian, told by us how much a client may ask of it, and for how long.
 
-It answers in worker processes of its own. The rules to keep: a worker ends with its parent, however that died; a
-connection on which nothing moves is closed; what granian has to say goes to our log; SIGHUP makes workers read their
-settings again, where granian would replace them and lose the connections that wait for them.
+It answers in worker processes of its own. The rules to keep: a worker ends with its parent, however that died; one that
+died is replaced, however often, where granian would end at the second death within five seconds; a connection on which
+nothing moves is closed; what granian has to say goes to our log; SIGHUP makes workers read their settings again, where
+granian would replace them and lose the connections that wait for them.
 """
 
 from __future__ import annotations
@@ -31,8 +32,18 @@ from .servers import (
     tell_when_it_accepts,
 )
 from .stalled import watch
+from .supervisor import once
 
 HEADER_MS = 10_000
+# How often workers are looked after besides the deaths that granian tells of.
+LOOK_SECONDS = 1.0
+# Before a worker is replaced that lived less than the first: half a second, then twice as much, up to the last.
+LIVED_SECONDS = 10.0
+FIRST_PAUSE_SECONDS = 0.5
+LONGEST_PAUSE_SECONDS = 5.0
+# Workers that die so often before any of them served cannot serve at all.
+ATTEMPTS = 3
+_LOG = logging.getLogger(__name__)
 # Of granian's allocator (jemalloc), read as granian is imported. With an arena for each few threads, what one thread
 # gave back is of no use to the others: sixty large answers leave 40 MB behind, with one arena 15. It costs no speed.
 _ALLOCATOR = ("_RJEM_MALLOC_CONF", "narenas:1")
@@ -54,7 +65,15 @@ def serve(make: MakeApplication, options: Options, listening: socket.socket, hoo
     logging.getLogger("_granian").addFilter(_is_news)
     host, port = str(listening.getsockname()[0]), port_of(listening)
     _let_workers_bind(listening)
-    server = Granian(
+    has_served = threading.Event()
+
+    class Supervising(Granian):  # type: ignore[misc,valid-type]
+        """granian, whose main loop is ours."""
+
+        def _serve_loop(self, spawn_target: Any, target_loader: Any) -> None:
+            supervise(self, lambda dead: self._respawn_workers(dead, spawn_target, target_loader), has_served)
+
+    server = Supervising(
         "pypiserver",
         address=host,
         port=port,
@@ -71,10 +90,14 @@ def serve(make: MakeApplication, options: Options, listening: socket.socket, hoo
         ssl_cert=options.certificate,
         ssl_key=options.key,
         ssl_protocol_min=SSLProtocols.tls12,
-        respawn_failed_workers=True,
         workers_kill_timeout=GRACE_SECONDS,
     )
-    tell_when_it_accepts(host, port, hooks.ready)
+
+    def accepts() -> None:
+        has_served.set()
+        hooks.ready()
+
+    tell_when_it_accepts(host, port, accepts)
     reloads = Reloads()
 
     def reload() -> None:
@@ -82,11 +105,50 @@ def serve(make: MakeApplication, options: Options, listening: socket.socket, hoo
         reloads.tell()
 
     # In a thread, as a signal may come while a line is written to the log, which is opened anew.
-    server.signal_handler_reload = lambda *_: threading.Thread(target=reload, daemon=True).start()  # type: ignore[method-assign]
+    server.signal_handler_reload = lambda *_: once("reload", reload)
     drain = Drain(options.drain_seconds)
-    server.signal_handler_interrupt = drain.before(server.signal_handler_interrupt)  # type: ignore[method-assign]
+    server.signal_handler_interrupt = drain.before(server.signal_handler_interrupt)
     parent = _Parent(os.getpid(), port, reloads, options.stall_seconds, options.thread_count, drain)
     server.serve(target_loader=functools.partial(_load, make, parent), wrap_loader=False)
+
+
+def supervise(
+    server: Any,
+    replace: Callable[[list[int]], object],
+    has_served: threading.Event,
+    *,
+    sleep: Callable[[float], object] = time.sleep,
+) -> None:
+    """Granian's main loop: return at a signal to end, and let dead workers be replaced until then.
+
+    ``server`` is a Granian whose workers run; ``replace`` starts those of these numbers anew. A worker that died soon
+    after its start is replaced a while later, so that no loop of deaths takes a core. Where workers die before any of
+    them has served, it returns, as they cannot.
+    """
+    pause, failed = 0.0, 0
+    began = [time.monotonic()] * len(server.wrks)
+    while not server.interrupt_signal:
+        server.main_loop_interrupt.wait(LOOK_SECONDS)
+        server.main_loop_interrupt.clear()
+        dead = [number for number, worker in enumerate(server.wrks) if not worker.is_alive()]
+        if server.interrupt_signal or not dead:
+            continue
+        failed += 1
+        if not has_served.is_set() and failed >= ATTEMPTS:
+            _LOG.error("The workers die as they start; the server ends.")
+            return
+        lived = min(time.monotonic() - began[number] for number in dead)
+        pause = 0.0 if lived >= LIVED_SECONDS else min(LONGEST_PAUSE_SECONDS, max(FIRST_PAUSE_SECONDS, 2 * pause))
+        _LOG.error("%d of the workers died; they are replaced%s.", len(dead), f" in {pause:.1f} s" if pause else "")
+        until = time.monotonic() + pause
+        while time.monotonic() < until and not server.interrupt_signal:
+            sleep(0.05)
+        if not server.interrupt_signal:
+            # What ends the server with a failure is that none can be had, not that one died.
+            server.interrupt_children.clear()
+            replace(dead)
+            for number in dead:
+                began[number] = time.monotonic()
 
 
 def _is_news(record: logging.LogRecord) -> bool:

@@ -16,6 +16,7 @@ from typing import Any
 
 from .errors import PypiServerError
 from .servers import WSGI, MakeApplication
+from .supervisor import Loop, once
 
 _LOG = logging.getLogger(__name__)
 
@@ -60,6 +61,9 @@ class Reloadable:
             except PypiServerError as error:
                 _LOG.error("Nothing was reloaded: %s", error)
                 return
+            except Exception:  # noqa: BLE001 - logged with its traceback
+                _LOG.exception("Nothing was reloaded, because of an unexpected failure.")
+                return
             with self._lock:
                 old, self._serving = self._serving, new
                 old.is_old = True
@@ -85,18 +89,32 @@ class Reloads:
         # Read first: what is told while the settings are read may have come too late for them.
         seen = self._told.value
         application = Reloadable(make)
-        threading.Thread(
-            target=self._follow, args=(application, seen, each_second), name="pypiserver-worker", daemon=True
-        ).start()
+        Loop("worker", _Follower(self, application, seen, each_second).run).start()
         return application
 
-    def _follow(self, application: Reloadable, seen: int, each_second: Callable[[], object]) -> None:
+    def count(self) -> int:
+        """How often it was told."""
+        return int(self._told.value)
+
+
+class _Follower:
+    """What a worker does each second."""
+
+    def __init__(self, reloads: Reloads, application: Reloadable, seen: int, each_second: Callable[[], object]) -> None:
+        self._reloads = reloads
+        self._application = application
+        self._seen = seen
+        self._each_second = each_second
+
+    def run(self) -> None:
+        """Reload when that was told; what each second brings comes first, as it ends a worker without a parent."""
         while True:
             time.sleep(1.0)
-            if seen != self._told.value:
-                seen = self._told.value
-                application.reload()
-            each_second()
+            self._each_second()
+            told = self._reloads.count()
+            if told != self._seen:
+                self._seen = told
+                self._application.reload()
 
 
 def _close(serving: _Serving) -> None:
@@ -108,6 +126,6 @@ def _end(applications: list[WSGI]) -> None:
     """Close an application, and give back at once what it held: its parts refer to each other."""
     close = getattr(applications.pop(), "close", None)
     if close is not None:
-        close()
+        once("close", close)
     del close
     gc.collect()

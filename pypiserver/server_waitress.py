@@ -22,6 +22,7 @@ from waitress.parser import HTTPRequestParser, ParsingError
 from .draining import Drain
 from .server_reload import Reloadable
 from .servers import BACKLOG, GRACE_SECONDS, Hooks, MakeApplication, Options
+from .supervisor import once
 
 # What a form may have besides its file: the limit of waitress is about the whole body.
 FORM_BYTES = 32 << 20
@@ -91,7 +92,7 @@ def serve(make: MakeApplication, options: Options, listening: socket.socket, hoo
     signal.signal(signal.SIGINT, end)
     if sys.platform != "win32":
         # In a thread, as connections must not wait for it.
-        signal.signal(signal.SIGHUP, lambda *_: threading.Thread(target=application.reload, daemon=True).start())
+        signal.signal(signal.SIGHUP, lambda *_: once("reload", application.reload))
     hooks.ready()
     while not ending.is_set():
         _turn(server)

@@ -25,6 +25,7 @@ from typing import Any, Protocol
 
 from .draining import Drain
 from .errors import ConfigError
+from .supervisor import Loop, once
 
 _LOG = logging.getLogger(__name__)
 WSGI = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
@@ -189,7 +190,7 @@ def tell_when_it_accepts(host: str, port: int, told: Callable[[], None]) -> None
             time.sleep(0.02)
         told()
 
-    threading.Thread(target=wait, name="pypiserver-ready", daemon=True).start()
+    once("ready", wait)
 
 
 @contextlib.contextmanager
@@ -215,7 +216,7 @@ def ended_by_sigterm(drain: Drain) -> Iterator[None]:
     # Not where it is ignored, as in the background of a shell.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, interrupt)
-    threading.Thread(target=insist, name="pypiserver-end", daemon=True).start()
+    Loop("end", insist).start()
     try:
         yield
     finally:

@@ -12,10 +12,11 @@ import os
 import socket
 import struct
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+
+from .supervisor import Loop
 
 if sys.platform == "linux":
     import fcntl
@@ -90,7 +91,7 @@ def watch(port: int, seconds: float, *, threads: int) -> None:
                 stalled.look()
             took = time.thread_time() - began
 
-    threading.Thread(target=run, name="pypiserver-stalled", daemon=True).start()
+    Loop("stalled", run).start()
 
 
 def _unsent(connection: socket.socket) -> int:

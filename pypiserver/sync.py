@@ -11,6 +11,7 @@ import itertools
 import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 
 from . import distfile
 from .catalog import ANY_ROW, REPLACED, Catalog, Found, Gone, Row
@@ -23,6 +24,7 @@ from .remembered import Said
 from .roots import Roots
 from .statuses import changed_statuses
 from .storage import Entry, Folders, Scan, sidecar
+from .storage.entries import ODD_NAME
 from .text import MAX_REASON, line_of
 
 _LOG = logging.getLogger(__name__)
@@ -30,6 +32,14 @@ Counted = Callable[[Iterable[Entry]], Iterable[Entry]]
 # How often a file is looked at whose row others keep changing; the next scan looks again anyway.
 ATTEMPTS = 3
 RUN = 50_000
+# So often a scan says that it gets on; and how many seconds a step that cannot say so may take for this many rows.
+SAY_EACH = 500
+MANY = 5000
+PATIENCE_SECONDS = 120.0
+
+
+def _get_on(patience: float = 0.0) -> None:
+    """Nobody waits for a word."""
 
 
 class Sync:
@@ -43,22 +53,29 @@ class Sync:
         self.catalog = catalog
         self.roots = Roots(folders)
         self.growing = Growing(folders, clock)
+        # Called as a scan gets on; its argument is how many seconds the next step may take besides.
+        self.get_on: Callable[[float], object] = _get_on
         self._clock = clock
         self._said = Said()
         self._is_quiet = False
         self._counted: Counted = iter
         self._has_said_shadowed = False
+        # Rows at the last scan; how many there are at the first is not known.
+        self._count = MANY + 1
 
     def scan(self) -> set[Key]:
         """Compare all of storage with the catalog, apply the difference, and give the files that are still growing.
 
         Raises Unavailable when a root cannot be read, or has become an empty folder where another one was.
         """
+        self.get_on(PATIENCE_SECONDS if self._count > MANY else 0.0)
         known, roots = self.catalog.states()
-        scan = Scan()
+        self._count = len(known)
+        self.get_on(0.0)
+        scan = Scan(get_on=partial(self.get_on, 0.0))
         began_with = self.roots.identities()
         sidecars = _Sidecars()
-        files = sidecars.apart_from(self.folders.walk(scan, first=distfile.SIDECARS))
+        files = self._told(sidecars.apart_from(self.folders.walk(scan, first=distfile.SIDECARS)))
         if known:
             differing, seen = self._differing(known, files, sidecars)
             self.roots.refuse_lost(roots, seen, began_with)
@@ -92,11 +109,21 @@ class Sync:
                     growing.add(key)
                 else:
                     yield self._describe(entry, dist, sidecars.of(key), None)
+            # Its indexes are made next.
+            self.get_on(PATIENCE_SECONDS)
 
         with unsearched():
             self.catalog.fill(found())
+        self.get_on(0.0)
         self._say_shadowed()
         return growing
+
+    def _told(self, entries: Iterable[Entry]) -> Iterator[Entry]:
+        """The entries, with a word for each few of them."""
+        for number, entry in enumerate(entries, 1):
+            if not number % SAY_EACH:
+                self.get_on(0.0)
+            yield entry
 
     def _differing(self, known: set[int], files: Iterable[Entry], sidecars: _Sidecars) -> tuple[list[Key], set[int]]:
         """The files that are not as their rows say with the rows that have no file; and the roots that have files.
@@ -123,7 +150,13 @@ class Sync:
         known = self.catalog.folders()
         if any((root, "") not in known for root in range(len(self.folders.roots))):
             return False
-        is_current = all(self.folders.folder_state(*key) == state for key, state in known.items())
+        is_current = True
+        for number, (key, state) in enumerate(known.items()):
+            if not number % SAY_EACH:
+                self.get_on(0.0)
+            if self.folders.folder_state(*key) != state:
+                is_current = False
+                break
         if is_current:
             self.roots.refuse_lost(set(), set(), self.roots.identities())
         return is_current
@@ -132,6 +165,7 @@ class Sync:
         """Remember the folders' times, but not those of the last moment: more may have come within that very time."""
         now_ns = int(self._clock() * 1e9)
         settled = SETTLE_SECONDS * 1e9
+        self.get_on(PATIENCE_SECONDS if len(scan.folders) > MANY else 0.0)
         self.catalog.note_folders(
             (root, path, mtime_ns if not growing and now_ns - mtime_ns > settled else -1, inode)
             for root, path, mtime_ns, inode in scan.folders
@@ -171,6 +205,10 @@ class Sync:
         found: list[Found] = []
         others: list[tuple[Key, Row]] = []
         for root, path in keys:
+            self.get_on(0.0)
+            # As the scan sees it: what is no UTF-8 is no text, for a database or a page.
+            if not path.isprintable():
+                continue
             row = self.catalog.row(root, path)
             try:
                 entry = self.folders.stat(root, path)
@@ -200,7 +238,9 @@ class Sync:
 
     def _apply(self, found: Sequence[Found], gone: Sequence[Gone], statuses: Mapping[str, ProjectStatus]) -> None:
         if found or gone or statuses:
+            self.get_on(PATIENCE_SECONDS if len(found) + len(gone) > MANY else 0.0)
             self.catalog.apply(found, gone, statuses=statuses)
+            self.get_on(0.0)
             self._say_shadowed()
 
     def _say_shadowed(self) -> None:
@@ -242,7 +282,11 @@ class Sync:
         def say(name: str, reason: str) -> None:
             self._say_skipped(0, f".status/{name}", reason)
 
-        return changed_statuses(self.folders.statuses(), self.catalog.statuses(), say)
+        skipped: list[str] = []
+        texts = self.folders.statuses(skipped)
+        for shown in skipped:
+            say(shown, ODD_NAME)
+        return changed_statuses(texts, self.catalog.statuses(), say)
 
     def _say_skipped(self, root: int, path: str, reason: str) -> None:
         if not self._is_quiet and self._said.is_new(root, path, reason):

@@ -1,9 +1,10 @@
 """Keeping the catalog current while serving: the threads, the watcher and the lock that picks one scanner.
 
 The rules to keep: nothing starts before the first request (or an explicit start) in the process that serves; one
-process scans for all that share a catalog, and another takes over when it dies; a watcher only makes a change show
-sooner; a catalog that is damaged or gone is built again, one that is locked, full or unreadable is tried again, and
-until then what it does not know is an outage, and not absent.
+process scans for all that share a catalog, and another takes over when it dies, hangs, or its rounds fail; a watcher
+only makes a change show sooner; a catalog that is damaged or gone is built again, one that is locked, full or
+unreadable is tried again, and until then what it does not know is an outage, and not absent; where no round succeeded
+for too long, what is known is old, and that is said.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from .errors import CatalogUnavailable, PypiServerError, Unavailable
 from .events import Watcher
 from .growing import Key
 from .process import process_id
-from .scanlock import ScanLock
-from .sync import Counted, Sync
+from .scanlock import ALIVE_SECONDS, ScanLock
+from .sync import PATIENCE_SECONDS, Counted, Sync
 
 _LOG = logging.getLogger(__name__)
 TICK_SECONDS = 0.5
@@ -34,6 +35,8 @@ TICK_SECONDS = 0.5
 RESCAN_SECONDS = 10.0
 POLL_SECONDS = 1.0
 FIRST_SCAN_SECONDS = 120.0
+# While a request waits for it, it looks so often whether the scan gets on.
+LOOK_SECONDS = 1.0
 RETRY_UNREADABLE_SECONDS = 60.0
 # An upload has its name some milliseconds before its row; whoever looks in between does all of its work once more.
 UPLOAD_SECONDS = 0.05
@@ -53,7 +56,9 @@ class Watch(Background):
         self.digester = digester
         self.catalog = catalog
         self._use_events = events
+        self._scanning_thread = 0
         super().__init__(lock)
+        sync.get_on = self._get_on
 
     def _reset(self) -> None:
         super()._reset()
@@ -81,11 +86,25 @@ class Watch(Background):
         """Return when the catalog reflects storage; raises Unavailable while a folder cannot be read."""
         if self._pid != process_id():
             self.start()
-        if not self._ready.is_set() and not self._ready.wait(FIRST_SCAN_SECONDS):
-            raise Unavailable("The package folders are still being read. Try again in a minute.", public=True)
+        if not self._ready.is_set():
+            self._wait_for_first_scan()
         failure = self._failure
         if failure is not None:
             raise Unavailable(str(failure))
+        if time.monotonic() > self._pulse.until:
+            self._refuse_stale()
+
+    def _wait_for_first_scan(self) -> None:
+        """Return once the first scan is done; one that does not get on is not waited for."""
+        until = time.monotonic() + FIRST_SCAN_SECONDS
+        while not self._ready.wait(LOOK_SECONDS):
+            if time.monotonic() > until or self._stale():
+                raise Unavailable("The package folders are still being read. Try again in a minute.")
+
+    def _refuse_stale(self) -> None:
+        if self._is_away and self._stale():
+            raise CatalogUnavailable("The catalog fails. Try again in a moment.")
+        super()._refuse_stale()
 
     def state(self) -> str:
         """Why no request can be answered yet, empty when it can be; starts what is missing, and waits for nothing."""
@@ -93,7 +112,7 @@ class Watch(Background):
             self.start()
         if not self._ready.is_set():
             return "The package folders are still being read."
-        return str(self._failure or "")
+        return str(self._failure or "") or self._stale()
 
     def scan_once(self, *, counted: Counted = iter) -> None:
         """Bring the catalog up to date without starting a thread: for the command line, before it serves.
@@ -143,13 +162,13 @@ class Watch(Background):
         connections = self.catalog.connections
         if connections.is_lost(error):
             # Until it is built again it is empty, which must not look like an index without projects.
-            self._begin_again()
+            self._start_over()
             connections.recover(error)
             self._wake.set()
         elif connections.is_disposable:
             raise CatalogUnavailable(f"The catalog fails: {error}. Try again in a moment.") from error
 
-    def _begin_again(self) -> None:
+    def _start_over(self) -> None:
         """Answer nothing before everything was looked at."""
         self._ready.clear()
         self._next_scan = 0.0
@@ -158,7 +177,7 @@ class Watch(Background):
 
     def is_behind(self) -> bool:
         """Whether the last round could not write down what it saw: what is not in the catalog may be here."""
-        return self._is_away
+        return self._is_away or self._must_scan
 
     def has_changed(self) -> None:
         """A file was added by this process: let the digest thread look."""
@@ -166,7 +185,25 @@ class Watch(Background):
 
     # -- the sync thread -----------------------------------------------------------------------------------------
 
+    def _begin_again(self, name: str) -> None:
+        if name == "digest":
+            self._digesting.wake.set()
+        if name != "sync":
+            return
+        # What events said is lost, too.
+        self._must_scan = True
+        self._next_scan = 0.0
+        self._growing = set()
+        if not self._ready.is_set():
+            self._settle(Unavailable("The package folders could not be read; the log says why. Try again in a minute."))
+
+    def _get_on(self, patience: float = 0.0) -> None:
+        """A scan came further; requests look at single files too, and tell nothing of the scan."""
+        if threading.get_ident() == self._scanning_thread:
+            self._beat(patience)
+
     def _run(self) -> None:
+        self._scanning_thread = threading.get_ident()
         while not self._closing.is_set():
             self._wake.clear()
             generation = self.catalog.connections.generation
@@ -209,11 +246,10 @@ class Watch(Background):
     def _tick(self) -> float:
         """One round; gives the seconds until the next one is due."""
         if self.catalog.connections.is_deleted():
-            self._begin_again()
+            self._start_over()
             self.catalog.connections.renew()
         if not self._lock.acquire():
             return self._follow()
-        self._lock.touch()
         if not self._was_scanner:
             self._was_scanner = True
             self._begin()
@@ -226,6 +262,7 @@ class Watch(Background):
             # would be looked for elsewhere.
             self.sync.folders.check()
             self._refresh()
+        self._beat()
         if self._growing:
             return 0.1
         return max(0.0, min(TICK_SECONDS, self._next_scan - time.monotonic()))
@@ -244,19 +281,27 @@ class Watch(Background):
                 self._lock.say_ready(started, token)
                 self._settle(None)
             is_current = self.sync.is_current()
-        # Reading the tree to watch it takes seconds when it is large.
         if self._use_events and not self._watcher.is_running():
+            # Reading the tree to watch it takes seconds when it is large.
+            self._beat(PATIENCE_SECONDS)
             self._watcher.start()
+            self._beat()
         self._next_scan = time.monotonic() + POLL_SECONDS if is_current else 0.0
 
     def _follow(self) -> float:
         """Another process scans; see that it does, and that our own roots can be read."""
+        if self._was_scanner:
+            self._was_scanner = False
+            self._watcher.stop()
         if outage := self._lock.outage():
             self._settle(Unavailable(outage))
             return TICK_SECONDS
+        if self._lock.is_alive():
+            # Its heartbeat may be as old as that already.
+            self._pulse.beat(-ALIVE_SECONDS)
         # That it is done says nothing of a catalog that took another's place since.
         if not self._lock.is_ready(self.catalog.token()) or not self.catalog.was_scanned():
-            return 0.02
+            return TICK_SECONDS if self._ready.is_set() else 0.02
         self._must_scan = False
         try:
             self.sync.folders.check()
@@ -282,8 +327,9 @@ class Watch(Background):
             return
         if is_other_tree and self._watcher.is_running():
             # What is watched is the old folder, wherever that is now.
-            self._watcher.stop()
             self._watcher.start()
+        elif self._use_events:
+            self._watcher.revive()
         took = time.monotonic() - began
         self._must_scan = False
         self._lock.say_ready(started, self.catalog.token())

@@ -10,7 +10,7 @@ import contextlib
 import errno
 import itertools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from ..errors import Unavailable
@@ -82,14 +82,21 @@ def opened_folder(path: str, *, is_root: bool) -> Iterator[int | str]:
         os.close(descriptor)
 
 
-def entries_in(folder: int | str, first: tuple[str, ...]) -> Iterator[os.DirEntry[str]]:
+def entries_in(
+    folder: int | str, first: tuple[str, ...], get_on: Callable[[], object] = lambda: None
+) -> Iterator[os.DirEntry[str]]:
     """All that is in a folder that can be read; what ends in one of ``first`` before the rest.
 
-    A large folder is read twice: a million entries fill 200 MB.
+    A large folder is read twice: a million entries fill 200 MB. ``get_on`` is called for each thousand entries that are
+    read before the first is given.
     """
+    chosen: list[os.DirEntry[str]] = []
     with os.scandir(folder) as entries:
-        some = list(itertools.islice(entries, AT_ONCE))
-        chosen = [entry for entry in itertools.chain(some, entries) if entry.name.endswith(first)]
+        part = some = list(itertools.islice(entries, AT_ONCE))
+        while part:
+            chosen += [entry for entry in part if entry.name.endswith(first)]
+            get_on()
+            part = list(itertools.islice(entries, AT_ONCE))
     yield from chosen
     with contextlib.nullcontext(some) if len(some) < AT_ONCE else os.scandir(folder) as again:
         for entry in again:

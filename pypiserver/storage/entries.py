@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 _MOST = 2**63 - 1
+# Why a name is skipped that is no text.
+ODD_NAME = "its name has control characters, or is not UTF-8"
+
+
+def _nothing() -> None:
+    """Nobody waits for a word."""
 
 
 class Entry(NamedTuple):
@@ -35,12 +42,14 @@ def entry_of(root: int, path: str, status: os.stat_result) -> Entry:
 class Scan:
     """What a scan saw: files, what was left out as (root, path, reason), and the folders that were read.
 
-    A folder is (root, path, mtime_ns, inode), as it was just before its entries were read.
+    A folder is (root, path, mtime_ns, inode), as it was just before its entries were read. ``get_on`` is called as long
+    work gets on.
     """
 
     entries: list[Entry] = field(default_factory=list)
     skipped: list[tuple[int, str, str]] = field(default_factory=list)
     folders: list[tuple[int, str, int, int]] = field(default_factory=list)
+    get_on: Callable[[], object] = _nothing
 
 
 def sidecar(path: str, suffix: str) -> str:

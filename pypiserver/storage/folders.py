@@ -31,7 +31,7 @@ from .below import (
     opened_folder,
     outage,
 )
-from .entries import Entry, Scan, entry_of
+from .entries import ODD_NAME, Entry, Scan, entry_of
 from .operations import OPERATIONS, Operations, refusal, sync_folder
 from .placing import beside, claimed, publish_bytes
 from .staging import Staged, remove_stale
@@ -106,7 +106,7 @@ class Folders:
         with opened_folder(f"{self.roots[number]}/{relative}", is_root=not relative) as folder:
             status = os.stat(folder)  # noqa: PTH116 - an open folder has no path
             scan.folders.append((number, relative, status.st_mtime_ns, status.st_ino))
-            for entry in entries_in(folder, first):
+            for entry in entries_in(folder, first, scan.get_on):
                 name = entry.name
                 if name.startswith("."):
                     continue
@@ -125,7 +125,7 @@ class Folders:
     def _look_closer(self, scan: Scan, number: int, path: str, entry: os.DirEntry[str], pending: list[str]) -> None:
         """An entry that is no plain file, or that has an odd name."""
         if not entry.name.isprintable():
-            scan.skipped.append((number, _shown(path), "its name has control characters, or is not UTF-8"))
+            scan.skipped.append((number, _shown(path), ODD_NAME))
         elif entry.is_dir(follow_symlinks=False):
             pending.append(path)
         elif entry.is_symlink():
@@ -163,7 +163,7 @@ class Folders:
         return list(self._look(root, path, trash.SUFFIXES))
 
     def _look(self, root: int, path: str, suffixes: tuple[str, ...]) -> Iterator[Entry]:
-        if not is_plain(path):
+        if not is_plain(path) or not path.isprintable():
             return
         try:
             if not CAN_WALK:
@@ -221,8 +221,11 @@ class Folders:
         except (NotFound, Unavailable, OSError):
             return None
 
-    def statuses(self) -> dict[str, str]:
-        """The text of every ``.status/<project>`` by its name; the first root wins."""
+    def statuses(self, skipped: list[str] | None = None) -> dict[str, str]:
+        """The text of every ``.status/<project>`` by its name; the first root wins.
+
+        Names that are no text are added to ``skipped``, as they may be shown.
+        """
         found: dict[str, str] = {}
         for root in self.roots:
             folder = root / ".status"
@@ -234,6 +237,8 @@ class Folders:
                 )
             except OSError:
                 names = []
+            if skipped is not None:
+                skipped += [_shown(name) for name in names if not name.isprintable() and not name.startswith(".")]
             for name in names:
                 path = folder / name
                 try:

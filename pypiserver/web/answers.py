@@ -24,7 +24,8 @@ MAX_SHOWN = 500
 
 def text(body: str, *, status: int | str = 200, headers: dict[str, str] | None = None) -> bottle.HTTPResponse:
     """A short plain-text answer."""
-    encoded = (body.rstrip("\n") + "\n").encode()
+    # The name of a folder may have bytes that are not UTF-8.
+    encoded = (body.rstrip("\n") + "\n").encode("utf-8", "backslashreplace")
     fields = {
         "Content-Type": "text/plain; charset=utf-8",
         "Content-Length": str(len(encoded)),

@@ -93,6 +93,28 @@ def test_one_of_two_holds_the_lease_and_says_how_far_it_is(leases: list[Lease]) 
     assert two.is_ready()
 
 
+def test_the_heartbeat_of_a_lease_is_touched_by_rounds_and_not_by_holding_it(
+    leases: list[Lease], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pypiserver.catalog.lease.ALIVE_SECONDS", 0.5)
+    monkeypatch.setattr("pypiserver.catalog.lease.HEARTBEAT_SECONDS", 0.0)
+    one, two = leases
+    one.acquire()
+    one.say_ready(time.time())
+    assert two.is_alive()
+    time.sleep(0.6)
+    assert one.acquire() and not two.is_alive()
+    one.touch()
+    assert two.is_alive() and two.is_ready() and two.last_scan() is not None
+
+
+def test_a_lease_that_is_given_away_is_left_to_others(leases: list[Lease]) -> None:
+    one, two = leases
+    one.acquire()
+    assert one.give_way(60.0) and not one.is_held()
+    assert not one.acquire() and two.acquire()
+
+
 def test_a_lease_goes_on_where_the_one_before_has_just_been(leases: list[Lease]) -> None:
     one, two = leases
     one.acquire()

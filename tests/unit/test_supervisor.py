@@ -1,0 +1,467 @@
+"""Loops that go on, rounds that are young or old, and the lock that a process gives away when it does not get on."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from pypiserver import supervisor
+from pypiserver.catalog.signal import Signal
+from pypiserver.errors import Unavailable
+from pypiserver.server_granian import ATTEMPTS, supervise
+from pypiserver.storage import Folders, Scan
+from pypiserver.supervisor import Loop, Pulse, once
+from pypiserver.sync import SAY_EACH
+from pypiserver.watch import Watch
+from tests.make_archives import make_wheel
+
+from .test_watch import eventually, make_watch
+from .wsgi import Client
+
+ODD = b"caf\xe9-1.0.tar.gz"
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    supervisor._said.clear()
+    for name, seconds in {
+        "supervisor.FIRST_PAUSE_SECONDS": 0.001,
+        "supervisor.LONGEST_PAUSE_SECONDS": 0.01,
+        "background.GUARD_SECONDS": 0.02,
+        "background.YIELD_SECONDS": 0.5,
+        "watch.TICK_SECONDS": 0.02,
+        "watch.POLL_SECONDS": 0.05,
+    }.items():
+        monkeypatch.setattr(f"pypiserver.{name}", seconds)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A round is old after a second, and the lock given away after half of one."""
+    for name, seconds in {
+        "supervisor.STALE_SECONDS": 1.0,
+        "supervisor.LATE_SECONDS": 0.5,
+        "watch.ALIVE_SECONDS": 0.5,
+        "scanlock.ALIVE_SECONDS": 0.5,
+        "scanlock.HEARTBEAT_SECONDS": 0.02,
+    }.items():
+        monkeypatch.setattr(f"pypiserver.{name}", seconds)
+
+
+# -- loops -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("error", [ValueError, RuntimeError, MemoryError, RecursionError, AssertionError])
+def test_a_loop_goes_on_whatever_it_raises_and_says_it_once(
+    error: type[Exception], caplog: pytest.LogCaptureFixture
+) -> None:
+    closing, rounds, told = threading.Event(), [], []
+
+    def work() -> None:
+        rounds.append(1)
+        raise error("unexpected")
+
+    loop = Loop("some", work, closing=closing, failed=told.append)
+    loop.start()
+    assert eventually(lambda: len(rounds) > 5)
+    assert loop.is_alive()
+    closing.set()
+    loop.join(5)
+    assert len(told) == len(rounds)
+    assert [record.levelno for record in caplog.records] == [logging.ERROR]
+
+
+def test_who_is_told_of_a_failure_may_fail_too() -> None:
+    closing, rounds = threading.Event(), []
+
+    def work() -> None:
+        rounds.append(1)
+        raise ValueError
+
+    loop = Loop("some", work, closing=closing, failed=lambda error: 1 / 0)
+    loop.start()
+    assert eventually(lambda: len(rounds) > 5)
+    closing.set()
+    loop.join(5)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_ended_all_the_same_is_begun_again() -> None:
+    closing, ended, rounds = threading.Event(), threading.Event(), []
+
+    def work() -> None:
+        rounds.append(1)
+        if len(rounds) == 1:
+            raise SystemExit
+        closing.wait()
+
+    loop = Loop("some", work, closing=closing, ended=ended.set)
+    loop.start()
+    assert ended.wait(5) and eventually(lambda: not loop.is_alive())
+    assert loop.start() and eventually(lambda: len(rounds) == 2)
+    closing.set()
+    loop.join(5)
+
+
+def test_without_a_thread_to_be_had_the_next_call_tries_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    loop = Loop("some", lambda: None)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", none)
+        assert not loop.start() and not loop.is_alive()
+        assert not once("other", lambda: None)
+    assert loop.start()
+    loop.join(5)
+    assert loop.is_alive(), "what is done needs no beginning"
+
+
+def test_work_that_runs_once_and_fails_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    once("some", lambda: 1 / 0)
+    assert eventually(lambda: "ZeroDivisionError" in caplog.text)
+
+
+def test_a_pulse_is_late_then_stale_and_patience_moves_both() -> None:
+    now = [0.0]
+    pulse = Pulse(clock=lambda: now[0])
+    seen = []
+    for now[0], beat in ((9.0, None), (11.0, None), (16.0, 100.0), (110.0, None), (127.0, None), (132.0, 0.0)):
+        seen.append((pulse.is_late(), pulse.is_stale(), now[0] > pulse.until))
+        if beat is not None:
+            pulse.beat(beat)
+    late, stale = (True, False, False), (True, True, True)
+    assert seen == [(False, False, False), late, stale, (False, False, False), late, stale]
+    assert not pulse.is_stale()
+    pulse.call()
+    assert pulse.until == 0.0
+    pulse.restore()
+    assert pulse.until == 132.0 + supervisor.STALE_SECONDS
+
+
+# -- old rounds and the lock ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def roots(tmp_path: Path) -> list[Path]:
+    root = tmp_path / "packages"
+    root.mkdir()
+    name, data = make_wheel("foo", "1.0")
+    (root / name).write_bytes(data)
+    return [root]
+
+
+@pytest.fixture
+def watches(roots: list[Path], tmp_path: Path) -> Iterator[Callable[[], Watch]]:
+    made: list[Watch] = []
+
+    def make() -> Watch:
+        made.append(make_watch(roots, tmp_path))
+        return made[-1]
+
+    yield make
+    for watch in made:
+        watch.close()
+        watch.catalog.connections.close()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_was_ended_is_begun_again_by_the_next_request(
+    roots: list[Path], watches: Callable[[], Watch], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pypiserver.background.GUARD_SECONDS", 1000.0)
+    watch = watches()
+    watch.ensure_current()
+    tick, dead = watch._tick, threading.Event()
+
+    def end() -> float:
+        dead.set()
+        raise SystemExit
+
+    monkeypatch.setattr(watch, "_tick", end)
+    assert dead.wait(5) and eventually(lambda: not watch._threads[0].is_alive())
+    monkeypatch.setattr(watch, "_tick", tick)
+    watch.ensure_current()
+    assert watch._threads[0].is_alive()
+    (roots[0] / "bar-1.0.zip").write_bytes(b"")
+    assert eventually(lambda: bool(watch.catalog.rows_of("bar")))
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("how", ["hangs", "fails"])
+def test_where_no_round_succeeds_everything_is_503_and_nothing_a_redirect(
+    how: str, serve: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = serve(fallback_url="https://elsewhere.example/simple")
+    watch = client._application.repository.watch  # type: ignore[attr-defined]
+    assert client.get("/simple/unknown/").status == 302
+    tick, go_on = watch._tick, threading.Event()
+
+    def broken() -> float:
+        if how == "hangs":
+            go_on.wait(60)
+            return 0.0
+        raise ValueError("unexpected")
+
+    monkeypatch.setattr(watch, "_tick", broken)
+    assert eventually(lambda: client.get("/simple/unknown/").status == 503)
+    for path in ("/simple/unknown/", "/simple/", "/health", "/health/ready", "/packages/x-1.0.zip", "/"):
+        assert client.get(path).status == 503, path
+    monkeypatch.setattr(watch, "_tick", tick)
+    go_on.set()
+    assert eventually(lambda: client.get("/health/ready").status == 200)
+    assert client.get("/simple/unknown/").status == 302
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("how", ["hangs", "fails"])
+def test_a_holder_that_does_not_get_on_gives_the_lock_to_another_process(
+    how: str, roots: list[Path], watches: Callable[[], Watch], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holder, other = watches(), watches()
+    holder.ensure_current()
+    other.ensure_current()
+    assert (holder._lock.is_held(), other._lock.is_held()) == (True, False)
+    go_on = threading.Event()
+
+    def broken(**_: object) -> None:
+        if how == "hangs":
+            go_on.wait(60)
+        else:
+            raise ValueError("unexpected")
+
+    monkeypatch.setattr(holder.sync, "scan", broken)
+    monkeypatch.setattr(holder.sync.folders, "check", broken)
+    (roots[0] / "bar-1.0.zip").write_bytes(b"")
+    assert eventually(lambda: other._lock.is_held() and not holder._lock.is_held())
+    assert eventually(lambda: bool(other.catalog.rows_of("bar")))
+    assert eventually(lambda: other.state() == "")
+    go_on.set()
+
+
+@pytest.mark.usefixtures("impatient")
+def test_who_follows_a_process_that_is_stopped_as_a_whole_says_so(
+    watches: Callable[[], Watch], tmp_path: Path, roots: list[Path]
+) -> None:
+    holder = watches()
+    holder._tick()
+    follower = watches()
+    follower.start()
+    keeps = threading.Event()
+    beating = threading.Thread(target=lambda: [holder._touch() for _ in iter(lambda: keeps.wait(0.05), True)])
+    beating.start()
+    try:
+        assert eventually(lambda: follower.state() == "")
+        time.sleep(1.5)
+        assert follower.state() == "", "its heartbeat is young"
+    finally:
+        keeps.set()
+        beating.join()
+    assert eventually(lambda: follower.state() != "")
+    with pytest.raises(Unavailable):
+        follower.ensure_current()
+    holder._beat()
+    assert eventually(lambda: follower.state() == "")
+    holder._lock.release()
+
+
+def test_a_heartbeat_comes_from_rounds_that_succeed_and_from_nothing_else(
+    watches: Callable[[], Watch], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch = watches()
+    watch._tick()
+    monkeypatch.setattr("pypiserver.scanlock.HEARTBEAT_SECONDS", 0.0)
+    watch._lock._next_touch = 0.0  # type: ignore[union-attr]
+
+    def beat() -> bool:
+        os.utime(tmp_path / "lock", (1000, 1000))
+        watch._tick()
+        return (tmp_path / "lock").stat().st_mtime > 1000
+
+    assert beat()
+    watch._next_scan = time.monotonic() + 1000
+    with monkeypatch.context() as patched:
+        patched.setattr(watch.sync.folders, "check", lambda: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            beat()
+        assert (tmp_path / "lock").stat().st_mtime == 1000
+    assert beat()
+    watch._lock.release()
+
+
+def test_a_long_scan_says_that_it_gets_on(roots: list[Path], watches: Callable[[], Watch]) -> None:
+    for number in range(3 * SAY_EACH):
+        (roots[0] / f"foo-{number}.0.zip").touch()
+    sync, beats = watches().sync, []
+    sync.get_on = beats.append
+    sync.scan()
+    assert len(beats) >= 3
+    beats.clear()
+    list(Folders(roots).walk(Scan(get_on=lambda: beats.append(0.0)), first=(".asc",)))
+    assert len(beats) >= 2, "what is read before the first entry is given"
+
+
+# -- names that are no text -------------------------------------------------------------------------------------------
+
+
+def odd_files(root: Path) -> None:
+    """Every kind of file and folder whose name is not UTF-8."""
+    inside = os.fsencode(root)
+    wheel, data = make_wheel("hidden", "1.0")
+    (root / ".status").mkdir(exist_ok=True)
+    (root / "sub").mkdir(exist_ok=True)
+    os.mkdir(inside + b"/fold\xe9r")
+    for name in (
+        ODD, b"sub/" + ODD, ODD + b".asc", ODD + b".yanked", b"sub/" + ODD + b".provenance", b".status/caf\xe9",
+        b"fold\xe9r/" + wheel.encode(), wheel.encode() + b".\xe9",
+    ):  # fmt: skip
+        with open(inside + b"/" + name, "wb") as file:
+            file.write(data if name.startswith(b"fold") else b"")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+@pytest.mark.parametrize("events", [True, False])
+def test_a_name_that_is_not_utf8_affects_only_itself(
+    events: bool, roots: list[Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    watch = make_watch(roots, tmp_path)
+    watch._use_events = events
+    watch.ensure_current()
+    odd_files(roots[0])
+    name, data = make_wheel("late", "1.0")
+    (roots[0] / "sub" / name).write_bytes(data)
+    os.utime(roots[0] / "sub" / name, (1_600_000_000, 1_600_000_000))
+    assert eventually(lambda: [file.filename for file in watch.catalog.files_of("late")] == [name])
+    watch._next_scan = 0.0
+    watch._wake.set()
+    for shown in (
+        rf"sub/caf\xe9-1.0.tar.gz in {roots[0]}: its name",
+        r"Skipped .status/caf\xe9 in",
+        r"Skipped fold\xe9r",
+    ):
+        assert eventually(lambda shown=shown: shown in caplog.text), shown  # type: ignore[misc]
+    assert watch.sync.refresh([(0, os.fsdecode(ODD))]) == set()
+    assert watch.state() == "" and watch._threads[0].is_alive()
+    assert not [record for record in caplog.records if record.exc_info]
+    watch.close()
+    watch.catalog.connections.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+def test_a_folder_whose_name_is_not_utf8_is_served(
+    tmp_path: Path, serve: Callable[..., Client], caplog: pytest.LogCaptureFixture
+) -> None:
+    # Our handlers clean what they write; pytest-xdist cannot send what pytest keeps of it.
+    caplog.set_level(logging.CRITICAL, "pypiserver")
+    root = Path(os.fsdecode(os.fsencode(tmp_path) + b"/pack\xe9ges"))
+    root.mkdir()
+    name, data = make_wheel("foo", "1.0")
+    (root / name).write_bytes(data)
+    client = serve(roots=[root])
+    assert name in client.get("/simple/foo/").text
+    root.rename(tmp_path / "away")
+    assert eventually(lambda: client.get("/simple/foo/").status == 503)
+
+
+# -- the signal, and workers that die ---------------------------------------------------------------------------------
+
+READER = """
+import sys, time
+from pathlib import Path
+from pypiserver.catalog.signal import Signal
+signal = Signal(Path(sys.argv[1]))
+print("ready", flush=True)
+until = time.monotonic() + 1.0
+while time.monotonic() < until:
+    signal.value()
+    signal.change()
+"""
+
+
+def test_nobody_dies_when_the_signal_is_cut(tmp_path: Path) -> None:
+    path = tmp_path / "signal"
+    command = [sys.executable, "-c", READER, str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stdout.readline() == "ready\n"
+        while process.poll() is None:
+            with path.open("r+b") as file:
+                file.truncate(0)
+            time.sleep(0.001)
+    assert process.returncode == 0
+
+
+def test_a_signal_that_was_cut_or_deleted_is_no_answer_and_then_one_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pypiserver.catalog.signal.AGAIN_SECONDS", 0.0)
+    path = tmp_path / "signal"
+    one, two = Signal(path), Signal(path)
+    before = one.value()
+    assert before is not None and before == two.value()
+    with path.open("r+b") as file:
+        file.truncate(3)
+    assert one.value() is None
+    after = one.value()
+    assert after is not None and after != before and after == two.value()
+    path.unlink()
+    one.change()
+    assert two.value() != after, "who opened the old file is told, too"
+    three = Signal(path)
+    assert three.value() == one.value() is not None
+    three.change()
+    assert three.value() == one.value()
+
+
+class Workers:
+    """What :func:`supervise` sees of granian: workers that die when a test says so."""
+
+    def __init__(self, count: int) -> None:
+        self.interrupt_signal = False
+        self.main_loop_interrupt = threading.Event()
+        self.interrupt_children: list[int] = []
+        self.is_alive = [True] * count
+        self.wrks = [SimpleNamespace(is_alive=lambda at=at: self.is_alive[at]) for at in range(count)]
+        self.replaced: list[list[int]] = []
+        self.paused = 0.0
+
+    def sleep(self, seconds: float) -> None:
+        self.paused += seconds
+        time.sleep(0.001)
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_workers_are_replaced_however_often_they_die(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pypiserver.server_granian.FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("pypiserver.server_granian.LONGEST_PAUSE_SECONDS", 0.04)
+    workers, served = Workers(count), threading.Event()
+    served.set()
+
+    def replace(dead: list[int]) -> None:
+        workers.replaced.append(dead)
+        if len(workers.replaced) > 10:
+            workers.is_alive = [True] * count
+            workers.interrupt_signal = True
+        workers.main_loop_interrupt.set()
+
+    workers.is_alive = [False] * count
+    workers.main_loop_interrupt.set()
+    supervise(workers, replace, served, sleep=workers.sleep)
+    assert workers.replaced == [list(range(count))] * 11
+    assert workers.paused > 0, "a loop of deaths takes no core"
+
+
+def test_workers_that_die_before_any_served_end_the_server() -> None:
+    workers = Workers(1)
+    workers.is_alive = [False]
+    workers.main_loop_interrupt.set()
+    supervise(workers, workers.replaced.append, threading.Event(), sleep=workers.sleep)
+    assert len(workers.replaced) == ATTEMPTS - 1
