@@ -118,14 +118,15 @@ class _Follower:
 
 
 def _close(serving: _Serving) -> None:
+    applications = [serving.application]
     # It may be called from a request, which must not wait until threads have ended.
-    threading.Thread(target=_end, args=([serving.application],), name="pypiserver-close", daemon=True).start()
+    once("close", lambda: _end(applications))
 
 
 def _end(applications: list[WSGI]) -> None:
     """Close an application, and give back at once what it held: its parts refer to each other."""
     close = getattr(applications.pop(), "close", None)
     if close is not None:
-        once("close", close)
+        close()
     del close
     gc.collect()

@@ -390,7 +390,7 @@ def test_whatever_packaging_raises_a_requirement_is_shown_as_it_stands(
 
 
 @pytest.mark.parametrize(
-    "text", ["foo; 'a\0' == extra", "1.0 ===a,b", "foo; " + "(" * 3000 + "extra == 'a'" + ")" * 3000]
+    "text", ["foo; 'a\0' == extra", "1.0 ===a,b", "foo; " + "(" * 400 + "extra == 'a'" + ")" * 400]
 )
 def test_a_requirement_that_a_release_of_packaging_fails_at_is_all_name(text: str) -> None:
     assert reader.parse_requirement(text).name in (" ".join(text.split()), "foo")

