@@ -249,7 +249,7 @@ class Chaos:
         return sorted(chance.sample(able, len(able)), key=lambda fault: fault.needs_disk)
 
     def _can_be_made(self, fault: Fault) -> bool:
-        if fault.needs_workers and self.workers == 1:
+        if (fault.needs_workers and self.workers == 1) or (fault.needs_supervisor and self.server == "waitress"):
             return False
         return not fault.needs_disk or not reason_against()
 

@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 from .neighbors import command, holds_a_lock, killed, odd_names, other_server
 from .processes import tree
@@ -182,9 +183,14 @@ def _mounted_over(scene: Scene) -> Undo:
     return lambda: disk.run("umount", "-l", disk.folder)
 
 
+def _fatal(kind: str) -> dict[str, Any]:
+    """SQLite maps this file, and the kernel ends whoever reads behind its end: workers are replaced then."""
+    return {"kills": 99, "needs_supervisor": True} if kind == "-shm" else {}
+
+
 FAULTS: tuple[Fault, ...] = (
-    *(Fault(f"{kind} cut", _cut(kind), told=False) for kind in ("db", *SIDE_FILES)),
-    *(Fault(f"{kind} emptied", _emptied(kind), told=False) for kind in ("db", *SIDE_FILES)),
+    *(Fault(f"{kind} cut", _cut(kind), told=False, **_fatal(kind)) for kind in ("db", *SIDE_FILES)),
+    *(Fault(f"{kind} emptied", _emptied(kind), told=False, **_fatal(kind)) for kind in ("db", *SIDE_FILES)),
     *(Fault(f"{kind} overwritten", _overwritten(kind), told=False) for kind in ("db", *SIDE_FILES)),
     *(Fault(f"{kind} deleted", _deleted(kind), told=kind in ("db", "all")) for kind in ("db", *SIDE_FILES, "all")),
     Fault("db away and back", _away_and_back("db")),

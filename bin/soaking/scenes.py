@@ -41,7 +41,8 @@ class Scene:
 class Fault:
     """Something that happens to a catalog, for how many seconds, and whether the log has to tell of it.
 
-    ``kills`` is how many of the processes that are there at its begin may be gone at its end.
+    ``kills`` is how many of the processes that are there at its begin may be gone at its end; ``needs_supervisor`` says
+    that the one that serves ends, which waitress survives only under a service manager.
     """
 
     name: str
@@ -50,4 +51,5 @@ class Fault:
     told: bool = True
     needs_disk: bool = False
     needs_workers: bool = False
+    needs_supervisor: bool = False
     kills: int = 0

@@ -32,6 +32,8 @@ OFTEN = (
 
 def survive(name: str, home: Path, *, server: str, workers: int) -> None:
     fault = BY_NAME[name]
+    if fault.needs_supervisor and server == "waitress":
+        pytest.skip("it is one process; a service manager starts it again")
     if fault.needs_disk and (why := reason_against()):
         pytest.skip(why)
     outcome = play_one(fault, home, server=server, workers=workers, seed=SEED)

@@ -20,6 +20,9 @@ from pypiserver.web import render_process, renderer
 from pypiserver.web.render_process import RenderProcess
 from pypiserver.web.renderer import MAX_JOBS, Renderer
 
+# Each of them starts processes.
+pytestmark = pytest.mark.live
+
 GOOD = (Outcome.HTML, b"<p>a</p>\n")
 LINUX = pytest.mark.skipif(not Path("/proc/self/limits").exists(), reason="asks /proc about processes")
 

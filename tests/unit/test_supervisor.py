@@ -249,6 +249,7 @@ def test_a_holder_that_does_not_get_on_gives_the_lock_to_another_process(
     go_on.set()
 
 
+@pytest.mark.live
 @pytest.mark.usefixtures("impatient")
 def test_who_follows_a_process_that_is_stopped_as_a_whole_says_so(
     watches: Callable[[], Watch], tmp_path: Path, roots: list[Path]
@@ -460,6 +461,7 @@ def test_workers_are_replaced_however_often_they_die(count: int, monkeypatch: py
     assert workers.paused > 0, "a loop of deaths takes no core"
 
 
+@pytest.mark.live
 def test_workers_that_die_before_any_served_end_the_server() -> None:
     workers = Workers(1)
     workers.is_alive = [False]

@@ -191,6 +191,7 @@ def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
     application.close()  # type: ignore[attr-defined]
 
 
+@pytest.mark.live
 @pytest.mark.parametrize("error", ERRORS)
 def test_whichever_call_of_the_thread_of_a_bucket_fails_it_goes_on(
     error: type[Exception], bucket: Client, injector: Injector, tmp_path: Path
