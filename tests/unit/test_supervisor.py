@@ -203,7 +203,7 @@ def test_where_no_round_succeeds_everything_is_503_and_nothing_a_redirect(
 ) -> None:
     client = serve(fallback_url="https://elsewhere.example/simple")
     watch = client._application.repository.watch  # type: ignore[attr-defined]
-    assert client.get("/simple/unknown/").status == 302
+    assert eventually(lambda: client.get("/simple/unknown/").status == 302)
     tick, go_on = watch._tick, threading.Event()
 
     def broken() -> float:
@@ -220,7 +220,7 @@ def test_where_no_round_succeeds_everything_is_503_and_nothing_a_redirect(
     monkeypatch.setattr(watch, "_tick", tick)
     go_on.set()
     assert eventually(lambda: client.get("/health/ready").status == 200)
-    assert client.get("/simple/unknown/").status == 302
+    assert eventually(lambda: client.get("/simple/unknown/").status == 302)
 
 
 @pytest.mark.usefixtures("impatient")
