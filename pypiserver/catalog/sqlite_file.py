@@ -1,0 +1,184 @@
+"""The file of a catalog in SQLite: opening it, making its tables, seeing what became of it, and taking it away.
+
+The rules to keep: a journal is deleted before its file, so that no new file meets the journal of an old one; one
+process at a time opens or replaces a catalog; a file that may be no catalog is renamed and not deleted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..scanlock import try_lock
+from . import listing, schema
+from .database import FullText
+from .failures import CatalogError, CatalogIncomplete, CatalogInUse
+
+BUSY_TIMEOUT_MS = 10_000
+# KiB, as SQLite wants it (negative). Every thread pays for its own, and a page's question touches little.
+CACHE = -4096
+# How SQLite says that what was there is not, in place of being broken.
+_LOST = ("no such table", "no such column", "unsupported file format")
+
+
+class SqliteConnection(sqlite3.Connection):
+    """Ends with its thread; Python 3.13 warns of a connection that nobody closes."""
+
+    pid = -1
+
+    def stream(self, statement: str) -> contextlib.closing[sqlite3.Cursor]:
+        """The rows as SQLite finds them."""
+        return contextlib.closing(self.execute(statement))
+
+    def __del__(self) -> None:
+        # What a fork left to us is not ours to close: SQLite would take it for the last one.
+        if self.pid == os.getpid():
+            self.close()
+
+
+def prepare(connection: SqliteConnection, identity: str, search: FullText | None) -> str:
+    """Make the tables where there are none; gives the epoch.
+
+    Raises CatalogInUse when the file holds something else, CatalogIncomplete when tables of it are missing.
+    """
+    _switch_to_wal(connection)
+    tables = _table_names(connection)
+    if not tables:
+        connection.execute("BEGIN IMMEDIATE")
+        tables = _table_names(connection)
+        if not tables:
+            _create(connection, identity, search)
+        connection.execute("COMMIT")
+        tables = _table_names(connection)
+    found = dict(connection.execute("SELECT name, value FROM meta")) if "meta" in tables else {}
+    epoch = str(found.pop("epoch", ""))
+    wanted = _meta(identity, search)
+    if found != wanted:
+        raise CatalogInUse(
+            "it is that of other folders, another --hash-algo or another version of pypiserver, or no catalog; "
+            "if a server uses it, name another file with --catalog",
+            is_catalog=found.keys() == wanted.keys(),
+        )
+    names = {statement.split()[5] for statement in _statements(search) if statement.startswith("CREATE TABLE")}
+    if not epoch or not names <= set(tables):
+        raise CatalogIncomplete("tables are missing")
+    return epoch
+
+
+def _meta(identity: str, search: FullText | None) -> dict[str, str]:
+    kind = search.kind if search else "like"
+    return {"schema": schema.SCHEMA_VERSION, "identity": identity, "search": kind}
+
+
+def _statements(search: FullText | None) -> tuple[str, ...]:
+    return (*schema.TABLES, *listing.TABLES, *(search.tables if search else ()))
+
+
+def _create(connection: SqliteConnection, identity: str, search: FullText | None) -> None:
+    for statement in (*_statements(search), *schema.INDEXES.values()):
+        connection.execute(statement)
+    meta = {**_meta(identity, search), "epoch": secrets.token_hex(8)}
+    connection.executemany("INSERT INTO meta (name, value) VALUES (?, ?)", meta.items())
+    # In microseconds, so that a catalog made in the very second of the one before it starts above every serial
+    # that one can have reached: no page cache takes it for known.
+    connection.execute("INSERT INTO serial (id, value) VALUES (1, ?)", (time.time_ns() // 1000,))
+
+
+def is_damage(error: Exception) -> bool:
+    """Whether SQLite says that the file is broken, no database at all, or without the tables it had."""
+    # Exactly this class: its subclasses are about locks, disks and mistakes of ours.
+    return type(error) is sqlite3.DatabaseError or (
+        isinstance(error, sqlite3.OperationalError) and str(error).startswith(_LOST)
+    )
+
+
+def discard(path: Path) -> None:
+    """Delete a catalog with its journal, which goes first: a new file must never meet the journal of an old one."""
+    for name in (path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm"), path):
+        name.unlink(missing_ok=True)
+
+
+def set_aside(path: Path) -> None:
+    """Rename a damaged file to ``.damaged``: it may be no catalog at all, but what somebody named by mistake."""
+    for name in (path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")):
+        name.unlink(missing_ok=True)
+    with contextlib.suppress(FileNotFoundError):
+        path.replace(path.with_name(path.name + ".damaged"))
+
+
+def inodes_of(names: list[str]) -> tuple[int | None, ...]:
+    """The inode of each file, None for one that is not there; 4 us."""
+    inodes: list[int | None] = []
+    for name in names:
+        try:
+            inodes.append(os.stat(name).st_ino)  # noqa: PTH116 - a Path costs as much again
+        except OSError:
+            inodes.append(None)
+    return tuple(inodes)
+
+
+@contextlib.contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Let no other process open or replace the catalog meanwhile; raises CatalogError after 10 seconds."""
+    deadline = time.monotonic() + BUSY_TIMEOUT_MS / 1000
+    with contextlib.ExitStack() as stack:
+        while True:
+            try:
+                file = stack.enter_context(path.with_name(path.name + ".opening").open("ab"))
+            except OSError as error:
+                raise CatalogError(f"{path.name}.opening beside it cannot be opened ({error.strerror})") from error
+            try:
+                try_lock(file)
+                break
+            except OSError:
+                stack.close()
+            if time.monotonic() > deadline:
+                raise CatalogError("another process has been opening it for 10 seconds")
+            time.sleep(0.005)
+        yield
+
+
+def connect(target: str) -> SqliteConnection:
+    """A new connection to a path, a ``file:`` address or ``:memory:``; it may be used by any thread, one at a time."""
+    connection: SqliteConnection = sqlite3.connect(
+        target,
+        timeout=BUSY_TIMEOUT_MS / 1000,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=256,
+        uri=target.startswith("file:"),
+        factory=SqliteConnection,
+    )
+    connection.pid = os.getpid()
+    try:
+        connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+        connection.execute("PRAGMA synchronous = OFF" if target == ":memory:" else "PRAGMA synchronous = NORMAL")
+        connection.execute(f"PRAGMA cache_size = {CACHE}")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _switch_to_wal(connection: sqlite3.Connection) -> None:
+    """Wait for others that open a new file at the same time, as SQLite itself does everywhere else."""
+    deadline = time.monotonic() + BUSY_TIMEOUT_MS / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+        time.sleep(0.005)
+
+
+def _table_names(connection: sqlite3.Connection) -> list[str]:
+    """The names of all tables, virtual ones first: dropping one drops the tables it is made of."""
+    rows = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY sql NOT LIKE '%VIRTUAL%'")
+    return [name for (name,) in rows if not name.startswith("sqlite_")]
