@@ -5,11 +5,7 @@ Settings end here: everything below takes plain arguments, so two applications i
 
 from __future__ import annotations
 
-import hashlib
-import logging
 import os
-import sys
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -21,8 +17,8 @@ from .audit_log import AuditLog
 from .auth import Access, Auther, HtpasswdFile
 from .catalog import Catalog
 from .catalog.lease import Lease
+from .catalog.places import catalog_identity, catalog_path, usable_place
 from .catalog.postgres import Pool
-from .catalog.schema import SCHEMA_VERSION
 from .config import Config
 from .digests import Digester
 from .downloads import Downloads
@@ -37,7 +33,7 @@ from .scanlock import ScanLock
 from .servers import Options as ServerOptions
 from .storage import Folders
 from .sync import Counted, Sync
-from .watch import Watch, default_catalog_path
+from .watch import Watch
 from .web import Web, build
 from .web.all_files import AllFiles
 from .web.changes import Recorder
@@ -58,7 +54,6 @@ if TYPE_CHECKING:
 
 WSGI = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 AnyCatalog = TypeVar("AnyCatalog", bound=Catalog)
-_LOG = logging.getLogger(__name__)
 
 
 class Application:
@@ -245,29 +240,6 @@ def build_catalog(
     return kind(place, identity, may_replace=lock.is_held), lock
 
 
-def usable_place(place: Path | str | None) -> Path | str | None:
-    """The place an operator names for the catalog, or None where no file can be made, now or later.
-
-    Every process of a server decides this alike: nothing that passes, as a full disk does, may count. Raises
-    ConfigError for a file that is there and cannot be written.
-    """
-    if not isinstance(place, Path):
-        return place
-    folder = place.parent
-    if folder.is_dir() and os.access(folder, os.W_OK | os.X_OK):
-        if place.exists() and not os.access(place, os.R_OK | os.W_OK):
-            raise ConfigError(f"The catalog {place} cannot be written; name another file with --catalog.")
-        return place
-    if place.exists():
-        raise ConfigError(f"The folder of the catalog {place} cannot be written; name another file with --catalog.")
-    _LOG.warning(
-        "The catalog %s cannot be made, as its folder is missing or cannot be written; it is kept elsewhere, or in "
-        "memory.",
-        place,
-    )
-    return None
-
-
 def build_bucket(config: Config, *, is_serving: bool = True) -> BucketParts:
     """What there is over the bucket of ``config``; a command that does not serve starts nothing."""
     from .bucket_factory import Unwatched, build_parts
@@ -313,39 +285,6 @@ def _delivery(config: Config, repository: Repository, cache_control: str) -> Del
             bucket.sign, config.signed_url_ttl, location=config.accel_location, cache_control=cache_control
         )
     return redirecting(bucket.sign, config.signed_url_ttl)
-
-
-def catalog_identity(roots: Iterable[Path | str], hash_algo: str | None) -> str:
-    """What a catalog describes: rows of other roots, or with another link digest, are of no use to us.
-
-    A database takes only text, so bytes of a folder's name that are not UTF-8 are written as escapes.
-    """
-    identity = "\n".join([hash_algo or "off", *map(str, roots)])
-    return identity.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-
-
-def catalog_path(identity: str) -> Path | None:
-    """The first place that can be written: the user's cache folder, a private one below the temporary one, none."""
-    # Of this version: the one before may go on with its own until it ends.
-    wanted = f"{SCHEMA_VERSION}\n{identity}"
-    name = hashlib.sha256(wanted.encode("utf-8", "surrogateescape")).hexdigest()[:16]
-    user = os.getuid() if sys.platform != "win32" else "user"
-    private = Path(tempfile.gettempdir()) / f"pypiserver-{user}"
-    for path in (default_catalog_path(name, environ=dict(os.environ)), private / name / "catalog.sqlite"):
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        except OSError:
-            continue
-        if _is_ours(path.parent) and (private not in path.parents or _is_ours(private)):
-            return path
-    return None
-
-
-def _is_ours(folder: Path) -> bool:
-    """Whether the folder can be written, and nobody else put it there for us to fall into."""
-    status = folder.lstat()
-    owned = sys.platform == "win32" or status.st_uid == os.getuid()
-    return owned and not folder.is_symlink() and os.access(folder, os.W_OK | os.X_OK)
 
 
 def build_auther(config: Config) -> Auther | None:

@@ -14,7 +14,6 @@ import logging
 import os
 import threading
 import time
-from pathlib import Path
 
 from .background import Background, Parts
 from .catalog import FAILURES, Catalog
@@ -380,12 +379,3 @@ class Watch(Background):
         # The next round of the sync thread meets what lasts, and says so.
         with contextlib.suppress(CatalogUnavailable):
             self.recover(error, generation)
-
-
-def default_catalog_path(name: str, *, environ: dict[str, str]) -> Path:
-    """Where the catalog called ``name`` lives when nobody says: the user's cache folder (XDG base directories)."""
-    if os.name == "nt" and environ.get("LOCALAPPDATA"):
-        base = Path(environ["LOCALAPPDATA"])
-    else:
-        base = Path(environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
-    return base / "pypiserver" / name / "catalog.sqlite"

@@ -23,8 +23,8 @@ import pytest
 import pypiserver
 from pypiserver.catalog import Catalog, CatalogReplaced, schema
 from pypiserver.catalog.connections import Connections
+from pypiserver.catalog.places import catalog_identity, catalog_path, usable_place
 from pypiserver.errors import CatalogUnavailable, ConfigError, Unavailable
-from pypiserver.factory import catalog_identity, catalog_path, usable_place
 from tests.make_archives import make_wheel
 
 from .wsgi import Client
@@ -352,7 +352,7 @@ def test_a_file_that_cannot_be_written_is_a_mistake_of_the_setting(
     place = tmp_path / "catalog.sqlite"
     place.write_bytes(b"")
     # root may write anything, so that modes alone show nothing.
-    monkeypatch.setattr("pypiserver.factory.os.access", lambda path, mode: Path(path) != place)
+    monkeypatch.setattr("pypiserver.catalog.places.os.access", lambda path, mode: Path(path) != place)
     with pytest.raises(ConfigError, match="cannot be written"):
         usable_place(place)
 
@@ -361,7 +361,7 @@ def test_each_version_has_a_default_catalog_of_its_own(tmp_path: Path, monkeypat
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     identity = catalog_identity([tmp_path], None)
     ours = catalog_path(identity)
-    monkeypatch.setattr("pypiserver.factory.SCHEMA_VERSION", schema.SCHEMA_VERSION + "1")
+    monkeypatch.setattr("pypiserver.catalog.places.SCHEMA_VERSION", schema.SCHEMA_VERSION + "1")
     assert catalog_path(identity) != ours
 
 
