@@ -15,7 +15,7 @@ from ..core_metadata import MAX_DESCRIPTION, CoreMetadata, described, packed, pa
 from ..distfile import DistFile, folded
 from ..model import ACTIVE, File, ProjectStatus
 from . import schema
-from .database import Connection, Database
+from .database import Connection, Cursor, Database
 from .failures import CatalogIncomplete, CatalogReplaced
 from .listing import Listing
 from .rows import Row, as_file
@@ -172,7 +172,7 @@ class Reads:
     def alike(self, dist: DistFile) -> list[str]:
         """The names of files of its project that differ from its own in case and in ``-``, ``_`` and ``.`` alone."""
         with self.connections.reading() as connection:
-            return names_alike(connection, dist)
+            return [filename for (filename,) in select_alike(connection, dist).fetchall()]
 
     def faults_of(self, name: str) -> list[tuple[str, str]]:
         """(path, fault) of every file of a project that is not fit to be listed."""
@@ -240,7 +240,7 @@ class Reads:
             return connection.execute(statement, parameters).fetchall()
 
 
-def names_alike(connection: Connection, dist: DistFile) -> list[str]:
-    """As :meth:`Reads.alike`, within a transaction that has begun."""
+def select_alike(connection: Connection, dist: DistFile) -> Cursor:
+    """The rows of :meth:`Reads.alike`, within a transaction that has begun."""
     values = {"name": dist.project, "filename": dist.filename, "folded": folded(dist.filename)}
-    return [filename for (filename,) in connection.execute(schema.SELECT_ALIKE, values).fetchall()]
+    return connection.execute(schema.SELECT_ALIKE, values)

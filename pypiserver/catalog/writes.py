@@ -15,9 +15,9 @@ from ..errors import Conflict
 from ..model import ACTIVE, File, ProjectStatus
 from . import filling, listing, schema
 from .connections import Connections
-from .database import Connection, Database
+from .database import Connection, Cursor, Database
 from .postgres import Pool
-from .reads import Reads, names_alike
+from .reads import Reads, select_alike
 from .rows import Digest, Found, Gone, Standing, digest_row, file_row, uploaded_row, upsert_row
 from .search import FTS5, has_fts5
 
@@ -117,9 +117,12 @@ class Catalog(Reads):
         with self.connections.transaction() as connection:
             claim = _claim(found, digest)
             if exclusive:
-                _refuse_other_spelling(connection, found.dist)
-            if exclusive and not connection.execute(schema.CLAIM_NAME, claim).rowcount:
-                return _standing(connection, claim)
+                # Asked before the first answer is waited for, so that both take one round trip.
+                alike = select_alike(connection, found.dist)
+                is_free = connection.execute(schema.CLAIM_NAME, claim).rowcount
+                _refuse_other_spelling(alike, found.dist)
+                if not is_free:
+                    return _standing(connection, claim)
             self._add(connection, found, digest)
         return None
 
@@ -192,9 +195,9 @@ def _claim(found: Found, digest: Digest) -> dict[str, object]:
     return {"filename": found.dist.filename, "root": found.root, "path": found.path, "sha256": digest.sha256}
 
 
-def _refuse_other_spelling(connection: Connection, dist: DistFile) -> None:
+def _refuse_other_spelling(alike: Cursor, dist: DistFile) -> None:
     """Raise Conflict when a file is here that is the same one, spelled in another way."""
-    for filename in names_alike(connection, dist):
+    for (filename,) in alike.fetchall():
         if spelling_key(parse_filename(filename)) == spelling_key(dist):
             raise Conflict(f"{filename} is another spelling of {dist.filename}.")
 

@@ -315,7 +315,7 @@ def test_many_who_read_ask_few_questions(database: str, monkeypatch: pytest.Monk
         thread.start()
     for thread in threads:
         thread.join()
-    assert (len(serials), len(set(serials)), questions) == (400, 1, [schema.SELECT_SERIAL])
+    assert (len(serials), len(set(serials)), questions) == (400, 1, [schema.SELECT_SERIAL_AND_EPOCH])
     catalog.connections.close()
 
 
