@@ -72,6 +72,7 @@ REASONS = {
     "events.Changes.closed": "at most a thousand before all is looked at instead, and taken every second",
     "events.Changes.files": "at most a thousand before all is looked at instead, and taken every second",
     "growing.Growing._closed": "forgotten with each look at everything",
+    "growing.Missing._since": "files that vanished in the last two seconds, forgotten after a minute",
     "growing.Growing._seen": "files of the last second, forgotten when there are many",
     "observed.Observers._groups": "queues of 20,000 notes, whose texts have a limit",
     "process._ids": "one number",
