@@ -1,11 +1,15 @@
-"""Which files may still be in the middle of being copied.
+"""Which files may still be in the middle of being copied, and which may come back in a moment.
 
 The rules to keep: only a file that changed within the last second is opened, once for each state it is seen in; after
-that second it counts as settled, and digesting it says whether it is cut off.
+that second it counts as settled, and digesting it says whether it is cut off. A file that vanished may be on its way
+back (rm, then cp): it counts as gone only when it is still missing two seconds later.
 """
 
 from __future__ import annotations
 
+import itertools
+import threading
+import time
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -16,6 +20,8 @@ from .wholeness import is_whole
 Key = tuple[int, str]
 # A file that does not show its end counts as settled once it has not changed for so many seconds.
 SETTLE_SECONDS = 1.0
+# A file that vanished is gone once it was missing for so many seconds.
+HOLD_SECONDS = 2.0
 # More are looked through for those that went while they were copied, and that nobody asks for any more.
 MANY = 1000
 FORGET_SECONDS = 60.0
@@ -82,3 +88,47 @@ class Growing:
                 return is_whole(file, dist)
         except Exception:  # noqa: BLE001 - whatever an archive makes a library raise
             return True  # digesting it will say what is wrong
+
+
+class Missing:
+    """Remembers since when files are missing that have a row; ``clock`` is in seconds, and never set."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        # Requests find files missing, too.
+        self._lock = threading.Lock()
+        # The one that was noticed first comes first.
+        self._since: dict[Key, float] = {}
+
+    def __bool__(self) -> bool:
+        """Whether any file is missing."""
+        return bool(self._since)
+
+    def is_gone(self, key: Key, *, is_held: bool) -> bool:
+        """Whether this file is missing for so long that it is gone; its row ``is_held`` once it was found missing.
+
+        A row that another process holds, or held when it died, counts from now.
+        """
+        now = self._clock()
+        with self._lock:
+            if not is_held:
+                self._since.pop(key, None)
+            since = self._since.setdefault(key, now)
+            if now - since >= HOLD_SECONDS:
+                del self._since[key]
+                return True
+            # Where another process scans, nobody comes back to them.
+            while now - self._since[first := next(iter(self._since))] >= FORGET_SECONDS:
+                del self._since[first]
+        return False
+
+    def forget(self, key: Key) -> None:
+        """It is back, or has no row any more."""
+        with self._lock:
+            self._since.pop(key, None)
+
+    def due(self) -> set[Key]:
+        """Those to look at again, as they are gone if they are still missing."""
+        now = self._clock()
+        with self._lock:
+            return set(itertools.takewhile(lambda key: now - self._since[key] >= HOLD_SECONDS, self._since))

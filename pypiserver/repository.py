@@ -33,6 +33,8 @@ MAX_SIDECAR_BYTES = 16 * 1024 * 1024
 # How many bytes of files' rows, and of metadata, are remembered.
 FILE_BYTES = 4 << 20
 METADATA_BYTES = 4 << 20
+# A file that is no whole archive and changed so lately may still be written, with pauses.
+WRITING_SECONDS = 10.0
 # How many rows a list of all files takes at a time.
 ROWS = 1000
 
@@ -185,7 +187,7 @@ class Repository:
         filename = path.rpartition("/")[2]
         file = self.digested(filename)
         if (file.path == path and not file.sha256) if file is not None else self._is_replaced(filename, path):
-            raise Unavailable(f"The file {filename} is being replaced right now. Try again in a moment.")
+            raise Unavailable(f"The file {filename} is changing right now. Try again in a moment.")
         if file is None:
             # It may be hidden; but what the catalog has no row of must be certain.
             self._is_absent(filename=filename)
@@ -202,9 +204,12 @@ class Repository:
         return self.catalog.is_absent(project=project, filename=filename)
 
     def _is_replaced(self, filename: str, path: str) -> bool:
-        """Whether the file is hidden because another one is being copied over it, or was until just now."""
+        """Whether the file is hidden because another one takes its place, is still written, or came just now."""
         rows = [row for row in self.catalog.rows_of(project_of(filename)) if row.path == path]
-        return any(row.inode == REPLACED for row in rows) or (bool(rows) and self.digested(filename) is not None)
+        now = time.time()
+        if any(row.inode == REPLACED or abs(now - row.mtime_ns / 1e9) < WRITING_SECONDS for row in rows):
+            return True
+        return bool(rows) and self.digested(filename) is not None
 
     def digested(self, filename: str) -> File | None:
         """The visible file of that name, digested now where it was not; part of a question to :meth:`ask`."""

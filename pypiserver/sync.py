@@ -17,7 +17,7 @@ from . import distfile
 from .catalog import ANY_ROW, REPLACED, Catalog, Found, Gone, Row
 from .distfile import DistFile
 from .errors import InvalidFilename, Unreadable
-from .growing import SETTLE_SECONDS, Growing, Key
+from .growing import SETTLE_SECONDS, Growing, Key, Missing
 from .memory import unsearched
 from .model import ProjectStatus
 from .remembered import Said
@@ -53,6 +53,7 @@ class Sync:
         self.catalog = catalog
         self.roots = Roots(folders)
         self.growing = Growing(folders, clock)
+        self.missing = Missing()
         # Called as a scan gets on; its argument is how many seconds the next step may take besides.
         self.get_on: Callable[[float], object] = _get_on
         self._clock = clock
@@ -165,9 +166,10 @@ class Sync:
         """Remember the folders' times, but not those of the last moment: more may have come within that very time."""
         now_ns = int(self._clock() * 1e9)
         settled = SETTLE_SECONDS * 1e9
+        is_settled = not growing and not self.missing
         self.get_on(PATIENCE_SECONDS if len(scan.folders) > MANY else 0.0)
         self.catalog.note_folders(
-            (root, path, mtime_ns if not growing and now_ns - mtime_ns > settled else -1, inode)
+            (root, path, mtime_ns if is_settled and now_ns - mtime_ns > settled else -1, inode)
             for root, path, mtime_ns, inode in scan.folders
         )
 
@@ -182,26 +184,31 @@ class Sync:
         finally:
             self._is_quiet, self._counted = False, iter
 
-    def refresh(self, keys: Iterable[Key], *, roots_are_checked: bool = False) -> set[Key]:
+    def refresh(self, keys: Iterable[Key], *, roots_are_checked: bool = False, hold: bool = True) -> set[Key]:
         """Compare single files with their rows; gives those that are still growing.
 
+        The row of a file that vanished is held for two seconds, hidden, and deleted by a later call (``missing.due``);
+        without ``hold`` it is deleted at once: the server itself has removed the file.
         Raises Unavailable when files are gone because their root is another folder now: only a scan tells whether that
         is an outage.
         """
         growing: set[Key] = set()
         for _ in range(ATTEMPTS):
-            found, gone = self._look(keys, growing)
+            found, others = self._look(keys, growing)
+            gone = self._gone(others, growing, hold=hold)
             if gone and not roots_are_checked:
                 self.roots.refuse_others({file.root for file in gone}, self.catalog.folders())
             self._apply(found, gone, {})
             # Whose row somebody else changed meanwhile is looked at again.
             keys = [(file.root, file.path) for file in found if self.catalog.row(file.root, file.path) != file.row]
+            if not hold:
+                keys += [key for key, _ in others if key not in growing and self.catalog.row(*key) is not None]
             if not keys:
                 break
         return growing
 
-    def _look(self, keys: Iterable[Key], growing: set[Key]) -> tuple[list[Found], list[Gone]]:
-        """What differs between the files and their rows; those still growing are added to ``growing``."""
+    def _look(self, keys: Iterable[Key], growing: set[Key]) -> tuple[list[Found], list[tuple[Key, Row]]]:
+        """The files that differ from their rows, and the rows without a file; ``growing`` gets those still growing."""
         found: list[Found] = []
         others: list[tuple[Key, Row]] = []
         for root, path in keys:
@@ -214,6 +221,7 @@ class Sync:
                 entry = self.folders.stat(root, path)
                 dist = self._parse(entry) if entry is not None else None
                 if entry is not None and dist is not None:
+                    self.missing.forget((root, path))
                     if not self.growing.has(entry, dist, row[:3] if row else None):
                         file = self.found(entry, dist, row)
                         if file.row != row:
@@ -225,7 +233,19 @@ class Sync:
                 continue
             if row is not None:
                 others.append(((root, path), row))
-        return found, _gone(others, growing)
+            else:
+                self.missing.forget((root, path))
+        return found, others
+
+    def _gone(self, rows: Iterable[tuple[Key, Row]], growing: Collection[Key], *, hold: bool) -> list[Gone]:
+        """The rows to delete, and those to hide: another file is growing there, or may come in a moment."""
+        gone: list[Gone] = []
+        for key, row in rows:
+            is_held = row.inode == REPLACED
+            stays = key in growing or (hold and not self.missing.is_gone(key, is_held=is_held))
+            if not stays or not is_held:
+                gone.append(Gone(*key, row, is_replaced=stays))
+        return gone
 
     def refresh_statuses(self) -> None:
         """Compare the project statuses alone."""
@@ -291,13 +311,6 @@ class Sync:
     def _say_skipped(self, root: int, path: str, reason: str) -> None:
         if not self._is_quiet and self._said.is_new(root, path, reason):
             _LOG.warning("Skipped %s in %s: %s", path, self.folders.roots[root], reason)
-
-
-def _gone(rows: Iterable[tuple[Key, Row]], growing: Collection[Key]) -> list[Gone]:
-    """The rows to delete, and those to hide because a file that is still growing replaces theirs."""
-    return [
-        Gone(*key, row, is_replaced=key in growing) for key, row in rows if key not in growing or row.inode != REPLACED
-    ]
 
 
 def _ordered(entries: Iterable[Entry]) -> Iterator[Entry]:

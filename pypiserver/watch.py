@@ -346,7 +346,7 @@ class Watch(Background):
             self._closing.wait(UPLOAD_SECONDS)
         for key in changes.closed:
             self.sync.growing.note_closed(key)
-        keys = changes.files | self._growing
+        keys = changes.files | self._growing | self.sync.missing.due()
         if changes.statuses:
             self.sync.refresh_statuses()
         if keys:

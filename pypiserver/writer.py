@@ -94,7 +94,8 @@ class FolderWriter:
         if file is not None:
             entry = self._folders.stat(file.root, file.path)
             if entry is None or entry[2:] != (file.size, file.mtime_ns, file.inode):
-                self.refresh(file)
+                key = (file.root, file.path)
+                repository.ask(lambda: self._sync.refresh([key]))
                 file = repository.ask(lambda: repository.digested(filename))
         return file
 
@@ -161,5 +162,5 @@ class FolderWriter:
         self._folders.remove_sidecar(file.root, file.path, ".yanked")
 
     def refresh(self, file: File) -> None:
-        """Compare the file with its row."""
-        self._repository.ask(lambda: self._sync.refresh([(file.root, file.path)]))
+        """Compare the file with its row; one that we removed is gone at once."""
+        self._repository.ask(lambda: self._sync.refresh([(file.root, file.path)], hold=False))

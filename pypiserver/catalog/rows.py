@@ -48,8 +48,8 @@ class Found(NamedTuple):
 class Gone:
     """A row whose file is no longer there, as it was when the scan began.
 
-    ``is_replaced``: another file stands there that is not whole yet. The row is hidden then, and not deleted, so that
-    its project is still known to be here.
+    ``is_replaced``: another file stands there that is not whole yet, or may come in a moment. The row is hidden then,
+    and not deleted, so that its project is still known to be here.
     """
 
     root: int

@@ -110,8 +110,9 @@ UPSERT_UPLOADED = f"""
 # The row that was read before the scan, and no newer one: an upload may have put another file there meanwhile.
 _IF_UNCHANGED = "root = :root AND path = :path AND size = :size AND mtime_ns = :mtime_ns AND inode = :inode"
 DELETE_FILE = f"DELETE FROM file WHERE {_IF_UNCHANGED}"  # noqa: S608
-# A file that is being replaced: hidden, but still its project's; without an inode it is none that a scan may find.
-HOLD_FILE = f"UPDATE file SET fault = 'it is being replaced', inode = -1 WHERE {_IF_UNCHANGED}"  # noqa: S608
+# A file that is being replaced, or was removed a moment ago: hidden, but still its project's; without an inode it is
+# none that a scan may find.
+HOLD_FILE = f"UPDATE file SET fault = 'it is being replaced or removed', inode = -1 WHERE {_IF_UNCHANGED}"  # noqa: S608
 DELETE_ORPHANED_METADATA = """
     DELETE FROM metadata WHERE root = :root AND path = :path
     AND NOT EXISTS (SELECT 1 FROM file f WHERE f.root = metadata.root AND f.path = metadata.path)

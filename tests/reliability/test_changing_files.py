@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
 import shutil
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,6 +17,7 @@ import pytest
 
 from tests.figures import inject
 from tests.hostile import (
+    JSON_TYPE,
     OPEN,
     ask,
     connect,
@@ -96,7 +99,7 @@ def test_bytes_and_hash_agree_while_a_file_is_replaced_all_the_time(server: str,
             seen = 0
             for _ in range(60):
                 reply = ask(live.url, f"/packages/{name}")
-                assert reply.status in (200, 404, 503), reply
+                assert reply.status in (200, 503), reply
                 if reply.status == 200:
                     seen += 1
                     assert sha256(reply.body) in known
@@ -106,6 +109,91 @@ def test_bytes_and_hash_agree_while_a_file_is_replaced_all_the_time(server: str,
             swapper.join()
         assert seen > 0
         eventually(lambda: listed(live.url, "swapped").get(name) == sha256((folder / name).read_bytes()))
+
+
+def moved_over(path: Path, data: bytes) -> None:
+    path.with_name(".next").write_bytes(data)
+    path.with_name(".next").replace(path)
+
+
+def written_in_place(path: Path, data: bytes) -> None:
+    path.write_bytes(data)
+
+
+def written_slowly(path: Path, data: bytes) -> None:
+    """Once with a pause after which a file counts as settled."""
+    with path.open("wb") as copy:
+        for number, start in enumerate(range(0, len(data), len(data) // 5)):
+            copy.write(data[start : start + len(data) // 5])
+            copy.flush()
+            time.sleep(1.3 if number == 2 else 0.1)
+
+
+def removed_and_copied(path: Path, data: bytes) -> None:
+    path.unlink()
+    time.sleep(0.3)
+    path.write_bytes(data)
+
+
+def cut_and_written(path: Path, data: bytes) -> None:
+    os.truncate(path, 0)
+    time.sleep(0.2)
+    path.write_bytes(data)
+
+
+WAYS = (moved_over, written_in_place, written_slowly, removed_and_copied, cut_and_written)
+
+
+def statuses_while(url: str, name: str, over: threading.Event) -> dict[str, set[int]]:
+    """What the addresses of a file and its project say, asked again and again until it is over."""
+    page = f"/simple/{name.partition('-')[0]}/"
+    asked = {
+        "HTML": (page, "text/html"),
+        "JSON": (page, JSON_TYPE),
+        "file": (f"/packages/{name}", "*/*"),
+        "metadata": (f"/packages/{name}.metadata", "*/*"),
+    }
+    seen: dict[str, set[int]] = {kind: set() for kind in asked}
+    while not over.is_set():
+        for kind, (path, accept) in asked.items():
+            # A file that is written in place while it is sent breaks the connection.
+            with contextlib.suppress(http.client.IncompleteRead, ConnectionError):
+                seen[kind].add(ask(url, path, Accept=accept).status)
+    return seen
+
+
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
+@every_server
+def test_while_a_file_is_replaced_by_hand_it_is_200_or_503(
+    server: str, way: Callable[[Path, bytes], None], tmp_path: Path
+) -> None:
+    """It is there or it is 503: never 404, and never a redirect to the fallback."""
+    versions = [wheel("changing", filler=100_000 + number) for number in range(3)]
+    name = versions[0][0]
+    path = tmp_path / "packages" / name
+    path.parent.mkdir()
+    path.write_bytes(versions[0][1])
+    over = threading.Event()
+    # Each worker has a memory of its own, and one of them scans.
+    workers = () if server == "waitress" else ("--workers", "2")
+    with serving(tmp_path, "-P", ".", "-a", ".", *workers, server=server) as live, ThreadPoolExecutor(3) as pool:
+        assert listed(live.url, "changing") == {name: sha256(versions[0][1])}
+        clients = [pool.submit(statuses_while, live.url, name, over) for _ in range(3)]
+        try:
+            number, until = 0, time.monotonic() + 4
+            while time.monotonic() < until:
+                number += 1
+                way(path, versions[number % 3][1])
+                inject(f"file {way.__name__.replace('_', ' ')} while it is asked for")
+                time.sleep(0.2)
+        finally:
+            over.set()
+        seen = [client.result() for client in clients]
+        for kind in seen[0]:
+            statuses = set().union(*(each[kind] for each in seen))
+            assert statuses and statuses <= {200, 503}, kind
+        eventually(lambda: ask(live.url, "/simple/changing/").status == 200)
+        eventually(lambda: listed(live.url, "changing") == {name: sha256(versions[number % 3][1])})
 
 
 @pytest.mark.parametrize("kind", ["wheel", "sdist"])

@@ -77,6 +77,7 @@ REASONS = {
     "events.Changes.closed": "at most a thousand before all is looked at instead, and taken every second",
     "events.Changes.files": "at most a thousand before all is looked at instead, and taken every second",
     "growing.Growing._closed": "forgotten with each look at everything",
+    "growing.Missing._since": "files that vanished in the last two seconds, forgotten after a minute",
     "growing.Growing._seen": "files of the last second, forgotten when there are many",
     "web.page_cache.Page.answers": "at most MAX_ANSWERS of each page, counted with it",
     "web.page_cache.PageCache._pages": "it counts bytes, keys included",

@@ -306,7 +306,7 @@ class Model(RuleBasedStateMachine):
             assert name not in self.files
         else:
             self.trash[name] = self.files.pop(name)
-        self.repository.ask(lambda: self.repository.sync.refresh([(0, name)]))
+        self.repository.ask(lambda: self.repository.sync.refresh([(0, name)], hold=False))
 
     @precondition(lambda self: self.trash)
     @rule(name=names)

@@ -14,6 +14,7 @@ import pytest
 from tests.make_archives import make_sdist, make_wheel
 
 from .commandline import pypi_server
+from .test_watch import eventually
 from .wsgi import Client
 
 JSON = "application/vnd.pypi.simple.v1+json"
@@ -109,14 +110,18 @@ def test_without_yes_it_is_only_said_what_would_go(root: Path, capsys: Capture, 
     assert here(root) == STANDING
 
 
-def test_what_is_deleted_goes_to_the_trash_and_comes_back(serve: Serve, root: Path, capsys: Capture) -> None:
+def test_what_is_deleted_goes_to_the_trash_and_comes_back(
+    serve: Serve, root: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The server takes it for a file removed by hand, which may come back.
+    monkeypatch.setattr("pypiserver.growing.HOLD_SECONDS", 0.2)
     client = serve(disable_fallback=True)
     assert set(listed(client)) == {WHEEL, SDIST, NEWER}
     before = (root / WHEEL).stat().st_mtime_ns
     outcome = pypi_server(capsys, "delete", root, "foo-bar", "1.0", "--yes")
     assert outcome == (0, f"moved to the trash {WHEEL}\nmoved to the trash sub/{SDIST}\n", "")
     assert listed(client) == {NEWER: False}
-    assert client.get(f"/packages/{WHEEL}").status == 404
+    assert eventually(lambda: client.get(f"/packages/{WHEEL}").status == 404)
     assert here(root) == {f".trash/{path}" for path in (WHEEL, f"{WHEEL}.asc", f"sub/{SDIST}")} | {NEWER, OTHER}
     assert pypi_server(capsys, "restore", root) == (0, f"{WHEEL}\nsub/{SDIST}\n", "")
     outcome = pypi_server(capsys, "restore", root, "FOO_bar", "1.0")

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import pytest
 
 from pypiserver.errors import CatalogUnavailable, Forbidden, NotFound, Unavailable
+from pypiserver.growing import Missing
 from pypiserver.repository import MAX_SIDECAR_BYTES, Repository
 from tests.make_archives import make_sdist, make_wheel
 
@@ -134,13 +135,37 @@ def test_a_file_that_keeps_changing_is_an_outage(repository: Repository, put: Pu
             repository.open(WHEEL)[1].close()
 
 
-def test_a_file_that_was_removed_is_missing_and_no_outage(repository: Repository, root: Path) -> None:
-    repository.open(WHEEL)[1].close()
-    (root / WHEEL).unlink()
-    with pytest.raises(NotFound):
-        repository.open(WHEEL)
-    with pytest.raises(NotFound):
-        repository.project("foo")
+def test_a_file_that_was_removed_is_an_outage_first_as_it_may_come_back_and_then_missing(
+    repository: Repository, root: Path, put: Put
+) -> None:
+    now = 1000.0
+    repository.sync.missing = Missing(lambda: now)  # type: ignore[attr-defined]
+    other, other_bytes = make_wheel("foo", "1.1")
+    for is_last in (False, True):
+        put(WHEEL, WHEEL_BYTES)
+        repository.sync.scan()  # type: ignore[attr-defined]
+        repository.open(WHEEL)[1].close()
+        (root / WHEEL).unlink()
+        for _ in range(2):
+            with pytest.raises(Unavailable):
+                repository.open(WHEEL)
+        if is_last:
+            with pytest.raises(Unavailable):
+                repository.project("foo")
+        put(other, other_bytes)
+        repository.sync.scan()  # type: ignore[attr-defined]
+        assert [file.filename for file in repository.project("foo").files] == [other]
+        now += 2.1
+        repository.sync.scan()  # type: ignore[attr-defined]
+        with pytest.raises(NotFound):
+            repository.open(WHEEL)
+        assert [file.filename for file in repository.project("foo").files] == [other]
+        (root / other).unlink()
+        for _ in range(2):
+            repository.sync.scan()  # type: ignore[attr-defined]
+            now += 2.1
+        with pytest.raises(NotFound):
+            repository.project("foo")
 
 
 @pytest.mark.parametrize("path", [f"sub/{WHEEL}", f"../packages/{WHEEL}", f"/{WHEEL}", f"./{WHEEL}", "", "foo"])
@@ -237,7 +262,7 @@ def test_the_newest_final_release_speaks_for_a_project(repository: Repository, p
     assert repository.projects() == [("bar", "bar"), ("foo", "foo")]
 
 
-@pytest.mark.parametrize("by", ["truncated and written", "moved over"])
+@pytest.mark.parametrize("by", ["truncated and written", "moved over", "written with a pause"])
 def test_while_a_file_is_replaced_by_hand_nothing_of_it_is_missing(by: str, serve: Serve, put: Put) -> None:
     """Half of it is there: page, file and metadata are 503, so that nobody looks for it elsewhere."""
     path = put(WHEEL, WHEEL_BYTES)
@@ -247,6 +272,9 @@ def test_while_a_file_is_replaced_by_hand_nothing_of_it_is_missing(by: str, serv
     half = path.with_name(".half") if by == "moved over" else path
     half.write_bytes(OTHER_BYTES[:100])
     half.replace(path)
+    if by == "written with a pause":
+        # It counts as settled, and is read; its bytes end too early.
+        os.utime(path, (time.time() - 2, time.time() - 2))
     client._application.repository.sync.refresh([(0, WHEEL)])  # type: ignore[attr-defined]
     answers = [client.get(each) for each in asked]
     assert [answer.status for answer in answers] == [503] * 3
@@ -255,3 +283,35 @@ def test_while_a_file_is_replaced_by_hand_nothing_of_it_is_missing(by: str, serv
     os.utime(path, (time.time() - 60, time.time() - 60))
     client._application.repository.sync.refresh([(0, WHEEL)])  # type: ignore[attr-defined]
     assert [client.get(each).status for each in asked] == [200] * 3
+
+
+def test_a_file_that_is_removed_and_copied_by_hand_is_503_in_between(serve: Serve, put: Put) -> None:
+    path = put(WHEEL, WHEEL_BYTES)
+    client = serve(fallback=True)
+    asked = ("/simple/foo/", "/foo/json", f"/packages/{WHEEL}", f"/packages/{WHEEL}.metadata")
+    assert [client.get(each).status for each in asked] == [200] * 4
+    path.unlink()
+    client._application.repository.sync.scan()  # type: ignore[attr-defined]
+    answers = [client.get(each) for each in asked]
+    assert [answer.status for answer in answers] == [503] * 4
+    assert all("retry-after" in map(str.lower, answer.headers) for answer in answers)
+    put(WHEEL, OTHER_BYTES)
+    client._application.repository.sync.scan()  # type: ignore[attr-defined]
+    assert [client.get(each).status for each in asked] == [200] * 4
+    assert client.get(asked[2]).body == OTHER_BYTES
+
+
+def test_a_file_that_the_server_removes_is_missing_at_once(serve: Serve, put: Put) -> None:
+    """Also where a scan has seen it vanish before the server told the catalog."""
+    path = put(WHEEL, WHEEL_BYTES)
+    client = serve(fallback=True)
+    assert client.get("/simple/foo/").status == 200
+    application = client._application
+    repository, writer = application.repository, application.intake._writer  # type: ignore[attr-defined]
+    file = repository.file(WHEEL)
+    path.unlink()
+    repository.sync.scan()
+    assert client.get("/simple/foo/").status == 503
+    writer.refresh(file)
+    assert client.get("/simple/foo/").status == 302
+    assert client.get(f"/packages/{WHEEL}").status == 404

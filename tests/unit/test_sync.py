@@ -18,6 +18,7 @@ from pypiserver.catalog import ANY_ROW, Catalog, Digest, Found
 from pypiserver.digests import Digester
 from pypiserver.distfile import parse_filename
 from pypiserver.errors import Unavailable
+from pypiserver.growing import FORGET_SECONDS, HOLD_SECONDS, Missing
 from pypiserver.model import ProjectStatus
 from pypiserver.storage import Entry, Folders, Scan
 from pypiserver.sync import Sync
@@ -38,8 +39,13 @@ class World:
     def __post_init__(self) -> None:
         self.folders = Folders(self.roots)
         self.catalog = Catalog(self.place, "roots")
-        self.sync = Sync(self.folders, self.catalog, clock=lambda: self.now)
+        self.sync = self.another_sync()
         self.digester = Digester(self.folders, self.catalog, hash_algo="sha256")
+
+    def another_sync(self) -> Sync:
+        sync = Sync(self.folders, self.catalog, clock=lambda: self.now)
+        sync.missing = Missing(lambda: self.now)
+        return sync
 
     def put(self, path: str, data: bytes, *, root: int = 0, mtime: float = OLD) -> Path:
         target = self.roots[root] / path
@@ -385,8 +391,91 @@ def test_while_a_file_is_replaced_the_same_one_in_another_folder_serves(world: W
     world.sync.scan()
     assert world.listed() == [f"sub/{WHEEL}"]
     (world.roots[0] / WHEEL).unlink()
-    world.sync.scan()
+    for _ in range(2):
+        world.sync.scan()
+        assert world.listed() == [f"sub/{WHEEL}"]
+        world.now += HOLD_SECONDS
     assert len(world.catalog.rows_of("foo")) == 1
+
+
+@pytest.mark.parametrize("by", ["scan", "refresh"])
+def test_the_row_of_a_file_that_vanished_is_held_and_deleted_when_it_stays_away(world: World, by: str) -> None:
+    look = world.sync.scan if by == "scan" else lambda: world.sync.refresh(world.sync.missing.due() or [(0, WHEEL)])
+    world.put(WHEEL, WHEEL_BYTES)
+    world.put(f"sub/{WHEEL}", WHEEL_BYTES, root=1)
+    world.put(SDIST, SDIST_BYTES)
+    world.sync.scan()
+    serial = world.catalog.serial()
+    (world.roots[0] / WHEEL).unlink()
+    for _ in range(3):
+        assert look() == set() and world.sync.missing.due() == set()
+        # The same file in another folder is seen at once.
+        assert (world.listed(), len(world.catalog.rows_of("foo"))) == ([SDIST, f"sub/{WHEEL}"], 3)
+        assert world.catalog.serial() == serial + 1
+    world.now += HOLD_SECONDS
+    assert world.sync.missing.due() == {(0, WHEEL)}
+    look()
+    assert (len(world.catalog.rows_of("foo")), world.sync.missing.due(), bool(world.sync.missing)) == (2, set(), False)
+
+
+def test_a_file_that_comes_back_in_time_was_never_gone(world: World) -> None:
+    path = world.put(WHEEL, WHEEL_BYTES)
+    world.sync.scan()
+    for _ in range(2):
+        path.unlink()
+        world.sync.scan()
+        world.now += HOLD_SECONDS - 0.1
+        world.sync.scan()
+        assert len(world.catalog.rows_of("foo")) == 1
+        world.put(WHEEL, WHEEL_BYTES)
+        world.sync.scan()
+        assert world.listed() == [WHEEL] and not world.sync.missing
+
+
+def test_a_row_held_by_a_process_that_died_is_deleted_by_the_next_one(world: World) -> None:
+    world.put(WHEEL, WHEEL_BYTES).unlink()
+    world.put(WHEEL, WHEEL_BYTES)
+    os.utime(world.roots[0], (OLD, OLD))
+    world.now = time.time() + 60
+    world.sync.scan()
+    (world.roots[0] / WHEEL).unlink()
+    os.utime(world.roots[0], (OLD, OLD))
+    world.sync.scan()
+    world.sync = world.another_sync()
+    # Nobody takes the catalog for finished meanwhile.
+    assert not world.sync.is_current()
+    world.sync.scan()
+    world.now += HOLD_SECONDS
+    world.sync.refresh(world.sync.missing.due())
+    assert world.catalog.rows_of("foo") == []
+
+
+def test_what_nobody_comes_back_to_is_not_remembered_for_ever() -> None:
+    now = 0.0
+    missing = Missing(lambda: now)
+    for number in range(3000):
+        assert not missing.is_gone((0, str(number)), is_held=False)
+        now += 1.0
+    assert len(missing._since) <= FORGET_SECONDS + 1
+    # One that vanishes for the second time counts anew.
+    assert not missing.is_gone((0, "2990"), is_held=False)
+    assert missing.is_gone((0, "2991"), is_held=True)
+
+
+def test_what_the_server_removes_is_deleted_at_once_whoever_holds_the_row(world: World) -> None:
+    path = world.put(WHEEL, WHEEL_BYTES)
+    world.sync.scan()
+    real = world.sync._apply
+
+    def late(*changes: Any) -> None:
+        world.sync._apply = real  # type: ignore[method-assign]
+        world.another_sync().scan()
+        real(*changes)
+
+    path.unlink()
+    world.sync._apply = late  # type: ignore[method-assign]
+    world.sync.refresh([(0, WHEEL)], hold=False)
+    assert world.catalog.rows_of("foo") == []
 
 
 @pytest.mark.parametrize("at_once", [2, 1000])

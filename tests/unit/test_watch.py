@@ -84,6 +84,22 @@ def test_an_outage_met_by_an_event_does_not_end_the_thread(roots: list[Path], wa
     assert all(thread.is_alive() for thread in watch._threads)
 
 
+@pytest.mark.parametrize("events", [True, False])
+def test_a_file_that_stays_away_is_gone_though_nothing_tells_so(
+    events: bool, roots: list[Path], watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The row is held first; no event, and no scan, comes when the time is over."""
+    monkeypatch.setattr("pypiserver.growing.HOLD_SECONDS", 0.5)
+    watch._use_events = events
+    watch.ensure_current()
+    assert eventually(lambda: watch._next_scan > 0)
+    (roots[0] / NAME).unlink()
+    watch.sync.refresh([(0, NAME)])
+    watch._next_scan = time.monotonic() + 1000
+    assert len(watch.catalog.rows_of("foo")) == 1 and watch.catalog.files_of("foo") == []
+    assert eventually(lambda: watch.catalog.rows_of("foo") == [])
+
+
 class Unmounted(Sync):
     """Storage whose first root is unmounted after the first look, before the first scan of this process."""
 
