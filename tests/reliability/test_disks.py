@@ -36,7 +36,7 @@ def test_a_full_disk_is_507_leaves_nothing_and_heals(server: str, tmp_path: Path
         for size in (0, 100_000, 3_000_000):
             reply = upload(url, *wheel("toomuch", filler=size))
             assert reply.status == 507, reply
-            assert b"full" in reply.body
+            assert b"no space left" in reply.body
         assert visible(disk.inside) == before
         assert leftovers(disk.inside) == [".filler"]
         assert listed(url, "toomuch") == {} and len(listed(url, "before")) == 1
