@@ -31,6 +31,8 @@ _IN_INFO = ("METADATA", "WHEEL", "RECORD")
 _FOLDED = {name.casefold(): name for name in _IN_INFO}
 # zipfile's own reading is compared where it costs little.
 _MOST_COMPARED = 20_000
+# Bytes of the names of all members of a tar archive: 100,000 of 335 each.
+MAX_NAMES = 32 * 1024 * 1024
 
 
 class Contents(NamedTuple):
@@ -211,8 +213,10 @@ def _read_tar(file: BinaryIO, dist: DistFile, is_thorough: bool) -> Contents:
     size = file.seek(0, io.SEEK_END)
     _refuse_zip_behind(file, size)
     stream = Unpacked(file, sane_size(size))
-    links: dict[str, int] = {}
-    names: list[str] = []
+    links: dict[bytes, int] = {}
+    # As text a name takes up to four times as much.
+    names: list[bytes] = []
+    length = 0
     faults: list[Fault] = []
     found: tuple[TarMember, bytes] | None = None
 
@@ -227,7 +231,10 @@ def _read_tar(file: BinaryIO, dist: DistFile, is_thorough: bool) -> Contents:
             if found is not None and found[1] != data:
                 raise BadArchive("it has more than one metadata member", "unsafe")
             found = (member, data)
-        path = "/".join(parts_of(member.name))
+        path = "/".join(parts_of(member.name)).encode("utf-8", "surrogateescape")
+        length += len(path)
+        if length > MAX_NAMES:
+            raise BadArchive("the names in it are longer, all together, than any sane ones", "unsafe")
         if member.kind in LINKS:
             links[path] = links.get(path, 0) + 1
         names.append(path)
@@ -241,16 +248,20 @@ def _read_tar(file: BinaryIO, dist: DistFile, is_thorough: bool) -> Contents:
     return Contents(found[1] if found else None, faults)
 
 
-def _check_links(links: dict[str, int], names: list[str]) -> None:
+def _check_links(links: dict[bytes, int], names: list[bytes]) -> None:
     """A member that is unpacked through a link, or over one, lands elsewhere, and not with every reader."""
     names.sort()
     for link, count in links.items():
         at = bisect_left(names, link)
         if names[at + count : at + count + 1] == [link] or count > 1:
-            raise BadArchive(f"its member {said(link)} is a link, and more than that", "unsafe")
-        below = bisect_left(names, link + "/")
-        if below < len(names) and names[below].startswith(link + "/"):
-            raise BadArchive(f"its member {said(names[below])} is unpacked through a link", "unsafe")
+            raise BadArchive(f"its member {_said(link)} is a link, and more than that", "unsafe")
+        below = bisect_left(names, link + b"/")
+        if below < len(names) and names[below].startswith(link + b"/"):
+            raise BadArchive(f"its member {_said(names[below])} is unpacked through a link", "unsafe")
+
+
+def _said(path: bytes) -> str:
+    return said(path.decode("utf-8", "surrogateescape"))
 
 
 def _refuse_zip_behind(file: BinaryIO, size: int) -> None:

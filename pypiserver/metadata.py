@@ -59,15 +59,10 @@ def _disagreements(dist: DistFile, core: CoreMetadata) -> list[str]:
     return faults
 
 
-def servable_metadata(raw: bytes | None, dist: DistFile) -> bool:
+def is_servable(core: CoreMetadata, dist: DistFile) -> bool:
     """Whether clients may rely on the metadata without the file (PEP 658): every wheel's, and that of an sdist which
     is metadata 2.2 or later and marks nothing that installing depends on as dynamic (PEP 643).
     """
-    return raw is not None and is_servable(parse_metadata(raw), dist)
-
-
-def is_servable(core: CoreMetadata, dist: DistFile) -> bool:
-    """The same of metadata that was read."""
     if _disagreements(dist, core):
         return False
     if dist.kind == "bdist_wheel":

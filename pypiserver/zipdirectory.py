@@ -16,7 +16,8 @@ from typing import BinaryIO, NamedTuple
 
 from .archives import MAX_MEMBERS, MAX_NAME, BadArchive, parts_of, said
 
-MAX_DIRECTORY = 32 * 1024 * 1024
+# 100,000 members of 160 bytes each; in memory it takes up to ten times as much.
+MAX_DIRECTORY = 16 * 1024 * 1024
 UTF_8, STREAMED, ENCRYPTED = 0x800, 0x8, 0x1
 FULL = 0xFFFFFFFF
 _END = struct.Struct("<4s4H2LH")

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from operator import attrgetter
 from typing import BinaryIO
 
-from .archives import MAX_METADATA, BadArchive, foreign, said
+from .archives import MAX_METADATA, BadArchive, foreign, said, sane_size
 from .zipdirectory import (
     ENCRYPTED,
     FULL,
@@ -41,6 +41,7 @@ def check_layout(
     ``may_be_script`` allows a script before the archive, as eggs have it that install themselves.
     """
     ordered = sorted(members, key=_offset)
+    is_bomb = sum(member.unpacked for member in members) > sane_size(sum(member.packed for member in members))
     end = ordered[0].offset if may_be_script and ordered else 0
     if end:
         _check_script(file, end)
@@ -49,7 +50,7 @@ def check_layout(
             _check_gap(file, end, member.offset)
         end = _check_member(file, member)
         if member.flags & STREAMED:
-            end = _check_streamed(file, member, end)
+            end = _check_streamed(file, member, end, is_bomb)
     if end != directory.start:
         _check_gap(file, end, directory.start)
 
@@ -103,11 +104,15 @@ def _check_member(file: BinaryIO, member: ZipMember) -> int:
     return member.offset + _LOCAL.size + int(name_length + extra_length) + member.packed
 
 
-def _check_streamed(file: BinaryIO, member: ZipMember, end: int) -> int:
+def _check_streamed(file: BinaryIO, member: ZipMember, end: int, is_bomb: bool) -> int:
     """A member whose sizes are behind it ends where its bytes say, for readers from the front; gives its end."""
     start = end - member.packed
-    if has_mark(file, start, end, (_MARK, _ENTRY_MARK, _BEHIND_MARK)) and not _ends_at(file, member, start):
-        raise BadArchive(f"its member {said(member.name)} ends early for some readers", "unsafe")
+    if has_mark(file, start, end, (_MARK, _ENTRY_MARK, _BEHIND_MARK)):
+        if is_bomb:
+            # It would have to be unpacked.
+            raise BadArchive("it unpacks to more than a package can have", "unsafe")
+        if not _ends_at(file, member, start):
+            raise BadArchive(f"its member {said(member.name)} ends early for some readers", "unsafe")
     file.seek(end)
     data = file.read(24)
     for size, form in ((24, "<LQQ"), (16, "<LLL"), (20, "<LQQ"), (12, "<LLL")):
@@ -122,17 +127,19 @@ def _check_streamed(file: BinaryIO, member: ZipMember, end: int) -> int:
 
 
 def _ends_at(file: BinaryIO, member: ZipMember, start: int) -> bool:
-    """Whether the packed bytes of a member are one whole stream, to the last byte."""
+    """Whether the packed bytes of a member are one whole stream, to the last byte, of no more bytes than it says."""
     if member.method != _DEFLATED:
         return False
-    stream, left = zlib.decompressobj(-15), member.packed
+    stream, left, unpacked = zlib.decompressobj(-15), member.packed, 0
     for block in _blocks(file, start, start + member.packed):
         if stream.eof:
             return False
         left -= len(block)
         with foreign("a member of it cannot be unpacked"):
             while block and not stream.eof:
-                stream.decompress(block, _BLOCK)
+                unpacked += len(stream.decompress(block, _BLOCK))
+                if unpacked > member.unpacked:
+                    return False
                 block = stream.unconsumed_tail
     return stream.eof and not stream.unused_data and not left
 

@@ -134,6 +134,13 @@ def ends_early() -> bytes:
     return zipped(wheel_entries(Entry("bar.py", data, is_streamed=True, packed=deflated(data) + behind + hidden)))
 
 
+def unpacks_much(size: int, said: int) -> bytes:
+    """A member that may end early, so that it has to be unpacked; the directory says that it has ``said`` bytes."""
+    mark = b"PK\7\x08"
+    packed = struct.pack("<B2H", 0, len(mark), 0xFFFF ^ len(mark)) + mark + deflated(bytes(size - len(mark)))
+    return zipped(wheel_entries(Entry("bar", bytes(said), is_streamed=True, packed=packed)))
+
+
 def unicode_path(name: str, other: str) -> bytes:
     data = struct.pack("<BL", 1, zlib.crc32(name.encode())) + other.encode()
     return struct.pack("<2H", 0x7075, len(data)) + data
@@ -330,6 +337,7 @@ def many(kind: str) -> Callable[[], bytes]:
             "pax headers in a row": [pax(comment="a")] * 2_000,
             "one long line": [member("pax", b"9" * 60_000, b"x") + member("a")] * 100,
             "paths": [pax(path="foo-1.0/" + "a/" * 2_000 + str(n)) + member("a") for n in range(30_000)],
+            "wide names": [long_name("foo-1.0/\U0001f600" + "a" * 4_000) + member("a")] * 20_000,
         }
         return gzip.compress(PKG_INFO + b"".join(blocks[kind]) + END, mtime=0)
 
@@ -366,7 +374,7 @@ XZ = make_sdist("foo", "1.0", format=".tar.xz")[1]
 BOMBS: Shapes = {
     **{f"many {kind}": (SDIST, many(kind)) for kind in (
         "long names", "records", "global headers", "global headers that grow", "members", "pax headers in a row",
-        "one long line", "paths",
+        "one long line", "paths", "wide names",
     )},
     "many streams": (SDIST, lambda: gzip.compress(b"", mtime=0) * 300_000 + sdist(PKG_INFO)()),
     "many streams of bzip2": ("foo-1.0.tar.bz2", lambda: bz2.compress(b"") * 300_000 + bz2.compress(PKG_INFO + END)),

@@ -123,6 +123,51 @@ def test_a_limit_holds_for_the_number_of_members_before_objects_are_made(monkeyp
     assert made == []
 
 
+def test_names_are_kept_as_bytes_and_only_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    import tracemalloc
+
+    monkeypatch.setattr(contents, "MAX_NAMES", 1 << 20, raising=False)
+    wide = [odd.long_name(f"foo-1.0/{n:04}\U0001f600" + "a" * 3_000) + member("a") for n in range(1_500)]
+    uploaded(odd.SDIST, odd.sdist(PKG_INFO, *wide[:300])())
+    data = odd.sdist(PKG_INFO, *wide)()
+    tracemalloc.start()
+    try:
+        with pytest.raises(InvalidDistribution, match="names"):
+            scanned(odd.SDIST, data)
+        # As text each of these characters takes four bytes.
+        assert tracemalloc.get_traced_memory()[1] < 5 << 20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(("size", "said"), [(4 << 20, 4 << 20), (4 << 20, 1000)])
+def test_a_member_that_may_end_early_is_not_unpacked_without_a_limit(
+    monkeypatch: pytest.MonkeyPatch, size: int, said: int
+) -> None:
+    made: list[int] = []
+
+    class Counted:
+        def __init__(self, wbits: int) -> None:
+            self._stream = original(wbits)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._stream, name)
+
+        def decompress(self, data: bytes, most: int) -> bytes:
+            unpacked = self._stream.decompress(data, most)
+            made.append(len(unpacked))
+            return unpacked
+
+    data = odd.unpacks_much(size, said)
+    original = zlib.decompressobj
+    monkeypatch.setattr(archives, "RATIO_FROM", 1 << 20)
+    monkeypatch.setattr(zlib, "decompressobj", Counted)
+    for read in (scanned, uploaded):
+        with pytest.raises(InvalidDistribution):
+            read(odd.WHEEL, data)
+    assert sum(made) < 1 << 20
+
+
 EXCEPTIONS = sorted(
     {
         each

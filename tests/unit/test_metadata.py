@@ -247,7 +247,8 @@ def test_requires_python_is_kept_only_if_it_can_be_parsed(text: str | None, vali
     ],
 )
 def test_metadata_is_offered_only_where_clients_may_rely_on_it(archive: tuple[str, bytes], servable: bool) -> None:
-    assert metadata.servable_metadata(read(archive), parse_filename(archive[0])) is servable
+    core = metadata.parse_metadata(read(archive) or b"")
+    assert metadata.is_servable(core, parse_filename(archive[0])) is servable
 
 
 def tar_with(*members: tarfile.TarInfo) -> bytes:
