@@ -97,6 +97,7 @@ class Sync:
     def _fill(self, files: Iterable[Entry], sidecars: _Sidecars) -> set[Key]:
         """Take over all of storage into an empty catalog; gives the files that are still growing."""
         growing: set[Key] = set()
+        held: list[Found] = []
         # All but the youngest have settled: these need not be looked at one by one.
         settled_ns = (self._clock() - SETTLE_SECONDS) * 1e9
 
@@ -108,6 +109,7 @@ class Sync:
                 key = entry[:2]
                 if entry.mtime_ns > settled_ns and self.growing.has(entry, dist, None):
                     growing.add(key)
+                    held.append(self._describe(entry, dist, sidecars.of(key), None))
                 else:
                     yield self._describe(entry, dist, sidecars.of(key), None)
             # Its indexes are made next.
@@ -116,6 +118,8 @@ class Sync:
         with unsearched():
             self.catalog.fill(found())
         self.get_on(0.0)
+        # Hidden, but here: what is being copied must not be looked for elsewhere.
+        self._apply(held, [Gone(file.root, file.path, file.row, is_replaced=True) for file in held], {})
         self._say_shadowed()
         return growing
 
@@ -228,6 +232,11 @@ class Sync:
                             found.append(file)
                         continue
                     growing.add((root, path))
+                    if row is None:
+                        # Given a row that is hidden in the same step, so that its project is known to be here.
+                        file = self.found(entry, dist, None)
+                        found.append(file)
+                        row = file.row
             except Unreadable:
                 # Its row stays: what cannot be looked at is not gone, and must not be looked for elsewhere.
                 continue

@@ -178,10 +178,6 @@ class Watch(Background):
         """Whether the last round could not write down what it saw: what is not in the catalog may be here."""
         return self._is_away or self._must_scan
 
-    def has_changed(self) -> None:
-        """A file was added by this process: let the digest thread look."""
-        self._digesting.wake.set()
-
     # -- the sync thread -----------------------------------------------------------------------------------------
 
     def _begin_again(self, name: str) -> None:

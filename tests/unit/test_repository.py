@@ -315,3 +315,21 @@ def test_a_file_that_the_server_removes_is_missing_at_once(serve: Serve, put: Pu
     writer.refresh(file)
     assert client.get("/simple/foo/").status == 302
     assert client.get(f"/packages/{WHEEL}").status == 404
+
+
+@pytest.mark.parametrize("when", ["before the first scan", "later"])
+def test_what_is_being_copied_is_looked_for_nowhere_else(when: str, serve: Serve, put: Put) -> None:
+    path = put(WHEEL, WHEEL_BYTES)
+    path.unlink()
+    if when == "before the first scan":
+        path.write_bytes(WHEEL_BYTES[:100])
+    client = serve(fallback=True)
+    if when == "later":
+        assert client.get("/simple/foo/").status == 302
+        path.write_bytes(WHEEL_BYTES[:100])
+        client._application.repository.sync.refresh([(0, WHEEL)])  # type: ignore[attr-defined]
+    assert [client.get(each).status for each in ("/simple/foo/", f"/packages/{WHEEL}")] == [503, 503]
+    assert b"foo" not in client.get("/simple/").body
+    path.write_bytes(WHEEL_BYTES)
+    client._application.repository.sync.refresh([(0, WHEEL)])  # type: ignore[attr-defined]
+    assert client.get("/simple/foo/").status == 200
