@@ -104,7 +104,10 @@ class BucketWatch(Background):
                 return
             if connections.is_lost(error):
                 self._is_complete = False
-                connections.recover(error)
+                try:
+                    connections.recover(error)
+                except FAILURES as failure:
+                    raise CatalogUnavailable(f"The catalog fails: {failure}. Try again in a moment.") from failure
             elif connections.is_disposable:
                 raise CatalogUnavailable(f"The catalog fails: {error}. Try again in a moment.") from error
 

@@ -162,7 +162,11 @@ class Watch(Background):
         if connections.is_lost(error):
             # Until it is built again it is empty, which must not look like an index without projects.
             self._start_over()
-            connections.recover(error)
+            try:
+                connections.recover(error)
+            except FAILURES as failure:
+                # Its folder is gone or closed: the file of that name is looked for at the next try.
+                raise CatalogUnavailable(f"The catalog fails: {failure}. Try again in a moment.") from failure
             self._wake.set()
         elif connections.is_disposable:
             raise CatalogUnavailable(f"The catalog fails: {error}. Try again in a moment.") from error

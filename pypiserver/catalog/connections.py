@@ -257,7 +257,7 @@ class Connections:
     def _opened(self, path: Path) -> tuple[SqliteConnection, str]:
         """A connection to the catalog, and its epoch."""
         # SQLite deletes the journal of an empty file, but not the memory that is shared about it.
-        has_journal = any(Path(name).exists() for name in self._names[1:])
+        has_journal = any(map(os.path.exists, self._names[1:]))
         connection = connect(str(path))
         try:
             # The first page says that there is a journal before there is one. Without that page no tables can be made

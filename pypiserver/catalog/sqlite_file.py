@@ -140,7 +140,10 @@ def alone(path: Path) -> Iterator[None]:
             if time.monotonic() > deadline:
                 raise CatalogError("another process has been opening it for 10 seconds")
             time.sleep(0.005)
-        yield
+        try:
+            yield
+        except OSError as error:
+            raise CatalogError(f"its folder cannot be used ({error.strerror})") from error
 
 
 def connect(target: str) -> SqliteConnection:

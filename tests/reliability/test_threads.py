@@ -38,7 +38,15 @@ linux = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="asks /p
 def workers_of(live: LiveServer) -> list[int]:
     """The processes that the server under test started."""
     found = Path(f"/proc/{live.process.pid}/task/{live.process.pid}/children").read_text().split()
-    return [int(pid) for pid in found if b"resource_tracker" not in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return [int(pid) for pid in found if (line := _command_line(pid)) and b"resource_tracker" not in line]
+
+
+def _command_line(pid: str) -> bytes:
+    """What a process was started with, nothing when it ended meanwhile."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def ready(live: LiveServer) -> bool:

@@ -230,6 +230,15 @@ def test_what_is_here_is_sent_nowhere_while_its_catalog_is_lost(
     assert workers.wrong == []
 
 
+def test_a_folder_of_the_catalog_that_goes_is_an_outage_until_it_is_back(workers: Workers, tmp_path: Path) -> None:
+    for _ in range(2):
+        (tmp_path / "state").rename(tmp_path / "away")
+        until(lambda: all(client.get("/simple/foo/").status == 503 for client in workers.clients))
+        (tmp_path / "away").rename(tmp_path / "state")
+        until(lambda: all(client.get(f"/simple/{name}/").status == 200 for client in workers.clients for name in HERE))
+    assert workers.wrong == []
+
+
 def test_a_server_of_other_folders_leaves_a_catalog_in_use_alone(
     workers: Workers, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
