@@ -22,7 +22,7 @@ COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
     ".tar.xz": lambda data: lzma.compress(data, preset=1),
     ".tgz": lambda data: gzip.compress(data, 1, mtime=0),
 }
-HEADER_BYTES, KEYS, MEMBERS, IN_A_ROW = 64 << 10, 100, 20_000, 4
+HEADER_BYTES, KEYS, MEMBERS, IN_A_ROW = 64 << 10, 100, 100_000, 8
 MOST_BYTES = 96 << 20
 
 
@@ -50,7 +50,9 @@ def long_names(chance: Chance, stem: str) -> bytes:
     kind = chance.choice((b"L", b"K"))
     length = around(chance, HEADER_BYTES, most=MOST_BYTES)
     times = max(1, min(around(chance, 1000), MOST_BYTES // (length + 3 * BLOCK)))
-    one = entry("././@LongLink", b"a" * length + b"\0", kind)
+    # One character that is not Latin makes text of four bytes for each.
+    odd = "\U0001f600".encode() if length % 2 else b""
+    one = entry("././@LongLink", b"a" * (length - len(odd)) + odd + b"\0", kind)
     return (one + header(f"{stem}/x")) * times if chance.random() < 0.7 else one * times + header(f"{stem}/x")
 
 
