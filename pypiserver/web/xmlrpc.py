@@ -113,9 +113,10 @@ def _hits(query: dict[str, list[str]], operator: str, summaries: Sequence[Summar
     names = [(word, normalize(word).strip("-")) for word in query["name"]]
     hits: list[dict[str, object]] = []
     for name, version, summary in summaries:
-        normal = normalize(name)
-        tests = [word in name.lower() or (short and short in normal) for word, short in names]
-        tests += [word in summary.lower() for word in query["summary"]]
+        # Once for each project, and not for each word.
+        normal, lower_name, lower_summary = normalize(name), name.lower(), summary.lower()
+        tests = [word in lower_name or (short and short in normal) for word, short in names]
+        tests += [word in lower_summary for word in query["summary"]]
         if (tests and any_or_all(tests)) or (not tests and operator == "and"):
             hit: dict[str, object] = {"name": _NOT_XML.sub("", name), "version": _NOT_XML.sub("", version)}
             hits.append({**hit, "summary": _NOT_XML.sub("", summary), "_pypi_ordering": 0})
