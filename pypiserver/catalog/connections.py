@@ -76,6 +76,7 @@ class Connections:
         self._pid = -1
         # The inodes of the file and its journal. They stay what they are while a connection of ours is open.
         self._inodes: tuple[int | None, ...] = ()
+        self._journal_size = 0
         self._keeper: SqliteConnection | None = None
         self._prepare_lock = threading.Lock()
         self._prepared = -1
@@ -138,7 +139,7 @@ class Connections:
     def renew(self) -> None:
         """Begin anew after the file was deleted or replaced."""
         _LOG.warning("The catalog %s was deleted or replaced; building it again.", self.path)
-        self._replace(lambda inodes: inodes != self._inodes)
+        self._replace(self._has_other_journal)
 
     def token(self) -> str:
         """The epoch, and the inode: a copy of the file that is put in its place is another catalog."""
@@ -156,7 +157,7 @@ class Connections:
         """Go on with another file after a failure for which :meth:`is_lost`."""
         if isinstance(error, sqlite3.Error) and not self.is_deleted():
             _LOG.warning("The catalog %s is damaged (%s); it is built again from the packages.", self.path, error)
-            self._replace(lambda inodes: True)
+            self._replace(lambda inodes: inodes[0] == self._inodes[0])
         else:
             self.renew()
 
@@ -179,7 +180,7 @@ class Connections:
         with alone(self.path):
             inodes = inodes_of(self._names)
             # Another process may have replaced it meanwhile.
-            if self._inodes and inodes[0] == self._inodes[0] and is_damaged(inodes):
+            if self._inodes and is_damaged(inodes):
                 set_aside(self.path)
         with self._prepare_lock:
             self._keeper = None
@@ -191,7 +192,28 @@ class Connections:
         """Whether the file we opened, or its journal, is no longer the file of that name."""
         if self.path is None or self._prepared != self.generation:
             return False
-        return inodes_of(self._names) != self._inodes
+        return inodes_of(self._names) != self._inodes or self._is_journal_cut()
+
+    def _is_journal_cut(self) -> bool:
+        """Whether the journal became shorter, which it never does while it is open: rows are lost with its end."""
+        # Read first: what another thread notes meanwhile may be of a longer one than we find.
+        before = self._journal_size
+        try:
+            size = os.stat(self._names[1]).st_size  # noqa: PTH116
+        except OSError:
+            return False
+        if size < before:
+            return True
+        self._journal_size = size
+        return False
+
+    def _has_other_journal(self, inodes: tuple[int | None, ...]) -> bool:
+        """Whether file and journal no longer belong together: one of them is ours, and the other is not, or was cut."""
+        main, *journal = inodes
+        ours, *our_journal = self._inodes
+        if main == ours:
+            return True
+        return main is not None and any(inode is not None and inode in our_journal for inode in journal)
 
     def close(self) -> None:
         """Close every connection of this process that is not in the middle of a question; that one ends with it."""
@@ -248,7 +270,7 @@ class Connections:
         except (sqlite3.DatabaseError, CatalogIncomplete, CatalogInUse) as error:
             self._make_way(path, error)
             connection, epoch = self._opened(path)
-        self._inodes = inodes_of(self._names)
+        self._inodes, self._journal_size = inodes_of(self._names), 0
         self._keeper = connection
         self.epoch = epoch
         self.signal = Signal(path.with_name(path.name + ".signal"))

@@ -62,6 +62,8 @@ class Signal:
                 os.pwrite(file.number, value, 0)
                 if os.fstat(file.number).st_nlink:
                     return
+                # Who has the deleted file open reads too little of it then, and looks for the new one.
+                os.ftruncate(file.number, 0)
             except OSError:
                 pass
             # It was deleted, or cannot be written; who opened another file of that name looks at that.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 import threading
 import zlib
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from pypiserver.catalog import FAILURES, Catalog, CatalogReplaced, Digest, Found, Gone, Row
+from pypiserver.catalog.signal import Signal
 from pypiserver.core_metadata import packed, parse_metadata
 from pypiserver.distfile import parse_filename
 from pypiserver.model import ProjectStatus
@@ -245,3 +247,20 @@ def test_an_unchanged_catalog_is_not_asked(tmp_path: Path) -> None:
     catalog._seen = catalog._seen and catalog._seen._replace(until=float("inf"))
     assert catalog.serial() == catalog.serial()
     assert len(asked) == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="an open file cannot be deleted there")
+def test_a_signal_whose_file_was_deleted_is_heard_of_by_all_from_the_next_change_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pypiserver.catalog.signal.AGAIN_SECONDS", 0.0)
+    ours, theirs = (Signal(tmp_path / "catalog.signal") for _ in range(2))
+    assert ours.value() == theirs.value()
+    (tmp_path / "catalog.signal").unlink()
+    ours.change()
+    # Nothing is known, so that the catalog is asked, and then both look at the new file.
+    assert theirs.value() is None
+    for _ in range(3):
+        before = theirs.value()
+        ours.change()
+        assert before is not None and theirs.value() == ours.value() != before

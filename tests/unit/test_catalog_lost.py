@@ -101,6 +101,14 @@ def garbage_in_place(catalog: Path) -> None:
         file.write(b"no database " * (catalog.stat().st_size // 12))
 
 
+def replace_and_put_back(catalog: Path) -> None:
+    """Both have begun another one by then, whose journal is not that of the file that comes back."""
+    away = catalog.with_name("away.sqlite")
+    catalog.rename(away)
+    time.sleep(1.5)
+    away.replace(catalog)
+
+
 def cut_off(catalog: Path) -> None:
     os.truncate(catalog, catalog.stat().st_size // 2)
 
@@ -138,6 +146,7 @@ FAULTS = (
     cut_to_nothing,
     cut_journal,
     cut_journal_to_nothing,
+    replace_and_put_back,
     replace_by_old_copy,
 )
 
