@@ -138,8 +138,20 @@ def leftovers(folder: Path) -> list[str]:
 
 
 def eventually(question: object, *, seconds: float = 15.0) -> None:
-    """Wait until a question is answered with something true; fails with the last answer."""
+    """Wait until a question is answered with something true; fails with the last answer.
+
+    One that fails an assertion is asked again: a file that is still copied is 503, which ``listed`` is not told of.
+    """
     deadline = time.monotonic() + seconds
-    while not (answer := question()):  # type: ignore[operator]
-        assert time.monotonic() < deadline, answer
+    while True:
+        try:
+            answer = question()  # type: ignore[operator]
+        except AssertionError as error:
+            if time.monotonic() > deadline:
+                raise
+            answer = error
+        else:
+            if answer:
+                return
+            assert time.monotonic() < deadline, answer
         time.sleep(0.1)
