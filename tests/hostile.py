@@ -114,20 +114,20 @@ def wheel(project: str, version: str = "1.0", *, filler: int = 0) -> tuple[str, 
     return make_wheel(project, version, extra_members=extra)
 
 
-class NotYet(AssertionError):
+class NotYetError(AssertionError):
     """The index says 503 of a project, as it does while its files are copied."""
 
 
 def listed(url: str, project: str) -> dict[str, str]:
     """File name and sha256 of what the index shows of a project, nothing for one that is unknown.
 
-    Raises NotYet for 503, which :func:`eventually` waits for.
+    Raises NotYetError for 503, which :func:`eventually` waits for.
     """
     reply = ask(url, f"/simple/{project}/", Accept=JSON_TYPE)
     if reply.status == 404:
         return {}
     if reply.status == 503:
-        raise NotYet(reply)
+        raise NotYetError(reply)
     assert reply.status == 200, reply
     return {file["filename"]: file["hashes"]["sha256"] for file in json.loads(reply.body)["files"]}
 
@@ -147,13 +147,13 @@ def leftovers(folder: Path) -> list[str]:
 
 
 def eventually(question: object, *, seconds: float = 15.0) -> None:
-    """Wait until a question is answered with something true, and not with NotYet; fails with the last answer."""
+    """Wait until a question is answered with something true, and not with NotYetError; fails with the last answer."""
     deadline = time.monotonic() + seconds
     while True:
         try:
             if answer := question():  # type: ignore[operator]
                 return
-        except NotYet as error:
+        except NotYetError as error:
             answer = error
         assert time.monotonic() < deadline, answer
         time.sleep(0.1)
