@@ -19,7 +19,7 @@ def found_from(entry: Entry, dist: DistFile, beside: Mapping[str, int], yanked: 
     return Found(
         entry.root,
         entry.path,
-        Row(entry.size, entry.mtime_ns, entry.inode, fingerprint(beside)),
+        Row(entry.size, entry.mtime_ns, entry.inode, fingerprint(beside), entry.ctime_ns),
         dist,
         yanked=None if yanked is None else line_of(yanked.decode("utf-8", "replace"), MAX_REASON),
         has_signature=".asc" in beside,
@@ -40,7 +40,7 @@ def remarked(file: File, row: Row, yanked: bytes | None) -> Found:
     beside.pop(".yanked", None)
     if yanked is not None:
         beside[".yanked"] = len(yanked)
-    entry = Entry(file.root, file.path, row.size, row.mtime_ns, row.inode)
+    entry = Entry(file.root, file.path, row.size, row.mtime_ns, row.inode, row.ctime_ns)
     return found_from(entry, parse_filename(file.filename), beside, yanked)._replace(before=row)
 
 

@@ -85,7 +85,9 @@ class FolderEnd:
         for suffix, data in item.beside().items():
             if suffix in KEPT and self._folders.stat(0, sidecar(item.place, suffix)) is None:
                 self._folders.write_sidecar(0, item.place, suffix, data)
-        self._set_time(item)
+        # Setting the time it has is a change all the same, after which a server would read the file again.
+        if entry.mtime_ns != item.uploaded_ns:
+            self._set_time(item)
         return True
 
     def store(self, item: Item) -> None:

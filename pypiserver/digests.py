@@ -160,9 +160,9 @@ class Digester:
     def _digest(self, file: File) -> Digest:
         stream, entry = self.folders.open(file.root, file.path)
         with stream:
-            if (entry.size, entry.mtime_ns, entry.inode) != (file.size, file.mtime_ns, file.inode):
+            if not entry.identity.is_same(file.identity):
                 return Digest("", fault="it changed while it was read")
-            self._wait(entry.mtime_ns)
+            self._wait(entry.ctime_ns or entry.mtime_ns)
             whole = io.BytesIO(stream.read(entry.size)) if entry.size <= SMALL else stream
             return self.read(whole, distfile.parse_filename(file.filename))
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from .distfile import DistFile
+from .model import Identity
 from .storage import Entry, Folders
 from .wholeness import is_whole
 
@@ -52,15 +53,14 @@ class Growing:
         """Everything was looked at: what was closed before that tells nothing any more."""
         self._closed.clear()
 
-    def has(self, entry: Entry, dist: DistFile, before: tuple[int, int, int] | None) -> bool:
+    def has(self, entry: Entry, dist: DistFile, before: Identity | None) -> bool:
         """Whether the file may still be in the middle of being copied.
 
         Most formats mark their end, so a file that just changed is asked, once for each state it is seen in. One that
         does not tell must have been closed by its writer (as the watcher says). After a second without a change the
-        file counts as settled; digesting it then says whether it is cut off. ``before`` are the size, time and inode
-        of its row.
+        file counts as settled; digesting it then says whether it is cut off. ``before`` is the identity in its row.
         """
-        if before == entry[2:]:
+        if before is not None and entry.identity.is_same(before):
             return False
         key = (entry.root, entry.path)
         now = self._clock()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from typing import NamedTuple
 
 from packaging.utils import NormalizedName
 
@@ -17,6 +18,27 @@ def utc(nanoseconds: int) -> datetime:
     """The moment so many nanoseconds after 1970, in whole microseconds."""
     # fromtimestamp() refuses times before 1970 on Windows.
     return _EPOCH + timedelta(microseconds=nanoseconds // 1000)
+
+
+class Identity(NamedTuple):
+    """By what a file is known again: another one at its path differs in one of these.
+
+    Times are nanoseconds since the epoch. ``ctime_ns`` is when anything of the file changed last, its modification time
+    included, so that a copy with the old time and size differs. 0 stands for an inode or a time that the file system
+    cannot be believed, or a catalog of an earlier version has not: that tells nothing.
+    """
+
+    size: int
+    mtime_ns: int
+    inode: int
+    ctime_ns: int
+
+    def is_same(self, other: Identity) -> bool:
+        """Whether both may be of one file, which was not changed."""
+        return self[:2] == other[:2] and all(
+            ours == theirs or (min(ours, theirs) == 0 and max(ours, theirs) > 0)
+            for ours, theirs in zip(self[2:], other[2:], strict=True)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +69,12 @@ class File:
     yanked: str | None = None
     has_signature: bool = False
     has_provenance: bool = False
+    ctime_ns: int = 0
+
+    @property
+    def identity(self) -> Identity:
+        """By what the file is known again."""
+        return Identity(self.size, self.mtime_ns, self.inode, self.ctime_ns)
 
     @property
     def uploaded_at(self) -> datetime:

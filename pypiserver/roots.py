@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 
 from .errors import Unavailable
 from .storage import Folders
+from .storage.entries import folder_identity
 
 
 class Roots:
@@ -28,14 +29,14 @@ class Roots:
         for root, path in enumerate(self._folders.roots):
             with contextlib.suppress(OSError):
                 status = path.stat()
-                self._known.setdefault(root, (status.st_dev, status.st_ino))
+                self._known.setdefault(root, folder_identity(status))
 
     def have_changed(self) -> bool:
         """Whether a root is gone, or is not the folder any more that was there at the last scan."""
         try:
             return any(
-                (status.st_dev, status.st_ino) != self._known.get(root, (status.st_dev, status.st_ino))
-                for root, status in enumerate(path.stat() for path in self._folders.roots)
+                identity != self._known.get(root, identity)
+                for root, identity in enumerate(folder_identity(path.stat()) for path in self._folders.roots)
             )
         except OSError:
             return True
@@ -44,7 +45,7 @@ class Roots:
         """Device and inode of each root; raises Unavailable when one is not there."""
         self._folders.check()
         try:
-            return [(status.st_dev, status.st_ino) for status in (path.stat() for path in self._folders.roots)]
+            return [folder_identity(path.stat()) for path in self._folders.roots]
         except OSError as error:
             raise Unavailable(f"A folder went away while it was looked at: {error}. Try again in a moment.") from error
 

@@ -136,15 +136,28 @@ class Sync:
         ``known`` are the states of all rows.
         """
         differing: list[Key] = []
+        old: list[Entry] = []
         seen: set[int] = set()
         for entry in self._counted(files):
             seen.add(entry.root)
-            seen_as = hash((*entry, sidecars.of(entry[:2])))
+            seen_as = _state(entry, sidecars.of(entry[:2]))
             if seen_as in known:
                 known.remove(seen_as)
+            elif (seen_before := _state(entry._replace(ctime_ns=0), sidecars.of(entry[:2]))) in known:
+                known.remove(seen_before)
+                old.append(entry)
+                if len(old) >= MANY:
+                    self._note_ctimes(old)
+                    old.clear()
             elif self._parse(entry) is not None:
                 differing.append(entry[:2])
+        self._note_ctimes(old)
         return sorted({*differing, *self.catalog.keys_of(known)} if known else differing), seen
+
+    def _note_ctimes(self, entries: Sequence[Entry]) -> None:
+        """Complete rows of an earlier version, whose files are not read again for that."""
+        if entries:
+            self.catalog.note_ctimes((*entry[:2], entry.identity) for entry in entries)
 
     def is_current(self) -> bool:
         """Whether no file can have come or gone since the last scan, of this or another process.
@@ -226,7 +239,7 @@ class Sync:
                 dist = self._parse(entry) if entry is not None else None
                 if entry is not None and dist is not None:
                     self.missing.forget((root, path))
-                    if not self.growing.has(entry, dist, row[:3] if row else None):
+                    if not self.growing.has(entry, dist, row.identity if row else None):
                         file = self.found(entry, dist, row)
                         if file.row != row:
                             found.append(file)
@@ -279,8 +292,8 @@ class Sync:
             self._say_skipped(root, path, f"a file of this name comes first: {where}")
 
     def _describe(self, entry: Entry, dist: DistFile, fingerprint: str, before: Row | None) -> Found:
-        root, path, size, mtime_ns, inode = entry
-        row = Row(size, mtime_ns, inode, fingerprint)
+        root, path, size, mtime_ns, inode, ctime_ns = entry
+        row = Row(size, mtime_ns, inode, fingerprint, ctime_ns)
         if not fingerprint:
             return Found(root, path, row, dist, before=before)
         yanked = None
@@ -333,6 +346,11 @@ def _ordered(entries: Iterable[Entry]) -> Iterator[Entry]:
         yield from run
 
 
+def _state(entry: Entry, fingerprint: str) -> int:
+    """What the catalog gives for the row of a file that is as this one was seen."""
+    return hash((*entry[:5], fingerprint, entry.ctime_ns))
+
+
 class _Sidecars:
     """What stands beside each file, as a fingerprint by which a changed reason or a new signature is seen."""
 
@@ -355,5 +373,5 @@ class _Sidecars:
 
     def _note(self, entry: Entry) -> None:
         base, _, suffix = entry.path.rpartition(".")
-        part = f".{suffix}:{entry.size}:{entry.mtime_ns}:{entry.inode}"
+        part = f".{suffix}:{entry.size}:{entry.mtime_ns}:{entry.inode}:{entry.ctime_ns}"
         self._parts.setdefault((entry.root, base), []).append(part)

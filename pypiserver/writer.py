@@ -93,7 +93,7 @@ class FolderWriter:
         file = repository.ask(lambda: repository.digested(filename))
         if file is not None:
             entry = self._folders.stat(file.root, file.path)
-            if entry is None or entry[2:] != (file.size, file.mtime_ns, file.inode):
+            if entry is None or not entry.identity.is_same(file.identity):
                 key = (file.root, file.path)
                 repository.ask(lambda: self._sync.refresh([key]))
                 file = repository.ask(lambda: repository.digested(filename))

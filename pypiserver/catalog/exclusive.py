@@ -45,12 +45,12 @@ class ExclusiveCatalog(Catalog):
     def marks(self) -> set[int]:
         """A number for every row's path, size and fingerprint, by which a listing sees what it knows."""
         with self.connections.reading() as connection, connection.stream(schema.SELECT_SNAPSHOT) as rows:
-            return {mark(path, size, sidecars) for _, path, size, _, _, sidecars in rows}
+            return {mark(path, size, sidecars) for _, path, size, _, _, sidecars, _ in rows}
 
     def paths_of(self, marks: set[int]) -> list[str]:
         """The paths of the rows that have one of these numbers."""
         with self.connections.reading() as connection, connection.stream(schema.SELECT_SNAPSHOT) as rows:
-            return [path for _, path, size, _, _, sidecars in rows if mark(path, size, sidecars) in marks]
+            return [path for _, path, size, _, _, sidecars, _ in rows if mark(path, size, sidecars) in marks]
 
     def known(self, paths: Sequence[str]) -> set[str]:
         """Those of the paths that have a row."""

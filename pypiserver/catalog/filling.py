@@ -17,10 +17,10 @@ from .rows import Found
 # 750 parameters: SQLite took no more than 999 until 2020. A statement for each row costs twice as much as all of this.
 ROWS = 50
 _COLUMNS = (
-    "root, path, size, mtime_ns, inode, sidecars, filename, project, name, version, kind, "
+    "root, path, size, mtime_ns, inode, sidecars, ctime_ns, filename, project, name, version, kind, "
     "yanked, has_signature, has_provenance, visible, sha256, link_digest, summary, keywords, fault"
 )
-_ROW = f"({', '.join('?' * 14)}, 1, '', '', '', '', '')"
+_ROW = f"({', '.join('?' * 15)}, 1, '', '', '', '', '')"
 _FILL_PROJECTS = """
     INSERT INTO project (name, serial, files, display)
     SELECT f.project, :serial, SUM(f.visible), COALESCE(MIN(CASE WHEN f.visible = 1 THEN f.name END), '')

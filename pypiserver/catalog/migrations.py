@@ -76,6 +76,8 @@ STEPS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE metadata ADD COLUMN sha256 TEXT, ADD COLUMN core BYTEA",
         "ALTER TABLE metadata ALTER COLUMN core SET STORAGE EXTERNAL",
     ),
+    # 0 until the next scan: not known.
+    ("ALTER TABLE file ADD COLUMN ctime_ns BIGINT NOT NULL DEFAULT 0",),
 )
 
 

@@ -107,7 +107,7 @@ class Reads:
         self.connections.settle()
 
     def states(self) -> tuple[set[int], set[int]]:
-        """The hash of every file row's (root, path, size, mtime_ns, inode, sidecars), and the roots there are.
+        """The hash of each row's (root, path, size, mtime_ns, inode, sidecars, ctime_ns), and the roots there are.
 
         Numbers, because a million rows as tuples fill 400 MB; that two rows have one number need not be expected.
         """

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from packaging.utils import NormalizedName
 
 from ..distfile import DistFile
-from ..model import File
+from ..model import File, Identity
 
 
 class Row(NamedTuple):
@@ -20,6 +20,12 @@ class Row(NamedTuple):
     mtime_ns: int
     inode: int
     sidecars: str
+    ctime_ns: int = 0
+
+    @property
+    def identity(self) -> Identity:
+        """By what the file is known again."""
+        return Identity(self.size, self.mtime_ns, self.inode, self.ctime_ns)
 
 
 ANY_ROW = Row(-1, -1, -1, "")
@@ -113,7 +119,7 @@ def digest_row(file: File, digest: Digest) -> dict[str, object]:
     """The parameters that record what reading a file brought."""
     return {
         "root": file.root, "path": file.path, "size": file.size, "mtime_ns": file.mtime_ns, "inode": file.inode,
-        **_digest_values(digest),
+        "ctime_ns": file.ctime_ns, **_digest_values(digest),
     }  # fmt: skip
 
 
@@ -133,5 +139,5 @@ def as_file(row: Sequence[Any]) -> File:
         filename=row[0], project=NormalizedName(row[1]), name=row[2], version=row[3], kind=row[4], path=row[5],
         root=row[6], size=row[7], mtime_ns=row[8], inode=row[9], sha256=row[10], link_digest=row[11],
         requires_python=row[12], metadata_sha256=row[13], yanked=row[14], has_signature=bool(row[15]),
-        has_provenance=bool(row[16]),
+        has_provenance=bool(row[16]), ctime_ns=row[17],
     )  # fmt: skip

@@ -7,7 +7,7 @@ catalog is then replaced by a new file, built from storage, which is the truth.
 
 from __future__ import annotations
 
-SCHEMA_VERSION = "6"
+SCHEMA_VERSION = "7"
 
 TABLES = (
     # What the catalog belongs to: schema version, roots, digest algorithm. And its epoch: a random name, by which a
@@ -36,6 +36,7 @@ TABLES = (
         visible BIGINT NOT NULL, sha256 TEXT NOT NULL, link_digest TEXT NOT NULL,
         requires_python TEXT, metadata_sha256 TEXT, summary TEXT NOT NULL, keywords TEXT NOT NULL,
         yanked TEXT, has_signature BIGINT NOT NULL, has_provenance BIGINT NOT NULL, fault TEXT NOT NULL,
+        ctime_ns BIGINT NOT NULL DEFAULT 0,
         PRIMARY KEY (root, path)
     )""",
     # Core metadata, zlib-compressed, apart from the narrow rows that pages read; and ``core``, what pages show of it,
@@ -60,18 +61,23 @@ INDEXES = {
 
 FILE_COLUMNS = (
     "filename, project, name, version, kind, path, root, size, mtime_ns, inode, sha256, link_digest, "
-    "requires_python, metadata_sha256, yanked, has_signature, has_provenance"
+    "requires_python, metadata_sha256, yanked, has_signature, has_provenance, ctime_ns"
 )
 
-# A row that changed in size, time or inode is a new file: it loses its digests. One whose sidecars changed keeps them.
-_SAME = "file.size = excluded.size AND file.mtime_ns = excluded.mtime_ns AND file.inode = excluded.inode"
+# A row that changed in size, times or inode is a new file: it loses its digests. One whose sidecars changed keeps them,
+# and so does one of which either side does not tell the inode or the time of its last change (model.Identity).
+_SAME = """
+    file.size = excluded.size AND file.mtime_ns = excluded.mtime_ns
+    AND (file.inode = excluded.inode OR (file.inode >= 0 AND (file.inode = 0 OR excluded.inode = 0)))
+    AND (file.ctime_ns = excluded.ctime_ns OR file.ctime_ns = 0 OR excluded.ctime_ns = 0)
+"""
 _INSERT_FILE = """
     INSERT INTO file (root, path, size, mtime_ns, inode, sidecars, filename, project, name, version, kind, visible,
-        sha256, link_digest, summary, keywords, yanked, has_signature, has_provenance, fault)
+        sha256, link_digest, summary, keywords, yanked, has_signature, has_provenance, fault, ctime_ns)
 """
 _VALUES = """
     :root, :path, :size, :mtime_ns, :inode, :sidecars, :filename, :project, :name, :version, :kind, :visible,
-        '', '', '', '', :yanked, :has_signature, :has_provenance, ''
+        '', '', '', '', :yanked, :has_signature, :has_provenance, '', :ctime_ns
 """
 # A file that had no row: whoever gave it one meanwhile looked later. First scans consist of these.
 INSERT_NEW_FILE = f"{_INSERT_FILE} VALUES ({_VALUES}) ON CONFLICT (root, path) DO NOTHING"
@@ -88,10 +94,11 @@ UPSERT_FILE = f"""
         keywords = CASE WHEN {_SAME} THEN file.keywords ELSE '' END,
         fault = CASE WHEN {_SAME} THEN file.fault ELSE '' END,
         size = excluded.size, mtime_ns = excluded.mtime_ns, inode = excluded.inode, sidecars = excluded.sidecars,
-        yanked = excluded.yanked, has_signature = excluded.has_signature, has_provenance = excluded.has_provenance
+        ctime_ns = excluded.ctime_ns, yanked = excluded.yanked,
+        has_signature = excluded.has_signature, has_provenance = excluded.has_provenance
     WHERE :before_size = -1 OR (
         file.size = :before_size AND file.mtime_ns = :before_mtime_ns AND file.inode = :before_inode
-        AND file.sidecars = :before_sidecars
+        AND file.sidecars = :before_sidecars AND file.ctime_ns = :before_ctime_ns
     )
 """  # noqa: S608 - all parts are constants of this module
 
@@ -99,7 +106,7 @@ UPSERT_FILE = f"""
 _UPLOADED = (
     *("size", "mtime_ns", "inode", "sidecars", "filename", "project", "name", "version", "kind", "visible"),
     *("sha256", "link_digest", "requires_python", "metadata_sha256", "summary", "keywords", "yanked"),
-    *("has_signature", "has_provenance", "fault"),
+    *("has_signature", "has_provenance", "fault", "ctime_ns"),
 )
 UPSERT_UPLOADED = f"""
     INSERT INTO file (root, path, {", ".join(_UPLOADED)})
@@ -108,11 +115,19 @@ UPSERT_UPLOADED = f"""
 """  # noqa: S608
 
 # The row that was read before the scan, and no newer one: an upload may have put another file there meanwhile.
-_IF_UNCHANGED = "root = :root AND path = :path AND size = :size AND mtime_ns = :mtime_ns AND inode = :inode"
+_IF_UNCHANGED = """
+    root = :root AND path = :path AND size = :size AND mtime_ns = :mtime_ns AND inode = :inode
+    AND ctime_ns = :ctime_ns
+"""
 DELETE_FILE = f"DELETE FROM file WHERE {_IF_UNCHANGED}"  # noqa: S608
 # A file that is being replaced, or was removed a moment ago: hidden, but still its project's; without an inode it is
 # none that a scan may find.
 HOLD_FILE = f"UPDATE file SET fault = 'it is being replaced or removed', inode = -1 WHERE {_IF_UNCHANGED}"  # noqa: S608
+# A row of a version that did not note this: it goes on with what was read of the file then.
+NOTE_CTIME = """
+    UPDATE file SET ctime_ns = :ctime_ns WHERE root = :root AND path = :path AND size = :size
+    AND mtime_ns = :mtime_ns AND inode = :inode AND ctime_ns = 0
+"""
 DELETE_ORPHANED_METADATA = """
     DELETE FROM metadata WHERE root = :root AND path = :path
     AND NOT EXISTS (SELECT 1 FROM file f WHERE f.root = metadata.root AND f.path = metadata.path)
@@ -186,7 +201,7 @@ _SELECT_ABSENCE = """
 """
 SELECT_ABSENCE_OF_PROJECT = _SELECT_ABSENCE.format(column="project")
 SELECT_ABSENCE_OF_FILE = _SELECT_ABSENCE.format(column="filename")
-SELECT_SNAPSHOT = "SELECT root, path, size, mtime_ns, inode, sidecars FROM file"
+SELECT_SNAPSHOT = "SELECT root, path, size, mtime_ns, inode, sidecars, ctime_ns FROM file"
 SELECT_PROJECTS = "SELECT name, display FROM project WHERE files > 0 ORDER BY name"
 SELECT_PROJECT = "SELECT serial, status, reason FROM project WHERE name = :name"
 SELECT_STATUSES = "SELECT name, status, reason FROM project WHERE status <> ''"
@@ -227,6 +242,6 @@ UPSERT_FOLDER = """
     INSERT INTO folder (root, path, mtime_ns, inode) VALUES (:root, :path, :mtime_ns, :inode)
     ON CONFLICT (root, path) DO UPDATE SET mtime_ns = excluded.mtime_ns, inode = excluded.inode
 """
-SELECT_ROW = "SELECT size, mtime_ns, inode, sidecars FROM file WHERE root = :root AND path = :path"
+SELECT_ROW = "SELECT size, mtime_ns, inode, sidecars, ctime_ns FROM file WHERE root = :root AND path = :path"
 SELECT_FAULTS = "SELECT path, fault FROM file WHERE project = :name AND fault <> '' ORDER BY path, root"
 SELECT_SHADOWED = "SELECT root, path, filename FROM file WHERE visible = 0 AND fault = '' ORDER BY root, path"

@@ -1,7 +1,7 @@
 """The catalog's changes.
 
 The rules to keep: a write is one transaction that raises the serial and stamps the projects it touched; a row is
-changed only while it still describes the file that was looked at (size, mtime_ns, inode).
+changed only while it still describes the file that was looked at (size, mtime_ns, inode, ctime_ns).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..distfile import DistFile, parse_filename, spelling_key
 from ..errors import Conflict
-from ..model import ACTIVE, File, ProjectStatus
+from ..model import ACTIVE, File, Identity, ProjectStatus
 from . import filling, listing, schema
 from .connections import Connections
 from .database import Connection, Cursor, Database
@@ -82,6 +82,12 @@ class Catalog(Reads):
         indexes = schema.INDEXES if self.connections.drops_indexes else {}
         with self.connections.transaction() as connection, self.connections.writing_much(connection):
             filling.fill(connection, found, indexes)
+
+    def note_ctimes(self, files: Iterable[tuple[int, str, Identity]]) -> None:
+        """Add to rows of an earlier version, by root and path, when anything of the file changed last."""
+        rows = [{"root": root, "path": path, **identity._asdict()} for root, path, identity in files]
+        with self.connections.transaction() as connection:
+            connection.executemany(schema.NOTE_CTIME, rows)
 
     def note_folders(self, folders: Iterable[tuple[int, str, int, int]]) -> None:
         """Remember the folders as a complete scan found them, in place of what was known of them."""
@@ -209,7 +215,7 @@ def _standing(connection: Connection, claim: Mapping[str, object]) -> Standing:
 def _delete(connection: Connection, gone: Gone, filenames: list[str]) -> set[str]:
     """Delete a row if it still is the one that was read; give its project, and note its file name as contested."""
     key = {"root": gone.root, "path": gone.path}
-    identity = {**key, "size": gone.row.size, "mtime_ns": gone.row.mtime_ns, "inode": gone.row.inode}
+    identity = {**key, **gone.row.identity._asdict()}
     names = connection.execute("SELECT project, filename FROM file WHERE root = :root AND path = :path", key).fetchall()
     statement = schema.HOLD_FILE if gone.is_replaced else schema.DELETE_FILE
     if not connection.execute(statement, identity).rowcount:

@@ -7,6 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from ..model import Identity
+from .mounts import DEVICES, Devices
+
 _MOST = 2**63 - 1
 # Why a name is skipped that is no text.
 ODD_NAME = "its name has control characters, or is not UTF-8"
@@ -24,18 +27,33 @@ class Entry(NamedTuple):
     size: int
     mtime_ns: int
     inode: int
+    ctime_ns: int = 0
+
+    @property
+    def identity(self) -> Identity:
+        """By what the file is known again."""
+        return Identity(*self[2:])
 
 
-def entry_of(root: int, path: str, status: os.stat_result) -> Entry:
-    """The entry of a file that was looked at.
+def entry_of(root: int, path: str, status: os.stat_result, *, devices: Devices = DEVICES) -> Entry:
+    """The entry of a file that was looked at; what its file system cannot be believed is 0 (see :mod:`.mounts`).
 
     Its numbers fit 64 bits with a sign, as catalogs want them: times end in the year 2262, and a file system that
     numbers inodes with all 64 bits loses one of them.
     """
-    mtime_ns = status.st_mtime_ns
+    mtime_ns, ctime_ns, inode = status.st_mtime_ns, status.st_ctime_ns, status.st_ino & _MOST
     if not -_MOST <= mtime_ns <= _MOST:
         mtime_ns = _MOST if mtime_ns > 0 else -_MOST
-    return Entry(root, path, status.st_size, mtime_ns, status.st_ino & _MOST)
+    if status.st_dev not in devices.plain:
+        kept = devices.believed(status.st_dev)
+        inode, ctime_ns = inode if kept.inodes else 0, ctime_ns if kept.ctimes else 0
+    return Entry(root, path, status.st_size, mtime_ns, inode, ctime_ns & _MOST)
+
+
+def folder_identity(status: os.stat_result, *, devices: Devices = DEVICES) -> tuple[int, int]:
+    """Device and inode of a folder, 0 for an inode that does not last."""
+    is_kept = status.st_dev in devices.plain or devices.believed(status.st_dev).inodes
+    return status.st_dev, status.st_ino & _MOST if is_kept else 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,8 @@ from .below import (
     opened_folder,
     outage,
 )
-from .entries import ODD_NAME, Entry, Scan, entry_of
+from .entries import ODD_NAME, Entry, Scan, entry_of, folder_identity
+from .mounts import DEVICES
 from .operations import OPERATIONS, Operations, refusal, sync_folder
 from .placing import beside, claimed, publish_bytes
 from .staging import Staged, remove_stale
@@ -72,6 +73,7 @@ class Folders:
 
         What is left out, and the folders that were read, are added to ``scan``. Raises Unavailable.
         """
+        DEVICES.look()
         for number, root in enumerate(self.roots):
             pending = [""]
             while pending:
@@ -93,7 +95,7 @@ class Folders:
             status = os.stat(f"{self.roots[root]}/{path}")  # noqa: PTH116 - a Path costs more than the call
         except OSError:
             return None
-        return status.st_mtime_ns, status.st_ino
+        return status.st_mtime_ns, folder_identity(status)[1]
 
     def _files_in(
         self, scan: Scan, number: int, relative: str, pending: list[str], first: tuple[str, ...]
@@ -105,7 +107,7 @@ class Folders:
         prefix = f"{relative}/" if relative else ""
         with opened_folder(f"{self.roots[number]}/{relative}", is_root=not relative) as folder:
             status = os.stat(folder)  # noqa: PTH116 - an open folder has no path
-            scan.folders.append((number, relative, status.st_mtime_ns, status.st_ino))
+            scan.folders.append((number, relative, status.st_mtime_ns, folder_identity(status)[1]))
             for entry in entries_in(folder, first, scan.get_on):
                 name = entry.name
                 if name.startswith("."):
@@ -207,7 +209,7 @@ class Folders:
         except NotFound:
             self.check()
             return None
-        if (entry.size, entry.mtime_ns, entry.inode) == (file.size, file.mtime_ns, file.inode):
+        if entry.identity.is_same(file.identity):
             return stream
         stream.close()
         return None

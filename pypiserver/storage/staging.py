@@ -93,6 +93,9 @@ class Staged(Hashed):
             # Open, and with that locked, until it has its name: who cleans up takes what is closed for left behind.
             temporary = self._file.fileno() if self._path is None else self._path
             place(temporary, target, sidecars, overwrite=overwrite, operations=self._operations)
+            if os.name != "nt":
+                # Getting a name is a change of the file.
+                status = os.fstat(self._file.fileno())
         except FileExistsError as error:
             raise Conflict(f"The file {filename} already exists.") from error
         except OSError as error:

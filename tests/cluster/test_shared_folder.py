@@ -7,10 +7,15 @@ machine's own, as with a file server that knows none.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import mmap
 import os
+import shutil
+import sqlite3
+import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -83,6 +88,50 @@ def test_a_change_on_one_machine_shows_on_the_other(machines: Machines) -> None:
         eventually(lambda url=url: name not in listed(url, "shared"), seconds=POLLED_SECONDS)
         # Held for a moment, as another file may be copied to its place.
         eventually(lambda url=url, name=name: ask(url, f"/packages/{name}").status == 404)
+
+
+def by_copy_over_it(path: Path, data: bytes) -> None:
+    build = path.with_name(".build")
+    build.write_bytes(data)
+    shutil.copystat(path, build)
+    shutil.copy2(build, path)
+
+
+def by_removal_and_copy(path: Path, data: bytes) -> None:
+    build = path.with_name(".build")
+    build.write_bytes(data)
+    shutil.copystat(path, build)
+    path.unlink()
+    subprocess.run(["cp", "-p", build, path], check=True)
+
+
+def by_mapped_memory(path: Path, data: bytes) -> None:
+    with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as mapped:
+        mapped[:] = data
+        mapped.flush()
+
+
+@pytest.mark.parametrize(
+    "change", [by_copy_over_it, by_removal_and_copy, by_mapped_memory], ids=lambda change: change.__name__
+)
+def test_a_file_that_changes_without_an_event_is_noticed(
+    machines: Machines, change: Callable[[Path, bytes], None]
+) -> None:
+    url = machines.urls[0]
+    name, data = wheel("mapped", filler=1000)
+    # Packed hashes differ in length.
+    while len(other := wheel("mapped", filler=1000)[1]) != len(data):
+        pass
+    path = machines.disk / name
+    path.write_bytes(data)
+    os.utime(path, (1_700_000_000, 1_700_000_000))
+    eventually(lambda: listed(url, "mapped") == {name: sha256(data)}, seconds=POLLED_SECONDS)
+    change(path, other)
+    eventually(lambda: listed(url, "mapped").get(name) == sha256(other), seconds=POLLED_SECONDS)
+    eventually(lambda: ask(url, f"/packages/{name}").body == other)
+    # Inodes of such a mount are of no use, and none is remembered.
+    with contextlib.closing(sqlite3.connect(machines.disk.parent / "machine-0" / "catalog.sqlite")) as catalog:
+        assert catalog.execute("SELECT inode FROM file").fetchall() == [(0,)]
 
 
 def test_of_writers_on_two_machines_one_wins(machines: Machines) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import logging
 import os
 import re
+import sqlite3
 import sys
 import tarfile
 import zipfile
@@ -308,12 +310,14 @@ def test_a_row_of_the_catalog_that_is_not_of_these_bytes_is_named(
     client = serve(catalog=catalog)
     assert client.get("/simple/foo/").status == 200
     client._application.close()  # type: ignore[attr-defined]
-    # As a bad disk would do it: other bytes, the same size, time and inode.
+    # As a bad disk would do it: other bytes, the same size, times and inode.
     path = root / "foo-1.0.zip"
     other = make_sdist("foo", "1.0", format=".zip")[1].replace(b"setup", b"setuq")
     with path.open("r+b") as file:
         file.write(other)
     os.utime(path, (OLD, OLD))
+    with contextlib.closing(sqlite3.connect(catalog)) as database, database:
+        database.execute("UPDATE file SET ctime_ns = ?", (path.stat().st_ctime_ns,))
     outcome = pypi_server(capsys, "check", root, "--catalog", catalog, "--json")
     rows = [(each["path"], each["kind"], each["message"], each["advice"]) for each in found(outcome.out)]
     advice = f"Delete the catalog {catalog}; the server builds it again."

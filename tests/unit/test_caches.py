@@ -54,6 +54,7 @@ REASONS = {
     "storage.entries.Scan.entries": "of one scan",
     "storage.entries.Scan.folders": "of one scan",
     "storage.entries.Scan.skipped": "of one scan",
+    "storage.mounts.Devices._odd": "file systems that are mounted now",
     "storage.objects.Objects._made": "a client of the store for each way of asking it",
     "storage.placing._Steps._kept": "of one upload",
     "storage.placing._Steps._locked": "of one upload",

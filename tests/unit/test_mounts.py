@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 import pytest
 
 from pypiserver.storage import mounts
+from pypiserver.storage.entries import entry_of, folder_identity
 
 TABLE = r"""
 22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/root rw
@@ -58,3 +60,33 @@ def test_where_the_system_says_nothing_a_folder_is_not_shared(tmp_path: Path) ->
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has this table")
 def test_the_table_of_this_system_is_understood() -> None:
     assert mounts.kind_of(Path("/proc")) == "proc"
+
+
+def status_on(major: int, minor: int) -> os.stat_result:
+    numbers = (0o100644, 77, os.makedev(major, minor), 1, 0, 0, 5, 0, 0, 0)
+    return os.stat_result(numbers, {"st_mtime_ns": 8, "st_ctime_ns": 9})
+
+
+@pytest.mark.parametrize(
+    ("device", "inode", "ctime_ns"),
+    [((8, 1), 77, 9), ((0, 31), 77, 9), ((0, 32), 0, 9), ((0, 33), 0, 9), ((8, 5), 0, 0), ((0, 99), 77, 9)],
+    ids=["ext4", "nfs4", "cifs", "fuse", "vfat", "unknown"],
+)
+@pytest.mark.skipif(sys.platform == "win32", reason="devices of another kind")
+def test_of_a_file_counts_what_its_file_system_keeps(
+    device: tuple[int, int], inode: int, ctime_ns: int, table: Path
+) -> None:
+    table.write_text(table.read_text() + "38 22 8:5 / /srv/fat rw - vfat /dev/sde rw\n")
+    devices, status = mounts.Devices(table), status_on(*device)
+    for _ in range(2):
+        assert entry_of(0, "foo-1.0.zip", status, devices=devices).identity == (5, 8, inode, ctime_ns)
+        assert folder_identity(status, devices=devices) == (os.makedev(*device), inode)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="devices of another kind")
+def test_a_device_number_is_looked_up_again_when_another_disk_may_have_it(table: Path) -> None:
+    devices, status = mounts.Devices(table), status_on(0, 40)
+    assert entry_of(0, "foo-1.0.zip", status, devices=devices).inode == 77
+    table.write_text(table.read_text() + "38 22 0:40 / /srv/new rw - fuse.sshfs host:/ rw\n")
+    devices.look()
+    assert entry_of(0, "foo-1.0.zip", status, devices=devices).inode == 0

@@ -85,7 +85,7 @@ def test_what_is_written_appears_with_what_stands_beside_it_and_nothing_else(tmp
         f"{NAME}.provenance": b"new attestations",
     }
     status = (tmp_path / NAME).stat()
-    assert entry == (0, NAME, 9, status.st_mtime_ns, status.st_ino)
+    assert entry == (0, NAME, 9, status.st_mtime_ns, status.st_ino, status.st_ctime_ns)
 
 
 @only_unnamed

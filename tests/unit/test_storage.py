@@ -221,7 +221,7 @@ def test_any_time_a_file_may_have_fits_a_catalog(roots: list[Path], year: int) -
 
 
 def test_inodes_of_64_bits_fit_a_catalog() -> None:
-    status = os.stat_result((0o100644, 2**64 - 1, 1, 1, 0, 0, 5, 0, 0, 0), {"st_mtime_ns": 0})
+    status = os.stat_result((0o100644, 2**64 - 1, 1, 1, 0, 0, 5, 0, 0, 0), {"st_mtime_ns": 0, "st_ctime_ns": 0})
     assert entry_of(0, NAME, status).inode == 2**63 - 1
 
 

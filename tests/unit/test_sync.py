@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import gc
+import hashlib
 import logging
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -120,6 +122,67 @@ def test_a_replaced_file_is_digested_again(world: World) -> None:
     world.sync.scan()
     world.digester.digest_project("foo")
     assert world.catalog.files_of("foo")[0].sha256 not in ("", before)
+
+
+def by_copy_over_it(path: Path, source: Path) -> None:
+    shutil.copy2(source, path)
+
+
+def by_removal_and_copy(path: Path, source: Path) -> None:
+    path.unlink()
+    shutil.copy2(source, path)
+
+
+@pytest.mark.parametrize("replace", [by_copy_over_it, by_removal_and_copy], ids=lambda replace: replace.__name__)
+def test_another_file_of_the_same_size_and_time_is_another_file(
+    world: World, replace: Callable[[Path, Path], None], tmp_path: Path
+) -> None:
+    path = world.put(SDIST, SDIST_BYTES)
+    world.sync.scan()
+    world.digester.digest_some()
+    (before,) = world.catalog.files_of("foo")
+    # What a build with SOURCE_DATE_EPOCH gives: Python's own version of gzip's header, say, and nothing else.
+    other = SDIST_BYTES[:8] + bytes([SDIST_BYTES[8] ^ 2]) + SDIST_BYTES[9:]
+    source = tmp_path / "build"
+    source.write_bytes(other)
+    os.utime(source, (OLD, OLD))
+    replace(path, source)
+    assert (before.size, before.mtime_ns) == (len(other), path.stat().st_mtime_ns)
+    world.sync.scan()
+    world.digester.digest_some()
+    (after,) = world.catalog.files_of("foo")
+    assert after.sha256 == hashlib.sha256(other).hexdigest() != before.sha256
+
+
+def test_a_sidecar_of_the_same_size_and_time_is_another_one(world: World) -> None:
+    world.put(SDIST, SDIST_BYTES)
+    yanked = world.put(f"{SDIST}.yanked", b"one")
+    world.sync.scan()
+    yanked.write_bytes(b"two")
+    os.utime(yanked, (OLD, OLD))
+    world.sync.scan()
+    assert [file.yanked for file in world.catalog.files_of("foo")] == ["two"]
+
+
+def test_rows_of_an_earlier_version_are_completed_and_no_file_is_read_for_it(world: World) -> None:
+    world.put(SDIST, SDIST_BYTES)
+    world.put(WHEEL, WHEEL_BYTES)
+    world.put(f"{WHEEL}.yanked", b"one")
+    world.sync.scan()
+    world.digester.digest_some()
+    with world.catalog.connections.transaction() as connection:
+        connection.execute("UPDATE file SET ctime_ns = 0")
+    before = world.catalog.files_of("foo")
+    for file in before:
+        stream = world.folders.open_as(file)
+        assert stream is not None
+        stream.close()
+    world.sync.scan()
+    assert world.catalog.pending_count() == 0
+    after = {file.path: file for file in world.catalog.files_of("foo")}
+    assert {file.path: (file.sha256, file.ctime_ns) for file in after.values()} == {
+        file.path: (file.sha256, (world.roots[0] / file.path).stat().st_ctime_ns) for file in before
+    }
 
 
 def test_the_first_root_wins_and_the_other_file_is_named_once(world: World, caplog: pytest.LogCaptureFixture) -> None:
