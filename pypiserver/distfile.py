@@ -14,6 +14,7 @@ from packaging.utils import NormalizedName, canonicalize_name, canonicalize_vers
 from packaging.version import InvalidVersion, Version
 
 from .errors import InvalidFilename
+from .names import allowed_in_a_path
 from .remembered import short_texts
 
 SIDECARS = (".asc", ".yanked", ".provenance")
@@ -102,7 +103,7 @@ def _parsed_short(version: str) -> Version | None:
 
 def parse_filename(filename: str) -> DistFile:
     """Read a file name; raises InvalidFilename, whose words say what is wrong with it."""
-    if len(filename) > MAX_FILENAME or not filename.isprintable() or "/" in filename or "\\" in filename:
+    if len(filename) > MAX_FILENAME or not allowed_in_a_path(filename) or "/" in filename or "\\" in filename:
         raise InvalidFilename("its name is too long, or has characters no distribution's name has")
     lower = filename.lower()
     if lower.endswith(".whl"):

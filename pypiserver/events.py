@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from .distfile import SIDECARS
+from .names import allowed_in_a_path
 from .storage import Folders
 from .storage.mounts import is_shared
 from .storage.operations import PART
@@ -179,7 +180,7 @@ class Watcher:
         if event.is_directory:
             self._overflow = True
             return
-        if not key[1].isprintable():
+        if not allowed_in_a_path(key[1]):
             return
         if event.event_type in ("closed", "moved"):
             self._changes.closed.add(key)

@@ -1,25 +1,29 @@
 """Whether the root folders are still those that were served.
 
-The rule to keep: a root that became another, empty folder was unmounted or replaced, and that is an outage, not an
-empty index.
+The rule to keep: a root, or a mount below one, that became another, empty folder was unmounted or replaced, and that is
+an outage, not an empty index.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
 
 from .errors import Unavailable
 from .storage import Folders
+from .storage.below import NOT_THERE
 from .storage.entries import folder_identity
+from .storage.mounts import is_shared
 
 
 class Roots:
-    """Remembers device and inode of each root, as of the last scan."""
+    """Remembers device and inode of each root, and of each mount below them, as of the last scan."""
 
     def __init__(self, folders: Folders) -> None:
         self._folders = folders
         self._known: dict[int, tuple[int, int]] = {}
+        self._mounts: dict[tuple[int, str], tuple[int, int]] = {}
 
     def note(self) -> None:
         """Remember which folders the roots are when a process begins: another, empty one later is an outage.
@@ -32,14 +36,26 @@ class Roots:
                 self._known.setdefault(root, folder_identity(status))
 
     def have_changed(self) -> bool:
-        """Whether a root is gone, or is not the folder any more that was there at the last scan."""
+        """Whether a root, or a mount below one, is not the folder any more that was there at the last scan."""
         try:
             return any(
                 identity != self._known.get(root, identity)
                 for root, identity in enumerate(folder_identity(path.stat()) for path in self._folders.roots)
-            )
+            ) or any(self._is_other(key) for key in self._mounts)
         except OSError:
             return True
+
+    def have_shared_mounts(self) -> bool:
+        """Whether other machines may change what is mounted below a root, of which no event tells."""
+        return any(is_shared(self._folders.roots[root] / path) for root, path in self._mounts)
+
+    def _is_other(self, mount: tuple[int, str]) -> bool:
+        """Whether what was mounted there is no longer; what cannot be looked at is still."""
+        root, path = mount
+        try:
+            return folder_identity((self._folders.roots[root] / path).stat()) != self._mounts[mount]
+        except OSError as error:
+            return error.errno in NOT_THERE
 
     def identities(self) -> list[tuple[int, int]]:
         """Device and inode of each root; raises Unavailable when one is not there."""
@@ -49,14 +65,32 @@ class Roots:
         except OSError as error:
             raise Unavailable(f"A folder went away while it was looked at: {error}. Try again in a moment.") from error
 
-    def refuse_others(self, roots: Iterable[int], known: Mapping[tuple[int, str], tuple[int, int]]) -> None:
-        """Raise Unavailable when one of the roots is not the folder that the catalog's ``known`` folders tell of."""
-        for root in roots:
+    def refuse_others(
+        self, files: Collection[tuple[int, str]], known: Mapping[tuple[int, str], tuple[int, int]]
+    ) -> None:
+        """Raise Unavailable when the root of a file is not the folder that the catalog's ``known`` folders tell of, or
+        when what was mounted above it is no longer.
+        """
+        for root in {root for root, _ in files}:
             state = self._folders.folder_state(root, "")
             if (root, "") in known and (state is None or state[1] != known[root, ""][1]):
+                raise _replaced(self._folders.roots[root])
+        for root, path in self._mounts:
+            if any(key[0] == root and key[1].startswith(f"{path}/") for key in files) and self._is_other((root, path)):
+                raise _replaced(self._folders.roots[root] / path)
+
+    def refuse_unmounted(
+        self, mounts: Mapping[tuple[int, str], tuple[int, int]], has_files_below: Callable[[int, str], bool]
+    ) -> None:
+        """Raise Unavailable when a mount with files became an empty folder, or none; ``mounts`` are those of a scan."""
+        for (root, path), identity in self._mounts.items():
+            is_same = mounts.get((root, path)) == identity
+            if not is_same and has_files_below(root, path) and self._folders.is_empty(root, path):
                 raise Unavailable(
-                    f"The folder {self._folders.roots[root]} was replaced a moment ago. Try again in a moment."
+                    f"The folder {path} in {self._folders.roots[root]} was a mount, and nothing is mounted there. "
+                    "Mount it again; if it is meant to be gone, restart the server."
                 )
+        self._mounts = dict(mounts)
 
     def refuse_lost(self, known: set[int], seen: set[int], began_with: list[tuple[int, int]]) -> None:
         """Raise Unavailable when a root with ``known`` files became another folder in which none was ``seen``.
@@ -73,3 +107,7 @@ class Roots:
                     "mount it again; if it is meant to be empty, restart the server."
                 )
             self._known[root] = identity
+
+
+def _replaced(folder: Path) -> Unavailable:
+    return Unavailable(f"The folder {folder} was replaced a moment ago. Try again in a moment.")

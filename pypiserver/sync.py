@@ -20,11 +20,12 @@ from .errors import InvalidFilename, Unreadable
 from .growing import SETTLE_SECONDS, Growing, Key, Missing
 from .memory import unsearched
 from .model import ProjectStatus
+from .names import allowed_in_a_path
 from .remembered import Said
 from .roots import Roots
 from .statuses import changed_statuses
 from .storage import Entry, Folders, Scan, sidecar
-from .storage.entries import ODD_NAME
+from .storage.entries import ODD_NAME, UNREAD, shown
 from .text import MAX_REASON, line_of
 
 _LOG = logging.getLogger(__name__)
@@ -61,6 +62,7 @@ class Sync:
         self._is_quiet = False
         self._counted: Counted = iter
         self._has_said_shadowed = False
+        self._has_unread = False
         # Rows at the last scan; how many there are at the first is not known.
         self._count = MANY + 1
 
@@ -80,12 +82,15 @@ class Sync:
         if known:
             differing, seen = self._differing(known, files, sidecars)
             self.roots.refuse_lost(roots, seen, began_with)
+            self.roots.refuse_unmounted(scan.mounts, self.catalog.has_files_below)
             growing = self.refresh(differing, roots_are_checked=True)
         else:
             growing = self._fill(files, sidecars)
             self.roots.refuse_lost(roots, set(), began_with)
+            self.roots.refuse_unmounted(scan.mounts, self.catalog.has_files_below)
         for root, path, reason in scan.skipped:
             self._say_skipped(root, path, reason)
+        self._say_unread(scan)
         if not self._has_said_shadowed:
             # The rows may be those of another process, or of an earlier run.
             self._say_shadowed()
@@ -214,7 +219,7 @@ class Sync:
             found, others = self._look(keys, growing)
             gone = self._gone(others, growing, hold=hold)
             if gone and not roots_are_checked:
-                self.roots.refuse_others({file.root for file in gone}, self.catalog.folders())
+                self.roots.refuse_others({(file.root, file.path) for file in gone}, self.catalog.folders())
             self._apply(found, gone, {})
             # Whose row somebody else changed meanwhile is looked at again.
             keys = [(file.root, file.path) for file in found if self.catalog.row(file.root, file.path) != file.row]
@@ -231,7 +236,7 @@ class Sync:
         for root, path in keys:
             self.get_on(0.0)
             # As the scan sees it: what is no UTF-8 is no text, for a database or a page.
-            if not path.isprintable():
+            if not allowed_in_a_path(path):
                 continue
             row = self.catalog.row(root, path)
             try:
@@ -326,13 +331,23 @@ class Sync:
 
         skipped: list[str] = []
         texts = self.folders.statuses(skipped)
-        for shown in skipped:
-            say(shown, ODD_NAME)
+        for name in skipped:
+            say(name, ODD_NAME)
         return changed_statuses(texts, self.catalog.statuses(), say)
+
+    def _say_unread(self, scan: Scan) -> None:
+        is_unread = any(inode == UNREAD for _, _, _, inode in scan.folders)
+        if self._is_quiet or is_unread == self._has_unread:
+            return
+        self._has_unread = is_unread
+        if is_unread:
+            _LOG.error("What cannot be read may hold any project: until it can, projects that are not known are 503.")
+        else:
+            _LOG.warning("All of the folders can be read again.")
 
     def _say_skipped(self, root: int, path: str, reason: str) -> None:
         if not self._is_quiet and self._said.is_new(root, path, reason):
-            _LOG.warning("Skipped %s in %s: %s", path, self.folders.roots[root], reason)
+            _LOG.warning("Skipped %s in %s: %s", shown(path), self.folders.roots[root], reason)
 
 
 def _ordered(entries: Iterable[Entry]) -> Iterator[Entry]:

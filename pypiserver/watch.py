@@ -334,7 +334,7 @@ class Watch(Background):
         self._lock.say_ready(started, self.catalog.token())
         self._settle(None)
         self._digesting.wake.set()
-        if self._watcher.hears_everything():
+        if self._watcher.hears_everything() and not self.sync.roots.have_shared_mounts():
             pause = max(RESCAN_SECONDS, 20 * took)
         else:
             pause = min(15.0, max(POLL_SECONDS, 5 * took))

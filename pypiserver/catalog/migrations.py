@@ -77,7 +77,10 @@ STEPS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE metadata ALTER COLUMN core SET STORAGE EXTERNAL",
     ),
     # 0 until the next scan: not known.
-    ("ALTER TABLE file ADD COLUMN ctime_ns BIGINT NOT NULL DEFAULT 0",),
+    (
+        "ALTER TABLE file ADD COLUMN ctime_ns BIGINT NOT NULL DEFAULT 0",
+        "CREATE INDEX folder_unread ON folder (root) WHERE inode = -2",
+    ),
 )
 
 

@@ -13,6 +13,7 @@ from packaging.utils import NormalizedName
 
 from ..core_metadata import MAX_DESCRIPTION, CoreMetadata, described, packed, parse_metadata, unpacked
 from ..distfile import DistFile, folded
+from ..errors import Unavailable
 from ..model import ACTIVE, File, ProjectStatus
 from . import schema
 from .database import Connection, Cursor, Database
@@ -83,13 +84,19 @@ class Reads:
     def is_absent(self, *, project: str = "", filename: str = "") -> bool:
         """Whether there is no row at all, hidden or not, of this project in normal form, or of this file name.
 
-        Raises CatalogReplaced and CatalogIncomplete when that cannot be told.
+        Raises CatalogReplaced and CatalogIncomplete when that cannot be told, and Unavailable when a folder cannot be
+        read, as it may be there.
         """
         statement = schema.SELECT_ABSENCE_OF_FILE if filename else schema.SELECT_ABSENCE_OF_PROJECT
-        epoch, is_complete, is_here = self._all(statement, name=filename or project)[0]
+        epoch, is_complete, is_here, is_part_unread = self._all(statement, name=filename or project)[0]
         self._refuse_other(epoch)
         if not is_complete:
             raise CatalogIncomplete("it is being filled")
+        if is_part_unread and not is_here and (project or filename):
+            raise Unavailable(
+                "Some folders cannot be read, so what is not known may be here: the server's log says which.",
+                public=True,
+            )
         return not is_here
 
     def refuse_nothing(self) -> None:
@@ -136,6 +143,10 @@ class Reads:
     def was_scanned(self) -> bool:
         """Whether a scan ever came to its end: a catalog that is being filled has no folders yet."""
         return bool(self._all(schema.SELECT_ANY_FOLDER))
+
+    def has_files_below(self, root: int, path: str) -> bool:
+        """Whether any file has a row that is in this folder, or in one below it."""
+        return bool(self._all(schema.SELECT_ANY_BELOW, root=root, path=path))
 
     def projects(self) -> list[tuple[NormalizedName, str]]:
         """(normal form, display name) of every project with a visible file, sorted."""

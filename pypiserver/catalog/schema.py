@@ -57,6 +57,7 @@ INDEXES = {
     "file_hidden": "CREATE INDEX IF NOT EXISTS file_hidden ON file (root, path) WHERE visible = 0 AND fault = ''",
     # All of its keys are equal, so it gives rows in the order of the table, and a batch changes 120 pages, not 1,000.
     "file_pending": "CREATE INDEX IF NOT EXISTS file_pending ON file (sha256) WHERE sha256 = '' AND fault = ''",
+    "folder_unread": "CREATE INDEX IF NOT EXISTS folder_unread ON folder (root) WHERE inode = -2",
 }
 
 FILE_COLUMNS = (
@@ -194,10 +195,10 @@ SELECT_SERIAL_AND_EPOCH = """
     SELECT s.value, m.value FROM serial s CROSS JOIN meta m WHERE s.id = 1 AND m.name = 'epoch'
 """
 # What must be true at one moment before it is said that something is not here: this is the catalog that was opened, a
-# scan has come to its end in it, and it has no row.
+# scan has come to its end in it, it has no row, and no folder could not be read (storage.entries.UNREAD).
 _SELECT_ABSENCE = """
     SELECT (SELECT value FROM meta WHERE name = 'epoch'), EXISTS (SELECT 1 FROM folder),
-        EXISTS (SELECT 1 FROM file WHERE {column} = :name)
+        EXISTS (SELECT 1 FROM file WHERE {column} = :name), EXISTS (SELECT 1 FROM folder WHERE inode = -2)
 """
 SELECT_ABSENCE_OF_PROJECT = _SELECT_ABSENCE.format(column="project")
 SELECT_ABSENCE_OF_FILE = _SELECT_ABSENCE.format(column="filename")
@@ -231,6 +232,8 @@ SELECT_CORE = """
 SELECT_COUNTS = "SELECT COALESCE(SUM(files), 0), COUNT(*) FROM project WHERE files > 0"
 SELECT_ROOT_COUNTS = "SELECT root, COUNT(*) FROM file GROUP BY root"
 SELECT_FOLDERS = "SELECT root, path, mtime_ns, inode FROM folder"
+# "0" comes after "/".
+SELECT_ANY_BELOW = "SELECT 1 FROM file WHERE root = :root AND path > :path || '/' AND path < :path || '0' LIMIT 1"
 SELECT_ANY_FOLDER = "SELECT 1 FROM folder LIMIT 1"
 SELECT_CONTESTED = """
     SELECT filename FROM file WHERE filename IN ({names})

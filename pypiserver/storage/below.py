@@ -24,11 +24,13 @@ CAN_SCAN_OPEN = CAN_WALK and os.scandir in os.supports_fd
 _FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
 # What says that a file is not there, or not where nothing behind a link is looked for; anything else tells nothing.
 NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
+# What says of a folder that was there that it went, or became something else.
+VANISHED = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 
 
 def is_plain(path: str) -> bool:
     """Whether a path is of the form scans give: relative, no hidden or empty part, nothing with another meaning."""
-    if "\0" in path or "\\" in path or (os.name == "nt" and ":" in path):
+    if "\0" in path or (os.name == "nt" and ("\\" in path or ":" in path)):
         return False
     return all(part and not part.startswith(".") for part in path.split("/"))
 

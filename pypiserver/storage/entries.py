@@ -11,6 +11,8 @@ from ..model import Identity
 from .mounts import DEVICES, Devices
 
 _MOST = 2**63 - 1
+# The inode of what cannot be read, among the folders of a scan: it may hold anything.
+UNREAD = -2
 # Why a name is skipped that is no text.
 ODD_NAME = "its name has control characters, or is not UTF-8"
 
@@ -60,16 +62,30 @@ def folder_identity(status: os.stat_result, *, devices: Devices = DEVICES) -> tu
 class Scan:
     """What a scan saw: files, what was left out as (root, path, reason), and the folders that were read.
 
-    A folder is (root, path, mtime_ns, inode), as it was just before its entries were read. ``get_on`` is called as long
-    work gets on.
+    A folder is (root, path, mtime_ns, inode), as it was just before its entries were read; UNREAD is the inode of one
+    that could not be, and of ``path/`` where something in it could not. ``mounts`` are the folders on another device
+    than the one they are in, with their device and inode. ``get_on`` is called as long work gets on.
     """
 
     entries: list[Entry] = field(default_factory=list)
     skipped: list[tuple[int, str, str]] = field(default_factory=list)
     folders: list[tuple[int, str, int, int]] = field(default_factory=list)
+    mounts: dict[tuple[int, str], tuple[int, int]] = field(default_factory=dict)
     get_on: Callable[[], object] = _nothing
+
+    def note_unread(self, root: int, path: str, shown: str, reason: str) -> None:
+        """Something was left out that may hold files; ``path`` is its folder, or the folder it is in with ``/``."""
+        self.skipped.append((root, shown, reason))
+        if not self.folders or self.folders[-1] != (root, path, -1, UNREAD):
+            self.folders.append((root, path, -1, UNREAD))
 
 
 def sidecar(path: str, suffix: str) -> str:
     """The path of what stands beside a file."""
     return path + suffix
+
+
+def shown(path: str) -> str:
+    """A path as it may stand in a log: bytes that are no UTF-8, and what cannot be printed, as escapes."""
+    text = path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode("ascii") for each in text)

@@ -18,10 +18,12 @@ from typing import BinaryIO
 
 from ..errors import ConfigError, NotFound, Unavailable, Unreadable
 from ..model import File
+from ..names import allowed_in_a_path
 from . import trash
 from .below import (
     CAN_WALK,
     NOT_THERE,
+    VANISHED,
     between,
     entries_in,
     is_inside,
@@ -31,7 +33,7 @@ from .below import (
     opened_folder,
     outage,
 )
-from .entries import ODD_NAME, Entry, Scan, entry_of, folder_identity
+from .entries import ODD_NAME, Entry, Scan, entry_of, folder_identity, shown
 from .mounts import DEVICES
 from .operations import OPERATIONS, Operations, refusal, sync_folder
 from .placing import beside, claimed, publish_bytes
@@ -75,16 +77,17 @@ class Folders:
         """
         DEVICES.look()
         for number, root in enumerate(self.roots):
-            pending = [""]
+            pending = [("", 0)]
             while pending:
-                relative = pending.pop()
+                relative, device = pending.pop()
                 try:
-                    yield from self._files_in(scan, number, relative, pending, first)
+                    yield from self._files_in(scan, number, relative, device, pending, first)
                 except OSError as error:
                     if not relative:
                         raise outage(root, error) from error
-                    reason = f"the folder cannot be read ({error.strerror or error})"
-                    scan.skipped.append((number, _shown(relative), reason))
+                    if error.errno not in VANISHED:
+                        reason = f"the folder cannot be read ({error.strerror or error})"
+                        scan.note_unread(number, relative, relative, reason)
             # A root that went while it was read would look half empty.
             if not root.is_dir():
                 raise outage(root, OSError(errno.ENOENT, os.strerror(errno.ENOENT)))
@@ -97,39 +100,60 @@ class Folders:
             return None
         return status.st_mtime_ns, folder_identity(status)[1]
 
+    def is_empty(self, root: int, path: str) -> bool:
+        """Whether a folder is not there, or nothing in it is visible; one that cannot be read is not."""
+        try:
+            with os.scandir(f"{self.roots[root]}/{path}") as entries:
+                return all(entry.name.startswith(".") for entry in entries)
+        except OSError as error:
+            return error.errno in NOT_THERE
+
     def _files_in(
-        self, scan: Scan, number: int, relative: str, pending: list[str], first: tuple[str, ...]
+        self,
+        scan: Scan,
+        number: int,
+        relative: str,
+        device: int,
+        pending: list[tuple[str, int]],
+        first: tuple[str, ...],
     ) -> Iterator[Entry]:
-        """The files of one folder; the folders in it are added to ``pending``.
+        """The files of one folder, which is in one on ``device``; the folders in it are added to ``pending``.
 
         All but a few entries are plain files, so nothing is called for these but what the system must be asked.
         """
         prefix = f"{relative}/" if relative else ""
         with opened_folder(f"{self.roots[number]}/{relative}", is_root=not relative) as folder:
             status = os.stat(folder)  # noqa: PTH116 - an open folder has no path
-            scan.folders.append((number, relative, status.st_mtime_ns, folder_identity(status)[1]))
+            identity = folder_identity(status)
+            scan.folders.append((number, relative, status.st_mtime_ns, identity[1]))
+            if relative and identity[0] != device:
+                scan.mounts[number, relative] = identity
             for entry in entries_in(folder, first, scan.get_on):
                 name = entry.name
                 if name.startswith("."):
                     continue
                 path = prefix + name
                 try:
-                    if entry.is_file(follow_symlinks=False) and name.isprintable():
+                    if entry.is_file(follow_symlinks=False) and allowed_in_a_path(name):
                         yield entry_of(number, path, entry.stat(follow_symlinks=False))
+                    elif entry.is_dir(follow_symlinks=False) and allowed_in_a_path(name):
+                        pending.append((path, identity[0]))
                     else:
-                        self._look_closer(scan, number, path, entry, pending)
+                        self._look_closer(scan, number, path, entry)
                 except OSError as error:
                     if error.errno != errno.ENOENT:
-                        scan.skipped.append((number, path, f"it cannot be looked at ({error.strerror or error})"))
+                        reason = f"it cannot be looked at ({error.strerror or error})"
+                        scan.note_unread(number, prefix or "/", shown(path), reason)
                 if scan.entries:
                     yield scan.entries.pop()
 
-    def _look_closer(self, scan: Scan, number: int, path: str, entry: os.DirEntry[str], pending: list[str]) -> None:
-        """An entry that is no plain file, or that has an odd name."""
-        if not entry.name.isprintable():
-            scan.skipped.append((number, _shown(path), ODD_NAME))
-        elif entry.is_dir(follow_symlinks=False):
-            pending.append(path)
+    def _look_closer(self, scan: Scan, number: int, path: str, entry: os.DirEntry[str]) -> None:
+        """An entry that is neither a file nor a folder, or that has an odd name."""
+        if not allowed_in_a_path(entry.name):
+            if entry.is_dir(follow_symlinks=False):
+                scan.note_unread(number, path[: -len(entry.name)] or "/", shown(path), ODD_NAME)
+            else:
+                scan.skipped.append((number, shown(path), ODD_NAME))
         elif entry.is_symlink():
             self._look_through(scan, number, path)
         elif entry.stat(follow_symlinks=False):
@@ -165,7 +189,7 @@ class Folders:
         return list(self._look(root, path, trash.SUFFIXES))
 
     def _look(self, root: int, path: str, suffixes: tuple[str, ...]) -> Iterator[Entry]:
-        if not is_plain(path) or not path.isprintable():
+        if not is_plain(path) or not allowed_in_a_path(path):
             return
         try:
             if not CAN_WALK:
@@ -240,7 +264,7 @@ class Folders:
             except OSError:
                 names = []
             if skipped is not None:
-                skipped += [_shown(name) for name in names if not name.isprintable() and not name.startswith(".")]
+                skipped += [shown(name) for name in names if not name.isprintable() and not name.startswith(".")]
             for name in names:
                 path = folder / name
                 try:
@@ -323,9 +347,3 @@ class Folders:
                 f"There is no file {path!r} in {self.roots[root]}.", public=f"There is no file {path!r} here."
             )
         return self.roots[root] / path
-
-
-def _shown(path: str) -> str:
-    """A path as it may stand in a log: bytes that are no UTF-8, and control characters, as escapes."""
-    text = path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode("ascii") for each in text)

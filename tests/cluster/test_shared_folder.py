@@ -17,7 +17,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,14 +62,14 @@ def machines(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Machine
         yield Machines(disk, (live[0], live[1]))
 
 
-def mounted(disk: Path, folder: Path) -> object:
+def mounted(disk: Path, folder: Path) -> AbstractContextManager[Service]:
     """The disk at another place, by a file system in user space."""
     bindfs = program("bindfs", "bindfs")
     if not os.access("/dev/fuse", os.R_OK | os.W_OK):
         pytest.skip("file systems in user space are not allowed here")
     # Names are asked for each time a file is opened by them, as NFS does it.
     command = [bindfs, "-f", "--no-allow-other", "-o", "hard_remove,entry_timeout=0", disk, folder]
-    return started(Service("bindfs", command, folder.parent, lambda: os.path.ismount(folder)))
+    return started(Service("bindfs", command, disk.parent, lambda: os.path.ismount(folder)))
 
 
 def test_a_change_on_one_machine_shows_on_the_other(machines: Machines) -> None:
@@ -164,3 +164,33 @@ def test_a_replaced_file_is_never_sent_under_the_hash_of_another(machines: Machi
     eventually(lambda: sha256(ask(there, f"/packages/{name}").body) == sha256(data), seconds=POLLED_SECONDS)
     assert listed(there, "replaced") == {name: sha256(data)}
     assert ask(there, f"/packages/{name}").body == data
+
+
+def test_a_mount_below_a_root_that_goes_away_is_an_outage_until_it_is_back(tmp_path: Path) -> None:
+    """Its names are never looked for elsewhere, by no process, and nothing has to be read again."""
+    disk, folder = tmp_path / "disk", tmp_path / "packages"
+    for each in (disk, folder / "below"):
+        each.mkdir(parents=True)
+    (name, data), (other, other_data) = wheel("mounted"), wheel("plain")
+    (disk / name).write_bytes(data)
+    (folder / other).write_bytes(other_data)
+    with ExitStack() as mount:
+        mount.enter_context(mounted(disk, folder / "below"))
+        with serving(tmp_path, "-P", ".", "-a", ".", "--workers", "2", folder=folder) as live:
+            eventually(lambda: listed(live.url, "mounted") == {name: sha256(data)})
+            # The first scan may have been that of another process.
+            eventually(lambda: ask(live.url, "/health/ready").status == 200)
+            time.sleep(2)
+            mount.close()
+            for _ in range(50):
+                for path in ("/simple/mounted/", f"/packages/below/{name}", "/simple/mounted/?format=json"):
+                    reply = ask(live.url, path)
+                    # What a process remembers of a page may be right for a moment more.
+                    assert reply.status in (200, 503), (path, reply)
+                time.sleep(0.1)
+            for path in ("/simple/mounted/", f"/packages/below/{name}", "/simple/plain/", "/health"):
+                assert {ask(live.url, path).status for _ in range(4)} == {503}, path
+            with mounted(disk, folder / "below"):
+                eventually(lambda: listed(live.url, "mounted") == {name: sha256(data)})
+                eventually(lambda: ask(live.url, f"/packages/below/{name}").body == data)
+                eventually(lambda: ask(live.url, "/simple/unknown/").status == 302)

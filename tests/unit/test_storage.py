@@ -189,6 +189,7 @@ def test_odd_entries_are_each_said_once_and_hide_nothing_else(
         "Skipped line\\nforged-1.0.zip",
         "Skipped loop-1.0.zip",
         "Skipped socket-1.0.zip",
+        "What cannot be read may hold any project: until it can, projects that are not known are 503.",
     ]
 
 
