@@ -10,6 +10,7 @@ import atexit
 import contextlib
 import functools
 import getpass
+import io
 import logging
 import multiprocessing.util
 import os
@@ -30,6 +31,9 @@ _LOG = logging.getLogger("pypiserver.main")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``pypi-server`` with these arguments (default: those of the process) and give its exit status."""
     arguments = sys.argv[1:] if argv is None else list(argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Names that the terminal's encoding has no letters for, or that are not UTF-8.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         command = cli.parse(arguments, os.environ)
         return _DO[type(command)](command)

@@ -14,6 +14,7 @@ from .digests import BLOCK
 from .errors import Conflict, InvalidDistribution, InvalidFilename, Unavailable
 from .storage import Entry, Folders, Scan, sidecar
 from .storage.bucket import METADATA, STATUSES, UPLOADED, Bucket, BucketFile, format_time, path_of, sha256_of
+from .storage.native import native
 from .wholeness import is_whole
 
 # What people put beside a file; a bucket has more.
@@ -93,7 +94,7 @@ class FolderEnd:
     def store(self, item: Item) -> None:
         """Write the file to a hidden one, and give that its name once it is whole."""
         folder, _, filename = item.place.rpartition("/")
-        (self._root / folder).mkdir(parents=True, exist_ok=True)
+        (self._root / native(folder)).mkdir(parents=True, exist_ok=True)
         staged = self._folders.stage(folder)
         try:
             take(item, staged.write)
@@ -104,7 +105,7 @@ class FolderEnd:
         self._set_time(item)
 
     def _set_time(self, item: Item) -> None:
-        os.utime(self._root / item.place, ns=(item.uploaded_ns, item.uploaded_ns))
+        os.utime(self._root / native(item.place), ns=(item.uploaded_ns, item.uploaded_ns))
 
     def set_status(self, project: str, text: str) -> None:
         """Write ``.status/<project>``, unless it is there."""

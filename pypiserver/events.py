@@ -23,6 +23,7 @@ from .distfile import SIDECARS
 from .names import allowed_in_a_path
 from .storage import Folders
 from .storage.mounts import is_shared
+from .storage.native import text_of
 from .storage.operations import PART
 from .supervisor import say
 
@@ -174,7 +175,7 @@ class Watcher:
             elif relative.parts[0] == ".status":
                 self._changes.statuses = True
             elif not any(part.startswith(".") for part in relative.parts):
-                self._note_key((number, relative.as_posix()), event)
+                self._note_key((number, text_of(relative.as_posix())), event)
 
     def _note_key(self, key: tuple[int, str], event: Any) -> None:
         if event.is_directory:

@@ -32,6 +32,7 @@ from .repository import Repository
 from .scanlock import ScanLock
 from .servers import Options as ServerOptions
 from .storage import Folders
+from .storage.native import say_other_locale
 from .sync import Counted, Sync
 from .watch import Watch
 from .web import Web, build
@@ -64,6 +65,7 @@ class Application:
 
     def __init__(self, config: Config) -> None:
         self.config = config
+        say_other_locale()
         self.repository, writer = build_both(config)
         self.intake = Intake(
             self.repository,

@@ -9,6 +9,7 @@ about requests are switched off: it gives back the very application. The access 
 from __future__ import annotations
 
 import configparser
+import io
 import logging
 import logging.config
 import re
@@ -149,6 +150,8 @@ def _handlers(config: Config, *, with_stream: bool) -> Iterator[logging.Handler]
     """The handlers the settings ask for, with names by which they are found again."""
     if with_stream:
         stream = {"stdout": sys.stdout, "stderr": sys.stderr}.get(config.log_stream)
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
         # Without any handler, logging would write warnings to stderr after all.
         handler: logging.Handler = logging.NullHandler() if stream is None else LineHandler(stream)
         handler.set_name(_OURS + "stream")

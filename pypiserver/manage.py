@@ -26,6 +26,7 @@ from .private import read_private_names
 from .progress import counted, progress
 from .report import Change, tell_changes, write_json
 from .storage import Entry, Folders
+from .storage.native import native
 from .storage.trash import FOLDER as TRASH
 from .text import printable
 from .update import Options, newest_local, read_ignorelist, run_update
@@ -58,7 +59,7 @@ def update(command: cli.Update, *, out: TextIO, err: TextIO) -> int:
     folders = Folders([Path(root).absolute() for root in command.config.roots])
     private = read_private_names(command.config.private, command.config.private_file)
     files = [
-        (dist, (folders.roots[entry.root] / entry.path).parent)
+        (dist, (folders.roots[entry.root] / native(entry.path)).parent)
         for entry, dist in distributions(folders)
         if dist.project not in private
     ]

@@ -15,6 +15,7 @@ from .storage import Folders
 from .storage.below import NOT_THERE
 from .storage.entries import folder_identity
 from .storage.mounts import is_shared
+from .storage.native import native
 
 
 class Roots:
@@ -47,13 +48,13 @@ class Roots:
 
     def have_shared_mounts(self) -> bool:
         """Whether other machines may change what is mounted below a root, of which no event tells."""
-        return any(is_shared(self._folders.roots[root] / path) for root, path in self._mounts)
+        return any(is_shared(self._folders.roots[root] / native(path)) for root, path in self._mounts)
 
     def _is_other(self, mount: tuple[int, str]) -> bool:
         """Whether what was mounted there is no longer; what cannot be looked at is still."""
         root, path = mount
         try:
-            return folder_identity((self._folders.roots[root] / path).stat()) != self._mounts[mount]
+            return folder_identity((self._folders.roots[root] / native(path)).stat()) != self._mounts[mount]
         except OSError as error:
             return error.errno in NOT_THERE
 

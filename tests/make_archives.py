@@ -126,7 +126,7 @@ def make_tar(members: Mapping[str, bytes], format: str = ".tar.gz") -> bytes:
     modes = {".tar.gz": "gz", ".tgz": "gz", ".tar.bz2": "bz2", ".tar.xz": "xz"}
     mode = modes[format.lower()]
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w" if mode == "gz" else f"w:{mode}") as archive:  # type: ignore[call-overload]
+    with tarfile.open(fileobj=buffer, mode="w" if mode == "gz" else f"w:{mode}", encoding="utf-8") as archive:  # type: ignore[call-overload]
         for path, data in members.items():
             info = tarfile.TarInfo(path)
             info.size = len(data)

@@ -412,7 +412,7 @@ def streamed_wheel() -> bytes:
 def by_library(format: int, members: Mapping[str, bytes], **options: object) -> Callable[[], bytes]:
     def make() -> bytes:
         buffer = io.BytesIO()
-        with tarfile.open(fileobj=buffer, mode="w:gz", format=format, **options) as archive:  # type: ignore[call-overload]
+        with tarfile.open(fileobj=buffer, mode="w:gz", format=format, encoding="utf-8", **options) as archive:  # type: ignore[call-overload]
             for name, data in members.items():
                 info = tarfile.TarInfo(name)
                 info.size, info.mtime = len(data), 1.5

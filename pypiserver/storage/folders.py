@@ -35,6 +35,7 @@ from .below import (
 )
 from .entries import ODD_NAME, Entry, Scan, entry_of, folder_identity, shown
 from .mounts import DEVICES
+from .native import IS_UTF8, native, text_of
 from .operations import OPERATIONS, Operations, refusal, sync_folder
 from .placing import beside, claimed, publish_bytes
 from .staging import Staged, remove_stale
@@ -95,7 +96,7 @@ class Folders:
     def folder_state(self, root: int, path: str) -> tuple[int, int] | None:
         """Modification time and inode of a folder, by which new and missing names in it are seen; None without it."""
         try:
-            status = os.stat(f"{self.roots[root]}/{path}")  # noqa: PTH116 - a Path costs more than the call
+            status = os.stat(f"{self.roots[root]}/{native(path)}")  # noqa: PTH116 - a Path costs more than the call
         except OSError:
             return None
         return status.st_mtime_ns, folder_identity(status)[1]
@@ -103,7 +104,7 @@ class Folders:
     def is_empty(self, root: int, path: str) -> bool:
         """Whether a folder is not there, or nothing in it is visible; one that cannot be read is not."""
         try:
-            with os.scandir(f"{self.roots[root]}/{path}") as entries:
+            with os.scandir(f"{self.roots[root]}/{native(path)}") as entries:
                 return all(entry.name.startswith(".") for entry in entries)
         except OSError as error:
             return error.errno in NOT_THERE
@@ -122,14 +123,14 @@ class Folders:
         All but a few entries are plain files, so nothing is called for these but what the system must be asked.
         """
         prefix = f"{relative}/" if relative else ""
-        with opened_folder(f"{self.roots[number]}/{relative}", is_root=not relative) as folder:
+        with opened_folder(f"{self.roots[number]}/{native(relative)}", is_root=not relative) as folder:
             status = os.stat(folder)  # noqa: PTH116 - an open folder has no path
             identity = folder_identity(status)
             scan.folders.append((number, relative, status.st_mtime_ns, identity[1]))
             if relative and identity[0] != device:
                 scan.mounts[number, relative] = identity
             for entry in entries_in(folder, first, scan.get_on):
-                name = entry.name
+                name = entry.name if IS_UTF8 else text_of(entry.name)
                 if name.startswith("."):
                     continue
                 path = prefix + name
@@ -139,7 +140,7 @@ class Folders:
                     elif entry.is_dir(follow_symlinks=False) and allowed_in_a_path(name):
                         pending.append((path, identity[0]))
                     else:
-                        self._look_closer(scan, number, path, entry)
+                        self._look_closer(scan, number, path, name, entry)
                 except OSError as error:
                     if error.errno != errno.ENOENT:
                         reason = f"it cannot be looked at ({error.strerror or error})"
@@ -147,11 +148,11 @@ class Folders:
                 if scan.entries:
                     yield scan.entries.pop()
 
-    def _look_closer(self, scan: Scan, number: int, path: str, entry: os.DirEntry[str]) -> None:
+    def _look_closer(self, scan: Scan, number: int, path: str, name: str, entry: os.DirEntry[str]) -> None:
         """An entry that is neither a file nor a folder, or that has an odd name."""
-        if not allowed_in_a_path(entry.name):
+        if not allowed_in_a_path(name):
             if entry.is_dir(follow_symlinks=False):
-                scan.note_unread(number, path[: -len(entry.name)] or "/", shown(path), ODD_NAME)
+                scan.note_unread(number, path[: -len(name)] or "/", shown(path), ODD_NAME)
             else:
                 scan.skipped.append((number, shown(path), ODD_NAME))
         elif entry.is_symlink():
@@ -161,7 +162,7 @@ class Folders:
 
     def _look_through(self, scan: Scan, number: int, path: str) -> None:
         """A link: to a file inside a root it is a file like any other."""
-        target = self.roots[number] / path
+        target = self.roots[number] / native(path)
         try:
             status = target.stat()
         except OSError as error:
@@ -194,7 +195,7 @@ class Folders:
         try:
             if not CAN_WALK:
                 self.check()
-            statuses = look_below(self.roots[root], path, suffixes)
+            statuses = look_below(self.roots[root], native(path), suffixes)
         except OSError as error:
             raise Unreadable(f"The file {path} cannot be looked at: {error.strerror or error}.") from error
         for suffix, status in zip(suffixes, statuses, strict=True):
@@ -214,7 +215,7 @@ class Folders:
         if not is_plain(path):
             raise NotFound(f"There is no file {path!r} here.")
         try:
-            descriptor = open_below(self.roots[root], path, self.roots)
+            descriptor = open_below(self.roots[root], native(path), self.roots)
         except OSError as error:
             if error.errno in NOT_THERE:
                 raise NotFound(f"There is no file {path!r} here.") from error
@@ -283,7 +284,7 @@ class Folders:
         A folder that is behind a link is not written to: the root is, instead.
         """
         root = self.roots[0]
-        folder = root / directory if directory and is_plain(directory) else root
+        folder = root / native(directory) if directory and is_plain(directory) else root
         if any(parent.is_symlink() for parent in between(root, folder / "file")):
             folder = root
         return Staged(root, folder, digests=digests, operations=self._operations).open()
@@ -294,7 +295,7 @@ class Folders:
         root = self.roots[0]
         with contextlib.ExitStack() as held:
             try:
-                held.enter_context(claimed(root / key, self._operations))
+                held.enter_context(claimed(root / native(key), self._operations))
             except OSError as error:
                 raise refusal(error, root) from error
             yield
@@ -346,4 +347,4 @@ class Folders:
             raise NotFound(
                 f"There is no file {path!r} in {self.roots[root]}.", public=f"There is no file {path!r} here."
             )
-        return self.roots[root] / path
+        return self.roots[root] / native(path)

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from .native import text_of
 from .operations import EXCLUSIVE, OPERATIONS, Operations, hidden_name, refusal, sync_folder
 
 # What a file that replaces another one of its name must not keep: it was about other bytes.
@@ -159,7 +160,7 @@ def claimed(target: Path, operations: Operations = OPERATIONS, *, is_needed: boo
     made, unless the claim is not needed: a full disk must not keep files from being removed. Raises TimeoutError when
     somebody else holds the claim for CLAIM_SECONDS.
     """
-    key = hashlib.sha256(target.name.casefold().encode("utf-8", "surrogateescape")).hexdigest()[:32]
+    key = hashlib.sha256(text_of(target.name).casefold().encode("utf-8", "surrogateescape")).hexdigest()[:32]
     claim = target.with_name(f".upload-{key}.claim")
     try:
         descriptor, is_ours = _lock_claim(claim, operations)

@@ -18,6 +18,7 @@ from typing import BinaryIO
 from ..errors import Conflict
 from .entries import Entry, entry_of
 from .hashed import Hashed
+from .native import native, text_of
 from .operations import OPERATIONS, PART, Operations, refusal
 from .placing import lock, open_locked, place
 from .unnamed import open_unnamed
@@ -83,7 +84,7 @@ class Staged(Hashed):
         signature and attestations, which were about other bytes; a yank is about the release, and stays.
         """
         assert self._file is not None, "open() comes first"  # noqa: S101
-        target = self._folder / filename
+        target = self._folder / native(filename)
         try:
             self._file.flush()
             self._operations.fsync(self._file.fileno())
@@ -102,7 +103,7 @@ class Staged(Hashed):
             raise refusal(error, self._folder) from error
         finally:
             self.discard()
-        return entry_of(0, target.relative_to(self._root).as_posix(), status)
+        return entry_of(0, text_of(target.relative_to(self._root).as_posix()), status)
 
     def discard(self) -> None:
         """Delete the temporary file; nothing happens after :meth:`publish`, or a second time."""

@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 
 from ..errors import Conflict, NotFound, PypiServerError
+from .native import native, text_of
 from .operations import OPERATIONS, Operations, refusal, sync_folder
 from .placing import beside, claimed, place
 
@@ -52,7 +53,7 @@ def listing(root: Path) -> list[str]:
     """The paths of all files in the trash, as they were below the root, sidecars left out."""
     base = root / FOLDER
     found = [
-        Path(folder, name).relative_to(base).as_posix()
+        text_of(Path(folder, name).relative_to(base).as_posix())
         for folder, _, names in os.walk(base)
         for name in names
         if not name.endswith(SUFFIXES) and not name.startswith(".")
@@ -64,7 +65,7 @@ def restore(root: Path, path: str, *, operations: Operations = OPERATIONS) -> No
     """Move a file with its sidecars back; ``path`` is one that :func:`listing` gave."""
     if path not in listing(root):
         raise NotFound(f"The trash of {root} has no file {path!r}.")
-    source, target = root / FOLDER / path, root / path
+    source, target = root / FOLDER / native(path), root / native(path)
     try:
         _make_folders(root, target)
         kept = [beside(source, suffix) for suffix in SUFFIXES]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -19,6 +20,7 @@ from .. import facts
 from ..errors import NotFound, Unavailable
 from ..model import File
 from ..repository import Repository
+from ..storage.native import native
 from .answers import revalidated, unkept
 from .delivery import Deliver
 from .ready import Ready
@@ -89,7 +91,7 @@ class Files:
         """The answer that lets somebody else send the file: preconditions and ranges are its own then."""
         if self._deliver is not None:
             return self._deliver(environ, file)
-        place = f"{self._repository.folders.roots[file.root]}/{file.path}"
+        place = f"{self._repository.folders.roots[file.root]}/{native(file.path)}"
         told = self._accel(place) if self._accel is not None and file.size > KEPT_BYTES else None
         if told is None:
             return None
@@ -160,7 +162,7 @@ def accel_header(way: str, location: str) -> Accel | None:
         return None
     if way == "sendfile":
         return lambda path: ("X-Sendfile", path) if _PLAIN.fullmatch(path) else None
-    return lambda path: ("X-Accel-Redirect", location.rstrip("/") + quote(path))
+    return lambda path: ("X-Accel-Redirect", location.rstrip("/") + quote(os.fsencode(path)))
 
 
 def file_cache_control(*, age: int | None, overwrite: bool, private: bool) -> str:

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 import pypiserver
+from pypiserver.storage.native import native, say_other_locale
 
 from .wsgi import Client
 
@@ -91,7 +92,7 @@ def put(root: Path) -> Callable[..., Path]:
     """Put a file into the folder, long ago."""
 
     def put(name: str, data: bytes, *, mtime: float = OLD) -> Path:
-        path = root / name
+        path = root / native(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
         os.utime(path, (mtime, mtime))
@@ -121,3 +122,7 @@ def serve(root: Path, tmp_path: Path) -> Iterator[Callable[..., Client]]:
     yield serve
     for application in running:
         application.close()  # type: ignore[attr-defined]
+
+
+# Said once in each process, and no test is about what the first one logs.
+say_other_locale()

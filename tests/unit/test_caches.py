@@ -30,6 +30,7 @@ REASONS = {
     "remembered.short_texts.decorate.known": "as many texts, and as long ones, as each use of it says",
     "simple_api._known_coding": "256 headers of up to 512 characters",
     "simple_api._known_form": "256 headers of up to 512 characters",
+    "storage.native.say_other_locale": "no arguments",
     "storage.unnamed.has_unnamed": "folders of ours, by paths that have a limit",
     "update._tags": "no arguments",
     "web.encodings._zstd": "no arguments",

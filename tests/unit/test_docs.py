@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import configparser
 import io
+import os
 import re
 import shlex
 import shutil
@@ -104,7 +105,9 @@ def test_command_lines_are_found() -> None:
 
 def test_generated_pages_are_current() -> None:
     command = [sys.executable, REPOSITORY / "bin" / "docs", "--check"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, capture_output=True, encoding="utf-8", check=False, env={**os.environ, "PYTHONUTF8": "1"}
+    )
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 

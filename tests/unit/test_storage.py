@@ -16,6 +16,7 @@ from pypiserver.catalog import Catalog
 from pypiserver.errors import ConfigError, NotFound, Unavailable
 from pypiserver.storage import Folders, Scan, below
 from pypiserver.storage.entries import entry_of
+from pypiserver.storage.native import native
 from pypiserver.storage.placing import claimed
 from pypiserver.sync import Sync
 from tests.make_archives import make_wheel
@@ -174,7 +175,7 @@ def test_odd_entries_are_each_said_once_and_hide_nothing_else(
     (roots[0] / "loop-1.0.zip").symlink_to("loop-1.0.zip")
     (roots[0] / "line\nforged-1.0.zip").write_bytes(b"x")
     (roots[0] / "\x1b[31mred").mkdir()
-    (roots[0] / "\u202egnp.exe").write_bytes(b"x")
+    (roots[0] / native("\u202egnp.exe")).write_bytes(b"x")
     (Path(os.fsdecode(os.fsencode(roots[0]) + b"/latin-\xe9-1.0.zip"))).write_bytes(b"x")
     sync = Sync(Folders(roots), Catalog(None, ""), clock=lambda: 4e9)
     with caplog.at_level(logging.WARNING):

@@ -27,7 +27,7 @@ def test_systemd_takes_the_unit_for_well_sandboxed(tmp_path: Path) -> None:
     unit = tmp_path / "pypiserver.service"
     unit.write_text(UNIT)
     command = ["systemd-analyze", "security", "--offline=true", "--threshold=20", "--no-pager", str(unit)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=60, check=False)
     if "offline" in done.stderr and not done.stdout:
         pytest.skip("this systemd can look at installed units only")
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr
@@ -40,7 +40,11 @@ def test_systemd_understands_the_unit(tmp_path: Path) -> None:
     text = re.sub(r"(?m)^(User|Group)=.*\n", "", UNIT).replace("/opt/pypiserver/bin/pypi-server", sys.executable)
     unit.write_text(text)
     done = subprocess.run(
-        ["systemd-analyze", "verify", "--man=no", str(unit)], capture_output=True, text=True, timeout=60, check=False
+        ["systemd-analyze", "verify", "--man=no", str(unit)],
+        capture_output=True,
+        encoding="utf-8",
+        timeout=60,
+        check=False,
     )
     about = [line for line in (done.stdout + done.stderr).splitlines() if "pypiserver.service" in line]
     assert about == [], done.stderr
