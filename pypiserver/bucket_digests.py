@@ -27,12 +27,14 @@ class BucketDigester(Digester):
         super().__init__(bucket, catalog, hash_algo=hash_algo)
         self._bucket = bucket
 
-    def _digest_all(self, pending: list[File]) -> None:
+    def _digest_all(self, pending: list[File]) -> list[tuple[int, str]]:
+        """Digest files, none of which ever changes: its key is the digest of its bytes."""
         if len(pending) < 2:
             self._record([(file, self.digest(file)) for file in pending])
-            return
+            return []
         with ThreadPoolExecutor(min(READERS, len(pending)), "pypiserver-read") as pool:
             self._record(list(zip(pending, pool.map(self.digest, pending), strict=True)))
+        return []
 
     def digest(self, file: File) -> Digest:
         """What the bucket knows of a file; raises Unavailable, after which the file still waits."""

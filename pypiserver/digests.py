@@ -29,6 +29,8 @@ from .text import MAX_SENTENCE, cut
 
 _LOG = logging.getLogger(__name__)
 BLOCK = 1 << 18
+# The fault of a file that is no longer the one its row describes; another look mends it.
+CHANGED = "it changed while it was read"
 # A smaller file is read at once: reading into a block, and again for the metadata, costs 10 us more.
 SMALL = 1 << 18
 # What is read before it is recorded: so many files, or so many bytes.
@@ -55,6 +57,10 @@ def unsettled_seconds(mtime_ns: int, now: float) -> float:
     return limit - age if 0 <= age < limit else 0.0
 
 
+def _nothing(keys: list[tuple[int, str]]) -> None:
+    """Nobody looks at them again."""
+
+
 class Digester:
     """Digests the files of a catalog that wait for it.
 
@@ -76,26 +82,32 @@ class Digester:
         self._wait = wait
         self._locks: dict[str, threading.Lock] = {}
         self._said = Said()
+        # Called in the background with the files that changed since they were looked at.
+        self.told_changed: Callable[[list[tuple[int, str]]], object] = _nothing
 
-    def digest_project(self, name: str) -> None:
+    def digest_project(self, name: str) -> list[tuple[int, str]]:
         """Digest the files of a project that wait for it; who comes second finds the work done.
 
-        Raises Unavailable while a folder cannot be read.
+        Gives root and path of those that changed since they were looked at. Raises Unavailable while a folder cannot be
+        read.
         """
         lock = self._locks.setdefault(name, threading.Lock())
         try:
             with lock:
-                self._digest_all(self.catalog.pending_of(name))
+                return self._digest_all(self.catalog.pending_of(name))
         finally:
             self._locks.pop(name, None)
 
     def digest_some(self) -> int:
         """Digest some of the files that wait, and say how many that were."""
         pending = self.catalog.pending(BATCH)
-        self._digest_all(pending)
+        if changed := self._digest_all(pending):
+            self.told_changed(changed)
         return len(pending)
 
-    def _digest_all(self, pending: list[File]) -> None:
+    def _digest_all(self, pending: list[File]) -> list[tuple[int, str]]:
+        """Digest files; gives those that changed since they were looked at."""
+        changed: list[tuple[int, str]] = []
         for batch in _batches(pending):
             small = [file for file in batch if file.size <= SMALL]
             large = [file for file in batch if file.size > SMALL]
@@ -104,6 +116,8 @@ class Digester:
                 with ThreadPoolExecutor(min(HASHERS, len(large)), "pypiserver-hash") as pool:
                     digests += zip(large, pool.map(self.digest, large), strict=True)
             self._record(digests)
+            changed += [(file.root, file.path) for file, digest in digests if digest.fault == CHANGED]
+        return changed
 
     def _record(self, digests: list[tuple[File, Digest]]) -> None:
         """Record them; what the catalog cannot take is a fault of that file, and of no other."""
@@ -161,7 +175,7 @@ class Digester:
         stream, entry = self.folders.open(file.root, file.path)
         with stream:
             if not entry.identity.is_same(file.identity):
-                return Digest("", fault="it changed while it was read")
+                return Digest("", fault=CHANGED)
             self._wait(entry.ctime_ns or entry.mtime_ns)
             whole = io.BytesIO(stream.read(entry.size)) if entry.size <= SMALL else stream
             return self.read(whole, distfile.parse_filename(file.filename))

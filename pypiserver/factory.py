@@ -27,6 +27,7 @@ from .intake import Intake
 from .log import wrap
 from .metrics import Metrics, State
 from .observed import Observer, Observers, observe
+from .presence import Presence
 from .private import read_private_names
 from .repository import Repository
 from .scanlock import ScanLock
@@ -213,7 +214,8 @@ def build_both(config: Config) -> tuple[Repository, Writer]:
     folders = Folders(roots)
     identity = catalog_identity(roots, config.hash_algo)
     catalog, lock = build_catalog(Catalog, usable_place(config.catalog) or catalog_path(identity), identity)
-    sync = Sync(folders, catalog)
+    presence = Presence(folders)
+    sync = Sync(folders, catalog, presence=presence)
     digester = Digester(folders, catalog, hash_algo=config.hash_algo)
     watch = Watch(sync, digester, catalog, lock=lock)
     stats = Downloads(config.stats) if config.stats else None
@@ -225,6 +227,7 @@ def build_both(config: Config) -> tuple[Repository, Writer]:
         watch=watch,
         stats=stats,
         stale_for=config.stale_for,
+        presence=presence,
     )
     return repository, FolderWriter(repository, folders, sync)
 

@@ -22,7 +22,7 @@ from .digests import Digester
 from .distfile import canonical_version, file_key, normalize, project_of
 from .downloads import Counts, Downloads
 from .errors import CatalogUnavailable, Forbidden, NotFound, PypiServerError, Unavailable
-from .model import File, Listed, Project, Search
+from .model import File, Listed, Project, ProjectStatus, Search
 from .remembered import Remembered, weight
 from .storage import Storage, sidecar
 from .sync import Counted
@@ -35,6 +35,9 @@ FILE_BYTES = 4 << 20
 METADATA_BYTES = 4 << 20
 # A file that is no whole archive and changed so lately may still be written, with pauses.
 WRITING_SECONDS = 10.0
+# How often something that changes while it is asked for is looked at again, and at how many files then.
+LOOKS = 3
+MOST_LOOKED_AT = 50
 # How many rows a list of all files takes at a time.
 ROWS = 1000
 
@@ -44,6 +47,16 @@ class Refresher(Protocol):
 
     def refresh(self, keys: Iterable[tuple[int, str]]) -> object:
         """Compare single files, by root and path, with their rows."""
+
+
+class Present(Protocol):
+    """Who sees which names the folders hold; in a bucket the catalog says it."""
+
+    def holding(self, project: str) -> list[tuple[int, str]] | None:
+        """Root and path of every file that may be of this project, None when that cannot be told in time."""
+
+    def is_named(self, key: tuple[int, str]) -> bool:
+        """Whether anything has this name now."""
 
 
 class Watching(Protocol):
@@ -90,6 +103,7 @@ class Repository:
         watch: Watching,
         stats: Downloads | None = None,
         stale_for: float = 0.0,
+        presence: Present | None = None,
     ) -> None:
         self.folders = folders
         self.catalog = catalog
@@ -100,6 +114,7 @@ class Repository:
         self._files: Remembered[str, tuple[int, File, float]] = Remembered(FILE_BYTES)
         self._metadata: Remembered[str, bytes] = Remembered(METADATA_BYTES)
         self.stats = stats
+        self._presence = presence
         self._stale_for = stale_for
         # The last serial, and when it was the last one (time.monotonic).
         self._heard = (-1, 0.0)
@@ -141,23 +156,7 @@ class Repository:
         return self.ask(lambda: self._project(normal))
 
     def _project(self, normal: NormalizedName) -> Project:
-        serial, status = self.catalog.project_state(normal)
-        files = self.catalog.files_of(normal)
-        if any(not file.sha256 for file in files):
-            self.digester.digest_project(normal)
-            serial, status = self.catalog.project_state(normal)
-            # What still has no digest changed while it was read: it is being copied, and not listed yet.
-            files = [file for file in self.catalog.files_of(normal) if file.sha256]
-        if not files and self.catalog.rows_of(normal):
-            raise Unavailable(
-                f"None of the files of {normal} can be served now: see the server's log, or wait until they are "
-                "copied.",
-                public=True,
-            )
-        if not files:
-            if not self._is_absent(project=normal):
-                raise Unavailable(f"The project {normal} is changing right now. Try again in a moment.")
-            raise NotFound(f"There is no project {normal!r} here.")
+        serial, status, files = self._listed(normal)
         files.sort(key=file_key)
         display_name = files[-1].name
         if status.status == "quarantined":
@@ -168,6 +167,44 @@ class Repository:
             if file.version:
                 versions.setdefault(canonical_version(file.version), file.version)
         return Project(normal, display_name, tuple(files), tuple(versions.values()), status, serial)
+
+    def _listed(self, normal: NormalizedName) -> tuple[int, ProjectStatus, list[File]]:
+        """Serial, status and visible files of a project that has any; raises NotFound and Unavailable."""
+        for _ in range(LOOKS):
+            serial, status = self.catalog.project_state(normal)
+            files = self.catalog.files_of(normal)
+            if any(not file.sha256 for file in files):
+                self._digest(normal)
+                serial, status = self.catalog.project_state(normal)
+                # What still has no digest changed while it was read: it is being copied, and not listed yet.
+                files = [file for file in self.catalog.files_of(normal) if file.sha256]
+            if files:
+                return serial, status, files
+            rows = self.catalog.rows_of(normal)
+            if rows and not self._has_changed(rows):
+                raise Unavailable(
+                    f"None of the files of {normal} can be served now: see the server's log, or wait until they are "
+                    "copied.",
+                    public=True,
+                )
+            if not rows and self._is_absent(project=normal):
+                raise NotFound(f"There is no project {normal!r} here.")
+        raise Unavailable(f"The project {normal} is changing right now. Try again in a moment.")
+
+    def _digest(self, project: str) -> None:
+        """Digest what waits, also what changed meanwhile, as a file does that is given its time after it was closed."""
+        if changed := self.digester.digest_project(project):
+            self.sync.refresh(changed)
+            self.digester.digest_project(project)
+
+    def _has_changed(self, rows: Sequence[File]) -> bool:
+        """Whether another look at hidden files tells more than their rows do: no event may have told of it yet."""
+        if self._presence is None:
+            return False
+        before = {(row.root, row.path): row for row in rows[:MOST_LOOKED_AT]}
+        self.sync.refresh(before)
+        after = {(row.root, row.path): row for row in self.catalog.rows_of(rows[0].project)}
+        return any(after.get(key) != row for key, row in before.items())
 
     def file(self, path: str) -> File:
         """The file at that path below ``/packages/``, looked up by name; raises NotFound."""
@@ -184,38 +221,71 @@ class Repository:
         return known[1]
 
     def _file(self, path: str) -> File:
-        filename = path.rpartition("/")[2]
-        file = self.digested(filename)
-        if (file.path == path and not file.sha256) if file is not None else self._is_replaced(filename, path):
-            raise Unavailable(f"The file {filename} is changing right now. Try again in a moment.")
-        if file is None:
-            # It may be hidden; but what the catalog has no row of must be certain.
-            self._is_absent(filename=filename)
-        if file is None or file.path != path:
-            raise NotFound(f"There is no file {filename!r} here.")
+        file = self._standing(path)
         if self.catalog.project_state(file.project)[1].status == "quarantined":
             raise Forbidden(f"The project {file.project} is quarantined; none of its files can be downloaded.")
         return file
+
+    def _standing(self, path: str) -> File:
+        """The visible file at that path, with its digests; raises NotFound and Unavailable."""
+        filename = path.rpartition("/")[2]
+        for _ in range(LOOKS):
+            file = self.digested(filename)
+            if file is not None and file.path == path and file.sha256:
+                return file
+            rows = self._rows_at(path)
+            if not rows and file is None:
+                # What the catalog has no row of must be certain; it may also have one by now.
+                self._is_absent(filename=filename)
+                rows = self._rows_at(path)
+                if rows:
+                    continue
+            if not rows or (file is not None and file.path != path):
+                raise NotFound(f"There is no file {filename!r} here.")
+            if self._has_changed(rows):
+                continue
+            if file is None and not self._is_replaced(rows):
+                raise NotFound(f"There is no file {filename!r} here.")
+            break
+        raise Unavailable(f"The file {filename} is changing right now. Try again in a moment.")
+
+    def _rows_at(self, path: str) -> list[File]:
+        project = project_of(path.rpartition("/")[2])
+        return [row for row in self.catalog.rows_of(project) if row.path == path]
 
     def _is_absent(self, *, project: str = "", filename: str = "") -> bool:
         """Whether a project or file is certainly not here; part of a question to :meth:`ask`."""
         if self.watch.is_behind():
             raise CatalogUnavailable("The catalog cannot be brought up to date now. Try again in a moment.")
-        return self.catalog.is_absent(project=project, filename=filename)
+        if not self.catalog.is_absent(project=project, filename=filename):
+            return False
+        project = project or project_of(filename)
+        found = self._presence.holding(project) if self._presence is not None and project else None
+        unknown = [key for key in found or () if self.catalog.row(*key) is None]
+        if filename:
+            unknown = [key for key in unknown if key[1].rpartition("/")[2] == filename]
+        if unknown and self._presence is not None:
+            self.sync.refresh(unknown)
+            if any(self.catalog.row(*key) is None and not self._presence.is_named(key) for key in unknown):
+                # It was here a moment ago.
+                raise Unavailable(f"{filename or project} is changing right now. Try again in a moment.")
+            return self.catalog.is_absent(project=project if not filename else "", filename=filename)
+        return True
 
-    def _is_replaced(self, filename: str, path: str) -> bool:
-        """Whether the file is hidden because another one takes its place, is still written, or came just now."""
-        rows = [row for row in self.catalog.rows_of(project_of(filename)) if row.path == path]
+    @staticmethod
+    def _is_replaced(rows: Iterable[File]) -> bool:
+        """Whether a file is hidden because another one takes its place, is still written, or came just now."""
         now = time.time()
-        if any(row.inode == REPLACED or abs(now - row.mtime_ns / 1e9) < WRITING_SECONDS for row in rows):
-            return True
-        return bool(rows) and self.digested(filename) is not None
+        return any(
+            row.inode == REPLACED or min(abs(now - row.mtime_ns / 1e9), abs(now - row.ctime_ns / 1e9)) < WRITING_SECONDS
+            for row in rows
+        )
 
     def digested(self, filename: str) -> File | None:
         """The visible file of that name, digested now where it was not; part of a question to :meth:`ask`."""
         file = self.catalog.file(filename)
         if file is not None and not file.sha256:
-            self.digester.digest_project(file.project)
+            self._digest(file.project)
             file = self.catalog.file(filename)
         return file
 

@@ -11,6 +11,7 @@ import itertools
 import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 from . import distfile
@@ -21,6 +22,7 @@ from .growing import SETTLE_SECONDS, Growing, Key, Missing
 from .memory import unsearched
 from .model import ProjectStatus
 from .names import allowed_in_a_path
+from .presence import Presence
 from .remembered import Said
 from .roots import Roots
 from .statuses import changed_statuses
@@ -49,12 +51,20 @@ class Sync:
     ``clock`` gives seconds since the epoch, as the modification times of files do.
     """
 
-    def __init__(self, folders: Folders, catalog: Catalog, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        folders: Folders,
+        catalog: Catalog,
+        *,
+        clock: Callable[[], float] = time.time,
+        presence: Presence | None = None,
+    ) -> None:
         self.folders = folders
         self.catalog = catalog
         self.roots = Roots(folders)
         self.growing = Growing(folders, clock)
         self.missing = Missing()
+        self.presence = presence or Presence(folders)
         # Called as a scan gets on; its argument is how many seconds the next step may take besides.
         self.get_on: Callable[[float], object] = _get_on
         self._clock = clock
@@ -83,7 +93,7 @@ class Sync:
             differing, seen = self._differing(known, files, sidecars)
             self.roots.refuse_lost(roots, seen, began_with)
             self.roots.refuse_unmounted(scan.mounts, self.catalog.has_files_below)
-            growing = self.refresh(differing, roots_are_checked=True)
+            growing = self.refresh(differing, roots_are_checked=True, is_thorough=True)
         else:
             growing = self._fill(files, sidecars)
             self.roots.refuse_lost(roots, set(), began_with)
@@ -206,11 +216,15 @@ class Sync:
         finally:
             self._is_quiet, self._counted = False, iter
 
-    def refresh(self, keys: Iterable[Key], *, roots_are_checked: bool = False, hold: bool = True) -> set[Key]:
+    def refresh(
+        self, keys: Iterable[Key], *, roots_are_checked: bool = False, hold: bool = True, is_thorough: bool = False
+    ) -> set[Key]:
         """Compare single files with their rows; gives those that are still growing.
 
         The row of a file that vanished is held for two seconds, hidden, and deleted by a later call (``missing.due``);
-        without ``hold`` it is deleted at once: the server itself has removed the file.
+        without ``hold`` it is deleted at once: the server itself has removed the file. A row that is the last of its
+        project is deleted only when no name of it is in the folders then; ``is_thorough`` says that looking for one may
+        take its time.
         Raises Unavailable when files are gone because their root is another folder now: only a scan tells whether that
         is an outage.
         """
@@ -218,6 +232,8 @@ class Sync:
         for _ in range(ATTEMPTS):
             found, others = self._look(keys, growing)
             gone = self._gone(others, growing, hold=hold)
+            if hold:
+                gone = self._certain(gone, growing, is_thorough=is_thorough)
             if gone and not roots_are_checked:
                 self.roots.refuse_others({(file.root, file.path) for file in gone}, self.catalog.folders())
             self._apply(found, gone, {})
@@ -273,6 +289,28 @@ class Sync:
             if not stays or not is_held:
                 gone.append(Gone(*key, row, is_replaced=stays))
         return gone
+
+    def _certain(self, gone: list[Gone], growing: set[Key], *, is_thorough: bool) -> list[Gone]:
+        """The same, but that a row stays whose project has another file now, which has no row yet."""
+        going = {(file.root, file.path) for file in gone if not file.is_replaced}
+        certain: list[Gone] = []
+        for file in gone:
+            project = "" if file.is_replaced else distfile.project_of(file.path.rpartition("/")[2])
+            rows = {(row.root, row.path) for row in self.catalog.rows_of(project)} if project else set()
+            if project and rows <= going and not self._is_let_go(project, rows, growing, is_thorough=is_thorough):
+                file = replace(file, is_replaced=True)
+            certain.append(file)
+        return certain
+
+    def _is_let_go(self, project: str, rows: set[Key], growing: set[Key], *, is_thorough: bool) -> bool:
+        """Whether no folder holds a file of the project but those of its ``rows``; any other gets its row."""
+        found = self.presence.holding(project, is_thorough=is_thorough)
+        if found is None:
+            return False
+        others = [key for key in found if key not in rows and self.catalog.row(*key) is None]
+        if others:
+            growing |= self.refresh(others, roots_are_checked=True)
+        return not any(self.catalog.row(*key) is None and not self.presence.is_named(key) for key in others)
 
     def refresh_statuses(self) -> None:
         """Compare the project statuses alone."""

@@ -58,6 +58,7 @@ class Watch(Background):
         self._scanning_thread = 0
         super().__init__(lock)
         sync.get_on = self._get_on
+        digester.told_changed = self._note_changed
 
     def _reset(self) -> None:
         super()._reset()
@@ -71,6 +72,8 @@ class Watch(Background):
         self._next_scan = 0.0
         self._next_retry = 0.0
         self._growing: set[Key] = set()
+        self._changed: set[Key] = set()
+        self._changed_lock = threading.Lock()
         self._was_scanner = False
         self._must_scan = False
         self._is_away = False
@@ -346,12 +349,23 @@ class Watch(Background):
             self._closing.wait(UPLOAD_SECONDS)
         for key in changes.closed:
             self.sync.growing.note_closed(key)
-        keys = changes.files | self._growing | self.sync.missing.due()
+        keys = changes.files | self._growing | self.sync.missing.due() | self._take_changed()
         if changes.statuses:
             self.sync.refresh_statuses()
         if keys:
-            self._growing = self.sync.refresh(sorted(keys))
+            self._growing = self.sync.refresh(sorted(keys), is_thorough=True)
             self._digesting.wake.set()
+
+    def _note_changed(self, keys: list[Key]) -> None:
+        """These changed between a look and reading them, of which no event tells (a time set after closing)."""
+        with self._changed_lock:
+            self._changed.update(keys)
+        self._wake.set()
+
+    def _take_changed(self) -> set[Key]:
+        with self._changed_lock:
+            changed, self._changed = self._changed, set()
+        return changed
 
     def _settle(self, failure: PypiServerError | None) -> None:
         if failure is not None and str(failure) != str(self._failure or ""):

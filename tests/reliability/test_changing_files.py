@@ -7,8 +7,10 @@ import http.client
 import json
 import os
 import shutil
+import subprocess
 import threading
 import time
+import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -217,6 +219,63 @@ def test_a_file_is_not_shown_before_its_copy_is_done(kind: str, tmp_path: Path) 
                     assert [file["hashes"]["sha256"] for file in json.loads(reply.body)["files"]] == [sha256(data)]
                 time.sleep(0.1)
         eventually(lambda: listed(live.url, "slow") == {name: sha256(data)})
+
+
+def like_scp(source: Path, target: Path) -> None:
+    """As ``scp -p``, rsync and Python's shutil do it: written, closed, and only then given its time."""
+    target.write_bytes(source.read_bytes())
+    time.sleep(0.005)
+    shutil.copystat(source, target)
+
+
+def by_cp(source: Path, target: Path) -> None:
+    subprocess.run(["cp", "-p", source, target], check=True)
+
+
+def by_unzip(source: Path, target: Path) -> None:
+    archive = source.with_name("archive.zip")
+    with zipfile.ZipFile(archive, "w") as packed:
+        packed.write(source, target.name)
+    subprocess.run(["unzip", "-q", "-o", archive, "-d", target.parent], check=True)
+
+
+def by_rsync(source: Path, target: Path) -> None:
+    subprocess.run(["rsync", "-t", "--inplace", source, target], check=True)
+
+
+def by_moving(source: Path, target: Path) -> None:
+    source.rename(target)
+
+
+@pytest.mark.parametrize(
+    "way", [like_scp, shutil.copy2, by_cp, by_unzip, by_rsync, by_moving], ids=lambda way: way.__name__
+)
+def test_a_file_is_here_once_it_has_arrived(way: Callable[[Path, Path], object], tmp_path: Path) -> None:
+    """From then on it is served or 503, never 404 or a redirect; and it is on its project's page long before a scan."""
+    tool = way.__name__.removeprefix("by_")
+    if tool in ("unzip", "rsync") and shutil.which(tool) is None:
+        pytest.skip(f"{tool} is not installed")
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    with serving(tmp_path, "-P", ".", "-a", ".", "--workers", "2") as live:
+        for number in range(8):
+            # A project that is new, and one that has files.
+            for project in (f"arrived{number}", "arrived"):
+                name, data = wheel(project, f"{number}.0", filler=50_000)
+                source, target = outside / name, tmp_path / "packages" / ("" if number % 2 else f"new{number}") / name
+                source.write_bytes(data)
+                os.utime(source, (1_600_000_000, 1_600_000_000))
+                target.parent.mkdir(exist_ok=True)
+                way(source, target)
+                inject(f"file that arrived {way.__name__.replace('_', ' ')}")
+                path = f"/packages/{target.relative_to(tmp_path / 'packages')}"
+                for _ in range(3):
+                    assert ask(live.url, path).status in (200, 503)
+                    assert ask(live.url, f"/simple/{project}/").status in (200, 503)
+                eventually(lambda path=path: ask(live.url, path).status == 200, seconds=5)
+                eventually(lambda name=name, project=project: name in listed(live.url, project), seconds=5)
+                assert listed(live.url, project)[name] == sha256(data)
+                assert ask(live.url, path).body == data
 
 
 def by_touch(path: Path) -> None:

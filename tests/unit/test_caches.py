@@ -50,6 +50,8 @@ REASONS = {
     "copying.Report.left_out": "of one command",
     "downloads.Downloads._waiting": "100,000 versions of files that are here, while they cannot be written",
     "intake.Upload.fields": "of one request; --max-form-size is its limit",
+    "watch.Watch._changed": "files that the next round looks at",
+    "presence.Presence._listed": "the names of 64 folders, 10,000 at most",
     "roots.Roots._known": "the folders of the settings",
     "roots.Roots._mounts": "file systems that are mounted",
     "stalled.Stalled._seen": "the connections there are, looked at anew each time",

@@ -81,8 +81,11 @@ def test_a_project_without_a_file_is_no_project(repository: Repository) -> None:
             repository.project(name)
 
 
-def test_a_project_whose_files_are_all_damaged_is_here_and_an_outage(serve: Serve, put: Put) -> None:
+def test_a_project_whose_files_are_all_damaged_is_here_and_an_outage(
+    serve: Serve, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
     put("bar-1.0.zip", b"damaged")
+    monkeypatch.setattr("pypiserver.repository.WRITING_SECONDS", -1.0)
     client = serve()  # with a fallback: it must not be asked for what is here
     for path in ("/simple/bar/", "/bar/json"):
         answer = client.get(path)

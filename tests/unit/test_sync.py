@@ -124,6 +124,29 @@ def test_a_replaced_file_is_digested_again(world: World) -> None:
     assert world.catalog.files_of("foo")[0].sha256 not in ("", before)
 
 
+def test_a_file_that_may_be_read_now_is_listed_after_the_next_scan(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root may read everything, so that a mode alone shows nothing."""
+    path = world.put(SDIST, SDIST_BYTES)
+    opened = Folders.open
+
+    def refusing(self: Folders, root: int, name: str) -> object:
+        if path.stat().st_mode & 0o400:
+            return opened(self, root, name)
+        raise Unavailable(f"The file {name} cannot be opened: Permission denied.")
+
+    monkeypatch.setattr(Folders, "open", refusing)
+    path.chmod(0)
+    world.sync.scan()
+    world.digester.digest_some()
+    assert world.listed() == []
+    path.chmod(0o644)
+    world.sync.scan()
+    world.digester.digest_some()
+    assert world.listed() == [SDIST]
+
+
 def by_copy_over_it(path: Path, source: Path) -> None:
     shutil.copy2(source, path)
 

@@ -1,0 +1,144 @@
+"""Which files the folders hold at this moment: asked before it is said of a name that it is not here.
+
+Events and scans come later than a name, by milliseconds or by seconds. The rules to keep: what is in a folder while the
+question is asked is found; a folder is listed again only when it changed; only so many names are remembered, and a
+larger tree is searched where that may take its time, and by nobody else.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from .distfile import normalize, project_of
+from .storage import Folders
+from .storage.below import outage
+from .storage.entries import folder_identity
+from .storage.native import native, text_of
+
+Key = tuple[int, str]
+# Of larger trees no name is remembered, as listing one of them takes longer than a request should.
+MOST_FOLDERS = 64
+MOST_NAMES = 10_000
+# So often it is tried whether a tree became smaller.
+LARGE_SECONDS = 60.0
+# For so long after its change a folder may change again and look the same (see digests).
+TICK_NS = 20_000_000
+
+
+class _TooLargeError(Exception):
+    """There is more than may be remembered."""
+
+
+class _Listed(NamedTuple):
+    """A folder as it was listed: its state then, None when that tells nothing; names by their normal form."""
+
+    state: tuple[int, int] | None
+    names: list[tuple[str, str]]
+    folders: tuple[str, ...]
+
+
+class Presence:
+    """Looks for names in ``folders``; constructing it touches nothing."""
+
+    def __init__(self, folders: Folders) -> None:
+        self._folders = folders
+        self._lock = threading.Lock()
+        self._listed: dict[Key, _Listed] = {}
+        self._large_until = 0.0
+
+    def holding(self, project: str, *, is_thorough: bool = False) -> list[Key] | None:
+        """Root and path of every file that may be of this project, by its name; None when there are too many names.
+
+        ``is_thorough`` searches a tree of any size. Raises Unavailable when a root cannot be read.
+        """
+        prefix = f"{project}-"
+        with self._lock:
+            if time.monotonic() >= self._large_until:
+                try:
+                    return [key for key in self._matching(prefix) if _is_distribution(key[1])]
+                except _TooLargeError:
+                    self._listed.clear()
+                    self._large_until = time.monotonic() + LARGE_SECONDS
+        if not is_thorough:
+            return None
+        found = (
+            (key[0], f"{key[1]}/{name}" if key[1] else name)
+            for key, listed in self._walk({}, limit=None)
+            for normal, name in listed.names
+            if normal.startswith(prefix)
+        )
+        return [key for key in found if _is_distribution(key[1])]
+
+    def is_named(self, key: Key) -> bool:
+        """Whether anything has this name now."""
+        return os.path.lexists(f"{self._folders.roots[key[0]]}/{native(key[1])}")
+
+    def _matching(self, prefix: str) -> Iterator[Key]:
+        known, self._listed = self._listed, {}
+        for key, listed in self._walk(known, limit=MOST_NAMES):
+            self._listed[key] = listed
+            at = bisect_left(listed.names, (prefix, ""))
+            while at < len(listed.names) and listed.names[at][0].startswith(prefix):
+                yield key[0], f"{key[1]}/{listed.names[at][1]}" if key[1] else listed.names[at][1]
+                at += 1
+
+    def _walk(self, known: dict[Key, _Listed], *, limit: int | None) -> Iterator[tuple[Key, _Listed]]:
+        """Every folder, as it is now; raises _TooLargeError at more than ``limit`` names, or too many folders."""
+        pending: list[Key] = [(root, "") for root in range(len(self._folders.roots))]
+        count = folders = 0
+        while pending:
+            key = pending.pop()
+            listed = self._look(key, known.get(key), None if limit is None else limit - count)
+            count += len(listed.names)
+            folders += 1
+            if limit is not None and folders + len(pending) + len(listed.folders) > MOST_FOLDERS:
+                raise _TooLargeError
+            pending += [(key[0], each) for each in listed.folders]
+            yield key, listed
+
+    def _look(self, key: Key, known: _Listed | None, room: int | None) -> _Listed:
+        root, path = key
+        place = f"{self._folders.roots[root]}/{native(path)}"
+        try:
+            # Opened, as a client of NFS asks its server then.
+            with os.scandir(place) as entries:
+                status = os.stat(place)  # noqa: PTH116 - a Path costs more than the call
+                state = (status.st_mtime_ns, status.st_ino)
+                if known is not None and known.state == state:
+                    return known
+                return self._list(path, status, entries, room)
+        except OSError as error:
+            if not path:
+                raise outage(self._folders.roots[root], error) from error
+            # It went, or the scan finds that it cannot be read, and says what follows from that.
+            return _Listed(None, [], ())
+
+    def _list(
+        self, path: str, status: os.stat_result, entries: Iterable[os.DirEntry[str]], room: int | None
+    ) -> _Listed:
+        names: list[tuple[str, str]] = []
+        folders: list[str] = []
+        state = (status.st_mtime_ns, status.st_ino)
+        for entry in entries:
+            name = text_of(entry.name)
+            if name.startswith("."):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                folders.append(f"{path}/{name}" if path else name)
+            else:
+                names.append((normalize(name), name))
+            if room is not None and len(names) > room:
+                raise _TooLargeError
+        names.sort()
+        # FUSE keeps what it knows of a folder for a second.
+        is_told = folder_identity(status)[1] != 0 and time.time_ns() - state[0] > TICK_NS
+        return _Listed(state if is_told else None, names, tuple(folders))
+
+
+def _is_distribution(path: str) -> bool:
+    return bool(project_of(path.rpartition("/")[2]))
