@@ -60,7 +60,7 @@ def add_contents(app: Sphinx, document: str, source: list[str]) -> None:
 
 def resolve_links(app: Sphinx, doctree: nodes.document) -> None:
     """Let links to pages lead to their HTML, and links to other files to a copy of them."""
-    document = app.env.current_document.docname
+    document = app.env.docname
     for node in list(doctree.findall(nodes.reference)):
         path, _, fragment = node.get("refuri", "").partition("#")
         if not path or re.match("[a-z]+:|/", path):
