@@ -11,7 +11,7 @@ import os
 import threading
 import time
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
 from .distfile import normalize, project_of
@@ -51,26 +51,25 @@ class Presence:
         self._listed: dict[Key, _Listed] = {}
         self._large_until = 0.0
 
-    def holding(self, project: str, *, is_thorough: bool = False) -> list[Key] | None:
-        """Root and path of every file that may be of this project, by its name; None when there are too many names.
+    def holding(self, projects: Collection[str], *, is_thorough: bool = False) -> list[Key] | None:
+        """Root and path of every file that may be of one of these projects, by its name; None when there are too many.
 
-        ``is_thorough`` searches a tree of any size. Raises Unavailable when a root cannot be read.
+        ``is_thorough`` searches a tree of any size, once. Raises Unavailable when a root cannot be read.
         """
-        prefix = f"{project}-"
         with self._lock:
             if time.monotonic() >= self._large_until:
                 try:
-                    return [key for key in self._matching(prefix) if _is_distribution(key[1])]
+                    return [key for key in self._matching(projects) if _is_distribution(key[1])]
                 except _TooLargeError:
                     self._listed.clear()
                     self._large_until = time.monotonic() + LARGE_SECONDS
         if not is_thorough:
             return None
         found = (
-            (key[0], f"{key[1]}/{name}" if key[1] else name)
+            (key[0], _below(key[1], name))
             for key, listed in self._walk({}, limit=None)
             for normal, name in listed.names
-            if normal.startswith(prefix)
+            if any(normal[:at] in projects for at, letter in enumerate(normal) if letter == "-")
         )
         return [key for key in found if _is_distribution(key[1])]
 
@@ -78,14 +77,15 @@ class Presence:
         """Whether anything has this name now."""
         return os.path.lexists(f"{self._folders.roots[key[0]]}/{native(key[1])}")
 
-    def _matching(self, prefix: str) -> Iterator[Key]:
+    def _matching(self, projects: Collection[str]) -> Iterator[Key]:
         known, self._listed = self._listed, {}
         for key, listed in self._walk(known, limit=MOST_NAMES):
             self._listed[key] = listed
-            at = bisect_left(listed.names, (prefix, ""))
-            while at < len(listed.names) and listed.names[at][0].startswith(prefix):
-                yield key[0], f"{key[1]}/{listed.names[at][1]}" if key[1] else listed.names[at][1]
-                at += 1
+            for project in projects:
+                at = bisect_left(listed.names, (f"{project}-", ""))
+                while at < len(listed.names) and listed.names[at][0].startswith(f"{project}-"):
+                    yield key[0], _below(key[1], listed.names[at][1])
+                    at += 1
 
     def _walk(self, known: dict[Key, _Listed], *, limit: int | None) -> Iterator[tuple[Key, _Listed]]:
         """Every folder, as it is now; raises _TooLargeError at more than ``limit`` names, or too many folders."""
@@ -129,7 +129,7 @@ class Presence:
             if name.startswith("."):
                 continue
             if entry.is_dir(follow_symlinks=False):
-                folders.append(f"{path}/{name}" if path else name)
+                folders.append(_below(path, name))
             else:
                 names.append((normalize(name), name))
             if room is not None and len(names) > room:
@@ -142,3 +142,7 @@ class Presence:
 
 def _is_distribution(path: str) -> bool:
     return bool(project_of(path.rpartition("/")[2]))
+
+
+def _below(folder: str, name: str) -> str:
+    return f"{folder}/{name}" if folder else name

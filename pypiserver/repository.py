@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
 from typing import BinaryIO, Protocol, TypeVar
 
@@ -52,8 +52,8 @@ class Refresher(Protocol):
 class Present(Protocol):
     """Who sees which names the folders hold; in a bucket the catalog says it."""
 
-    def holding(self, project: str) -> list[tuple[int, str]] | None:
-        """Root and path of every file that may be of this project, None when that cannot be told in time."""
+    def holding(self, projects: Collection[str]) -> list[tuple[int, str]] | None:
+        """Root and path of every file that may be of these projects, None when that cannot be told in time."""
 
     def is_named(self, key: tuple[int, str]) -> bool:
         """Whether anything has this name now."""
@@ -260,7 +260,7 @@ class Repository:
         if not self.catalog.is_absent(project=project, filename=filename):
             return False
         project = project or project_of(filename)
-        found = self._presence.holding(project) if self._presence is not None and project else None
+        found = self._presence.holding((project,)) if self._presence is not None and project else None
         unknown = [key for key in found or () if self.catalog.row(*key) is None]
         if filename:
             unknown = [key for key in unknown if key[1].rpartition("/")[2] == filename]

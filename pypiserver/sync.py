@@ -292,25 +292,35 @@ class Sync:
 
     def _certain(self, gone: list[Gone], growing: set[Key], *, is_thorough: bool) -> list[Gone]:
         """The same, but that a row stays whose project has another file now, which has no row yet."""
-        going = {(file.root, file.path) for file in gone if not file.is_replaced}
-        certain: list[Gone] = []
-        for file in gone:
-            project = "" if file.is_replaced else distfile.project_of(file.path.rpartition("/")[2])
-            rows = {(row.root, row.path) for row in self.catalog.rows_of(project)} if project else set()
-            if project and rows <= going and not self._is_let_go(project, rows, growing, is_thorough=is_thorough):
-                file = replace(file, is_replaced=True)
-            certain.append(file)
-        return certain
+        going = {(file.root, file.path): project_at(file.path) for file in gone if not file.is_replaced}
+        projects = {
+            project
+            for project in set(going.values())
+            if all((row.root, row.path) in going for row in self.catalog.rows_of(project))
+        }
+        if not projects:
+            return gone
+        held = self._projects_held(projects, going, growing, is_thorough=is_thorough)
+        return [replace(file, is_replaced=True) if going.get((file.root, file.path)) in held else file for file in gone]
 
-    def _is_let_go(self, project: str, rows: set[Key], growing: set[Key], *, is_thorough: bool) -> bool:
-        """Whether no folder holds a file of the project but those of its ``rows``; any other gets its row."""
-        found = self.presence.holding(project, is_thorough=is_thorough)
+    def _projects_held(
+        self, projects: set[str], going: Collection[Key], growing: set[Key], *, is_thorough: bool
+    ) -> set[str]:
+        """Those of the projects of which some folder may hold another file; what it holds gets its row."""
+        self.get_on(PATIENCE_SECONDS if is_thorough else 0.0)
+        found = self.presence.holding(projects, is_thorough=is_thorough)
+        self.get_on(0.0)
         if found is None:
-            return False
-        others = [key for key in found if key not in rows and self.catalog.row(*key) is None]
+            return projects
+        others = [key for key in found if key not in going and self.catalog.row(*key) is None]
         if others:
             growing |= self.refresh(others, roots_are_checked=True)
-        return not any(self.catalog.row(*key) is None and not self.presence.is_named(key) for key in others)
+        # What cannot be found again went while it was looked for: another one may have come.
+        return {
+            project_at(path)
+            for root, path in others
+            if self.catalog.row(root, path) is None and not self.presence.is_named((root, path))
+        }
 
     def refresh_statuses(self) -> None:
         """Compare the project statuses alone."""
@@ -386,6 +396,11 @@ class Sync:
     def _say_skipped(self, root: int, path: str, reason: str) -> None:
         if not self._is_quiet and self._said.is_new(root, path, reason):
             _LOG.warning("Skipped %s in %s: %s", shown(path), self.folders.roots[root], reason)
+
+
+def project_at(path: str) -> str:
+    """The project whose file has that path, by its name."""
+    return distfile.project_of(path.rpartition("/")[2])
 
 
 def _ordered(entries: Iterable[Entry]) -> Iterator[Entry]:

@@ -31,22 +31,22 @@ def settle(folder: Path) -> None:
 
 def test_names_are_found_by_project_as_soon_as_they_are_there(root: Path, put: Put) -> None:
     names = Presence(Folders([root]))
-    assert names.holding("foo") == []
+    assert names.holding(["foo"]) == []
     put("Foo_Bar-1.0.zip", b"x")
     put("sub/Foo-2.0.tar.gz", b"x")
     put("foo-notes.txt", b"x")
     put(".foo-3.0.zip", b"x")
     for _ in range(2):
-        assert sorted(names.holding("foo") or ()) == [(0, "Foo_Bar-1.0.zip"), (0, "sub/Foo-2.0.tar.gz")]
-        assert names.holding("foo-bar") == [(0, "Foo_Bar-1.0.zip")] and names.holding("bar") == []
+        assert sorted(names.holding(["foo"]) or ()) == [(0, "Foo_Bar-1.0.zip"), (0, "sub/Foo-2.0.tar.gz")]
+        assert names.holding(["foo-bar"]) == [(0, "Foo_Bar-1.0.zip")] and names.holding(["bar"]) == []
         settle(root), settle(root / "sub")
     put("sub/foo-4.0.zip", b"x")
-    assert len(names.holding("foo") or ()) == 3 and names.is_named((0, "sub/foo-4.0.zip"))
+    assert len(names.holding(["foo"]) or ()) == 3 and names.is_named((0, "sub/foo-4.0.zip"))
     shutil.rmtree(root / "sub")
-    assert names.holding("foo") == [(0, "Foo_Bar-1.0.zip")]
+    assert names.holding(["foo"]) == [(0, "Foo_Bar-1.0.zip")]
     shutil.rmtree(root)
     with pytest.raises(Unavailable):
-        names.holding("foo")
+        names.holding(["foo"])
 
 
 @pytest.mark.parametrize(("most_folders", "most_names"), [(2, 1000), (64, 2)])
@@ -58,8 +58,8 @@ def test_a_large_tree_is_searched_only_where_that_may_take_its_time(
     for name in ("a/foo-1.0.zip", "b/foo-2.0.zip", "c/bar-1.0.zip"):
         put(name, b"x")
     names = Presence(Folders([root]))
-    assert names.holding("foo") is None
-    assert sorted(names.holding("foo", is_thorough=True) or ()) == [(0, "a/foo-1.0.zip"), (0, "b/foo-2.0.zip")]
+    assert names.holding(["foo"]) is None
+    assert sorted(names.holding(["foo"], is_thorough=True) or ()) == [(0, "a/foo-1.0.zip"), (0, "b/foo-2.0.zip")]
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_a_project_whose_old_file_goes_when_its_new_one_came_is_never_sent_away(
     client = serve()
     assert client.get("/simple/foo/").status == 200
     # As in a large tree.
-    monkeypatch.setattr(Presence, "holding", lambda self, project, *, is_thorough=False: None)
+    monkeypatch.setattr(Presence, "holding", lambda self, projects, *, is_thorough=False: None)
     put(NEXT, NEXT_BYTES)
     old.unlink()
     monkeypatch.setattr("pypiserver.growing.HOLD_SECONDS", 0.0)

@@ -147,6 +147,28 @@ def test_a_file_that_may_be_read_now_is_listed_after_the_next_scan(
     assert world.listed() == [SDIST]
 
 
+@pytest.mark.parametrize("is_large", [False, True])
+def test_the_last_row_of_a_project_goes_when_no_folder_has_another_file_of_it(
+    world: World, is_large: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The new file came into a folder that was looked at before."""
+    monkeypatch.setattr("pypiserver.presence.MOST_NAMES", 0 if is_large else 1000)
+    old = world.put(SDIST, SDIST_BYTES)
+    world.sync.scan()
+    old.unlink()
+    world.sync.refresh([(0, SDIST)])
+    world.now += HOLD_SECONDS + 1
+    world.put(f"new/{WHEEL}", WHEEL_BYTES)
+    world.sync.refresh([(0, SDIST)])
+    # A request does not search a large tree.
+    assert [file.path for file in world.catalog.rows_of("foo")] == [SDIST if is_large else f"new/{WHEEL}"]
+    world.now += HOLD_SECONDS + 1
+    world.sync.refresh([(0, SDIST)], is_thorough=True)
+    world.now += HOLD_SECONDS + 1
+    world.sync.refresh([(0, SDIST)], is_thorough=True)
+    assert [file.path for file in world.catalog.rows_of("foo")] == [f"new/{WHEEL}"]
+
+
 def by_copy_over_it(path: Path, source: Path) -> None:
     shutil.copy2(source, path)
 
