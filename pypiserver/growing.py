@@ -97,30 +97,46 @@ class Missing:
         self._clock = clock
         # Requests find files missing, too.
         self._lock = threading.Lock()
-        # The one that was noticed first comes first.
-        self._since: dict[Key, float] = {}
+        # Since when, and by which mark its row is held; the one that was noticed first comes first.
+        self._since: dict[Key, tuple[float, int]] = {}
 
     def __bool__(self) -> bool:
         """Whether any file is missing."""
         return bool(self._since)
 
-    def is_gone(self, key: Key, *, is_held: bool) -> bool:
-        """Whether this file is missing for so long that it is gone; its row ``is_held`` once it was found missing.
+    def note(self, key: Key) -> int:
+        """This file is missing from now on; gives the mark by which its row is to be held."""
+        mark = time.time_ns()
+        with self._lock:
+            self._since.pop(key, None)
+            self._since[key] = (self._clock(), mark)
+            self._forget_old()
+        return mark
+
+    def is_gone(self, key: Key, mark: int) -> bool:
+        """Whether this file is missing for so long that it is gone, since its row was held by this ``mark``.
 
         A row that another process holds, or held when it died, counts from now.
         """
         now = self._clock()
         with self._lock:
-            if not is_held:
-                self._since.pop(key, None)
-            since = self._since.setdefault(key, now)
+            since, known = self._since.get(key, (now, mark))
+            if known != mark:
+                # It was back meanwhile.
+                self._since.pop(key)
+                since = now
+            self._since[key] = (since, mark)
             if now - since >= HOLD_SECONDS:
                 del self._since[key]
                 return True
-            # Where another process scans, nobody comes back to them.
-            while now - self._since[first := next(iter(self._since))] >= FORGET_SECONDS:
-                del self._since[first]
+            self._forget_old()
         return False
+
+    def _forget_old(self) -> None:
+        """Where another process scans, nobody comes back to them."""
+        now = self._clock()
+        while now - self._since[first := next(iter(self._since))][0] >= FORGET_SECONDS:
+            del self._since[first]
 
     def forget(self, key: Key) -> None:
         """It is back, or has no row any more."""
@@ -131,4 +147,4 @@ class Missing:
         """Those to look at again, as they are gone if they are still missing."""
         now = self._clock()
         with self._lock:
-            return set(itertools.takewhile(lambda key: now - self._since[key] >= HOLD_SECONDS, self._since))
+            return set(itertools.takewhile(lambda key: now - self._since[key][0] >= HOLD_SECONDS, self._since))

@@ -93,7 +93,7 @@ class Sync:
             differing, seen = self._differing(known, files, sidecars)
             self.roots.refuse_lost(roots, seen, began_with)
             self.roots.refuse_unmounted(scan.mounts, self.catalog.has_files_below)
-            growing = self.refresh(differing, roots_are_checked=True, is_thorough=True)
+            growing = self.refresh(differing, roots_are_checked=True, may_delete=True)
         else:
             growing = self._fill(files, sidecars)
             self.roots.refuse_lost(roots, set(), began_with)
@@ -217,23 +217,23 @@ class Sync:
             self._is_quiet, self._counted = False, iter
 
     def refresh(
-        self, keys: Iterable[Key], *, roots_are_checked: bool = False, hold: bool = True, is_thorough: bool = False
+        self, keys: Iterable[Key], *, roots_are_checked: bool = False, hold: bool = True, may_delete: bool = False
     ) -> set[Key]:
         """Compare single files with their rows; gives those that are still growing.
 
-        The row of a file that vanished is held for two seconds, hidden, and deleted by a later call (``missing.due``);
-        without ``hold`` it is deleted at once: the server itself has removed the file. A row that is the last of its
-        project is deleted only when no name of it is in the folders then; ``is_thorough`` says that looking for one may
-        take its time.
+        The row of a file that vanished is held for two seconds, hidden, and deleted by a later call (``missing.due``)
+        of the one thread that ``may_delete``, as another process may know less; one that is the last of its project
+        only when no name of it is in the folders then. Without ``hold`` it is deleted at once: the server itself has
+        removed the file.
         Raises Unavailable when files are gone because their root is another folder now: only a scan tells whether that
         is an outage.
         """
         growing: set[Key] = set()
         for _ in range(ATTEMPTS):
             found, others = self._look(keys, growing)
-            gone = self._gone(others, growing, hold=hold)
+            gone = self._gone(others, growing, hold=hold, may_delete=may_delete)
             if hold:
-                gone = self._certain(gone, growing, is_thorough=is_thorough)
+                gone = self._certain(gone, growing)
             if gone and not roots_are_checked:
                 self.roots.refuse_others({(file.root, file.path) for file in gone}, self.catalog.folders())
             self._apply(found, gone, {})
@@ -280,17 +280,22 @@ class Sync:
                 self.missing.forget((root, path))
         return found, others
 
-    def _gone(self, rows: Iterable[tuple[Key, Row]], growing: Collection[Key], *, hold: bool) -> list[Gone]:
+    def _gone(
+        self, rows: Iterable[tuple[Key, Row]], growing: Collection[Key], *, hold: bool, may_delete: bool
+    ) -> list[Gone]:
         """The rows to delete, and those to hide: another file is growing there, or may come in a moment."""
         gone: list[Gone] = []
         for key, row in rows:
-            is_held = row.inode == REPLACED
-            stays = key in growing or (hold and not self.missing.is_gone(key, is_held=is_held))
-            if not stays or not is_held:
-                gone.append(Gone(*key, row, is_replaced=stays))
+            if not hold and key not in growing:
+                gone.append(Gone(*key, row))
+            elif row.inode != REPLACED:
+                mark = time.time_ns() if key in growing else self.missing.note(key)
+                gone.append(Gone(*key, row, is_replaced=True, held_at=mark))
+            elif key not in growing and may_delete and self.missing.is_gone(key, row.ctime_ns):
+                gone.append(Gone(*key, row))
         return gone
 
-    def _certain(self, gone: list[Gone], growing: set[Key], *, is_thorough: bool) -> list[Gone]:
+    def _certain(self, gone: list[Gone], growing: set[Key]) -> list[Gone]:
         """The same, but that a row stays whose project has another file now, which has no row yet."""
         going = {(file.root, file.path): project_at(file.path) for file in gone if not file.is_replaced}
         projects = {
@@ -300,27 +305,20 @@ class Sync:
         }
         if not projects:
             return gone
-        held = self._projects_held(projects, going, growing, is_thorough=is_thorough)
+        held = self._projects_held(projects, going, growing)
         return [replace(file, is_replaced=True) if going.get((file.root, file.path)) in held else file for file in gone]
 
-    def _projects_held(
-        self, projects: set[str], going: Collection[Key], growing: set[Key], *, is_thorough: bool
-    ) -> set[str]:
+    def _projects_held(self, projects: set[str], going: Collection[Key], growing: set[Key]) -> set[str]:
         """Those of the projects of which some folder may hold another file; what it holds gets its row."""
-        self.get_on(PATIENCE_SECONDS if is_thorough else 0.0)
-        found = self.presence.holding(projects, is_thorough=is_thorough)
+        self.get_on(PATIENCE_SECONDS)
+        found = self.presence.holding(projects, is_thorough=True) or []
         self.get_on(0.0)
-        if found is None:
-            return projects
         others = [key for key in found if key not in going and self.catalog.row(*key) is None]
         if others:
             growing |= self.refresh(others, roots_are_checked=True)
         # What cannot be found again went while it was looked for: another one may have come.
-        return {
-            project_at(path)
-            for root, path in others
-            if self.catalog.row(root, path) is None and not self.presence.is_named((root, path))
-        }
+        lost = [key for key in others if self.catalog.row(*key) is None and not self.presence.is_named(key)]
+        return {project_at(path) for _, path in [*lost, *(key for key in found if key in going)]}
 
     def refresh_statuses(self) -> None:
         """Compare the project statuses alone."""

@@ -353,7 +353,7 @@ class Watch(Background):
         if changes.statuses:
             self.sync.refresh_statuses()
         if keys:
-            self._growing = self.sync.refresh(sorted(keys), is_thorough=True)
+            self._growing = self.sync.refresh(sorted(keys), may_delete=True)
             self._digesting.wake.set()
 
     def _note_changed(self, keys: list[Key]) -> None:

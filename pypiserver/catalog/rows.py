@@ -55,13 +55,14 @@ class Gone:
     """A row whose file is no longer there, as it was when the scan began.
 
     ``is_replaced``: another file stands there that is not whole yet, or may come in a moment. The row is hidden then,
-    and not deleted, so that its project is still known to be here.
+    and not deleted, so that its project is still known to be here; ``held_at`` tells this time from any other.
     """
 
     root: int
     path: str
     row: Row
     is_replaced: bool = False
+    held_at: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,7 +123,9 @@ _IF_UNCHANGED = """
 DELETE_FILE = f"DELETE FROM file WHERE {_IF_UNCHANGED}"  # noqa: S608
 # A file that is being replaced, or was removed a moment ago: hidden, but still its project's; without an inode it is
 # none that a scan may find.
-HOLD_FILE = f"UPDATE file SET fault = 'it is being replaced or removed', inode = -1 WHERE {_IF_UNCHANGED}"  # noqa: S608
+HOLD_FILE = f"""
+    UPDATE file SET fault = 'it is being replaced or removed', inode = -1, ctime_ns = :held_at WHERE {_IF_UNCHANGED}
+"""  # noqa: S608
 # A row of a version that did not note this: it goes on with what was read of the file then.
 NOTE_CTIME = """
     UPDATE file SET ctime_ns = :ctime_ns WHERE root = :root AND path = :path AND size = :size

@@ -218,7 +218,8 @@ def _delete(connection: Connection, gone: Gone, filenames: list[str]) -> set[str
     identity = {**key, **gone.row.identity._asdict()}
     names = connection.execute("SELECT project, filename FROM file WHERE root = :root AND path = :path", key).fetchall()
     statement = schema.HOLD_FILE if gone.is_replaced else schema.DELETE_FILE
-    if not connection.execute(statement, identity).rowcount:
+    values = {**identity, "held_at": gone.held_at} if gone.is_replaced else identity
+    if not connection.execute(statement, values).rowcount:
         return set()
     connection.execute(schema.DELETE_ORPHANED_METADATA, key)
     if not gone.is_replaced:

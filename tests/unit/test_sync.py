@@ -156,17 +156,34 @@ def test_the_last_row_of_a_project_goes_when_no_folder_has_another_file_of_it(
     old = world.put(SDIST, SDIST_BYTES)
     world.sync.scan()
     old.unlink()
-    world.sync.refresh([(0, SDIST)])
-    world.now += HOLD_SECONDS + 1
+    for may_delete in (True, False, True):
+        world.sync.refresh([(0, SDIST)], may_delete=may_delete)
+        assert [file.path for file in world.catalog.rows_of("foo")] == [SDIST]
     world.put(f"new/{WHEEL}", WHEEL_BYTES)
+    world.now += HOLD_SECONDS
     world.sync.refresh([(0, SDIST)])
-    # A request does not search a large tree.
-    assert [file.path for file in world.catalog.rows_of("foo")] == [SDIST if is_large else f"new/{WHEEL}"]
-    world.now += HOLD_SECONDS + 1
-    world.sync.refresh([(0, SDIST)], is_thorough=True)
-    world.now += HOLD_SECONDS + 1
-    world.sync.refresh([(0, SDIST)], is_thorough=True)
+    assert [file.path for file in world.catalog.rows_of("foo")] == [SDIST]
+    world.sync.refresh([(0, SDIST)], may_delete=True)
     assert [file.path for file in world.catalog.rows_of("foo")] == [f"new/{WHEEL}"]
+
+
+def test_a_file_that_was_back_for_a_moment_is_missing_from_then_on(world: World) -> None:
+    """A look of another process found it back, and the next one found it missing again."""
+    path = world.put(SDIST, SDIST_BYTES)
+    world.sync.scan()
+    path.unlink()
+    world.sync.refresh([(0, SDIST)], may_delete=True)
+    world.now += HOLD_SECONDS
+    other = world.another_sync()
+    world.put(SDIST, SDIST_BYTES)
+    other.refresh([(0, SDIST)])
+    path.unlink()
+    other.refresh([(0, SDIST)])
+    world.sync.refresh([(0, SDIST)], may_delete=True)
+    assert [file.path for file in world.catalog.rows_of("foo")] == [SDIST]
+    world.now += HOLD_SECONDS
+    world.sync.refresh([(0, SDIST)], may_delete=True)
+    assert world.catalog.rows_of("foo") == []
 
 
 def by_copy_over_it(path: Path, source: Path) -> None:
@@ -508,7 +525,11 @@ def test_while_a_file_is_replaced_the_same_one_in_another_folder_serves(world: W
 
 @pytest.mark.parametrize("by", ["scan", "refresh"])
 def test_the_row_of_a_file_that_vanished_is_held_and_deleted_when_it_stays_away(world: World, by: str) -> None:
-    look = world.sync.scan if by == "scan" else lambda: world.sync.refresh(world.sync.missing.due() or [(0, WHEEL)])
+    look = (
+        world.sync.scan
+        if by == "scan"
+        else lambda: world.sync.refresh(world.sync.missing.due() or [(0, WHEEL)], may_delete=True)
+    )
     world.put(WHEEL, WHEEL_BYTES)
     world.put(f"sub/{WHEEL}", WHEEL_BYTES, root=1)
     world.put(SDIST, SDIST_BYTES)
@@ -554,7 +575,7 @@ def test_a_row_held_by_a_process_that_died_is_deleted_by_the_next_one(world: Wor
     assert not world.sync.is_current()
     world.sync.scan()
     world.now += HOLD_SECONDS
-    world.sync.refresh(world.sync.missing.due())
+    world.sync.refresh(world.sync.missing.due(), may_delete=True)
     assert world.catalog.rows_of("foo") == []
 
 
@@ -562,12 +583,13 @@ def test_what_nobody_comes_back_to_is_not_remembered_for_ever() -> None:
     now = 0.0
     missing = Missing(lambda: now)
     for number in range(3000):
-        assert not missing.is_gone((0, str(number)), is_held=False)
+        mark = missing.note((0, str(number)))
+        assert not missing.is_gone((0, str(number)), mark)
         now += 1.0
     assert len(missing._since) <= FORGET_SECONDS + 1
     # One that vanishes for the second time counts anew.
-    assert not missing.is_gone((0, "2990"), is_held=False)
-    assert missing.is_gone((0, "2991"), is_held=True)
+    assert not missing.is_gone((0, "2999"), missing.note((0, "2999")))
+    assert not missing.is_gone((0, "2998"), 1)
 
 
 def test_what_the_server_removes_is_deleted_at_once_whoever_holds_the_row(world: World) -> None:
