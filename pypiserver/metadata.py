@@ -11,7 +11,7 @@ import re
 from typing import BinaryIO
 
 from . import archive_faults, archives
-from .contents import is_zip, read_contents
+from .contents import Contents, is_zip, read_contents
 from .core_metadata import MAX_HEADERS, CoreMetadata, parse_metadata
 from .distfile import DistFile, normalize, same_version
 from .errors import InvalidDistribution
@@ -20,24 +20,26 @@ from .errors import InvalidDistribution
 def read_metadata(file: BinaryIO, dist: DistFile) -> bytes | None:
     """The raw METADATA or PKG-INFO of an open file; None for a kind without one, or an old sdist that lacks it.
 
-    Raises InvalidDistribution when the archive cannot be read or readers could read it differently, or a wheel has no
-    METADATA.
+    Raises InvalidDistribution when the archive cannot be read, is dangerous to unpack, or readers could read it
+    differently, or a wheel has no METADATA, WHEEL or RECORD.
     """
     with _refusing(dist):
-        return read_contents(file, dist).raw
+        return _sound(read_contents(file, dist))
 
 
 def read_upload(file: BinaryIO, dist: DistFile) -> bytes | None:
-    """As :func:`read_metadata`, for what must be, before it is visible, an archive that is no danger to unpack and is
-    what its name says. Raises InvalidDistribution.
-    """
+    """As :func:`read_metadata`, for what must besides be what its name says. Raises InvalidDistribution."""
     with _refusing(dist):
-        raw, faults = read_contents(file, dist, is_thorough=True)
-        for kind, fault in faults:
-            raise archives.BadArchive(fault, kind)
+        raw = _sound(read_contents(file, dist, is_thorough=True))
         for fault in _mislabelled(dist, raw):
             raise archives.BadArchive(fault)
         return raw
+
+
+def _sound(contents: Contents) -> bytes | None:
+    for kind, fault in contents.faults:
+        raise archives.BadArchive(fault, kind)
+    return contents.raw
 
 
 def _mislabelled(dist: DistFile, raw: bytes | None) -> list[str]:

@@ -74,7 +74,8 @@ def test_an_egg_that_is_a_script_is_read_too_but_no_wheel_is_one() -> None:
 def test_a_stored_member_is_read_as_well_as_a_deflated_one() -> None:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        archive.writestr("foo-1.0.dist-info/METADATA", RAW)
+        for name in ("METADATA", "WHEEL", "RECORD"):
+            archive.writestr(f"foo-1.0.dist-info/{name}", RAW)
     assert read(("foo-1.0-py3-none-any.whl", buffer.getvalue())) == RAW
 
 
