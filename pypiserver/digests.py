@@ -191,8 +191,10 @@ class Digester:
     def describe(self, dist: DistFile, raw: bytes | None, *, sha256: str, other: str | None) -> Digest:
         """Put digests and metadata together; ``other`` is the digest by :meth:`other_algorithm`."""
         link = "" if self.hash_algo is None else f"{self.hash_algo}={other or sha256}"
+        is_undecided, dist = bool(dist.others), metadata.decided(dist, raw)
+        project, version = (dist.project, dist.version) if is_undecided else ("", "")
         if raw is None:
-            return Digest(sha256, link)
+            return Digest(sha256, link, name=dist.name if is_undecided else "", project=project, version=version)
         core = parse_metadata(raw)
         requires_python = valid_requires_python(core.requires_python)
         if core.requires_python and requires_python is None:
@@ -209,7 +211,9 @@ class Digester:
             summary=core.summary,
             keywords=core.keywords,
             core=packed(core),
-            name=_display_name(core.name, dist),
+            name=_display_name(core.name, dist) or (dist.name if is_undecided else ""),
+            project=project,
+            version=version,
         )
 
 

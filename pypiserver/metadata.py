@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import BinaryIO
 
-from . import archive_faults, archives
+from . import archive_faults, archives, distfile
 from .contents import Contents, is_zip, read_contents
 from .core_metadata import MAX_HEADERS, CoreMetadata, parse_metadata
 from .distfile import DistFile, normalize, same_version
@@ -42,9 +42,17 @@ def _sound(contents: Contents) -> bytes | None:
     return contents.raw
 
 
+def decided(dist: DistFile, raw: bytes | None) -> DistFile:
+    """The distribution with its name cut as its metadata says, where it can be cut in several ways."""
+    if not dist.others:
+        return dist
+    core = parse_metadata(raw or b"")
+    return distfile.decided(dist, core.name, core.version)
+
+
 def _mislabelled(dist: DistFile, raw: bytes | None) -> list[str]:
     """Where file name and metadata disagree."""
-    return [] if raw is None else _disagreements(dist, parse_metadata(raw))
+    return [] if raw is None else _disagreements(decided(dist, raw), parse_metadata(raw))
 
 
 def _disagreements(dist: DistFile, core: CoreMetadata) -> list[str]:

@@ -19,7 +19,7 @@ from packaging.utils import NormalizedName
 from .catalog import FAILURES, REPLACED, Catalog
 from .core_metadata import CoreMetadata
 from .digests import Digester
-from .distfile import canonical_version, file_key, normalize, project_of
+from .distfile import canonical_version, file_key, normalize, projects_of
 from .downloads import Counts, Downloads
 from .errors import CatalogUnavailable, Forbidden, NotFound, PypiServerError, Unavailable
 from .model import File, Listed, Project, Search
@@ -143,11 +143,11 @@ class Repository:
     def _project(self, normal: NormalizedName) -> Project:
         serial, status = self.catalog.project_state(normal)
         files = self.catalog.files_of(normal)
-        if any(not file.sha256 for file in files):
+        if any(not file.sha256 or file.project != normal for file in files):
             self.digester.digest_project(normal)
             serial, status = self.catalog.project_state(normal)
             # What still has no digest changed while it was read: it is being copied, and not listed yet.
-            files = [file for file in self.catalog.files_of(normal) if file.sha256]
+            files = [file for file in self.catalog.files_of(normal) if file.sha256 and file.project == normal]
         if not files and self.catalog.rows_of(normal):
             raise Unavailable(
                 f"None of the files of {normal} can be served now: see the server's log, or wait until they are "
@@ -205,7 +205,7 @@ class Repository:
 
     def _is_replaced(self, filename: str, path: str) -> bool:
         """Whether the file is hidden because another one takes its place, is still written, or came just now."""
-        rows = [row for row in self.catalog.rows_of(project_of(filename)) if row.path == path]
+        rows = [row for each in projects_of(filename) for row in self.catalog.rows_of(each) if row.path == path]
         now = time.time()
         if any(row.inode == REPLACED or abs(now - row.mtime_ns / 1e9) < WRITING_SECONDS for row in rows):
             return True

@@ -157,7 +157,10 @@ class Reads:
         return {name: ProjectStatus(status, reason) for name, status, reason in self._all(schema.SELECT_STATUSES)}
 
     def files_of(self, name: str) -> list[File]:
-        """The visible files of a project; ``sha256`` is empty on those not yet digested."""
+        """The visible files of a project; ``sha256`` is empty on those not yet digested.
+
+        With files of other projects that may turn out to be of this one, which are to be digested as well.
+        """
         return [as_file(row) for row in self._all(schema.SELECT_FILES_OF, name=name)]
 
     def file(self, filename: str) -> File | None:
@@ -191,7 +194,7 @@ class Reads:
         return [as_file(row) for row in self._all(schema.SELECT_PENDING, limit=limit)]
 
     def pending_of(self, name: str) -> list[File]:
-        """The files of a project that wait to be digested."""
+        """The files of a project that wait to be digested, and those that may turn out to be of it."""
         return [as_file(row) for row in self._all(schema.SELECT_PENDING_OF, name=name)]
 
     def pending_count(self) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
-from ..distfile import DistFile, parse_filename, spelling_key
+from ..distfile import DistFile, as_filed, spelling_key
 from ..errors import Conflict
 from ..model import ACTIVE, File, ProjectStatus
 from . import filling, listing, schema
@@ -69,7 +69,7 @@ class Catalog(Reads):
             filenames = [file.dist.filename for file in found]
             connection.executemany(schema.INSERT_NEW_FILE, [file_row(file) for file in found if file.before is None])
             connection.executemany(schema.UPSERT_FILE, [upsert_row(file) for file in found if file.before is not None])
-            projects: set[str] = {file.dist.project for file in found}
+            projects = touched(found)
             for file in gone:
                 projects.update(_delete(connection, file, filenames))
             connection.executemany(
@@ -169,7 +169,7 @@ class Catalog(Reads):
         _keep_metadata(connection, rows)
         faulty = [{"filename": file.filename} for file, digest in digests if digest.fault]
         connection.executemany(schema.CHOOSE_VISIBLE, faulty)
-        return {file.project for file, _ in digests}
+        return {file.project for file, _ in digests} | {digest.project for _, digest in digests if digest.project}
 
     def _writing(self, count: int, connection: Connection) -> AbstractContextManager[None]:
         return self.connections.writing_much(connection) if count > BULK else nullcontext()
@@ -186,6 +186,11 @@ class Catalog(Reads):
         connection.executemany(listing.OUTDATE, touched)
 
 
+def touched(found: Iterable[Found]) -> set[str]:
+    """The projects of these files: of those that can be cut in several ways, all that the row may be filed under."""
+    return {project for file in found for project in (file.dist.project, *file.dist.others)}
+
+
 def _keep_metadata(connection: Connection, rows: Sequence[Mapping[str, object]]) -> None:
     connection.executemany(schema.UPSERT_METADATA, [row for row in rows if row["body"] is not None])
     connection.executemany(schema.DELETE_METADATA, [row for row in rows if row["body"] is None])
@@ -198,7 +203,7 @@ def _claim(found: Found, digest: Digest) -> dict[str, object]:
 def _refuse_other_spelling(alike: Cursor, dist: DistFile) -> None:
     """Raise Conflict when a file is here that is the same one, spelled in another way."""
     for (filename,) in alike.fetchall():
-        if spelling_key(parse_filename(filename)) == spelling_key(dist):
+        if spelling_key(as_filed(filename, dist.project)) == spelling_key(dist):
             raise Conflict(f"{filename} is another spelling of {dist.filename}.")
 
 
