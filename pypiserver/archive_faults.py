@@ -157,7 +157,7 @@ def _record_faults(record: bytes, hashes: dict[str, tuple[str, int]]) -> list[Fa
         listed.add(path)
         if path not in hashes:
             faults.append(("corrupt", f"its RECORD lists {said(path)}, which is not in it"))
-        elif digest.startswith("sha256=") and digest.removeprefix("sha256=") != hashes[path][0]:
+        elif digest.startswith("sha256=") and digest.removeprefix("sha256=").rstrip("=") != hashes[path][0]:
             faults.append(("corrupt", f"its member {said(path)} has another hash than its RECORD says"))
     for path in hashes:
         if path not in listed and not path.endswith(("/", "/RECORD", "/RECORD.jws", "/RECORD.p7s")):

@@ -16,7 +16,7 @@ from typing import Protocol
 
 from . import metadata
 from .audit_log import Change
-from .distfile import DistFile, as_filed, check_upload_filename, normalize, same_version, spelling_key
+from .distfile import MAX_FILENAME, DistFile, as_filed, check_upload_filename, normalize, same_version, spelling_key
 from .errors import BadRequest, Conflict, Forbidden, NotFound, PypiServerError, Unavailable
 from .model import File
 from .provenance import provenance_of
@@ -30,7 +30,7 @@ _LOG = logging.getLogger(__name__)
 DIGEST_FIELDS = {"sha256_digest": "sha256", "md5_digest": "md5", "blake2_256_digest": "blake2b-256"}
 MAX_SIGNATURE_BYTES = 256 * 1024
 # A name or version is no longer than the file name that carries it.
-MAX_NAME = 200
+MAX_NAME = MAX_FILENAME
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ reading what they say never fails.
 
 from __future__ import annotations
 
+import io
 import re
 from typing import BinaryIO
 
@@ -15,6 +16,7 @@ from .contents import Contents, is_zip, read_contents
 from .core_metadata import MAX_HEADERS, CoreMetadata, parse_metadata
 from .distfile import DistFile, normalize, same_version
 from .errors import InvalidDistribution
+from .wholeness import refuse_unwritten
 
 
 def read_metadata(file: BinaryIO, dist: DistFile) -> bytes | None:
@@ -34,6 +36,12 @@ def read_upload(file: BinaryIO, dist: DistFile) -> bytes | None:
         for fault in _mislabelled(dist, raw):
             raise archives.BadArchive(fault)
         return raw
+
+
+def refuse_holes(file: io.FileIO, size: int, dist: DistFile) -> None:
+    """Raise InvalidDistribution when a part of an open file was never written (see :mod:`wholeness`)."""
+    with _refusing(dist):
+        refuse_unwritten(file, size, dist)
 
 
 def _sound(contents: Contents) -> bytes | None:
@@ -69,11 +77,13 @@ def _disagreements(dist: DistFile, core: CoreMetadata) -> list[str]:
     return faults
 
 
-def is_servable(core: CoreMetadata, dist: DistFile) -> bool:
+def is_servable(raw: bytes, core: CoreMetadata, dist: DistFile) -> bool:
     """Whether clients may rely on the metadata without the file (PEP 658): every wheel's, and that of an sdist which
     is metadata 2.2 or later and marks nothing that installing depends on as dynamic (PEP 643).
+
+    What is not UTF-8 ends pip with a traceback.
     """
-    if _disagreements(dist, core):
+    if not _is_utf_8(raw) or _disagreements(dist, core):
         return False
     if dist.kind == "bdist_wheel":
         return True
@@ -85,6 +95,14 @@ def is_servable(core: CoreMetadata, dist: DistFile) -> bool:
     return numbers is not None and (int(numbers[1]), int(numbers[2])) >= (2, 2) and is_static
 
 
+def _is_utf_8(raw: bytes) -> bool:
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def audit_archive(file: BinaryIO, dist: DistFile) -> list[tuple[str, str]]:
     """Every fault of an open file as (kind, sentence), for ``check``: corrupt, unsafe or mislabelled."""
     try:
@@ -92,6 +110,8 @@ def audit_archive(file: BinaryIO, dist: DistFile) -> list[tuple[str, str]]:
     except archives.BadArchive as error:
         return [(error.kind, str(error))]
     found = [*[("mislabelled", fault) for fault in _mislabelled(dist, raw)], *faults]
+    if raw is not None and not _is_utf_8(raw):
+        found.append(("corrupt", "its metadata is not UTF-8, so pip does not install a wheel with it"))
     if is_zip(dist):
         found += archive_faults.audit_zip(file, check_record=dist.kind == "bdist_wheel")
     return found

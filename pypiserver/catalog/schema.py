@@ -253,5 +253,14 @@ UPSERT_FOLDER = """
     ON CONFLICT (root, path) DO UPDATE SET mtime_ns = excluded.mtime_ns, inode = excluded.inode
 """
 SELECT_ROW = "SELECT size, mtime_ns, inode, sidecars FROM file WHERE root = :root AND path = :path"
-SELECT_FAULTS = "SELECT path, fault FROM file WHERE project = :name AND fault <> '' ORDER BY path, root"
+SELECT_FAULTS = f"""
+    SELECT path, fault FROM file WHERE project = :name AND fault <> ''
+    UNION ALL SELECT path, fault FROM file WHERE {_MAY_BE_OF} AND project <> :name AND fault <> '' ORDER BY path
+"""  # noqa: S608
+SELECT_IS_DAMAGED = "SELECT 1 FROM file WHERE root = :root AND path = :path AND fault LIKE '% is refused: %'"
+SELECT_FAULT = """
+    SELECT fault FROM file WHERE root = :root AND path = :path AND size = :size AND mtime_ns = :mtime_ns
+    AND inode = :inode
+"""
+SELECT_FAULT_COUNTS = "SELECT root, COUNT(*) FROM file WHERE fault <> '' AND inode <> -1 GROUP BY root"
 SELECT_SHADOWED = "SELECT root, path, filename FROM file WHERE visible = 0 AND fault = '' ORDER BY root, path"

@@ -112,7 +112,7 @@ class Catalog(Reads):
 
         With ``exclusive`` no other file may have its name, in any root, and of several processes whose files have it
         one comes first: for all others nothing is written, and what has the name is given, maybe with the same bytes.
-        Raises Conflict then when a file of another spelling is here.
+        A damaged file does not keep its name. Raises Conflict then when a file of another spelling is here.
         """
         with self.connections.transaction() as connection:
             claim = _claim(found, digest)
@@ -122,7 +122,10 @@ class Catalog(Reads):
                 is_free = connection.execute(schema.CLAIM_NAME, claim).rowcount
                 _refuse_other_spelling(alike, found.dist)
                 if not is_free:
-                    return _standing(connection, claim)
+                    standing = _standing(connection, claim)
+                    if not connection.execute(schema.SELECT_IS_DAMAGED, standing._asdict()).fetchall():
+                        return standing
+                    self._move(connection, claim, standing)
             self._add(connection, found, digest)
         return None
 
@@ -136,14 +139,18 @@ class Catalog(Reads):
             before = None
             if not connection.execute(schema.CLAIM_NAME, claim).rowcount:
                 before = _standing(connection, claim)
-                connection.execute(schema.MOVE_CLAIM, claim)
             moved = before if before is not None and before[:2] != (found.root, found.path) else None
             if moved is not None:
-                key = {"root": moved.root, "path": moved.path}
-                connection.execute(schema.DELETE_ROW, key)
-                connection.execute(schema.DELETE_ORPHANED_METADATA, key)
+                self._move(connection, claim, moved)
             self._add(connection, found, digest)
         return moved
+
+    def _move(self, connection: Connection, claim: Mapping[str, object], before: Standing) -> None:
+        """Give the name to another file; the row of the one that had it goes."""
+        key = {"root": before.root, "path": before.path}
+        connection.execute(schema.MOVE_CLAIM, claim)
+        connection.execute(schema.DELETE_ROW, key)
+        connection.execute(schema.DELETE_ORPHANED_METADATA, key)
 
     def _add(self, connection: Connection, found: Found, digest: Digest) -> None:
         row = uploaded_row(found, digest)

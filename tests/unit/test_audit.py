@@ -56,6 +56,16 @@ def zip_link(name: str, target: str) -> bytes:
     return buffer.getvalue()
 
 
+def padded_record(name: str, version: str) -> tuple[str, bytes]:
+    """A wheel whose RECORD pads its digests, as some tools do."""
+    filename, data = make_wheel(name, version)
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        members = {each: archive.read(each) for each in archive.namelist()}
+    record = f"{name}-{version}.dist-info/RECORD"
+    members[record] = re.sub(rb"(sha256=[^,]*)", rb"\1=", members[record])
+    return filename, make_zip(members)
+
+
 def false_record(name: str, version: str) -> tuple[str, bytes]:
     """A wheel whose RECORD says what is not so."""
     filename, _ = make_wheel(name, version)
@@ -93,6 +103,7 @@ GOOD = [
     make_wheel("foo", "1.1", requires_python=">=3.8"),
     make_sdist("foo", "1.0"),
     make_egg("foo", "1.0"),
+    padded_record("padded", "1.0"),
     ("inside-1.0.tar.gz", link("inside-1.0/a", "b")),
     ("zipped_inside-1.0.zip", zip_link("zipped_inside-1.0/a", "b")),
 ]
