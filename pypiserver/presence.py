@@ -14,7 +14,7 @@ from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
-from .distfile import normalize, project_of
+from .distfile import normalize, projects_of
 from .storage import Folders
 from .storage.below import outage
 from .storage.entries import folder_identity
@@ -141,7 +141,7 @@ class Presence:
 
 
 def _is_distribution(path: str) -> bool:
-    return bool(project_of(path.rpartition("/")[2]))
+    return bool(projects_of(path.rpartition("/")[2]))
 
 
 def _below(folder: str, name: str) -> str:

@@ -18,8 +18,8 @@ from packaging.utils import NormalizedName
 
 from .catalog import FAILURES, REPLACED, Catalog
 from .core_metadata import CoreMetadata
-from .digests import Digester
-from .distfile import canonical_version, file_key, normalize, project_of
+from .digests import Digester, is_damage, public_fault
+from .distfile import canonical_version, file_key, normalize, projects_of
 from .downloads import Counts, Downloads
 from .errors import CatalogUnavailable, Forbidden, NotFound, PypiServerError, Unavailable
 from .model import File, Listed, Project, ProjectStatus, Search
@@ -38,6 +38,8 @@ WRITING_SECONDS = 10.0
 # How often something that changes while it is asked for is looked at again, and at how many files then.
 LOOKS = 3
 MOST_LOOKED_AT = 50
+# So many of the faults of a project are in an answer.
+MAX_FAULTS_SAID = 3
 # How many rows a list of all files takes at a time.
 ROWS = 1000
 
@@ -173,20 +175,16 @@ class Repository:
         for _ in range(LOOKS):
             serial, status = self.catalog.project_state(normal)
             files = self.catalog.files_of(normal)
-            if any(not file.sha256 for file in files):
+            if any(not file.sha256 or file.project != normal for file in files):
                 self._digest(normal)
                 serial, status = self.catalog.project_state(normal)
                 # What still has no digest changed while it was read: it is being copied, and not listed yet.
-                files = [file for file in self.catalog.files_of(normal) if file.sha256]
+                files = [file for file in self.catalog.files_of(normal) if file.sha256 and file.project == normal]
             if files:
                 return serial, status, files
             rows = self.catalog.rows_of(normal)
-            if rows and not self._has_changed(rows):
-                raise Unavailable(
-                    f"None of the files of {normal} can be served now: see the server's log, or wait until they are "
-                    "copied.",
-                    public=True,
-                )
+            if not (rows and self._has_changed(rows)):
+                self._refuse_unservable(normal)
             if not rows and self._is_absent(project=normal):
                 raise NotFound(f"There is no project {normal!r} here.")
         raise Unavailable(f"The project {normal} is changing right now. Try again in a moment.")
@@ -205,6 +203,25 @@ class Repository:
         self.sync.refresh(before)
         after = {(row.root, row.path): row for row in self.catalog.rows_of(rows[0].project)}
         return any(after.get(key) != row for key, row in before.items())
+
+    def _refuse_unservable(self, normal: str) -> None:
+        """Raise Unavailable for a project that has files, none of which can be listed: what is wrong with them."""
+        rows, faults = self.catalog.rows_of(normal), self.catalog.faults_of(normal)
+        if not rows and not faults:
+            return
+        now = time.time()
+        is_passing = any(row.inode == REPLACED or now - row.mtime_ns / 1e9 < WRITING_SECONDS for row in rows)
+        is_passing = is_passing or not all(is_damage(fault) for _, fault in faults) or not faults
+        said = [public_fault(path, fault) for path, fault in faults[:MAX_FAULTS_SAID]]
+        more = [f"{len(faults) - len(said)} more"] if len(faults) > len(said) else []
+        advice = (
+            "Wait until they are copied, or see the server's log." if is_passing else "Put good ones in their place."
+        )
+        raise Unavailable(
+            f"None of the files of {normal} can be served now: {'; '.join([*said, *more]) or 'they change'}. {advice}",
+            public=True,
+            is_passing=is_passing,
+        )
 
     def file(self, path: str) -> File:
         """The file at that path below ``/packages/``, looked up by name; raises NotFound."""
@@ -250,8 +267,8 @@ class Repository:
         raise Unavailable(f"The file {filename} is changing right now. Try again in a moment.")
 
     def _rows_at(self, path: str) -> list[File]:
-        project = project_of(path.rpartition("/")[2])
-        return [row for row in self.catalog.rows_of(project) if row.path == path]
+        projects = projects_of(path.rpartition("/")[2])
+        return [row for project in projects for row in self.catalog.rows_of(project) if row.path == path]
 
     def _is_absent(self, *, project: str = "", filename: str = "") -> bool:
         """Whether a project or file is certainly not here; part of a question to :meth:`ask`."""
@@ -259,8 +276,8 @@ class Repository:
             raise CatalogUnavailable("The catalog cannot be brought up to date now. Try again in a moment.")
         if not self.catalog.is_absent(project=project, filename=filename):
             return False
-        project = project or project_of(filename)
-        found = self._presence.holding((project,)) if self._presence is not None and project else None
+        projects = (project,) if project else projects_of(filename)
+        found = self._presence.holding(projects) if self._presence is not None and projects else None
         unknown = [key for key in found or () if self.catalog.row(*key) is None]
         if filename:
             unknown = [key for key in unknown if key[1].rpartition("/")[2] == filename]
@@ -269,7 +286,7 @@ class Repository:
             if any(self.catalog.row(*key) is None and not self._presence.is_named(key) for key in unknown):
                 # It was here a moment ago.
                 raise Unavailable(f"{filename or project} is changing right now. Try again in a moment.")
-            return self.catalog.is_absent(project=project if not filename else "", filename=filename)
+            return self.catalog.is_absent(project=project, filename=filename)
         return True
 
     @staticmethod

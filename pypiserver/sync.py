@@ -23,7 +23,7 @@ from .memory import unsearched
 from .model import ProjectStatus
 from .names import allowed_in_a_path
 from .presence import Presence
-from .remembered import Said
+from .remembered import Skipped
 from .roots import Roots
 from .statuses import changed_statuses
 from .storage import Entry, Folders, Scan, sidecar
@@ -68,7 +68,7 @@ class Sync:
         # Called as a scan gets on; its argument is how many seconds the next step may take besides.
         self.get_on: Callable[[float], object] = _get_on
         self._clock = clock
-        self._said = Said()
+        self._skipped = Skipped()
         self._is_quiet = False
         self._counted: Counted = iter
         self._has_said_shadowed = False
@@ -105,6 +105,8 @@ class Sync:
             # The rows may be those of another process, or of an earlier run.
             self._say_shadowed()
         self.refresh_statuses()
+        if not self._is_quiet:
+            self._say_how_many()
         self.growing.forget_closed()
         self._note_folders(scan, growing)
         return growing
@@ -297,16 +299,19 @@ class Sync:
 
     def _certain(self, gone: list[Gone], growing: set[Key]) -> list[Gone]:
         """The same, but that a row stays whose project has another file now, which has no row yet."""
-        going = {(file.root, file.path): project_at(file.path) for file in gone if not file.is_replaced}
+        going = {(file.root, file.path): projects_at(file.path) for file in gone if not file.is_replaced}
         projects = {
             project
-            for project in set(going.values())
+            for project in {each for every in going.values() for each in every}
             if all((row.root, row.path) in going for row in self.catalog.rows_of(project))
         }
         if not projects:
             return gone
         held = self._projects_held(projects, going, growing)
-        return [replace(file, is_replaced=True) if going.get((file.root, file.path)) in held else file for file in gone]
+        return [
+            replace(file, is_replaced=True) if held & {*going.get((file.root, file.path), ())} else file
+            for file in gone
+        ]
 
     def _projects_held(self, projects: set[str], going: Collection[Key], growing: set[Key]) -> set[str]:
         """Those of the projects of which some folder may hold another file; what it holds gets its row."""
@@ -318,7 +323,7 @@ class Sync:
             growing |= self.refresh(others, roots_are_checked=True)
         # What cannot be found again went while it was looked for: another one may have come.
         lost = [key for key in others if self.catalog.row(*key) is None and not self.presence.is_named(key)]
-        return {project_at(path) for _, path in [*lost, *(key for key in found if key in going)]}
+        return {each for _, path in [*lost, *(key for key in found if key in going)] for each in projects_at(path)}
 
     def refresh_statuses(self) -> None:
         """Compare the project statuses alone."""
@@ -392,13 +397,18 @@ class Sync:
             _LOG.warning("All of the folders can be read again.")
 
     def _say_skipped(self, root: int, path: str, reason: str) -> None:
-        if not self._is_quiet and self._said.is_new(root, path, reason):
+        if not self._is_quiet and self._skipped.is_said(root, path, reason):
             _LOG.warning("Skipped %s in %s: %s", shown(path), self.folders.roots[root], reason)
 
+    def _say_how_many(self) -> None:
+        """After a scan: how many more were skipped than have a line of their own."""
+        for (root, reason), count in self._skipped.more():
+            _LOG.warning("Skipped %d more files in %s: %s", count, self.folders.roots[root], reason)
 
-def project_at(path: str) -> str:
-    """The project whose file has that path, by its name."""
-    return distfile.project_of(path.rpartition("/")[2])
+
+def projects_at(path: str) -> tuple[str, ...]:
+    """The projects whose file may have that path, by its name."""
+    return distfile.projects_of(path.rpartition("/")[2])
 
 
 def _ordered(entries: Iterable[Entry]) -> Iterator[Entry]:

@@ -7,7 +7,7 @@ import unicodedata
 
 import pytest
 
-from pypiserver.names import allowed_in_a_path
+from pypiserver.names import allowed_in_a_path, allowed_in_an_archive
 
 # In names that people have, on a Mac or in another script.
 ODD = {
@@ -39,3 +39,15 @@ def test_control_characters_separators_and_what_is_no_utf_8_are_refused_and_noth
 
 def test_bytes_that_are_no_utf_8_are_refused() -> None:
     assert not allowed_in_a_path(b"caf\xe9-1.0.tar.gz".decode("utf-8", "surrogateescape"))
+
+
+@pytest.mark.parametrize("name", [*ODD.values(), "caf\udce9", "Icon\r", "a/Icon\r", "Icon\r/a"])
+def test_a_member_may_have_such_a_name_and_those_of_old_ones(name: str) -> None:
+    assert allowed_in_an_archive(f"foo-1.0/{name}") and allowed_in_an_archive(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["a\x1b[2J", "a\nb", "aIcon\r", "Icon\rb", "a\x7f", "a\x85b", "a\u2028", "a\u2029b", "\r"]
+)
+def test_a_member_may_not_have_control_characters_or_separators(name: str) -> None:
+    assert not allowed_in_an_archive(f"foo-1.0/{name}")
