@@ -99,9 +99,10 @@ class Web:
             ("/simple/", self.simple.index, "list"),
             (f"/simple/{_NAME}", lambda project: redirect(f"{project}/"), None),
             (f"/simple/{_NAME}/", self.simple.project, "list"),
-            # hatch asks here which files it need not publish.
+            ("/+simple", lambda: redirect("+simple/"), None),
             ("/+simple/", self.simple.index, "list"),
-            (f"/+simple/{_NAME}/", self.simple.project, "list"),
+            (f"/+simple/{_NAME}", lambda project: redirect(f"{project}/"), None),
+            (f"/+simple/{_NAME}/", self.simple.project_here, "list"),
             ("/packages", lambda: redirect("packages/"), None),
             ("/packages/", self.all_files.listing, "list"),
             ("/packages/<path:path>", self.files.download, "download"),
