@@ -20,10 +20,11 @@ from ..errors import BadRequest, ConfigError, ContentTooLarge, Forbidden, Method
 from ..repository import Repository
 from . import pages, xmlrpc
 from .all_files import AllFiles
-from .answers import failure, redirect
+from .answers import redirect
 from .body import Body
 from .browse import Browse
 from .dispatch import Dispatch
+from .failures import failure
 from .files import Files
 from .gate import Gate
 from .json_pages import JsonPages

@@ -15,7 +15,7 @@ from typing import Any
 import bottle
 
 from .. import facts
-from .answers import mistake
+from .failures import mistake
 
 _EMPTY = (204, 304)
 _CONTROL = re.compile("[\0-\x1f\x7f-\x9f]")
