@@ -99,7 +99,6 @@ PAGES = (
       proxy_ignore_headers    Cache-Control;
       proxy_cache_valid       200 1s;
       proxy_cache_revalidate  on;
-      proxy_cache_use_stale   updating;
       proxy_cache_lock        on;
     }
 """
