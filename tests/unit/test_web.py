@@ -159,6 +159,16 @@ def test_old_pip_gets_no_etag_it_would_trust_blindly(serve: Serve) -> None:
     assert "etag" in client.get("/simple/", HTTP_CACHE_CONTROL="max-age=0").headers
 
 
+@pytest.mark.parametrize("path", ["", "/", "/pypi", "/simple", "/legacy"])
+def test_an_upload_below_a_mount_point_needs_no_slash(serve: Serve, path: str) -> None:
+    """mod_wsgi, paste and the like say where we are mounted; a redirect would lose the upload."""
+    client = serve(auther=lambda user, password: True)
+    answer = client.upload(
+        *make_wheel("newcomer", "1.0"), path=path, SCRIPT_NAME="/index", HTTP_AUTHORIZATION=basic("a", "b")
+    )
+    assert (answer.status, client.get("/simple/newcomer/").status) == (200, 200)
+
+
 @pytest.mark.parametrize("path", ["/+simple/unknown/", "/pypi/unknown/json", "/unknown/json"])
 def test_whether_something_is_published_here_is_never_asked_elsewhere(serve: Serve, path: str) -> None:
     answer = serve().get(path)
