@@ -1,19 +1,29 @@
-"""Answers every handler may give: redirects and short texts.
+"""Answers every handler may give: redirects, short plain texts, and failures.
 
-The rule to keep: a redirect is temporary (clients keep permanent ones for good) and carries the query along.
+The rules to keep: one place maps a failure to its answer; a reason is one line of ASCII, so it can stand in the
+reason phrase; a redirect is temporary (clients keep permanent ones for good) and carries the query along.
 """
 
 from __future__ import annotations
 
+import logging
 from urllib.parse import quote
 
 import bottle
 
+from ..errors import MethodNotAllowed, PypiServerError, Unauthorized
+from ..text import MAX_SENTENCE, cut, printable
 from .ready import Ready
+
+_LOG = logging.getLogger(__name__)
+REALM = 'Basic realm="pypi", charset="UTF-8"'
+MAX_REASON = 200
+# Characters of a path in the log; it may have a hundred kilobytes.
+MAX_SHOWN = 500
 
 
 def text(body: str, *, status: int | str = 200, headers: dict[str, str] | None = None) -> bottle.HTTPResponse:
-    """A short answer, in plain text unless its ``headers`` say another type."""
+    """A short plain-text answer."""
     # The name of a folder may have bytes that are not UTF-8.
     encoded = (body.rstrip("\n") + "\n").encode("utf-8", "backslashreplace")
     fields = {
@@ -56,3 +66,37 @@ def redirect(location: str, *, cache_control: str = "max-age=0, must-revalidate"
     headers = {"Location": location, "Cache-Control": cache_control, "Vary": "Accept, Accept-Encoding"}
     headers |= unkept(cache_control)
     return bottle.HTTPResponse(b"", status=302, headers={**headers, "Content-Length": "0"})
+
+
+def failure(error: PypiServerError) -> bottle.HTTPResponse:
+    """The answer to one of our failures: what clients may know of it, while the log has all of it on one line."""
+    # What a client or a package named may be in it.
+    message = cut(error.public, MAX_SENTENCE)
+    headers: dict[str, str] = {}
+    if isinstance(error, Unauthorized):
+        headers["WWW-Authenticate"] = REALM
+    if isinstance(error, MethodNotAllowed):
+        headers["Allow"] = error.allow
+    if error.status == 503:
+        headers["Retry-After"] = "2"
+    level = logging.ERROR if error.status >= 500 else logging.INFO
+    _LOG.log(level, "%s %s: %d %s", *_asked(), error.status, printable(cut(str(error), MAX_SENTENCE)))
+    return text(message, status=f"{error.status} {reason_phrase(message)}", headers=headers)
+
+
+def mistake(error: BaseException | None, *, status: int = 500) -> bottle.HTTPResponse:
+    """The answer to what is no failure of ours but a bug; its traceback goes to the log only."""
+    _LOG.error("%s %s: %d", *_asked(), status, exc_info=error)
+    return text("Something went wrong in the server; its log says what.", status=status)
+
+
+def _asked() -> tuple[str, str]:
+    """The method and the path of this request, as a log shows them."""
+    return printable(cut(bottle.request.method, MAX_SHOWN)), printable(cut(bottle.request.path, MAX_SHOWN))
+
+
+def reason_phrase(message: str) -> str:
+    """The message as a reason phrase (RFC 9112 section 4): one line of printable ASCII, not too long."""
+    line = " ".join(message.encode("ascii", "replace").decode().split())
+    line = "".join(character for character in line if character.isprintable())
+    return line if len(line) <= MAX_REASON else line[: MAX_REASON - 3] + "..."

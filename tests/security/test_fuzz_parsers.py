@@ -25,7 +25,7 @@ from pypiserver.settings_types import nearest
 from pypiserver.simple_api import accepts_encoding, negotiate, prefers_html
 from pypiserver.text import line_of, one_line, printable
 from pypiserver.web import project_page, xmlrpc
-from pypiserver.web.failures import reason_phrase
+from pypiserver.web.answers import reason_phrase
 from pypiserver.web.multipart import Limits, boundary_of, parse_multipart
 from pypiserver.web.proxy import base_url
 from pypiserver.web.sending import is_not_modified, send_file
