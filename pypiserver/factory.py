@@ -307,7 +307,7 @@ def _delivery(config: Config, repository: Repository, cache_control: str) -> Del
         return through_nginx(
             bucket.sign, config.signed_url_ttl, location=config.accel_location, cache_control=cache_control
         )
-    return redirecting(bucket.sign, config.signed_url_ttl)
+    return redirecting(bucket.sign, config.signed_url_ttl, age=config.cache_control)
 
 
 def build_auther(config: Config) -> Auther | None:
@@ -330,9 +330,7 @@ def _fallback(config: Config) -> Callable[[str], str | None]:
 
 
 def _cache_control(config: Config, access: Access) -> str:
-    return file_cache_control(
-        age=config.cache_control, overwrite=config.overwrite, private=access.is_protected("download")
-    )
+    return file_cache_control(age=config.cache_control, private=access.is_protected("download"))
 
 
 def _welcome_text(config: Config) -> str | None:

@@ -194,8 +194,9 @@ def nginx(config: Config, given: Mapping[str, Given]) -> str:
             location=f"{prefix}/",
             upstream=upstream,
         )
-        + (_NGINX_PAGES.format(location=f"{prefix}/simple/", upstream=upstream) if is_open else "")
-        + (_NGINX_SMALL.format(location=f"{prefix}/packages/", upstream=upstream) if keeps_files else "")
+        + (_NGINX_EXACT.format(location=prefix, upstream=upstream) if prefix else "")
+        + (_NGINX_PAGES.format(location=f"{prefix}/simple", upstream=upstream) if is_open else "")
+        + (_NGINX_SMALL.format(location=f"{prefix}/packages", upstream=upstream) if keeps_files else "")
         + "".join(inside)
         + "}\n"
     )
@@ -251,32 +252,43 @@ server {{
         proxy_pass {upstream};
     }}
 """
+_NGINX_EXACT = """
+    # Without the slash, too: nginx itself would answer 301, and an upload that follows it becomes a GET without a body.
+    location = {location} {{
+        proxy_pass {upstream};
+    }}
+"""
 _NGINX_PAGES = """
     # A page is kept for a second; then the server is asked whether it changed (by ETag). Without this location an
     # upload shows at once.
-    location {location} {{
+    location {location}/ {{
         proxy_pass {upstream};
         proxy_cache pypiserver;
         proxy_cache_key $scheme$http_host$request_uri;
         proxy_ignore_headers Cache-Control;
         proxy_cache_valid 200 1s;
         proxy_cache_revalidate on;
-        proxy_cache_use_stale updating;
         proxy_cache_lock on;
         open_file_cache max=10000;
     }}
+    # nginx itself would answer 301, and an upload that follows it becomes a GET without a body.
+    location = {location} {{
+        proxy_pass {upstream};
+    }}
 """
 _NGINX_SMALL = """
-    # So are files up to 64 KiB, and metadata. Larger files are sent from where they are.
-    location {location} {{
+    # So are files up to 64 KiB, and metadata: a file can change, too. Larger files are sent from where they are.
+    location {location}/ {{
         proxy_pass {upstream};
         proxy_cache pypiserver;
         proxy_cache_key $scheme$http_host$request_uri;
         proxy_ignore_headers Cache-Control;
         proxy_cache_valid 200 1s;
         proxy_cache_revalidate on;
-        proxy_cache_use_stale updating;
         open_file_cache max=10000;
+    }}
+    location = {location} {{
+        proxy_pass {upstream};
     }}
 """
 _NGINX_FILES = """
@@ -285,6 +297,13 @@ _NGINX_FILES = """
         internal;
         alias {folder};
         sendfile on;
+        # The server's ETag is the sha256 of the file; nginx would make one of its time and size.
+        etag off;
+        if_modified_since off;
+        add_header ETag $upstream_http_etag;
+        if ($http_if_none_match = $upstream_http_etag) {{
+            return 304;
+        }}
         add_header X-Content-Type-Options nosniff;
     }}
 """

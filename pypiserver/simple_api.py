@@ -97,6 +97,14 @@ def prefers_html(accept: str | None) -> bool:
     return asked > 0 and asked == max(wanted.values())
 
 
+def prefers_json(accept: str | None) -> bool:
+    """Whether a JSON type is what is wanted most: of equals, whether it is named first."""
+    wanted = dict(_qualities(accept or ""))
+    best = max(wanted, key=lambda name: wanted[name], default="")
+    is_json = best in ("application/json", "application/*") or (best[:12] == "application/" and best[-5:] == "+json")
+    return is_json and wanted[best] > 0
+
+
 def accepts_encoding(accept_encoding: str | None, available: tuple[str, ...]) -> str | None:
     """The content coding to use of those that are available, None for identity (RFC 9110 section 12.5.3)."""
     if len(accept_encoding or "") <= _LONGEST_REMEMBERED:

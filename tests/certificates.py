@@ -15,16 +15,18 @@ class Certificate:
 
     chain: Path
     key: Path
+    authority: Path
     context: ssl.SSLContext
 
 
-def make_certificate(folder: Path) -> Certificate:
+def make_certificate(folder: Path, *hosts: str) -> Certificate:
     authority = trustme.CA()
-    issued = authority.issue_cert("127.0.0.1", "localhost")
-    chain, key = folder / "chain.pem", folder / "key.pem"
+    issued = authority.issue_cert("127.0.0.1", "localhost", *hosts)
+    chain, key, trusted = folder / "chain.pem", folder / "key.pem", folder / "authority.pem"
+    authority.cert_pem.write_to_path(trusted)
     issued.private_key_pem.write_to_path(key)
     for part in issued.cert_chain_pems:
         part.write_to_path(chain, append=True)
     context = ssl.create_default_context()
     authority.configure_trust(context)
-    return Certificate(chain, key, context)
+    return Certificate(chain, key, trusted, context)

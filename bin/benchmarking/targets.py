@@ -60,7 +60,7 @@ _FRONT = """
 _KEPT = """
       proxy_pass http://pypi; proxy_cache kept; proxy_cache_key $scheme$http_host$request_uri;
       proxy_ignore_headers Cache-Control; proxy_cache_valid 200 1s; proxy_cache_revalidate on;
-      proxy_cache_use_stale updating; open_file_cache max=10000;
+      open_file_cache max=10000;
 """
 
 

@@ -24,6 +24,7 @@ from .answers import failure, redirect
 from .body import Body
 from .browse import Browse
 from .dispatch import Dispatch
+from .failures import readable
 from .files import Files
 from .gate import Gate
 from .json_pages import JsonPages
@@ -99,9 +100,10 @@ class Web:
             ("/simple/", self.simple.index, "list"),
             (f"/simple/{_NAME}", lambda project: redirect(f"{project}/"), None),
             (f"/simple/{_NAME}/", self.simple.project, "list"),
-            # hatch asks here which files it need not publish.
+            ("/+simple", lambda: redirect("+simple/"), None),
             ("/+simple/", self.simple.index, "list"),
-            (f"/+simple/{_NAME}/", self.simple.project, "list"),
+            (f"/+simple/{_NAME}", lambda project: redirect(f"{project}/"), None),
+            (f"/+simple/{_NAME}/", self.simple.project_here, "list"),
             ("/packages", lambda: redirect("packages/"), None),
             ("/packages/", self.all_files.listing, "list"),
             ("/packages/<path:path>", self.files.download, "download"),
@@ -189,14 +191,14 @@ class Web:
             except PypiServerError as error:
                 if is_post:
                     self.gate.drain(environ)
-                return failure(error)
+                return readable(failure(error))
             try:
                 if is_post:
                     with self.gate.reading(environ):
                         return handler(**arguments)
                 return handler(**arguments)
             except PypiServerError as error:
-                return failure(error)
+                return readable(failure(error))
 
         return guarded
 
@@ -279,9 +281,9 @@ def _answer_unmatched(gate: Gate, error: bottle.HTTPError) -> bottle.HTTPRespons
     # Whoever uploads to a wrong address reads what is said here only after sending all.
     gate.drain(bottle.request.environ)
     if error.status_code == 400:
-        return failure(BadRequest("The address is not UTF-8, or has control characters."))
+        return readable(failure(BadRequest("The address is not UTF-8, or has control characters.")))
     if error.status_code == 405:
         # bottle names the methods of the table; what takes GET takes HEAD.
         allow = error.get_header("Allow", "GET").replace("GET", "GET,HEAD").replace(",", ", ")
-        return failure(MethodNotAllowed(f"This address takes {allow}. {ADDRESSES}", allow))
-    return failure(NotFound(f"There is nothing at this address. {ADDRESSES}"))
+        return readable(failure(MethodNotAllowed(f"This address takes {allow}. {ADDRESSES}", allow)))
+    return readable(failure(NotFound(f"There is nothing at this address. {ADDRESSES}")))

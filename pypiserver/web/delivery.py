@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from ..model import File
 from ..remembered import Remembered, weight
-from .answers import unkept
+from .answers import revalidated, unkept
 from .ready import Ready
 
 # A path, for how many seconds, and from when (seconds since the epoch): an address at which anybody gets the file.
@@ -51,11 +51,11 @@ class Addresses:
         return known[1]
 
 
-def redirecting(sign: Sign, ttl: int) -> Deliver:
-    """Send clients to the bucket."""
+def redirecting(sign: Sign, ttl: int, *, age: int | None = None) -> Deliver:
+    """Send clients to the bucket; they may keep the way there for ``age`` seconds, and for half of ``ttl`` at most."""
     addresses = Addresses(sign, ttl)
-    # Who keeps the redirect that long finds an address that is still good.
-    kept = ("Cache-Control", f"private, max-age={ttl // 2 - 5}")
+    # The address is that of these very bytes; under the file's name there may be others soon.
+    kept = ("Cache-Control", f"private, max-age={min(age, ttl // 2 - 5)}" if age else revalidated(private=True))
 
     def deliver(environ: Mapping[str, Any], file: File) -> Ready | None:
         if environ["REQUEST_METHOD"] != "GET":

@@ -16,6 +16,7 @@ import bottle
 
 from .. import facts
 from .answers import mistake
+from .failures import readable
 
 _EMPTY = (204, 304)
 _CONTROL = re.compile("[\0-\x1f\x7f-\x9f]")
@@ -69,4 +70,4 @@ class Dispatch(bottle.Bottle):  # type: ignore[misc]
         except Exception as error:  # noqa: BLE001 - logged with its traceback
             # Left to the server, it would be written past the log.
             environ[facts.EXCEPTION] = error
-            return mistake(error)
+            return readable(mistake(error))

@@ -24,9 +24,8 @@ from ..storage.native import native
 from .answers import revalidated, unkept
 from .delivery import Deliver
 from .ready import Ready
-from .sending import Answer, Expect, send_file
+from .sending import Answer, Expect, is_not_modified, send_file
 
-YEAR = 31_536_000
 # A file up to this size we send ourselves, which costs us what telling the proxy would, so that the proxy can keep it
 # with its answer: nginx then sends nine times as many as when it asks each time.
 KEPT_BYTES = 65_536
@@ -95,11 +94,14 @@ class Files:
         told = self._accel(place) if self._accel is not None and file.size > KEPT_BYTES else None
         if told is None:
             return None
-        headers = [("Content-Type", "application/octet-stream"), ("Content-Length", "0")]
-        headers += [("Cache-Control", self._cache_control), ("X-Content-Type-Options", "nosniff")]
-        headers += unkept(self._cache_control).items()
+        etag = f'"{file.sha256}"'
+        validators = [("ETag", etag), ("Cache-Control", self._cache_control), *unkept(self._cache_control).items()]
+        if is_not_modified(environ.get("HTTP_IF_NONE_MATCH"), etag):
+            # What the proxy would compare with is made of the file's time and size, which another file can have too.
+            return Ready(b"", validators, status="304 Not Modified")
+        headers = [("Content-Type", "application/octet-stream"), ("X-Content-Type-Options", "nosniff")]
         # Apache would take "0" for all files, nginx takes its own.
-        return Ready(b"", [*headers, ("ETag", f'"{file.sha256}"'), told])
+        return Ready(b"", [*headers, *validators, ("Content-Length", "0"), told])
 
     def _metadata(self, path: str) -> bottle.HTTPResponse:
         file = self._repository.file(path)
@@ -165,10 +167,12 @@ def accel_header(way: str, location: str) -> Accel | None:
     return lambda path: ("X-Accel-Redirect", location.rstrip("/") + quote(os.fsencode(path)))
 
 
-def file_cache_control(*, age: int | None, overwrite: bool, private: bool) -> str:
-    """The ``Cache-Control`` of files: what the operator says, or for ever while a file of a name never changes."""
+def file_cache_control(*, age: int | None, private: bool) -> str:
+    """The ``Cache-Control`` of files: what the operator says, or that they may have changed.
+
+    Bytes under a name do change: by another build that is copied over it, by a removal and an upload, and when the
+    first of two folders loses its copy. What a client has kept would not fit the hash on the page any more.
+    """
     if age is not None:
         return f"max-age={age}, {'private' if private else 'public'}"
-    if overwrite:
-        return revalidated(private=private)
-    return f"max-age={YEAR}, immutable" + (", private" if private else "")
+    return revalidated(private=private)

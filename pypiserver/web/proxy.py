@@ -179,7 +179,7 @@ def _example(environ: Mapping[str, Any]) -> tuple[str, str] | None:
         _UPSTREAM.fullmatch(str(environ.get("HTTP_HOST", "")))
         and _HOST.fullmatch(host)
         and _is_prefix(prefix)
-        and str(environ.get("PATH_INFO", "")).startswith(f"{prefix}/")
+        and f"{environ.get('PATH_INFO', '')}/".startswith(f"{prefix}/")
     )
     return (host, prefix) if is_alike else None
 

@@ -24,6 +24,8 @@ from .ready import Ready
 from .sending import is_not_modified
 from .single_flight import SingleFlight
 
+# The answer about a project that is not here.
+Otherwise = Callable[[str], bottle.HTTPResponse]
 # Of one page; each takes about a kilobyte.
 MAX_ANSWERS = 4
 
@@ -77,23 +79,33 @@ class Simple:
 
     def project(self, project: str) -> bottle.HTTPResponse:
         """``GET /simple/<project>/``: a project's files, or where else to look for it."""
+        return self._files_of(project, self._elsewhere)
+
+    def project_here(self, project: str) -> bottle.HTTPResponse:
+        """``GET /+simple/<project>/``: a project's files, or 404 whatever the fallback has: for who is to publish it.
+
+        hatch asks here by itself which files it need not upload, uv when its ``--check-url`` says so.
+        """
+        return self._files_of(project, _not_here)
+
+    def _files_of(self, project: str, otherwise: Otherwise) -> bottle.HTTPResponse:
         normal = normalize(project)
         if project != normal:
             return redirect(f"../{quote(normal)}/")
         form = _form()
         try:
-            return self._project(normal, form)
+            return self._project(normal, form, otherwise)
         except CatalogUnavailable as error:
             return self._stale(normal, form, error)
 
-    def _project(self, normal: NormalizedName, form: Form) -> bottle.HTTPResponse:
+    def _project(self, normal: NormalizedName, form: Form, otherwise: Otherwise) -> bottle.HTTPResponse:
         page = _noted(self._current(normal, form))
         if page is None:
             key = (normal, form, self._origin())
             try:
                 page = self._flights.get(key, lambda: self._current(normal, form), lambda: self._render(normal, form))
             except NotFound:
-                return self._elsewhere(normal)
+                return otherwise(normal)
         return self._answer(page, form)
 
     def _current(self, normal: NormalizedName, form: Form) -> Page | None:
@@ -126,7 +138,7 @@ class Simple:
     def _elsewhere(self, normal: str) -> bottle.HTTPResponse:
         address = self._fallback(normal)
         if address is None:
-            raise NotFound(f"There is no project {normal!r} here.")
+            return _not_here(normal)
         return redirect(address, cache_control=self._cache_control)
 
     def _answer(self, page: Page, form: Form, *, age: float | None = None) -> bottle.HTTPResponse:
@@ -165,6 +177,10 @@ class Simple:
         if encoding != "identity":
             headers["Content-Encoding"] = encoding
         return Ready(body, headers.items())
+
+
+def _not_here(normal: str) -> bottle.HTTPResponse:
+    raise NotFound(f"There is no project {normal!r} here.")
 
 
 def _noted(page: Page | None) -> Page | None:

@@ -53,6 +53,9 @@ ENVIRONMENTS = {
     # Says what an attestation is.
     "attestations": Environment(("pypi-attestations==0.0.30",)),
     "flit": Environment(("flit==4.2.0",)),
+    "flit3": Environment(("flit==3.12.0", "flit_core==3.12.0")),
+    "flit2": Environment(("flit==2.3.0",), ("3.9", "3.8", "3.7"), "2020-09-01T00:00:00Z"),
+    "maturin": Environment(("maturin==1.16.0",)),
     "hatch": Environment(("hatch==1.18.2",)),
     "gunicorn": Environment(("gunicorn==27.0.1",)),
     # An object store with an S3 interface, for the tests of a cluster.

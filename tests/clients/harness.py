@@ -22,6 +22,8 @@ CLIENT_SECONDS = 180
 JSON_TYPE = "application/vnd.pypi.simple.v1+json"
 
 
+# Where the clients look for the authorities they trust.
+TRUSTED_IN = ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "MATURIN_CA_BUNDLE")
 Serve = Callable[..., LiveServer]
 
 
@@ -60,11 +62,15 @@ def server_environ(home: Path) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """A client with a home of its own; `bin` holds its programs, `python` the one it runs on."""
+    """A client with a home of its own; `bin` holds its programs, `python` the one it runs on.
+
+    `trusted` is a certificate authority that only this client knows.
+    """
 
     name: str
     bin: Path
     home: Path
+    trusted: Path | None = None
 
     @property
     def python(self) -> Path:
@@ -77,6 +83,8 @@ class Client:
         program, *arguments = (str(word) for word in command)
         environment = clean_environ(self.home)
         environment["PATH"] = f"{self.bin}:{environment['PATH']}"
+        if self.trusted is not None:
+            environment |= dict.fromkeys(TRUSTED_IN, str(self.trusted))
         done = subprocess.run(
             [str(self.bin / program) if (self.bin / program).exists() else program, *arguments],
             cwd=cwd or self.home,
@@ -123,6 +131,11 @@ def write_password_file(path: Path) -> Path:
     digest = base64.b64encode(hashlib.sha1(PASSWORD.encode()).digest()).decode()
     path.write_text(f"{USER}:{{SHA}}{digest}\n")
     return path
+
+
+def basic() -> str:
+    """The Authorization header of USER."""
+    return "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
 
 
 def get(url: str, headers: Mapping[str, str] | None = None) -> bytes:

@@ -4,13 +4,30 @@ from __future__ import annotations
 
 import urllib.parse
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from tests.clients.harness import PASSWORD, USER, GetClient, Record, Serve, get, listed
+from tests.clients.harness import PASSWORD, USER, GetClient, Record, Serve, get, listed, server_environ
 from tests.clients.samples import SHELF, add_project, add_sdist, add_wheel, fill
-from tests.clients.uploaders import SKIPPING, UPLOADS, Upload, built, setup_py, setup_py_docs, stored, twine, uv
+from tests.clients.uploaders import (
+    SKIPPING,
+    UPLOADS,
+    UV,
+    Upload,
+    built,
+    dist,
+    hatch,
+    said,
+    setup_py,
+    setup_py_docs,
+    stored,
+    twine,
+    uv,
+)
+from tests.fake_index import FakeIndex, serving
+from tests.live_server import pypi_server, running
 
 WHEEL, SDIST = "newcomer-1.0-py2.py3-none-any.whl", "newcomer-1.0.tar.gz"
 every_uploader = pytest.mark.parametrize(("name", "upload"), UPLOADS.values(), ids=UPLOADS)
@@ -136,10 +153,42 @@ def test_uv_check_url_skips_what_is_there(
     project = add_project(tmp_path / "project", "newcomer", "1.0")
     (packages / WHEEL).write_bytes((project / "dist" / WHEEL).read_bytes())
     recorder = record(serve("-P", password_file))
-    status, output = uv(client("uv"), project, f"{recorder.url}/", PASSWORD, "--check-url", f"{recorder.url}/simple/")
+    status, output = uv(client("uv"), project, f"{recorder.url}/", PASSWORD, "--check-url", f"{recorder.url}/+simple/")
     assert status == 0, output
     assert stored(packages) == built(project)
     assert recorder.counts()["POST"] == 1
+
+
+@pytest.mark.parametrize("name", ["uv", "uv index", "hatch"])
+def test_a_name_that_the_fallback_has_too_is_published_here(
+    name: str, client: GetClient, stack: ExitStack, packages: Path, password_file: Path, tmp_path: Path
+) -> None:
+    """Whoever asks at ``/simple/`` what is published is sent to the other index; at ``/+simple/`` nobody is.
+
+    hatch asks there by itself.
+    """
+    with serving(FakeIndex()) as public:
+        # Other bytes of the same names.
+        public.add("newcomer", WHEEL, SDIST)
+        flags = ("--fallback-url", public.url, "-P", password_file)
+        command = pypi_server(*flags, packages)
+        server = stack.enter_context(running(command, environ=server_environ(tmp_path / "server"), cwd=tmp_path))
+        project = add_project(tmp_path / "project", "newcomer", "1.0")
+        tool = client(name.partition(" ")[0])
+        if name == "uv":
+            status, output = uv(tool, project, f"{server.url}/", PASSWORD, "--check-url", f"{server.url}/+simple/")
+        elif name == "uv index":
+            (project / "uv.toml").write_text(
+                f'[[index]]\nname = "ours"\nurl = "{server.url}/+simple/"\npublish-url = "{server.url}/"\n'
+                "explicit = true\n"
+            )
+            login = ("-u", USER, "-p", PASSWORD, "--config-file", "uv.toml")
+            status, output = said(tool, project, *UV, "--index", "ours", *login, *dist(project), UV_NO_CONFIG="0")
+        else:
+            status, output = hatch(tool, project, f"{server.url}/", PASSWORD)
+        assert status == 0, output
+        assert stored(packages) == built(project), output
+        assert public.seen == []
 
 
 def test_overwriting_when_the_server_allows_it(

@@ -55,6 +55,24 @@ def flit(client: Client, project: Path, url: str, password: str) -> tuple[int, s
     return said(client, project, "flit", "publish", **login)
 
 
+FLIT_2 = (
+    '[build-system]\nrequires = ["flit_core>=2,<4"]\nbuild-backend = "flit_core.buildapi"\n\n'
+    '[tool.flit.metadata]\nmodule = "{}"\nauthor = "A"\nauthor-email = "a@samples.example"\n'
+)
+
+
+def flit_2(client: Client, project: Path, url: str, password: str) -> tuple[int, str]:
+    """As `flit`, with the metadata that it knew before there was a standard for them."""
+    (module,) = [path.stem for path in project.glob("*.py") if path.name != "setup.py"]
+    (project / "pyproject.toml").write_text(FLIT_2.format(module))
+    return flit(client, project, url, password)
+
+
+def maturin(client: Client, project: Path, url: str, password: str) -> tuple[int, str]:
+    login = ("--non-interactive", "--repository-url", url, "-u", USER, "-p", password)
+    return said(client, project, "maturin", "upload", *login, *dist(project))
+
+
 def setup_py(client: Client, project: Path, url: str, password: str) -> tuple[int, str]:
     """`register` and `upload` as the setuptools of 2018 brings them, with the file that holds their settings."""
     (client.home).mkdir(exist_ok=True)
@@ -72,13 +90,19 @@ def setup_py_docs(client: Client, project: Path) -> tuple[int, str]:
     return said(client, project, "python", "setup.py", "upload_docs", "--upload-dir=docs", "-r", "local")
 
 
-def curl(client: Client, project: Path, url: str, password: str) -> tuple[int, str]:
+def curl(client: Client, project: Path, url: str, password: str, *options: str) -> tuple[int, str]:
     status, output = 0, ""
     for path in dist(project):
         form = ("-F", ":action=file_upload", "-F", f"content=@{path}")
-        one, text = said(client, project, "curl", "-sS", "--fail-with-body", "-u", f"{USER}:{password}", *form, url)
+        one, text = said(
+            client, project, "curl", "-sS", "--fail-with-body", *options, "-u", f"{USER}:{password}", *form, url
+        )
         status, output = status or one, output + text
     return status, output
+
+
+def curl_that_follows(client: Client, project: Path, url: str, password: str) -> tuple[int, str]:
+    return curl(client, project, url, password, "-L")
 
 
 UPLOADS: dict[str, tuple[str, Upload]] = {
@@ -89,8 +113,15 @@ UPLOADS: dict[str, tuple[str, Upload]] = {
     "pdm": ("pdm", pdm),
     "hatch": ("hatch", hatch),
     "flit": ("flit", flit),
+    "flit 3": ("flit3", flit),
+    "flit 2": ("flit2", flit_2),
+    "maturin": ("maturin", maturin),
     "setup.py": ("pip9", setup_py),
     "curl": ("uv", curl),
+}
+# Those that take whatever comes after a redirect for their answer, or did so once.
+FOLLOWING = {name: UPLOADS[name] for name in ("flit", "flit 3", "flit 2", "maturin", "setup.py")} | {
+    "curl -L": ("uv", curl_that_follows)
 }
 # (client, upload, option that skips what is there already)
 SKIPPING = {

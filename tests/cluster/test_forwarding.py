@@ -16,11 +16,10 @@ from pathlib import Path
 import pytest
 
 from pypiserver.__main__ import main
+from tests.clients.fronts import documented, documented_apache
 from tests.cluster.fronts import haproxy_front, nginx_front
 from tests.cluster.services import Front, apache, nginx
-from tests.live_server import REPOSITORY
 
-PAGE = REPOSITORY / "docs" / "howto" / "reverse-proxy.rst"
 NAMES = ("X-Forwarded-Host", "X-Forwarded-Prefix", "X-Forwarded-Proto", "X-Forwarded-For", "Forwarded")
 EVIL = "evil.example/simple/demo"
 SERVER = """
@@ -94,22 +93,16 @@ def block_of_nginx(block: str) -> Iterator[tuple[Front, Echo]]:
 
     def configure(folder: Path, port: int) -> str:
         whole = SERVER.replace("BLOCK", block).replace("FOLDER", str(folder)).replace("/var/cache", f"{folder}")
-        whole = whole.replace("listen 80;", f"listen 127.0.0.1:{port};").replace(
+        whole = re.sub(r"listen +80;", f"listen 127.0.0.1:{port};", whole).replace(
             "127.0.0.1:8080", f"127.0.0.1:{echo.port}"
         )
         (folder / "nginx-pypiserver").mkdir()
+        (folder / "nginx").mkdir()
         return whole
 
     with nginx(configure) as front:
         yield front, echo
     echo.close()
-
-
-def documented() -> list[tuple[str, str]]:
-    """(location, its block) of each nginx location on the page that passes requests to us."""
-    blocks = re.findall(r"(location (/[a-z/]*) \{\n.*?\n *\})", PAGE.read_text("utf-8"), re.DOTALL)
-    return [(path, re.sub(r"\n *(?:proxy_cache|proxy_ignore|open_file)\w* .*?;", "", text)) for text, path in blocks
-            if "proxy_pass" in text]  # fmt: skip
 
 
 def check(port: int, path: str, echo: Echo) -> None:
@@ -148,13 +141,14 @@ def test_nginx_as_printed(flags: tuple[str, ...], capsys: pytest.CaptureFixture[
             check(front.port, prefix + path, echo)
 
 
-@pytest.mark.parametrize(
-    ("path", "location"), documented(), ids=[f"{at} {path}" for at, (path, _) in enumerate(documented())]
-)
-def test_nginx_as_documented(path: str, location: str) -> None:
-    block = f"upstream pypi {{ server 127.0.0.1:8080; }}\nserver {{ listen 80;\n{location}\n}}"
+@pytest.mark.parametrize("name", documented())
+def test_nginx_as_documented(name: str) -> None:
+    block, prefix = documented()[name]
+    # What is kept would not be asked for.
+    block = re.sub(r"\n *proxy_cache\w* (?!/).*?;", "", block)
     with block_of_nginx(block) as (front, echo):
-        check(front.port, path, echo)
+        for path in ("/", "/simple/demo/", "/packages/demo-1.0.tar.gz"):
+            check(front.port, prefix + path, echo)
 
 
 @pytest.mark.parametrize("of_cluster", [nginx_front, haproxy_front], ids=["nginx", "haproxy"])
@@ -175,7 +169,7 @@ def test_the_front_of_a_cluster(of_cluster: Callable[[Sequence[int]], AbstractCo
 
 
 def test_apache_as_documented() -> None:
-    (block,) = re.findall(r'( *<Location "/pypi/">.*?</Location>)', PAGE.read_text("utf-8"), re.DOTALL)
+    block = documented_apache()
     echo = Echo()
     with apache(lambda folder, port: block.replace("127.0.0.1:8080", f"127.0.0.1:{echo.port}")) as front:
         check(front.port, "/pypi/simple/demo/", echo)

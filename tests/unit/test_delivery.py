@@ -54,11 +54,22 @@ def signing(world: World, **settings: object) -> Client:
 def test_a_download_is_a_redirect_that_is_private_and_stays_the_same(way: str, world: World) -> None:
     client = signing(world, downloads=way, signed_url_ttl=600)
     first, second = client.get(f"/packages/{PATH}"), client.get(f"/packages/{PATH}", HTTP_RANGE="bytes=0-1")
-    assert (first.status, first.body, first.headers["cache-control"]) == (302, b"", "private, max-age=295")
+    assert (first.status, first.body, first.headers["cache-control"]) == (
+        302,
+        b"",
+        "max-age=0, must-revalidate, private",
+    )
     assert second.headers["location"] == first.headers["location"]
     place = urlsplit(first.headers["location"])
     assert place.path == f"/bucket/pre/fix/files/{PATH}"
     assert parse_qs(place.query)["X-Amz-Expires"] == ["600"]
+
+
+@pytest.mark.parametrize(("age", "kept"), [(60, 60), (31_536_000, 295)])
+def test_the_way_to_the_bucket_is_kept_as_long_as_files_may_be(world: World, age: int, kept: int) -> None:
+    """And no longer than the address there is good for."""
+    client = signing(world, signed_url_ttl=600, cache_control=age)
+    assert client.get(f"/packages/{PATH}").headers["cache-control"] == f"private, max-age={kept}"
 
 
 def test_all_servers_send_clients_to_the_same_address(
@@ -117,7 +128,7 @@ def test_nginx_is_told_the_address_and_a_name_to_keep_it_by(world: World) -> Non
     assert (answer.status, answer.body) == (200, b"")
     assert answer.headers["x-accel-redirect"] == f"/internal/{PATH}"
     assert urlsplit(answer.headers["x-store-url"]).path == f"/bucket/pre/fix/files/{PATH}"
-    assert answer.headers["cache-control"] == "max-age=31536000, immutable"
+    assert answer.headers["cache-control"] == "max-age=0, must-revalidate"
     assert "x-accel-redirect" not in client.request("HEAD", f"/packages/{PATH}").headers
 
 

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from pypiserver.__main__ import main
+from tests.clients.fronts import documented, documented_https
 from tests.live_server import REPOSITORY
 
 HOWTO = REPOSITORY / "docs" / "howto"
@@ -29,19 +30,12 @@ def nginx_names(block: str) -> set[str]:
     return {name for name in NAMES if re.search(rf"proxy_set_header\s+{name}\s+\S", block)}
 
 
-def blocks_of_nginx() -> list[str]:
-    """Each block of the page with the innermost proxy_pass to us, as it would be copied."""
-    page = (HOWTO / "reverse-proxy.rst").read_text("utf-8")
-    blocks = [
-        block for block in re.findall(r"location /[a-z/]* \{\n(.*?)\n *\}", page, re.DOTALL) if "proxy_pass" in block
-    ]
-    assert len(blocks) >= 6
-    return blocks
-
-
-@pytest.mark.parametrize("block", blocks_of_nginx())
-def test_nginx_as_documented(block: str) -> None:
+@pytest.mark.parametrize("name", [*documented(), "https"])
+def test_nginx_as_documented(name: str) -> None:
+    block = documented_https() if name == "https" else documented()[name][0]
     assert nginx_names(block) == set(NAMES)
+    # A location with one line of its own would inherit none of them.
+    assert not re.search(r"location [^\n]*\{[^}]*proxy_set_header", block)
 
 
 @pytest.mark.parametrize("flags", [(), ("--server-base-url", "https://pypi.example/pypi/"), ("-a", "update,list")])

@@ -134,6 +134,9 @@ EXAMPLE = {"HTTP_X_FORWARDED_HOST": "pypi.example:80/pypi", "PATH_INFO": "/pypi/
 def test_the_example_of_older_versions_is_recognised() -> None:
     environ = through(named=DEFAULT, HTTP_HOST="pypi", **EXAMPLE)
     assert (base_url(environ), environ["PATH_INFO"]) == ("http://pypi.example:80/pypi/", "/simple/")
+    # An upload whose address has no slash at its end.
+    environ = through(named=DEFAULT, HTTP_HOST="pypi", **{**EXAMPLE, "PATH_INFO": "/pypi"})
+    assert (base_url(environ), environ["PATH_INFO"]) == ("http://pypi.example:80/pypi/", "")
 
 
 @pytest.mark.parametrize(
@@ -144,7 +147,6 @@ def test_the_example_of_older_versions_is_recognised() -> None:
         {"HTTP_HOST": "localhost"},
         {"HTTP_HOST": "10.0.0.1"},
         {"PATH_INFO": "/simple/"},
-        {"PATH_INFO": "/pypi"},
         {"PATH_INFO": "/pypis/simple/"},
         {"HTTP_X_FORWARDED_HOST": "pypi.example/pypi, pypi.example"},
         {"HTTP_X_FORWARDED_HOST": "/pypi"},

@@ -49,6 +49,8 @@ def basic(user: str, password: str) -> str:
         ("/foo_bar", "simple/foo_bar/"),
         ("/foo_bar/", "../simple/foo_bar/"),
         ("/simple/unknown/", default_fallback_url() + "unknown/"),
+        ("/+simple", "+simple/"),
+        ("/+simple/foo-bar", "foo-bar/"),
         ("/+simple/Foo_Bar/", "../foo-bar/"),
     ],
 )
@@ -157,6 +159,22 @@ def test_old_pip_gets_no_etag_it_would_trust_blindly(serve: Serve) -> None:
     assert "etag" in client.get("/simple/", HTTP_CACHE_CONTROL="max-age=0").headers
 
 
+@pytest.mark.parametrize("path", ["", "/", "/pypi", "/simple", "/legacy"])
+def test_an_upload_below_a_mount_point_needs_no_slash(serve: Serve, path: str) -> None:
+    """mod_wsgi, paste and the like say where we are mounted; a redirect would lose the upload."""
+    client = serve(auther=lambda user, password: True)
+    answer = client.upload(
+        *make_wheel("newcomer", "1.0"), path=path, SCRIPT_NAME="/index", HTTP_AUTHORIZATION=basic("a", "b")
+    )
+    assert (answer.status, client.get("/simple/newcomer/").status) == (200, 200)
+
+
+@pytest.mark.parametrize("path", ["/+simple/unknown/", "/pypi/unknown/json", "/unknown/json"])
+def test_whether_something_is_published_here_is_never_asked_elsewhere(serve: Serve, path: str) -> None:
+    answer = serve().get(path)
+    assert (answer.status, answer.headers.get("location")) == (404, None)
+
+
 # For every GET row of the table: an address it takes; what differs from GET in none may differ in HEAD.
 EXAMPLES = {
     "/": ["/"],
@@ -168,8 +186,10 @@ EXAMPLES = {
     "/simple/": ["/simple/", "/simple/?format=text/html"],
     f"/simple/{_NAME}": ["/simple/foo_bar"],
     f"/simple/{_NAME}/": ["/simple/foo-bar/", "/simple/Foo_Bar/", "/simple/unknown/"],
+    "/+simple": ["/+simple"],
     "/+simple/": ["/+simple/"],
-    f"/+simple/{_NAME}/": ["/+simple/foo-bar/"],
+    f"/+simple/{_NAME}": ["/+simple/foo_bar"],
+    f"/+simple/{_NAME}/": ["/+simple/foo-bar/", "/+simple/unknown/"],
     "/packages": ["/packages"],
     "/packages/": ["/packages/"],
     "/packages/<path:path>": [f"/packages/{WHEEL}", f"/packages/{WHEEL}.metadata", "/packages/nothing-1.0.zip"],
@@ -268,7 +288,7 @@ def test_a_file_is_sent_as_it_is(serve: Serve) -> None:
     answer = serve().get(f"/packages/{WHEEL}", HTTP_ACCEPT_ENCODING="gzip, deflate")
     assert answer.body == WHEEL_BYTES
     assert answer.headers["etag"] == f'"{hashlib.sha256(WHEEL_BYTES).hexdigest()}"'
-    assert answer.headers["cache-control"] == "max-age=31536000, immutable"
+    assert answer.headers["cache-control"] == "max-age=0, must-revalidate"
     assert answer.headers["accept-ranges"] == "bytes"
     assert answer.headers["last-modified"] == formatdate(OLD, usegmt=True)
     assert answer.headers["x-content-type-options"] == "nosniff"
@@ -280,7 +300,7 @@ def test_a_file_is_sent_as_it_is(serve: Serve) -> None:
     [
         ({"overwrite": True}, "max-age=0, must-revalidate"),
         ({"cache_control": 60}, "max-age=60, public"),
-        ({}, "max-age=31536000, immutable"),
+        ({}, "max-age=0, must-revalidate"),
     ],
     ids=["overwrite", "told", "default"],
 )
