@@ -345,7 +345,7 @@ def damaged(draw: st.DrawFn) -> tuple[str, bytes]:
     return name, packer(data)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(damaged())
 def test_accepted_by_upload_is_listed_by_a_scan_and_is_what_the_library_finds(archive: tuple[str, bytes]) -> None:
     name, data = archive
@@ -360,7 +360,7 @@ def test_accepted_by_upload_is_listed_by_a_scan_and_is_what_the_library_finds(ar
         assert [fault for _, fault in audited(name, data) if fault in str(by_upload[1])]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(damaged())
 def test_work_is_bounded_by_the_input(archive: tuple[str, bytes]) -> None:
     name, data = archive
