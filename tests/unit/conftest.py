@@ -74,10 +74,27 @@ def database_server() -> Iterator[PostgreSQL]:
         yield server
 
 
-@pytest.fixture
-def database(database_server: PostgreSQL) -> str:
-    """The address of an empty database."""
+@pytest.fixture(scope="session")
+def lent_database(database_server: PostgreSQL) -> str:
+    """The address of the one database that the tests of this process use in turn."""
     return database_server.create(f"test-{uuid.uuid4().hex[:12]}")
+
+
+@pytest.fixture
+def database(lent_database: str) -> Iterator[str]:
+    """The address of an empty database: to empty one takes a fifth of the time that it takes to make one."""
+    yield lent_database
+    import psycopg
+
+    with psycopg.connect(lent_database, autocommit=True) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        schemas = connection.execute("SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_|^information_schema$'")
+        for (name,) in schemas.fetchall():
+            connection.execute(f'DROP SCHEMA "{name}" CASCADE')
+        connection.execute("CREATE SCHEMA public")
 
 
 @pytest.fixture
