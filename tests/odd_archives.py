@@ -6,6 +6,7 @@ Each is a file name and the function that makes the bytes. In an AMBIGUOUS one s
 from __future__ import annotations
 
 import bz2
+import functools
 import gzip
 import io
 import lzma
@@ -212,6 +213,7 @@ AMBIGUOUS_WHEELS: Shapes = {
 }  # fmt: skip
 
 
+@functools.lru_cache(4096)
 def header(name: str, size: int = 0, kind: bytes = b"0", **fields: bytes) -> bytes:
     """A ustar header; ``fields`` replace what stands at size (``digits``), mode, magic, prefix or link."""
     block = bytearray(BLOCK)
@@ -333,25 +335,33 @@ AMBIGUOUS_SDISTS: Shapes = {
 AMBIGUOUS: Shapes = {**AMBIGUOUS_WHEELS, **AMBIGUOUS_SDISTS}
 
 
-def many(kind: str) -> Callable[[], bytes]:
-    """Headers in great number, which compress to little."""
-
-    def make() -> bytes:
-        blocks: dict[str, list[bytes]] = {
-            "long names": [long_name("a" * 1_000_000) + member("a")] * 60,
-            "records": [member("pax", b"".join(record(f"k{n}", "v") for n in range(200_000)), b"x") + member("a")],
-            "global headers": [member("g", b"".join(record(f"k{n}", "v") for n in range(99)), b"g") + member("a")]
-            * 20_000,
-            "global headers that grow": [pax(b"g", **{f"k{n}": "v" * 9000}) + member("a") for n in range(7_000)],
-            "members": [header("foo-1.0/a")] * 199_000,
-            "pax headers in a row": [pax(comment="a")] * 2_000,
-            "one long line": [member("pax", b"9" * 60_000, b"x") + member("a")] * 100,
-            "paths": [pax(path="foo-1.0/" + "a/" * 2_000 + str(n)) + member("a") for n in range(30_000)],
-            "wide names": [long_name("foo-1.0/\U0001f600" + "a" * 4_000) + member("a")] * 20_000,
-        }
-        return gzip.compress(PKG_INFO + b"".join(blocks[kind]) + END, mtime=0)
-
-    return make
+def many(kind: str, divisor: int = 1) -> Callable[[], bytes]:
+    """Headers in great number, which compress to little; fewer of them where less is enough."""
+    blocks: dict[str, tuple[int, Callable[[int], bytes]]] = {
+        "long names": (60, lambda count: (long_name("a" * 1_000_000) + member("a")) * count),
+        "records": (
+            200_000,
+            lambda count: member("pax", b"".join(record(f"k{n}", "v") for n in range(count)), b"x") + member("a"),
+        ),
+        "global headers": (
+            20_000,
+            lambda count: (member("g", b"".join(record(f"k{n}", "v") for n in range(99)), b"g") + member("a")) * count,
+        ),
+        "global headers that grow": (
+            7_000,
+            lambda count: b"".join(pax(b"g", **{f"k{n}": "v" * 9000}) + member("a") for n in range(count)),
+        ),
+        "members": (199_000, lambda count: header("foo-1.0/a") * count),
+        "pax headers in a row": (2_000, lambda count: pax(comment="a") * count),
+        "one long line": (100, lambda count: (member("pax", b"9" * 60_000, b"x") + member("a")) * count),
+        "paths": (
+            30_000,
+            lambda count: b"".join(pax(path="foo-1.0/" + "a/" * 2_000 + str(n)) + member("a") for n in range(count)),
+        ),
+        "wide names": (20_000, lambda count: (long_name("foo-1.0/\U0001f600" + "a" * 4_000) + member("a")) * count),
+    }
+    count, make = blocks[kind]
+    return lambda: gzip.compress(PKG_INFO + make(count // divisor) + END, mtime=0)
 
 
 def many_members(count: int) -> bytes:

@@ -58,7 +58,7 @@ def long_names(chance: Chance, stem: str) -> bytes:
 
 def pax_keys(chance: Chance, stem: str) -> bytes:
     """One pax header of many keys."""
-    keys = around(chance, chance.choice((KEYS, 100_000)), most=400_000)
+    keys = around(chance, chance.choice((KEYS, 100_000)), most=min(400_000, MOST_BYTES // 16))
     records = b"".join(record(b"k%d" % number, b"v") for number in range(keys))
     return entry(f"{stem}/pax", records, chance.choice((b"x", b"g"))) + header(f"{stem}/x")
 

@@ -45,7 +45,7 @@ class Signal:
         if read is not None and read() != SIZE:
             self._opened_again()
             return None
-        return bytes(self._bytes[:SIZE])
+        return bytes(self._bytes)
 
     def change(self) -> None:
         """Tell every process that the catalog has changed."""

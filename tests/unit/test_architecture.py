@@ -74,10 +74,16 @@ def modules() -> dict[str, Path]:
     return {".".join(path.relative_to(CODE).with_suffix("").parts): path for path in paths}
 
 
+@functools.cache
+def nodes_of(path: Path) -> list[ast.AST]:
+    """All that a module is made of."""
+    return list(ast.walk(ast.parse(path.read_text("utf-8"), str(path))))
+
+
 def imports_of(name: str, path: Path) -> Iterator[Import]:
     """Every import anywhere in a module, in functions and below ``if TYPE_CHECKING`` too."""
     package = ("pypiserver." + name).rpartition(".")[0].split(".")
-    for node in ast.walk(ast.parse(path.read_text("utf-8"), str(path))):
+    for node in nodes_of(path):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield Import(name, alias.name, node.lineno)
@@ -88,7 +94,10 @@ def imports_of(name: str, path: Path) -> Iterator[Import]:
                 yield Import(name, f"{prefix}.{alias.name}", node.lineno)
 
 
-IMPORTS = [each for name, path in modules().items() for each in imports_of(name, path)]
+@functools.cache
+def imports() -> list[Import]:
+    """Every import of every module."""
+    return [each for name, path in modules().items() for each in imports_of(name, path)]
 
 
 def unit(name: str) -> str:
@@ -130,7 +139,7 @@ def test_every_module_stands_in_the_plan_once() -> None:
 def test_imports_only_go_down() -> None:
     plan = layers()
     wrong = []
-    for each in IMPORTS:
+    for each in imports():
         if each.is_ours and each.target != "pypiserver.__version__":
             importer, imported = unit(each.importer), unit(module_of(each.target))
             if importer != imported and plan[imported] >= plan[importer]:
@@ -140,7 +149,7 @@ def test_imports_only_go_down() -> None:
 
 def test_no_two_modules_import_each_other_in_a_circle() -> None:
     needs: dict[str, set[str]] = {name: set() for name in modules()}
-    for each in IMPORTS:
+    for each in imports():
         # servers chooses among its parts at run time, and they are made of what it offers them.
         if each.is_ours and each.target != "pypiserver.__version__" and unit(each.importer) != "servers":
             needs[each.importer].add(module_of(each.target))
@@ -151,12 +160,12 @@ def test_no_two_modules_import_each_other_in_a_circle() -> None:
 
 
 def test_settings_end_at_the_factory() -> None:
-    seen = {each.importer for each in IMPORTS if each.is_ours and module_of(each.target) == "config"}
+    seen = {each.importer for each in imports() if each.is_ours and module_of(each.target) == "config"}
     assert seen <= SEES_SETTINGS
 
 
 def third_party() -> Iterator[Import]:
-    for each in IMPORTS:
+    for each in imports():
         first = each.target.partition(".")[0]
         if not each.is_ours and first not in STANDARD and each.target not in TYPES:
             yield each
@@ -175,7 +184,7 @@ def test_each_product_is_imported_where_the_plan_says() -> None:
 def test_only_a_few_import_by_a_name_made_at_run_time() -> None:
     found = set()
     for name, path in modules().items():
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        for node in nodes_of(path):
             called = node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
             if called.endswith(("import_module", "__import__")):
                 found.add(name)

@@ -322,6 +322,12 @@ def test_what_cannot_be_stored_is_refused(path: Path, user: str, password: str) 
     assert not path.exists()
 
 
+@pytest.fixture(autouse=True)
+def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Passwords are set at the lowest cost there is."""
+    monkeypatch.setitem(htpasswd.make_hash.__kwdefaults__, "cost", 4)
+
+
 @pytest.mark.parametrize("lapse", [0.0, 0.001, 3600.0])
 def test_a_changed_file_counts_from_the_next_request_on(tmp_path: Path, lapse: float) -> None:
     """As the server makes it: nothing that was read is believed without a look."""

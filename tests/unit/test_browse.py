@@ -8,7 +8,7 @@ import gzip
 import importlib
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from pypiserver.web import browse
 from pypiserver.web.feed import atom
 from pypiserver.web.pages import POLICY, size
 from pypiserver.web.project_page import commands
+from pypiserver.web.render_process import RenderProcess
 from pypiserver.web.welcome import settings
 from tests.browser.library import fill, fill_hostile, fill_many
 from tests.make_archives import core_metadata, make_wheel
@@ -35,6 +36,27 @@ Put = Callable[..., Path]
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"
 PIP = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html; q=0.1, text/html; q=0.01"
 LOGIN = "Basic " + base64.b64encode(b"a:b").decode()
+
+
+class Kept(RenderProcess):
+    """One for all tests of this process, as to start it takes as long as a test."""
+
+    def abort(self) -> None:
+        """It is not that of one application."""
+
+    def close(self) -> None:
+        """Only when it has ended: it is begun again."""
+        if self._process is not None and self._process.poll() is not None:
+            super().close()
+
+
+PROCESS = Kept()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def process_ends() -> Iterator[None]:
+    yield
+    RenderProcess.close(PROCESS)
 
 
 @pytest.fixture
@@ -58,7 +80,10 @@ def digested(client: Client) -> Client:
     """The client, once every file was read (until then the list has names only), and whose pages wait until
     descriptions are rendered.
     """
-    client._application.web.renderer.wait_seconds = 60  # type: ignore[attr-defined]
+    renderer = client._application.web.renderer  # type: ignore[attr-defined]
+    renderer.wait_seconds, renderer._make_process = 60, lambda: PROCESS
+    # What it is asked from now on goes to that process.
+    renderer.close()
     repository = client._application.repository  # type: ignore[attr-defined]
     repository.serial()
     while repository.digester.digest_some():
@@ -88,18 +113,18 @@ def words(html: str) -> str:
 # -- every page ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", ["/projects/", "/project/lantern/", "/project/lantern/2.1.0/"])
 @pytest.mark.parametrize("coding", ["gzip", "zstd"])
-def test_a_page_is_compressed_for_who_asks_for_it(root: Path, serve: Serve, path: str, coding: str) -> None:
+def test_a_page_is_compressed_for_who_asks_for_it(root: Path, serve: Serve, coding: str) -> None:
     library = gzip if coding == "gzip" else zstd_library()
     fill(root)
     client = digested(serve())
-    plain = client.get(path, HTTP_ACCEPT=BROWSER)
-    packed = client.get(path, HTTP_ACCEPT=BROWSER, HTTP_ACCEPT_ENCODING=f"{coding}, deflate, br")
-    assert library.decompress(packed.body) == plain.body
-    assert len(packed.body) < len(plain.body) / 2
-    assert (packed.headers["content-encoding"], "content-encoding" in plain.headers) == (coding, False)
-    assert packed.headers["vary"] == plain.headers["vary"] == "Accept, Accept-Encoding"
+    for path in ("/projects/", "/project/lantern/", "/project/lantern/2.1.0/"):
+        plain = client.get(path, HTTP_ACCEPT=BROWSER)
+        packed = client.get(path, HTTP_ACCEPT=BROWSER, HTTP_ACCEPT_ENCODING=f"{coding}, deflate, br")
+        assert library.decompress(packed.body) == plain.body, path
+        assert len(packed.body) < len(plain.body) / 2, path
+        assert (packed.headers["content-encoding"], "content-encoding" in plain.headers) == (coding, False), path
+        assert packed.headers["vary"] == plain.headers["vary"] == "Accept, Accept-Encoding", path
 
 
 def zstd_library() -> Any:

@@ -31,6 +31,7 @@ from .wsgi import Client
 
 Put = Callable[..., Path]
 HERE = ("foo", "bar")
+FOO, FOO_BYTES = make_wheel("foo", "1.0")
 SECONDS = 30.0
 # What an older version, or a server of other folders, made of the file that it was given.
 OTHER = """
@@ -175,10 +176,12 @@ class Workers:
             for name in HERE:
                 self.note(client, f"/simple/{name}/")
             self.note(client, "/foo/json")
-            self.note(client, f"/packages/{make_wheel('foo', '1.0')[0]}")
+            self.note(client, f"/packages/{FOO}")
             index = client.get("/simple/", HTTP_ACCEPT="text/html")
             if index.status == 200 and not all(f">{name}<".encode() in index.body for name in HERE):
                 self.wrong.append(f"the index misses a project: {index.body!r}")
+            # The servers' own threads get their turn.
+            self._ends.wait(0.005)
 
     def note(self, client: Client, path: str) -> None:
         answer = client.get(path)
@@ -197,7 +200,7 @@ class Workers:
 def workers(put: Put, root: Path, tmp_path: Path) -> Iterator[Workers]:
     catalog = tmp_path / "state" / "catalog.sqlite"
     catalog.parent.mkdir()
-    put(*make_wheel("foo", "1.0"))
+    put(FOO, FOO_BYTES)
     # A copy from before the second project came, for a fault.
     first = Client(pypiserver.app(roots=[root], catalog=catalog, password_file=".", authenticate="."))
     assert first.get("/simple/foo/").status == 200

@@ -55,9 +55,11 @@ def test_one_that_exceeds_a_limit_does_no_harm_to_the_next(process: RenderProces
     first = pid_of(process)
     columns = b"|a" * 2000 + b"|\n" + b"|-" * 2000 + b"|\n"
     assert process.render(Kind.GFM, columns + b"a\n" * 8000) == (Outcome.TOO_MUCH_MEMORY, b"")
-    assert process.render(Kind.GFM, b">" * 90_000)[0] in (Outcome.TOO_SLOW, Outcome.STALLED)
+    outcome, _ = process.render(Kind.GFM, b">" * 90_000)
+    assert outcome in (Outcome.TOO_SLOW, Outcome.STALLED)
     assert process.render(Kind.GFM, b"a") == GOOD
-    assert pid_of(process) == first
+    # On a busy machine its seconds pass before its CPU time does; then there is another one.
+    assert (pid_of(process) == first) or outcome is Outcome.STALLED
 
 
 def test_a_process_that_was_killed_meanwhile_is_started_again(process: RenderProcess) -> None:

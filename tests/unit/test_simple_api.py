@@ -16,13 +16,11 @@ from concurrent.futures import ThreadPoolExecutor
 from email.message import Message
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urljoin, urlsplit
 
 import html5lib
-import jsonschema
 import pip
-import pypi_simple
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -41,6 +39,9 @@ from pypiserver.web.page_cache import PageCache
 from tests.make_archives import core_metadata, make_bdist_dumb, make_egg, make_sdist, make_wheel
 
 from .wsgi import Client
+
+if TYPE_CHECKING:
+    import pypi_simple
 
 JSON = "application/vnd.pypi.simple.v1+json"
 V1_HTML = "application/vnd.pypi.simple.v1+html"
@@ -179,7 +180,12 @@ INDEX = {
 }
 
 
+# Two libraries take as long to import as all of ours: only a process that needs them does.
+
+
 def valid(value: Any, schema: Mapping[str, Any]) -> Any:
+    import jsonschema
+
     jsonschema.validate(value, schema, cls=jsonschema.Draft202012Validator)
     return value
 
@@ -227,6 +233,8 @@ def test_each_file_says_what_is_known_about_it_and_no_more(serve: Serve) -> None
 
 @pytest.mark.usefixtures("corpus")
 def test_other_peoples_parsers_read_the_json(serve: Serve) -> None:
+    import pypi_simple
+
     body = serve().get("/simple/foo-bar/", HTTP_ACCEPT=JSON).json()
     check_pypi_simple(pypi_simple.ProjectPage.from_json_data(body, base_url=PAGE))
     check_pip(json.dumps(body).encode(), JSON)
@@ -242,6 +250,8 @@ def test_other_peoples_parsers_read_the_json(serve: Serve) -> None:
 @pytest.mark.usefixtures("corpus")
 @pytest.mark.parametrize("accept", ["text/html", V1_HTML, "*/*"])
 def test_other_peoples_parsers_read_the_html(serve: Serve, accept: str) -> None:
+    import pypi_simple
+
     answer = serve().get("/simple/foo-bar/", HTTP_ACCEPT=accept)
     check_pypi_simple(pypi_simple.ProjectPage.from_html("foo-bar", answer.text, base_url=PAGE))
     check_pip(answer.body, answer.headers["content-type"])

@@ -37,7 +37,7 @@ def test_each_kind_of_bomb_is_a_package_of_its_project_and_the_same_for_its_seed
 ) -> None:
     # What it costs to make them is not tested.
     for module in (tars, zips, metadatas):
-        monkeypatch.setattr(module, "MOST_BYTES", 1 << 20)
+        monkeypatch.setattr(module, "MOST_BYTES", 1 << 17)
     seed = bombs.ORDER.index(kind)
     bomb = bombs.make(seed)
     assert (bomb.kind, bomb.project) == (kind, f"bomb-{seed}")

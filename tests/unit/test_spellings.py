@@ -12,7 +12,7 @@ from tests.make_archives import make_sdist, make_wheel
 
 from .wsgi import Client
 
-ROUNDS = 15
+ROUNDS = 8
 STORAGES = ("folder", "two folders", "bucket")
 
 
