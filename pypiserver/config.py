@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from . import settings_types as types
 from .errors import ConfigError
@@ -164,8 +165,9 @@ class Config:
         help="The private key of --certificate (PEM).",
     )
     server_base_url: str | None = setting(
-        None, parse=types.web_address, flags=("--server-base-url",), metavar="URL", group="Server",
-        help="The address clients use, where it cannot be seen from the request; may end in a path.",
+        None, parse=types.base_address, flags=("--server-base-url",), metavar="URL", group="Server",
+        help="The address clients use, where it cannot be seen from the request, or its path alone: /PREFIX/. Requests "
+        "are answered with that path in front and without.",
     )
     trusted_proxy: tuple[types.Network, ...] = setting(
         types.networks("127.0.0.0/8,::1/128"), parse=types.networks, flags=("--trusted-proxy",), metavar="ADDRESS",
@@ -325,6 +327,16 @@ class Config:
     def htpasswd(self) -> Path | None:
         """The password file to read; None without one, and for ``-P .``."""
         return None if self.password_file == OPEN_TO_ALL else self.password_file
+
+    @property
+    def root_url(self) -> str:
+        """Our root as ``server_base_url`` gives it; empty where requests tell the host."""
+        return self.server_base_url if self.server_base_url and "://" in self.server_base_url else ""
+
+    @property
+    def root_path(self) -> str:
+        """The path of our root as ``server_base_url`` gives it, as it is in a URL, with a slash at both ends."""
+        return f"{urlsplit(self.server_base_url or '').path.rstrip('/')}/"
 
     @property
     def counts_metrics(self) -> bool:

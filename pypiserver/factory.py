@@ -86,12 +86,12 @@ class Application:
                 self.repository,
                 fallback=_fallback(config),
                 private=access.is_protected("list"),
-                server_base_url=config.server_base_url or "",
+                server_base_url=config.root_url,
             ),
             json_pages=JsonPages(
                 self.repository,
                 private=access.is_protected("list"),
-                server_base_url=config.server_base_url or "",
+                server_base_url=config.root_url,
             ),
             all_files=AllFiles(self.repository, private=access.is_protected("list")),
             files=Files(
@@ -104,7 +104,7 @@ class Application:
             uploads=Uploads(self.intake, max_bytes=config.max_upload_size, max_form_bytes=config.max_form_size),
             welcome=Welcome(_welcome_text(config)),
             status=_status(config, self.repository, self.exposition, self.metrics),
-            server_base_url=config.server_base_url or "",
+            server_base_url=config.root_url,
             health_endpoint=config.health_endpoint,
             gate=Gate(min(config.max_uploads, max(1, threads // 2))),
             max_search_size=config.max_search_size,

@@ -246,6 +246,22 @@ def web_address(value: object) -> str:
     return address
 
 
+def base_address(value: object) -> str | None:
+    """The URL of our root, or its path alone, with a slash at both ends; None for the root of the host."""
+    written = str(value).strip()
+    if "://" in written:
+        return web_address(written)
+    first = written.lstrip("/").partition("/")[0]
+    # Without a slash in front, a name with a dot is likelier a host.
+    if not re.fullmatch(r"(?:/*[A-Za-z0-9._~!$&'()*+,;=@%-]+)*/*", written) or (written[:1] != "/" and "." in first):
+        hint = "https://HOST/, https://HOST/PREFIX/ or /PREFIX/"
+        raise ValueError(f"{value!r} is neither a web address nor a path; give {hint}")
+    parts = [part for part in written.split("/") if part]
+    if {".", ".."} & set(parts):
+        raise ValueError(f"{value!r} has '.' or '..' in it, which clients take out; give the path that remains")
+    return f"/{'/'.join(parts)}/" if parts else None
+
+
 def bucket_address(value: object) -> str:
     """The URL of a bucket, or of a part of one, without a slash at its end."""
     address = str(value).strip()

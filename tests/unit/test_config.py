@@ -96,6 +96,10 @@ def test_defaults(home: Path) -> None:
             (ipaddress.ip_network("10.0.0.5/32"), ipaddress.ip_network("10.1.0.0/16"))),
         ("private", ["acme-*", "b,c"], "private", ("acme-*", "b", "c")),
         ("log_req_frmt", "", "log_req_frmt", ""),
+        ("server_base_url", "/", "server_base_url", None),
+        ("server_base_url", "a/b", "server_base_url", "/a/b/"),
+        ("server_base_url", " //a//b ", "server_base_url", "/a/b/"),
+        ("server_base_url", "https://pypi.example/a", "server_base_url", "https://pypi.example/a"),
         ("catalog", "postgresql://me:a%40b@db.example/pypi?sslmode=require", "catalog",
             "postgresql://me:a%40b@db.example/pypi?sslmode=require"),
         ("catalog", "postgres:///pypi", "catalog", "postgres:///pypi"),
@@ -180,6 +184,13 @@ def test_home_is_expanded_by_us(home: Path) -> None:
             "give for example https://pypi.example/simple/."),
         ({"server_base_url": "http://a b/"}, "server_base_url=: 'http://a b/' is not a web address; "
             "give for example https://pypi.example/simple/."),
+        ({"server_base_url": "pypi.example/a"},
+            "server_base_url=: 'pypi.example/a' is neither a web address nor a path; "
+            "give https://HOST/, https://HOST/PREFIX/ or /PREFIX/."),
+        ({"server_base_url": "/a b/"}, "server_base_url=: '/a b/' is neither a web address nor a path; "
+            "give https://HOST/, https://HOST/PREFIX/ or /PREFIX/."),
+        ({"server_base_url": "/a/../b/"}, "server_base_url=: '/a/../b/' has '.' or '..' in it, which clients take out; "
+            "give the path that remains."),
         ({"host": "a b"}, "host=: 'a b' is not a host name or IP address; give for example 127.0.0.1, 0.0.0.0 or ::."),
         ({"private": "a/b"}, "private=: 'a/b' is not a pattern of project names; give for example 'acme-*'."),
         ({"backend": "cached"}, "backend=: there is no backend 'cached'; did you mean 'cached-dir'? "
