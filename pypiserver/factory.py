@@ -31,6 +31,7 @@ from .private import read_private_names
 from .repository import Repository
 from .scanlock import ScanLock
 from .servers import Options as ServerOptions
+from .settings_types import Content
 from .storage import Folders
 from .sync import Counted, Sync
 from .watch import Watch
@@ -313,8 +314,8 @@ def _cache_control(config: Config, access: Access) -> str:
 
 
 def _welcome_text(config: Config) -> str | None:
-    if config.welcome is None:
-        return None
+    if config.welcome is None or isinstance(config.welcome, Content):
+        return config.welcome
     try:
         return config.welcome.read_text("utf-8", "replace")
     except OSError as error:

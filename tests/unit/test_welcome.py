@@ -73,6 +73,11 @@ def test_variables_are_escaped(serve: Serve, welcome: Callable[[str], Path]) -> 
     assert page == "https://pypi.example/a&amp;b/"
 
 
+def test_the_page_itself_can_be_given(serve: Serve) -> None:
+    assert serve(welcome_msg="hi {{NUMPKGS}}").get("/").text == "hi 2"
+    assert "A Python package index" in serve(welcome_msg="").get("/").text
+
+
 @pytest.mark.parametrize("text", ["% if", "{{1 +}}"])
 def test_a_page_that_is_no_template_is_refused_at_start(
     serve: Serve, welcome: Callable[[str], Path], text: str
