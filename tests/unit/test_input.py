@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import pwd
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ from tests.live_server import REPOSITORY
 
 from .commandline import pypi_server
 
+pwd = pytest.importorskip("pwd", reason="terminals and users of POSIX")
 Made = Callable[[str], Path]
 
 
