@@ -22,6 +22,7 @@ import pytest
 from tests.certificates import make_certificate
 from tests.clients.samples import add_wheel
 from tests.live_server import DIRECT, REPOSITORY, LiveServer, Opener, running
+from tests.make_archives import make_wheel
 
 ENTRY_POINT = REPOSITORY / "bin" / "docker-entrypoint"
 DOCKERFILE = (REPOSITORY / "Dockerfile").read_text()
@@ -283,6 +284,45 @@ def test_port_of_the_platform_is_taken(given: dict[str, str], port: str, stub: d
         '#!/bin/sh\nprintf "%s\\n" "$$" "${PYPISERVER_PORT:-none}"\n',
     )
     assert started(stub | given, data)[1][1] == port
+
+
+# What is usually written to can be read only, as in a container started with --read-only; $1 is the folder of
+# the packages.
+READ_ONLY = """
+set -e
+for folder in /tmp /var/tmp; do mount --bind $folder $folder; done
+mount --bind "$1" "$1"
+for folder in /tmp /var/tmp; do mount -o remount,bind,ro $folder; done
+shift
+exec "$@"
+"""
+
+
+@pytest.mark.parametrize("server", ["granian", "waitress", "gunicorn"])
+def test_every_server_works_where_nothing_else_can_be_written(
+    server: str, environ: dict[str, str], data: Path, tmp_path: Path
+) -> None:
+    command = ["unshare", "--mount", "sh", "-c", READ_ONLY, "sh", str(data / "packages")]
+    if os.getuid() != 0 or subprocess.run([*command, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("only root can mount here, with unshare")
+    # Larger than what waitress keeps in memory.
+    wheel, data_bytes = make_wheel("demo", "1.0", extra_members={"demo.bin": os.urandom(1 << 20)})
+    path = tmp_path / wheel
+    path.write_bytes(data_bytes)
+    del environ["TMPDIR"]
+    read = ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
+    who = ["setpriv", f"--reuid={SOMEBODY}", f"--regid={SOMEBODY}", "--clear-groups", *read, "--"]
+    flags = ["--server", server, "--disable-fallback", "-i", "127.0.0.1", "-p", "0", "-P", ".", "-a", "."]
+    folder = Path(f"/dev/shm/pypiserver-{SOMEBODY}")
+    try:
+        with running([*command, *who, ENTRY_POINT, *flags, "--metrics"], environ=environ, cwd=data) as live:
+            assert upload(live.url, path) == 200
+            assert live.stop() in (0, -15)
+        assert "Traceback" not in live.output
+        assert "catalog:   /dev/shm/" in live.output
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    assert (data / "packages" / wheel).read_bytes() == data_bytes
 
 
 def is_healthy(environ: dict[str, str], data: Path, port: int, variable: str = "PYPISERVER_PORT") -> int:
