@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import bottle
 
-from ..errors import MethodNotAllowed, PypiServerError, Unauthorized
+from ..errors import MethodNotAllowed, PypiServerError, Unauthorized, Unavailable
 from ..text import MAX_SENTENCE, cut, printable
 from .ready import Ready
 
@@ -77,7 +77,7 @@ def failure(error: PypiServerError) -> bottle.HTTPResponse:
         headers["WWW-Authenticate"] = REALM
     if isinstance(error, MethodNotAllowed):
         headers["Allow"] = error.allow
-    if error.status == 503:
+    if isinstance(error, Unavailable) and error.is_passing:
         headers["Retry-After"] = "2"
     # Where clients are told less than there is to know, the log has it, however little is logged.
     told = logging.INFO if error.public == str(error) else logging.WARNING
