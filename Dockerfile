@@ -10,7 +10,7 @@ COPY setup.py setup.cfg pyproject.toml README.rst LICENSE.txt /source/
 COPY pypiserver /source/pypiserver
 # Bytecode is made now, since a container may not be able to write it later.
 RUN python -m venv /opt/pypiserver \
-    && /opt/pypiserver/bin/pip install --no-cache-dir --compile '/source[web,metrics,progress,objectstore,postgres]'
+    && /opt/pypiserver/bin/pip install --no-cache-dir --compile '/source[web,metrics,progress,objectstore,postgres,gunicorn]'
 
 FROM python:3.13-slim
 COPY --from=build /opt/pypiserver /opt/pypiserver
@@ -24,7 +24,9 @@ ENV HOME=/data \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
 WORKDIR /data
-# Another port inside the container is PYPISERVER_PORT rather than -p: the health check asks there.
+# What no -v names is kept in a volume of its own, as with the image of 1.x and 2.x.
+VOLUME /data/packages
+# Another port inside the container is PYPISERVER_PORT, or PORT, rather than -p: the health check asks there.
 USER 1000:1000
 EXPOSE 8080
 HEALTHCHECK --interval=30s --timeout=5s --start-period=30s \

@@ -12,13 +12,23 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import bottle
 
+    from .config import Config
     from .factory import Application
 
-__version__ = "3.0.0.dev0"
-__all__ = ["__version__", "app", "bottle", "default_config", "paste_app_factory"]
+__version__ = version = "3.0.0.dev0"
+__all__ = [
+    "Config",
+    "__version__",
+    "app",
+    "app_from_config",
+    "bottle",
+    "default_config",
+    "paste_app_factory",
+    "version",
+]
 
 
-def app(**settings: object) -> Application:
+def app(root: object = None, **settings: object) -> Application:
     """The WSGI application (PEP 3333) for these settings, by today's or yesterday's names.
 
     Nothing runs before the first request; the application's ``close()`` ends what was started. Raises
@@ -27,14 +37,21 @@ def app(**settings: object) -> Application:
     from .config import make_config
     from .factory import Application
 
-    return Application(make_config(**settings))
+    return Application(make_config(root=root, **settings))
 
 
-def default_config(**overrides: object) -> dict[str, object]:
+def app_from_config(config: Config) -> Application:
+    """The WSGI application for settings that are parsed: ``Config.default_with_overrides(root="packages")``."""
+    from .factory import Application
+
+    return Application(config)
+
+
+def default_config(root: object = None, **overrides: object) -> dict[str, object]:
     """Every setting by name, the defaults with ``overrides`` applied: ``app(**default_config(root="packages"))``."""
     from .config import default_config as defaults
 
-    return defaults(**overrides)
+    return defaults(root=root, **overrides)
 
 
 def paste_app_factory(global_config: Mapping[str, str], **local_conf: str) -> Application:
@@ -46,7 +63,15 @@ def paste_app_factory(global_config: Mapping[str, str], **local_conf: str) -> Ap
 
 
 def __getattr__(name: str) -> object:
-    """``bottle``, not imported before somebody asks for it: gevent and eventlet must come first."""
+    """What is imported only when it is asked for: with bottle, gevent and eventlet must come first."""
+    if name == "Config":
+        from .config import Config
+
+        return Config
+    if name == "bottle_wrapper":
+        import pypiserver.bottle_wrapper as wrapper
+
+        return wrapper
     if name != "bottle":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import bottle

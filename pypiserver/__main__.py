@@ -19,6 +19,7 @@ import tempfile
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from . import __version__, cli
@@ -31,6 +32,7 @@ _LOG = logging.getLogger("pypiserver.main")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``pypi-server`` with these arguments (default: those of the process) and give its exit status."""
     arguments = sys.argv[1:] if argv is None else list(argv)
+    _open_closed_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):
         # Names that the terminal's encoding has no letters for, or that are not UTF-8.
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -46,6 +48,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Whoever read our output has enough of it; nothing more may be written, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+
+
+def _open_closed_streams() -> None:
+    """Let what was closed before the start (``>&-``) be read and written like nothing, and no file get its number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - as long as the process
 
 
 def load_application(config: Config, argv: Sequence[str] | None = None, again: bool = False) -> Any:
@@ -220,18 +229,30 @@ def _passwd(command: cli.Passwd) -> int:
     from . import report
     from .passwords import set_password
 
-    if sys.stdin.isatty():
-        password = getpass.getpass(f"Password for {command.user}: ")
-        if getpass.getpass("The same again: ") != password:
-            raise PypiServerError("The two passwords differ; nothing was changed.")
-    else:
-        password = sys.stdin.readline().rstrip("\r\n")
+    try:
+        password = _asked_password(command.user)
+    except (EOFError, KeyboardInterrupt) as end:
+        # The cursor is behind the question.
+        sys.stderr.write("\npypi-server: No password was given; nothing was changed.\n")
+        return 130 if isinstance(end, KeyboardInterrupt) else 2
+    except UnicodeDecodeError as error:
+        raise PypiServerError(f"The password cannot be read as {error.encoding}; nothing was changed.") from error
     created = set_password(command.file, command.user, password)
     if command.json:
         report.write_json({"file": str(command.file), "user": command.user, "added": created}, sys.stdout)
         return 0
     _say(f"{'Added' if created else 'Changed'} the password of {command.user} in {command.file}.\n")
     return 0
+
+
+def _asked_password(user: str) -> str:
+    """The password, asked for twice on a terminal, else the first line of standard input."""
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().rstrip("\r\n")
+    password = getpass.getpass(f"Password for {user}: ")
+    if getpass.getpass("The same again: ") != password:
+        raise PypiServerError("The two passwords differ; nothing was changed.")
+    return password
 
 
 def _config(command: cli.Configuration) -> int:

@@ -8,6 +8,7 @@ line, so it can be moved away at any time; a line is one write in append mode, s
 from __future__ import annotations
 
 import contextlib
+import getpass
 import hashlib
 import json
 import logging
@@ -75,6 +76,14 @@ class AuditLog:
     def _open(self) -> int:
         # Not for others: it says who did what.
         return os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
+
+
+def local_user() -> str:
+    """Who works on this machine: the name, or the number where it has none, as in a container."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        return str(os.geteuid()) if hasattr(os, "geteuid") else "unknown"
 
 
 @contextlib.contextmanager

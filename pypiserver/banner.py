@@ -35,7 +35,7 @@ def render(config: Config, facts: Facts) -> str:
     """The banner."""
     scheme = "https" if config.certificate else "http"
     host = "localhost" if config.host in _EVERY_INTERFACE else config.host
-    url = (config.server_base_url or f"{scheme}://{_joined(host, facts.port)}").rstrip("/")
+    url = (config.root_url or f"{scheme}://{_joined(host, facts.port)}{config.root_path}").rstrip("/")
     interfaces = " (all interfaces)" if config.host in _EVERY_INTERFACE else ""
     rows = [
         ("index", f"{url}/simple/{interfaces}"),

@@ -1,4 +1,4 @@
-"""argv becomes a command value: the classic flags, or a subcommand as the very first word.
+"""argv becomes a command value: the classic flags, or a subcommand as the first word that is no flag.
 
 Flags and folders stand in any order; ``--`` ends the flags. Long flags are never abbreviated, so that a new flag
 cannot change the meaning of an old script. The reader is ours because argparse reads ``DIR -p 80 DIR``, ``--`` and
@@ -65,6 +65,11 @@ __all__ = [
     "parse",
     "prepare_roots",
 ]
+# Whatever command it belongs to, a flag takes a value or none.
+_FLAGS: Mapping[str, Setting] = {
+    flag: option for row in (*COMMANDS.values(), CLASSIC) for option in row.options for flag in option.flags
+}
+_UPDATE = next(option for option in CLASSIC.options if option.name == "update")
 
 
 def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Command:
@@ -72,9 +77,9 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Command:
 
     Raises ``ConfigError``, with a sentence for each mistake.
     """
-    name = argv[0] if argv and argv[0] in COMMANDS else ""
+    name, words = _command_in(argv)
     command = COMMANDS.get(name, CLASSIC)
-    flags, words = _read(argv[1:] if name else argv, command.options)
+    flags, words = _read(words, command.options)
     if "help" in flags:
         return Help(help_text(name))
     if "version" in flags:
@@ -151,7 +156,7 @@ def root_faults(root: Path, *, create: bool) -> Iterator[str]:
         with os.scandir(root) as entries:
             next(entries, None)
     except FileNotFoundError:
-        hint = f" A command must be the first word: pypi-server {root} ..." if str(root) in COMMANDS else ""
+        hint = f" A command is the first word that is no flag: pypi-server {root} ..." if str(root) in COMMANDS else ""
         yield f"The folder {str(root)!r} does not exist; create it, or name another one.{hint}"
     except (NotADirectoryError, FileExistsError):
         yield f"{str(root)!r} is not a folder; name the folder that holds the packages."
@@ -159,6 +164,32 @@ def root_faults(root: Path, *, create: bool) -> Iterator[str]:
         # Not Path.exists, which raises where the folder above may not be entered.
         what = "created" if create and not os.path.exists(root) else "read"  # noqa: PTH110
         yield f"The folder {str(root)!r} cannot be {what} ({fault.strerror}); give this user access, or name another."
+
+
+def _command_in(argv: Sequence[str]) -> tuple[str, list[str]]:
+    """The subcommand, which is the first word that is no flag, and the other words; '' where there is none.
+
+    ``-U`` is one in itself, so the words that follow it are folders.
+    """
+    at = _first_operand(argv)
+    if at is None or argv[at] not in COMMANDS:
+        return "", list(argv)
+    return argv[at], [*argv[:at], *argv[at + 1 :]]
+
+
+def _first_operand(argv: Sequence[str]) -> int | None:
+    """Where the first word is that is no flag and no value of one; None where there is none, or after ``-U``."""
+    at = 0
+    while at < len(argv) and argv[at] != "--":
+        word = argv[at]
+        if not word.startswith("-") or word == "-":
+            return at
+        found = list(_flags_in(word, _FLAGS))
+        if any(flag in _UPDATE.flags for flag, _ in found):
+            return None
+        flag, value = found[-1]
+        at += 2 if value is None and flag in _FLAGS and _FLAGS[flag].takes_value else 1
+    return None
 
 
 def _read(argv: Sequence[str], options: Sequence[Setting]) -> tuple[dict[str, Given], list[str]]:

@@ -269,8 +269,8 @@ _UPDATE_OPTIONS = (
     ),
     _switch("allow_unstable", "-u", "--allow-unstable", text="Allow alpha, beta, rc and dev versions."),
     Setting(
-        name="ignorelist_file", parse=types.path, flags=("--ignorelist-file",), metavar="FILE", group="Options",
-        help="Leave alone the projects named in this file, one on each line.",
+        name="ignorelist_file", parse=types.path, flags=("--ignorelist-file", "--blacklist-file"), metavar="FILE",
+        group="Options", help="Leave alone the projects named in this file, one on each line.",
     ),
     Setting(
         name="index_url", parse=types.web_address, flags=("--index-url",), metavar="URL", group="Options",
@@ -315,7 +315,7 @@ COMMANDS: Mapping[str, Subcommand] = {
     "run": Subcommand("Serve the folders; the same as no command.", Run, (_ROOTS,), (*_ALL_SETTINGS, *_HELP)),
     "update": Subcommand(
         "Look for newer releases of the packages; the same as -U.", Update, (_ROOTS,),
-        (*_UPDATE_OPTIONS, *_PRIVATE, *_COMMON, *_HELP),
+        (*_UPDATE_OPTIONS, *_PRIVATE, SETTINGS["backend"], *_COMMON, *_HELP),
     ),
     "passwd": Subcommand(
         "Set the password of a user in a password file; asks for it.", Passwd,

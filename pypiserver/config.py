@@ -12,10 +12,11 @@ paste files, completion and the reference documentation are loops over it. Fault
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import Field, dataclass, field, fields, replace
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from . import settings_types as types
 from .errors import ConfigError
@@ -32,7 +33,7 @@ TELLS_NAMES_APART = ("waitress", "gunicorn")
 ACCELS = ("off", "nginx", "sendfile")
 DOWNLOADS = ("auto", "redirect", "stream", "accel")
 BACKENDS = ("auto", "simple-dir", "cached-dir")
-LOG_STREAMS = ("stderr", "stdout", "none")
+LOG_STREAMS = types.LOG_STREAMS
 LOG_FORMATS = ("text", "json")
 GROUPS = ("Folders", "Server", "Access", "Index", "Logging")
 ENVIRON_PREFIX = "PYPISERVER_"
@@ -43,6 +44,7 @@ FIXED_AT_START = (
 )
 OPEN_TO_ALL = Path()  # '-P .': there is no password file, on purpose
 
+_IGNORED = ("VERSION",)  # 1.x had it among its defaults
 # Kubernetes tells every container the address of a service called "pypiserver" in PYPISERVER_PORT.
 _FOREIGN_VALUE = re.compile(r"(tcp|udp|sctp)://")
 
@@ -106,7 +108,8 @@ class Config:
     )
     backend: str = setting(
         "auto", parse=types.one_of(BACKENDS, "backend"), flags=("--backend",), metavar="BACKEND", choices=BACKENDS,
-        group="Folders", help="Accepted for compatibility; answers are the same with each of them.",
+        group="Folders", aliases=("backend_arg",),
+        help="Accepted for compatibility; answers are the same with each of them.",
     )
     host: str = setting(
         "0.0.0.0", parse=types.host, flags=("-i", "--interface", "-H", "--host"), metavar="HOST",  # noqa: S104
@@ -164,8 +167,9 @@ class Config:
         help="The private key of --certificate (PEM).",
     )
     server_base_url: str | None = setting(
-        None, parse=types.web_address, flags=("--server-base-url",), metavar="URL", group="Server",
-        help="The address clients use, where it cannot be seen from the request; may end in a path.",
+        None, parse=types.base_address, flags=("--server-base-url",), metavar="URL", group="Server",
+        help="The address clients use, where it cannot be seen from the request, or its path alone: /PREFIX/. Requests "
+        "are answered with that path in front and without.",
     )
     trusted_proxy: tuple[types.Network, ...] = setting(
         types.networks("127.0.0.0/8,::1/128"), parse=types.networks, flags=("--trusted-proxy",), metavar="ADDRESS",
@@ -233,8 +237,9 @@ class Config:
         "sha256", parse=types.hash_algorithm, flags=("--hash-algo",), metavar="ALGO", group="Index", none_is_value=True,
         help="The hash in the fragment of links, any fixed-length one of hashlib; off, no, false or 0 leave it out.",
     )
-    welcome: Path | None = setting(
-        None, parse=types.path, flags=("--welcome",), metavar="HTML_FILE", group="Index", aliases=("welcome_file",),
+    welcome: Path | types.Content | None = setting(
+        None, parse=types.path_or_content, flags=("--welcome",), metavar="HTML_FILE", group="Index",
+        aliases=("welcome_file", "welcome_msg"),
         help="Show this page at the root address.",
     )
     cache_control: int | None = setting(
@@ -280,7 +285,7 @@ class Config:
         help="Write the log to this file as well.",
     )
     log_stream: str = setting(
-        "stderr", parse=types.one_of(LOG_STREAMS, "log stream"), flags=("--log-stream",), metavar="STREAM",
+        "stderr", parse=types.log_stream, flags=("--log-stream",), metavar="STREAM",
         choices=LOG_STREAMS, group="Logging", help="Write the log to stdout, stderr or none.",
     )
     log_format: str = setting(
@@ -322,10 +327,25 @@ class Config:
         if faults:
             raise ConfigError("\n".join(faults))
 
+    @classmethod
+    def default_with_overrides(cls, **overrides: object) -> Config:
+        """The settings of these keywords, as ``make_config`` gives them; what 2.x calls it."""
+        return make_config(**overrides)
+
     @property
     def htpasswd(self) -> Path | None:
         """The password file to read; None without one, and for ``-P .``."""
         return None if self.password_file == OPEN_TO_ALL else self.password_file
+
+    @property
+    def root_url(self) -> str:
+        """Our root as ``server_base_url`` gives it; empty where requests tell the host."""
+        return self.server_base_url if self.server_base_url and "://" in self.server_base_url else ""
+
+    @property
+    def root_path(self) -> str:
+        """The path of our root as ``server_base_url`` gives it, as it is in a URL, with a slash at both ends."""
+        return f"{urlsplit(self.server_base_url or '').path.rstrip('/')}/"
 
     @property
     def counts_metrics(self) -> bool:
@@ -384,11 +404,13 @@ def declared(keyword: str) -> Setting | None:
 def make_config(**keywords: object) -> Config:
     """The settings of ``pypiserver.app(**keywords)``, by the names of today or yesterday.
 
-    Raises ``ConfigError`` for unknown names, for an old and a new name of one setting together, and for values that
-    cannot be used. ``None`` means the default, except for ``hash_algo``, where it means off.
+    Raises ``ConfigError`` for unknown names, for an old and a new name of one setting together (unless one says what is
+    the default anyway, as every name in ``default_config()`` does), and for values that cannot be used. ``None`` means
+    the default, except for ``hash_algo``, where it means off; so does an empty text that means nothing else.
     """
     faults: list[str] = []
-    return build(_resolve({name: Given(f"{name}=", value) for name, value in keywords.items()}, faults), faults)
+    written = {name: Given(f"{name}=", value) for name, value in keywords.items()}
+    return build(_resolve_keywords(written, faults), faults)
 
 
 def default_config(**overrides: object) -> dict[str, object]:
@@ -400,10 +422,10 @@ def default_config(**overrides: object) -> dict[str, object]:
 
 
 def from_paste(local_conf: Mapping[str, str]) -> Config:
-    """The settings of a paste section; folders are divided by blanks or line ends."""
+    """The settings of a paste section; folders are divided at line ends."""
     faults: list[str] = []
-    given = _resolve({name: Given(name, value) for name, value in local_conf.items()}, faults)
-    return build({name: _divided(name, each, str.split) for name, each in given.items()}, faults)
+    given = _resolve_keywords({name: Given(name, value) for name, value in local_conf.items()}, faults)
+    return build({name: _divided(name, each, types.lines) for name, each in given.items()}, faults)
 
 
 def from_environ(environ: Mapping[str, str]) -> Config:
@@ -482,14 +504,66 @@ def build(given: Mapping[str, Given], faults: list[str]) -> Config:
     return Config(**values, roots_are_default=are_default)  # type: ignore[arg-type]
 
 
-def _resolve(written: Mapping[str, Given], faults: list[str]) -> dict[str, Given]:
-    """Values by setting name, from keywords of today and yesterday."""
+def _resolve_keywords(written: Mapping[str, Given], faults: list[str]) -> dict[str, Given]:
+    """Values by setting name, from keywords as 1.x and 2.x took them too.
+
+    What says the default gives way to another name of the same setting, and folders of which this is true to a bucket.
+    """
+    used: dict[str, Given] = {}
+    for keyword, each in written.items():
+        if keyword == "welcome_msg" and isinstance(each.value, str):
+            used[keyword] = each._replace(value=types.Content(each.value) if each.value else None)
+        elif keyword not in _IGNORED:
+            used[keyword] = each._replace(value=None) if _is_left_empty(keyword, each) else each
+    names = [_KEYWORDS[keyword].name for keyword in used if keyword in _KEYWORDS]
+    has_bucket = any(each in used and used[each].value is not None for each in ("storage", "store_url"))
+    repeated = {name for name in names if names.count(name) > 1} | ({"roots"} if has_bucket else set())
+    weak = [keyword for keyword, each in used.items() if _says_default(keyword, each, repeated)]
+    first = {keyword: used.pop(keyword) for keyword in weak}
+    if has_bucket:
+        first = {keyword: each for keyword, each in first.items() if _KEYWORDS[keyword].name != "roots"}
+    return _resolve({**first, **used}, faults, weak)
+
+
+def _is_left_empty(keyword: str, given: Given) -> bool:
+    """Whether a text is empty and means nothing; what is served and who may do what is never left open so."""
+    declared = _KEYWORDS.get(keyword)
+    if declared is None or given.value != "" or declared.name in ("roots", "authenticate"):
+        return False
+    try:
+        declared.parse("")
+    except ValueError:
+        return True
+    return False
+
+
+def _says_default(keyword: str, given: Given, repeated: Collection[str]) -> bool:
+    """Whether this is one of several values of a setting, and the default."""
+    declared = _KEYWORDS.get(keyword)
+    if declared is None or declared.name not in repeated:
+        return False
+    if given.value is None and not declared.none_is_value:
+        return True
+    try:
+        value = declared.parse(given.value)
+        return bool((not value if keyword in declared.opposites else value) == _default_of(declared.name))
+    except (ValueError, ConfigError):
+        return False
+
+
+def _default_of(name: str) -> object:
+    (found,) = [each for each in fields(Config) if each.name == name]
+    return found.default if found.default_factory is MISSING else found.default_factory()
+
+
+def _resolve(written: Mapping[str, Given], faults: list[str], weak: Collection[str] = ()) -> dict[str, Given]:
+    """Values by setting name, from keywords of today and yesterday; the ``weak`` ones give way to others."""
     given: dict[str, Given] = {}
     for keyword, each in written.items():
         declared = _KEYWORDS.get(keyword)
         if declared is None:
             faults.append(f"{each.label}: there is no such setting{nearest(keyword, _KEYWORDS) or '.'}")
-        elif declared.name in given:
+        elif declared.name in given and given[declared.name].label.removesuffix("=") not in weak:
             faults.append(f"{each.label}: the same setting as {given[declared.name].label}; give only one of them.")
         else:
             given[declared.name] = each._replace(negate=keyword in declared.opposites)

@@ -11,7 +11,7 @@ from typing import BinaryIO
 from . import distfile, metadata
 from .copying import Item, take
 from .digests import BLOCK
-from .errors import Conflict, InvalidFilename, Unavailable
+from .errors import ConfigError, Conflict, Forbidden, InvalidFilename, Unavailable
 from .storage import Entry, Folders, Scan, sidecar
 from .storage.bucket import METADATA, STATUSES, UPLOADED, Bucket, BucketFile, format_time, path_of, sha256_of
 from .storage.native import native
@@ -71,7 +71,13 @@ class FolderEnd:
 
     def prepare(self) -> None:
         """Make the folder if it is missing."""
-        self._root.mkdir(parents=True, exist_ok=True)
+        try:
+            self._root.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            raise ConfigError(f"{str(self._root)!r} is not a folder; name the folder to copy to.") from None
+        except OSError as error:
+            why = error.strerror or error
+            raise ConfigError(f"The folder {str(self._root)!r} cannot be made ({why}); name another one.") from error
         self._folders.check()
 
     def is_there(self, item: Item) -> bool:
@@ -106,7 +112,13 @@ class FolderEnd:
         self._set_time(item)
 
     def _set_time(self, item: Item) -> None:
-        os.utime(self._root / native(item.place), ns=(item.uploaded_ns, item.uploaded_ns))
+        try:
+            os.utime(self._root / native(item.place), ns=(item.uploaded_ns, item.uploaded_ns))
+        except PermissionError as error:
+            raise Forbidden(
+                f"{item.place} is in {self._root} with these bytes, but its time cannot be set ({error.strerror}): "
+                "it belongs to another user."
+            ) from error
 
     def set_status(self, project: str, text: str) -> None:
         """Write ``.status/<project>``, unless it is there."""

@@ -111,7 +111,8 @@ def _copy(item: Item, destination: Destination) -> bool | PypiServerError:
     except Unavailable:
         raise
     except OSError as error:
-        raise Unavailable(f"{item.path} could not be read: {error}. Begin again; what was copied stays.") from error
+        words = f"{item.path} could not be copied: {error}. Begin again; what was copied stays."
+        raise Unavailable(words) from error
     except PypiServerError as error:
         return error
     return True

@@ -33,6 +33,7 @@ from .private import read_private_names
 from .repository import Repository
 from .scanlock import ScanLock
 from .servers import Options as ServerOptions
+from .settings_types import Content
 from .storage import Folders
 from .storage.native import say_other_locale
 from .sync import Counted, Sync
@@ -93,12 +94,12 @@ class Application:
                 self.repository,
                 fallback=_fallback(config),
                 private=access.is_protected("list"),
-                server_base_url=config.server_base_url or "",
+                server_base_url=config.root_url,
             ),
             json_pages=JsonPages(
                 self.repository,
                 private=access.is_protected("list"),
-                server_base_url=config.server_base_url or "",
+                server_base_url=config.root_url,
             ),
             all_files=AllFiles(self.repository, private=access.is_protected("list")),
             files=Files(
@@ -111,7 +112,7 @@ class Application:
             uploads=Uploads(self.intake, max_bytes=config.max_upload_size, max_form_bytes=config.max_form_size),
             welcome=Welcome(_welcome_text(config)),
             status=_status(config, self.repository, self.exposition, self.metrics),
-            server_base_url=config.server_base_url or "",
+            server_base_url=config.root_url,
             health_endpoint=config.health_endpoint,
             gate=Gate(min(config.max_uploads, max(1, threads // 2))),
             max_search_size=config.max_search_size,
@@ -334,8 +335,8 @@ def _cache_control(config: Config, access: Access) -> str:
 
 
 def _welcome_text(config: Config) -> str | None:
-    if config.welcome is None:
-        return None
+    if config.welcome is None or isinstance(config.welcome, Content):
+        return config.welcome
     try:
         return config.welcome.read_text("utf-8", "replace")
     except OSError as error:

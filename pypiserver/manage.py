@@ -6,7 +6,6 @@ keep: nothing is deleted without being asked for twice (``--yes``, ``--purge``);
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import asdict
@@ -16,7 +15,7 @@ from typing import Any, TextIO
 
 from . import cli, distfile, metadata
 from .audit import Audit
-from .audit_log import AuditLog, recorded
+from .audit_log import AuditLog, local_user, recorded
 from .config import default_fallback_url
 from .distfile import DistFile, normalize, same_version
 from .downloads import RECENT_DAYS, Downloads
@@ -109,7 +108,7 @@ def _chosen(folders: Folders, command: Any) -> list[Entry]:
 def _recorded(command: Any, action: str, folder: Path, path: str) -> AbstractContextManager[None]:
     """Around a change of the file at ``path``, now in ``folder``: it goes into the audit log, if there is one."""
     file = command.config.audit_log
-    user = getpass.getuser() if file else ""
+    user = local_user() if file else ""
     reason = command.reason.strip() if action == "yank" else ""
     log = AuditLog(file) if file else None
     return recorded(log, action, path, read=lambda: (folder / path).open("rb"), user=user, reason=reason)

@@ -32,7 +32,11 @@ def set_password(path: Path, user: str, password: str) -> bool:
             f"{user!r} is no user name: it must not be empty, hold ':' or control characters, or begin with #."
         )
     if not password or "\0" in password:
-        raise ConfigError("The password must not be empty; nothing was changed.")
+        raise ConfigError("The password must not be empty, nor hold a NUL; nothing was changed.")
+    try:
+        password.encode()
+    except UnicodeEncodeError:
+        raise ConfigError("The password is not UTF-8, as clients send it; nothing was changed.") from None
     try:
         # Not Path.resolve, which has an error of its own for a link that leads to itself.
         target = Path(os.path.realpath(path))

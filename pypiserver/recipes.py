@@ -170,7 +170,7 @@ def nginx(config: Config, given: Mapping[str, Given]) -> str:
 
     nginx sends package files itself (``--accel nginx``). It keeps pages, too, unless they need a password.
     """
-    base = urlsplit(config.server_base_url or "http://pypi.example/")
+    base = urlsplit(config.root_url or f"http://pypi.example{config.root_path}")
     prefix = base.path.rstrip("/")
     if not re.fullmatch(r"[\w/.~-]*", prefix) or not re.fullmatch(r"[\w.:-]+", str(base.hostname)):
         raise ConfigError(f"--server-base-url {config.server_base_url}: it has characters that nginx would misread.")

@@ -14,6 +14,7 @@ import ipaddress
 import logging
 import os
 import re
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -27,6 +28,7 @@ FORWARDING = ("proto", "for", "host", "prefix", "forwarded")
 # Those with a host, and those that tests use; memory:// ends with its process.
 _LOCAL_BUCKETS = ("file", "memory")
 BUCKETS = ("s3", "s3a", "gs", "az", "azure", "abfs", "abfss", "adl", *_LOCAL_BUCKETS)
+LOG_STREAMS = ("stderr", "stdout", "none")
 _TRUE = frozenset({"1", "true", "yes", "on", "y", "t"})
 _FALSE = frozenset({"0", "false", "no", "off", "n", "f"})
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
@@ -109,6 +111,28 @@ def path(value: object) -> Path:
         raise ValueError(f"{value!r} cannot be used, the home folder is not known; give a full path") from None
 
 
+class Content(str):
+    """The content of a file that is given in its place."""
+
+    __slots__ = ()
+
+
+def path_or_content(value: object) -> Path | Content:
+    """A path, or what is already known to be content."""
+    return value if isinstance(value, Content) else path(value)
+
+
+def log_stream(value: object) -> str:
+    """One word of ``LOG_STREAMS``; from Python also ``sys.stdout`` or ``sys.stderr`` itself."""
+    if hasattr(value, "write"):
+        found = [name for name in ("stdout", "stderr") if value in (getattr(sys, name), getattr(sys, f"__{name}__"))]
+        if not found:
+            choices = ", ".join(LOG_STREAMS)
+            raise ValueError(f"a stream cannot be used, but sys.stdout and sys.stderr; give one of {choices}")
+        return found[0]
+    return str(one_of(LOG_STREAMS, "log stream")(value))
+
+
 def catalog_place(value: object) -> Path | str:
     """The path of a file, or the address of a PostgreSQL database; what is said of an address never repeats it."""
     scheme, separator, rest = value.partition("://") if isinstance(value, str) else ("", "", "")
@@ -132,6 +156,11 @@ def paths(value: object) -> tuple[Path, ...]:
 def path_list(text: str) -> list[str]:
     """The folders in a variable: one on each line, or divided as in ``PATH``."""
     return [part.strip() for part in re.split(rf"[\r\n{re.escape(os.pathsep)}]+", text) if part.strip()]
+
+
+def lines(text: str) -> list[str]:
+    """The folders in a section of a paste file: one on each line, with any blanks in it."""
+    return [line.strip() for line in text.splitlines() if line.strip()] or [""]
 
 
 def words(text: str) -> list[str]:
@@ -216,7 +245,7 @@ def usable_hashes() -> list[str]:
 def hash_algorithm(value: object) -> str | None:
     """A name ``hashlib`` knows, or None for the words that switch the fragment off."""
     name = "off" if value is None or value is False else str(value).strip().lower()
-    if name in {"off", "no", "0", "false", "none"}:
+    if name in {"off", "no", "0", "false", "none", ""}:
         return None
     # OpenSSL also answers to names such as "sha-256", which no client knows in a link.
     if name not in usable_hashes():
@@ -244,6 +273,22 @@ def web_address(value: object) -> str:
     if not usable or not re.fullmatch(r"[!-~]+", address):
         raise ValueError(f"{value!r} is not a web address; give for example https://pypi.example/simple/")
     return address
+
+
+def base_address(value: object) -> str | None:
+    """The URL of our root, or its path alone, with a slash at both ends; None for the root of the host."""
+    written = str(value).strip()
+    if "://" in written:
+        return web_address(written)
+    first = written.lstrip("/").partition("/")[0]
+    # Without a slash in front, a name with a dot is likelier a host.
+    if not re.fullmatch(r"(?:/*[A-Za-z0-9._~!$&'()*+,;=@%-]+)*/*", written) or (written[:1] != "/" and "." in first):
+        hint = "https://HOST/, https://HOST/PREFIX/ or /PREFIX/"
+        raise ValueError(f"{value!r} is neither a web address nor a path; give {hint}")
+    parts = [part for part in written.split("/") if part]
+    if {".", ".."} & set(parts):
+        raise ValueError(f"{value!r} has '.' or '..' in it, which clients take out; give the path that remains")
+    return f"/{'/'.join(parts)}/" if parts else None
 
 
 def bucket_address(value: object) -> str:

@@ -127,7 +127,8 @@ def run_update(
 ) -> int:
     """Look for updates and print them or, with ``execute``, have pip download them.
 
-    Gives the exit status: 0 all is up to date, 1 there are updates, 2 something could not be found out or downloaded.
+    Gives the exit status: 0 all is up to date (with ``execute``: now), 1 there are updates, 2 something could not be
+    found out or downloaded.
     ``show`` draws progress on a terminal. Raises UpstreamError when the index gives no answer at all.
     """
     asked = [each for each in local if each.project not in options.ignore]
@@ -152,7 +153,7 @@ def run_update(
         write_json(_as_json(findings, rows), out)
     if any(statuses.values()) or any(each.error for each in findings):
         return 2
-    return 1 if updates else 0
+    return 1 if len(statuses) < len(updates) else 0
 
 
 def _look_up(local: Sequence[Local], options: Options) -> Iterator[Finding]:

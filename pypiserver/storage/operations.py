@@ -73,6 +73,21 @@ def sync_folder(folder: Path, operations: Operations = OPERATIONS) -> None:
         os.close(descriptor)
 
 
+def _owner(folder: Path) -> str:
+    """Whose folder it is, where it is another user's; empty where nothing is known of that."""
+    if not hasattr(os, "geteuid"):
+        return ""
+    try:
+        owner = folder.stat().st_uid
+    except OSError:
+        return ""
+    ours = os.geteuid()
+    told = (
+        f" It belongs to user {owner}, and the server runs as user {ours}: run it as that one, or let this one write."
+    )
+    return "" if owner == ours else told
+
+
 def refusal(error: OSError, folder: Path) -> PypiServerError:
     """What an error of the operating system means for whoever wanted to write."""
     words = error.strerror or str(error)
@@ -80,7 +95,8 @@ def refusal(error: OSError, folder: Path) -> PypiServerError:
         return StorageFull(f"The folder {folder} is full ({words}); nothing was stored. Make room, then try again.")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return Forbidden(
-            f"The folder {folder} cannot be written by the server ({words}); nothing was stored.", public=_REFUSED
+            f"The folder {folder} cannot be written by the server ({words}); nothing was stored.{_owner(folder)}",
+            public=_REFUSED,
         )
     if error.errno in (errno.EISDIR, errno.ENOTDIR, errno.ENOTEMPTY, errno.ELOOP):
         return Conflict(

@@ -130,6 +130,10 @@ class Web:
 
     def show_welcome(self) -> bottle.HTTPResponse:
         """``GET /``: the welcome page; what is here is for those who may list it."""
+        script_name = str(bottle.request.environ.get("SCRIPT_NAME", "")).rstrip("/")
+        if script_name and not bottle.request.environ["PATH_INFO"]:
+            # The path we are mounted at, without a slash at its end: links of the page would lead past it.
+            return redirect(f"{quote(script_name.rpartition('/')[2].encode('latin-1', 'replace'))}/")
         counts = None
         if self.may("list"):
             counts = Counts(*self.repository.totals(), self.repository.newest(NEWEST))

@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 from ..facts import CLIENT
 
@@ -41,6 +41,7 @@ _HOPS = 20
 _HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 # The name of a host has 253 characters at most, and a colon and a port follow.
 MAX_HOST = 260
+_IN_PATH = "/~!$&'()*+,;=:@"  # what a path may have unquoted (RFC 3986 section 3.3)
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
 # The name of nginx's own "upstream", which it sends as Host unless told otherwise: no dot, no port.
 _UPSTREAM = re.compile(r"(?!localhost$)[A-Za-z][A-Za-z0-9_-]*")
@@ -50,7 +51,7 @@ _FORWARDED = re.compile(r'(?:^|;)\s*([A-Za-z]+)=(?:"([^"\\]*)"|([^\s;,"]*))\s*(?
 class TrustedProxy:
     """WSGI middleware that believes the ``named`` forwarding headers of the ``trusted`` networks.
 
-    ``base_url`` is our root as the operator gives it, empty where each request tells.
+    ``base_url`` is our root as the operator gives it, or its path alone; empty where each request tells.
     """
 
     def __init__(
@@ -63,12 +64,14 @@ class TrustedProxy:
     ) -> None:
         self._application = application
         self._trusted = tuple(trusted)
-        given = frozenset(named) - ({"host", "prefix"} if base_url else set())
-        self._named = given
-        self._reads_host = not base_url
-        path = urlsplit(base_url).path.rstrip("/")
-        self._base = path if _is_prefix(path) else ""
         self._host = urlsplit(base_url).netloc.rpartition("@")[2]
+        # As PEP 3333 hands paths over: bytes, each as a character.
+        path = unquote_to_bytes(urlsplit(base_url).path.rstrip("/")).decode("latin-1")
+        # A whole address does not say that the path is still there; one of ours may be all that a proxy left of it.
+        self._base = "" if self._host and _first(path) in _OWN else path
+        self._named = frozenset(named) - ({"host", "prefix"} if self._host else {"prefix"} if path else set())
+        self._reads_host = not self._host
+        self._reads_prefix = not path
         self._has_warned = False
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -80,16 +83,22 @@ class TrustedProxy:
                 start_response = _never_kept(start_response)
             for name in found:
                 environ.pop(name, None)
-        path = environ.get("PATH_INFO", "")
-        if path.startswith("//"):
-            # An address that was joined carelessly. Some servers take this away before we see it, others do not.
-            environ[REWRITTEN] = True
-            environ["PATH_INFO"] = "/" + path.lstrip("/")
+        _drop_slashes(environ)
         if self._host:
             environ[SEEN_HOST] = self._host
-        if self._base and not environ.get("SCRIPT_NAME"):
-            _mount(environ, self._base, is_left_out=False)
+        if self._base:
+            self._take_off_base(environ)
+            _drop_slashes(environ)
         return self._application(environ, start_response)
+
+    def _take_off_base(self, environ: dict[str, Any]) -> None:
+        """Serve below the operator's path; a server that mounts us may have taken it off already, or a proxy."""
+        mounted = str(environ.get("SCRIPT_NAME", "")).rstrip("/")
+        if not mounted.endswith(self._base) and _has_prefix(environ, self._base):
+            environ["PATH_INFO"] = environ["PATH_INFO"][len(self._base) :]
+            environ["SCRIPT_NAME"] = mounted + self._base
+        elif not self._host:
+            environ["SCRIPT_NAME"] = self._base
 
     def _is_trusted(self, address: str) -> bool:
         if not address:
@@ -126,13 +135,14 @@ class TrustedProxy:
                 environ["HTTP_HOST"] = host
             elif not _is_prefix(prefix):
                 return False
-        if _is_prefix(prefix):
+        if _is_prefix(prefix) and self._reads_prefix:
             _mount(environ, prefix)
         return True
 
     def _tell_what_is_ignored(self, environ: Mapping[str, Any]) -> None:
         """Tell the operator, once, what older versions believed unasked."""
-        ignored = [name for name in ("host", "prefix") if name not in self._named and _HEADERS[name] in environ]
+        asked = ("host", "prefix") if self._reads_prefix else ("host",)
+        ignored = [name for name in asked if name not in self._named and _HEADERS[name] in environ]
         if ignored and not self._has_warned:
             self._has_warned = True
             _LOG.warning(
@@ -185,17 +195,32 @@ def _example(environ: Mapping[str, Any]) -> tuple[str, str] | None:
 
 
 def _is_prefix(text: str) -> bool:
-    return _PREFIX.fullmatch(text) is not None and text.split("/", 2)[1] not in _OWN
+    return _PREFIX.fullmatch(text) is not None and _first(text) not in _OWN
 
 
-def _mount(environ: dict[str, Any], prefix: str, *, is_left_out: bool = True) -> None:
-    """Serve below ``prefix``; where ``is_left_out``, the proxy may have taken it off the path already."""
+def _first(path: str) -> str:
+    """The first part of a path that begins with a slash."""
+    return path.lstrip("/").partition("/")[0]
+
+
+def _has_prefix(environ: Mapping[str, Any], prefix: str) -> bool:
     path = str(environ.get("PATH_INFO", ""))
-    has_prefix = path == prefix or path.startswith(f"{prefix}/")
-    if has_prefix or is_left_out:
-        environ["SCRIPT_NAME"] = prefix + str(environ.get("SCRIPT_NAME", "")).rstrip("/")
-    if has_prefix:
-        environ["PATH_INFO"] = path[len(prefix) :]
+    return path == prefix or path.startswith(f"{prefix}/")
+
+
+def _mount(environ: dict[str, Any], prefix: str) -> None:
+    """Serve below the ``prefix`` that the proxy names, whether it took it off the path or not."""
+    environ["SCRIPT_NAME"] = prefix + str(environ.get("SCRIPT_NAME", "")).rstrip("/")
+    if _has_prefix(environ, prefix):
+        environ["PATH_INFO"] = environ["PATH_INFO"][len(prefix) :]
+
+
+def _drop_slashes(environ: dict[str, Any]) -> None:
+    """Mend an address that was joined carelessly; some servers do so before we see it, others do not."""
+    path = environ.get("PATH_INFO", "")
+    if path.startswith("//"):
+        environ[REWRITTEN] = True
+        environ["PATH_INFO"] = "/" + path.lstrip("/")
 
 
 def _never_kept(start_response: Callable[..., Any]) -> Callable[..., Any]:
@@ -221,7 +246,7 @@ def base_url(environ: Mapping[str, Any]) -> str:
     host = str(environ.get("HTTP_HOST", ""))
     if len(host) > MAX_HOST or not _HOST.fullmatch(host):
         host = f"{environ.get('SERVER_NAME', 'localhost')}:{environ.get('SERVER_PORT', '80')}"
-    prefix = str(environ.get("SCRIPT_NAME", "")).strip("/")
+    prefix = quote(str(environ.get("SCRIPT_NAME", "")).strip("/").encode("latin-1", "replace"), safe=_IN_PATH)
     return f"{environ.get('wsgi.url_scheme', 'http')}://{host}/" + (f"{prefix}/" if prefix else "")
 
 

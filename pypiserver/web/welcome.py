@@ -33,7 +33,8 @@ class Welcome:
     """The page at ``/``: ``template`` is the operator's own (``--welcome``), None for the built-in ones.
 
     Its variables are URL (our root), VERSION (of pypiserver), NUMPKGS (number of files, empty for those who may not
-    list them), PACKAGES and SIMPLE (the addresses of the two lists). Raises ConfigError for a template that is broken.
+    list them), PACKAGES and SIMPLE (the paths of the two lists, as in older versions). Raises ConfigError for a
+    template that is broken.
     """
 
     def __init__(self, template: str | None) -> None:
@@ -46,18 +47,19 @@ class Welcome:
 
         ``uploads`` is ``refused`` where nobody may, ``login`` where a password is asked for, else ''.
         """
+        path = urlsplit(url).path
         values = {
             "URL": url,
             "VERSION": __version__,
             "NUMPKGS": "" if counts is None else counts.files,
-            "PACKAGES": f"{url}packages/",
-            "SIMPLE": f"{url}simple/",
+            "PACKAGES": f"{path}packages/",
+            "SIMPLE": f"{path}simple/",
         }
         if self._template is not None:
             return _plain(self._own(values))
         if not prefers_html(environ.get("HTTP_ACCEPT")):
             return _plain(part("bare", values), SECURITY)
-        facts = {"url": url, "index": values["SIMPLE"], "counts": counts, "settings": settings(url), "uploads": uploads}
+        facts = {"url": url, "index": f"{url}simple/", "counts": counts, "settings": settings(url), "uploads": uploads}
         # Credentials decide what stands here, so no cache may share it.
         return page("welcome", "Python package index", facts, root="", private=True)
 

@@ -58,6 +58,10 @@ ENVIRONMENTS = {
     "maturin": Environment(("maturin==1.16.0",)),
     "hatch": Environment(("hatch==1.18.2",)),
     "gunicorn": Environment(("gunicorn==27.0.1",)),
+    # What instructions for 1.x and 2.x start the server with.
+    "starters": Environment(
+        ("gunicorn==27.0.1", "paste==3.10.1", "pastedeploy==3.1.0", "supervisor==4.3.0", "setuptools==80.9.0")
+    ),
     # An object store with an S3 interface, for the tests of a cluster.
     "swift": Environment(("swift==2.38.3",)),
     # Helm 4 as a library, the schemas of Kubernetes, and the specification of compose files.

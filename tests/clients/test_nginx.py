@@ -77,6 +77,13 @@ FORWARDED_PREFIX = """
       proxy_pass        http://pypi/;
     }
 """
+# The server is told the path when it starts, as 2.4 could be, and headers say no more than the host.
+BASE_PATH = """
+    location /pypi/ {
+      proxy_set_header  Host $http_host;
+      proxy_pass        http://pypi;
+    }
+"""
 # Nothing but the path is passed on: relative links alone must do.
 BARE = "\n    location /pypi/ {\n      proxy_pass http://pypi/;\n    }\n"
 # nginx sends the files itself, which nobody can ask it for directly.
@@ -155,6 +162,12 @@ TOLD: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "prefix passed on": (PREFIX, "/pypi", ()),
     "prefix taken off": (STRIPPED, "/pypi", ("--forwarded-headers", "proto,for,host")),
     "X-Forwarded-Prefix": (FORWARDED_PREFIX, "/pypi", ("--forwarded-headers", "proto,for,prefix")),
+    "--server-base-url": (BASE_PATH, "/pypi", ("--server-base-url", "/pypi/")),
+    "--server-base-url, taken off": (
+        BASE_PATH.replace("http://pypi;", "http://pypi/;"),
+        "/pypi",
+        ("--server-base-url", "/pypi/"),
+    ),
 }
 LAYOUTS = TOLD | {"nothing said": (BARE, "/pypi", ())}
 every_layout = pytest.mark.parametrize(("location", "prefix", "flags"), LAYOUTS.values(), ids=LAYOUTS)

@@ -84,8 +84,16 @@ def fault_of(line: str, **environ: str) -> str:
         ("run", {}),
         ("run run", {"roots": "run"}),
         ("./run", {"roots": "./run"}),
-        ("-v update", {"verbosity": 1, "roots": "update"}),
         ("-- yank", {"roots": "yank"}),
+        ("-v -- update", {"verbosity": 1, "roots": "update"}),
+        # Options before the command, as 2.x takes those that are for every command.
+        ("-v run a", {"verbosity": 1, "roots": "a"}),
+        ("-v run run", {"verbosity": 1, "roots": "run"}),
+        ("--log-file f --backend simple-dir -v run -p 9 a",
+            {"log_file": "f", "backend": "simple-dir", "verbosity": 1, "port": 9, "roots": "a"}),
+        ("--hash-algo=off -p 9 run a", {"hash_algo": "off", "port": 9, "roots": "a"}),
+        ("-v a run", {"verbosity": 1, "roots": ["a", "run"]}),
+        ("-P run -a list a", {"password_file": "run", "authenticate": {"list"}, "roots": "a"}),
     ],
 )  # fmt: skip
 def test_serving(line: str, settings: dict[str, Any]) -> None:
@@ -101,6 +109,15 @@ def test_serving(line: str, settings: dict[str, Any]) -> None:
         ("-xuU", Update(make_config(), execute=True, allow_unstable=True)),
         ("a -U -v -d out b", Update(make_config(roots=["a", "b"], verbosity=1), download_directory=Path("out"))),
         ("update", Update(make_config())),
+        ("-v update -x a", Update(make_config(roots="a", verbosity=1), execute=True)),
+        ("-v --backend cached-dir --log-frmt %(message)s update",
+            Update(make_config(verbosity=1, backend="cached-dir", log_frmt="%(message)s"))),
+        ("update --backend simple-dir --log-stream none --hash-algo md5 a",
+            Update(make_config(roots="a", backend="simple-dir", log_stream="none", hash_algo="md5"))),
+        ("-U update", Update(make_config(roots="update"))),
+        ("update --blacklist-file i", Update(make_config(), ignorelist_file=Path("i"))),
+        ("-U --blacklist-file=i a", Update(make_config(roots="a"), ignorelist_file=Path("i"))),
+        ("-v yank d n 1", Yank(make_config(roots="d", verbosity=1), Path("d"), "n", "1")),
         ("update -x -u -d out --ignorelist-file i --index-url http://h/simple/ --json --allow-sdist a",
             Update(make_config(roots="a"), True, Path("out"), True, Path("i"), "http://h/simple/", True, True)),
         ("-U --ignorelist-file=i --index-url=http://h/ --json --allow-sdist",
@@ -138,6 +155,7 @@ def test_other_commands(line: str, expected: cli.Command) -> None:
         ("-O", "There is no flag -O; did you mean '-o'?"),
         ("-Uz", "There is no flag -z; see pypi-server --help."),
         ("-1", "There is no flag -1; see pypi-server --help."),
+        ("-p 9 yank d n 1", "There is no flag -p; it belongs to 'pypi-server run'."),
         ("run -x", "There is no flag -x; it belongs to 'pypi-server update'."),
         ("check --port 9", "There is no flag --port; it belongs to 'pypi-server run'."),
         ("a --reason x", "There is no flag --reason; it belongs to 'pypi-server yank'."),
@@ -211,13 +229,23 @@ def test_every_command_has_a_help_with_its_flags(name: str) -> None:
     ) == set()
 
 
+def test_a_flag_takes_a_value_with_every_command_or_with_none() -> None:
+    taken: dict[str, set[bool]] = {}
+    for row in (CLASSIC, *COMMANDS.values()):
+        for option in row.options:
+            for flag in option.flags:
+                taken.setdefault(flag, set()).add(option.takes_value)
+    assert [flag for flag, values in taken.items() if len(values) > 1] == []
+
+
 def test_flags_of_the_reference_are_all_there() -> None:
     flags = {flag for option in CLASSIC.options for flag in option.flags}
     expected = """
         -p --port -i --interface -a --authenticate -P --passwords --disable-fallback --fallback-url --server
         -r --root -o --overwrite --hash-algo --welcome -v --log-conf --log-file --log-frmt --log-req-frmt --log-res-frmt
         --log-err-frmt --cache-control -h --help --version -U -x -d -u -H --host --log-stream --health-endpoint
-        --server-base-url --backend --ignorelist-file"""
+        --server-base-url --backend --ignorelist-file --blacklist-file --verbose --execute --download-directory
+        --allow-unstable"""
     assert set(expected.split()) - flags == set()
 
 
@@ -255,7 +283,7 @@ def test_a_missing_folder_called_like_a_command_gets_a_hint(tmp_path: Path, monk
     monkeypatch.chdir(tmp_path)
     assert roots_fault(Path("update")) == (
         "The folder 'update' does not exist; create it, or name another one. "
-        "A command must be the first word: pypi-server update ..."
+        "A command is the first word that is no flag: pypi-server update ..."
     )
 
 

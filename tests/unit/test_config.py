@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
 import ipaddress
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import pytest
 from pypiserver import config
 from pypiserver.config import SETTINGS, Config, Given, default_config, from_environ, from_paste, make_config
 from pypiserver.errors import ConfigError
+from pypiserver.settings_types import Content
 
 OPEN = {"authenticate": ".", "password_file": "."}
 
@@ -96,6 +99,26 @@ def test_defaults(home: Path) -> None:
             (ipaddress.ip_network("10.0.0.5/32"), ipaddress.ip_network("10.1.0.0/16"))),
         ("private", ["acme-*", "b,c"], "private", ("acme-*", "b", "c")),
         ("log_req_frmt", "", "log_req_frmt", ""),
+        ("hash_algo", "", "hash_algo", None),
+        ("welcome_file", "", "welcome", None),
+        ("welcome_file", None, "welcome", None),
+        ("welcome_msg", "", "welcome", None),
+        ("backend_arg", "simple-dir", "backend", "simple-dir"),
+        ("log_stream", sys.stdout, "log_stream", "stdout"),
+        ("log_stream", sys.stderr, "log_stream", "stderr"),
+        ("log_file", "", "log_file", None),
+        ("cache_control", "", "cache_control", None),
+        ("overwrite", "", "overwrite", False),
+        ("fallback_url", "", "fallback_url", None),
+        ("redirect_to_fallback", "", "fallback", True),
+        ("password_file", "", "password_file", None),
+        ("host", "", "host", "0.0.0.0"),
+        ("server", "", "server", "auto"),
+        ("trusted_proxy", "", "trusted_proxy", ()),
+        ("server_base_url", "/", "server_base_url", None),
+        ("server_base_url", "a/b", "server_base_url", "/a/b/"),
+        ("server_base_url", " //a//b ", "server_base_url", "/a/b/"),
+        ("server_base_url", "https://pypi.example/a", "server_base_url", "https://pypi.example/a"),
         ("catalog", "postgresql://me:a%40b@db.example/pypi?sslmode=require", "catalog",
             "postgresql://me:a%40b@db.example/pypi?sslmode=require"),
         ("catalog", "postgres:///pypi", "catalog", "postgres:///pypi"),
@@ -106,6 +129,58 @@ def test_defaults(home: Path) -> None:
 )  # fmt: skip
 def test_keywords_of_today_and_yesterday(keyword: str, value: object, name: str, expected: object) -> None:
     assert getattr(make_config(**{keyword: value}), name) == expected
+
+
+def test_the_page_itself_can_be_given_in_place_of_a_file() -> None:
+    made = make_config(welcome_msg="<p>hi")
+    assert (made.welcome, isinstance(made.welcome, Content)) == ("<p>hi", True)
+    assert make_config(**default_config(welcome_msg="<p>hi")) == made
+
+
+def test_what_older_versions_pass_along_for_nothing_is_ignored() -> None:
+    assert make_config(VERSION="1.4.2", port=1) == make_config(port=1)
+    assert default_config(VERSION="1.4.2") == default_config()
+
+
+OLD_NAMES = {
+    "root": "/srv/packages",
+    "authenticated": ["list"],
+    "passwords": "f",
+    "redirect_to_fallback": False,
+    "disable_fallback": True,
+    "welcome_file": "w.html",
+    "welcome_msg": "hi",
+    "backend_arg": "simple-dir",
+    "server_method": "waitress",
+    "interface": "127.0.0.1",
+    "verbose": 2,
+}
+
+
+@pytest.mark.parametrize(("name", "value"), OLD_NAMES.items())
+def test_an_old_name_can_be_set_in_the_defaults(name: str, value: object) -> None:
+    conf = default_config()
+    conf[name] = value
+    assert make_config(**conf) == make_config(**{name: value})
+    # What was set by today's name, and again by yesterday's, is another matter.
+    today = config._KEYWORDS[name].name if name != "welcome_msg" else "welcome"
+    conf[today] = {"roots": "/x", "authenticate": "download", "host": "::1", "verbosity": 3, "server": "granian",
+                   "backend": "cached-dir"}.get(today, "other")  # fmt: skip
+    if today != "fallback":
+        with pytest.raises(ConfigError, match="give only one of them"):
+            make_config(**conf)
+
+
+def test_a_bucket_can_be_set_in_the_defaults() -> None:
+    for name in ("storage", "store_url"):
+        conf = default_config()
+        conf[name] = "s3://bucket"
+        assert make_config(**conf) == make_config(storage="s3://bucket")
+
+
+def test_every_old_name_is_tried() -> None:
+    known = {name for each in SETTINGS.values() for name in (*each.aliases, *each.opposites)}
+    assert known - set(OLD_NAMES) == {"trusted_proxies", "store_url"}
 
 
 def test_home_is_expanded_by_us(home: Path) -> None:
@@ -122,8 +197,10 @@ def test_home_is_expanded_by_us(home: Path) -> None:
         ({"prot": 1}, "prot=: there is no such setting; did you mean 'port'?"),
         ({"zzzzzz": 1}, "zzzzzz=: there is no such setting."),
         ({"root": "a", "roots": "b"}, "roots=: the same setting as root=; give only one of them."),
-        ({"fallback": True, "disable_fallback": False},
-            "disable_fallback=: the same setting as fallback=; give only one of them."),
+        ({"welcome_file": "a", "welcome_msg": "b"},
+            "welcome_msg=: the same setting as welcome_file=; give only one of them."),
+        ({"log_stream": io.StringIO()}, "log_stream=: a stream cannot be used, but sys.stdout and sys.stderr; "
+            "give one of stderr, stdout, none."),
         ({"port": 65536}, "port=: 65536 cannot be used; give a whole number from 0 to 65535."),
         ({"port": "80a"}, "port=: '80a' cannot be used; give a whole number from 0 to 65535."),
         ({"port": 80.5}, "port=: 80.5 cannot be used; give a whole number from 0 to 65535."),
@@ -180,6 +257,13 @@ def test_home_is_expanded_by_us(home: Path) -> None:
             "give for example https://pypi.example/simple/."),
         ({"server_base_url": "http://a b/"}, "server_base_url=: 'http://a b/' is not a web address; "
             "give for example https://pypi.example/simple/."),
+        ({"server_base_url": "pypi.example/a"},
+            "server_base_url=: 'pypi.example/a' is neither a web address nor a path; "
+            "give https://HOST/, https://HOST/PREFIX/ or /PREFIX/."),
+        ({"server_base_url": "/a b/"}, "server_base_url=: '/a b/' is neither a web address nor a path; "
+            "give https://HOST/, https://HOST/PREFIX/ or /PREFIX/."),
+        ({"server_base_url": "/a/../b/"}, "server_base_url=: '/a/../b/' has '.' or '..' in it, which clients take out; "
+            "give the path that remains."),
         ({"host": "a b"}, "host=: 'a b' is not a host name or IP address; give for example 127.0.0.1, 0.0.0.0 or ::."),
         ({"private": "a/b"}, "private=: 'a/b' is not a pattern of project names; give for example 'acme-*'."),
         ({"backend": "cached"}, "backend=: there is no backend 'cached'; did you mean 'cached-dir'? "
@@ -201,7 +285,7 @@ def test_faults_are_reported_together() -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["shake_128", "shake_256", "nonsense", ""])
+@pytest.mark.parametrize("name", ["shake_128", "shake_256", "nonsense"])
 def test_a_hash_without_fixed_length_is_refused(name: str) -> None:
     assert "cannot compute the hash" in fault_of(hash_algo=name)
 
@@ -352,6 +436,23 @@ def test_paste_sections(home: Path) -> None:
     )
     with pytest.raises(ConfigError, match=r"^rot: there is no such setting; did you mean 'root'\?$"):
         from_paste({"rot": "x"})
+
+
+def test_folders_of_a_paste_section_are_divided_at_line_ends_alone(home: Path) -> None:
+    for root in ("/srv/my packages", "\n  /srv/my packages  \n"):
+        assert from_paste({"root": root}).roots == (Path("/srv/my packages"),)
+    assert from_paste({"root": "~/a b\r\n\t~/c"}).roots == (home / "a b", home / "c")
+
+
+def test_what_is_left_empty_in_a_paste_section_is_the_default() -> None:
+    names = ("overwrite", "welcome_file", "welcome_msg", "log_file", "cache_control", "fallback_url", "password_file")
+    assert from_paste({"root": "/a", **dict.fromkeys(names, "")}) == make_config(root="/a")
+    assert from_paste({"root": "/a", "hash_algo": "", "welcome_msg": "hi", "VERSION": "1"}) == make_config(
+        root="/a", hash_algo=None, welcome_msg="hi"
+    )
+    for name, sentence in (("root", "'' is not a usable path"), ("authenticated", "'-a .' protects no action")):
+        with pytest.raises(ConfigError, match=sentence):
+            from_paste({"root": "/a", name: ""})
 
 
 def test_without_a_home_a_folder_must_be_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,7 @@ import pytest
 from tests.certificates import make_certificate
 from tests.clients.samples import add_wheel
 from tests.live_server import DIRECT, REPOSITORY, LiveServer, Opener, running
+from tests.make_archives import make_wheel
 
 ENTRY_POINT = REPOSITORY / "bin" / "docker-entrypoint"
 DOCKERFILE = (REPOSITORY / "Dockerfile").read_text()
@@ -204,15 +205,136 @@ def test_folder_that_cannot_be_written_is_served_and_refuses_uploads(
     assert owners(data) == before
 
 
-def is_healthy(environ: dict[str, str], data: Path, port: int) -> int:
-    environment = environ | {"PYPISERVER_PORT": str(port)}
+OLD_IMAGE = 9898
+
+
+def test_volume_of_an_older_image_is_used_by_its_user_and_named_to_others(
+    environ: dict[str, str], data: Path, tmp_path: Path
+) -> None:
+    """The images of 1.x and 2.x ran as user 9898, whose folder nobody else may write."""
+    if os.getuid() != 0 or shutil.which("setpriv") is None:
+        pytest.skip("only root can run the entry point as another user, with setpriv")
+    wheel = add_wheel(tmp_path, "demo", "1.0")
+    os.chown(data / "packages", OLD_IMAGE, OLD_IMAGE)
+    (data / "packages").chmod(0o755)
+    hint = f"which belongs to {OLD_IMAGE}:{OLD_IMAGE}"
+    with container(environ, data, SOMEBODY, "-P", ".", "-a", ".") as server:
+        assert upload(server.url, wheel) == 403
+        server.stop()
+    assert f"user {SOMEBODY} may not read and write {data}/packages, {hint}" in server.output
+    assert f"docker run --user {OLD_IMAGE}:{OLD_IMAGE}" in server.output
+    assert f"It belongs to user {OLD_IMAGE}, and the server runs as user {SOMEBODY}" in server.output
+    with container(environ, data, OLD_IMAGE, "-P", ".", "-a", ".") as server:
+        assert upload(server.url, wheel) == 200
+        server.stop()
+    assert hint not in server.output
+    assert owners(data / "packages")[str(data / "packages" / wheel.name)][0] == OLD_IMAGE
+
+
+def test_folder_mounted_to_be_read_only_is_no_reason_for_a_hint(environ: dict[str, str], data: Path) -> None:
+    (data / "packages").chmod(0o555)
+    with container(environ, data, os.getuid()) as server:
+        server.stop()
+    assert "docker-entrypoint" not in server.output
+
+
+@pytest.mark.parametrize("command", [["run"], []])
+def test_gunicorn_serves(command: list[str], environ: dict[str, str], data: Path, tmp_path: Path) -> None:
+    arguments = [*command, "--server", "gunicorn", "-P", ".", "-a", ".", "packages"]
+    with running([ENTRY_POINT, *arguments, "-i", "127.0.0.1", "-p", "0"], environ=environ, cwd=data) as server:
+        wheel = add_wheel(tmp_path, "demo", "1.0")
+        assert upload(server.url, wheel) == 200
+        assert server.stop() == 0
+    assert "server:    gunicorn\n" in server.output
+
+
+def test_place_for_temporary_files_is_found_where_the_usual_one_cannot_be_written(
+    stub: dict[str, str], data: Path
+) -> None:
+    write_program(
+        Path(stub["PATH"].partition(":")[0]) / "pypi-server",
+        '#!/bin/sh\nprintf "%s\\n" "$$" "$TMPDIR" "$PYPISERVER_CATALOG"\n',
+    )
+    assert started(stub, data)[1][1] == stub["TMPDIR"]
+    stub |= {"TMPDIR": "/nowhere", "PYPISERVER_CATALOG": "/volume/c.sqlite"}
+    folder = Path(f"/dev/shm/pypiserver-{os.getuid()}")
+    was_there = folder.exists()
+    try:
+        assert started(stub, data)[1][1:] == [str(folder), "/volume/c.sqlite"]
+    finally:
+        if not was_there:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.mark.parametrize(
+    ("given", "port"),
+    [
+        ({}, "none"),
+        ({"PORT": "9000"}, "9000"),
+        ({"PORT": "9000", "PYPISERVER_PORT": "9001"}, "9001"),
+        ({"PORT": "9000", "PYPISERVER_PORT": ""}, "9000"),
+        ({"PYPISERVER_PORT": "tcp://10.3.2.1:8080"}, "none"),
+        ({"PORT": "9000", "PYPISERVER_PORT": "tcp://10.3.2.1:8080"}, "9000"),
+        ({"PORT": "9000", "PYPISERVER_PORT_FILE": "/run/secrets/port"}, "none"),
+    ],
+)
+def test_port_of_the_platform_is_taken(given: dict[str, str], port: str, stub: dict[str, str], data: Path) -> None:
+    write_program(
+        Path(stub["PATH"].partition(":")[0]) / "pypi-server",
+        '#!/bin/sh\nprintf "%s\\n" "$$" "${PYPISERVER_PORT:-none}"\n',
+    )
+    assert started(stub | given, data)[1][1] == port
+
+
+# What is usually written to can be read only, as in a container started with --read-only; $1 is the folder of
+# the packages.
+READ_ONLY = """
+set -e
+for folder in /tmp /var/tmp; do mount --bind $folder $folder; done
+mount --bind "$1" "$1"
+for folder in /tmp /var/tmp; do mount -o remount,bind,ro $folder; done
+shift
+exec "$@"
+"""
+
+
+@pytest.mark.parametrize("server", ["granian", "waitress", "gunicorn"])
+def test_every_server_works_where_nothing_else_can_be_written(
+    server: str, environ: dict[str, str], data: Path, tmp_path: Path
+) -> None:
+    command = ["unshare", "--mount", "sh", "-c", READ_ONLY, "sh", str(data / "packages")]
+    if os.getuid() != 0 or subprocess.run([*command, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("only root can mount here, with unshare")
+    # Larger than what waitress keeps in memory.
+    wheel, data_bytes = make_wheel("demo", "1.0", extra_members={"demo.bin": os.urandom(1 << 20)})
+    path = tmp_path / wheel
+    path.write_bytes(data_bytes)
+    del environ["TMPDIR"]
+    read = ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
+    who = ["setpriv", f"--reuid={SOMEBODY}", f"--regid={SOMEBODY}", "--clear-groups", *read, "--"]
+    flags = ["--server", server, "--disable-fallback", "-i", "127.0.0.1", "-p", "0", "-P", ".", "-a", "."]
+    folder = Path(f"/dev/shm/pypiserver-{SOMEBODY}")
+    try:
+        with running([*command, *who, ENTRY_POINT, *flags, "--metrics"], environ=environ, cwd=data) as live:
+            assert upload(live.url, path) == 200
+            assert live.stop() in (0, -15)
+        assert "Traceback" not in live.output
+        assert "catalog:   /dev/shm/" in live.output
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    assert (data / "packages" / wheel).read_bytes() == data_bytes
+
+
+def is_healthy(environ: dict[str, str], data: Path, port: int, variable: str = "PYPISERVER_PORT") -> int:
+    environment = environ | {variable: str(port)}
     done = subprocess.run([ENTRY_POINT, "--is-healthy"], env=environment, cwd=data, capture_output=True, check=False)
     return done.returncode
 
 
 def test_health_check_follows_the_server(environ: dict[str, str], data: Path) -> None:
     with container(environ, data, os.getuid()) as server:
-        assert is_healthy(environ, data, int(server.url.rpartition(":")[2])) == 0
+        for variable in ("PYPISERVER_PORT", "PORT"):
+            assert is_healthy(environ, data, int(server.url.rpartition(":")[2]), variable) == 0
     with socket.socket() as nobody_listens:
         nobody_listens.bind(("127.0.0.1", 0))
         assert is_healthy(environ, data, nobody_listens.getsockname()[1]) == 1
@@ -233,8 +355,11 @@ def test_image_is_what_the_tests_above_assume() -> None:
     assert json.loads(said["CMD"]) == ["docker-entrypoint", "--is-healthy"]
     assert (said["WORKDIR"], said["EXPOSE"], said["USER"]) == ("/data", "8080", "1000:1000")
     assert "HOME=/data" in DOCKERFILE
+    assert said["VOLUME"] == "/data/packages"
+    # What a volume is made with must be there, and open to every user, before it is declared.
+    assert DOCKERFILE.index("chmod 777 /data /data/packages") < DOCKERFILE.index("VOLUME")
     (extras,) = re.findall(r"/source\[([\w,]+)\]", DOCKERFILE)
-    assert extras.split(",") == ["web", "metrics", "progress", "objectstore", "postgres"]
+    assert extras.split(",") == ["web", "metrics", "progress", "objectstore", "postgres", "gunicorn"]
     setup = configparser.ConfigParser()
     setup.read(REPOSITORY / "setup.cfg")
     assert set(extras.split(",")) <= set(setup["options.extras_require"])

@@ -187,6 +187,22 @@ def recipe(live: LiveServer, capsys: pytest.CaptureFixture[str], root: Path, *mo
     return printed(capsys, "nginx", "-p", live.url.rpartition(":")[2], *more, str(root))
 
 
+@pytest.mark.parametrize(
+    ("given", "name", "prefix"),
+    [
+        ("/team/pypi/", "pypi.example", "/team/pypi"),
+        ("https://pypi.corp.example/team/pypi/", "pypi.corp.example", "/team/pypi"),
+        ("/", "pypi.example", ""),
+    ],
+)
+def test_nginx_serves_below_the_path_that_is_given(
+    given: str, name: str, prefix: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    block = printed(capsys, "nginx", "--server-base-url", given, "/srv/packages")
+    assert f"server_name {name};" in block
+    assert re.findall(r"location (/\S*)", block)[:3] == [f"{prefix}{each}" for each in ("/", "/simple/", "/packages/")]
+
+
 with_nginx = pytest.mark.skipif(NGINX is None, reason="no nginx here")
 
 

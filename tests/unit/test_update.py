@@ -237,6 +237,16 @@ def test_projects_are_looked_up_at_once(index: FakeIndex) -> None:
     assert not together.broken
 
 
+def test_updates_that_were_downloaded_are_a_success(index: FakeIndex) -> None:
+    index.add("raven", raven("2"))
+    index.add("source", "source-2.tar.gz")
+    done = [local("raven", "1")]
+    assert update(done, index)[0] == 1
+    assert update(done, index, run=lambda words, environ: 0, execute=True)[0] == 0
+    # What is left to do is still an answer of "no".
+    assert update([*done, local("source", "1")], index, run=lambda words, environ: 0, execute=True)[0] == 1
+
+
 def test_pip_is_run_for_each_update_and_may_fail(index: FakeIndex) -> None:
     index.add("greenlet", "greenlet-2-py3-none-any.whl")
     index.add("raven", raven("2"))

@@ -37,9 +37,29 @@ def packages(put: Put) -> None:
 def test_every_variable_of_the_reference_is_there(serve: Serve, welcome: Callable[[str], Path]) -> None:
     page = welcome("{{URL}}|{{VERSION}}|{{NUMPKGS}}|{{PACKAGES}}|{{SIMPLE}}|ü")
     answer = serve(welcome=page).get("/", HTTP_HOST="pypi.example")
-    url = "http://pypi.example/"
-    assert answer.text == f"{url}|{__version__}|2|{url}packages/|{url}simple/|ü"
+    assert answer.text == f"http://pypi.example/|{__version__}|2|/packages/|/simple/|ü"
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
+
+
+@pytest.mark.parametrize(
+    ("settings", "fields", "url"),
+    [
+        ({"server_base_url": "/team/pypi/"}, {}, "http://pypi.example/team/pypi/"),
+        ({"server_base_url": "https://other.example/a/"}, {}, "https://other.example/a/"),
+        ({}, {"SCRIPT_NAME": "/unstable"}, "http://pypi.example/unstable/"),
+        (
+            {"forwarded_headers": "host"},
+            {"HTTP_X_FORWARDED_HOST": "front.example/pp"},
+            "http://front.example/pp/",
+        ),
+    ],
+)
+def test_the_lists_are_named_by_their_paths_as_in_older_versions(
+    serve: Serve, welcome: Callable[[str], Path], settings: dict[str, str], fields: dict[str, str], url: str
+) -> None:
+    page = serve(welcome=welcome("{{URL}} {{PACKAGES}} {{SIMPLE}}"), **settings)
+    path = "/" + url.split("/", 3)[3]
+    assert page.get("/", HTTP_HOST="pypi.example", **fields).text == f"{url} {path}packages/ {path}simple/"
 
 
 @pytest.mark.parametrize("host", ['"><script>', "a b", "x/y", "'onload='", ""])
@@ -51,6 +71,11 @@ def test_what_a_client_sends_is_no_markup(serve: Serve, welcome: Callable[[str],
 def test_variables_are_escaped(serve: Serve, welcome: Callable[[str], Path]) -> None:
     page = serve(welcome=welcome("{{URL}}"), server_base_url="https://pypi.example/a&b").get("/").text
     assert page == "https://pypi.example/a&amp;b/"
+
+
+def test_the_page_itself_can_be_given(serve: Serve) -> None:
+    assert serve(welcome_msg="hi {{NUMPKGS}}").get("/").text == "hi 2"
+    assert "A Python package index" in serve(welcome_msg="").get("/").text
 
 
 @pytest.mark.parametrize("text", ["% if", "{{1 +}}"])
