@@ -25,6 +25,7 @@ from .config import FIXED_AT_START, Config
 from .errors import PypiServerError
 
 _LOG = logging.getLogger("pypiserver.main")
+_SERVER = logging.getLogger("pypiserver.server")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -124,13 +125,16 @@ def _reread(config: Config, argv: Sequence[str], *, say: bool = True) -> Config:
 
 
 def _run(command: cli.Run) -> int:
-    from . import log, metrics, servers
+    from . import log, metrics, servers, signals
+    from .pid_file import pid_file
 
     config = command.config
     servers.prepare(config.server)
     cli.prepare_roots(config)
     log.configure(config)
     with contextlib.ExitStack() as stack:
+        stack.enter_context(signals.ended_by_sigterm())
+        stack.enter_context(pid_file(config.pid_file))
         if config.counts_metrics:
             # Before anybody imports prometheus_client, and inherited by every worker.
             os.environ[metrics.FOLDER] = stack.enter_context(tempfile.TemporaryDirectory(prefix="pypiserver-metrics-"))
@@ -175,12 +179,21 @@ def _serve(command: cli.Run, stack: contextlib.ExitStack) -> None:
         tells_names_apart=config.believes_address,
     )
     serving = Serving(config, command.argv)
-    servers.run(
-        serving,
-        options,
-        on_ready=lambda server, port: _say(render(config, Facts(server, port, files, where, metrics_port))),
-        on_reload=serving.reload,
-    )
+
+    def ready(server: str, port: int) -> None:
+        facts = Facts(server, port, files, where, metrics_port)
+        _say(render(config, facts))
+        _SERVER.info("pypiserver %s is serving at %s (%s, process %d).", __version__, facts.url(config), server, pid)
+
+    pid = os.getpid()
+    stack.callback(_say_ended, pid)
+    servers.run(serving, options, on_ready=ready, on_reload=serving.reload)
+
+
+def _say_ended(pid: int) -> None:
+    # A worker that was forked from the process that serves passes here too.
+    if os.getpid() == pid:
+        _SERVER.info("pypiserver has ended.")
 
 
 def _say(text: str) -> None:

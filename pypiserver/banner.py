@@ -26,12 +26,16 @@ class Facts:
     catalog: str | None
     metrics_port: int | None = None
 
+    def url(self, config: Config) -> str:
+        """The address of the index, without a slash at its end."""
+        scheme = "https" if config.certificate else "http"
+        host = "localhost" if config.host in _EVERY_INTERFACE else config.host
+        return (config.server_base_url or f"{scheme}://{_joined(host, self.port)}").rstrip("/")
+
 
 def render(config: Config, facts: Facts) -> str:
     """The banner."""
-    scheme = "https" if config.certificate else "http"
-    host = "localhost" if config.host in _EVERY_INTERFACE else config.host
-    url = (config.server_base_url or f"{scheme}://{_joined(host, facts.port)}").rstrip("/")
+    url = facts.url(config)
     interfaces = " (all interfaces)" if config.host in _EVERY_INTERFACE else ""
     rows = [
         ("index", f"{url}/simple/{interfaces}"),

@@ -30,6 +30,7 @@ Application = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 
 REQUESTS = "pypiserver.requests"  # the logger of the lines about requests; they have level INFO
 ACCESS = "pypiserver.access"  # the logger of the access log; it has one line of level INFO for each request
+SERVER = "pypiserver.server"  # the logger of the lines about start and end of the server; they have level INFO
 LONGEST_VALUE = 4096  # characters of a header, a path or another part of a request
 LONGEST_LINE = 2048  # characters of a line; what is said of a package or a request may have megabytes
 LONGEST_TRACEBACK = 64 * 1024
@@ -125,6 +126,7 @@ def configure(config: Config) -> None:
             handler.frmt, handler.is_json = config.log_frmt, config.log_format == "json"
         root.addHandler(handler)
     is_read = conf is not None or any(isinstance(each, LineHandler) for each in handlers)
+    logging.getLogger(SERVER).setLevel(logging.INFO)
     logging.getLogger(ACCESS).setLevel(logging.INFO if config.access_log and is_read else logging.CRITICAL)
     for handler in _all_handlers():
         if not any(isinstance(each, CleanLines) for each in handler.filters):

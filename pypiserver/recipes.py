@@ -135,6 +135,7 @@ def systemd(config: Config, given: Mapping[str, Given]) -> str:
         "ExecReload=/bin/kill -HUP $MAINPID",
         "Restart=always",
         "RestartSec=5",
+        "KillMode=mixed",
         f"TimeoutStopSec={STOP_SECONDS + config.drain_seconds}",
         "LimitNOFILE=16384",
         "UMask=0027",

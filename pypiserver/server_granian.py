@@ -20,15 +20,18 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from . import signals
 from .draining import Drain
 from .server_reload import Reloads
 from .servers import (
     BACKLOG,
     GRACE_SECONDS,
+    OUTLASTED,
     Hooks,
     MakeApplication,
     Options,
     port_of,
+    say_ending,
     tell_when_it_accepts,
 )
 from .stalled import watch
@@ -73,6 +76,14 @@ def serve(make: MakeApplication, options: Options, listening: socket.socket, hoo
         def _serve_loop(self, spawn_target: Any, target_loader: Any) -> None:
             supervise(self, lambda dead: self._respawn_workers(dead, spawn_target, target_loader), has_served)
 
+        def _spawn_workers(self, *arguments: Any) -> None:
+            with signals.held():
+                super()._spawn_workers(*arguments)
+
+        def _respawn_workers(self, *arguments: Any, **more: Any) -> None:
+            with signals.held():
+                super()._respawn_workers(*arguments, **more)
+
     server = Supervising(
         "pypiserver",
         address=host,
@@ -105,7 +116,9 @@ def serve(make: MakeApplication, options: Options, listening: socket.socket, hoo
         reloads.tell()
 
     # In a thread, as a signal may come while a line is written to the log, which is opened anew.
-    server.signal_handler_reload = lambda *_: once("reload", reload)
+    server.signal_handler_reload = (
+        server.signal_handler_interrupt if signals.ends_with_terminal() else lambda *_: once("reload", reload)
+    )
     drain = Drain(options.drain_seconds)
     server.signal_handler_interrupt = drain.before(server.signal_handler_interrupt)
     parent = _Parent(os.getpid(), port, reloads, options.stall_seconds, options.thread_count, drain)
@@ -149,10 +162,18 @@ def supervise(
             replace(dead)
             for number in dead:
                 began[number] = time.monotonic()
+    # A worker that was told to end, too, as all processes of a service may be, is no failure.
+    server.interrupt_children.clear()
+    say_ending()
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """Whether the operator should hear it: that there are many threads for slow clients is our own choice."""
+    """Whether the operator should hear it: that there are many threads for slow clients is our own choice.
+
+    A worker that is killed because a transfer outlasts the time it had is said in words of ours.
+    """
+    if "refused to gracefully stop" in record.getMessage():
+        record.msg, record.args = OUTLASTED, None
     return "spawning up to" not in record.getMessage()
 
 
@@ -181,7 +202,13 @@ class _Parent:
 
 def _load(make: MakeApplication, parent: _Parent) -> Callable[..., Iterable[bytes]]:
     """The application, in a worker."""
-    application = parent.reloads.followed_by(make, each_second=functools.partial(_end_with, parent.pid))
+    signals.begin_worker()
+
+    def each_second() -> None:
+        _end_with(parent.pid)
+        signals.wake_main_thread()
+
+    application = parent.reloads.followed_by(make, each_second=each_second)
     watch(parent.port, parent.stall_seconds, threads=parent.threads)
     return _one_host(parent.drain.told_to(application))
 
