@@ -10,11 +10,13 @@ import atexit
 import contextlib
 import functools
 import getpass
+import io
 import logging
 import multiprocessing.util
 import os
 import sys
 import tempfile
+import threading
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -23,6 +25,7 @@ from typing import Any
 from . import __version__, cli
 from .config import FIXED_AT_START, Config
 from .errors import PypiServerError
+from .text import printable
 
 _LOG = logging.getLogger("pypiserver.main")
 _SERVER = logging.getLogger("pypiserver.server")
@@ -31,6 +34,7 @@ _SERVER = logging.getLogger("pypiserver.server")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``pypi-server`` with these arguments (default: those of the process) and give its exit status."""
     arguments = sys.argv[1:] if argv is None else list(argv)
+    _let_odd_names_pass()
     try:
         command = cli.parse(arguments, os.environ)
         return _DO[type(command)](command)
@@ -43,6 +47,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Whoever read our output has enough of it; nothing more may be written, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        # What was named on the way here is a file, whatever went wrong with it.
+        named = f" ({printable(os.fsdecode(error.filename))})" if isinstance(error.filename, str | bytes) else ""
+        sys.stderr.write(f"pypi-server: This cannot be done: {error.strerror or error}{named}.\n")
+        return 2
+
+
+def _let_odd_names_pass() -> None:
+    """Paths may have bytes that are no text, which must not stop who wants to say something about them."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            # As they are, for the next program; where that encoding has no such characters at all, as escapes.
+            stream.reconfigure(errors="surrogateescape" if stream.encoding == "utf-8" else "backslashreplace")
 
 
 def load_application(config: Config, argv: Sequence[str] | None = None, again: bool = False) -> Any:
@@ -155,6 +172,7 @@ def _serve(command: cli.Run, stack: contextlib.ExitStack) -> None:
     application.check()
     with progress("reading the packages", sys.stderr) as tell:
         files, where = application.survey(counted=functools.partial(counted, tell=tell))
+    storage_fault = application.storage_fault()
     application.close()
     # Before workers are forked from it.
     give_back()
@@ -181,19 +199,20 @@ def _serve(command: cli.Run, stack: contextlib.ExitStack) -> None:
     serving = Serving(config, command.argv)
 
     def ready(server: str, port: int) -> None:
-        facts = Facts(server, port, files, where, metrics_port)
+        has_served.set()
+        facts = Facts(server, port, files, where, metrics_port, storage_fault)
         _say(render(config, facts))
         _SERVER.info("pypiserver %s is serving at %s (%s, process %d).", __version__, facts.url(config), server, pid)
 
-    pid = os.getpid()
-    stack.callback(_say_ended, pid)
+    pid, has_served = os.getpid(), threading.Event()
+
+    def end() -> None:
+        # A worker that was forked from the process that serves passes here too.
+        if has_served.is_set() and os.getpid() == pid:
+            _SERVER.info("pypiserver has ended.")
+
+    stack.callback(end)
     servers.run(serving, options, on_ready=ready, on_reload=serving.reload)
-
-
-def _say_ended(pid: int) -> None:
-    # A worker that was forked from the process that serves passes here too.
-    if os.getpid() == pid:
-        _SERVER.info("pypiserver has ended.")
 
 
 def _say(text: str) -> None:

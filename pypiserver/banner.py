@@ -18,6 +18,7 @@ class Facts:
     """What only a server that runs knows: folders with their number of files, the catalog's file, its ports.
 
     ``catalog`` is None for one in memory, ``metrics_port`` where metrics have no address of their own.
+    ``storage_fault`` says why the bucket does not answer yet.
     """
 
     server: str
@@ -25,6 +26,7 @@ class Facts:
     files: list[tuple[Path | str, int]]
     catalog: str | None
     metrics_port: int | None = None
+    storage_fault: str = ""
 
     def url(self, config: Config) -> str:
         """The address of the index, without a slash at its end."""
@@ -40,6 +42,7 @@ def render(config: Config, facts: Facts) -> str:
     rows = [
         ("index", f"{url}/simple/{interfaces}"),
         *[(_kind(root), f"{printable(str(root))}: {_files(count)}") for root, count in facts.files],
+        *([("not ready", printable(facts.storage_fault))] if facts.storage_fault else []),
         ("uploads", _who(config, "update")),
         ("downloads", _who(config, "download")),
         ("listing", _who(config, "list")),

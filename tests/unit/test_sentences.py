@@ -6,7 +6,7 @@ Made from the tables of commands and settings, so what is added there is tried h
 from __future__ import annotations
 
 import io
-import os
+import re
 import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -14,18 +14,22 @@ from pathlib import Path
 
 import pytest
 
+from pypiserver import certificates
 from pypiserver import settings_types as types
+from pypiserver.__main__ import main
 from pypiserver.commands import CLASSIC, COMMANDS, Subcommand
+from pypiserver.errors import ConfigError
 from pypiserver.setting import Setting
+from tests.certificates import make_certificate
 from tests.make_archives import make_wheel
 
-from .commandline import Outcome, pypi_server
+from .commandline import Outcome, logging_as_before, pypi_server
 
 Values = Callable[[Path], Sequence[str]]
 WHEEL, WHEEL_BYTES = make_wheel("foo", "1.0")
 # What no port is listening at, so that it is refused at once.
 AWAY = "127.0.0.1:9"
-NO_SETTINGS = {"help", "version", "update"}
+NO_SETTINGS = {"help", "version", "update", "port"}
 
 
 def odd_paths(folder: Path) -> list[str]:
@@ -125,26 +129,85 @@ def usual(name: str, command: Subcommand, packages: Path, port: int) -> tuple[li
     return words, flags
 
 
-def assert_said(done: Outcome, argv: Sequence[str]) -> None:
+def assert_said(done: Outcome, words: Sequence[str]) -> None:
+    # What pytest-xdist hands on must be UTF-8.
+    argv = [word.encode("utf-8", "backslashreplace").decode() for word in words]
     assert "Traceback" not in done.err + done.out, (argv, done)
     assert done.status in (0, 1, 2), (argv, done)
     if done.status == 2:
-        assert done.err.startswith("pypi-server: ") and len(done.err) > 30, (argv, done)
-    assert "secretword" not in done.err + done.out, (argv, done)
+        said = re.search(r"^pypi-server: (.{20,})", done.err, re.MULTILINE | re.DOTALL)
+        assert said, (argv, done)
+    # The command line of a recipe is the one that was given.
+    if argv[0] not in ("systemd", "nginx", "compose"):
+        assert "secretword" not in done.err + done.out, (argv, done)
 
 
+def shell(monkeypatch: pytest.MonkeyPatch, *argv: object) -> Outcome:
+    """Run it with streams as those of a terminal: they refuse what cannot be encoded."""
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", errors="strict", write_through=True) for _ in "oe")
+    with monkeypatch.context() as patched, logging_as_before():
+        patched.setattr(sys, "stdin", io.StringIO("word\n"))
+        patched.setattr(sys, "stdout", out)
+        patched.setattr(sys, "stderr", err)
+        status = main([str(word) for word in argv])
+    said = [stream.buffer.getvalue().decode("utf-8", "backslashreplace") for stream in (out, err)]  # type: ignore[attr-defined]
+    return Outcome(status, *said)
+
+
+def certificate_faults(certificate: Path, key: Path) -> str:
+    with pytest.raises(ConfigError) as caught:
+        certificates.check(certificate, key)
+    return str(caught.value)
+
+
+def test_a_certificate_that_cannot_be_used_is_named_with_its_flag(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    good, other = make_certificate(tmp_path), make_certificate(tmp_path / "other")
+    noise = tmp_path / "noise"
+    noise.write_bytes(b"no PEM")
+    certificates.check(good.chain, good.key)
+    assert certificate_faults(good.chain, other.key).startswith(f"--key: the key {other.key} is not that of")
+    assert certificate_faults(noise, good.key).startswith(f"--certificate: the file {noise} holds no certificate")
+    assert certificate_faults(good.chain, noise).startswith(f"--key: the file {noise} holds no private key")
+    assert "cannot be read (No such file" in certificate_faults(tmp_path / "missing", good.key)
+    assert "cannot be read (Is a directory" in certificate_faults(good.chain, tmp_path)
+
+
+def test_config_check_finds_a_certificate_that_cannot_be_used(
+    shelf: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    missing = tmp_path / "missing.pem"
+    done = pypi_server(capsys, "config", "check", "--certificate", missing, "--key", missing, "--root", shelf)
+    assert (
+        done[0] == 1 and done.err == f"--certificate: the file {missing} cannot be read (No such file or directory).\n"
+    )
+
+
+@pytest.mark.live
+def test_a_database_that_is_away_is_a_sentence_everywhere(shelf: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("psycopg")
+    address = f"postgresql://secretuser:secretword@{AWAY}/name"
+    bucket = ("--storage", f"file://{shelf.parent / 'bucket'}")
+    for argv in (
+        ("-p", "0", shelf), ("check", shelf), ("reindex", *bucket), ("gc", *bucket), ("check", *bucket),
+        ("yank", bucket[1], "foo", "1.0"), ("-p", "0", *bucket),
+    ):  # fmt: skip
+        done = pypi_server(capsys, *argv, "--catalog", address)
+        assert done.status == 2 and AWAY.split(":")[0] in done.err and "Connection refused" in done.err, (argv, done)
+        assert_said(done, [str(word) for word in argv])
+
+
+@pytest.mark.live
 @pytest.mark.parametrize(("name", "setting"), [pytest.param(*each, id=f"{each[0]} {each[1].name}") for each in tried()])
 def test_whatever_a_setting_is_given(
     name: str,
     setting: Setting,
     shelf: Path,
     port: int,
-    capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     command = COMMANDS.get(name, CLASSIC)
     for value in values_of(setting)(shelf.parent / "odd"):
-        monkeypatch.setattr(sys, "stdin", io.StringIO("word\n"))
         words, flags = usual(name, command, shelf, port)
         if setting.flags:
             given = [*flags, f"{setting.flags[-1]}={value}" if setting.flags[-1].startswith("--") else ""]
@@ -155,4 +218,4 @@ def test_whatever_a_setting_is_given(
             at = [each.name for each in command.operands].index(setting.name)
             given, words = flags, [*words[:at], value, *words[at + 1 :]]
         argv = [*([name] if name else []), *given, "--", *words]
-        assert_said(pypi_server(capsys, *argv), argv)
+        assert_said(shell(monkeypatch, *argv), argv)
