@@ -65,9 +65,7 @@ def _asked(bucket: Bucket) -> tuple[str, bool] | None:
         status = bucket.objects.refusal(error)
         if status == 404:
             return missing, True
-        refused = (
-            f"The object store {url} refuses us (status {status}). See to the credentials, and to what they may do."
-        )
+        refused = f"The object store {url} refuses us (status {status}). See to the credentials and their rights."
         return (refused, True) if status else (str(error), False)
     except PypiServerError as error:
         return str(error), True

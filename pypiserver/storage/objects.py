@@ -162,7 +162,7 @@ class Objects:
         return self._made[kind]
 
     def refusal(self, error: PypiServerError) -> int:
-        """The status with which the store refused us for good: 401 or 403 (credentials), 404 (no bucket); 0 for none."""
+        """The status with which the store refused us for good: 401, 403 (credentials), 404 (no bucket); 0 for none."""
         failures = _obstore().exceptions
         if isinstance(error.__cause__, failures.PermissionDeniedError | failures.UnauthenticatedError):
             return 403

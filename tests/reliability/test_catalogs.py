@@ -121,7 +121,7 @@ def test_a_catalog_on_a_read_only_disk_is_a_mistake_of_the_setting(tmp_path: Pat
     inject("catalog on a read-only disk")
     server = serving_on_disk(tmp_path, *OPEN, "--catalog", catalog, disk="state", setup=setup)
     # It ends before it listens.
-    with pytest.raises(AssertionError, match="may not write to .*; name another with --catalog"), server:
+    with pytest.raises(AssertionError, match=r"may not write to .*; name another with --catalog"), server:
         pass
 
 

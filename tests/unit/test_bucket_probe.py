@@ -59,8 +59,12 @@ def told(monkeypatch: pytest.MonkeyPatch, port: int) -> None:
         monkeypatch.setenv(f"AWS_{name}", value)
 
 
-@pytest.mark.parametrize(("store", "words"), [(MISSING, "There is no bucket s3://packages"), (REFUSED, "See to the credentials")],
-                         indirect=["store"], ids=["missing", "refused"])  # fmt: skip
+@pytest.mark.parametrize(
+    ("store", "words"),
+    [(MISSING, "There is no bucket s3://packages"), (REFUSED, "See to the credentials")],
+    indirect=["store"],
+    ids=["missing", "refused"],
+)
 def test_what_will_not_heal_ends_the_start(
     store: None, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
