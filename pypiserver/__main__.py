@@ -161,7 +161,7 @@ def _run(command: cli.Run) -> int:
 
 
 def _serve(command: cli.Run, stack: contextlib.ExitStack) -> None:
-    from . import servers
+    from . import log, servers
     from .banner import Facts, render
     from .memory import give_back
     from .metrics_listener import listening
@@ -200,7 +200,10 @@ def _serve(command: cli.Run, stack: contextlib.ExitStack) -> None:
 
     def ready(server: str, port: int) -> None:
         has_served.set()
-        facts = Facts(server, port, files, where, metrics_port, storage_fault)
+        facts = Facts(
+            server, port, files, where, metrics_port, storage_fault,
+            config_file=command.file and command.file.absolute(), log_conf=config.log_conf or log.found_conf(config),
+        )  # fmt: skip
         _say(render(config, facts))
         _SERVER.info("pypiserver %s is serving at %s (%s, process %d).", __version__, facts.url(config), server, pid)
 

@@ -8,6 +8,7 @@ line, so it can be moved away at any time; a line is one write in append mode, s
 from __future__ import annotations
 
 import contextlib
+import getpass
 import hashlib
 import json
 import logging
@@ -77,6 +78,14 @@ class AuditLog:
     def _open(self) -> int:
         # Not for others: it says who did what.
         return os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
+
+
+def user_name() -> str:
+    """Who runs this process: a name, or the number of a user who is in no list, as containers have them."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        return str(os.getuid())
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ class Facts:
     """What only a server that runs knows: folders with their number of files, the catalog's file, its ports.
 
     ``catalog`` is None for one in memory, ``metrics_port`` where metrics have no address of their own.
-    ``storage_fault`` says why the bucket does not answer yet.
+    ``storage_fault`` says why the bucket does not answer yet; ``config_file`` and ``log_conf`` are what was read.
     """
 
     server: str
@@ -27,6 +27,8 @@ class Facts:
     catalog: str | None
     metrics_port: int | None = None
     storage_fault: str = ""
+    config_file: Path | None = None
+    log_conf: Path | None = None
 
     def url(self, config: Config) -> str:
         """The address of the index, without a slash at its end."""
@@ -48,6 +50,11 @@ def render(config: Config, facts: Facts) -> str:
         ("listing", _who(config, "list")),
         ("server", facts.server + ("" if is_hardened(facts.server) else _NOT_HARDENED)),
         ("catalog", printable(facts.catalog or "in memory")),
+        *[
+            (name, printable(str(file)))
+            for name, file in (("settings", facts.config_file), ("log conf", facts.log_conf))
+            if file is not None
+        ],
         *([("metrics", _metrics(config, facts, url))] if config.counts_metrics else []),
     ]
     return f"pypiserver is serving at {url}/\n" + "".join(f"  {name + ':':<11}{value}\n" for name, value in rows)

@@ -7,7 +7,6 @@ is said file by file.
 
 from __future__ import annotations
 
-import getpass
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -77,7 +76,9 @@ def _each(command: Any, action: str, change: Callable[[BucketParts, File], None]
             log.check()
         change(parts, file)
         if log is not None:
-            log.write(audit_log.Change(action, file.path, file.sha256, reason), user=getpass.getuser(), address=None)
+            log.write(
+                audit_log.Change(action, file.path, file.sha256, reason), user=audit_log.user_name(), address=None
+            )
         yield file
 
 

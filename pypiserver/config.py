@@ -275,7 +275,7 @@ class Config:
     )
     log_conf: Path | None = setting(
         None, parse=types.path, flags=("--log-conf",), metavar="FILE", group="Logging",
-        default_text="log.conf in the working directory, if it exists",
+        default_text="log.conf in the working directory, if it exists and no one else can have put it there",
         help="Set up logging from this file, in the form of Python's logging.config.fileConfig.",
     )
     log_file: Path | None = setting(

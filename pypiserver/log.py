@@ -11,6 +11,7 @@ from __future__ import annotations
 import configparser
 import logging
 import logging.config
+import os
 import re
 import sys
 import traceback
@@ -22,6 +23,7 @@ from urllib.parse import quote
 from .config import Config
 from .errors import ConfigError
 from .facts import EXCEPTION
+from .found_files import objection
 from .log_handlers import FileLineHandler, JsonLines, LineHandler
 from .text import cut, printable
 
@@ -36,6 +38,8 @@ LONGEST_LINE = 2048  # characters of a line; what is said of a package or a requ
 LONGEST_TRACEBACK = 64 * 1024
 _OURS = "pypiserver-log-"
 _DEFAULT_CONF = Path("log.conf")
+_LOG = logging.getLogger(__name__)
+_warned: list[str] = []
 _LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
 _CONF_FAULTS = (
     OSError,
@@ -104,11 +108,11 @@ def configure(config: Config) -> None:
     """Send the log where the settings say; called again it replaces what it set up before.
 
     Levels by ``-v``: warnings, then requests, then debugging, then the same for other libraries. A ``--log-conf``
-    file, or ``log.conf`` in the working directory, decides instead of the stream and the levels. Raises
-    ``ConfigError`` for a file that cannot be read, understood or written.
+    file, or ``log.conf`` in the working directory, decides instead of the stream and the levels; that one only where
+    no one else can have put it there. Raises ``ConfigError`` for a file that cannot be read, understood or written.
     """
     root = logging.getLogger()
-    conf = config.log_conf or (_DEFAULT_CONF if _DEFAULT_CONF.is_file() else None)
+    conf = config.log_conf or found_conf(config)
     before = [each for each in root.handlers if (each.name or "").startswith(_OURS)]
     # What fails, fails before anything was changed.
     handlers = list(_handlers(config, with_stream=conf is None))
@@ -131,6 +135,25 @@ def configure(config: Config) -> None:
     for handler in _all_handlers():
         if not any(isinstance(each, CleanLines) for each in handler.filters):
             handler.addFilter(CleanLines())
+    if config.log_conf is None:
+        _warn_of_strange(config)
+
+
+def found_conf(config: Config) -> Path | None:
+    """``log.conf`` in the working directory, where it is read because no file is named; absolute."""
+    if config.log_conf is not None or not _DEFAULT_CONF.is_file() or objection(_DEFAULT_CONF, config.roots):
+        return None
+    return Path(os.path.abspath(_DEFAULT_CONF))  # noqa: PTH100 - resolve() would follow links
+
+
+def _warn_of_strange(config: Config) -> None:
+    """Say once that a ``log.conf`` is not read; unlike settings, that changes nothing but what is logged."""
+    why = objection(_DEFAULT_CONF, config.roots) if _DEFAULT_CONF.is_file() else ""
+    if why and not _warned:
+        _warned.append(why)
+        _LOG.warning(
+            "log.conf in the working directory is not read, because %s; name it with --log-conf if it is meant.", why
+        )
 
 
 def _read_conf(path: Path) -> None:

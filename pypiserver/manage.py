@@ -6,7 +6,6 @@ keep: nothing is deleted without being asked for twice (``--yes``, ``--purge``);
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import asdict
@@ -16,7 +15,7 @@ from typing import Any, TextIO
 
 from . import cli, distfile
 from .audit import Audit
-from .audit_log import AuditLog, recorded
+from .audit_log import AuditLog, recorded, user_name
 from .catalog import FAILURES
 from .config import Config, default_fallback_url
 from .distfile import DistFile, normalize, same_version
@@ -112,7 +111,7 @@ def _chosen(folders: Folders, command: Any) -> list[Entry]:
 def _recorded(command: Any, action: str, folder: Path, path: str) -> AbstractContextManager[None]:
     """Around a change of the file at ``path``, now in ``folder``: it goes into the audit log, if there is one."""
     file = command.config.audit_log
-    user = getpass.getuser() if file else ""
+    user = user_name() if file else ""
     reason = command.reason.strip() if action == "yank" else ""
     log = AuditLog(file) if file else None
     return recorded(log, action, path, read=lambda: (folder / path).open("rb"), user=user, reason=reason)

@@ -5,6 +5,7 @@ The rule to keep: every process of a server decides this alike, so nothing that 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import stat
@@ -64,19 +65,26 @@ def catalog_path(identity: str) -> Path | None:
     wanted = f"{SCHEMA_VERSION}\n{identity}"
     name = hashlib.sha256(wanted.encode("utf-8", "surrogateescape")).hexdigest()[:16]
     user = os.getuid() if sys.platform != "win32" else "user"
-    private = Path(tempfile.gettempdir()) / f"pypiserver-{user}"
-    for path in (default_catalog_path(name, environ=dict(os.environ)), private / name / "catalog.sqlite"):
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        except OSError:
-            continue
-        if _is_ours(path.parent) and (private not in path.parents or _is_ours(private)):
+    # No home, not even in the list of users; no folder for temporary files; or nothing can be written there.
+    with contextlib.suppress(OSError, RuntimeError):
+        path = default_catalog_path(name, environ=dict(os.environ))
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if _is_ours(path.parent):
+            return path
+    with contextlib.suppress(OSError):
+        private = Path(tempfile.gettempdir()) / f"pypiserver-{user}"
+        path = private / name / "catalog.sqlite"
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if _is_ours(path.parent) and _is_ours(private):
             return path
     return None
 
 
 def default_catalog_path(name: str, *, environ: dict[str, str]) -> Path:
-    """Where the catalog called ``name`` lives when nobody says: the user's cache folder (XDG base directories)."""
+    """Where the catalog called ``name`` lives when nobody says: the user's cache folder (XDG base directories).
+
+    Raises RuntimeError where the user has no home.
+    """
     if os.name == "nt" and environ.get("LOCALAPPDATA"):
         base = Path(environ["LOCALAPPDATA"])
     else:

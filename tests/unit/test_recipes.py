@@ -131,7 +131,7 @@ def test_the_compose_file_means_these_settings(capsys: pytest.CaptureFixture[str
 def test_no_container_gets_a_home_or_a_folder_of_the_system(
     flag: str, folder: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = os.path.join(os.path.expanduser(folder), "file")  # noqa: PTH118, PTH111
+    path = os.path.join(os.path.expanduser(folder), "file")
     assert main(["compose", flag, path, "/srv/packages"]) == 2
     assert f"{flag}: the container would get all of" in capsys.readouterr().err
 
@@ -139,7 +139,7 @@ def test_no_container_gets_a_home_or_a_folder_of_the_system(
 def test_a_password_file_in_a_home_is_mounted_alone(capsys: pytest.CaptureFixture[str]) -> None:
     text = printed(capsys, "compose", "-P", "~/htpasswd.txt", "/srv/packages")
     service = yaml.safe_load(text.replace("$$", "$"))["services"]["pypiserver"]
-    home = os.path.expanduser("~/htpasswd.txt")  # noqa: PTH111
+    home = os.path.expanduser("~/htpasswd.txt")
     assert service["volumes"] == ["/srv/packages:/data/packages", f"{home}:/data/password_file/htpasswd.txt:ro"]
     assert service["image"] == "pypiserver/pypiserver:latest"
 
