@@ -70,10 +70,16 @@ def serve(make: MakeApplication, options: Options, listening: socket.socket, hoo
     _let_workers_bind(listening)
     has_served = threading.Event()
 
+    def accepts() -> None:
+        has_served.set()
+        hooks.ready()
+
     class Supervising(Granian):  # type: ignore[misc,valid-type]
         """granian, whose main loop is ours."""
 
         def _serve_loop(self, spawn_target: Any, target_loader: Any) -> None:
+            # Not before all workers are forked: what another thread writes to just then is locked in them for good.
+            tell_when_it_accepts(host, port, accepts)
             supervise(self, lambda dead: self._respawn_workers(dead, spawn_target, target_loader), has_served)
 
         def _spawn_workers(self, *arguments: Any) -> None:
@@ -104,11 +110,6 @@ def serve(make: MakeApplication, options: Options, listening: socket.socket, hoo
         workers_kill_timeout=GRACE_SECONDS,
     )
 
-    def accepts() -> None:
-        has_served.set()
-        hooks.ready()
-
-    tell_when_it_accepts(host, port, accepts)
     reloads = Reloads()
 
     def reload() -> None:
