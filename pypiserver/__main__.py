@@ -173,6 +173,7 @@ def _serve(command: cli.Run, stack: contextlib.ExitStack) -> None:
     with progress("reading the packages", sys.stderr) as tell:
         files, where = application.survey(counted=functools.partial(counted, tell=tell))
     storage_fault = application.storage_fault()
+    damaged = application.damaged()
     application.close()
     # Before workers are forked from it.
     give_back()
@@ -201,7 +202,7 @@ def _serve(command: cli.Run, stack: contextlib.ExitStack) -> None:
     def ready(server: str, port: int) -> None:
         has_served.set()
         facts = Facts(
-            server, port, files, where, metrics_port, storage_fault,
+            server, port, files, where, damaged, metrics_port, storage_fault,
             config_file=command.file and command.file.absolute(), log_conf=config.log_conf or log.found_conf(config),
         )  # fmt: skip
         _say(render(config, facts))
