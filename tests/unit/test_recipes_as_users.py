@@ -31,7 +31,15 @@ from .test_recipes import LARGE, LARGE_BYTES, NGINX, get
 from .wsgi import form
 
 SERVER_ID = 61_001
-PORT, TLS_PORT, PLAIN_PORT = 18_083, 18_443, 18_080
+
+
+def _free_ports(count: int) -> list[int]:
+    """Ports that nothing uses, other ones in each process that runs tests."""
+    with contextlib.ExitStack() as stack:
+        return [stack.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1] for _ in range(count)]
+
+
+PORT, TLS_PORT, PLAIN_PORT = _free_ports(3)
 
 
 def _missing() -> str:
