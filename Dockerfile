@@ -1,9 +1,9 @@
 # The image: serves /data/packages on port 8080, as any user, with a root file system that may be read-only.
 #
-#   docker build -t pypiserver .
-#   docker run -p 80:8080 -v ~/packages:/data/packages pypiserver
-#   docker run -p 80:8080 -v ~/.htpasswd:/data/.htpasswd pypiserver -P .htpasswd packages
-#   docker run --read-only --cap-drop ALL --user 12345 -p 80:8080 -v ~/packages:/data/packages pypiserver
+#   docker build -t pypiserver/pypiserver .
+#   docker run -p 80:8080 -v ~/packages:/data/packages pypiserver/pypiserver
+#   docker run -p 80:8080 -v ~/.htpasswd:/data/.htpasswd pypiserver/pypiserver -P .htpasswd packages
+#   docker run --read-only --cap-drop ALL --user 12345 -p 80:8080 -v ~/packages:/data/packages pypiserver/pypiserver
 
 FROM python:3.13-slim AS build
 COPY setup.py setup.cfg pyproject.toml README.rst LICENSE.txt /source/

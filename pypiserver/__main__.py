@@ -16,6 +16,7 @@ import multiprocessing.util
 import os
 import sys
 import tempfile
+import threading
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -25,17 +26,17 @@ from typing import Any
 from . import __version__, cli
 from .config import FIXED_AT_START, Config
 from .errors import PypiServerError
+from .text import printable
 
 _LOG = logging.getLogger("pypiserver.main")
+_SERVER = logging.getLogger("pypiserver.server")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``pypi-server`` with these arguments (default: those of the process) and give its exit status."""
     arguments = sys.argv[1:] if argv is None else list(argv)
     _open_closed_streams()
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        # Names that the terminal's encoding has no letters for, or that are not UTF-8.
-        sys.stdout.reconfigure(errors="backslashreplace")
+    _let_odd_names_pass()
     try:
         command = cli.parse(arguments, os.environ)
         return _DO[type(command)](command)
@@ -48,6 +49,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Whoever read our output has enough of it; nothing more may be written, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        # What was named on the way here is a file, whatever went wrong with it.
+        named = f" ({printable(os.fsdecode(error.filename))})" if isinstance(error.filename, str | bytes) else ""
+        sys.stderr.write(f"pypi-server: This cannot be done: {error.strerror or error}{named}.\n")
+        return 2
+
+
+def _let_odd_names_pass() -> None:
+    """Paths may have bytes that are no text, which must not stop who wants to say something about them."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            # As they are, for the next program; where that encoding has no such characters at all, as escapes.
+            stream.reconfigure(errors="surrogateescape" if stream.encoding == "utf-8" else "backslashreplace")
 
 
 def _open_closed_streams() -> None:
@@ -137,13 +151,16 @@ def _reread(config: Config, argv: Sequence[str], *, say: bool = True) -> Config:
 
 
 def _run(command: cli.Run) -> int:
-    from . import log, metrics, servers
+    from . import log, metrics, servers, signals
+    from .pid_file import pid_file
 
     config = command.config
     servers.prepare(config.server)
     cli.prepare_roots(config)
     log.configure(config)
     with contextlib.ExitStack() as stack:
+        stack.enter_context(signals.ended_by_sigterm())
+        stack.enter_context(pid_file(config.pid_file))
         if config.counts_metrics:
             # Before anybody imports prometheus_client, and inherited by every worker.
             os.environ[metrics.FOLDER] = stack.enter_context(tempfile.TemporaryDirectory(prefix="pypiserver-metrics-"))
@@ -153,7 +170,7 @@ def _run(command: cli.Run) -> int:
 
 
 def _serve(command: cli.Run, stack: contextlib.ExitStack) -> None:
-    from . import servers
+    from . import log, servers
     from .banner import Facts, render
     from .memory import give_back
     from .metrics_listener import listening
@@ -164,6 +181,7 @@ def _serve(command: cli.Run, stack: contextlib.ExitStack) -> None:
     application.check()
     with progress("reading the packages", sys.stderr) as tell:
         files, where = application.survey(counted=functools.partial(counted, tell=tell))
+    storage_fault = application.storage_fault()
     damaged = application.damaged()
     application.close()
     # Before workers are forked from it.
@@ -189,12 +207,25 @@ def _serve(command: cli.Run, stack: contextlib.ExitStack) -> None:
         tells_names_apart=config.believes_address,
     )
     serving = Serving(config, command.argv)
-    servers.run(
-        serving,
-        options,
-        on_ready=lambda server, port: _say(render(config, Facts(server, port, files, where, damaged, metrics_port))),
-        on_reload=serving.reload,
-    )
+
+    def ready(server: str, port: int) -> None:
+        has_served.set()
+        facts = Facts(
+            server, port, files, where, damaged, metrics_port, storage_fault,
+            config_file=command.file and command.file.absolute(), log_conf=config.log_conf or log.found_conf(config),
+        )  # fmt: skip
+        _say(render(config, facts))
+        _SERVER.info("pypiserver %s is serving at %s (%s, process %d).", __version__, facts.url(config), server, pid)
+
+    pid, has_served = os.getpid(), threading.Event()
+
+    def end() -> None:
+        # A worker that was forked from the process that serves passes here too.
+        if has_served.is_set() and os.getpid() == pid:
+            _SERVER.info("pypiserver has ended.")
+
+    stack.callback(end)
+    servers.run(serving, options, on_ready=ready, on_reload=serving.reload)
 
 
 def _say(text: str) -> None:

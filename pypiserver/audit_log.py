@@ -50,9 +50,11 @@ class AuditLog:
         try:
             os.close(self._open())
         except OSError as error:
-            _LOG.error("The audit log %s cannot be written: %s.", self.path, error.strerror or error)
-            sentence = "The audit log cannot be written, so nothing was changed; the server's log says why."
-            raise Unavailable(sentence, public=True) from error
+            raise Unavailable(
+                f"The audit log {self.path} cannot be written ({error.strerror or error}), so nothing was changed; "
+                "name a file in a folder this user may write to with --audit-log.",
+                public="The audit log cannot be written, so nothing was changed; the server's log says why.",
+            ) from error
 
     def write(self, change: Change, *, user: str | None, address: str | None) -> None:
         """Append the line of a change that was done; ``address`` is None for one from the command line."""

@@ -21,6 +21,7 @@ class Facts:
     catalog's file, its ports.
 
     ``catalog`` is None for one in memory, ``metrics_port`` where metrics have no address of their own.
+    ``storage_fault`` says why the bucket does not answer yet; ``config_file`` and ``log_conf`` are what was read.
     """
 
     server: str
@@ -29,23 +30,36 @@ class Facts:
     catalog: str | None
     damaged: Sequence[tuple[Path | str, int]] = ()
     metrics_port: int | None = None
+    storage_fault: str = ""
+    config_file: Path | None = None
+    log_conf: Path | None = None
+
+    def url(self, config: Config) -> str:
+        """The address of the index, without a slash at its end."""
+        scheme = "https" if config.certificate else "http"
+        host = "localhost" if config.host in _EVERY_INTERFACE else config.host
+        return (config.root_url or f"{scheme}://{_joined(host, self.port)}{config.root_path}").rstrip("/")
 
 
 def render(config: Config, facts: Facts) -> str:
     """The banner."""
-    scheme = "https" if config.certificate else "http"
-    host = "localhost" if config.host in _EVERY_INTERFACE else config.host
-    url = (config.root_url or f"{scheme}://{_joined(host, facts.port)}{config.root_path}").rstrip("/")
+    url = facts.url(config)
     interfaces = " (all interfaces)" if config.host in _EVERY_INTERFACE else ""
     rows = [
         ("index", f"{url}/simple/{interfaces}"),
         *[(_kind(root), f"{printable(str(root))}: {_files(count)}") for root, count in facts.files],
+        *([("not ready", printable(facts.storage_fault))] if facts.storage_fault else []),
         *([("damaged", _damaged(facts.damaged))] if facts.damaged else []),
         ("uploads", _who(config, "update")),
         ("downloads", _who(config, "download")),
         ("listing", _who(config, "list")),
         ("server", facts.server + ("" if is_hardened(facts.server) else _NOT_HARDENED)),
         ("catalog", printable(facts.catalog or "in memory")),
+        *[
+            (name, printable(str(file)))
+            for name, file in (("settings", facts.config_file), ("log conf", facts.log_conf))
+            if file is not None
+        ],
         *([("metrics", _metrics(config, facts, url))] if config.counts_metrics else []),
     ]
     return f"pypiserver is serving at {url}/\n" + "".join(f"  {name + ':':<11}{value}\n" for name, value in rows)

@@ -91,10 +91,13 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Command:
         root = values["root"]
         settings["roots" if isinstance(root, Path) else "storage"] = Given("DIR", root)
     if any(option.name in SETTINGS for option in command.options):
-        configured = _configured(settings, environ, values.pop("config_file", None), keep_faults=name == "config")
+        named = values.pop("config_file", None)
+        configured = _configured(settings, environ, named, keep_faults=name == "config")
+        file = configured["file"] if name == "config" else configured.pop("file")
         values |= configured if command.wants_given else {"config": configured["config"]}
-    built = command.build(**values)
-    return replace(built, argv=tuple(argv)) if isinstance(built, Run) else built
+        built = command.build(**values)
+        return replace(built, argv=tuple(argv), file=file) if isinstance(built, Run) else built
+    return command.build(**values)
 
 
 def _configured(
@@ -102,16 +105,21 @@ def _configured(
 ) -> dict[str, Any]:
     """The settings of all sources, and what was given for each; ``keep_faults`` gives faults instead of raising."""
     found = config_file.locate(file, environ)
+    is_named = file is not None or bool(environ.get(config_file.VARIABLE))
     given: dict[str, Given] = {}
     faults: list[str] = []
     try:
+        if found is not None and not is_named:
+            config_file.refuse_strange(found)
         given = gather(flags, environ, config_file.read(found) if found else {}, faults)
         config = build(given, faults)
+        if found is not None and not is_named:
+            config_file.refuse_strange(found, config.roots)
     except ConfigError as error:
         if not keep_faults:
             raise
         return {"config": None, "given": given, "faults": tuple(str(error).splitlines()), "file": found}
-    return {"config": config, "given": given, **({"file": found} if keep_faults else {})}
+    return {"config": config, "given": given, "file": found}
 
 
 def help_text(name: str = "") -> str:

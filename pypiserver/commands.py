@@ -25,10 +25,14 @@ TASKS = ("check", "show")
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Serve the folders; ``argv`` are the arguments that said so, to be read again when the server reloads."""
+    """Serve the folders; ``argv`` are the arguments that said so, to be read again when the server reloads.
+
+    ``file`` is the configuration file that was read.
+    """
 
     config: Config
     argv: tuple[str, ...] = field(default=(), compare=False)
+    file: Path | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

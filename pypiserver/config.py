@@ -40,7 +40,7 @@ ENVIRON_PREFIX = "PYPISERVER_"
 # What a server is told when it starts, and cannot be told again while it runs.
 FIXED_AT_START = (
     "host", "port", "server", "workers", "threads", "certificate", "key", "max_upload_size", "metrics",
-    "metrics_address", "drain_seconds", "forwarded_headers",
+    "metrics_address", "drain_seconds", "forwarded_headers", "pid_file",
 )
 OPEN_TO_ALL = Path()  # '-P .': there is no password file, on purpose
 
@@ -157,6 +157,10 @@ class Config:
         0, parse=types.whole_number(0, 86_400), flags=("--drain-seconds",), metavar="N", unit="seconds",
         group="Server",
         help="After SIGTERM say for so long that the server is not ready, and go on serving, before it ends.",
+    )
+    pid_file: Path | None = setting(
+        None, parse=types.path, flags=("--pid-file",), metavar="FILE", group="Server",
+        help="Keep the number of the server's process in this file while it runs.",
     )
     certificate: Path | None = setting(
         None, parse=types.path, flags=("--certificate",), metavar="FILE", group="Server",
@@ -277,7 +281,7 @@ class Config:
     )
     log_conf: Path | None = setting(
         None, parse=types.path, flags=("--log-conf",), metavar="FILE", group="Logging",
-        default_text="log.conf in the working directory, if it exists",
+        default_text="log.conf in the working directory, if it exists and no one else can have put it there",
         help="Set up logging from this file, in the form of Python's logging.config.fileConfig.",
     )
     log_file: Path | None = setting(

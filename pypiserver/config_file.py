@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from . import settings_types as types
 from .config import ENVIRON_PREFIX, OPEN_TO_ALL, Given, declared
 from .errors import ConfigError
+from .found_files import objection
 from .text import printable
 
 if sys.version_info >= (3, 11):
@@ -37,6 +38,16 @@ def locate(flag: Path | None, environ: Mapping[str, str]) -> Path | None:
         return found
     here = Path(NAME)
     return here if here.is_file() else None
+
+
+def refuse_strange(found: Path, roots: Iterable[Path] = ()) -> None:
+    """Raise ConfigError for a file that was found, and not named, where others may have put it there."""
+    why = objection(found, roots)
+    if why:
+        raise ConfigError(
+            f"{NAME} in the working directory is not read, because {why}. Name it with --config {NAME} if it is meant, "
+            "or leave it out with --config none."
+        )
 
 
 def read(file: Path) -> dict[str, Given]:

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
-from . import __version__
+from . import __version__, certificates
 from .access_log import AccessLog
 from .audit_log import AuditLog
 from .auth import Access, Auther, HtpasswdFile
-from .catalog import Catalog
+from .catalog import FAILURES, Catalog
 from .catalog.lease import Lease
 from .catalog.places import catalog_identity, catalog_path, usable_place
 from .catalog.postgres import Pool
@@ -137,7 +137,7 @@ class Application:
         return self._wsgi(environ, start_response)
 
     def check(self) -> None:
-        """Raise ConfigError for what would only be noticed at the first request: a password file or audit log."""
+        """Raise ConfigError for what would only be noticed later: a password file, audit log or certificate."""
         if self.config.htpasswd is not None:
             HtpasswdFile(self.config.htpasswd).check()
         if self.repository.stats is not None:
@@ -146,10 +146,9 @@ class Application:
             try:
                 AuditLog(self.config.audit_log).check()
             except Unavailable as error:
-                raise ConfigError(
-                    f"The audit log {self.config.audit_log} cannot be written ({error.__cause__}); "
-                    "name a file in a folder this user may write to with --audit-log."
-                ) from error
+                raise ConfigError(str(error)) from error
+        if self.config.certificate is not None and self.config.key is not None:
+            certificates.check(self.config.certificate, self.config.key)
 
     def survey(self, *, counted: Counted = iter) -> tuple[list[tuple[Path | str, int]], str | None]:
         """Bring the catalog up to date; gives the number of files in each folder, and where the catalog lives.
@@ -157,10 +156,30 @@ class Application:
         Files go through ``counted`` as they are found.
         """
         watch, catalog = self.repository.watch, self.repository.catalog
-        watch.scan_once(counted=counted)
-        counts = catalog.root_counts()
+        try:
+            watch.scan_once(counted=counted)
+            counts = catalog.root_counts()
+        except FAILURES as error:
+            raise Unavailable(f"The catalog {catalog.connections.place()} cannot be used: {error}.") from error
         roots = self.repository.folders.roots
         return [(path, counts.get(root, 0)) for root, path in enumerate(roots)], catalog.connections.place()
+
+    def storage_fault(self) -> str:
+        """Why the bucket does not answer now, empty when it does; for folders nothing is asked.
+
+        Raises ConfigError for what will not heal: there is no such bucket, or it refuses us.
+        """
+        if self.config.storage is None:
+            return ""
+        from .bucket_probe import probe
+        from .storage.bucket import Bucket
+
+        bucket = self.repository.folders
+        assert isinstance(bucket, Bucket)  # noqa: S101
+        fault = probe(bucket)
+        if fault is not None and fault.is_final:
+            raise ConfigError(fault.message)
+        return fault.message if fault is not None else ""
 
     def damaged(self) -> list[tuple[Path | str, int]]:
         """How many files of each folder are known not to be fit to be listed, where there are any.

@@ -12,6 +12,7 @@ import configparser
 import io
 import logging
 import logging.config
+import os
 import re
 import sys
 import traceback
@@ -23,6 +24,7 @@ from urllib.parse import quote
 from .config import Config
 from .errors import ConfigError
 from .facts import EXCEPTION
+from .found_files import objection
 from .log_handlers import FileLineHandler, JsonLines, LineHandler
 from .text import cut, printable
 
@@ -31,11 +33,14 @@ Application = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 
 REQUESTS = "pypiserver.requests"  # the logger of the lines about requests; they have level INFO
 ACCESS = "pypiserver.access"  # the logger of the access log; it has one line of level INFO for each request
+SERVER = "pypiserver.server"  # the logger of the lines about start and end of the server; they have level INFO
 LONGEST_VALUE = 4096  # characters of a header, a path or another part of a request
 LONGEST_LINE = 2048  # characters of a line; what is said of a package or a request may have megabytes
 LONGEST_TRACEBACK = 64 * 1024
 _OURS = "pypiserver-log-"
 _DEFAULT_CONF = Path("log.conf")
+_LOG = logging.getLogger(__name__)
+_warned: list[str] = []
 _LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
 _CONF_FAULTS = (
     OSError,
@@ -104,11 +109,11 @@ def configure(config: Config) -> None:
     """Send the log where the settings say; called again it replaces what it set up before.
 
     Levels by ``-v``: warnings, then requests, then debugging, then the same for other libraries. A ``--log-conf``
-    file, or ``log.conf`` in the working directory, decides instead of the stream and the levels. Raises
-    ``ConfigError`` for a file that cannot be read, understood or written.
+    file, or ``log.conf`` in the working directory, decides instead of the stream and the levels; that one only where
+    no one else can have put it there. Raises ``ConfigError`` for a file that cannot be read, understood or written.
     """
     root = logging.getLogger()
-    conf = config.log_conf or (_DEFAULT_CONF if _DEFAULT_CONF.is_file() else None)
+    conf = config.log_conf or found_conf(config)
     before = [each for each in root.handlers if (each.name or "").startswith(_OURS)]
     # What fails, fails before anything was changed.
     handlers = list(_handlers(config, with_stream=conf is None))
@@ -126,10 +131,30 @@ def configure(config: Config) -> None:
             handler.frmt, handler.is_json = config.log_frmt, config.log_format == "json"
         root.addHandler(handler)
     is_read = conf is not None or any(isinstance(each, LineHandler) for each in handlers)
+    logging.getLogger(SERVER).setLevel(logging.INFO)
     logging.getLogger(ACCESS).setLevel(logging.INFO if config.access_log and is_read else logging.CRITICAL)
     for handler in _all_handlers():
         if not any(isinstance(each, CleanLines) for each in handler.filters):
             handler.addFilter(CleanLines())
+    if config.log_conf is None:
+        _warn_of_strange(config)
+
+
+def found_conf(config: Config) -> Path | None:
+    """``log.conf`` in the working directory, where it is read because no file is named; absolute."""
+    if config.log_conf is not None or not _DEFAULT_CONF.is_file() or objection(_DEFAULT_CONF, config.roots):
+        return None
+    return Path(os.path.abspath(_DEFAULT_CONF))  # noqa: PTH100 - resolve() would follow links
+
+
+def _warn_of_strange(config: Config) -> None:
+    """Say once that a ``log.conf`` is not read; unlike settings, that changes nothing but what is logged."""
+    why = objection(_DEFAULT_CONF, config.roots) if _DEFAULT_CONF.is_file() else ""
+    if why and not _warned:
+        _warned.append(why)
+        _LOG.warning(
+            "log.conf in the working directory is not read, because %s; name it with --log-conf if it is meant.", why
+        )
 
 
 def _read_conf(path: Path) -> None:

@@ -16,11 +16,13 @@ from typing import Any, TextIO
 from . import cli, distfile, metadata
 from .audit import Audit
 from .audit_log import AuditLog, local_user, recorded
-from .config import default_fallback_url
+from .catalog import FAILURES
+from .config import Config, default_fallback_url
 from .distfile import DistFile, normalize, same_version
 from .downloads import RECENT_DAYS, Downloads
-from .errors import ConfigError, InvalidFilename, NotFound, PypiServerError
+from .errors import ConfigError, InvalidFilename, NotFound, PypiServerError, Unavailable
 from .factory import build_repository
+from .log import redacted
 from .private import read_private_names
 from .progress import counted, progress
 from .report import Change, tell_changes, write_json
@@ -38,7 +40,19 @@ def run(command: Any, *, out: TextIO, err: TextIO) -> int:
         from . import bucket_manage
 
         handler = bucket_manage.run
-    return handler(command, out=out, err=err)
+    try:
+        return handler(command, out=out, err=err)
+    except FAILURES as error:
+        raise Unavailable(
+            f"The catalog {_catalog_of(command.config)} cannot be used: {printable(str(error))}. See to it, or name "
+            "another one with --catalog."
+        ) from error
+
+
+def _catalog_of(config: Config) -> str:
+    """The catalog's place as it may be shown."""
+    place = config.catalog or ""
+    return redacted(printable(str(place).partition("?")[0])) if "://" in str(place) else printable(str(place))
 
 
 def distributions(folders: Folders) -> Iterable[tuple[Entry, DistFile]]:

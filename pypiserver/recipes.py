@@ -135,12 +135,14 @@ def systemd(config: Config, given: Mapping[str, Given]) -> str:
         "ExecReload=/bin/kill -HUP $MAINPID",
         "Restart=always",
         "RestartSec=5",
+        "KillMode=mixed",
         f"TimeoutStopSec={STOP_SECONDS + config.drain_seconds}",
         "LimitNOFILE=16384",
-        "UMask=0027",
+        *_umask(config),
     ]
     if "catalog" not in given:
-        lines += ["CacheDirectory=pypiserver", "Environment=PYPISERVER_CATALOG=/var/cache/pypiserver/catalog.sqlite"]
+        lines += ["CacheDirectory=pypiserver", "CacheDirectoryMode=0750"]
+        lines += ["Environment=PYPISERVER_CATALOG=/var/cache/pypiserver/catalog.sqlite"]
     lines += ["ProtectSystem=strict"]
     lines += [] if _is_below(known, _HOMES) else ["ProtectHome=true"]
     lines += [] if _is_below(known, _TEMPORARY) else ["PrivateTmp=true"]
@@ -149,6 +151,17 @@ def systemd(config: Config, given: Mapping[str, Given]) -> str:
     lines += [f"AmbientCapabilities={port}"] if port else []
     lines += [f"CapabilityBoundingSet={port}", *_SANDBOX]
     return "\n".join([*lines, "", "[Install]", "WantedBy=multi-user.target"]) + "\n"
+
+
+def _umask(config: Config) -> list[str]:
+    """Who may read what is uploaded: the proxy must where it sends the files itself, as another user."""
+    if config.accel == "off":
+        return ["UMask=0027"]
+    return [
+        "# The proxy's user reads the packages. Where others must not: UMask=0027, and folders of the proxy's",
+        "# group whose files get it, too: chgrp www-data /srv/packages && chmod 2750 /srv/packages",
+        "UMask=0022",
+    ]
 
 
 def _systemd_word(word: str) -> str:
@@ -171,6 +184,7 @@ def nginx(config: Config, given: Mapping[str, Given]) -> str:
     nginx sends package files itself (``--accel nginx``). It keeps pages, too, unless they need a password.
     """
     base = urlsplit(config.root_url or f"http://pypi.example{config.root_path}")
+    listening = _listening(base.scheme, str(base.hostname), base.port)
     prefix = base.path.rstrip("/")
     if not re.fullmatch(r"[\w/.~-]*", prefix) or not re.fullmatch(r"[\w.:-]+", str(base.hostname)):
         raise ConfigError(f"--server-base-url {config.server_base_url}: it has characters that nginx would misread.")
@@ -185,10 +199,13 @@ def nginx(config: Config, given: Mapping[str, Given]) -> str:
     return (
         "# Save as /etc/nginx/conf.d/pypiserver.conf. Let nobody go around nginx, and let it read the packages:\n"
         f"#   {printable(shlex.join(words))}\n"
+        "# nginx runs as another user (www-data, nginx): what is uploaded must be readable for it (umask 0022), as in\n"
+        "# the unit that pypi-server systemd prints for the command above.\n"
         + (_NGINX_CACHE if is_open else "")
         + _NGINX_SERVER.format(
             address=address,
             name=base.hostname,
+            listening=listening,
             # --max-upload-size, and room for the rest of the form.
             megabytes=(config.max_upload_size >> 20) + 33,
             location=f"{prefix}/",
@@ -199,7 +216,15 @@ def nginx(config: Config, given: Mapping[str, Given]) -> str:
         + (_NGINX_SMALL.format(location=f"{prefix}/packages", upstream=upstream) if keeps_files else "")
         + "".join(inside)
         + "}\n"
+        + (_NGINX_REDIRECT.format(name=base.hostname) if base.scheme == "https" and base.port in (None, 443) else "")
     )
+
+
+def _listening(scheme: str, name: str, port: int | None) -> str:
+    """The lines that say where nginx listens: at the port of the address that clients use."""
+    if scheme != "https":
+        return f"    listen {port or 80};"
+    return _NGINX_TLS.format(port=port or 443, name=name)
 
 
 def _internal(root: str, location: str) -> str:
@@ -221,6 +246,19 @@ _NGINX_CACHE = """
 proxy_cache_path /var/cache/nginx-pypiserver levels=1:2 keys_zone=pypiserver:10m max_size=1g inactive=1d
                  use_temp_path=off;
 """
+_NGINX_TLS = """\
+    listen {port} ssl;
+    ssl_certificate /etc/ssl/{name}.crt;
+    ssl_certificate_key /etc/ssl/private/{name}.key;
+    ssl_protocols TLSv1.2 TLSv1.3;"""
+_NGINX_REDIRECT = """
+# Browsers find the way. Clients should be given the https address: a password is sent before they learn of it here.
+server {{
+    listen 80;
+    server_name {name};
+    return 308 https://$host$request_uri;
+}}
+"""
 _NGINX_SERVER = """
 upstream pypiserver {{
     server {address} fail_timeout=0;
@@ -228,10 +266,7 @@ upstream pypiserver {{
 }}
 
 server {{
-    listen 80;
-    # listen 443 ssl;
-    # ssl_certificate /etc/ssl/pypi.pem;
-    # ssl_certificate_key /etc/ssl/pypi.key;
+{listening}
     server_name {name};
 
     client_max_body_size {megabytes}m;
@@ -309,19 +344,33 @@ _NGINX_FILES = """
 """
 
 
+_EVERYBODYS = ("/var/log", "/var/lib", "/var/cache", "/var/tmp", "/etc/ssl", "/usr/local", "/run/user")  # noqa: S108
 # What is set where compose runs, and goes on to the server.
 _OF_THE_STORE = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_ENDPOINT_URL")
 
 
 def compose(config: Config, given: Mapping[str, Given]) -> str:
-    """A compose file for the image, with a volume for every folder and file that is named."""
+    """A compose file for the image, with a volume for every folder and file that is named.
+
+    What is read is mounted by itself, since the folder around it may be a home. What is written needs the folder, as
+    files beside it come and go; it must be one of its own.
+    """
     volumes, inside = [], {}
     for number, root in enumerate(_roots(config)):
         volumes.append(f"{root}:/data/packages{number + 1 if number else ''}")
     for name, path in _files(config, (*WRITTEN, *READ)).items():
         inside[name] = f"/data/{name}/{Path(path).name}"
-        volumes.append(f"{Path(path).parent}:/data/{name}{'' if name in WRITTEN else ':ro'}")
+        if name in READ:
+            volumes.append(f"{path}:{inside[name]}:ro")
+        elif _is_shared(Path(path).parent):
+            raise ConfigError(
+                f"{SETTINGS[name].flags[-1]}: the container would get all of {Path(path).parent}; name a file in a "
+                "folder of its own."
+            )
+        else:
+            volumes.append(f"{Path(path).parent}:/data/{name}")
     roots = [volume.rpartition(":")[2].removeprefix("/data/") for volume in volumes[: len(config.roots)]]
+    has_files = any(name in READ for name in inside)
     words = words_of(config, [name for name in given if name not in ("host", "port")], paths=inside)
     port = f"{config.port}:8080"
     if config.host not in _EVERY_INTERFACE:
@@ -340,12 +389,25 @@ def compose(config: Config, given: Mapping[str, Given]) -> str:
         "    tmpfs: [/tmp]",
         f"    ports: [{_yaml(port)}]",
         *(["    volumes:"] if volumes else []),
+        *(["      # A file that is replaced is another one: docker compose restart shows it."] if has_files else []),
         *[f"      - {_yaml(volume)}" for volume in volumes],
         *([f"    environment: [{', '.join(_OF_THE_STORE)}]"] if config.storage is not None else []),
         "    command:",
         *[f"      - {_yaml(word)}" for word in [*words, *roots]],
     ]
     return "\n".join(lines) + "\n"
+
+
+def _is_shared(folder: Path) -> bool:
+    """Whether the folder holds more than one program's files: a home, or one that every system has."""
+    return len(folder.parts) <= 2 or str(folder) in _EVERYBODYS or folder.parent == Path("/home") or folder == _home()
+
+
+def _home() -> Path | None:
+    try:
+        return Path.home()
+    except RuntimeError:
+        return None
 
 
 def _yaml(text: str) -> str:

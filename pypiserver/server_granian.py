@@ -20,15 +20,18 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from . import signals
 from .draining import Drain
 from .server_reload import Reloads
 from .servers import (
     BACKLOG,
     GRACE_SECONDS,
+    OUTLASTED,
     Hooks,
     MakeApplication,
     Options,
     port_of,
+    say_ending,
     tell_when_it_accepts,
 )
 from .stalled import watch
@@ -67,11 +70,25 @@ def serve(make: MakeApplication, options: Options, listening: socket.socket, hoo
     _let_workers_bind(listening)
     has_served = threading.Event()
 
+    def accepts() -> None:
+        has_served.set()
+        hooks.ready()
+
     class Supervising(Granian):  # type: ignore[misc,valid-type]
         """granian, whose main loop is ours."""
 
         def _serve_loop(self, spawn_target: Any, target_loader: Any) -> None:
+            # Not before all workers are forked: what another thread writes to just then is locked in them for good.
+            tell_when_it_accepts(host, port, accepts)
             supervise(self, lambda dead: self._respawn_workers(dead, spawn_target, target_loader), has_served)
+
+        def _spawn_workers(self, *arguments: Any) -> None:
+            with signals.held():
+                super()._spawn_workers(*arguments)
+
+        def _respawn_workers(self, *arguments: Any, **more: Any) -> None:
+            with signals.held():
+                super()._respawn_workers(*arguments, **more)
 
     server = Supervising(
         "pypiserver",
@@ -93,11 +110,6 @@ def serve(make: MakeApplication, options: Options, listening: socket.socket, hoo
         workers_kill_timeout=GRACE_SECONDS,
     )
 
-    def accepts() -> None:
-        has_served.set()
-        hooks.ready()
-
-    tell_when_it_accepts(host, port, accepts)
     reloads = Reloads()
 
     def reload() -> None:
@@ -105,7 +117,9 @@ def serve(make: MakeApplication, options: Options, listening: socket.socket, hoo
         reloads.tell()
 
     # In a thread, as a signal may come while a line is written to the log, which is opened anew.
-    server.signal_handler_reload = lambda *_: once("reload", reload)
+    server.signal_handler_reload = (
+        server.signal_handler_interrupt if signals.ends_with_terminal() else lambda *_: once("reload", reload)
+    )
     drain = Drain(options.drain_seconds)
     server.signal_handler_interrupt = drain.before(server.signal_handler_interrupt)
     parent = _Parent(os.getpid(), port, reloads, options.stall_seconds, options.thread_count, drain)
@@ -149,10 +163,18 @@ def supervise(
             replace(dead)
             for number in dead:
                 began[number] = time.monotonic()
+    # A worker that was told to end, too, as all processes of a service may be, is no failure.
+    server.interrupt_children.clear()
+    say_ending()
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """Whether the operator should hear it: that there are many threads for slow clients is our own choice."""
+    """Whether the operator should hear it: that there are many threads for slow clients is our own choice.
+
+    A worker that is killed because a transfer outlasts the time it had is said in words of ours.
+    """
+    if "refused to gracefully stop" in record.getMessage():
+        record.msg, record.args = OUTLASTED, None
     return "spawning up to" not in record.getMessage()
 
 
@@ -181,7 +203,13 @@ class _Parent:
 
 def _load(make: MakeApplication, parent: _Parent) -> Callable[..., Iterable[bytes]]:
     """The application, in a worker."""
-    application = parent.reloads.followed_by(make, each_second=functools.partial(_end_with, parent.pid))
+    signals.begin_worker()
+
+    def each_second() -> None:
+        _end_with(parent.pid)
+        signals.wake_main_thread()
+
+    application = parent.reloads.followed_by(make, each_second=each_second)
     watch(parent.port, parent.stall_seconds, threads=parent.threads)
     return _one_host(parent.drain.told_to(application))
 

@@ -16,13 +16,16 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
 from gunicorn.glogging import Logger
 
+from . import signals
 from .draining import Drain
 from .server_reload import Reloadable, Reloads
-from .servers import BACKLOG, GRACE_SECONDS, Hooks, MakeApplication, Options, port_of
+from .servers import BACKLOG, GRACE_SECONDS, OUTLASTED, Hooks, MakeApplication, Options, port_of, say_ending
 from .stalled import watch
 
+_LOG = logging.getLogger(__name__)
 LINE_BYTES = 8190  # gunicorn allows no more
 
 
@@ -33,6 +36,28 @@ class OurLog(Logger):  # type: ignore[misc]
         """Leave out the handlers of its own."""
         self.error_log.propagate = True
         self.error_log.setLevel(logging.WARNING)
+
+
+class _Arbiter(Arbiter):  # type: ignore[misc]
+    """gunicorn's parent process, whose workers miss no signal, and which says in our words what it does at the end."""
+
+    def spawn_worker(self) -> Any:
+        """Start a worker; it is let have SIGTERM when it has a handler for it."""
+        with signals.held():
+            return super().spawn_worker()
+
+    def stop(self, graceful: bool = True) -> None:
+        """End the workers."""
+        say_ending()
+        super().stop(graceful)
+
+    def kill_workers(self, sig: int) -> None:
+        """Send a signal to all workers."""
+        if sig == signal.SIGKILL and self.WORKERS:
+            _LOG.warning("%s", OUTLASTED)
+            # It takes those that it kills for victims of the kernel.
+            self.log.error_log.setLevel(logging.CRITICAL)
+        super().kill_workers(sig)
 
 
 class _Server(BaseApplication):  # type: ignore[misc]
@@ -47,6 +72,10 @@ class _Server(BaseApplication):  # type: ignore[misc]
         """Take over the settings."""
         for name, value in self._settings.items():
             self.cfg.set(name, value)
+
+    def run(self) -> None:
+        """Serve until the end; leaves by SystemExit."""
+        _Arbiter(self).run()
 
     def load(self) -> Any:
         """The application."""
@@ -87,11 +116,18 @@ def serve(make: MakeApplication, options: Options, listening: socket.socket, hoo
         reloads.tell()
 
     drain = Drain(options.drain_seconds)
+    ends_with_terminal = signals.ends_with_terminal()
 
     def ready(arbiter: Any) -> None:
-        arbiter.handle_hup = reload
+        # In its own way Ctrl-C gives requests no time, and kills workers that have idle connections.
+        arbiter.handle_int = arbiter.handle_term
+        arbiter.handle_hup = arbiter.handle_term if ends_with_terminal else reload
         signal.signal(signal.SIGTERM, drain.before(arbiter.signal))
         hooks.ready()
+
+    def begin(worker: Any) -> None:
+        signals.let_sigterm_in()
+        application.get()
 
     settings: dict[str, Any] = {
         # From here on the socket is gunicorn's, which closes it.
@@ -110,7 +146,7 @@ def serve(make: MakeApplication, options: Options, listening: socket.socket, hoo
         "forwarder_headers": "",
         "logger_class": OurLog,
         "when_ready": ready,
-        "post_worker_init": lambda worker: application.get(),
+        "post_worker_init": begin,
         "post_request": _end_unread,
     }
     if options.certificate:

@@ -6,6 +6,7 @@ to the temporary folder meanwhile, which needs room for the largest upload.
 
 from __future__ import annotations
 
+import logging
 import signal
 import socket
 import sys
@@ -21,9 +22,11 @@ from waitress.parser import HTTPRequestParser, ParsingError
 
 from .draining import Drain
 from .server_reload import Reloadable
-from .servers import BACKLOG, GRACE_SECONDS, Hooks, MakeApplication, Options
+from .servers import BACKLOG, GRACE_SECONDS, OUTLASTED, Hooks, MakeApplication, Options, say_ending
+from .signals import ends_with_terminal
 from .supervisor import once
 
+_LOG = logging.getLogger(__name__)
 # What a form may have besides its file: the limit of waitress is about the whole body.
 FORM_BYTES = 32 << 20
 # A header of these that comes twice, or two of them together, lets two programs see two different requests.
@@ -92,10 +95,12 @@ def serve(make: MakeApplication, options: Options, listening: socket.socket, hoo
     signal.signal(signal.SIGINT, end)
     if sys.platform != "win32":
         # In a thread, as connections must not wait for it.
-        signal.signal(signal.SIGHUP, lambda *_: once("reload", application.reload))
+        again = end if ends_with_terminal() else lambda *_: once("reload", application.reload)
+        signal.signal(signal.SIGHUP, again)
     hooks.ready()
     while not ending.is_set():
         _turn(server)
+    say_ending()
     # The map keeps the channels; without the server in it nobody new is accepted.
     wasyncore.dispatcher.close(server)
     until = time.monotonic() + GRACE_SECONDS
@@ -104,6 +109,8 @@ def serve(make: MakeApplication, options: Options, listening: socket.socket, hoo
             if not channel.is_busy:
                 channel.handle_close()
         _turn(server)
+    if any(channel.is_busy for channel in server.active_channels.values()):
+        _LOG.warning("%s", OUTLASTED)
     server.task_dispatcher.shutdown()
 
 

@@ -25,6 +25,8 @@ from typing import Any, Protocol
 
 from .draining import Drain
 from .errors import ConfigError
+from .log import SERVER
+from .signals import ends_with_terminal
 from .supervisor import Loop, once
 
 _LOG = logging.getLogger(__name__)
@@ -33,10 +35,11 @@ OnReady = Callable[[str, int], None]
 
 # Threads that wait for slow clients cost little; with fewer, 60 slow uploads and 40 stalled downloads stop others.
 DEFAULT_THREADS = {"granian": 160, "waitress": 16, "gunicorn": 160}
-# A running upload may take so long to end after SIGTERM.
 # How often a server that does not end is told again.
 INSIST_SECONDS = 5.0
+# A running upload may take so long to end after SIGTERM.
 GRACE_SECONDS = 8
+OUTLASTED = f"Requests were still under way {GRACE_SECONDS} seconds after the end was asked for; they were cut off."
 BACKLOG = 1024
 
 
@@ -178,6 +181,11 @@ def _refused(host: str, port: int, error: OSError) -> str:
     return f"Nothing can listen on {shown}: {error.strerror or error}."
 
 
+def say_ending() -> None:
+    """Log that the server was told to end; not to be called in a handler of signals."""
+    logging.getLogger(SERVER).info("The server was told to end; requests under way have %d seconds.", GRACE_SECONDS)
+
+
 def tell_when_it_accepts(host: str, port: int, told: Callable[[], None]) -> None:
     """Call ``told`` from a thread as soon as somebody accepts connections at the address."""
     local = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared with, not bound to
@@ -216,6 +224,8 @@ def ended_by_sigterm(drain: Drain) -> Iterator[None]:
     # Not where it is ignored, as in the background of a shell.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, interrupt)
+    if ends_with_terminal():
+        signal.signal(signal.SIGHUP, interrupt)
     Loop("end", insist).start()
     try:
         yield

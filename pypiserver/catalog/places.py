@@ -5,18 +5,18 @@ The rule to keep: every process of a server decides this alike, so nothing that 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import logging
 import os
+import stat
 import sys
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
 from ..errors import ConfigError
+from ..text import printable
 from .schema import SCHEMA_VERSION
-
-_LOG = logging.getLogger(__name__)
 
 
 def catalog_identity(roots: Iterable[Path | str], hash_algo: str | None) -> str:
@@ -29,25 +29,34 @@ def catalog_identity(roots: Iterable[Path | str], hash_algo: str | None) -> str:
 
 
 def usable_place(place: Path | str | None) -> Path | str | None:
-    """The place an operator names for the catalog, or None where no file can be made, now or later.
+    """The place an operator names for the catalog; None when nobody names one.
 
-    Raises ConfigError for a file that is there and cannot be written.
+    Raises ConfigError where no file can be made or written: whoever names one wants that one.
     """
     if not isinstance(place, Path):
         return place
+    fault = _fault(place)
+    if fault:
+        raise ConfigError(f"The catalog {printable(str(place))} cannot be used: {fault}; name another with --catalog.")
+    return place
+
+
+def _fault(place: Path) -> str:
+    """Why there can be no catalog at this place, empty when there can be one."""
     folder = place.parent
-    if folder.is_dir() and os.access(folder, os.W_OK | os.X_OK):
-        if place.exists() and not os.access(place, os.R_OK | os.W_OK):
-            raise ConfigError(f"The catalog {place} cannot be written; name another file with --catalog.")
-        return place
-    if place.exists():
-        raise ConfigError(f"The folder of the catalog {place} cannot be written; name another file with --catalog.")
-    _LOG.warning(
-        "The catalog %s cannot be made, as its folder is missing or cannot be written; it is kept elsewhere, or in "
-        "memory.",
-        place,
-    )
-    return None
+    try:
+        if not stat.S_ISDIR(folder.stat().st_mode):
+            return f"{printable(str(folder))} is not a folder"
+        if not os.access(folder, os.W_OK | os.X_OK):
+            return "this user may not write to its folder"
+        status = place.stat()
+    except FileNotFoundError:
+        return "" if folder.is_dir() else "its folder does not exist"
+    except OSError as error:
+        return error.strerror or str(error)
+    if not stat.S_ISREG(status.st_mode):
+        return "it is no file"
+    return "" if os.access(place, os.R_OK | os.W_OK) else "this user may not write to it"
 
 
 def catalog_path(identity: str) -> Path | None:
@@ -56,19 +65,26 @@ def catalog_path(identity: str) -> Path | None:
     wanted = f"{SCHEMA_VERSION}\n{identity}"
     name = hashlib.sha256(wanted.encode("utf-8", "surrogateescape")).hexdigest()[:16]
     user = os.getuid() if sys.platform != "win32" else "user"
-    private = Path(tempfile.gettempdir()) / f"pypiserver-{user}"
-    for path in (default_catalog_path(name, environ=dict(os.environ)), private / name / "catalog.sqlite"):
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        except OSError:
-            continue
-        if _is_ours(path.parent) and (private not in path.parents or _is_ours(private)):
+    # No home, not even in the list of users; no folder for temporary files; or nothing can be written there.
+    with contextlib.suppress(OSError, RuntimeError):
+        path = default_catalog_path(name, environ=dict(os.environ))
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if _is_ours(path.parent):
+            return path
+    with contextlib.suppress(OSError):
+        private = Path(tempfile.gettempdir()) / f"pypiserver-{user}"
+        path = private / name / "catalog.sqlite"
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if _is_ours(path.parent) and _is_ours(private):
             return path
     return None
 
 
 def default_catalog_path(name: str, *, environ: dict[str, str]) -> Path:
-    """Where the catalog called ``name`` lives when nobody says: the user's cache folder (XDG base directories)."""
+    """Where the catalog called ``name`` lives when nobody says: the user's cache folder (XDG base directories).
+
+    Raises RuntimeError where the user has no home.
+    """
     if os.name == "nt" and environ.get("LOCALAPPDATA"):
         base = Path(environ["LOCALAPPDATA"])
     else:

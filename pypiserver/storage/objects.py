@@ -36,6 +36,7 @@ PAGE = 1000
 S3 = ("s3", "s3a")
 SIGNING = (*S3, "gs", "az", "azure", "abfs", "abfss", "adl")
 _QUERY = re.compile(r"\?\S*")
+_STATUS = re.compile(r"status code: (401|403|404)\b")
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
@@ -159,6 +160,15 @@ class Objects:
                     self._made = {each: store for each, store in self._made.items() if each[0] == kind[0]}
                     self._made[kind] = _open(self.url, seconds, endpoint)
         return self._made[kind]
+
+    def refusal(self, error: PypiServerError) -> int:
+        """The status with which the store refused us for good: 401, 403 (credentials), 404 (no bucket); 0 for none."""
+        failures = _obstore().exceptions
+        if isinstance(error.__cause__, failures.PermissionDeniedError | failures.UnauthenticatedError):
+            return 403
+        # What refuses a listing is of no kind of its own in the library.
+        match = _STATUS.search(str(error.__cause__))
+        return int(match[1]) if match else 0
 
     @contextlib.contextmanager
     def _answering(self, what: str, key: str, *, refused: type[PypiServerError] = Unavailable) -> Iterator[None]:

@@ -78,4 +78,4 @@ class Spooled(Hashed):
 
 
 def _refusal(error: OSError) -> PypiServerError:
-    return refusal(error, Path(tempfile.gettempdir()))
+    return refusal(error, Path(tempfile.tempdir or "/tmp"))  # noqa: S108 - to be named

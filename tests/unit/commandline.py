@@ -21,13 +21,13 @@ class Outcome(NamedTuple):
 def pypi_server(capsys: pytest.CaptureFixture[str], *arguments: object) -> Outcome:
     """The exit status and what was printed."""
     capsys.readouterr()
-    with _logging_as_before():
+    with logging_as_before():
         status = main([str(argument) for argument in arguments])
     return Outcome(status, *capsys.readouterr())
 
 
 @contextlib.contextmanager
-def _logging_as_before() -> Iterator[None]:
+def logging_as_before() -> Iterator[None]:
     root, ours = logging.getLogger(), logging.getLogger("pypiserver")
     handlers, levels = list(root.handlers), (root.level, ours.level)
     filters = [(handler, list(handler.filters)) for handler in handlers]

@@ -151,6 +151,6 @@ def test_a_file_that_was_moved_away_is_made_anew_for_nobody_else(log: Path) -> N
 
 
 def test_check_names_no_path_to_clients(tmp_path: Path) -> None:
-    with pytest.raises(Unavailable, match="The audit log cannot be written") as caught:
+    with pytest.raises(Unavailable, match=r"The audit log .* cannot be written") as caught:
         AuditLog(tmp_path).check()
-    assert str(tmp_path) not in str(caught.value)
+    assert str(tmp_path) in str(caught.value) and str(tmp_path) not in caught.value.public

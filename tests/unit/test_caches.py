@@ -77,6 +77,7 @@ REASONS = {
     "background.Background._threads": "the threads of this process",
     "events.Watcher._threads": "the threads of watchdog, noted anew at each start",
     "supervisor._said": "64 kinds of failures; then it is emptied",
+    "log._warned": "one text: what is said once is not said again",
     "web.renderer._Queue._jobs": "16 descriptions that wait, each of a limited length",
     "catalog.postgres.Pool._idle": "connections, of which there is a limit",
     "digests.Digester._locks": "projects that are digested at this moment",

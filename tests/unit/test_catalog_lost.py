@@ -7,7 +7,6 @@ have a fallback, to which a project that is here must never be sent.
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import shutil
 import sqlite3
@@ -358,12 +357,20 @@ def test_an_upload_whose_row_cannot_be_written_is_taken_back(workers: Workers, m
     assert workers.wrong == []
 
 
-def test_no_catalog_goes_into_memory_where_a_file_can_be_made(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_catalog_that_is_named_and_cannot_be_made_is_a_mistake(tmp_path: Path) -> None:
     assert usable_place(tmp_path / "catalog.sqlite") == tmp_path / "catalog.sqlite"
-    with caplog.at_level(logging.WARNING):
-        assert usable_place(tmp_path / "no" / "catalog.sqlite") is None
-    assert "cannot be made" in caplog.text
+    (tmp_path / "file").write_bytes(b"")
+    for place, words in (
+        (tmp_path / "no" / "catalog.sqlite", "its folder does not exist"),
+        (tmp_path / "file" / "catalog.sqlite", "is not a folder"),
+        (tmp_path, "it is no file"),
+        (tmp_path / ("long" * 100), "name too long"),
+        (Path("/proc/no/such/catalog.sqlite"), "cannot be used"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            usable_place(place)
     assert usable_place("postgresql://db/pypi") == "postgresql://db/pypi"
+    assert usable_place(None) is None
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such modes")
@@ -374,7 +381,7 @@ def test_a_file_that_cannot_be_written_is_a_mistake_of_the_setting(
     place.write_bytes(b"")
     # root may write anything, so that modes alone show nothing.
     monkeypatch.setattr("pypiserver.catalog.places.os.access", lambda path, mode: Path(path) != place)
-    with pytest.raises(ConfigError, match="cannot be written"):
+    with pytest.raises(ConfigError, match="this user may not write to it"):
         usable_place(place)
 
 

@@ -50,7 +50,7 @@ def test_defaults(home: Path) -> None:
         "authenticate": frozenset({"update"}), "password_file": None, "auther": None,
         "fallback": True, "fallback_url": None, "private": (), "private_file": None, "hash_algo": "sha256",
         "max_form_size": 16 * 1024**2, "max_connections": 1500, "max_uploads": 80, "max_header_size": 65536,
-        "max_search_size": 1024**2, "stall_timeout": 60, "drain_seconds": 0, "max_logins": None,
+        "max_search_size": 1024**2, "stall_timeout": 60, "drain_seconds": 0, "pid_file": None, "max_logins": None,
         "welcome": None, "cache_control": None, "accel": "off", "accel_location": "/protected",
         "downloads": "auto", "signed_url_ttl": 3600, "public_storage_endpoint": None,
         "verbosity": 0, "log_conf": None, "log_file": None,

@@ -138,7 +138,7 @@ def test_show_tells_values_and_sources_and_no_secret(
 def test_a_catalog_in_a_database_is_no_file_and_shows_no_password(
     here: Path, capsys: pytest.CaptureFixture[str], written: str, shown: str
 ) -> None:
-    (here / "pypiserver.toml").write_text(f'catalog = "{written}"\nroots = ["."]')
+    (here / "pypiserver.toml").write_text(f'catalog = "{written}"\nroots = ["packages"]')
     assert settings().catalog == written
     assert main(["config", "show"]) == 0
     assert f'catalog = "{shown}"  # pypiserver.toml' in capsys.readouterr().out

@@ -69,7 +69,9 @@ def command_lines(page: Path) -> Iterator[list[str]]:
                 yield words
     for block in blocks(page):
         for line in block.replace("\\\n", " ").splitlines():
-            started = re.search(r"(?:(?<![\w.-])pypi-server(?:\.exe)?|docker run .* pypiserver)(?: (.*))?$", line)
+            started = re.search(
+                r"(?:(?<![\w.-])pypi-server(?:\.exe)?|docker run .* (?:pypiserver/)?pypiserver)(?: (.*))?$", line
+            )
             if started is None or line.startswith(("#", "nssm", "mkdir")):
                 continue
             # A path of Windows is a path like any other to the parser.

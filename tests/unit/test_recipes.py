@@ -118,12 +118,56 @@ def test_the_compose_file_means_these_settings(capsys: pytest.CaptureFixture[str
         "/srv/a:/data/packages",
         "/srv/b:/data/packages2",
         "/var/log/a $x 50%:/data/audit_log",
-        "/etc/pypi:/data/password_file:ro",
+        "/etc/pypi/htpasswd:/data/password_file/htpasswd:ro",
     ]
     inside = [*FLAGS[4:], "packages", "packages2"]
     inside[inside.index("/etc/pypi/htpasswd")] = "/data/password_file/htpasswd"
     inside[inside.index("/var/log/a $x 50%/b.jsonl")] = "/data/audit_log/b.jsonl"
     assert config_of(service["command"]) == config_of(inside)
+
+
+@pytest.mark.parametrize("flag", ["--catalog", "--stats", "--audit-log", "--log-file"])
+@pytest.mark.parametrize("folder", ["~", "/home/ada", "/var/log", "/srv", "/"])
+def test_no_container_gets_a_home_or_a_folder_of_the_system(
+    flag: str, folder: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = os.path.join(os.path.expanduser(folder), "file")
+    assert main(["compose", flag, path, "/srv/packages"]) == 2
+    assert f"{flag}: the container would get all of" in capsys.readouterr().err
+
+
+def test_a_password_file_in_a_home_is_mounted_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    text = printed(capsys, "compose", "-P", "~/htpasswd.txt", "/srv/packages")
+    service = yaml.safe_load(text.replace("$$", "$"))["services"]["pypiserver"]
+    home = os.path.expanduser("~/htpasswd.txt")
+    assert service["volumes"] == ["/srv/packages:/data/packages", f"{home}:/data/password_file/htpasswd.txt:ro"]
+    assert service["image"] == "pypiserver/pypiserver:latest"
+
+
+def test_every_page_calls_the_image_by_one_name(capsys: pytest.CaptureFixture[str]) -> None:
+    pages = [REPOSITORY / "README.rst", REPOSITORY / "Dockerfile", REPOSITORY / "docs" / "howto" / "docker.rst"]
+    for page in pages:
+        for line in page.read_text("utf-8").splitlines():
+            if re.search(r"docker (run|build) ", line):
+                assert "pypiserver/pypiserver" in line or line.endswith("\\"), (page, line)
+
+
+@pytest.mark.parametrize(
+    ("url", "listening", "redirects"),
+    [
+        ("http://pypi.example/", "    listen 80;\n", False),
+        ("http://pypi.example:8081/", "    listen 8081;\n", False),
+        ("https://pypi.example/pypi/", "    listen 443 ssl;\n", True),
+        ("https://pypi.example:8443/", "    listen 8443 ssl;\n", False),
+    ],
+)
+def test_nginx_listens_where_clients_ask(
+    url: str, listening: str, redirects: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    block = printed(capsys, "nginx", "--server-base-url", url, "/srv/packages")
+    assert listening in block and "default_server" not in block
+    assert ("return 308 https://$host$request_uri;" in block) is redirects
+    assert ("ssl_certificate /etc/ssl/pypi.example.crt;" in block) is url.startswith("https")
 
 
 def test_the_compose_file_for_a_bucket_hands_credentials_on(capsys: pytest.CaptureFixture[str]) -> None:

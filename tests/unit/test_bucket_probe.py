@@ -1,0 +1,88 @@
+"""A bucket that cannot be used is said at start: what will not heal ends it, what may heal makes it "not ready"."""
+
+from __future__ import annotations
+
+import http.server
+import os
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pypiserver.bucket_probe import Fault, probe
+from pypiserver.storage.bucket import Bucket
+from pypiserver.storage.objects import Objects
+from tests.live_server import pypi_server as command
+from tests.live_server import running
+
+from .commandline import pypi_server
+
+pytestmark = [
+    pytest.mark.live,
+    pytest.mark.skipif(sys.platform == "win32", reason="nothing can be asked there before the server starts"),
+    pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning"),
+]
+pytest.importorskip("obstore")
+MISSING = (404, "NoSuchBucket")
+REFUSED = (403, "InvalidAccessKeyId")
+
+
+@pytest.fixture
+def store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What speaks HTTP as S3 does, and always answers with this status and code."""
+    status, code = request.param
+    body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>m</Message></Error>".encode()
+
+    class Answer(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", "application/xml")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None: ...
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        told(monkeypatch, server.server_address[1])
+        yield
+        server.shutdown()
+
+
+def told(monkeypatch: pytest.MonkeyPatch, port: int) -> None:
+    for name, value in {"ENDPOINT_URL": f"http://127.0.0.1:{port}", "ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b",
+                        "REGION": "us-east-1"}.items():  # fmt: skip
+        monkeypatch.setenv(f"AWS_{name}", value)
+
+
+@pytest.mark.parametrize(
+    ("store", "words"),
+    [(MISSING, "There is no bucket s3://packages"), (REFUSED, "See to the credentials")],
+    indirect=["store"],
+    ids=["missing", "refused"],
+)
+def test_what_will_not_heal_ends_the_start(
+    store: None, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done = pypi_server(capsys, "--storage", "s3://packages", "--catalog", tmp_path / "catalog", "-p", 0)
+    assert (done.status, done.out) == (2, "")
+    assert words in done.err
+
+
+def test_what_may_heal_is_said_in_the_banner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        told(monkeypatch, silent.getsockname()[1])
+        flags = ("--storage", "s3://packages", "--catalog", tmp_path / "catalog", "--server", "waitress")
+        with running(command(*flags), environ=os.environ, cwd=tmp_path, path="/health/live") as live:
+            assert "\n  not ready: The object store s3://packages fails to list check/" in live.output
+
+
+def test_a_bucket_that_answers_has_no_fault(tmp_path: Path) -> None:
+    assert probe(Bucket(Objects(f"file://{tmp_path}"))) is None
+    fault = probe(Bucket(Objects("file:///proc/none/of/this")))
+    assert isinstance(fault, Fault) and "/proc/none/of/this" in fault.message
