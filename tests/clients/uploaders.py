@@ -56,7 +56,7 @@ def flit(client: Client, project: Path, url: str, password: str) -> tuple[int, s
 
 
 def setup_py(client: Client, project: Path, url: str, password: str) -> tuple[int, str]:
-    """`register` and `upload` as the setuptools of 2018 brings them, with the file that holds their settings."""
+    """`register` and `upload` as setuptools brings them up to 74, with the file that holds their settings."""
     (client.home).mkdir(exist_ok=True)
     (client.home / ".pypirc").write_text(
         f"[distutils]\nindex-servers = local\n\n[local]\nrepository: {url}\nusername: {USER}\npassword: {password}\n"
@@ -90,6 +90,8 @@ UPLOADS: dict[str, tuple[str, Upload]] = {
     "hatch": ("hatch", hatch),
     "flit": ("flit", flit),
     "setup.py": ("pip9", setup_py),
+    "setup.py of setuptools 57": ("setuptools57", setup_py),
+    "setup.py of setuptools 71": ("setuptools71", setup_py),
     "curl": ("uv", curl),
 }
 # (client, upload, option that skips what is there already)

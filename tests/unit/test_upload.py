@@ -304,6 +304,7 @@ def test_a_name_that_is_no_distributions_is_refused(client: Client, root: Path, 
         ({"sha256_digest": "0" * 64}, "sha256_digest"),
         ({"md5_digest": "0" * 32}, "md5_digest"),
         ({"blake2_256_digest": "0" * 64}, "blake2_256_digest"),
+        ({"blake2_256_digest": "0" * 128}, "blake2_256_digest"),
         ({"sha256_digest": "short"}, "sha256_digest"),
         ({"md5_digest": "ü" * 32}, "md5_digest"),
         ({":action": "explode"}, "'explode' is none of"),
@@ -329,6 +330,14 @@ def test_digests_may_be_written_in_any_case_and_md5_in_base64(client: Client) ->
     }
     assert client.upload(WHEEL, WHEEL_BYTES, fields=fields).status == 200
     assert client.upload(WHEEL, WHEEL_BYTES, fields={**fields, "md5_digest": md5.hexdigest()}).status == 200
+
+
+def test_the_blake2_digest_of_distutils_is_a_whole_one(client: Client, root: Path) -> None:
+    """Python 3.8 to 3.11, and the distutils of setuptools up to 74, call hashlib.blake2b without a size."""
+    fields = {"blake2_256_digest": hashlib.blake2b(WHEEL_BYTES).hexdigest()}
+    other = {"blake2_256_digest": hashlib.blake2b(b"other").hexdigest()}
+    assert (client.upload(WHEEL, WHEEL_BYTES, fields=other).status, tree(root)) == (400, {})
+    assert client.upload(WHEEL, WHEEL_BYTES, fields=fields).status == 200
 
 
 @pytest.mark.parametrize(
