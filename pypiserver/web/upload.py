@@ -66,7 +66,7 @@ class Uploads:
         form = Form(self._intake, self._limits)
         try:
             form.read(body, environ.get("CONTENT_TYPE", ""))
-            action = form.fields.get(":action") or ("file_upload" if form.has_file else "")
+            action = form.fields.get(":action") or ("file_upload" if form.has_file or form.other_field else "")
             verb = self._verbs.get(action)
             if verb is None:
                 known = ", ".join(self._verbs)
@@ -105,6 +105,8 @@ class Form:
         self._limits = limits
         self.fields: dict[str, str] = {}
         self.has_file = False
+        # The first field with a file that is no field of an upload.
+        self.other_field = ""
         self._filename = ""
         self._staged: StagedFile | None = None
         self._fault: PypiServerError | None = None
@@ -130,6 +132,10 @@ class Form:
         """The file with its fields; raises what was wrong with its name when it arrived."""
         if self._fault is not None:
             raise self._fault
+        if self._staged is None and self.other_field:
+            raise BadRequest(
+                f"The form has a file in its field {self.other_field[:40]!r}; an upload is expected in the field 'content'."
+            )
         if self._staged is None:
             raise BadRequest("The form has no file: its content field is missing, or carries no file name.")
         # curl -F gpg_signature='<FILE' sends it as a field without a file name.
@@ -155,6 +161,7 @@ class Form:
         if field != "content" or self.has_file:
             if field == "content":
                 raise BadRequest("The form has more than one content field; upload one file at a time.")
+            self.other_field = self.other_field or field
             return _Nowhere()
         self.has_file = True
         self._filename = filename

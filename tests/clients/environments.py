@@ -62,6 +62,7 @@ ENVIRONMENTS = {
     "attestations": Environment(("pypi-attestations==0.0.30",)),
     "flit": Environment(("flit==4.2.0",)),
     "hatch": Environment(("hatch==1.18.2",)),
+    "aiohttp": Environment(("aiohttp==3.14.5",)),
     "gunicorn": Environment(("gunicorn==27.0.1",)),
     # An object store with an S3 interface, for the tests of a cluster.
     "swift": Environment(("swift==2.38.3",)),

@@ -10,7 +10,18 @@ import pytest
 
 from tests.clients.harness import PASSWORD, USER, GetClient, Record, Serve, get, listed
 from tests.clients.samples import SHELF, add_project, add_sdist, add_wheel, fill
-from tests.clients.uploaders import SKIPPING, UPLOADS, Upload, built, setup_py, setup_py_docs, stored, twine, uv
+from tests.clients.uploaders import (
+    SKIPPING,
+    UPLOADS,
+    Upload,
+    aiohttp,
+    built,
+    setup_py,
+    setup_py_docs,
+    stored,
+    twine,
+    uv,
+)
 
 WHEEL, SDIST = "newcomer-1.0-py2.py3-none-any.whl", "newcomer-1.0.tar.gz"
 every_uploader = pytest.mark.parametrize(("name", "upload"), UPLOADS.values(), ids=UPLOADS)
@@ -183,6 +194,17 @@ def test_refusal_shows_its_reason(
         assert "newcomer-2.0-py2.py3-none-any.whl" in output
         assert [request.status // 100 for request in recorder.requests] == [4]
     assert list(packages.iterdir()) == []
+
+
+def test_a_name_that_aiohttp_encodes_arrives_as_it_was(
+    client: GetClient, serve: Serve, packages: Path, password_file: Path, tmp_path: Path
+) -> None:
+    server = serve("-P", password_file)
+    project = add_project(tmp_path / "project", "newcomer", "1!1.0+local.1")
+    status, output = aiohttp(client("aiohttp"), project, f"{server.url}/", PASSWORD)
+    assert status == 0, output
+    assert stored(packages) == built(project)
+    assert any("!" in name and "+" in name for name in stored(packages))
 
 
 @pytest.mark.parametrize("server_name", ["granian", "waitress"])

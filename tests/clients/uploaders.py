@@ -81,6 +81,29 @@ def curl(client: Client, project: Path, url: str, password: str) -> tuple[int, s
     return status, output
 
 
+AIOHTTP = """
+import asyncio, pathlib, sys
+import aiohttp
+
+async def upload(url, user, password, *paths):
+    async with aiohttp.ClientSession(auth=aiohttp.BasicAuth(user, password)) as session:
+        for path in map(pathlib.Path, paths):
+            form = aiohttp.FormData()
+            form.add_field(":action", "file_upload")
+            form.add_field("content", path.read_bytes(), filename=path.name)
+            async with session.post(url, data=form) as answer:
+                print(answer.status, await answer.text())
+                answer.raise_for_status()
+
+asyncio.run(upload(*sys.argv[1:]))
+"""
+
+
+def aiohttp(client: Client, project: Path, url: str, password: str) -> tuple[int, str]:
+    """A program of somebody's own; aiohttp percent-encodes the names of fields and files."""
+    return said(client, project, "python", "-c", AIOHTTP, url, USER, password, *dist(project))
+
+
 UPLOADS: dict[str, tuple[str, Upload]] = {
     "twine 7": ("twine", twine),
     "twine 3": ("twine3", twine),
@@ -93,6 +116,7 @@ UPLOADS: dict[str, tuple[str, Upload]] = {
     "setup.py of setuptools 57": ("setuptools57", setup_py),
     "setup.py of setuptools 71": ("setuptools71", setup_py),
     "curl": ("uv", curl),
+    "aiohttp": ("aiohttp", aiohttp),
 }
 # (client, upload, option that skips what is there already)
 SKIPPING = {

@@ -275,9 +275,10 @@ def test_what_differs_in_more_than_spelling_is_another_file(client: Client, root
         "-foo-1.0.zip",
         "foo 1.0.zip",
         "foö-1.0.zip",
-        "../foo-1.0.zip",
-        "sub/foo-1.0.zip",
-        "C:\\\\foo-1.0.zip",
+        "foo-1.0.zip/",
+        "foo-1.0.zip/..",
+        "C:foo-1.0.zip",
+        "..%252Ffoo-1.0.zip",
         "foo-1.0.zip\t",
         "foo-1.0.exe.bat",
         "foo-1.0.zip.asc",
@@ -410,6 +411,20 @@ def test_a_form_without_a_file_or_with_two_is_refused(client: Client, root: Path
     twice = body.rpartition(b"--f0rm")[0] + body
     answer = client.post("/", twice, CONTENT_TYPE=kind)
     assert (answer.status, tree(root)) == (400, {}) and "one file at a time" in answer.text
+
+
+@pytest.mark.parametrize("fields", [{":action": "file_upload"}, {}])
+def test_a_file_in_another_field_is_told_the_right_one(client: Client, root: Path, fields: dict[str, str]) -> None:
+    body, kind = form(fields, WHEEL, WHEEL_BYTES)
+    answer = client.post("/", body.replace(b'name="content"', b'name="file"'), CONTENT_TYPE=kind)
+    assert (answer.status, tree(root)) == (400, {})
+    assert "in its field 'file'" in answer.text and "content" in answer.text
+
+
+@pytest.mark.parametrize("sent", [f"dist/{WHEEL}", rf"C:\dist\{WHEEL}", WHEEL.replace("_", "%5F"), f"..%2F{WHEEL}"])
+def test_a_file_may_be_named_with_its_folder_or_percent_encoded(client: Client, root: Path, sent: str) -> None:
+    assert client.upload(sent, WHEEL_BYTES).status == 200
+    assert list(tree(root)) == [WHEEL]
 
 
 # -- signatures and attestations ---------------------------------------------------------------------------------------
