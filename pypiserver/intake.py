@@ -160,7 +160,7 @@ class Intake:
 
     def _refuse_archived(self, dist: DistFile) -> None:
         repository = self.repository
-        _, status = repository.ask(lambda: repository.catalog.project_state(dist.project))
+        status = repository.ask(lambda: repository.catalog.project_state(dist.project)).status
         if status.status in ("archived", "quarantined"):
             because = f" ({status.reason})" if status.reason else ""
             raise Forbidden(f"The project {dist.project} is {status.status}{because} and takes no uploads.")

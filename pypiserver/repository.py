@@ -22,7 +22,7 @@ from .digests import Digester
 from .distfile import canonical_version, file_key, normalize, project_of
 from .downloads import Counts, Downloads
 from .errors import CatalogUnavailable, Forbidden, NotFound, PypiServerError, Unavailable
-from .model import File, Listed, Project, Search
+from .model import File, Indexed, Listed, Project, Search, last_serial
 from .remembered import Remembered, weight
 from .storage import Storage, sidecar
 from .sync import Counted
@@ -125,10 +125,10 @@ class Repository:
 
     def project_serial(self, name: str) -> int:
         """The number of the last change of a project, 0 for one that never was."""
-        return self.ask(lambda: self.catalog.project_state(name)[0])
+        return self.ask(lambda: self.catalog.project_state(name).serial)
 
-    def projects(self) -> Sequence[tuple[NormalizedName, str]]:
-        """(normal form, display name) of every project, sorted."""
+    def projects(self) -> Sequence[Indexed]:
+        """Every project, sorted by its normal form."""
         return self.ask(self.catalog.projects)
 
     def project(self, name: str) -> Project:
@@ -141,11 +141,11 @@ class Repository:
         return self.ask(lambda: self._project(normal))
 
     def _project(self, normal: NormalizedName) -> Project:
-        serial, status = self.catalog.project_state(normal)
+        state = self.catalog.project_state(normal)
         files = self.catalog.files_of(normal)
         if any(not file.sha256 for file in files):
             self.digester.digest_project(normal)
-            serial, status = self.catalog.project_state(normal)
+            state = self.catalog.project_state(normal)
             # What still has no digest changed while it was read: it is being copied, and not listed yet.
             files = [file for file in self.catalog.files_of(normal) if file.sha256]
         if not files and self.catalog.rows_of(normal):
@@ -160,14 +160,22 @@ class Repository:
             raise NotFound(f"There is no project {normal!r} here.")
         files.sort(key=file_key)
         display_name = files[-1].name
-        if status.status == "quarantined":
+        if state.status.status == "quarantined":
             files = []
         # One spelling of each version (PEP 700), the first: ``1.0`` and ``1.0.0`` are one.
         versions: dict[str, str] = {}
         for file in files:
             if file.version:
                 versions.setdefault(canonical_version(file.version), file.version)
-        return Project(normal, display_name, tuple(files), tuple(versions.values()), status, serial)
+        return Project(
+            normal,
+            display_name,
+            tuple(files),
+            tuple(versions.values()),
+            state.status,
+            state.serial,
+            last_serial(state.changed_ns),
+        )
 
     def file(self, path: str) -> File:
         """The file at that path below ``/packages/``, looked up by name; raises NotFound."""
@@ -193,7 +201,7 @@ class Repository:
             self._is_absent(filename=filename)
         if file is None or file.path != path:
             raise NotFound(f"There is no file {filename!r} here.")
-        if self.catalog.project_state(file.project)[1].status == "quarantined":
+        if self.catalog.project_state(file.project).status.status == "quarantined":
             raise Forbidden(f"The project {file.project} is quarantined; none of its files can be downloaded.")
         return file
 

@@ -3,7 +3,7 @@
 JSON and HTML are written from the same values, so they cannot disagree. The rules to keep: pure functions; every text
 that is not ours is escaped; links are relative, so any mount point works (but that of a provenance, see below); an API
 version is announced only because what it demands is there for every file; nothing that counts our changes stands on a
-page, so its bytes and ETag outlive a restart and a catalog that is built anew.
+page, so its bytes and ETag outlive a restart and a catalog that is built anew (``_last-serial`` is a file's time).
 """
 
 from __future__ import annotations
@@ -16,9 +16,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from urllib.parse import quote
 
-from packaging.utils import NormalizedName
-
-from .model import File, Project
+from .model import File, Indexed, Project, last_serial
 
 # 1.1 demands versions and size (PEP 700), 1.3 provenance where known (PEP 740), 1.4 project-status (PEP 792): all of
 # them are there for every file of ours. 1.5 would promise namespaces (PEP 752).
@@ -141,12 +139,18 @@ def etag(body: bytes, *suffixes: str) -> str:
     return f'"{"-".join([hashlib.sha256(body).hexdigest()[:40], *suffixes])}"'
 
 
-def render_index(projects: Sequence[tuple[NormalizedName, str]], form: Form) -> bytes:
-    """The list of projects, each with its display name."""
+def index_serial(projects: Iterable[Indexed]) -> int:
+    """The ``last_serial`` of the list of projects: the highest there is."""
+    return max((project.last_serial for project in projects), default=last_serial(0))
+
+
+def render_index(projects: Sequence[Indexed], form: Form) -> bytes:
+    """The list of projects, each with its display name; in JSON with what mirrors read, in PyPI's words."""
     if form is Form.JSON:
-        listed = [{"name": display} for _, display in projects]
-        return _json({"meta": {"api-version": API_VERSION}, "projects": listed})
-    links = "\n".join(f'<a href="{name}/">{escape(display)}</a><br>' for name, display in projects)
+        listed = [{"name": display, "_last-serial": serial} for _, display, serial in projects]
+        meta = {"api-version": API_VERSION, "_last-serial": index_serial(projects)}
+        return _json({"meta": meta, "projects": listed})
+    links = "\n".join(f'<a href="{name}/">{escape(display)}</a><br>' for name, display, _ in projects)
     return _page("Simple index", "", links)
 
 
@@ -159,7 +163,7 @@ def render_project(project: Project, form: Form, *, files_url: str, secure_files
     if form is Form.JSON:
         return _json(
             {
-                "meta": {"api-version": API_VERSION},
+                "meta": {"api-version": API_VERSION, "_last-serial": project.last_serial},
                 "name": project.name,
                 "project-status": _status(project),
                 "versions": list(project.versions),

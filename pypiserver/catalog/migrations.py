@@ -76,6 +76,12 @@ STEPS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE metadata ADD COLUMN sha256 TEXT, ADD COLUMN core BYTEA",
         "ALTER TABLE metadata ALTER COLUMN core SET STORAGE EXTERNAL",
     ),
+    (
+        "ALTER TABLE file ADD COLUMN beside_ns BIGINT NOT NULL DEFAULT 0",
+        "ALTER TABLE project ADD COLUMN changed_ns BIGINT NOT NULL DEFAULT 0",
+        """UPDATE project SET changed_ns = COALESCE(
+            (SELECT MAX(f.mtime_ns) FROM file f WHERE f.project = project.name AND f.visible = 1), 0)""",
+    ),
 )
 
 

@@ -142,7 +142,7 @@ class Web:
         return self.uploads.post()
 
     def search(self) -> bottle.HTTPResponse:
-        """XML-RPC, of which ``pip search`` speaks the method ``search``."""
+        """XML-RPC: ``search`` for ``pip search``, and the lists that mirrors read."""
         if _is_form(bottle.request.environ):
             # A fault is 200, which whoever uploads would take for success.
             self.gate.drain(bottle.request.environ)
@@ -155,7 +155,7 @@ class Web:
         except ContentTooLarge:
             self.gate.drain(bottle.request.environ)
             raise
-        answer = xmlrpc.handle(bytes(data), self.repository.summaries)
+        answer = xmlrpc.handle(bytes(data), self.repository)
         headers = {"Content-Type": "text/xml; charset=utf-8", "Content-Length": str(len(answer))}
         return bottle.HTTPResponse(answer, headers={**headers, "Cache-Control": "no-store"})
 

@@ -10,7 +10,7 @@ import bottle
 
 from ..model import utc
 from ..repository import Repository
-from .kept_pages import KeptPages
+from .kept_pages import KeptPages, Made
 from .pages import SECURITY, part, render, size
 
 # A page that is larger, of some 200,000 files, is made for whoever asks at the time, and not kept.
@@ -32,9 +32,9 @@ class AllFiles:
         """``GET /packages/``: a link to every file."""
         return self._pages.answer("", self._repository.serial, self._made)
 
-    def _made(self) -> tuple[int, bytes]:
+    def _made(self) -> Made:
         # The serial first: what changes while the page is made must not be taken for what it shows.
-        return self._repository.serial(), b"".join(_page(self._repository.paths()))
+        return Made(self._repository.serial(), b"".join(_page(self._repository.paths())))
 
 
 def _page(files: Iterator[tuple[str, int, int]]) -> Iterator[bytes]:

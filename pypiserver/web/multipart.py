@@ -43,7 +43,8 @@ class Limits:
 
 
 _BOUNDARY = re.compile(r';\s*boundary=(?:"((?:[^"\\]|\\.)*)"|([^\s;"]+))', re.IGNORECASE)
-# Values are quoted by every client; '"' inside is sent as %22 or \", and aiohttp percent-encodes all of it. filename* is for browsers' downloads, and ignored.
+# Values are quoted by every client; '"' inside is sent as %22 or \", and aiohttp percent-encodes all of it. filename*
+# is for browsers' downloads, and ignored.
 _PARAMETER = re.compile(r';\s*(name|filename)=(?:"((?:[^"\\]|\\.)*)"|([^\s;"]*))', re.IGNORECASE)
 
 

@@ -134,7 +134,7 @@ class Form:
             raise self._fault
         if self._staged is None and self.other_field:
             raise BadRequest(
-                f"The form has a file in its field {self.other_field[:40]!r}; an upload is expected in the field 'content'."
+                f"The form has a file in its field {self.other_field[:40]!r}; an upload belongs in the field 'content'."
             )
         if self._staged is None:
             raise BadRequest("The form has no file: its content field is missing, or carries no file name.")

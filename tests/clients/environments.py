@@ -62,6 +62,9 @@ ENVIRONMENTS = {
     "attestations": Environment(("pypi-attestations==0.0.30",)),
     "flit": Environment(("flit==4.2.0",)),
     "hatch": Environment(("hatch==1.18.2",)),
+    # 6 reads the list of projects by XML-RPC, 8 the index in JSON.
+    "bandersnatch": Environment(("bandersnatch==8.2.0",), ("3.13", "3.14", "3.12")),
+    "bandersnatch6": Environment(("bandersnatch==6.8.0",), ("3.11", "3.12", "3.13")),
     "aiohttp": Environment(("aiohttp==3.14.5",)),
     "gunicorn": Environment(("gunicorn==27.0.1",)),
     # An object store with an S3 interface, for the tests of a cluster.
