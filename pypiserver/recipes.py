@@ -286,6 +286,7 @@ _NGINX_FILES = """
         alias {folder};
         sendfile on;
         add_header X-Content-Type-Options nosniff;
+        add_header Access-Control-Allow-Origin $upstream_http_access_control_allow_origin;
     }}
 """
 

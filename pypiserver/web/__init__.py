@@ -23,6 +23,7 @@ from .all_files import AllFiles
 from .answers import failure, redirect
 from .body import Body
 from .browse import Browse
+from .cross_origin import CrossOrigin
 from .dispatch import Dispatch
 from .files import Files
 from .gate import Gate
@@ -82,6 +83,7 @@ class Web:
     gate: Gate
     max_search_size: int
     renderer: Renderer
+    cross_origin: CrossOrigin
 
     def routes(self) -> list[Route]:
         """The table of all addresses; the first that fits wins."""
@@ -123,7 +125,12 @@ class Web:
             *[(rule, self.uploads.post, "update") for rule in ("/simple", "/simple/", "/legacy", "/legacy/")],
         ]
         table = [Route("GET", *row) for row in gets]
-        return table + [Route("POST", *row) for row in posts]
+        table += [Route("POST", *row) for row in posts]
+        if self.cross_origin.is_on:
+            # Without a row of its own, /health would be taken for a project's address.
+            ways = [(rule, self.cross_origin.preflight if for_programs(rule) else only_read) for rule, *_ in gets[1:]]
+            table += [Route("OPTIONS", *way, None) for way in ways]
+        return table
 
     def show_welcome(self) -> bottle.HTTPResponse:
         """``GET /``: the welcome page; what is here is for those who may list it."""
@@ -197,7 +204,8 @@ class Web:
             except PypiServerError as error:
                 return failure(error)
 
-        return guarded
+        is_shared = self.cross_origin.is_on and route.method == "GET" and for_programs(route.rule)
+        return self.cross_origin.readable(guarded) if is_shared else guarded
 
 
 def build(web: Web) -> bottle.Bottle:
@@ -208,6 +216,11 @@ def build(web: Web) -> bottle.Bottle:
     for route in routes:
         application.route(route.rule, route.method, web.guarded(route))
     return application
+
+
+def for_programs(rule: str) -> bool:
+    """Whether programs read what is at this address, and no person, nor the operator alone."""
+    return rule.startswith(("/simple", "/+simple", "/packages", "/pypi/", f"/{_NAME}"))
 
 
 def refuse_collisions(endpoint: str, routes: Iterable[Route]) -> None:
@@ -262,6 +275,11 @@ def exactly(handler: Handler) -> Handler:
         return handler()
 
     return answer
+
+
+def only_read(**arguments: str) -> bottle.HTTPResponse:
+    """No other origin may read this, so there is nothing to ask about it."""
+    raise MethodNotAllowed(f"This address takes GET, HEAD. {ADDRESSES}", "GET, HEAD")
 
 
 def no_icon() -> bottle.HTTPResponse:

@@ -116,7 +116,10 @@ class Simple:
         # Only a provenance needs an absolute address; every other page is the same for whoever asks.
         origin = self._origin() if any(file.has_provenance for file in project.files) else None
         secure_files_url = f"{origin}packages/" if origin and is_secure(origin) else ""
-        body = render_project(project, form, files_url="../../packages/", secure_files_url=secure_files_url)
+        # micropip takes an address in JSON as it is, and others join it to the one they asked before a redirect.
+        is_absolute = form is Form.JSON and self._server_base_url
+        files_url = f"{self._server_base_url.rstrip('/')}/packages/" if is_absolute else "../../packages/"
+        body = render_project(project, form, files_url=files_url, secure_files_url=secure_files_url)
         key = (project.name, form)
         serials = {"serial": project.serial, "last_serial": project.last_serial}
         return self._cache.put(key, body, **serials, form=form.name.lower(), origin=origin)
