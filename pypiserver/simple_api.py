@@ -47,6 +47,8 @@ _NAMES = {
 }
 
 
+# What PyPI offers to a wildcard, in its order.
+_OFFERS = (Form.TEXT_HTML, Form.HTML, Form.JSON)
 # Browsers send some hundred characters, strangers any number: what is longer is read anew each time, up to a limit.
 _REMEMBERED = 256
 _LONGEST_REMEMBERED = 512
@@ -56,8 +58,9 @@ _LONGEST_READ = 4096
 def negotiate(accept: str | None, format_parameter: str | None) -> Form:
     """The form to answer in (PEP 691, "Version + format selection").
 
-    Named types are ranked by q, JSON before HTML among equals; wildcards alone, nothing, and nothing we have all mean
-    ``text/html``, because browsers and old clients say so and expect a page. ``?format=`` overrides the header.
+    Named types are ranked by q, JSON before HTML among equals; a wildcard alone, nothing, and nothing we have all mean
+    ``text/html``, because browsers and old clients say so and expect a page. ``application/*`` means what it means to
+    PyPI: its HTML. ``?format=`` overrides the header.
     """
     if len(accept or "") + len(format_parameter or "") <= _LONGEST_REMEMBERED:
         return _known_form(accept, format_parameter)
@@ -71,18 +74,21 @@ def _form(accept: str | None, format_parameter: str | None) -> Form:
         if chosen is not None:
             return chosen
     wanted: dict[Form, float] = {}
-    has_wildcard = False
+    ranges: dict[str, float] = {}
     for name, quality in _qualities(accept or ""):
         form = _NAMES.get(name)
         if form is not None:
             wanted[form] = max(quality, wanted.get(form, 0.0))
-        has_wildcard = has_wildcard or (name == "*/*" and quality > 0)
-    named = [form for form in Form if wanted.get(form)]
-    if named:
-        # Form is in order of preference, and max() gives the first of equals.
-        return max(named, key=lambda form: wanted[form])
-    unnamed = [form for form in (Form.TEXT_HTML, Form.HTML, Form.JSON) if form not in wanted]
-    return unnamed[0] if has_wildcard and unnamed else Form.TEXT_HTML
+        elif name.endswith("/*"):
+            ranges[name] = max(quality, ranges.get(name, 0.0))
+    # The most specific one counts (RFC 9110 section 12.5.1). Among equals max() gives the first.
+    below = {form: ranges.get(form.value.partition("/")[0] + "/*", -1.0) for form in _OFFERS if form not in wanted}
+    named = max(Form, key=lambda form: wanted.get(form, 0.0))
+    ranged = max(below, key=lambda form: below[form], default=named)
+    if max(wanted.get(named, 0.0), below.get(ranged, 0.0)) > 0:
+        return ranged if below.get(ranged, 0.0) > wanted.get(named, 0.0) else named
+    unnamed = [form for form, quality in below.items() if quality < 0]
+    return unnamed[0] if ranges.get("*/*") and unnamed else Form.TEXT_HTML
 
 
 _known_form = functools.lru_cache(maxsize=_REMEMBERED)(_form)

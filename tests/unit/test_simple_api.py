@@ -518,7 +518,16 @@ NEGOTIATED = [
     pytest.param(f"{JSON};q=nan, text/html;q=0.1", Form.TEXT_HTML, id="a q that is no number"),
     pytest.param("application/vnd.pypi.simple.v2+json", Form.TEXT_HTML, id="a version to come"),
     pytest.param("application/json", Form.TEXT_HTML, id="nothing acceptable"),
-    pytest.param("application/*", Form.TEXT_HTML, id="a wildcard below a type"),
+    pytest.param("application/*", Form.HTML, id="a wildcard below a type"),
+    pytest.param("text/*", Form.TEXT_HTML, id="a wildcard below text"),
+    pytest.param("text/*;q=0.5, application/*", Form.HTML, id="two wildcards below types"),
+    pytest.param("application/*, text/*", Form.TEXT_HTML, id="two of one rank"),
+    pytest.param("text/html;q=0.5, application/*", Form.HTML, id="a wildcard wanted more than a name"),
+    pytest.param(f"{JSON}, application/*", Form.JSON, id="a name beside its wildcard"),
+    pytest.param(f"{V1_HTML};q=0, application/*", Form.JSON, id="a wildcard but for one"),
+    pytest.param("application/*;q=0, */*", Form.TEXT_HTML, id="everything but a type"),
+    pytest.param("text/*;q=0, */*", Form.HTML, id="everything but text"),
+    pytest.param("image/*", Form.TEXT_HTML, id="a wildcard below what we do not have"),
     pytest.param(",;,;q=1, ;", Form.TEXT_HTML, id="junk"),
 ]
 

@@ -309,6 +309,9 @@ def test_a_name_that_is_no_distributions_is_refused(client: Client, root: Path, 
         ({"sha256_digest": "short"}, "sha256_digest"),
         ({"md5_digest": "ü" * 32}, "md5_digest"),
         ({":action": "explode"}, "'explode' is none of"),
+        ({"protocol_version": "2"}, "protocol_version is not known"),
+        ({"protocol_version": "1.0"}, "protocol_version"),
+        ({"protocol_version": "x" * 4000}, "protocol_version"),
         ({"attestations": "{}"}, "must be a list"),
         ({"attestations": "[" * 100_000}, "nested too deep"),
     ],
@@ -440,6 +443,42 @@ def test_a_signature_is_stored_beside_the_file_and_served(client: Client, root: 
 def test_a_signature_may_come_without_a_file_name(client: Client) -> None:
     client.upload(WHEEL, WHEEL_BYTES, fields={"gpg_signature": "sig"})
     assert client.get(f"/packages/{WHEEL}.asc").body == b"sig"
+
+
+def test_the_protocol_may_be_named_or_left_out(client: Client) -> None:
+    for version in ("1", ""):
+        assert client.upload(WHEEL, WHEEL_BYTES, fields={"protocol_version": version}).status == 200
+
+
+@pytest.mark.parametrize("action", ["remove_pkg", "yank", "submit"])
+def test_no_action_of_another_protocol_is_done(client: Client, root: Path, action: str) -> None:
+    assert client.upload(WHEEL, WHEEL_BYTES).status == 200
+    answer = act(client, action, name="foo-bar", version="1.0", protocol_version="2")
+    assert (answer.status, list(tree(root))) == (400, [WHEEL])
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+@pytest.mark.parametrize("name", [f"{SDIST}.asc", "other-1.0.tar.gz.asc", f"{SDIST}.sig", f"dist/{SDIST}.ASC"])
+def test_a_signature_of_another_file_is_refused_with_its_file(
+    client: Client, root: Path, name: str, is_first: bool
+) -> None:
+    answer = signed(client, name, is_first=is_first)
+    assert (answer.status, tree(root)) == (400, {})
+    assert WHEEL in answer.text and name.rpartition("/")[2] in answer.text
+
+
+@pytest.mark.parametrize("name", [f"{WHEEL}.asc", f"dist/{WHEEL}.asc", f"{WHEEL}.sig", "signature.asc", "-", "sig"])
+def test_a_signature_may_have_a_name_of_no_file(client: Client, root: Path, name: str) -> None:
+    assert signed(client, name).status == 200
+    assert (root / f"{WHEEL}.asc").read_bytes() == b"sig\n"
+
+
+def signed(client: Client, name: str, *, is_first: bool = False) -> Answer:
+    body, kind = form({":action": "file_upload"}, WHEEL, WHEEL_BYTES)
+    signature, _ = form({}, name, b"sig\n")
+    parts = [body, signature.replace(b'name="content"', b'name="gpg_signature"')]
+    whole = b"".join(each.rpartition(b"--f0rm")[0] for each in (reversed(parts) if is_first else parts))
+    return client.post("/", whole + b"--f0rm-b0undary--\r\n", CONTENT_TYPE=kind)
 
 
 def test_a_signature_is_stored_with_its_file_or_not_at_all(client: Client, root: Path) -> None:
@@ -664,7 +703,7 @@ def tainted() -> Iterator[dict[str, str]]:
     """Every field an upload may have, each with a marker of its own."""
     fields = """metadata_version summary description description_content_type author author_email maintainer home_page
         download_url license keywords classifiers platform requires_dist requires_python project_urls comment
-        pyversion filetype protocol_version provides_extra dynamic unknown_field"""
+        pyversion filetype provides_extra dynamic unknown_field"""
     names = fields.split()
     yield {name: f"taint-{name}-\r\n<script>" for name in names}
 
