@@ -272,15 +272,16 @@ class Repository:
         """(name, version, summary) of every project's newest release, as lists for people show it."""
         return self.ask(self.catalog.listing.summaries)
 
-    def paths(self) -> Iterator[tuple[str, int, int]]:
-        """Path, size (bytes) and modification time (nanoseconds) of every visible file, by path.
+    def paths(self) -> Iterator[tuple[str, int, int, str]]:
+        """Path, size (bytes), modification time (nanoseconds) and link digest of every visible file, by path.
 
-        Asked for as they are taken; what comes or goes meanwhile may be among them or not.
+        The digest is empty for a file that was not read yet, and where no link is to have one. Asked for as they are
+        taken; what comes or goes meanwhile may be among them or not.
         """
         return heapq.merge(*(self._paths(root) for root in range(len(self.folders.roots))))
 
-    def _paths(self, root: int) -> Iterator[tuple[str, int, int]]:
-        rows = [("", 0, 0)]
+    def _paths(self, root: int) -> Iterator[tuple[str, int, int, str]]:
+        rows = [("", 0, 0, "")]
         while rows:
             rows = self.ask(partial(self.catalog.paths, root, rows[-1][0], ROWS))
             yield from rows

@@ -191,8 +191,9 @@ class Reads:
         """Every visible file, by path."""
         return [as_file(row) for row in self._all(schema.SELECT_FILES)]
 
-    def paths(self, root: int, after: str, limit: int) -> list[tuple[str, int, int]]:
-        """Path, size and modification time of up to ``limit`` visible files of a folder, by path, after a path."""
+    def paths(self, root: int, after: str, limit: int) -> list[tuple[str, int, int, str]]:
+        """Path, size, modification time and link digest of up to ``limit`` visible files of a folder, by path, after a
+        path."""
         return self._all(schema.SELECT_PATHS, root=root, after=after, limit=limit)
 
     def pending(self, limit: int) -> list[File]:

@@ -201,7 +201,7 @@ SELECT_FILE = f"SELECT {FILE_COLUMNS} FROM file WHERE filename = :filename AND v
 SELECT_FILES = f"SELECT {FILE_COLUMNS} FROM file WHERE visible = 1 ORDER BY path, root"  # noqa: S608
 # By the primary key, so that a block of them takes no longer at the end of a million than at the start.
 SELECT_PATHS = """
-    SELECT path, size, mtime_ns FROM file WHERE root = :root AND path > :after AND visible = 1
+    SELECT path, size, mtime_ns, link_digest FROM file WHERE root = :root AND path > :after AND visible = 1
     ORDER BY path LIMIT :limit
 """
 SELECT_ROWS_OF = f"SELECT {FILE_COLUMNS} FROM file WHERE project = :name ORDER BY root, path"  # noqa: S608
