@@ -38,6 +38,8 @@ MAX_URLENCODED = 1024 * 1024
 # A client that is refused reads the answer only when it may finish sending: up to so much is read and thrown away.
 DRAIN_BYTES = 64 * 1024 * 1024
 DRAIN_SECONDS = 10.0
+# True in the environ where the server says "100 Continue" when the body is read, not before (RFC 9110 section 10.1.1).
+LATE_CONTINUE = "pypiserver.late_continue"
 
 
 class Uploads:
@@ -229,7 +231,9 @@ def drain(body: Body, *, clock: Callable[[], float] = time.monotonic) -> None:
 
 
 def drain_body(environ: Mapping[str, Any]) -> None:
-    """Drain a request whose body nobody has begun to read."""
+    """Drain a request whose body nobody has begun to read; nothing where the client waits for a word to send it."""
+    if environ.get(LATE_CONTINUE) and environ.get("HTTP_EXPECT", "").strip().lower() == "100-continue":
+        return
     with contextlib.suppress(PypiServerError):
         drain(Body(environ, 1 << 62))
 

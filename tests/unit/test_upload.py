@@ -384,6 +384,23 @@ def test_a_body_over_the_limit_is_refused_and_read(serve: Serve, root: Path, set
     assert (answer.status, tree(root), stream.read()) == (413, {}, b"")
 
 
+@pytest.mark.parametrize(("environ", "is_read"), [
+    ({"HTTP_EXPECT": "100-continue", "pypiserver.late_continue": True}, False),
+    ({"HTTP_EXPECT": "100-Continue ", "pypiserver.late_continue": True}, False),
+    ({"HTTP_EXPECT": "100-continue"}, True),
+    ({"pypiserver.late_continue": True}, True),
+])  # fmt: skip
+@pytest.mark.parametrize("path", ["/", "/nowhere/at/all", "/RPC2"])
+def test_a_body_that_waits_for_a_word_is_not_asked_for_without_need(
+    serve: Serve, environ: dict[str, Any], is_read: bool, path: str
+) -> None:
+    body = io.BytesIO(bytes(5000))
+    client = serve(auther=lambda user, password: False, authenticate="update,list")
+    more = {"CONTENT_LENGTH": "5000", "CONTENT_TYPE": "multipart/form-data; boundary=b", "wsgi.input": body}
+    answer = client.request("POST", path, **more, **environ)
+    assert (answer.status in (401, 404), body.tell() > 0) == (True, is_read)
+
+
 def test_a_refused_client_is_read_to_a_bound() -> None:
     class Endless:
         def __init__(self) -> None:
