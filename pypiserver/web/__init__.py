@@ -10,25 +10,25 @@ import functools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote
 
 import bottle
 
 from .. import facts
 from ..auth import Access
-from ..errors import BadRequest, ConfigError, ContentTooLarge, Forbidden, MethodNotAllowed, NotFound, PypiServerError
+from ..errors import BadRequest, ConfigError, ContentTooLarge, MethodNotAllowed, NotFound, PypiServerError
 from ..repository import Repository
 from . import pages, xmlrpc
 from .all_files import AllFiles
 from .answers import failure, redirect
 from .body import Body
 from .browse import Browse
-from .cross_origin import CrossOrigin
+from .cross_origin import CrossOrigin, refuse_other_sites
 from .dispatch import Dispatch
 from .files import Files
 from .gate import Gate
 from .json_pages import JsonPages
-from .proxy import REWRITTEN, SEEN_HOST, base_url
+from .proxy import REWRITTEN, base_url
 from .renderer import Renderer
 from .simple import Simple
 from .status import Status
@@ -41,8 +41,6 @@ ADDRESSES = (
 )
 # So many uploads stand on the welcome page.
 NEWEST = 8
-# Characters of an Origin header: a scheme, a host and a port.
-MAX_ORIGIN = 300
 # No file has a longer name than 255 characters, so no project has; what is longer must not fill any cache.
 _NAME = "<project:re:[A-Za-z0-9](?:[A-Za-z0-9._-]{0,253}[A-Za-z0-9])?>"
 _VERSION = "<version:re:[^/]{1,255}>"
@@ -242,24 +240,6 @@ def refuse_collisions(endpoint: str, routes: Iterable[Route]) -> None:
 def action_of_post(environ: Mapping[str, Any]) -> str:
     """The protected action of a POST to an address that takes both searches and uploads."""
     return "list" if _is_xml(environ) else "update"
-
-
-def refuse_other_sites(environ: Mapping[str, Any]) -> None:
-    """Refuse a state change that another site's page makes a browser send; clients send none of these headers."""
-    site = environ.get("HTTP_SEC_FETCH_SITE")
-    origin = environ.get("HTTP_ORIGIN")
-    ours = [str(environ.get(key) or "").lower() for key in ("HTTP_HOST", SEEN_HOST)]
-    if site not in (None, "same-origin", "none") or (origin is not None and (_authority(origin) or "-") not in ours):
-        raise Forbidden("A page of another site may not change anything here.")
-
-
-def _authority(origin: str) -> str | None:
-    """The host and port of an Origin header; None for one that is no address, or longer than any."""
-    try:
-        # The library remembers what it has split.
-        return urlsplit(origin).netloc.lower() if len(origin) <= MAX_ORIGIN else None
-    except ValueError:
-        return None
 
 
 def exactly(handler: Handler) -> Handler:

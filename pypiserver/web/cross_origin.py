@@ -1,8 +1,9 @@
-"""Pages of other origins that may read what programs read here: simple pages, JSON, files (CORS, as the Fetch Standard
-has it). micropip in Pyodide, JupyterLite and PyScript is such a page.
+"""Pages of other origins: what they may read when the operator says so, and that they change nothing.
 
-The rules to keep: off by default, and then nothing of this is asked by any request; reading alone is allowed, by names
-that the operator gave, and never with cookies; a preflight is answered before any login, as browsers send none with it.
+What programs read is what they may read: simple pages, JSON, files (CORS, as the Fetch Standard has it). micropip in
+Pyodide, JupyterLite and PyScript is such a page. The rules to keep: off by default, and then nothing of this is asked by
+any request; by names that the operator gave, and never with cookies; a preflight is answered before any login, as
+browsers send none with it.
 """
 
 from __future__ import annotations
@@ -10,9 +11,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 import bottle
 
+from ..errors import Forbidden
+from .proxy import SEEN_HOST
 from .ready import Header, Ready
 
 ANY = "*"
@@ -20,6 +24,8 @@ METHODS = "GET, HEAD"
 # '*' would not mean Authorization (Fetch Standard, section 4.9, "CORS non-wildcard request-header name").
 HEADERS = "Authorization, Accept, Cache-Control, If-Modified-Since, If-None-Match, If-Range, Pragma, Range"
 EXPOSED = "Accept-Ranges, Content-Range, ETag, Retry-After, WWW-Authenticate, X-PyPI-Last-Serial"
+# Characters of an Origin header: a scheme, a host and a port.
+MAX_ORIGIN = 300
 # Chromium believes no answer for longer than two hours.
 SECONDS = "7200"
 
@@ -63,3 +69,21 @@ def _varied(headers: Sequence[Header], by_origin: bool) -> list[Header]:
         return list(headers)
     known = [value for name, value in headers if name == "Vary"]
     return [*(each for each in headers if each[0] != "Vary"), ("Vary", ", ".join([*known, "Origin"]))]
+
+
+def refuse_other_sites(environ: Mapping[str, Any]) -> None:
+    """Refuse a state change that another site's page makes a browser send; clients send none of these headers."""
+    site = environ.get("HTTP_SEC_FETCH_SITE")
+    origin = environ.get("HTTP_ORIGIN")
+    ours = [str(environ.get(key) or "").lower() for key in ("HTTP_HOST", SEEN_HOST)]
+    if site not in (None, "same-origin", "none") or (origin is not None and (_authority(origin) or "-") not in ours):
+        raise Forbidden("A page of another site may not change anything here.")
+
+
+def _authority(origin: str) -> str | None:
+    """The host and port of an Origin header; None for one that is no address, or longer than any."""
+    try:
+        # The library remembers what it has split.
+        return urlsplit(origin).netloc.lower() if len(origin) <= MAX_ORIGIN else None
+    except ValueError:
+        return None
