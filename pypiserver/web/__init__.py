@@ -22,7 +22,7 @@ from . import pages, xmlrpc
 from .all_files import AllFiles
 from .answers import failure, redirect
 from .body import Body
-from .browse import Browse
+from .browse import Browse, to_release
 from .cross_origin import CrossOrigin, refuse_other_sites
 from .dispatch import Dispatch
 from .files import Files
@@ -44,6 +44,8 @@ NEWEST = 8
 # No file has a longer name than 255 characters, so no project has; what is longer must not fill any cache.
 _NAME = "<project:re:[A-Za-z0-9](?:[A-Za-z0-9._-]{0,253}[A-Za-z0-9])?>"
 _VERSION = "<version:re:[^/]{1,255}>"
+# Where no word of ours tells, a version is what begins with a number (PEP 440).
+_RELEASE = "<version:re:v?[0-9][^/]{0,253}>"
 
 Handler = Callable[..., bottle.HTTPResponse]
 Action = str | None | Callable[[Mapping[str, Any]], str]
@@ -108,6 +110,7 @@ class Web:
             (f"/pypi/{_NAME}/json", self.json_pages.project, "list"),
             (f"/pypi/{_NAME}/{_VERSION}/json", self.json_pages.project, "list"),
             (f"/{_NAME}/json", self.json_pages.project, "list"),
+            (f"/{_NAME}/{_RELEASE}/json", self.json_pages.project, "list"),
             ("/projects", lambda: redirect("projects/"), None),
             ("/projects/", browse.projects, "list"),
             (f"/project/{_NAME}", lambda project: redirect(f"{project}/"), None),
@@ -116,6 +119,13 @@ class Web:
             (f"/project/{_NAME}/{_VERSION}/", browse.release, "list"),
             (f"/{_NAME}", lambda project: redirect(f"simple/{project}/"), None),
             (f"/{_NAME}/", lambda project: redirect(f"../simple/{project}/"), None),
+            # What people made of an address of PyPI, and what hatch prints.
+            (f"/{_NAME}/{_RELEASE}", to_release("../"), None),
+            (f"/{_NAME}/{_RELEASE}/", to_release("../../"), None),
+            (f"/pypi/{_NAME}", to_release("../"), None),
+            (f"/pypi/{_NAME}/", to_release("../../"), None),
+            (f"/pypi/{_NAME}/{_RELEASE}", to_release("../../"), None),
+            (f"/pypi/{_NAME}/{_RELEASE}/", to_release("../../../"), None),
         ]
         posts: list[tuple[str, Handler, Action]] = [
             *[(rule, self.search, "list") for rule in ("/RPC2", "/RPC2/")],

@@ -1,9 +1,9 @@
 """Pages of other origins: what they may read when the operator says so, and that they change nothing.
 
 What programs read is what they may read: simple pages, JSON, files (CORS, as the Fetch Standard has it). micropip in
-Pyodide, JupyterLite and PyScript is such a page. The rules to keep: off by default, and then nothing of this is asked by
-any request; by names that the operator gave, and never with cookies; a preflight is answered before any login, as
-browsers send none with it.
+Pyodide, JupyterLite and PyScript is such a page. The rules to keep: off by default, and then no request asks anything
+of this; by names that the operator gave, and never with cookies; a preflight is answered before any login, as browsers
+send none with it.
 """
 
 from __future__ import annotations

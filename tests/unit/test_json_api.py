@@ -232,7 +232,7 @@ def test_links_are_below_the_address_the_client_used(serve: Serve) -> None:
     assert url.startswith("https://told.example/packages/")
 
 
-@pytest.mark.parametrize("path", ["/foo-bar/json", "/pypi/Foo_Bar/json", "/pypi/foo-bar/1.0/json"])
+@pytest.mark.parametrize("path", ["/foo-bar/json", "/foo-bar/1.0/json", "/pypi/Foo_Bar/json", "/pypi/foo-bar/1.0/json"])
 @pytest.mark.parametrize("coding", ["identity", "gzip"])
 def test_an_answer_has_a_strong_validator_and_is_made_once(serve: Serve, put: Put, path: str, coding: str) -> None:
     client = serve()
