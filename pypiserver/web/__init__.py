@@ -96,7 +96,7 @@ class Web:
             (f"{below}/live", exactly(self.status.live), None),
             (f"{below}/ready", exactly(self.status.ready), None),
             *([("/metrics", exactly(self.status.metrics), "list")] if self.status.has_metrics else []),
-            ("/favicon.ico", no_icon, None),
+            ("/favicon.ico", pages.icon, None),
             ("/simple", lambda: redirect("simple/"), None),
             ("/simple/", self.simple.index, "list"),
             (f"/simple/{_NAME}", lambda project: redirect(f"{project}/"), None),
@@ -113,6 +113,7 @@ class Web:
             (f"/{_NAME}/{_RELEASE}/json", self.json_pages.project, "list"),
             ("/projects", lambda: redirect("projects/"), None),
             ("/projects/", browse.projects, "list"),
+            ("/projects/feed.atom", browse.feed, "list"),
             (f"/project/{_NAME}", lambda project: redirect(f"{project}/"), None),
             (f"/project/{_NAME}/", browse.project, "list"),
             (f"/project/{_NAME}/{_VERSION}", lambda project, version: redirect(f"{quote(version)}/"), None),
@@ -270,11 +271,6 @@ def exactly(handler: Handler) -> Handler:
 def only_read(**arguments: str) -> bottle.HTTPResponse:
     """No other origin may read this, so there is nothing to ask about it."""
     raise MethodNotAllowed(f"This address takes GET, HEAD. {ADDRESSES}", "GET, HEAD")
-
-
-def no_icon() -> bottle.HTTPResponse:
-    """Browsers ask for an icon by themselves; that is no project, and no reason to ask the fallback index."""
-    raise NotFound("There is no icon.")
 
 
 def _is_form(environ: Mapping[str, Any]) -> bool:

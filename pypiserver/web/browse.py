@@ -16,9 +16,11 @@ from ..model import Project, Search
 from ..releases import core_metadata, named, newest, releases_of
 from ..repository import Repository
 from ..simple_api import prefers_html
-from ..text import one_line
+from ..text import cut, one_line
 from . import project_page, readme
 from .answers import aged, redirect, revalidated
+from .feed import atom
+from .hits import Hits
 from .last_pages import LastPages
 from .pages import render, sent
 from .renderer import Renderer
@@ -26,6 +28,8 @@ from .renderer import Renderer
 # No project has a page at such an address of ours.
 OURS = frozenset({"simple", "packages", "project", "projects", "static", "pypi", "legacy"})
 PAGE = 50
+# Uploads in the feed.
+FEED = 50
 MAX_TEXT = 200
 # (value, what the form calls it)
 SORTS = (
@@ -67,6 +71,11 @@ class Browse:
             return sent(self._list(search, number), private=self._private)
         return self._answer(("", search), lambda: self._list(search, number))
 
+    def feed(self) -> bottle.HTTPResponse:
+        """``GET /projects/feed.atom``: the newest uploads as a feed (RFC 4287)."""
+        body, age = self._last.get(("feed", self._url()), lambda: atom(self._url(), self._repository.newest(FEED)))
+        return aged(sent(body, private=self._private, content_type="application/atom+xml; charset=utf-8"), age)
+
     def _list(self, search: Search, number: int) -> bytes:
         total, rows = self._repository.find(search)
         pages = max(1, -(-total // PAGE))
@@ -85,6 +94,7 @@ class Browse:
             "number": number,
             "pages": pages,
             "link": lambda **changes: _link(search, **changes),
+            "hits": Hits(search.text),
         }
         title = f"{search.text} - search" if search.text else "Projects"
         return render("projects", title, values, root="../")
@@ -147,11 +157,13 @@ class Browse:
         values = {
             **head,
             "home": "./" if version is None else "../",
-            "summary": one_line(core.summary)[: project_page.MAX_LINE],
+            "summary": cut(one_line(core.summary), project_page.MAX_SUMMARY),
             "commands": project_page.commands(project.display_name, chosen, pinned=pinned, url=self._url()),
             "facts": project_page.facts(core),
             "downloads": project_page.downloads(self._downloads(project.name), chosen),
             "links": project_page.links(core),
+            "more": project_page.left_out(core),
+            "total_size": sum(file.size for file in project.files),
             "requirements": grouped,
             "here": self._repository.present(each.project for group in grouped.values() for each in group),
             "classifiers": core.classifiers[: project_page.MAX_ITEMS],
@@ -190,6 +202,7 @@ def to_release(root: str) -> Callable[..., bottle.HTTPResponse]:
     """A redirect to the page of a project, or of a release of it; ``root`` is the way to our root."""
 
     def answer(project: str, version: str = "") -> bottle.HTTPResponse:
+        """Redirects (302) to the page of the project, or of the release."""
         if project in OURS:
             # A proxy serves us at /pypi and does not say so.
             raise NotFound(f"There is no project {project!r} here.")
