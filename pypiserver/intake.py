@@ -17,7 +17,7 @@ from typing import Protocol
 
 from . import metadata
 from .audit_log import Change
-from .distfile import DistFile, check_upload_filename, normalize, parse_filename, same_version, spelling_key
+from .distfile import MAX_FILENAME, DistFile, as_filed, check_upload_filename, normalize, same_version, spelling_key
 from .errors import BadRequest, Conflict, Forbidden, NotFound, PypiServerError, Unavailable
 from .model import File
 from .provenance import provenance_of
@@ -34,7 +34,7 @@ WHOLE_BLAKE2 = 2 * hashlib.blake2b().digest_size
 MAX_SIGNATURE_BYTES = 256 * 1024
 BLOCK_BYTES = 256 * 1024
 # A name or version is no longer than the file name that carries it.
-MAX_NAME = 200
+MAX_NAME = MAX_FILENAME
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,8 @@ class Intake:
     def stage(self, filename: str) -> StagedFile:
         """A hidden temporary file for an upload of that name."""
         dist = check_upload_filename(filename)
-        self._refuse_archived(dist)
+        if not dist.others:
+            self._refuse_archived(dist)
         self._recorder.check()
         standing = self._writer.standing(filename) if self.overwrite else None
         digests = ("sha256", "md5", "blake2b-256", *self._extra())
@@ -89,11 +90,16 @@ class Intake:
         name.
         """
         dist = check_upload_filename(upload.filename)
-        self._refuse_archived(dist)
-        _check_form(upload, dist)
+        if not dist.others:
+            self._refuse_archived(dist)
+            _check_form(upload, dist)
         _check_digests(upload)
         sidecars = _sidecars(upload)
         raw = _read_back(upload, dist)
+        if dist.others:
+            dist = metadata.decided(dist, raw)
+            self._refuse_archived(dist)
+            _check_form(upload, dist)
         standing = self._writer.standing(upload.filename)
         sha256 = upload.staged.hexdigest("sha256")
         if standing is not None:
@@ -116,7 +122,7 @@ class Intake:
         """One file under two names (``Foo-1.0.zip``, ``foo-1.0.zip``) confuses clients, and some disks."""
         repository = self.repository
         for filename in repository.ask(lambda: repository.catalog.alike(dist)):
-            if spelling_key(parse_filename(filename)) != spelling_key(dist):
+            if spelling_key(as_filed(filename, dist.project)) != spelling_key(dist):
                 continue
             if not self.overwrite:
                 raise Conflict(

@@ -24,6 +24,7 @@ from .below import (
     NOT_THERE,
     between,
     entries_in,
+    is_hidden,
     is_inside,
     is_plain,
     look_below,
@@ -146,7 +147,8 @@ class Folders:
         elif not stat.S_ISREG(status.st_mode):
             scan.skipped.append((number, path, "it is no regular file"))
         elif not is_inside(target, self.roots):
-            scan.skipped.append((number, path, "it is a link to a file outside of the folders"))
+            where = "that is hidden" if is_hidden(target, self.roots) else "outside of the folders"
+            scan.skipped.append((number, path, f"it is a link to a file {where}"))
         else:
             scan.entries.append(entry_of(number, path, status))
 
