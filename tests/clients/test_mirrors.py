@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.harness import GetClient, Serve, installed, page
+from tests.clients.harness import GetClient, Serve, answered, installed, page
 from tests.clients.samples import SHELF, add_sdist, add_wheel, fill
 from tests.clients.test_facts import eventually
 from tests.live_server import LiveServer
@@ -91,6 +91,8 @@ def test_the_whole_index_is_mirrored_and_again_what_changed(
     os.utime(yanked, (OLD + 90, OLD + 90))
     eventually(lambda: page(server)[yanked.stem]["yanked"], "loses data")
     eventually(lambda: wheel.name in page(server, "third"), True)
+    for project, changed in (("demo", OLD + 90), ("third", OLD + 100)):
+        eventually(lambda project=project: answered(server, project)["meta"]["_last-serial"], changed)  # type: ignore[misc]
     said = mirror(name, method, server, "mirror").stdout
     assert mirrored(tmp_path) == served(packages)
     assert (tmp_path / "mirror" / "status").read_text() == str(OLD + 100)
