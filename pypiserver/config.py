@@ -214,6 +214,12 @@ class Config:
         default_text="one for each processor",
         help="Check at most this many passwords with slow hashes at once; others wait, at most five seconds.",
     )
+    allow_origin: tuple[str, ...] = setting(
+        (), parse=types.origins, flags=("--allow-origin",), metavar="ORIGIN", action="repeat", group="Access",
+        split=types.words,
+        help="Let pages of this origin read pages and files here in a browser (CORS), such as a notebook that installs "
+        "with micropip: https://notebooks.example; may be repeated; '*' is every origin.",
+    )
     auther: Callable[[str, str], bool] | None = setting(
         None, parse=types.login_check, group="Access",
         help="From Python only: a function of user and password that tells whether they are right.",

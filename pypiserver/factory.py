@@ -41,6 +41,7 @@ from .watch import Watch
 from .web import Web, build
 from .web.all_files import AllFiles
 from .web.changes import Recorder
+from .web.cross_origin import CrossOrigin
 from .web.delivery import Deliver, redirecting, through_nginx
 from .web.files import Files, accel_header, file_cache_control
 from .web.gate import Gate
@@ -117,6 +118,7 @@ class Application:
             gate=Gate(min(config.max_uploads, max(1, threads // 2))),
             max_search_size=config.max_search_size,
             renderer=Renderer(),
+            cross_origin=CrossOrigin(config.allow_origin),
         )
         self.routes = self.web.routes()
         logged: WSGI = wrap(

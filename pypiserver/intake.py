@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import hashlib
 import hmac
 import logging
 from collections.abc import Callable, Mapping
@@ -26,9 +27,12 @@ from .text import MAX_REASON
 from .writer import Checked, Writer
 
 _LOG = logging.getLogger(__name__)
-# form field -> hashlib algorithm. A digest is 128 or 256 bits as hex, in any case.
+# form field -> hashlib algorithm. A digest is written as hex, in any case.
 DIGEST_FIELDS = {"sha256_digest": "sha256", "md5_digest": "md5", "blake2_256_digest": "blake2b-256"}
+# distutils of Python 3.8 to 3.11, and of setuptools up to 74, sends all of BLAKE2b under the name of a part of it.
+WHOLE_BLAKE2 = 2 * hashlib.blake2b().digest_size
 MAX_SIGNATURE_BYTES = 256 * 1024
+BLOCK_BYTES = 256 * 1024
 # A name or version is no longer than the file name that carries it.
 MAX_NAME = MAX_FILENAME
 
@@ -162,7 +166,7 @@ class Intake:
 
     def _refuse_archived(self, dist: DistFile) -> None:
         repository = self.repository
-        _, status = repository.ask(lambda: repository.catalog.project_state(dist.project))
+        status = repository.ask(lambda: repository.catalog.project_state(dist.project)).status
         if status.status in ("archived", "quarantined"):
             because = f" ({status.reason})" if status.reason else ""
             raise Forbidden(f"The project {dist.project} is {status.status}{because} and takes no uploads.")
@@ -247,7 +251,7 @@ def _read_back(upload: Upload, dist: DistFile) -> bytes | None:
         with upload.staged.reader() as stream:
             return metadata.read_upload(stream, dist)
     except OSError as error:
-        raise Unavailable(f"{upload.filename} could not be read back ({error.strerror or error}).") from error
+        raise _unreadable(upload, error) from error
 
 
 def _text(reason: str) -> bytes:
@@ -269,8 +273,25 @@ def _check_form(upload: Upload, dist: DistFile) -> None:
 def _check_digests(upload: Upload) -> None:
     for name, algorithm in DIGEST_FIELDS.items():
         given = upload.fields.get(name, "").strip()
-        if given and not _is_digest(given, upload.staged.digest(algorithm)):
+        is_whole = algorithm == "blake2b-256" and len(given) == WHOLE_BLAKE2
+        if given and not _is_digest(given, _whole_blake2(upload) if is_whole else upload.staged.digest(algorithm)):
             raise BadRequest(f"{upload.filename}: the {name} of the form is not that of the bytes that arrived.")
+
+
+def _whole_blake2(upload: Upload) -> bytes:
+    """The BLAKE2b of 512 bits, read anew: so few clients send it that nobody else should pay for it."""
+    digest = hashlib.blake2b()
+    try:
+        with upload.staged.reader() as stream:
+            while block := stream.read(BLOCK_BYTES):
+                digest.update(block)
+    except OSError as error:
+        raise _unreadable(upload, error) from error
+    return digest.digest()
+
+
+def _unreadable(upload: Upload, error: OSError) -> Unavailable:
+    return Unavailable(f"{upload.filename} could not be read back ({error.strerror or error}).")
 
 
 def _is_digest(given: str, digest: bytes) -> bool:

@@ -90,12 +90,22 @@ class ProjectStatus:
     reason: str = ""
 
 
+def last_serial(changed_ns: int) -> int:
+    """The number by which mirrors see a change, of what was changed at that time: its seconds since 1970.
+
+    It comes from storage and not from a counter of ours, so it is the same after the catalog was built anew. XML-RPC
+    has numbers of 31 bits, and mirrors take 0 for none.
+    """
+    return min(max(changed_ns // 1_000_000_000, 1), 2**31 - 1)
+
+
 @dataclass(frozen=True, slots=True)
 class Project:
     """A project with its visible files, sorted by version, then file name.
 
     ``versions`` has every version once, lowest first. ``serial`` is the catalog's serial of the project's last
-    change. ``name`` is in normal form (PEP 503); ``display_name`` is the spelling of its newest file.
+    change, ``last_serial`` the one of its files (see :func:`last_serial`). ``name`` is in normal form (PEP 503);
+    ``display_name`` is the spelling of its newest file.
     """
 
     name: NormalizedName
@@ -104,6 +114,15 @@ class Project:
     versions: tuple[str, ...]
     status: ProjectStatus
     serial: int
+    last_serial: int
+
+
+class Indexed(NamedTuple):
+    """A project as the index lists it; ``last_serial`` as in :class:`Project`."""
+
+    name: NormalizedName
+    display_name: str
+    last_serial: int
 
 
 @dataclass(frozen=True, slots=True)

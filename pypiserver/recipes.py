@@ -340,6 +340,7 @@ _NGINX_FILES = """
             return 304;
         }}
         add_header X-Content-Type-Options nosniff;
+        add_header Access-Control-Allow-Origin $upstream_http_access_control_allow_origin;
     }}
 """
 

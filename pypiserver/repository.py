@@ -17,12 +17,13 @@ from typing import BinaryIO, Protocol, TypeVar
 from packaging.utils import NormalizedName
 
 from .catalog import FAILURES, REPLACED, Catalog
+from .catalog.reads import ProjectState
 from .core_metadata import CoreMetadata
 from .digests import Digester, is_damage, public_fault
 from .distfile import canonical_version, file_key, normalize, projects_of
 from .downloads import Counts, Downloads
 from .errors import CatalogUnavailable, Forbidden, NotFound, PypiServerError, Unavailable
-from .model import File, Listed, Project, ProjectStatus, Search
+from .model import File, Indexed, Listed, Project, Search, last_serial
 from .remembered import Remembered, weight
 from .storage import Storage, sidecar
 from .sync import Counted
@@ -142,10 +143,10 @@ class Repository:
 
     def project_serial(self, name: str) -> int:
         """The number of the last change of a project, 0 for one that never was."""
-        return self.ask(lambda: self.catalog.project_state(name)[0])
+        return self.ask(lambda: self.catalog.project_state(name).serial)
 
-    def projects(self) -> Sequence[tuple[NormalizedName, str]]:
-        """(normal form, display name) of every project, sorted."""
+    def projects(self) -> Sequence[Indexed]:
+        """Every project, sorted by its normal form."""
         return self.ask(self.catalog.projects)
 
     def project(self, name: str) -> Project:
@@ -158,30 +159,38 @@ class Repository:
         return self.ask(lambda: self._project(normal))
 
     def _project(self, normal: NormalizedName) -> Project:
-        serial, status, files = self._listed(normal)
+        state, files = self._listed(normal)
         files.sort(key=file_key)
         display_name = files[-1].name
-        if status.status == "quarantined":
+        if state.status.status == "quarantined":
             files = []
         # One spelling of each version (PEP 700), the first: ``1.0`` and ``1.0.0`` are one.
         versions: dict[str, str] = {}
         for file in files:
             if file.version:
                 versions.setdefault(canonical_version(file.version), file.version)
-        return Project(normal, display_name, tuple(files), tuple(versions.values()), status, serial)
+        return Project(
+            normal,
+            display_name,
+            tuple(files),
+            tuple(versions.values()),
+            state.status,
+            state.serial,
+            last_serial(state.changed_ns),
+        )
 
-    def _listed(self, normal: NormalizedName) -> tuple[int, ProjectStatus, list[File]]:
-        """Serial, status and visible files of a project that has any; raises NotFound and Unavailable."""
+    def _listed(self, normal: NormalizedName) -> tuple[ProjectState, list[File]]:
+        """State and visible files of a project that has any; raises NotFound and Unavailable."""
         for _ in range(LOOKS):
-            serial, status = self.catalog.project_state(normal)
+            state = self.catalog.project_state(normal)
             files = self.catalog.files_of(normal)
             if any(not file.sha256 or file.project != normal for file in files):
                 self._digest(normal)
-                serial, status = self.catalog.project_state(normal)
+                state = self.catalog.project_state(normal)
                 # What still has no digest changed while it was read: it is being copied, and not listed yet.
                 files = [file for file in self.catalog.files_of(normal) if file.sha256 and file.project == normal]
             if files:
-                return serial, status, files
+                return state, files
             rows = self.catalog.rows_of(normal)
             if not (rows and self._has_changed(rows)):
                 self._refuse_unservable(normal)
@@ -239,7 +248,7 @@ class Repository:
 
     def _file(self, path: str) -> File:
         file = self._standing(path)
-        if self.catalog.project_state(file.project)[1].status == "quarantined":
+        if self.catalog.project_state(file.project).status.status == "quarantined":
             raise Forbidden(f"The project {file.project} is quarantined; none of its files can be downloaded.")
         return file
 
@@ -351,15 +360,16 @@ class Repository:
         """(name, version, summary) of every project's newest release, as lists for people show it."""
         return self.ask(self.catalog.listing.summaries)
 
-    def paths(self) -> Iterator[tuple[str, int, int]]:
-        """Path, size (bytes) and modification time (nanoseconds) of every visible file, by path.
+    def paths(self) -> Iterator[tuple[str, int, int, str]]:
+        """Path, size (bytes), modification time (nanoseconds) and link digest of every visible file, by path.
 
-        Asked for as they are taken; what comes or goes meanwhile may be among them or not.
+        The digest is empty for a file that was not read yet, and where no link is to have one. Asked for as they are
+        taken; what comes or goes meanwhile may be among them or not.
         """
         return heapq.merge(*(self._paths(root) for root in range(len(self.folders.roots))))
 
-    def _paths(self, root: int) -> Iterator[tuple[str, int, int]]:
-        rows = [("", 0, 0)]
+    def _paths(self, root: int) -> Iterator[tuple[str, int, int, str]]:
+        rows = [("", 0, 0, "")]
         while rows:
             rows = self.ask(partial(self.catalog.paths, root, rows[-1][0], ROWS))
             yield from rows

@@ -221,6 +221,8 @@ def _one_host(application: Callable[..., Iterable[bytes]]) -> Callable[..., Iter
         if "," in environ.get("HTTP_HOST", ""):
             start_response("400 Bad Request", [("Content-Type", "text/plain; charset=utf-8"), ("Connection", "close")])
             return [b"The request has more than one Host.\n"]
+        # hyper lets a client send its body when that is read.
+        environ["pypiserver.late_continue"] = True
         return application(environ, start_response)
 
     return guarded

@@ -291,6 +291,22 @@ def base_address(value: object) -> str | None:
     return f"/{'/'.join(parts)}/" if parts else None
 
 
+def origins(value: object) -> tuple[str, ...]:
+    """Origins as a browser sends them (RFC 6454 section 6.2), with commas between them or one at a time; or ``*``."""
+    given = [word for each in _texts(value) for word in words(each)]
+    if "*" in given and len(given) > 1:
+        raise ValueError("'*' is every origin; leave the others out")
+    for word in given:
+        if word != "*" and not re.fullmatch(
+            r"[a-z][a-z0-9+.-]*://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?", word
+        ):
+            raise ValueError(
+                f"{word!r} is no origin; give scheme, host and perhaps a port in small letters, without a path: "
+                "https://notebooks.example"
+            )
+    return tuple(dict.fromkeys(given))
+
+
 def bucket_address(value: object) -> str:
     """The URL of a bucket, or of a part of one, without a slash at its end."""
     address = str(value).strip()

@@ -3,7 +3,7 @@
 JSON and HTML are written from the same values, so they cannot disagree. The rules to keep: pure functions; every text
 that is not ours is escaped; links are relative, so any mount point works (but that of a provenance, see below); an API
 version is announced only because what it demands is there for every file; nothing that counts our changes stands on a
-page, so its bytes and ETag outlive a restart and a catalog that is built anew.
+page, so its bytes and ETag outlive a restart and a catalog that is built anew (``_last-serial`` is a file's time).
 """
 
 from __future__ import annotations
@@ -16,9 +16,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from urllib.parse import quote
 
-from packaging.utils import NormalizedName
-
-from .model import File, Project
+from .model import File, Indexed, Project, last_serial
 
 # 1.1 demands versions and size (PEP 700), 1.3 provenance where known (PEP 740), 1.4 project-status (PEP 792): all of
 # them are there for every file of ours. 1.5 would promise namespaces (PEP 752).
@@ -49,6 +47,8 @@ _NAMES = {
 }
 
 
+# What PyPI offers to a wildcard, in its order.
+_OFFERS = (Form.TEXT_HTML, Form.HTML, Form.JSON)
 # Browsers send some hundred characters, strangers any number: what is longer is read anew each time, up to a limit.
 _REMEMBERED = 256
 _LONGEST_REMEMBERED = 512
@@ -58,8 +58,9 @@ _LONGEST_READ = 4096
 def negotiate(accept: str | None, format_parameter: str | None) -> Form:
     """The form to answer in (PEP 691, "Version + format selection").
 
-    Named types are ranked by q, JSON before HTML among equals; wildcards alone, nothing, and nothing we have all mean
-    ``text/html``, because browsers and old clients say so and expect a page. ``?format=`` overrides the header.
+    Named types are ranked by q, JSON before HTML among equals; a wildcard alone, nothing, and nothing we have all mean
+    ``text/html``, because browsers and old clients say so and expect a page. ``application/*`` means what it means to
+    PyPI: its HTML. ``?format=`` overrides the header.
     """
     if len(accept or "") + len(format_parameter or "") <= _LONGEST_REMEMBERED:
         return _known_form(accept, format_parameter)
@@ -73,18 +74,21 @@ def _form(accept: str | None, format_parameter: str | None) -> Form:
         if chosen is not None:
             return chosen
     wanted: dict[Form, float] = {}
-    has_wildcard = False
+    ranges: dict[str, float] = {}
     for name, quality in _qualities(accept or ""):
         form = _NAMES.get(name)
         if form is not None:
             wanted[form] = max(quality, wanted.get(form, 0.0))
-        has_wildcard = has_wildcard or (name == "*/*" and quality > 0)
-    named = [form for form in Form if wanted.get(form)]
-    if named:
-        # Form is in order of preference, and max() gives the first of equals.
-        return max(named, key=lambda form: wanted[form])
-    unnamed = [form for form in (Form.TEXT_HTML, Form.HTML, Form.JSON) if form not in wanted]
-    return unnamed[0] if has_wildcard and unnamed else Form.TEXT_HTML
+        elif name.endswith("/*"):
+            ranges[name] = max(quality, ranges.get(name, 0.0))
+    # The most specific one counts (RFC 9110 section 12.5.1). Among equals max() gives the first.
+    below = {form: ranges.get(form.value.partition("/")[0] + "/*", -1.0) for form in _OFFERS if form not in wanted}
+    named = max(Form, key=lambda form: wanted.get(form, 0.0))
+    ranged = max(below, key=lambda form: below[form], default=named)
+    if max(wanted.get(named, 0.0), below.get(ranged, 0.0)) > 0:
+        return ranged if below.get(ranged, 0.0) > wanted.get(named, 0.0) else named
+    unnamed = [form for form, quality in below.items() if quality < 0]
+    return unnamed[0] if ranges.get("*/*") and unnamed else Form.TEXT_HTML
 
 
 _known_form = functools.lru_cache(maxsize=_REMEMBERED)(_form)
@@ -149,12 +153,18 @@ def etag(body: bytes, *suffixes: str) -> str:
     return f'"{"-".join([hashlib.sha256(body).hexdigest()[:40], *suffixes])}"'
 
 
-def render_index(projects: Sequence[tuple[NormalizedName, str]], form: Form) -> bytes:
-    """The list of projects, each with its display name."""
+def index_serial(projects: Iterable[Indexed]) -> int:
+    """The ``last_serial`` of the list of projects: the highest there is."""
+    return max((project.last_serial for project in projects), default=last_serial(0))
+
+
+def render_index(projects: Sequence[Indexed], form: Form) -> bytes:
+    """The list of projects, each with its display name; in JSON with what mirrors read, in PyPI's words."""
     if form is Form.JSON:
-        listed = [{"name": display} for _, display in projects]
-        return _json({"meta": {"api-version": API_VERSION}, "projects": listed})
-    links = "\n".join(f'<a href="{name}/">{escape(display)}</a><br>' for name, display in projects)
+        listed = [{"name": display, "_last-serial": serial} for _, display, serial in projects]
+        meta = {"api-version": API_VERSION, "_last-serial": index_serial(projects)}
+        return _json({"meta": meta, "projects": listed})
+    links = "\n".join(f'<a href="{name}/">{escape(display)}</a><br>' for name, display, _ in projects)
     return _page("Simple index", "", links)
 
 
@@ -167,7 +177,7 @@ def render_project(project: Project, form: Form, *, files_url: str, secure_files
     if form is Form.JSON:
         return _json(
             {
-                "meta": {"api-version": API_VERSION},
+                "meta": {"api-version": API_VERSION, "_last-serial": project.last_serial},
                 "name": project.name,
                 "project-status": _status(project),
                 "versions": list(project.versions),

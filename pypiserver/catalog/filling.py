@@ -12,21 +12,23 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from . import schema
 from .database import Connection
-from .rows import Found, undecided
+from .rows import Found, beside_ns, undecided
 
 # 800 parameters: SQLite took no more than 999 until 2020. A statement for each row costs twice as much as all of this.
 ROWS = 50
 _COLUMNS = (
-    "root, path, size, mtime_ns, inode, sidecars, ctime_ns, filename, project, name, version, kind, "
+    "root, path, size, mtime_ns, inode, sidecars, ctime_ns, beside_ns, filename, project, name, version, kind, "
     "yanked, has_signature, has_provenance, undecided, visible, sha256, link_digest, summary, keywords, fault"
 )
-_ROW = f"({', '.join('?' * 16)}, 1, '', '', '', '', '')"
-_FILL_PROJECTS = """
-    INSERT INTO project (name, serial, files, display)
-    SELECT f.project, :serial, SUM(f.visible), COALESCE(MIN(CASE WHEN f.visible = 1 THEN f.name END), '')
+_ROW = f"({', '.join('?' * 17)}, 1, '', '', '', '', '')"
+_FILL_PROJECTS = f"""
+    INSERT INTO project (name, serial, files, display, changed_ns)
+    SELECT f.project, :serial, SUM(f.visible), COALESCE(MIN(CASE WHEN f.visible = 1 THEN f.name END), ''),
+        COALESCE(MAX(CASE WHEN f.visible = 1 THEN {schema.CHANGED} END), 0)
     FROM file f WHERE 1 = 1 GROUP BY f.project
-    ON CONFLICT (name) DO UPDATE SET serial = excluded.serial, files = excluded.files, display = excluded.display
-"""
+    ON CONFLICT (name) DO UPDATE SET
+        serial = excluded.serial, files = excluded.files, display = excluded.display, changed_ns = excluded.changed_ns
+"""  # noqa: S608
 
 
 def fill(connection: Connection, found: Iterable[Found], indexes: Mapping[str, str]) -> None:
@@ -67,6 +69,7 @@ def _statement(rows: int) -> str:
 def _parameters(files: list[Found]) -> list[object]:
     parameters: list[object] = []
     for root, path, row, dist, yanked, has_signature, has_provenance, _ in files:
-        parameters += (root, path, *row, dist.filename, dist.project, dist.name, dist.version, dist.kind, yanked)
+        parameters += (root, path, *row, beside_ns(row.sidecars))
+        parameters += (dist.filename, dist.project, dist.name, dist.version, dist.kind, yanked)
         parameters += (int(has_signature), int(has_provenance), undecided(dist))
     return parameters

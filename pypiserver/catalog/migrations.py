@@ -106,6 +106,12 @@ STEPS: tuple[tuple[str | Callable[[Connection], None], ...], ...] = (
         "ALTER TABLE file ADD COLUMN ctime_ns BIGINT NOT NULL DEFAULT 0",
         "CREATE INDEX folder_unread ON folder (root) WHERE inode = -2",
     ),
+    (
+        "ALTER TABLE file ADD COLUMN beside_ns BIGINT NOT NULL DEFAULT 0",
+        "ALTER TABLE project ADD COLUMN changed_ns BIGINT NOT NULL DEFAULT 0",
+        """UPDATE project SET changed_ns = COALESCE(
+            (SELECT MAX(f.mtime_ns) FROM file f WHERE f.project = project.name AND f.visible = 1), 0)""",
+    ),
 )
 
 

@@ -14,7 +14,7 @@ from packaging.utils import NormalizedName
 from ..core_metadata import MAX_DESCRIPTION, CoreMetadata, described, packed, parse_metadata, unpacked
 from ..distfile import DistFile, folded
 from ..errors import Unavailable
-from ..model import ACTIVE, File, ProjectStatus
+from ..model import ACTIVE, File, Indexed, ProjectStatus, last_serial
 from . import schema
 from .database import Connection, Cursor, Database
 from .failures import CatalogIncomplete, CatalogReplaced
@@ -35,6 +35,14 @@ class _Seen(NamedTuple):
     value: bytes | None
     until: float
     serial: int
+
+
+class ProjectState(NamedTuple):
+    """What the catalog says of a project itself; ``changed_ns`` is when the newest of its files was changed."""
+
+    serial: int
+    status: ProjectStatus
+    changed_ns: int
 
 
 class Reads:
@@ -148,20 +156,21 @@ class Reads:
         """Whether any file has a row that is in this folder, or in one below it."""
         return bool(self._all(schema.SELECT_ANY_BELOW, root=root, path=path))
 
-    def projects(self) -> list[tuple[NormalizedName, str]]:
-        """(normal form, display name) of every project with a visible file, sorted."""
-        projects = [(NormalizedName(name), display) for name, display in self._all(schema.SELECT_PROJECTS)]
+    def projects(self) -> list[Indexed]:
+        """Every project with a visible file, sorted by its normal form."""
+        rows = self._all(schema.SELECT_PROJECTS)
+        projects = [Indexed(NormalizedName(name), display, last_serial(changed)) for name, display, changed in rows]
         if not projects:
             self.refuse_nothing()
         return projects
 
-    def project_state(self, name: str) -> tuple[int, ProjectStatus]:
-        """The project's serial (0 when it was never seen) and status."""
+    def project_state(self, name: str) -> ProjectState:
+        """The project's serial (0 when it was never seen), status and last change."""
         rows = self._all(schema.SELECT_PROJECT, name=name)
         if not rows:
-            return 0, ACTIVE
-        serial, status, reason = rows[0]
-        return serial, ProjectStatus(status, reason) if status else ACTIVE
+            return ProjectState(0, ACTIVE, 0)
+        serial, status, reason, changed_ns = rows[0]
+        return ProjectState(serial, ProjectStatus(status, reason) if status else ACTIVE, changed_ns)
 
     def statuses(self) -> dict[str, ProjectStatus]:
         """Every project status other than active."""
@@ -196,8 +205,9 @@ class Reads:
         """Every visible file, by path."""
         return [as_file(row) for row in self._all(schema.SELECT_FILES)]
 
-    def paths(self, root: int, after: str, limit: int) -> list[tuple[str, int, int]]:
-        """Path, size and modification time of up to ``limit`` visible files of a folder, by path, after a path."""
+    def paths(self, root: int, after: str, limit: int) -> list[tuple[str, int, int, str]]:
+        """Path, size, modification time and link digest of up to ``limit`` visible files of a folder, by path, after a
+        path."""
         return self._all(schema.SELECT_PATHS, root=root, after=after, limit=limit)
 
     def pending(self, limit: int) -> list[File]:

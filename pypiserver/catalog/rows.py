@@ -96,11 +96,21 @@ class Standing(NamedTuple):
     sha256: str
 
 
+def beside_ns(fingerprint: str) -> int:
+    """When the newest of what stands beside a file was changed (nanoseconds since the epoch), by the row's fingerprint.
+
+    0 when nothing does, and where the fingerprint does not tell, as in a bucket.
+    """
+    times = (part.split(":")[2:3] for part in fingerprint.split(";"))
+    return max((int(time) for each in times for time in each), default=0)
+
+
 def file_row(found: Found) -> dict[str, object]:
     """The parameters that make a row of a file seen."""
     dist = found.dist
     return {
         "root": found.root, "path": found.path, **found.row._asdict(),
+        "beside_ns": beside_ns(found.row.sidecars),
         "filename": dist.filename, "project": dist.project, "name": dist.name, "version": dist.version,
         "kind": dist.kind, "visible": 1, "yanked": found.yanked,
         "has_signature": int(found.has_signature), "has_provenance": int(found.has_provenance),

@@ -7,7 +7,7 @@ catalog is then replaced by a new file, built from storage, which is the truth.
 
 from __future__ import annotations
 
-SCHEMA_VERSION = "8"
+SCHEMA_VERSION = "9"
 
 TABLES = (
     # What the catalog belongs to: schema version, roots, digest algorithm. And its epoch: a random name, by which a
@@ -16,10 +16,12 @@ TABLES = (
     # One row: the number of the last change.
     "CREATE TABLE IF NOT EXISTS serial (id BIGINT PRIMARY KEY, value BIGINT NOT NULL)",
     # A project's row outlives its files, so that a page cached under its serial can never come back.
-    # It says what the list of projects needs, so that this list reads no files: the number of visible ones, and a name.
+    # It says what the list of projects needs, so that this list reads no files: the number of visible ones, a name, and
+    # when the newest of them, or of what stands beside them, was changed.
     """CREATE TABLE IF NOT EXISTS project (
         name TEXT PRIMARY KEY, serial BIGINT NOT NULL, status TEXT NOT NULL DEFAULT '', reason TEXT NOT NULL DEFAULT '',
-        files BIGINT NOT NULL DEFAULT 0, display TEXT NOT NULL DEFAULT ''
+        files BIGINT NOT NULL DEFAULT 0, display TEXT NOT NULL DEFAULT '',
+        changed_ns BIGINT NOT NULL DEFAULT 0
     )""",
     # The folders as the last scan found them: where none has changed, no file has come or gone.
     """CREATE TABLE IF NOT EXISTS folder (
@@ -28,7 +30,8 @@ TABLES = (
     )""",
     # sha256 '' means: not digested yet. fault '' means: fit to be listed. Of several rows with one file name the first
     # by (root, path) without a fault is visible. undecided has the projects that a file may belong to while only its
-    # metadata can say which, a blank around each: all of them are here until it is read.
+    # metadata can say which, a blank around each: all of them are here until it is read. beside_ns is when the
+    # newest sidecar was changed, 0 for none.
     """CREATE TABLE IF NOT EXISTS file (
         root BIGINT NOT NULL, path TEXT NOT NULL,
         size BIGINT NOT NULL, mtime_ns BIGINT NOT NULL, inode BIGINT NOT NULL,
@@ -38,7 +41,7 @@ TABLES = (
         requires_python TEXT, metadata_sha256 TEXT, summary TEXT NOT NULL, keywords TEXT NOT NULL,
         yanked TEXT, has_signature BIGINT NOT NULL, has_provenance BIGINT NOT NULL, fault TEXT NOT NULL,
         undecided TEXT NOT NULL DEFAULT '',
-        ctime_ns BIGINT NOT NULL DEFAULT 0,
+        ctime_ns BIGINT NOT NULL DEFAULT 0, beside_ns BIGINT NOT NULL DEFAULT 0,
         PRIMARY KEY (root, path)
     )""",
     # Core metadata, zlib-compressed, apart from the narrow rows that pages read; and ``core``, what pages show of it,
@@ -76,12 +79,13 @@ _SAME = """
     AND (file.ctime_ns = excluded.ctime_ns OR file.ctime_ns = 0 OR excluded.ctime_ns = 0)
 """
 _INSERT_FILE = """
-    INSERT INTO file (root, path, size, mtime_ns, inode, sidecars, filename, project, name, version, kind, visible,
-        sha256, link_digest, summary, keywords, yanked, has_signature, has_provenance, fault, undecided, ctime_ns)
+    INSERT INTO file (root, path, size, mtime_ns, inode, sidecars, beside_ns, filename, project, name, version, kind,
+        visible, sha256, link_digest, summary, keywords, yanked, has_signature, has_provenance, fault,
+        undecided, ctime_ns)
 """
 _VALUES = """
-    :root, :path, :size, :mtime_ns, :inode, :sidecars, :filename, :project, :name, :version, :kind, :visible,
-        '', '', '', '', :yanked, :has_signature, :has_provenance, '', :undecided, :ctime_ns
+    :root, :path, :size, :mtime_ns, :inode, :sidecars, :beside_ns, :filename, :project, :name, :version, :kind,
+        :visible, '', '', '', '', :yanked, :has_signature, :has_provenance, '', :undecided, :ctime_ns
 """
 # A file that had no row: whoever gave it one meanwhile looked later. First scans consist of these.
 INSERT_NEW_FILE = f"{_INSERT_FILE} VALUES ({_VALUES}) ON CONFLICT (root, path) DO NOTHING"
@@ -99,7 +103,7 @@ UPSERT_FILE = f"""
         fault = CASE WHEN {_SAME} THEN file.fault ELSE '' END,
         undecided = CASE WHEN {_SAME} THEN file.undecided ELSE excluded.undecided END,
         size = excluded.size, mtime_ns = excluded.mtime_ns, inode = excluded.inode, sidecars = excluded.sidecars,
-        ctime_ns = excluded.ctime_ns, yanked = excluded.yanked,
+        ctime_ns = excluded.ctime_ns, beside_ns = excluded.beside_ns, yanked = excluded.yanked,
         has_signature = excluded.has_signature, has_provenance = excluded.has_provenance
     WHERE :before_size = -1 OR (
         file.size = :before_size AND file.mtime_ns = :before_mtime_ns AND file.inode = :before_inode
@@ -111,7 +115,7 @@ UPSERT_FILE = f"""
 _UPLOADED = (
     *("size", "mtime_ns", "inode", "sidecars", "filename", "project", "name", "version", "kind", "visible"),
     *("sha256", "link_digest", "requires_python", "metadata_sha256", "summary", "keywords", "yanked"),
-    *("has_signature", "has_provenance", "fault", "undecided", "ctime_ns"),
+    *("has_signature", "has_provenance", "fault", "undecided", "ctime_ns", "beside_ns"),
 )
 UPSERT_UPLOADED = f"""
     INSERT INTO file (root, path, {", ".join(_UPLOADED)})
@@ -185,15 +189,17 @@ DELETE_ROW = "DELETE FROM file WHERE root = :root AND path = :path"
 # It changes a page all the same, which a full disk or a read-only one refuses.
 WRITE_NOTHING = "UPDATE serial SET value = value WHERE id = 1"
 NEXT_SERIAL = "UPDATE serial SET value = value + 1 WHERE id = 1"
-TOUCH_PROJECT = """
-    INSERT INTO project (name, serial, files, display)
-    SELECT :name, s.value, now.files, now.display FROM serial s CROSS JOIN (
-        SELECT COUNT(*) AS files, COALESCE(MIN(f.name), '') AS display FROM file f
-        WHERE f.project = :name AND f.visible = 1
+# When a file was changed last, or what stands beside it (nanoseconds since the epoch).
+CHANGED = "CASE WHEN f.beside_ns > f.mtime_ns THEN f.beside_ns ELSE f.mtime_ns END"
+TOUCH_PROJECT = f"""
+    INSERT INTO project (name, serial, files, display, changed_ns)
+    SELECT :name, s.value, now.files, now.display, now.changed_ns FROM serial s CROSS JOIN (
+        SELECT COUNT(*) AS files, COALESCE(MIN(f.name), '') AS display, COALESCE(MAX({CHANGED}), 0) AS changed_ns
+        FROM file f WHERE f.project = :name AND f.visible = 1
     ) now WHERE s.id = 1
     ON CONFLICT (name) DO UPDATE SET
-        serial = excluded.serial, files = excluded.files, display = excluded.display
-"""
+        serial = excluded.serial, files = excluded.files, display = excluded.display, changed_ns = excluded.changed_ns
+"""  # noqa: S608
 SET_STATUS = """
     INSERT INTO project (name, serial, status, reason) SELECT :name, value, :status, :reason FROM serial WHERE id = 1
     ON CONFLICT (name) DO UPDATE SET serial = excluded.serial, status = excluded.status, reason = excluded.reason
@@ -216,8 +222,8 @@ SELECT_ABSENCE_OF_PROJECT = (
 )
 SELECT_ABSENCE_OF_FILE = _SELECT_ABSENCE.format(here="filename = :name")
 SELECT_SNAPSHOT = "SELECT root, path, size, mtime_ns, inode, sidecars, ctime_ns FROM file"
-SELECT_PROJECTS = "SELECT name, display FROM project WHERE files > 0 ORDER BY name"
-SELECT_PROJECT = "SELECT serial, status, reason FROM project WHERE name = :name"
+SELECT_PROJECTS = "SELECT name, display, changed_ns FROM project WHERE files > 0 ORDER BY name"
+SELECT_PROJECT = "SELECT serial, status, reason, changed_ns FROM project WHERE name = :name"
 SELECT_STATUSES = "SELECT name, status, reason FROM project WHERE status <> ''"
 # With those that may be of it, in rows of other projects, until they are read.
 SELECT_FILES_OF = f"""
@@ -228,7 +234,7 @@ SELECT_FILE = f"SELECT {FILE_COLUMNS} FROM file WHERE filename = :filename AND v
 SELECT_FILES = f"SELECT {FILE_COLUMNS} FROM file WHERE visible = 1 ORDER BY path, root"  # noqa: S608
 # By the primary key, so that a block of them takes no longer at the end of a million than at the start.
 SELECT_PATHS = """
-    SELECT path, size, mtime_ns FROM file WHERE root = :root AND path > :after AND visible = 1
+    SELECT path, size, mtime_ns, link_digest FROM file WHERE root = :root AND path > :after AND visible = 1
     ORDER BY path LIMIT :limit
 """
 SELECT_ROWS_OF = f"SELECT {FILE_COLUMNS} FROM file WHERE project = :name ORDER BY root, path"  # noqa: S608

@@ -10,25 +10,26 @@ import functools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote
 
 import bottle
 
 from .. import facts
 from ..auth import Access
-from ..errors import BadRequest, ConfigError, ContentTooLarge, Forbidden, MethodNotAllowed, NotFound, PypiServerError
+from ..errors import BadRequest, ConfigError, ContentTooLarge, MethodNotAllowed, NotFound, PypiServerError
 from ..repository import Repository
 from . import pages, xmlrpc
 from .all_files import AllFiles
 from .answers import failure, redirect
 from .body import Body
-from .browse import Browse
+from .browse import Browse, to_release
+from .cross_origin import CrossOrigin, refuse_other_sites
 from .dispatch import Dispatch
 from .failures import readable
 from .files import Files
 from .gate import Gate
 from .json_pages import JsonPages
-from .proxy import REWRITTEN, SEEN_HOST, base_url
+from .proxy import REWRITTEN, base_url
 from .renderer import Renderer
 from .simple import Simple
 from .status import Status
@@ -41,11 +42,11 @@ ADDRESSES = (
 )
 # So many uploads stand on the welcome page.
 NEWEST = 8
-# Characters of an Origin header: a scheme, a host and a port.
-MAX_ORIGIN = 300
 # No file has a longer name than 255 characters, so no project has; what is longer must not fill any cache.
 _NAME = "<project:re:[A-Za-z0-9](?:[A-Za-z0-9._-]{0,253}[A-Za-z0-9])?>"
 _VERSION = "<version:re:[^/]{1,255}>"
+# Where no word of ours tells, a version is what begins with a number (PEP 440).
+_RELEASE = "<version:re:v?[0-9][^/]{0,253}>"
 
 Handler = Callable[..., bottle.HTTPResponse]
 Action = str | None | Callable[[Mapping[str, Any]], str]
@@ -83,6 +84,7 @@ class Web:
     gate: Gate
     max_search_size: int
     renderer: Renderer
+    cross_origin: CrossOrigin
 
     def routes(self) -> list[Route]:
         """The table of all addresses; the first that fits wins."""
@@ -110,6 +112,7 @@ class Web:
             (f"/pypi/{_NAME}/json", self.json_pages.project, "list"),
             (f"/pypi/{_NAME}/{_VERSION}/json", self.json_pages.project, "list"),
             (f"/{_NAME}/json", self.json_pages.project, "list"),
+            (f"/{_NAME}/{_RELEASE}/json", self.json_pages.project, "list"),
             ("/projects", lambda: redirect("projects/"), None),
             ("/projects/", browse.projects, "list"),
             ("/projects/feed.atom", browse.feed, "list"),
@@ -119,6 +122,13 @@ class Web:
             (f"/project/{_NAME}/{_VERSION}/", browse.release, "list"),
             (f"/{_NAME}", lambda project: redirect(f"simple/{project}/"), None),
             (f"/{_NAME}/", lambda project: redirect(f"../simple/{project}/"), None),
+            # What people made of an address of PyPI, and what hatch prints.
+            (f"/{_NAME}/{_RELEASE}", to_release("../"), None),
+            (f"/{_NAME}/{_RELEASE}/", to_release("../../"), None),
+            (f"/pypi/{_NAME}", to_release("../"), None),
+            (f"/pypi/{_NAME}/", to_release("../../"), None),
+            (f"/pypi/{_NAME}/{_RELEASE}", to_release("../../"), None),
+            (f"/pypi/{_NAME}/{_RELEASE}/", to_release("../../../"), None),
         ]
         posts: list[tuple[str, Handler, Action]] = [
             *[(rule, self.search, "list") for rule in ("/RPC2", "/RPC2/")],
@@ -126,7 +136,12 @@ class Web:
             *[(rule, self.uploads.post, "update") for rule in ("/simple", "/simple/", "/legacy", "/legacy/")],
         ]
         table = [Route("GET", *row) for row in gets]
-        return table + [Route("POST", *row) for row in posts]
+        table += [Route("POST", *row) for row in posts]
+        if self.cross_origin.is_on:
+            # Without a row of its own, /health would be taken for a project's address.
+            ways = [(rule, self.cross_origin.preflight if for_programs(rule) else only_read) for rule, *_ in gets[1:]]
+            table += [Route("OPTIONS", *way, None) for way in ways]
+        return table
 
     def show_welcome(self) -> bottle.HTTPResponse:
         """``GET /``: the welcome page; what is here is for those who may list it."""
@@ -149,7 +164,7 @@ class Web:
         return self.uploads.post()
 
     def search(self) -> bottle.HTTPResponse:
-        """XML-RPC, of which ``pip search`` speaks the method ``search``."""
+        """XML-RPC: ``search`` for ``pip search``, and the lists that mirrors read."""
         if _is_form(bottle.request.environ):
             # A fault is 200, which whoever uploads would take for success.
             self.gate.drain(bottle.request.environ)
@@ -162,7 +177,7 @@ class Web:
         except ContentTooLarge:
             self.gate.drain(bottle.request.environ)
             raise
-        answer = xmlrpc.handle(bytes(data), self.repository.summaries)
+        answer = xmlrpc.handle(bytes(data), self.repository)
         headers = {"Content-Type": "text/xml; charset=utf-8", "Content-Length": str(len(answer))}
         return bottle.HTTPResponse(answer, headers={**headers, "Cache-Control": "no-store"})
 
@@ -204,7 +219,8 @@ class Web:
             except PypiServerError as error:
                 return readable(failure(error))
 
-        return guarded
+        is_shared = self.cross_origin.is_on and route.method == "GET" and for_programs(route.rule)
+        return self.cross_origin.readable(guarded) if is_shared else guarded
 
 
 def build(web: Web) -> bottle.Bottle:
@@ -215,6 +231,11 @@ def build(web: Web) -> bottle.Bottle:
     for route in routes:
         application.route(route.rule, route.method, web.guarded(route))
     return application
+
+
+def for_programs(rule: str) -> bool:
+    """Whether programs read what is at this address, and no person, nor the operator alone."""
+    return rule.startswith(("/simple", "/+simple", "/packages", "/pypi/", f"/{_NAME}"))
 
 
 def refuse_collisions(endpoint: str, routes: Iterable[Route]) -> None:
@@ -238,24 +259,6 @@ def action_of_post(environ: Mapping[str, Any]) -> str:
     return "list" if _is_xml(environ) else "update"
 
 
-def refuse_other_sites(environ: Mapping[str, Any]) -> None:
-    """Refuse a state change that another site's page makes a browser send; clients send none of these headers."""
-    site = environ.get("HTTP_SEC_FETCH_SITE")
-    origin = environ.get("HTTP_ORIGIN")
-    ours = [str(environ.get(key) or "").lower() for key in ("HTTP_HOST", SEEN_HOST)]
-    if site not in (None, "same-origin", "none") or (origin is not None and (_authority(origin) or "-") not in ours):
-        raise Forbidden("A page of another site may not change anything here.")
-
-
-def _authority(origin: str) -> str | None:
-    """The host and port of an Origin header; None for one that is no address, or longer than any."""
-    try:
-        # The library remembers what it has split.
-        return urlsplit(origin).netloc.lower() if len(origin) <= MAX_ORIGIN else None
-    except ValueError:
-        return None
-
-
 def exactly(handler: Handler) -> Handler:
     """The handler for requests whose path is the one that proxies have seen: rules of theirs may guard it."""
 
@@ -269,6 +272,11 @@ def exactly(handler: Handler) -> Handler:
         return handler()
 
     return answer
+
+
+def only_read(**arguments: str) -> bottle.HTTPResponse:
+    """No other origin may read this, so there is nothing to ask about it."""
+    raise MethodNotAllowed(f"This address takes GET, HEAD. {ADDRESSES}", "GET, HEAD")
 
 
 def _is_form(environ: Mapping[str, Any]) -> bool:

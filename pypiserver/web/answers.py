@@ -36,6 +36,11 @@ def text(body: str, *, status: int | str = 200, headers: dict[str, str] | None =
     return bottle.HTTPResponse(encoded, status=status, headers={**fields, **(headers or {})})
 
 
+def for_mirrors(last_serial: int) -> dict[str, str]:
+    """The header by which mirrors (bandersnatch, pulp) see whether a page is as new as they expect; none for 0."""
+    return {"X-PyPI-Last-Serial": str(last_serial)} if last_serial else {}
+
+
 def revalidated(*, private: bool) -> str:
     """The Cache-Control of what may change at any time; what is protected is for no cache that people share."""
     return "max-age=0, must-revalidate" + (", private" if private else "")

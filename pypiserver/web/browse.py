@@ -25,6 +25,8 @@ from .last_pages import LastPages
 from .pages import render, sent
 from .renderer import Renderer
 
+# No project has a page at such an address of ours.
+OURS = frozenset({"simple", "packages", "project", "projects", "static", "pypi", "legacy"})
 PAGE = 50
 # Uploads in the feed.
 FEED = 50
@@ -194,3 +196,16 @@ def _link(search: Search, **changes: object) -> str:
     """The query of this list with some of it changed, for a link."""
     values = {"q": search.text, "sort": search.sort, "show": search.show, **changes}
     return "?" + urlencode({name: value for name, value in values.items() if value})
+
+
+def to_release(root: str) -> Callable[..., bottle.HTTPResponse]:
+    """A redirect to the page of a project, or of a release of it; ``root`` is the way to our root."""
+
+    def answer(project: str, version: str = "") -> bottle.HTTPResponse:
+        """Redirects (302) to the page of the project, or of the release."""
+        if project in OURS:
+            # A proxy serves us at /pypi and does not say so.
+            raise NotFound(f"There is no project {project!r} here.")
+        return redirect(f"{root}project/{project}/" + (f"{quote(version)}/" if version else ""))
+
+    return answer

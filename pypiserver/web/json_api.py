@@ -29,7 +29,7 @@ def render(
     files = releases.get(chosen, [])
     value: dict[str, Any] = {
         "info": _info(project, chosen, files, metadata=metadata, base_url=base_url),
-        "last_serial": project.serial,
+        "last_serial": project.last_serial,
         "urls": [_file(file, base_url) for file in files],
         "vulnerabilities": [],
     }

@@ -12,7 +12,7 @@ from ..distfile import normalize
 from ..repository import Repository
 from .answers import unkept
 from .json_api import render
-from .kept_pages import KeptPages
+from .kept_pages import KeptPages, Made
 from .proxy import base_url
 
 # Few clients ask for it, and each answer carries a description.
@@ -43,6 +43,7 @@ class JsonPages:
             lambda: self._made(normal, version, url),
         )
 
-    def _made(self, normal: NormalizedName, version: str | None, url: str) -> tuple[int, bytes]:
+    def _made(self, normal: NormalizedName, version: str | None, url: str) -> Made:
         project = self._repository.project(normal)
-        return project.serial, render(project, version, metadata=self._repository.core_metadata, base_url=url)
+        body = render(project, version, metadata=self._repository.core_metadata, base_url=url)
+        return Made(project.serial, body, project.last_serial)

@@ -8,19 +8,28 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Hashable, Mapping
+from typing import NamedTuple
 
 import bottle
 
 from ..errors import CatalogUnavailable
 from ..repository import Repository
 from ..simple_api import accepts_encoding
-from .answers import aged, revalidated, unkept
+from .answers import aged, for_mirrors, revalidated, unkept
 from .blocks import BLOCK_BYTES, Blocks
 from .page_cache import Page, PageCache
 from .sending import is_not_modified
 from .single_flight import SingleFlight
 
 SerialOf = Callable[[], int]
+
+
+class Made(NamedTuple):
+    """A page as it was made: at which serial, its body, and what mirrors are told (0: nothing)."""
+
+    serial: int
+    body: bytes
+    last_serial: int = 0
 
 
 class KeptPages:
@@ -36,15 +45,15 @@ class KeptPages:
         self._cache_control = revalidated(private=private)
         self._headers = dict(headers)
 
-    def answer(self, key: Hashable, serial_of: SerialOf, make: Callable[[], tuple[int, bytes]]) -> bottle.HTTPResponse:
-        """The page with this key; ``make`` gives a serial and the body that is right while ``serial_of`` says the same.
+    def answer(self, key: Hashable, serial_of: SerialOf, make: Callable[[], Made]) -> bottle.HTTPResponse:
+        """The page with this key; ``make`` gives a body that is right while ``serial_of`` says the same as it.
 
         Raises what ``make`` raises, and CatalogUnavailable where there is no page, or too old a one.
         """
         try:
             page = self._current(key, serial_of)
             if page is None:
-                page = self._flights.get(key, lambda: self._current(key, serial_of), lambda: self._kept(key, *make()))
+                page = self._flights.get(key, lambda: self._current(key, serial_of), lambda: self._kept(key, make()))
             return self._answer(page)
         except CatalogUnavailable:
             last = self._cache.last(key)
@@ -56,15 +65,15 @@ class KeptPages:
     def _current(self, key: Hashable, serial_of: SerialOf) -> Page | None:
         return self._cache.get(key, now=self._repository.serial(), serial_of=serial_of)
 
-    def _kept(self, key: Hashable, serial: int, body: bytes) -> Page:
-        return self._cache.put(key, body, serial=serial)
+    def _kept(self, key: Hashable, made: Made) -> Page:
+        return self._cache.put(key, made.body, serial=made.serial, last_serial=made.last_serial)
 
     def _answer(self, page: Page) -> bottle.HTTPResponse:
         environ = bottle.request.environ
         coding = accepts_encoding(environ.get("HTTP_ACCEPT_ENCODING"), page.codings) or "identity"
         body, etag = page.bodies[coding]
         headers = {"Cache-Control": self._cache_control, "Vary": "Accept-Encoding", "ETag": etag}
-        headers |= unkept(self._cache_control)
+        headers |= {**unkept(self._cache_control), **for_mirrors(page.last_serial)}
         if is_not_modified(environ.get("HTTP_IF_NONE_MATCH"), etag):
             return bottle.HTTPResponse(status=304, headers=headers)
         headers |= {**self._headers, "Content-Length": str(len(body))}

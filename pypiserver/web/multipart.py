@@ -2,7 +2,7 @@
 
 The rules to keep: time linear in the body, memory bounded whatever arrives; files go straight to their sinks; what old
 clients send is understood (bare line feeds, parts without a type, boundaries of dashes); nothing but the field's name
-and the file's name is taken from a part's header.
+and the file's name is taken from a part's header, and of a path the last part alone.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
+from urllib.parse import unquote
 
 from ..errors import BadRequest, ContentTooLarge
 
@@ -42,7 +43,8 @@ class Limits:
 
 
 _BOUNDARY = re.compile(r';\s*boundary=(?:"((?:[^"\\]|\\.)*)"|([^\s;"]+))', re.IGNORECASE)
-# Values are quoted by every client; '"' inside is sent as %22 or \". filename* is for browsers' downloads, and ignored.
+# Values are quoted by every client; '"' inside is sent as %22 or \", and aiohttp percent-encodes all of it. filename*
+# is for browsers' downloads, and ignored.
 _PARAMETER = re.compile(r';\s*(name|filename)=(?:"((?:[^"\\]|\\.)*)"|([^\s;"]*))', re.IGNORECASE)
 
 
@@ -208,15 +210,21 @@ def _names(header: bytes) -> tuple[str, str]:
     for line in header.split(b"\n"):
         label, _, value = _text(line).partition(":")
         if label.strip().lower() == "content-disposition":
-            found = {m[1].lower(): _unquoted(m[2] if m[2] is not None else m[3]) for m in _PARAMETER.finditer(value)}
+            found = {m[1].lower(): _decoded(m[2] if m[2] is not None else m[3]) for m in _PARAMETER.finditer(value)}
             if "name" not in found:
                 break
-            return found["name"], found.get("filename", "")
+            return found["name"], _last_part(found.get("filename", ""))
     raise BadRequest("The form is malformed: a part has no Content-Disposition with a name.")
 
 
-def _unquoted(value: str) -> str:
-    return re.sub(r"\\([\"\\])", r"\1", value).replace("%22", '"')
+def _decoded(value: str) -> str:
+    """A quoted parameter as it was meant: percent-encoded (RFC 7578 section 2), and decoded no more than once."""
+    return unquote(re.sub(r"\\([\"\\])", r"\1", value))
+
+
+def _last_part(filename: str) -> str:
+    """A file's name without the folders of whoever sent it (RFC 7578 section 4.2); as it was when that is nothing."""
+    return re.split(r"[/\\]", filename)[-1] or filename
 
 
 def _text(data: bytes | bytearray) -> str:

@@ -28,16 +28,18 @@ PAGE_BYTES = 2500
 class Page:
     """One page in one form: its serial, and per content coding its bytes and strong ETag.
 
-    ``origin`` is the address of our root that stands in it, None when there is none. ``checked`` is the catalog's
-    serial at which the page was last known to be current, ``seen`` when it was looked up or compared with another one
-    (time.monotonic). ``is_used`` says that somebody asked for it of late. ``answers`` are those already given with
-    these bytes, by what they depend on.
+    ``origin`` is the address of our root that stands in it, None when there is none. ``last_serial`` is what mirrors
+    are told, 0 for nothing. ``checked`` is the catalog's serial at which the page was last known to be current,
+    ``seen`` when it was looked up or compared with another one (time.monotonic). ``is_used``
+    says that somebody asked for it of late. ``answers`` are those already given with these bytes, by what they depend
+    on.
     """
 
     serial: int
     bodies: dict[str, tuple[bytes, str]]
     codings: tuple[str, ...]
     origin: str | None = None
+    last_serial: int = 0
     checked: int = -1
     seen: float = 0.0
     is_used: bool = False
@@ -78,10 +80,19 @@ class PageCache:
         """The page, whether or not anything changed."""
         return self._pages.get(key)
 
-    def put(self, key: Hashable, body: bytes, *, serial: int, form: str = "", origin: str | None = None) -> Page:
+    def put(
+        self,
+        key: Hashable,
+        body: bytes,
+        *,
+        serial: int,
+        form: str = "",
+        origin: str | None = None,
+        last_serial: int = 0,
+    ) -> Page:
         """Make, keep and give the page for ``body``; ``form`` goes into its validators."""
         bodies = _encodings(body, form)
-        page = Page(serial, bodies, tuple(name for name in bodies if name != "identity"), origin)
+        page = Page(serial, bodies, tuple(name for name in bodies if name != "identity"), origin, last_serial)
         page.seen = time.monotonic()
         with self._lock:
             old = self._pages.pop(key, None)

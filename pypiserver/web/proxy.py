@@ -38,7 +38,8 @@ _NAMES = tuple(_HEADERS.values())
 # many proxies serve us there, and what is below it is the same with the prefix and without.
 _OWN = frozenset({"simple", "packages", "project", "projects", "static", "metrics", "legacy", "RPC2", "favicon.ico"})
 _HOPS = 20
-_HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+# Names of machines may have an underscore, and a dot at their end.
+_HOST = re.compile(r"(?:[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?\.?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 # The name of a host has 253 characters at most, and a colon and a port follow.
 MAX_HOST = 260
 _IN_PATH = "/~!$&'()*+,;=:@"  # what a path may have unquoted (RFC 3986 section 3.3)
@@ -245,9 +246,20 @@ def base_url(environ: Mapping[str, Any]) -> str:
     """Our root as the client sees it, ``scheme://host/`` with the prefix, if there is one, and a slash at the end."""
     host = str(environ.get("HTTP_HOST", ""))
     if len(host) > MAX_HOST or not _HOST.fullmatch(host):
-        host = f"{environ.get('SERVER_NAME', 'localhost')}:{environ.get('SERVER_PORT', '80')}"
+        host = f"{_own_name(str(environ.get('SERVER_NAME', '')))}:{environ.get('SERVER_PORT', '80')}"
     prefix = quote(str(environ.get("SCRIPT_NAME", "")).strip("/").encode("latin-1", "replace"), safe=_IN_PATH)
     return f"{environ.get('wsgi.url_scheme', 'http')}://{host}/" + (f"{prefix}/" if prefix else "")
+
+
+def _own_name(listens: str) -> str:
+    """What a URL can name the address by that we listen on: one that means every address leads nowhere."""
+    try:
+        address = ip_address(listens.strip("[]").partition("%")[0])
+    except ValueError:
+        return listens if _HOST.fullmatch(listens) else "localhost"
+    if address.is_unspecified:
+        return "localhost"
+    return f"[{address}]" if address.version == 6 else str(address)
 
 
 def is_secure(url: str) -> bool:

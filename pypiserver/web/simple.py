@@ -16,8 +16,8 @@ from .. import facts
 from ..distfile import normalize
 from ..errors import CatalogUnavailable, NotFound
 from ..repository import Repository
-from ..simple_api import Form, accepts_encoding, negotiate, render_index, render_project
-from .answers import aged, redirect, revalidated, unkept
+from ..simple_api import Form, accepts_encoding, index_serial, negotiate, render_index, render_project
+from .answers import aged, for_mirrors, redirect, revalidated, unkept
 from .page_cache import Page, PageCache
 from .proxy import base_url, is_secure
 from .ready import Ready
@@ -74,8 +74,9 @@ class Simple:
 
     def _render_index(self, form: Form) -> Page:
         serial = self._repository.serial()
-        body = render_index(self._repository.projects(), form)
-        return self._cache.put(("", form), body, serial=serial, form=form.name.lower())
+        projects = self._repository.projects()
+        body, last_serial = render_index(projects, form), index_serial(projects)
+        return self._cache.put(("", form), body, serial=serial, form=form.name.lower(), last_serial=last_serial)
 
     def project(self, project: str) -> bottle.HTTPResponse:
         """``GET /simple/<project>/``: a project's files, or where else to look for it."""
@@ -127,9 +128,13 @@ class Simple:
         # Only a provenance needs an absolute address; every other page is the same for whoever asks.
         origin = self._origin() if any(file.has_provenance for file in project.files) else None
         secure_files_url = f"{origin}packages/" if origin and is_secure(origin) else ""
-        body = render_project(project, form, files_url="../../packages/", secure_files_url=secure_files_url)
+        # micropip takes an address in JSON as it is, and others join it to the one they asked before a redirect.
+        is_absolute = form is Form.JSON and self._server_base_url
+        files_url = f"{self._server_base_url.rstrip('/')}/packages/" if is_absolute else "../../packages/"
+        body = render_project(project, form, files_url=files_url, secure_files_url=secure_files_url)
         key = (project.name, form)
-        return self._cache.put(key, body, serial=project.serial, form=form.name.lower(), origin=origin)
+        serials = {"serial": project.serial, "last_serial": project.last_serial}
+        return self._cache.put(key, body, **serials, form=form.name.lower(), origin=origin)
 
     def _origin(self) -> str:
         """Our root as this client sees it."""
@@ -164,6 +169,7 @@ class Simple:
 
     def _make(self, page: Page, form: Form, encoding: str, *, etag: str | None, is_known: bool) -> Ready:
         headers = {"Cache-Control": self._cache_control, "Vary": "Accept, Accept-Encoding", **self._unkept}
+        headers |= for_mirrors(page.last_serial)
         if page.origin is not None and not self._server_base_url:
             # It has the address that the request's own headers tell.
             headers |= unkept("private")

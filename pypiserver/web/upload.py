@@ -14,6 +14,7 @@ from urllib.parse import parse_qs
 
 import bottle
 
+from ..distfile import parse_filename
 from ..errors import BadRequest, InvalidFilename, PypiServerError
 from ..intake import DIGEST_FIELDS, MAX_SIGNATURE_BYTES, Intake, Upload
 from ..provenance import MAX_CHARACTERS
@@ -26,15 +27,19 @@ from .multipart import Limits, boundary_of, parse_multipart
 # What a form is asked for. The rest, such as a description of megabytes, is passed over: the file says it better.
 # With the most bytes of each: what is refused anyway need not be kept first.
 FIELDS: Mapping[str, int] = {
-    **dict.fromkeys((":action", "name", "version", "filename", *DIGEST_FIELDS), 4096),
+    **dict.fromkeys((":action", "protocol_version", "name", "version", "filename", *DIGEST_FIELDS), 4096),
     "reason": 4 * (MAX_REASON + 1),
     "attestations": MAX_CHARACTERS + 1,
     "gpg_signature": MAX_SIGNATURE_BYTES + 1,
 }
+# The only version of the upload API that there is.
+PROTOCOL = "1"
 MAX_URLENCODED = 1024 * 1024
 # A client that is refused reads the answer only when it may finish sending: up to so much is read and thrown away.
 DRAIN_BYTES = 64 * 1024 * 1024
 DRAIN_SECONDS = 10.0
+# True in the environ where the server says "100 Continue" when the body is read, not before (RFC 9110 section 10.1.1).
+LATE_CONTINUE = "pypiserver.late_continue"
 
 
 class Uploads:
@@ -66,7 +71,8 @@ class Uploads:
         form = Form(self._intake, self._limits)
         try:
             form.read(body, environ.get("CONTENT_TYPE", ""))
-            action = form.fields.get(":action") or ("file_upload" if form.has_file else "")
+            form.refuse_other_protocol()
+            action = form.fields.get(":action") or ("file_upload" if form.has_file or form.other_field else "")
             verb = self._verbs.get(action)
             if verb is None:
                 known = ", ".join(self._verbs)
@@ -105,10 +111,13 @@ class Form:
         self._limits = limits
         self.fields: dict[str, str] = {}
         self.has_file = False
+        # The first field with a file that is no field of an upload.
+        self.other_field = ""
         self._filename = ""
         self._staged: StagedFile | None = None
         self._fault: PypiServerError | None = None
         self._signature: _Limited | None = None
+        self._signature_name = ""
 
     def read(self, body: Body, content_type: str) -> None:
         """Read the whole body; raises BadRequest and ContentTooLarge."""
@@ -126,15 +135,35 @@ class Form:
             )
         self.fields = {name: values[0] for name, values in fields.items() if values}
 
+    def refuse_other_protocol(self) -> None:
+        """Raise BadRequest for a form of a protocol that is to come; a client that says none means the first."""
+        protocol = self.fields.get("protocol_version", "").strip() or PROTOCOL
+        if protocol != PROTOCOL:
+            raise BadRequest(f"The form's protocol_version is not known here; there is {PROTOCOL}.")
+
     def upload(self) -> Upload:
         """The file with its fields; raises what was wrong with its name when it arrived."""
         if self._fault is not None:
             raise self._fault
+        if self._staged is None and self.other_field:
+            raise BadRequest(
+                f"The form has a file in its field {self.other_field[:40]!r}; an upload belongs in the field 'content'."
+            )
         if self._staged is None:
             raise BadRequest("The form has no file: its content field is missing, or carries no file name.")
         # curl -F gpg_signature='<FILE' sends it as a field without a file name.
+        self._refuse_other_signature()
         signature = bytes(self._signature.data if self._signature else self.fields.get("gpg_signature", "").encode())
         return Upload(self._filename, self._staged, self.fields, signature or None)
+
+    def _refuse_other_signature(self) -> None:
+        """Raise BadRequest for a signature that is named after another file."""
+        signed, dot, suffix = self._signature_name.rpartition(".")
+        if not dot or suffix.lower() not in ("asc", "sig", "gpg") or signed == self._filename:
+            return
+        with contextlib.suppress(InvalidFilename):
+            parse_filename(signed)
+            raise BadRequest(f"The gpg_signature is named {self._signature_name!r}; the file is {self._filename!r}.")
 
     def release(self) -> tuple[str, str]:
         """The name and version the form is about."""
@@ -150,11 +179,13 @@ class Form:
 
     def _open_part(self, field: str, filename: str) -> StagedFile | _Limited | _Nowhere:
         if field == "gpg_signature":
+            self._signature_name = filename
             self._signature = _Limited(MAX_SIGNATURE_BYTES)
             return self._signature
         if field != "content" or self.has_file:
             if field == "content":
                 raise BadRequest("The form has more than one content field; upload one file at a time.")
+            self.other_field = self.other_field or field
             return _Nowhere()
         self.has_file = True
         self._filename = filename
@@ -200,7 +231,9 @@ def drain(body: Body, *, clock: Callable[[], float] = time.monotonic) -> None:
 
 
 def drain_body(environ: Mapping[str, Any]) -> None:
-    """Drain a request whose body nobody has begun to read."""
+    """Drain a request whose body nobody has begun to read; nothing where the client waits for a word to send it."""
+    if environ.get(LATE_CONTINUE) and environ.get("HTTP_EXPECT", "").strip().lower() == "100-continue":
+        return
     with contextlib.suppress(PypiServerError):
         drain(Body(environ, 1 << 62))
 

@@ -42,6 +42,14 @@ ENVIRONMENTS = {
     ),
     # The setuptools of this one still brings easy_install, register and upload.
     "pip9": Environment(("pip==9.0.3", "setuptools==40.6.2", "wheel==0.33.6"), ("3.6",), "2020-01-01T00:00:00Z"),
+    # Their upload command is that of the distutils of Python, and of one that setuptools brings: both send 512 bits of
+    # BLAKE2b. 74 is the last that has it.
+    "setuptools57": Environment(
+        ("setuptools==57.5.0", "wheel==0.37.1"), ("3.9", "3.10", "3.11"), "2022-06-01T00:00:00Z"
+    ),
+    "setuptools71": Environment(
+        ("setuptools==71.1.0", "wheel==0.43.0"), ("3.12", "3.11", "3.10", "3.13"), "2024-08-01T00:00:00Z"
+    ),
     "twine": Environment(("twine==7.0.0",)),
     "twine3": Environment(("twine==3.8.0", "packaging==21.3"), ("3.9", "3.8", "3.7"), "2022-06-01T00:00:00Z"),
     "poetry": Environment(("poetry==2.5.1",)),
@@ -57,6 +65,10 @@ ENVIRONMENTS = {
     "flit2": Environment(("flit==2.3.0",), ("3.9", "3.8", "3.7"), "2020-09-01T00:00:00Z"),
     "maturin": Environment(("maturin==1.16.0",)),
     "hatch": Environment(("hatch==1.18.2",)),
+    # 6 reads the list of projects by XML-RPC, 8 the index in JSON.
+    "bandersnatch": Environment(("bandersnatch==8.2.0",), ("3.13", "3.14", "3.12")),
+    "bandersnatch6": Environment(("bandersnatch==6.8.0",), ("3.11", "3.12", "3.13")),
+    "aiohttp": Environment(("aiohttp==3.14.5",)),
     "gunicorn": Environment(("gunicorn==27.0.1",)),
     # What instructions for 1.x and 2.x start the server with.
     "starters": Environment(

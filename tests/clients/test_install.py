@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-from tests.clients.harness import Client, GetClient, Serve, installed
+from tests.clients.harness import Client, GetClient, Serve, get, installed, wait_until_listed
 from tests.clients.samples import SHELF, SHELF_FILES, add_sdist, add_wheel, fill, shelf_only, write_consumer
+from tests.live_server import LiveServer
 
 PIPS = ["pip", "pip20", "pip9"]
 
@@ -54,6 +59,53 @@ def test_extra_index_url(
     extra_index = serve(folder=extra)
     arguments = ["--index-url", f"{main_index.url}/simple/", "--extra-index-url", extra_index.url + path]
     assert install(client(name), tmp_path / "site", *arguments, "demo") == SHELF
+
+
+@contextmanager
+def tampering(server: LiveServer, replaced: Path) -> Iterator[str]:
+    """The address of a cache in front of the server that has other bytes under a file's name."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            is_replaced = self.path.endswith(replaced.name)
+            body = replaced.read_bytes() if is_replaced else get(server.url + self.path)
+            self.send_response(200)
+            self.send_header("Content-Type", "application/octet-stream" if is_replaced else "text/html; charset=utf-8")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(body)
+
+        do_HEAD = do_GET  # noqa: N815 - the name that the library asks for
+
+        def log_message(self, format: str, *arguments: object) -> None:
+            """Stay silent."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as front:
+        thread = threading.Thread(target=front.serve_forever, args=(0.05,))
+        thread.start()
+        yield f"http://127.0.0.1:{front.server_address[1]}"
+        front.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("name", [*PIPS, "uv"])
+def test_find_links_verifies_what_it_downloads(
+    name: str, client: GetClient, serve: Serve, packages: Path, tmp_path: Path
+) -> None:
+    fill(packages)
+    server, tool = serve(), client(name)
+    wait_until_listed(server.url, "demo", *SHELF_FILES["demo"])
+    assert (
+        install(tool, tmp_path / "site", "--no-index", "--find-links", f"{server.url}/packages/", "demo==2.0") == SHELF
+    )
+    other = add_wheel(tmp_path, "demo", "2.0", needs=["demo-helper>=1.0"], summary="other bytes")
+    with tampering(server, other) as address:
+        cache = "--no-cache" if name == "uv" else "--no-cache-dir"
+        links = (cache, "--no-index", "--find-links", f"{address}/packages/")
+        done = tool.run(*tool.installer, "--target", tmp_path / "other", *links, "demo==2.0", status=None)
+    assert done.returncode != 0 and "hash" in done.stdout.lower(), done.stdout
+    assert "demo" not in installed(tmp_path / "other")
 
 
 @pytest.mark.parametrize("name", PIPS)

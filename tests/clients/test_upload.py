@@ -16,6 +16,7 @@ from tests.clients.uploaders import (
     UPLOADS,
     UV,
     Upload,
+    aiohttp,
     built,
     dist,
     hatch,
@@ -234,6 +235,17 @@ def test_refusal_shows_its_reason(
     assert list(packages.iterdir()) == []
 
 
+def test_a_name_that_aiohttp_encodes_arrives_as_it_was(
+    client: GetClient, serve: Serve, packages: Path, password_file: Path, tmp_path: Path
+) -> None:
+    server = serve("-P", password_file)
+    project = add_project(tmp_path / "project", "newcomer", "1!1.0+local.1")
+    status, output = aiohttp(client("aiohttp"), project, f"{server.url}/", PASSWORD)
+    assert status == 0, output
+    assert stored(packages) == built(project)
+    assert any("!" in name and "+" in name for name in stored(packages))
+
+
 @pytest.mark.parametrize("server_name", ["granian", "waitress"])
 def test_documentation_is_refused_and_packages_are_not(
     server_name: str, client: GetClient, serve: Serve, packages: Path, password_file: Path, tmp_path: Path
@@ -247,6 +259,28 @@ def test_documentation_is_refused_and_packages_are_not(
     assert "Upload failed (400)" in output
     assert ("Documentation is not stored here" in output) is (server_name == "waitress")
     assert stored(packages) == built(project)
+
+
+# Whether a client that waits for "100 Continue" sends its body before it hears that its password is wrong: waitress and
+# gunicorn say it before they ask us.
+SENT = {"granian": False, "waitress": True, "gunicorn": True}
+
+
+@pytest.mark.parametrize("server_name", SENT)
+def test_a_wrong_password_is_told_before_the_body_where_the_server_lets_us(
+    server_name: str, client: GetClient, serve: Serve, packages: Path, password_file: Path, tmp_path: Path
+) -> None:
+    server = serve("-P", password_file, "--server", server_name)
+    wheel = add_wheel(tmp_path, "newcomer", "1.0", ballast=3_000_000)
+    form = ("-H", "Expect: 100-continue", "-F", f"content=@{wheel}", "-w", "%{http_code} %{size_upload}")
+    tool = client("uv")
+    done = tool.run("curl", "-sS", "-o", "/dev/null", "-u", f"{USER}:wrong", *form, server.url)
+    status, sent = done.stdout.split()
+    assert (status, int(sent) > 0) == ("401", SENT[server_name])
+    assert stored(packages) == {}
+    # Whoever may upload is let send it, and is heard.
+    done = tool.run("curl", "-sS", "-o", "/dev/null", "-u", f"{USER}:{PASSWORD}", *form, server.url)
+    assert done.stdout.split()[0] == "200" and list(stored(packages)) == [wheel.name]
 
 
 def test_upload_to_the_address_of_searches_fails(

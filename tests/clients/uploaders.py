@@ -74,7 +74,7 @@ def maturin(client: Client, project: Path, url: str, password: str) -> tuple[int
 
 
 def setup_py(client: Client, project: Path, url: str, password: str) -> tuple[int, str]:
-    """`register` and `upload` as the setuptools of 2018 brings them, with the file that holds their settings."""
+    """`register` and `upload` as setuptools brings them up to 74, with the file that holds their settings."""
     (client.home).mkdir(exist_ok=True)
     (client.home / ".pypirc").write_text(
         f"[distutils]\nindex-servers = local\n\n[local]\nrepository: {url}\nusername: {USER}\npassword: {password}\n"
@@ -105,6 +105,29 @@ def curl_that_follows(client: Client, project: Path, url: str, password: str) ->
     return curl(client, project, url, password, "-L")
 
 
+AIOHTTP = """
+import asyncio, pathlib, sys
+import aiohttp
+
+async def upload(url, user, password, *paths):
+    async with aiohttp.ClientSession(auth=aiohttp.BasicAuth(user, password)) as session:
+        for path in map(pathlib.Path, paths):
+            form = aiohttp.FormData()
+            form.add_field(":action", "file_upload")
+            form.add_field("content", path.read_bytes(), filename=path.name)
+            async with session.post(url, data=form) as answer:
+                print(answer.status, await answer.text())
+                answer.raise_for_status()
+
+asyncio.run(upload(*sys.argv[1:]))
+"""
+
+
+def aiohttp(client: Client, project: Path, url: str, password: str) -> tuple[int, str]:
+    """A program of somebody's own; aiohttp percent-encodes the names of fields and files."""
+    return said(client, project, "python", "-c", AIOHTTP, url, USER, password, *dist(project))
+
+
 UPLOADS: dict[str, tuple[str, Upload]] = {
     "twine 7": ("twine", twine),
     "twine 3": ("twine3", twine),
@@ -117,7 +140,10 @@ UPLOADS: dict[str, tuple[str, Upload]] = {
     "flit 2": ("flit2", flit_2),
     "maturin": ("maturin", maturin),
     "setup.py": ("pip9", setup_py),
+    "setup.py of setuptools 57": ("setuptools57", setup_py),
+    "setup.py of setuptools 71": ("setuptools71", setup_py),
     "curl": ("uv", curl),
+    "aiohttp": ("aiohttp", aiohttp),
 }
 # Those that take whatever comes after a redirect for their answer, or did so once.
 FOLLOWING = {name: UPLOADS[name] for name in ("flit", "flit 3", "flit 2", "maturin", "setup.py")} | {

@@ -46,7 +46,7 @@ def test_defaults(home: Path) -> None:
         "workers": 1, "threads": None, "certificate": None, "key": None, "server_base_url": None,
         "trusted_proxy": (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128")),
         "forwarded_headers": ("proto", "for"),
-        "health_endpoint": "/health", "metrics": False, "metrics_address": None,
+        "health_endpoint": "/health", "metrics": False, "metrics_address": None, "allow_origin": (),
         "authenticate": frozenset({"update"}), "password_file": None, "auther": None,
         "fallback": True, "fallback_url": None, "private": (), "private_file": None, "hash_algo": "sha256",
         "max_form_size": 16 * 1024**2, "max_connections": 1500, "max_uploads": 80, "max_header_size": 65536,
@@ -380,6 +380,7 @@ def test_every_setting_can_come_from_the_environment(name: str) -> None:
         "log_req_frmt": "%s", "log_res_frmt": "%s", "log_err_frmt": "%s", "accel": "nginx", "accel_location": "/x/",
         "max_header_size": "8K", "log_format": "json", "access_log": "off", "metrics": "yes",
         "storage": "s3://bucket", "signed_url_ttl": "60", "forwarded_headers": "proto",
+        "allow_origin": "*",
     }  # fmt: skip
     made = from_environ({f"PYPISERVER_{name.upper()}": texts.get(name, "5")})
     assert getattr(made, name) != getattr(make_config(), name)

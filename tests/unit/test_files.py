@@ -256,9 +256,18 @@ def test_every_link_of_the_listing_leads_to_its_file(serve: Serve, put: Put) -> 
     body = client.get("/packages/").body
     tree = html5lib.HTMLParser(strict=True).parse(body, transport_encoding="utf-8")
     links = [anchor.get("href") for anchor in tree.iter("{http://www.w3.org/1999/xhtml}a")]
-    paths = [f"/packages/{unquote(link)}".encode().decode("latin-1") for link in links]
+    paths = [f"/packages/{unquote(link.partition('#')[0])}".encode().decode("latin-1") for link in links]
     sent = [client.get("", PATH_INFO=path).body for path in paths]
     assert {WHEEL_BYTES, SDIST_BYTES, OLD_SDIST_BYTES, data} <= set(sent)
+
+
+@pytest.mark.parametrize(("algorithm", "size"), [("sha256", 64), ("md5", 32), ("off", 0)])
+def test_a_link_of_the_listing_carries_the_digest_that_is_wanted(serve: Serve, algorithm: str, size: int) -> None:
+    client = serve(hash_algo=algorithm)
+    client.get("/simple/foo-bar/")  # by then every file was read
+    (link,) = re.findall(f'<a href="{re.escape(WHEEL)}([^"]*)">', client.get("/packages/").text)
+    digest = hashlib.new(algorithm, WHEEL_BYTES).hexdigest() if size else ""
+    assert link == (f"#{algorithm}={digest}" if size else "") and len(digest) == size
 
 
 def test_the_listing_has_every_file_of_every_folder_once_and_in_order(
@@ -276,7 +285,7 @@ def test_the_listing_has_every_file_of_every_folder_once_and_in_order(
     client = serve(roots=[root, other])
     body = client.get("/packages/").text
     listed = re.findall(r'<a href="([^"/]*|sub[^"]*)">', body)
-    assert [unquote(link) for link in listed] == sorted(
+    assert [unquote(link.partition("#")[0]) for link in listed] == sorted(
         [*(f"p{number}-1.0-py3-none-any.whl" for number in (0, 2, 4, 6)), WHEEL]
         + [f"sub dir/{name}" for name in (SDIST, OLD_SDIST, *(f"p{n}-1.0-py3-none-any.whl" for n in (1, 3, 5, 7)))]
     )
@@ -288,6 +297,10 @@ def test_a_large_listing_is_sent_in_blocks_and_revalidated(
     coding: str, serve: Serve, put: Put, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = serve()
+    # By then every file was read, and the page changes no more.
+    client.get("/simple/foo-bar/")
+    while client._application.repository.digester.digest_some():  # type: ignore[attr-defined]
+        pass
     monkeypatch.setattr("pypiserver.web.kept_pages.BLOCK_BYTES", 500)
     blocks: list[int] = []
     take = Blocks._take

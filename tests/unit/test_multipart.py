@@ -92,8 +92,39 @@ FORMS = [
         ({}, {("c", 'a"b;c.zip'): b"x"}),
         id="quotes and semicolon in a file name",
     ),
+    pytest.param(
+        part('Content-Disposition: form-data; name="%3Aaction"', b"submit")
+        + part('Content-Disposition: form-data; name="c"; filename="foo-1%210.1%2Blocal.zip"', b"x")
+        + b"--b--\r\n",
+        ({":action": ["submit"]}, {("c", "foo-1!0.1+local.zip"): b"x"}),
+        id="aiohttp: percent-encoded",
+    ),
     pytest.param(b"--b--\r\n", ({}, {}), id="empty form"),
 ]
+# RFC 7578 section 4.2: percent-encoded, and no path is taken over.
+FILE_NAMES = [
+    pytest.param("dist/foo-1.0.zip", "foo-1.0.zip", id="Go: as it was opened"),
+    pytest.param("/home/ada/dist/foo-1.0.zip", "foo-1.0.zip", id="an absolute path"),
+    pytest.param(r"C:\Users\ada\dist\foo-1.0.zip", "foo-1.0.zip", id="Windows"),
+    pytest.param(r"C:\\Users\\ada\\foo-1.0.zip", "foo-1.0.zip", id="Go on Windows, with escapes"),
+    pytest.param(r"\\\\server\\share\\foo-1.0.zip", "foo-1.0.zip", id="a share"),
+    pytest.param("dist%2Ffoo-1.0%2B1.zip", "foo-1.0+1.zip", id="an encoded path"),
+    pytest.param("..%5C..%5Cfoo-1.0.zip", "foo-1.0.zip", id="an encoded path of Windows"),
+    pytest.param("../../etc/passwd", "passwd", id="upwards"),
+    pytest.param("foo%252F1.0.zip", "foo%2F1.0.zip", id="never decoded twice"),
+    pytest.param("foo%2.zip", "foo%2.zip", id="no encoding"),
+    pytest.param("foo%ff.zip", "foo\ufffd.zip", id="no UTF-8"),
+    pytest.param("dist/", "dist/", id="a folder"),
+    pytest.param("%2F", "/", id="nothing but a slash"),
+    pytest.param("foo%22.zip", 'foo".zip', id="a browser's quote"),
+    pytest.param("a+b.zip", "a+b.zip", id="a plus is a plus"),
+]
+
+
+@pytest.mark.parametrize(("sent", "name"), FILE_NAMES)
+def test_of_a_file_name_the_last_part_is_taken_and_decoded_once(sent: str, name: str) -> None:
+    head = f'Content-Disposition: form-data; name="content"; filename="{sent}"'
+    assert parse(part(head, b"x") + b"--b--\r\n") == ({}, {("content", name): b"x"})
 
 
 @pytest.mark.parametrize(("body", "expected"), FORMS)

@@ -224,6 +224,24 @@ def test_the_client_is_the_last_address_nobody_trusted_vouches_for() -> None:
     assert through(HTTP_X_FORWARDED_FOR="6.6.6.6, " * 1000 + "192.0.2.7")[CLIENT] == "192.0.2.7"
 
 
+@pytest.mark.parametrize(
+    "host", ["pypi.example.", "pypi.example.:8080", "_pypi.example", "my_pypi", "pypi_", "a", "_", "[::1]:8080"]
+)
+def test_a_host_that_clients_can_reach_is_repeated(host: str) -> None:
+    environ = {"HTTP_HOST": host, "SERVER_NAME": "0.0.0.0", "SERVER_PORT": "8080", "wsgi.url_scheme": "http"}
+    assert base_url(environ) == f"http://{host}/"
+
+
+@pytest.mark.parametrize(
+    ("name", "named"),
+    [("0.0.0.0", "localhost"), ("::", "localhost"), ("[::]", "localhost"), ("", "localhost"), ("a b", "localhost"),
+     ("::1", "[::1]"), ("fe80::1%eth0", "[fe80::1]"), ("127.0.0.1", "127.0.0.1"), ("inner", "inner")],
+)  # fmt: skip
+def test_no_address_is_named_that_means_every_one(name: str, named: str) -> None:
+    environ = {"HTTP_HOST": "..", "SERVER_NAME": name, "SERVER_PORT": "8080", "wsgi.url_scheme": "http"}
+    assert base_url(environ) == f"http://{named}:8080/"
+
+
 @pytest.mark.parametrize("host", ["", "[::1", "a/b", "a\r\nb", "x" * 3000 + "!"])
 def test_a_bad_host_is_not_repeated(host: str) -> None:
     environ = {"HTTP_HOST": host, "SERVER_NAME": "me", "SERVER_PORT": "8080", "wsgi.url_scheme": "http"}

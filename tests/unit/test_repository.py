@@ -62,7 +62,7 @@ def test_what_an_empty_catalog_says_while_it_is_filled_is_asked_again(
     def question() -> list[str]:
         asked.append(repository.catalog.connections.generation)
         if len(asked) > 1:
-            return [name for name, _ in repository.catalog.projects()]
+            return [name for name, _, _ in repository.catalog.projects()]
         repository.catalog.serial()
         place.unlink()
         until = time.monotonic() + 60
@@ -264,7 +264,7 @@ def test_the_newest_final_release_speaks_for_a_project(repository: Repository, p
         repository.project(project)
     assert repository.summaries() == [("bar", "1.0a1", "early"), ("foo", "1.10", "1.10")]
     assert repository.totals() == (2, 6) and len(list(repository.paths())) == 6
-    assert repository.projects() == [("bar", "bar"), ("foo", "foo")]
+    assert [each[:2] for each in repository.projects()] == [("bar", "bar"), ("foo", "foo")]
 
 
 @pytest.mark.parametrize("by", ["truncated and written", "moved over", "written with a pause"])

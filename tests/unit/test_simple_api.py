@@ -30,7 +30,7 @@ from packaging.version import Version
 from pip._internal.index.collector import IndexContent, parse_links
 
 from pypiserver.distfile import parse_filename
-from pypiserver.model import File, Project, ProjectStatus
+from pypiserver.model import File, Indexed, Project, ProjectStatus
 from pypiserver.remembered import weight
 from pypiserver.simple_api import Form, accepts_encoding, etag, negotiate, render_index, render_project
 from pypiserver.text import one_line
@@ -394,7 +394,7 @@ STATUSES = st.builds(ProjectStatus, st.sampled_from(["active", "archived", "depr
 @given(st.lists(files(), max_size=3), STATUSES)
 def test_html_and_json_say_the_same_of_any_file(listed: list[File], status: ProjectStatus) -> None:
     name = canonicalize_name("foo")
-    project = Project(name, "Foo", tuple(listed), ("1.0", "1!2.0+abc.1"), status, 7)
+    project = Project(name, "Foo", tuple(listed), ("1.0", "1!2.0+abc.1"), status, 7, 1)
     page = {"files_url": "../../packages/", "secure_files_url": "https://pypi.example/packages/"}
     html, value = (render_project(project, form, **page) for form in (Form.TEXT_HTML, Form.JSON))
     from_the_html, from_the_json = from_html(html), from_json(value)
@@ -407,12 +407,14 @@ def test_html_and_json_say_the_same_of_any_file(listed: list[File], status: Proj
 
 @given(st.lists(st.text(min_size=1, max_size=20).filter(str.isprintable), max_size=5))
 def test_html_and_json_list_the_same_projects(names: list[str]) -> None:
-    projects = [(canonicalize_name(f"name-{number}"), name) for number, name in enumerate(names)]
+    projects = [Indexed(canonicalize_name(f"name-{number}"), name, number + 1) for number, name in enumerate(names)]
     value = valid(json.loads(render_index(projects, Form.JSON)), INDEX)
     tree = parsed(render_index(projects, Form.HTML))
     anchors = [(anchor.get("href"), anchor.text) for anchor in tree.iter(f"{NAMESPACE}a")]
-    assert anchors == [(f"{name}/", display) for name, display in projects]
+    assert anchors == [(f"{name}/", display) for name, display, _ in projects]
     assert [project["name"] for project in value["projects"]] == names
+    assert [project["_last-serial"] for project in value["projects"]] == list(range(1, len(names) + 1))
+    assert value["meta"]["_last-serial"] == max(len(names), 1)
     assert metas(tree) == {"pypi:repository-version": value["meta"]["api-version"]}
 
 
@@ -526,7 +528,16 @@ NEGOTIATED = [
     pytest.param(f"{JSON};q=nan, text/html;q=0.1", Form.TEXT_HTML, id="a q that is no number"),
     pytest.param("application/vnd.pypi.simple.v2+json", Form.TEXT_HTML, id="a version to come"),
     pytest.param("application/json", Form.TEXT_HTML, id="nothing acceptable"),
-    pytest.param("application/*", Form.TEXT_HTML, id="a wildcard below a type"),
+    pytest.param("application/*", Form.HTML, id="a wildcard below a type"),
+    pytest.param("text/*", Form.TEXT_HTML, id="a wildcard below text"),
+    pytest.param("text/*;q=0.5, application/*", Form.HTML, id="two wildcards below types"),
+    pytest.param("application/*, text/*", Form.TEXT_HTML, id="two of one rank"),
+    pytest.param("text/html;q=0.5, application/*", Form.HTML, id="a wildcard wanted more than a name"),
+    pytest.param(f"{JSON}, application/*", Form.JSON, id="a name beside its wildcard"),
+    pytest.param(f"{V1_HTML};q=0, application/*", Form.JSON, id="a wildcard but for one"),
+    pytest.param("application/*;q=0, */*", Form.TEXT_HTML, id="everything but a type"),
+    pytest.param("text/*;q=0, */*", Form.HTML, id="everything but text"),
+    pytest.param("image/*", Form.TEXT_HTML, id="a wildcard below what we do not have"),
     pytest.param(",;,;q=1, ;", Form.TEXT_HTML, id="junk"),
 ]
 
@@ -600,7 +611,8 @@ def test_each_form_and_coding_has_a_strong_validator_of_its_own(serve: Serve) ->
             assert re.fullmatch(r'"[!-~]+"', tag) and tag not in etags
             etags[tag] = (accept, coding)
             again = client.get("/simple/foo-bar/", HTTP_IF_NONE_MATCH=tag, **headers)
-            kept = {name: answer.headers[name] for name in ("etag", "vary", "cache-control", "x-accel-expires")}
+            names = ("etag", "vary", "cache-control", "x-accel-expires", "x-pypi-last-serial")
+            kept = {name: answer.headers[name] for name in names}
             assert (again.status, again.body, dict(again.headers)) == (304, b"", kept)
     for tag, (accept, coding) in etags.items():
         for other in etags.values():

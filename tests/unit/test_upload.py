@@ -320,9 +320,10 @@ def test_what_differs_in_more_than_spelling_is_another_file(client: Client, root
         "-foo-1.0.zip",
         "foo 1.0.zip",
         "foö-1.0.zip",
-        "../foo-1.0.zip",
-        "sub/foo-1.0.zip",
-        "C:\\\\foo-1.0.zip",
+        "foo-1.0.zip/",
+        "foo-1.0.zip/..",
+        "C:foo-1.0.zip",
+        "..%252Ffoo-1.0.zip",
         "foo-1.0.zip\t",
         "foo-1.0.exe.bat",
         "foo-1.0.zip.asc",
@@ -349,9 +350,13 @@ def test_a_name_that_is_no_distributions_is_refused(client: Client, root: Path, 
         ({"sha256_digest": "0" * 64}, "sha256_digest"),
         ({"md5_digest": "0" * 32}, "md5_digest"),
         ({"blake2_256_digest": "0" * 64}, "blake2_256_digest"),
+        ({"blake2_256_digest": "0" * 128}, "blake2_256_digest"),
         ({"sha256_digest": "short"}, "sha256_digest"),
         ({"md5_digest": "ü" * 32}, "md5_digest"),
         ({":action": "explode"}, "'explode' is none of"),
+        ({"protocol_version": "2"}, "protocol_version is not known"),
+        ({"protocol_version": "1.0"}, "protocol_version"),
+        ({"protocol_version": "x" * 4000}, "protocol_version"),
         ({"attestations": "{}"}, "must be a list"),
         ({"attestations": "[" * 100_000}, "nested too deep"),
     ],
@@ -374,6 +379,14 @@ def test_digests_may_be_written_in_any_case_and_md5_in_base64(client: Client) ->
     }
     assert client.upload(WHEEL, WHEEL_BYTES, fields=fields).status == 200
     assert client.upload(WHEEL, WHEEL_BYTES, fields={**fields, "md5_digest": md5.hexdigest()}).status == 200
+
+
+def test_the_blake2_digest_of_distutils_is_a_whole_one(client: Client, root: Path) -> None:
+    """Python 3.8 to 3.11, and the distutils of setuptools up to 74, call hashlib.blake2b without a size."""
+    fields = {"blake2_256_digest": hashlib.blake2b(WHEEL_BYTES).hexdigest()}
+    other = {"blake2_256_digest": hashlib.blake2b(b"other").hexdigest()}
+    assert (client.upload(WHEEL, WHEEL_BYTES, fields=other).status, tree(root)) == (400, {})
+    assert client.upload(WHEEL, WHEEL_BYTES, fields=fields).status == 200
 
 
 @pytest.mark.parametrize(
@@ -416,6 +429,23 @@ def test_a_body_over_the_limit_is_refused_and_read(serve: Serve, root: Path, set
     assert (answer.status, tree(root), stream.read()) == (413, {}, b"")
 
 
+@pytest.mark.parametrize(("environ", "is_read"), [
+    ({"HTTP_EXPECT": "100-continue", "pypiserver.late_continue": True}, False),
+    ({"HTTP_EXPECT": "100-Continue ", "pypiserver.late_continue": True}, False),
+    ({"HTTP_EXPECT": "100-continue"}, True),
+    ({"pypiserver.late_continue": True}, True),
+])  # fmt: skip
+@pytest.mark.parametrize("path", ["/", "/nowhere/at/all", "/RPC2"])
+def test_a_body_that_waits_for_a_word_is_not_asked_for_without_need(
+    serve: Serve, environ: dict[str, Any], is_read: bool, path: str
+) -> None:
+    body = io.BytesIO(bytes(5000))
+    client = serve(auther=lambda user, password: False, authenticate="update,list")
+    more = {"CONTENT_LENGTH": "5000", "CONTENT_TYPE": "multipart/form-data; boundary=b", "wsgi.input": body}
+    answer = client.request("POST", path, **more, **environ)
+    assert (answer.status in (401, 404), body.tell() > 0) == (True, is_read)
+
+
 def test_a_refused_client_is_read_to_a_bound() -> None:
     class Endless:
         def __init__(self) -> None:
@@ -448,6 +478,20 @@ def test_a_form_without_a_file_or_with_two_is_refused(client: Client, root: Path
     assert (answer.status, tree(root)) == (400, {}) and "one file at a time" in answer.text
 
 
+@pytest.mark.parametrize("fields", [{":action": "file_upload"}, {}])
+def test_a_file_in_another_field_is_told_the_right_one(client: Client, root: Path, fields: dict[str, str]) -> None:
+    body, kind = form(fields, WHEEL, WHEEL_BYTES)
+    answer = client.post("/", body.replace(b'name="content"', b'name="file"'), CONTENT_TYPE=kind)
+    assert (answer.status, tree(root)) == (400, {})
+    assert "in its field 'file'" in answer.text and "content" in answer.text
+
+
+@pytest.mark.parametrize("sent", [f"dist/{WHEEL}", rf"C:\dist\{WHEEL}", WHEEL.replace("_", "%5F"), f"..%2F{WHEEL}"])
+def test_a_file_may_be_named_with_its_folder_or_percent_encoded(client: Client, root: Path, sent: str) -> None:
+    assert client.upload(sent, WHEEL_BYTES).status == 200
+    assert list(tree(root)) == [WHEEL]
+
+
 # -- signatures and attestations ---------------------------------------------------------------------------------------
 
 
@@ -461,6 +505,42 @@ def test_a_signature_is_stored_beside_the_file_and_served(client: Client, root: 
 def test_a_signature_may_come_without_a_file_name(client: Client) -> None:
     client.upload(WHEEL, WHEEL_BYTES, fields={"gpg_signature": "sig"})
     assert client.get(f"/packages/{WHEEL}.asc").body == b"sig"
+
+
+def test_the_protocol_may_be_named_or_left_out(client: Client) -> None:
+    for version in ("1", ""):
+        assert client.upload(WHEEL, WHEEL_BYTES, fields={"protocol_version": version}).status == 200
+
+
+@pytest.mark.parametrize("action", ["remove_pkg", "yank", "submit"])
+def test_no_action_of_another_protocol_is_done(client: Client, root: Path, action: str) -> None:
+    assert client.upload(WHEEL, WHEEL_BYTES).status == 200
+    answer = act(client, action, name="foo-bar", version="1.0", protocol_version="2")
+    assert (answer.status, list(tree(root))) == (400, [WHEEL])
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+@pytest.mark.parametrize("name", [f"{SDIST}.asc", "other-1.0.tar.gz.asc", f"{SDIST}.sig", f"dist/{SDIST}.ASC"])
+def test_a_signature_of_another_file_is_refused_with_its_file(
+    client: Client, root: Path, name: str, is_first: bool
+) -> None:
+    answer = signed(client, name, is_first=is_first)
+    assert (answer.status, tree(root)) == (400, {})
+    assert WHEEL in answer.text and name.rpartition("/")[2] in answer.text
+
+
+@pytest.mark.parametrize("name", [f"{WHEEL}.asc", f"dist/{WHEEL}.asc", f"{WHEEL}.sig", "signature.asc", "-", "sig"])
+def test_a_signature_may_have_a_name_of_no_file(client: Client, root: Path, name: str) -> None:
+    assert signed(client, name).status == 200
+    assert (root / f"{WHEEL}.asc").read_bytes() == b"sig\n"
+
+
+def signed(client: Client, name: str, *, is_first: bool = False) -> Answer:
+    body, kind = form({":action": "file_upload"}, WHEEL, WHEEL_BYTES)
+    signature, _ = form({}, name, b"sig\n")
+    parts = [body, signature.replace(b'name="content"', b'name="gpg_signature"')]
+    whole = b"".join(each.rpartition(b"--f0rm")[0] for each in (reversed(parts) if is_first else parts))
+    return client.post("/", whole + b"--f0rm-b0undary--\r\n", CONTENT_TYPE=kind)
 
 
 def test_a_signature_is_stored_with_its_file_or_not_at_all(client: Client, root: Path) -> None:
@@ -685,7 +765,7 @@ def tainted() -> Iterator[dict[str, str]]:
     """Every field an upload may have, each with a marker of its own."""
     fields = """metadata_version summary description description_content_type author author_email maintainer home_page
         download_url license keywords classifiers platform requires_dist requires_python project_urls comment
-        pyversion filetype protocol_version provides_extra dynamic unknown_field"""
+        pyversion filetype provides_extra dynamic unknown_field"""
     names = fields.split()
     yield {name: f"taint-{name}-\r\n<script>" for name in names}
 

@@ -10,12 +10,13 @@ import os
 from collections.abc import Callable
 from email.utils import formatdate
 from pathlib import Path
+from urllib.parse import urljoin
 
 import pytest
 
 from pypiserver.config import default_fallback_url
 from pypiserver.errors import ConfigError
-from pypiserver.web import _NAME, _VERSION, pages
+from pypiserver.web import _NAME, _RELEASE, _VERSION, pages
 from tests.make_archives import make_sdist, make_wheel
 
 from .conftest import OLD
@@ -48,6 +49,13 @@ def basic(user: str, password: str) -> str:
         ("/packages", "packages/"),
         ("/foo_bar", "simple/foo_bar/"),
         ("/foo_bar/", "../simple/foo_bar/"),
+        ("/foo_bar/1.0", "../project/foo_bar/1.0/"),
+        ("/foo_bar/1!1.0+local/?x=y", "../../project/foo_bar/1%211.0%2Blocal/?x=y"),
+        ("/foo_bar/v1.0/", "../../project/foo_bar/v1.0/"),
+        ("/pypi/Foo_Bar", "../project/Foo_Bar/"),
+        ("/pypi/Foo_Bar/", "../../project/Foo_Bar/"),
+        ("/pypi/foo_bar/1.0", "../../project/foo_bar/1.0/"),
+        ("/pypi/foo_bar/1.0/", "../../../project/foo_bar/1.0/"),
         ("/simple/unknown/", default_fallback_url() + "unknown/"),
         ("/+simple", "+simple/"),
         ("/+simple/foo-bar", "foo-bar/"),
@@ -204,6 +212,13 @@ EXAMPLES = {
     f"/pypi/{_NAME}/json": ["/pypi/foo-bar/json", "/pypi/unknown/json"],
     f"/pypi/{_NAME}/{_VERSION}/json": ["/pypi/foo-bar/1.0/json", "/pypi/foo-bar/9/json"],
     f"/{_NAME}/json": ["/foo-bar/json"],
+    f"/{_NAME}/{_RELEASE}/json": ["/foo-bar/1.0/json"],
+    f"/{_NAME}/{_RELEASE}": ["/foo-bar/1.0"],
+    f"/{_NAME}/{_RELEASE}/": ["/foo-bar/1.0/"],
+    f"/pypi/{_NAME}": ["/pypi/foo-bar"],
+    f"/pypi/{_NAME}/": ["/pypi/foo-bar/", "/pypi/simple/"],
+    f"/pypi/{_NAME}/{_RELEASE}": ["/pypi/foo-bar/1.0"],
+    f"/pypi/{_NAME}/{_RELEASE}/": ["/pypi/foo-bar/1.0/"],
     f"/{_NAME}": ["/foo-bar"],
     f"/{_NAME}/": ["/foo-bar/"],
 }
@@ -228,6 +243,22 @@ def test_head_equals_get_at_every_address(serve: Serve, put: Put, accept: str, c
         assert get.headers.get("content-encoding", "identity") in ("identity", coding), path
 
 
+@pytest.mark.parametrize("path", ["/foo-bar/1.0/", "/Foo_Bar/1.0", "/pypi/foo-bar/", "/pypi/foo.bar/1.0/"])
+def test_an_address_that_people_make_up_leads_to_a_page(serve: Serve, path: str) -> None:
+    client = serve()
+    for _ in range(3):
+        answer = client.get(path)
+        if answer.status != 302:
+            break
+        path = urljoin(path, answer.headers["location"])
+    assert answer.status == 200 and path.startswith("/project/foo-bar/")
+
+
+@pytest.mark.parametrize("path", ["/pypi/simple/", "/pypi/packages", "/pypi/project/1.0/"])
+def test_an_address_of_ours_is_no_projects(serve: Serve, path: str) -> None:
+    assert serve().get(path).status == 404
+
+
 @pytest.mark.parametrize(
     "path",
     [
@@ -242,6 +273,8 @@ def test_head_equals_get_at_every_address(serve: Serve, put: Put, accept: str, c
         "/simple/../simple/",
         "/foo-bar/json/",
         "/pypi/foo-bar/json/",
+        "/foo-bar/latest/",
+        "/foo-bar/1.0/2.0/",
         f"/{'x' * 3000}/",
     ],
 )

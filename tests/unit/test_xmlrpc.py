@@ -14,8 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pypiserver.errors import BadRequest
 from pypiserver.web.xmlrpc import MAX_WORDS, handle
 from tests.make_archives import make_sdist, make_wheel
+from tests.shelf import Shelf
 
 from .test_web import basic
 from .wsgi import Client, form
@@ -32,7 +34,7 @@ SUMMARIES = [
 
 def answered(body: bytes, summaries: list[tuple[str, str, str]] = SUMMARIES) -> Any:
     """What a client gets out of the answer; raises the Fault in it."""
-    ((value,), method) = xmlrpc.client.loads(handle(body, lambda: summaries))
+    ((value,), method) = xmlrpc.client.loads(handle(body, Shelf(summaries)))
     assert method is None
     return value
 
@@ -63,9 +65,13 @@ def found(*parameters: Any) -> list[str]:
         ({}, "and", [name for name, _, _ in SUMMARIES]),
         ({"name": ["", " "]}, "or", []),
         ({"keywords": ["foo"]}, "or", []),
+        ("foo", "and", ["Foo_Bar", "foo"]),
+        ("TOOL", "or", ["foo"]),
+        ("foo_bar", "or", ["Foo_Bar"]),
+        ("", "or", []),
     ],
 )
-def test_words_are_looked_for_in_names_and_summaries(query: dict[str, Any], operator: str, names: list[str]) -> None:
+def test_words_are_looked_for_in_names_and_summaries(query: Any, operator: str, names: list[str]) -> None:
     assert found(query, operator) == names
 
 
@@ -85,13 +91,16 @@ def test_what_xml_cannot_hold_is_left_out() -> None:
 
 
 FAULTS = [
-    pytest.param(call({}, method="package_releases"), "only search", id="other method"),
     pytest.param(call(), "struct", id="no query"),
-    pytest.param(call("foo"), "struct", id="no struct"),
+    pytest.param(call(7), "struct", id="no struct"),
+    pytest.param(call("x" * 1000), "255 characters", id="a long word alone"),
     pytest.param(call({"name": ["x"]}, "xor"), '"and" or "or"', id="other operator"),
     pytest.param(call({"name": ["x"] * (MAX_WORDS + 1)}, "or"), "51", id="too many words"),
     pytest.param(call({"name": ["x" * 1000]}, "or"), "255 characters", id="a long word"),
     pytest.param(call({"name": [[["x"]]]}, "or"), "made of words", id="no words"),
+]
+UNREADABLE = [
+    pytest.param(call({}, method="package_releases"), "no method package_releases", id="other method"),
     pytest.param(b"", "no XML", id="empty"),
     pytest.param(b"<methodCall>", "no XML", id="cut off"),
     pytest.param(b"<a/>", "cannot be read", id="other XML"),
@@ -116,6 +125,13 @@ FAULTS = [
 ]
 
 
+@pytest.mark.parametrize(("body", "words"), UNREADABLE)
+def test_what_is_no_call_is_an_error_of_http(body: bytes, words: str) -> None:
+    with pytest.raises(BadRequest) as caught:
+        answered(body)
+    assert words in str(caught.value)
+
+
 @pytest.mark.parametrize(("body", "words"), FAULTS)
 def test_what_cannot_be_answered_is_a_fault_in_xml(body: bytes, words: str) -> None:
     with pytest.raises(xmlrpc.client.Fault) as caught:
@@ -124,8 +140,8 @@ def test_what_cannot_be_answered_is_a_fault_in_xml(body: bytes, words: str) -> N
 
 
 @given(st.binary(max_size=200))
-def test_any_body_gets_an_answer_in_xml(body: bytes) -> None:
-    with pytest.raises(xmlrpc.client.Fault):
+def test_any_body_gets_an_answer(body: bytes) -> None:
+    with pytest.raises(BadRequest):
         answered(body)
 
 
@@ -179,11 +195,22 @@ def test_an_upload_to_the_address_of_searches_is_no_success(serve: Serve, path: 
 
 
 @pytest.mark.parametrize("path", ["/RPC2", "/", "/pypi"])
-def test_a_fault_has_status_200(serve: Serve, path: str) -> None:
-    answer = serve().post(path, b"junk", CONTENT_TYPE="text/xml")
+def test_a_fault_has_status_200_and_what_is_no_call_400(serve: Serve, path: str) -> None:
+    client = serve()
+    answer = client.post(path, call(7), CONTENT_TYPE="text/xml")
     assert answer.status == 200
     with pytest.raises(xmlrpc.client.Fault):
         xmlrpc.client.loads(answer.body)
+    assert client.post(path, b"junk", CONTENT_TYPE="text/xml").status == 400
+
+
+@pytest.mark.parametrize("encoding", ["no-such-one", "big5", "utf-16", "utf-7", "x" * 300, "", "1"])
+def test_no_declaration_of_an_encoding_is_a_mistake_of_ours(serve: Serve, encoding: str) -> None:
+    """What expat knows nothing of, what it refuses, and what Python would decode and it would not."""
+    client = serve()
+    declared = f"<?xml version='1.0' encoding='{encoding}'?>".encode()
+    for body in (b"<a>\xfc</a>", b"<a/>", call("foo").partition(b"?>")[2], call("foo").decode().encode("utf-16")):
+        assert client.post("/RPC2", declared + body, CONTENT_TYPE="text/xml").status in (200, 400)
 
 
 @pytest.mark.usefixtures("packages")
@@ -235,7 +262,7 @@ def test_a_call_nested_at_any_depth_is_answered(at: str, depth: int) -> None:
     values = {"word": [first], "operator": [b"<struct/>", deep], "struct": [deep]}[at]
     parameters = b"".join(b"<param><value>" + value + b"</value></param>" for value in values)
     body = b"<methodCall><methodName>search</methodName><params>" + parameters + b"</params></methodCall>"
-    with pytest.raises(xmlrpc.client.Fault):
+    with pytest.raises((xmlrpc.client.Fault, BadRequest)):
         answered(body)
 
 
@@ -257,5 +284,5 @@ def test_a_value_of_any_kind_is_answered(value: bytes) -> None:
         + b"</value></param></params></methodCall>",
         b"<methodResponse>" + value + b"</methodResponse>",
     ):
-        with pytest.raises(xmlrpc.client.Fault):
+        with pytest.raises((xmlrpc.client.Fault, BadRequest)):
             answered(body)
