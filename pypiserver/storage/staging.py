@@ -95,8 +95,7 @@ class Staged(Hashed):
             temporary = self._file.fileno() if self._path is None else self._path
             place(temporary, target, sidecars, overwrite=overwrite, operations=self._operations)
             if os.name != "nt":
-                # Getting a name is a change of the file.
-                status = os.fstat(self._file.fileno())
+                status = self._named(status, target)
         except FileExistsError as error:
             raise Conflict(f"The file {filename} already exists.") from error
         except OSError as error:
@@ -104,6 +103,19 @@ class Staged(Hashed):
         finally:
             self.discard()
         return entry_of(0, text_of(target.relative_to(self._root).as_posix()), status)
+
+    def _named(self, status: os.stat_result, target: Path) -> os.stat_result:
+        """What is known of the file now: getting a name is a change of it."""
+        assert self._file is not None, "it is open"  # noqa: S101
+        try:
+            return os.fstat(self._file.fileno())
+        except OSError:
+            # FUSE may look for the hidden name. What cannot be told is read again later.
+            with contextlib.suppress(OSError):
+                now = target.lstat()
+                if os.path.samestat(status, now) and status.st_mtime_ns == now.st_mtime_ns:
+                    return now
+            return status
 
     def discard(self) -> None:
         """Delete the temporary file; nothing happens after :meth:`publish`, or a second time."""
