@@ -93,10 +93,33 @@ class Connections:
         if getattr(local, "key", None) == (self.generation, os.getpid()):
             connection: SqliteConnection = local.connection
             return connection
-        connection = self._open_prepared()
+        connection, generation = self._open_prepared()
         local.connection = connection
-        local.key = (self.generation, os.getpid())
+        local.key = (generation, os.getpid())
         return connection
+
+    @contextlib.contextmanager
+    def pinned(self, generation: int) -> Iterator[None]:
+        """Let this thread ask the catalog of that generation and no other; raises CatalogReplaced once there is one.
+
+        For work of several questions, such as a scan: begun in one catalog and ended in another, it would leave one
+        that looks complete and is not.
+        """
+        local = self._local
+        local.pinned = generation
+        try:
+            self._refuse_unpinned()
+            yield
+        finally:
+            local.pinned = None
+
+    def _asked(self) -> int:
+        """The generation that this thread's connection belongs to, today's where it has none."""
+        return int(getattr(self._local, "key", (self.generation,))[0])
+
+    def _refuse_unpinned(self) -> None:
+        if getattr(self._local, "pinned", None) not in (None, self.generation):
+            raise CatalogReplaced("it was replaced meanwhile")
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[SqliteConnection]:
@@ -104,6 +127,7 @@ class Connections:
         guard = self._memory_lock if self.path is None else contextlib.nullcontext()
         with guard:
             connection = self.get()
+            generation = self._asked()
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
@@ -114,7 +138,8 @@ class Connections:
             connection.execute("COMMIT")
             if self.signal is not None:
                 self.signal.change()
-            if self.is_deleted():
+            # Where another thread has opened the next file meanwhile, that one has its name.
+            if generation != self.generation or self.is_deleted():
                 raise CatalogReplaced("it was deleted or replaced while it was written to")
 
     def reading(self) -> contextlib.AbstractContextManager[SqliteConnection]:
@@ -142,8 +167,14 @@ class Connections:
         self._replace(self._has_other_journal)
 
     def token(self) -> str:
-        """The epoch, and the inode: a copy of the file that is put in its place is another catalog."""
-        return f"{self.epoch}.{self._inodes[0]}" if self._inodes else self.epoch
+        """The epoch, and the inode: a copy of the file that is put in its place is another catalog.
+
+        It is that of the catalog which this thread asked last; raises CatalogReplaced when there is another one.
+        """
+        token = f"{self.epoch}.{self._inodes[0]}" if self._inodes else self.epoch
+        if self._asked() != self.generation:
+            raise CatalogReplaced("it was replaced meanwhile")
+        return token
 
     def is_lost(self, error: Exception) -> bool:
         """Whether the catalog must be replaced after this failure; otherwise it may be asked again in a moment."""
@@ -229,7 +260,8 @@ class Connections:
         self.signal = None
         self._prepared = -1
 
-    def _open_prepared(self) -> SqliteConnection:
+    def _open_prepared(self) -> tuple[SqliteConnection, int]:
+        """A new connection for this thread, and the generation it belongs to."""
         # The file may be locked, and then each thread would wait for all before it.
         if not self._prepare_lock.acquire(timeout=BUSY_TIMEOUT_MS / 1000):
             raise CatalogError("it is being opened by another thread, which has waited for 10 seconds")
@@ -241,11 +273,12 @@ class Connections:
                     memory = connect(":memory:")
                     self.epoch = prepare(memory, self.identity, self.search)
                     self._memory, self.signal = memory, Signal(None)
-                return self._memory
+                return self._memory, self.generation
+            self._refuse_unpinned()
             if self._prepared != self.generation:
                 with alone(self.path):
                     self._open_file(self.path)
-            return self._open_again(self.path)
+            return self._open_again(self.path), self.generation
         finally:
             self._prepare_lock.release()
 

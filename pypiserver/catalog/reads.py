@@ -92,8 +92,8 @@ class Reads:
             raise CatalogIncomplete("it is being filled")
         return not is_here
 
-    def refuse_nothing(self) -> None:
-        """Raise CatalogReplaced or CatalogIncomplete when an empty answer may come from an empty catalog."""
+    def refuse_incomplete(self) -> None:
+        """Raise CatalogReplaced or CatalogIncomplete when what was just read may be a part of what is here."""
         self.is_absent(project="")
 
     def _refuse_other(self, epoch: str) -> None:
@@ -138,10 +138,10 @@ class Reads:
         return bool(self._all(schema.SELECT_ANY_FOLDER))
 
     def projects(self) -> list[tuple[NormalizedName, str]]:
-        """(normal form, display name) of every project with a visible file, sorted."""
+        """(normal form, display name) of every project with a visible file, sorted; raises as :meth:`is_absent`."""
         projects = [(NormalizedName(name), display) for name, display in self._all(schema.SELECT_PROJECTS)]
-        if not projects:
-            self.refuse_nothing()
+        # A project that is not in it is absent as much as one that is asked for. No catalog becomes incomplete again.
+        self.refuse_incomplete()
         return projects
 
     def project_state(self, name: str) -> tuple[int, ProjectStatus]:

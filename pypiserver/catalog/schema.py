@@ -160,6 +160,7 @@ DELETE_ROW = "DELETE FROM file WHERE root = :root AND path = :path"
 # It changes a page all the same, which a full disk or a read-only one refuses.
 WRITE_NOTHING = "UPDATE serial SET value = value WHERE id = 1"
 NEXT_SERIAL = "UPDATE serial SET value = value + 1 WHERE id = 1"
+RAISE_SERIAL = "UPDATE serial SET value = :least WHERE id = 1 AND value < :least"
 TOUCH_PROJECT = """
     INSERT INTO project (name, serial, files, display)
     SELECT :name, s.value, now.files, now.display FROM serial s CROSS JOIN (

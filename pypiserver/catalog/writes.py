@@ -6,6 +6,7 @@ changed only while it still describes the file that was looked at (size, mtime_n
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -151,6 +152,14 @@ class Catalog(Reads):
         _keep_metadata(connection, [row])
         connection.execute(schema.CHOOSE_VISIBLE, {"filename": found.dist.filename})
         self._stamp(connection, {found.dist.project}, {})
+
+    def outrun(self) -> None:
+        """Raise the serial above every one that the catalog before this one can have reached, as a new one's is.
+
+        A backup that was put in its place goes back to serials that pages are remembered by.
+        """
+        with self.connections.transaction() as connection:
+            connection.execute(schema.RAISE_SERIAL, {"least": time.time_ns() // 1000})
 
     def retry_unreadable(self) -> None:
         """Let files that could not be opened or read be tried again: a changed permission leaves no other trace."""

@@ -95,7 +95,7 @@ def when_whole(question: Callable[[], Answer], seconds: float = 20.0) -> Answer:
     while True:
         try:
             return question()
-        except NotFound:
+        except Unavailable:
             assert time.monotonic() < until
             time.sleep(0.02)
 
@@ -107,7 +107,7 @@ def test_bytes_and_digest_are_of_one_file(repository: Repository, put: Put) -> N
         before = stream.read()
     assert file.sha256 == sha256(WHEEL_BYTES)
     assert before in (WHEEL_BYTES, OTHER_BYTES)  # the same inode, written to by hand
-    # Who looks while it is written sees no whole file, and does not list it.
+    # Who looks while it is written sees no whole file: it is here, and cannot be had.
     file, stream = when_whole(lambda: repository.open(WHEEL))
     with stream:
         assert sha256(stream.read()) == file.sha256 == sha256(OTHER_BYTES)
