@@ -11,7 +11,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
-from .neighbors import command, holds_a_lock, killed, odd_names, other_server
+from .neighbors import command, holds_a_lock, killed, odd_names, other_server, overwritten_slowly
 from .processes import tree
 from .scenes import SIDE_FILES, Fault, Scene, Undo
 
@@ -209,6 +209,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault("forbidden", _permissions(0o000, 0o000), 3.0),
     Fault("read-only", _permissions(0o444, 0o555), 3.0, told=False),
     Fault("I/O errors", _bounded_files, 3.0),
+    Fault("a file overwritten meanwhile", overwritten_slowly),
     Fault("odd names in the folder", odd_names, told=False),
     Fault("worker killed", killed(1), needs_workers=True, kills=1),
     Fault("two workers killed", killed(2), needs_workers=True, kills=1),
