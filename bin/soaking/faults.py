@@ -100,8 +100,11 @@ def _replaced_by(statements: Callable[[Path], tuple[str, ...]]) -> Callable[[Sce
     """A whole database with other contents takes the name of each."""
 
     def make(scene: Scene) -> None:
+        # In a folder of its own: one that is left when it cannot be made is no database of the server's.
+        new = scene.state / ".making" / "new"
+        new.parent.mkdir(exist_ok=True)
         for path in scene.databases():
-            new = path.with_name("new")
+            new.unlink(missing_ok=True)
             if tables := statements(path):
                 with closing(sqlite3.connect(path)) as old, closing(sqlite3.connect(new)) as copy:
                     old.backup(copy)
