@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
@@ -83,15 +83,15 @@ class FolderEnd:
         if not wanted or _sha256(self._folders.open(0, item.place)[0]) != wanted:
             raise Conflict(f"{item.place} is in {self._root} with other bytes; it was left as it is.")
         for suffix, data in item.beside().items():
-            if suffix in KEPT and self._folders.stat(0, sidecar(item.place, suffix)) is None:
-                self._folders.write_sidecar(0, item.place, suffix, data)
+            if suffix in KEPT:
+                self._folders.write_sidecar(0, item.place, suffix, data, overwrite=False)
         self._set_time(item)
         return True
 
     def store(self, item: Item) -> None:
         """Write the file to a hidden one, and give that its name once it is whole."""
         folder, _, filename = item.place.rpartition("/")
-        (self._root / folder).mkdir(parents=True, exist_ok=True)
+        self._folders.make(folder)
         staged = self._folders.stage(folder)
         try:
             take(item, staged.write)
@@ -102,14 +102,15 @@ class FolderEnd:
         self._set_time(item)
 
     def _set_time(self, item: Item) -> None:
-        os.utime(self._root / item.place, ns=(item.uploaded_ns, item.uploaded_ns))
+        self._folders.set_time(0, item.place, item.uploaded_ns)
 
     def set_status(self, project: str, text: str) -> None:
         """Write ``.status/<project>``, unless it is there."""
         path = self._root / ".status" / project
         path.parent.mkdir(exist_ok=True)
-        if not path.exists():
-            path.write_text(text, "utf-8")
+        # One write, so that whoever reads it sees all of it.
+        with contextlib.suppress(FileExistsError), path.open("xb", buffering=0) as file:
+            file.write(text.encode("utf-8", "surrogateescape"))
 
 
 class BucketEnd:

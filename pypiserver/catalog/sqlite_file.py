@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..scanlock import try_lock
+from ..scanlock import leads_to, try_lock
 from . import listing, schema
 from .database import FullText
 from .failures import CatalogError, CatalogIncomplete, CatalogInUse
@@ -134,9 +134,11 @@ def alone(path: Path) -> Iterator[None]:
                 raise CatalogError(f"{path.name}.opening beside it cannot be opened ({error.strerror})") from error
             try:
                 try_lock(file)
-                break
+                if leads_to(Path(file.name), file):
+                    break
             except OSError:
-                stack.close()
+                pass
+            stack.close()
             if time.monotonic() > deadline:
                 raise CatalogError("another process has been opening it for 10 seconds")
             time.sleep(0.005)

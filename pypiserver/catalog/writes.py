@@ -89,13 +89,15 @@ class Catalog(Reads):
         known = self.folders()
         wanted = {(root, path): (mtime_ns, inode) for root, path, mtime_ns, inode in folders}
         if wanted != known:
-            gone = [{"root": root, "path": path} for root, path in known.keys() - wanted.keys()]
             new = [
                 {"root": key[0], "path": key[1], "mtime_ns": state[0], "inode": state[1]}
                 for key, state in wanted.items()
                 if known.get(key) != state
             ]
             with self.connections.transaction() as connection:
+                # Another process may have noted others meanwhile.
+                rows = connection.execute(schema.SELECT_FOLDERS).fetchall()
+                gone = [{"root": root, "path": path} for root, path, *_ in rows if (root, path) not in wanted]
                 connection.executemany(schema.DELETE_FOLDER, gone)
                 connection.executemany(schema.UPSERT_FOLDER, new)
 
