@@ -209,7 +209,18 @@ class Repository:
         now = time.time()
         if any(row.inode == REPLACED or abs(now - row.mtime_ns / 1e9) < WRITING_SECONDS for row in rows):
             return True
+        if any(self._is_another(row) for row in rows):
+            # What was wrong with the one before tells nothing of this one.
+            self.sync.refresh([(row.root, row.path) for row in rows])
+            return True
         return bool(rows) and self.digested(filename) is not None
+
+    def _is_another(self, row: File) -> bool:
+        """Whether another file stands at its place than the row tells of, or none."""
+        stream = self.folders.open_as(row)
+        if stream is not None:
+            stream.close()
+        return stream is None
 
     def digested(self, filename: str) -> File | None:
         """The visible file of that name, digested now where it was not; part of a question to :meth:`ask`."""
