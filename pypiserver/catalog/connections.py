@@ -24,10 +24,12 @@ from .sqlite_file import (
     CACHE,
     SqliteConnection,
     alone,
+    configured,
     connect,
     discard,
     inodes_of,
     is_damage,
+    opened,
     prepare,
     set_aside,
 )
@@ -283,9 +285,15 @@ class Connections:
             self._prepare_lock.release()
 
     def _open_again(self, path: Path) -> SqliteConnection:
-        """A connection more to the file that was prepared."""
+        """A connection more to the file that was prepared.
+
+        Nothing is asked before it is known that this is the file: SQLite takes the shared memory that it finds beside
+        another one for its own, and cuts it off, which ends this process when other connections have it mapped.
+        """
+        if self.is_deleted():
+            raise CatalogReplaced("it was deleted or replaced")
         try:
-            connection = connect(path.absolute().as_uri() + "?mode=rw")
+            connection = opened(path.absolute().as_uri() + "?mode=rw")
         except sqlite3.OperationalError as error:
             if not self.is_deleted():
                 raise
@@ -293,11 +301,15 @@ class Connections:
         if self.is_deleted():
             connection.close()
             raise CatalogReplaced("it was deleted or replaced")
-        return connection
+        return configured(connection)
 
     def _open_file(self, path: Path) -> None:
         """Open the catalog, or begin a new one; the connection is kept, so that its journal stays."""
         self._keeper = None
+        inodes = inodes_of(self._names)
+        if self._inodes and inodes[0] != self._inodes[0] and self._has_other_journal(inodes):
+            # It came between our looking and this: threads may still have that journal open.
+            set_aside(path)
         try:
             connection, epoch = self._opened(path)
         except (sqlite3.DatabaseError, CatalogIncomplete, CatalogInUse) as error:

@@ -150,6 +150,11 @@ def alone(path: Path) -> Iterator[None]:
 
 def connect(target: str) -> SqliteConnection:
     """A new connection to a path, a ``file:`` address or ``:memory:``; it may be used by any thread, one at a time."""
+    return configured(opened(target), is_in_memory=target == ":memory:")
+
+
+def opened(target: str) -> SqliteConnection:
+    """A new connection that has opened the file and has not read it, nor its journal."""
     connection: SqliteConnection = sqlite3.connect(
         target,
         timeout=BUSY_TIMEOUT_MS / 1000,
@@ -160,9 +165,14 @@ def connect(target: str) -> SqliteConnection:
         factory=SqliteConnection,
     )
     connection.pid = os.getpid()
+    return connection
+
+
+def configured(connection: SqliteConnection, *, is_in_memory: bool = False) -> SqliteConnection:
+    """The connection, with our settings; it is closed when it cannot be read."""
     try:
         connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
-        connection.execute("PRAGMA synchronous = OFF" if target == ":memory:" else "PRAGMA synchronous = NORMAL")
+        connection.execute("PRAGMA synchronous = OFF" if is_in_memory else "PRAGMA synchronous = NORMAL")
         connection.execute(f"PRAGMA cache_size = {CACHE}")
     except BaseException:
         connection.close()

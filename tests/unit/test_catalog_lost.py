@@ -373,6 +373,37 @@ def test_a_connection_that_was_opened_late_belongs_to_its_own_catalog(
     assert place.exists()
 
 
+def test_shared_memory_that_others_have_mapped_is_not_cut_by_opening_the_file_beside_it(tmp_path: Path) -> None:
+    """SQLite cuts what it finds beside a file that it opens first, and who has that mapped ends by SIGBUS."""
+    place, memory = tmp_path / "catalog.sqlite", tmp_path / "catalog.sqlite-shm"
+    first = Catalog(place, "roots")
+    first.serial()
+    first.close()
+    place.rename(tmp_path / "away.sqlite")
+    catalog = Catalog(place, "roots")
+    catalog.serial()
+    before = (memory.stat().st_ino, memory.read_bytes())
+    (tmp_path / "away.sqlite").replace(place)
+    failures: list[BaseException] = []
+
+    def ask() -> None:
+        try:
+            catalog.states()
+        except CatalogReplaced as error:
+            failures.append(error)
+
+    in_thread(ask)
+    assert failures and (memory.stat().st_ino, memory.read_bytes()) == before
+    # Nor when the next catalog is opened.
+    catalog.connections._inodes, inodes = (), catalog.connections._inodes  # type: ignore[union-attr]
+    catalog.connections.renew()
+    catalog.connections._inodes = inodes  # type: ignore[union-attr]
+    mapped = memory.open("rb")
+    in_thread(catalog.serial)
+    with mapped:
+        assert mapped.read() == before[1]
+
+
 def test_who_is_pinned_to_a_catalog_asks_no_other(tmp_path: Path) -> None:
     catalog = Catalog(tmp_path / "catalog.sqlite", "roots")
     connections = catalog.connections
