@@ -22,6 +22,7 @@ from .draining import Drain
 from .server_reload import Reloadable, Reloads
 from .servers import BACKLOG, GRACE_SECONDS, Hooks, MakeApplication, Options, port_of
 from .stalled import watch
+from .supervisor import say
 
 LINE_BYTES = 8190  # gunicorn allows no more
 
@@ -83,8 +84,12 @@ def serve(make: MakeApplication, options: Options, listening: socket.socket, hoo
     application = _Later(make, reloads, lambda: watch(port, options.stall_seconds, threads=options.thread_count))
 
     def reload() -> None:
-        hooks.reload()
-        reloads.tell()
+        # What gunicorn's main loop meets ends it, and all of its workers.
+        try:
+            hooks.reload()
+            reloads.tell()
+        except Exception as error:  # noqa: BLE001 - logged with its traceback
+            say("reload", error, "nothing was reloaded")
 
     drain = Drain(options.drain_seconds)
 

@@ -334,6 +334,8 @@ class Watch(Background):
         self._watcher.take()
         if self._scanned != self._round:
             self.catalog.outrun()
+        else:
+            self.catalog.refuse_changed()
         try:
             self._growing = self.sync.scan()
         except PypiServerError as error:
@@ -355,7 +357,7 @@ class Watch(Background):
         if self._watcher.hears_everything():
             pause = max(RESCAN_SECONDS, 20 * took)
         else:
-            pause = min(15.0, max(POLL_SECONDS, 5 * took))
+            pause = min(RESCAN_SECONDS, max(POLL_SECONDS, 5 * took))
         self._next_scan = time.monotonic() + pause
 
     def _refresh(self) -> None:

@@ -29,6 +29,7 @@ from .sqlite_file import (
     discard,
     inodes_of,
     is_damage,
+    is_ours,
     opened,
     prepare,
     set_aside,
@@ -220,6 +221,11 @@ class Connections:
             self.signal = None
             self._io_errors = None
             self.generation += 1
+
+    def refuse_changed(self, connection: Connection) -> None:
+        """Raise CatalogReplaced when the file says that it is another catalog."""
+        if not is_ours(connection, self.identity, self.search):
+            raise CatalogReplaced("it became one of other folders or of another version")
 
     def is_deleted(self) -> bool:
         """Whether the file we opened, or its journal, is no longer the file of that name."""

@@ -158,6 +158,9 @@ class Pool:
             self._away_until, self._away_because = time.monotonic() + AWAY_SECONDS, str(error)
             raise
 
+    def refuse_changed(self, connection: Any) -> None:
+        """Nothing: whoever connects looks at the tables."""
+
     def is_deleted(self) -> bool:
         """Never: what is missing fails."""
         return False

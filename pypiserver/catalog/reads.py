@@ -102,6 +102,14 @@ class Reads:
         if self.connections.is_deleted():
             raise CatalogReplaced("it was deleted or replaced")
 
+    def refuse_changed(self) -> None:
+        """Raise CatalogReplaced when another program has made the catalog one of another schema, or of other folders.
+
+        Who has it open would go on, and whoever opens it now could not.
+        """
+        with self.connections.reading() as connection:
+            self.connections.refuse_changed(connection)
+
     def settle(self) -> None:
         """Return when no process answers from before what can be read now; every change has done this already."""
         self.connections.settle()

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ..scanlock import leads_to, try_lock
 from . import listing, schema
-from .database import FullText
+from .database import Connection, FullText
 from .failures import CatalogError, CatalogIncomplete, CatalogInUse
 
 BUSY_TIMEOUT_MS = 10_000
@@ -68,6 +68,12 @@ def prepare(connection: SqliteConnection, identity: str, search: FullText | None
     if not epoch or not names <= set(tables):
         raise CatalogIncomplete("tables are missing")
     return epoch
+
+
+def is_ours(connection: Connection, identity: str, search: FullText | None) -> bool:
+    """Whether an open catalog says that it is one of this version and identity."""
+    found = dict(connection.execute("SELECT name, value FROM meta").fetchall())
+    return _meta(identity, search).items() <= found.items()
 
 
 def _meta(identity: str, search: FullText | None) -> dict[str, str]:

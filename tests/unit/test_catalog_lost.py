@@ -240,6 +240,21 @@ def test_what_is_here_is_sent_nowhere_while_its_catalog_is_lost(
     assert workers.wrong == []
 
 
+def test_a_catalog_that_became_another_in_place_is_replaced_so_that_new_workers_can_open_it(
+    workers: Workers, tmp_path: Path
+) -> None:
+    with contextlib.closing(sqlite3.connect(tmp_path / "state" / "catalog.sqlite", timeout=20)) as other, other:
+        other.execute("UPDATE meta SET value = '0' WHERE name = 'schema'")
+    for application in workers.applications:
+        application.repository.watch._next_scan = 0.0  # type: ignore[attr-defined]
+    newer = Workers(workers.root, tmp_path / "state" / "catalog.sqlite", count=1)
+    try:
+        until(lambda: all(newer.clients[0].get(f"/simple/{name}/").status == 200 for name in HERE))
+    finally:
+        newer.applications[0].close()  # type: ignore[attr-defined]
+    assert workers.wrong == []
+
+
 def test_a_scan_that_began_in_another_catalog_says_nothing_of_this_one(
     workers: Workers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
