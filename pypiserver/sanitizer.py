@@ -52,7 +52,7 @@ _ATTRIBUTES = {
     "p": ("align",),
     "div": ("align",),
 }
-_REL = "nofollow noopener"
+REL = "nofollow noopener"
 _TAG = re.compile(r'<(/?)([a-z][a-z0-9]*)((?: [a-z]+="[^"<>]*")*)>')
 _ATTRIBUTE = re.compile(r' ([a-z]+)="([^"]*)"')
 _ADDRESS = re.compile(r"#readme-|https?://[^/]|mailto:", re.IGNORECASE)
@@ -106,7 +106,7 @@ def _is_safe_value(tag: str, name: str, value: str) -> bool:
     if name == "href":
         return tag == "a" and _ADDRESS.match(value) is not None
     if name == "rel":
-        return tag == "a" and value == _REL
+        return tag == "a" and value == REL
     if name not in _ATTRIBUTES.get(tag, ()):
         return False
     return name != "class" or _CLASS.fullmatch(value) is not None
@@ -185,6 +185,6 @@ def _link(address: str) -> dict[str, str]:
     if address.startswith("#"):
         return {"href": f"#readme-{address[1:]}"}
     if is_web_address(address) or address.lower().startswith("mailto:"):
-        return {"href": address, "rel": _REL}
+        return {"href": address, "rel": REL}
     # What is relative leads into the project's repository, not here.
     return {}

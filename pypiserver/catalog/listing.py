@@ -20,7 +20,7 @@ from packaging.utils import NormalizedName
 
 from ..distfile import release_key
 from ..model import Listed, Search, utc
-from ..text import one_line
+from ..text import line_of, one_line
 from .database import Connection, Cursor, Database, FullText
 
 TABLES = (
@@ -177,7 +177,7 @@ def _row(files: list[Facts]) -> tuple[Any, ...]:
         len(files),
         sum(file[4] for file in files),
         sum(file[5] is not None for file in files),
-        one_line(next((file[6] for file in release if file[6]), ""))[:MAX_SUMMARY],
+        line_of(next((file[6] for file in release if file[6]), ""), MAX_SUMMARY),
         one_line(next((file[7] for file in release if file[7]), ""))[:MAX_KEYWORDS],
     )
 

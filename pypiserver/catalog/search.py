@@ -36,8 +36,8 @@ class Fts5:
     counted = "SELECT COUNT(*) FROM search WHERE search MATCH :match"
     source = "search JOIN listing l ON l.id = search.rowid"
     found = "search MATCH :match"
-    # A word of the name counts most, then a keyword.
-    rank = "bm25(search, 10, 3, 1)"
+    # A word of the name counts most, then one of the summary: keywords are often a long list of what is only near.
+    rank = "bm25(search, 10, 1, 3)"
 
     def question(self, words: Iterable[str]) -> str:
         """Quoted, so that no word is taken for an operator."""
@@ -76,7 +76,7 @@ class Tsvector:
     source = "search s JOIN listing l ON l.id = s.id"
     found = "s.words @@ CAST(:match AS tsquery)"
     # Of the classes D to A; A is a word of the name, B a keyword, C one of the summary.
-    rank = "ts_rank('{0.1, 0.1, 0.3, 1.0}', s.words, CAST(:match AS tsquery)) DESC"
+    rank = "ts_rank('{0.1, 0.3, 0.1, 1.0}', s.words, CAST(:match AS tsquery)) DESC"
 
     def question(self, words: Iterable[str]) -> str:
         """Letters and digits alone, so that nothing is taken for an operator."""

@@ -94,7 +94,7 @@ class Web:
             (f"{below}/live", exactly(self.status.live), None),
             (f"{below}/ready", exactly(self.status.ready), None),
             *([("/metrics", exactly(self.status.metrics), "list")] if self.status.has_metrics else []),
-            ("/favicon.ico", no_icon, None),
+            ("/favicon.ico", pages.icon, None),
             ("/simple", lambda: redirect("simple/"), None),
             ("/simple/", self.simple.index, "list"),
             (f"/simple/{_NAME}", lambda project: redirect(f"{project}/"), None),
@@ -110,6 +110,7 @@ class Web:
             (f"/{_NAME}/json", self.json_pages.project, "list"),
             ("/projects", lambda: redirect("projects/"), None),
             ("/projects/", browse.projects, "list"),
+            ("/projects/feed.atom", browse.feed, "list"),
             (f"/project/{_NAME}", lambda project: redirect(f"{project}/"), None),
             (f"/project/{_NAME}/", browse.project, "list"),
             (f"/project/{_NAME}/{_VERSION}", lambda project, version: redirect(f"{quote(version)}/"), None),
@@ -262,11 +263,6 @@ def exactly(handler: Handler) -> Handler:
         return handler()
 
     return answer
-
-
-def no_icon() -> bottle.HTTPResponse:
-    """Browsers ask for an icon by themselves; that is no project, and no reason to ask the fallback index."""
-    raise NotFound("There is no icon.")
 
 
 def _is_form(environ: Mapping[str, Any]) -> bool:

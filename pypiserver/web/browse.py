@@ -16,14 +16,18 @@ from ..model import Project, Search
 from ..releases import core_metadata, named, newest, releases_of
 from ..repository import Repository
 from ..simple_api import prefers_html
-from ..text import one_line
+from ..text import cut, one_line
 from . import project_page, readme
 from .answers import aged, redirect, revalidated
+from .feed import atom
+from .hits import Hits
 from .last_pages import LastPages
 from .pages import render, sent
 from .renderer import Renderer
 
 PAGE = 50
+# Uploads in the feed.
+FEED = 50
 MAX_TEXT = 200
 # (value, what the form calls it)
 SORTS = (
@@ -65,6 +69,11 @@ class Browse:
             return sent(self._list(search, number), private=self._private)
         return self._answer(("", search), lambda: self._list(search, number))
 
+    def feed(self) -> bottle.HTTPResponse:
+        """``GET /projects/feed.atom``: the newest uploads as a feed (RFC 4287)."""
+        body, age = self._last.get(("feed", self._url()), lambda: atom(self._url(), self._repository.newest(FEED)))
+        return aged(sent(body, private=self._private, content_type="application/atom+xml; charset=utf-8"), age)
+
     def _list(self, search: Search, number: int) -> bytes:
         total, rows = self._repository.find(search)
         pages = max(1, -(-total // PAGE))
@@ -83,6 +92,7 @@ class Browse:
             "number": number,
             "pages": pages,
             "link": lambda **changes: _link(search, **changes),
+            "hits": Hits(search.text),
         }
         title = f"{search.text} - search" if search.text else "Projects"
         return render("projects", title, values, root="../")
@@ -145,11 +155,13 @@ class Browse:
         values = {
             **head,
             "home": "./" if version is None else "../",
-            "summary": one_line(core.summary)[: project_page.MAX_LINE],
+            "summary": cut(one_line(core.summary), project_page.MAX_SUMMARY),
             "commands": project_page.commands(project.display_name, chosen, pinned=pinned, url=self._url()),
             "facts": project_page.facts(core),
             "downloads": project_page.downloads(self._downloads(project.name), chosen),
             "links": project_page.links(core),
+            "more": project_page.left_out(core),
+            "total_size": sum(file.size for file in project.files),
             "requirements": grouped,
             "here": self._repository.present(each.project for group in grouped.values() for each in group),
             "classifiers": core.classifiers[: project_page.MAX_ITEMS],

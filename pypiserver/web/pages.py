@@ -19,7 +19,7 @@ from ..errors import ConfigError, NotFound
 from .answers import revalidated, unkept
 from .encodings import compressed
 
-YEAR = 31_536_000
+DAY, YEAR = 86_400, 31_536_000
 # No script, no frame, nothing from elsewhere; what a package says can style, send and load nothing.
 POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -39,9 +39,9 @@ def page(name: str, title: str, values: Mapping[str, object], *, root: str, priv
     return sent(render(name, title, values, root=root), private=private)
 
 
-def sent(body: bytes, *, private: bool) -> bottle.HTTPResponse:
+def sent(body: bytes, *, private: bool, content_type: str = "text/html; charset=utf-8") -> bottle.HTTPResponse:
     """The answer with a page; ``private`` says that it is protected."""
-    headers = {"Content-Type": "text/html; charset=utf-8", "Vary": "Accept", **SECURITY}
+    headers = {"Content-Type": content_type, "Vary": "Accept", **SECURITY}
     # A protected page has words of the request beside what others may not see: what is compressed would tell by its
     # length how far the two are alike (BREACH).
     if not private:
@@ -59,7 +59,7 @@ def render(name: str, title: str, values: Mapping[str, object], *, root: str) ->
 
     ``root`` is the relative address of our root seen from the page.
     """
-    content = _template(f"{name}.html").render(**values, root=root, date=date, size=size)
+    content = _template(f"{name}.html").render(**values, root=root, date=date, moment=moment, size=size)
     frame = {"style": f"static/{_names()['style.css']}", "icon": f"static/{_names()['icon.svg']}"}
     whole: str = _template("frame.html").render(
         **frame, title=title, content=content, root=root, page=name, version=__version__, text=values.get("text", "")
@@ -69,7 +69,7 @@ def render(name: str, title: str, values: Mapping[str, object], *, root: str) ->
 
 def part(name: str, values: Mapping[str, object]) -> bytes:
     """What template ``name`` makes of ``values``, without the frame."""
-    made: str = _template(f"{name}.html").render(**values)
+    made: str = _template(name if "." in name else f"{name}.html").render(**values)
     return made.encode("utf-8")
 
 
@@ -83,9 +83,21 @@ def static(name: str) -> bottle.HTTPResponse:
     raise NotFound("There is no such part of a page here.")
 
 
-def date(moment: object) -> tuple[str, str]:
+def icon() -> bottle.HTTPResponse:
+    """``GET /favicon.ico``: the icon, for pages that do not name it, such as those of the Simple API."""
+    body = _read("icon.svg").encode("utf-8")
+    headers = {"Content-Type": _STATIC["icon.svg"], "Content-Length": str(len(body)), **SECURITY}
+    return bottle.HTTPResponse(body, headers={**headers, "Cache-Control": f"max-age={DAY}"})
+
+
+def date(time: object) -> tuple[str, str]:
     """A time for machines and for people: in UTC, to the second and to the day."""
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ"), moment.strftime("%Y-%m-%d")  # type: ignore[attr-defined]
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ"), time.strftime("%Y-%m-%d")  # type: ignore[attr-defined]
+
+
+def moment(time: object) -> tuple[str, str]:
+    """A time for machines and for people: in UTC, to the second and to the minute."""
+    return date(time)[0], time.strftime("%Y-%m-%d %H:%M UTC")  # type: ignore[attr-defined]
 
 
 def size(number: float) -> str:

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from ..core_metadata import CoreMetadata, Requirement
+from ..core_metadata import LIST_LIMITS, CoreMetadata, Requirement
 from ..distfile import is_final, parse_filename, version_key
 from ..downloads import RECENT_DAYS, Counts
 from ..model import File, Project
 from ..releases import is_yanked, newest
 from ..sanitizer import is_web_address
-from ..text import one_line
+from ..text import cut, one_line
 from .proxy import is_secure
 
 KINDS = {
@@ -23,8 +23,10 @@ KINDS = {
     "bdist_msi": "Windows installer",
     "bdist_dumb": "Built archive",
 }
-# Metadata may say anything at any length; a page says the beginning of it.
+# Metadata may say anything at any length; a page says the beginning of it, and that there is more.
 MAX_LINE = 300
+MAX_SUMMARY = 512
+_LISTS = ("classifiers", "project_urls", "requires_dist")
 MAX_ITEMS = 300
 MAX_CLIENTS = 5
 
@@ -60,14 +62,26 @@ def facts(core: CoreMetadata) -> list[tuple[str, str]]:
     """(label, text) of what the metadata says in a line each."""
     said = [
         ("Requires Python", core.requires_python or ""),
-        ("Licence", core.license_expression or next(iter(core.license.splitlines()), "")),
+        ("License", core.license_expression or next(iter(core.license.splitlines()), "")),
         ("Author", _person(core.author, core.author_email)),
         ("Maintainer", _person(core.maintainer, core.maintainer_email)),
-        ("Extras", ", ".join(core.provides_extra[:MAX_ITEMS])),
-        ("Keywords", ", ".join(core.keywords.split(","))),
-        ("Platform", ", ".join(core.platform[:MAX_ITEMS])),
+        ("Extras", listed(core.provides_extra)),
+        ("Keywords", listed(core.keywords.split(","))),
+        ("Platform", listed(core.platform)),
     ]
-    return [(label, one_line(text)[:MAX_LINE]) for label, text in said if one_line(text)]
+    return [(label, cut(one_line(text), 2 * MAX_LINE)) for label, text in said if one_line(text)]
+
+
+def listed(items: Sequence[str]) -> str:
+    """The items with commas between them: as many as a line takes, and how many more there are."""
+    shown, length = 0, 0
+    for item in items:
+        length += len(item) + 2
+        if length > MAX_LINE and shown:
+            break
+        shown += 1
+    left = len(items) - shown
+    return ", ".join(cut(item, MAX_LINE) for item in items[:shown]) + (f" and {left:,} more" if left else "")
 
 
 def _person(name: str, email: str) -> str:
@@ -94,6 +108,13 @@ def links(core: CoreMetadata) -> list[tuple[str, str]]:
         if is_web_address(address.strip()):
             found.setdefault(address.strip(), one_line(label)[:MAX_LINE] or "Link")
     return [(label, address) for address, label in found.items()]
+
+
+def left_out(core: CoreMetadata) -> dict[str, int]:
+    """By field of which metadata may have more than was read: how many were."""
+    return {
+        name: limit for name, (limit, _) in LIST_LIMITS.items() if name in _LISTS and len(getattr(core, name)) >= limit
+    }
 
 
 def requirements(core: CoreMetadata) -> dict[str, list[Requirement]]:

@@ -1,19 +1,23 @@
 """A project's long description as HTML that may stand on a page of ours.
 
-Markdown and reStructuredText are rendered by another process, see :mod:`.renderer`; until that is done, without
-readme_renderer, and for what cannot be rendered within the limits, the page has the plain text, and a sentence that
-says why. **Invariants:** work in this process is linear, and bounded whatever a description holds.
+Markdown and reStructuredText are rendered by another process, see :mod:`.renderer`; until that is done, and for what
+cannot be rendered within the limits, the page has the plain text, and a sentence that says why. Without readme_renderer
+Markdown is made readable by :mod:`.light_markdown`. **Invariants:** work in this process is linear, and bounded
+whatever a description holds.
 """
 
 from __future__ import annotations
 
 import functools
+import hashlib
 import importlib.util
 import logging
 from html import escape
 
+from ..remembered import Remembered, weight
 from ..render_worker import CPU_SECONDS, MAX_HTML, MEMORY_BYTES, Kind, Outcome
 from ..sanitizer import MAX_DEPTH
+from .light_markdown import light
 from .renderer import Renderer
 
 _LOG = logging.getLogger(__name__)
@@ -21,6 +25,11 @@ EXTRA = "pip install 'pypiserver[web]'"
 # Characters. A description of 100,000 is a book; what is longer is not read to its end on this page either.
 MAX_RENDERED = 100_000
 MAX_SHOWN = 200_000
+# Without a library: the worst text of this size takes a tenth of a second, in the serving process.
+MAX_LIGHT = 50_000
+MAX_LIGHT_LINES = 5_000
+MAX_LIGHT_BYTES = 4 << 20
+_made: Remembered[bytes, str] = Remembered(MAX_LIGHT_BYTES)
 _KINDS = {"text/markdown": Kind.GFM, "text/x-rst": Kind.RST, "": Kind.RST}
 _PENDING = "The description is shown as plain text until it is formatted; load the page again in a moment."
 _REASONS = {
@@ -38,8 +47,10 @@ _REASONS = {
 def shown(text: str, content_type: str, renderer: Renderer) -> str:
     """The description as safe HTML; ``content_type`` is that of the metadata, where nothing means reStructuredText."""
     kind = _kind(content_type)
-    if kind is None or not _is_installed():
+    if kind is None:
         return _plain(text, "")
+    if not _is_installed():
+        return _light(text, kind)
     if len(text) > MAX_RENDERED:
         return _plain(text, _because(Outcome.TOO_LONG))
     answer = renderer.render(kind, text)
@@ -50,7 +61,7 @@ def shown(text: str, content_type: str, renderer: Renderer) -> str:
         return html.decode("utf-8")
     if outcome is Outcome.MISSING:
         _say_missing()
-        return _plain(text, "")
+        return _light(text, kind)
     return _plain(text, _because(outcome))
 
 
@@ -72,11 +83,23 @@ def _is_installed() -> bool:
 
 @functools.cache
 def _say_missing() -> None:
-    _LOG.warning("Descriptions are shown as plain text, because readme_renderer is not installed: %s.", EXTRA)
+    _LOG.warning("Descriptions are shown almost as they are, because readme_renderer is not installed: %s.", EXTRA)
 
 
 def _because(outcome: Outcome) -> str:
     return f"The description is shown as plain text, because {_REASONS[outcome]}."
+
+
+def _light(text: str, kind: Kind) -> str:
+    """What can be done without a library, once for each text."""
+    if kind is Kind.RST or len(text) > MAX_LIGHT or text.count("\n") > MAX_LIGHT_LINES:
+        return _plain(text, "")
+    key = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+    html = _made.get(key)
+    if html is None:
+        html = light(text)
+        _made.put(key, html, size=weight(html))
+    return html
 
 
 def _plain(text: str, note: str) -> str:

@@ -15,6 +15,8 @@ import pytest
 from hypothesis import given, settings
 
 from pypiserver.render_worker import MEMORY_BYTES
+from pypiserver.web.light_markdown import light
+from pypiserver.web.readme import MAX_LIGHT
 from tests.descriptions import BECAUSE, BOMBS, MD, PENDING, RST, SHAPES, bombs, described, shape, texts
 from tests.hostile import OPEN, ask, eventually, every_server, serving
 from tests.reliability.test_leaks import status_of
@@ -170,3 +172,20 @@ def is_running(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+# Begun again and again, and never ended.
+BEGUN = [
+    *("[", "(", "`", "*", "**a ", "__", "![", "[a](", "[a](http://x ", "<a ", "<http://", "<!--", "[a](b(", "[a][b"),
+    *("[![a](b", "`a", "\\", "> ", "- ", "# ", "|", "=\n", "a\n=", "\n- a\n", "* a\n\n", "~~~\n", "    x\n"),
+    "[a]: b\n",
+]
+
+
+@pytest.mark.parametrize("pattern", BEGUN)
+def test_markdown_without_a_library_takes_time_that_grows_with_the_text_alone(pattern: str) -> None:
+    """With work that grows by the square, the longest text takes a minute."""
+    text = (pattern * MAX_LIGHT)[:MAX_LIGHT]
+    begun = time.thread_time()
+    light(text)
+    assert time.thread_time() - begun < 5

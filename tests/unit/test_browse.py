@@ -12,16 +12,21 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import html5lib
 import pytest
+from packaging.utils import NormalizedName
 
+from pypiserver.model import Listed
+from pypiserver.text import one_line
 from pypiserver.web import browse
+from pypiserver.web.feed import atom
 from pypiserver.web.pages import POLICY, size
 from pypiserver.web.project_page import commands
 from pypiserver.web.welcome import settings
 from tests.browser.library import fill, fill_hostile, fill_many
-from tests.make_archives import make_wheel
+from tests.make_archives import core_metadata, make_wheel
 
 from .wsgi import Answer, Client
 
@@ -296,18 +301,83 @@ def test_an_empty_list_says_so(look: Callable[..., Answer]) -> None:
     assert "There are no files here yet." in look("/packages/").text
 
 
+def test_what_was_found_is_marked(put: Put, look: Callable[..., Answer]) -> None:
+    put(*make_wheel("Caf-Tools", "1.0", summary="A Caf\u00e9's <tools>, and nothing of decaf"))
+    page = look("/projects/?q=caf").text
+    assert "<mark>Caf</mark>-Tools</a>" in page
+    assert "A <mark>Café</mark>&#039;s &lt;tools&gt;, and nothing of decaf" in page
+    assert "<mark>" not in look("/projects/").text and "<mark>" not in look("/projects/?q=%3C").text
+
+
+def test_a_word_of_the_summary_counts_more_than_a_keyword(put: Put, look: Callable[..., Answer]) -> None:
+    put(*make_wheel("aaa", "1.0", metadata=core_metadata("aaa", "1.0", extra=["Keywords: turbine,wind"])))
+    put(*make_wheel("zzz", "1.0", summary="Watches a turbine"))
+    assert names(look("/projects/?q=turbine")) == ["zzz", "aaa"]
+
+
+def test_the_feed_has_the_newest_uploads(serve: Serve, put: Put) -> None:
+    put(*make_wheel("foo", "1.0", summary='a <b> & "c"\x07'), mtime=1_700_000_000)
+    put(*make_wheel("foo", "1.1"), mtime=1_700_000_060)
+    put(*make_wheel("bar", "2.0", summary="Bars"), mtime=1_700_000_030)
+    client = digested(serve())
+    answer = client.get("/projects/feed.atom", HTTP_HOST="pypi.example")
+    assert (answer.status, answer.headers["content-type"]) == (200, "application/atom+xml; charset=utf-8")
+    feed = ElementTree.fromstring(answer.body)
+    space = "{http://www.w3.org/2005/Atom}"
+    assert [each.findtext(f"{space}title") for each in feed.iter(f"{space}entry")] == ["foo 1.1", "bar 2.0"]
+    assert [each.findtext(f"{space}id") for each in feed.iter(f"{space}entry")] == [
+        "http://pypi.example/project/foo/1.1/",
+        "http://pypi.example/project/bar/2.0/",
+    ]
+    assert feed.findtext(f"{space}updated") == "2023-11-14T22:14:20Z"
+    assert 'href="../projects/feed.atom"' in client.get("/projects/", HTTP_ACCEPT=BROWSER).text
+    assert client.get("/project/foo/", HTTP_ACCEPT=BROWSER).text.count("feed.atom") == 0
+
+
+@pytest.mark.parametrize("summary", ["a <b> & \x00 \ufffe \ud800 \x1b]0;x\x07 ]]>", "\u2028\u202e", ""])
+def test_a_feed_is_xml_whatever_a_summary_says(summary: str) -> None:
+    moment = datetime(2026, 1, 1, tzinfo=timezone.utc)
+    row = Listed(NormalizedName("foo"), "foo", "1.0", "1.0+x", moment, 1, 1, 0, one_line(summary), "")
+    feed = ElementTree.fromstring(atom("https://pypi.example/", [row]))
+    assert feed.find("{http://www.w3.org/2005/Atom}entry/{http://www.w3.org/2005/Atom}id") is not None
+
+
+def test_a_feed_of_nothing_is_a_feed(serve: Serve) -> None:
+    assert ElementTree.fromstring(serve().get("/projects/feed.atom").body).tag.endswith("feed")
+
+
 # -- a project -------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_left_out_is_counted(put: Put, look: Callable[..., Answer]) -> None:
+    extras = [f"Provides-Extra: option{number:03d}" for number in range(100)]
+    classifiers = [f"Classifier: Topic :: Number {number}" for number in range(310)]
+    metadata = core_metadata("foo", "1.0", summary="x" * 600, extra=[*extras, *classifiers])
+    put(*make_wheel("foo", "1.0", metadata=metadata))
+    text = words(look("/project/foo/").text)
+    shown = [number for number in range(100) if f"option{number:03d}" in text]
+    assert shown == list(range(len(shown))) and 20 < len(shown) < 40
+    assert f"option{shown[-1]:03d} and {100 - len(shown)} more" in text
+    assert "Topic :: Number 299 Only the first 300 are shown." in text
+    assert "x..." in text
+
+
+def test_sizes_and_times_are_told(root: Path, look: Callable[..., Answer]) -> None:
+    fill(root)
+    text = words(look("/project/lantern/").text)
+    assert re.search(r"2 files, [0-9.]+ kB 5 versions, [0-9.]+ kB", text)
+    assert "2026-02-23 21:20 UTC" in text
 
 
 def test_a_project_shows_its_newest_release(root: Path, look: Callable[..., Answer]) -> None:
     fill(root)
     page = look("/project/lantern/").text
     text = words(page)
-    assert text.startswith("lantern 2.1.0 Read measurements from field stations pip pip install --index-url")
+    assert text.startswith("lantern 2.1.0 Read measurements from field stations Released 2026-02-23 21:20 UTC pip pip")
     for said in (
-        "simple/ lantern uv",
+        "simple/ lantern click to select uv",
         "Requires Python &gt;=3.10",
-        "Licence MIT",
+        "License MIT",
         "Author Ines Marsh &lt;ines@example.org&gt;",
         "Keywords measurement, station, telemetry",
         "tidewater &gt;=1.2",

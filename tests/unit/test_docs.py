@@ -10,6 +10,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -228,6 +229,24 @@ def test_shown_settings_files_are_accepted() -> None:
     known = {keyword for each in config.SETTINGS.values() for keyword in (each.name, *each.aliases, *each.opposites)}
     assert {"root", "password_file", "auther"} <= set(keywords)  # type: ignore[arg-type]
     assert set(keywords) - {None} <= known
+
+
+def test_the_first_page_leads_to_every_page() -> None:
+    index = REPOSITORY / "docs" / "index.rst"
+    linked = {(index.parent / link).resolve() for link in re.findall(r"<([^<>:]+\.rst)>`_", text_of(index))}
+    assert {page for page in PAGES if page != index} - linked == set()
+
+
+@pytest.mark.live
+def test_the_source_distribution_has_the_documentation_and_the_tests(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "build", "--sdist", "-q", "-o", str(tmp_path), str(REPOSITORY)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    with tarfile.open(next(tmp_path.iterdir())) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    pages = {str(page.relative_to(REPOSITORY)) for page in PAGES}
+    assert pages | {"docs/conf.py", "tests/unit/test_docs.py", "bin/test", "tox.ini", "LICENSE.txt"} <= names
+    assert not [name for name in names if name.endswith((".pyc", ".lock")) or ".cache" in name]
 
 
 def test_no_file_names_the_public_index() -> None:

@@ -103,7 +103,7 @@ def library(catalog: Catalog) -> Catalog:
 @pytest.mark.parametrize(
     ("text", "hits"),
     [
-        ("requests", ["requests", "requests-mock", "zebra", "aiohttp"]),
+        ("requests", ["requests", "requests-mock", "aiohttp", "zebra"]),
         ("Requests Mock", ["requests-mock"]),
         ("requests_mock", ["requests-mock"]),
         ("HTTP humans", ["requests"]),

@@ -196,17 +196,19 @@ from pypiserver.web import readme
 from pypiserver.web.renderer import Renderer
 renderer = Renderer()
 print(readme.shown("# a", "text/markdown", renderer))
-print(readme.shown("# b", "text/markdown", renderer))
+print(readme.shown("# b", "text/x-rst", renderer))
+print(readme.shown("#" * 50_001, "text/markdown", renderer)[:24])
 print(threading.active_count(), [name for name in sys.modules if name in ("docutils", "nh3", "pygments")])
 """
 
 
-def test_without_readme_renderer_it_is_plain_text_and_the_log_says_once_what_to_install() -> None:
+def test_without_readme_renderer_markdown_is_readable_and_the_log_says_once_what_to_install() -> None:
     done = subprocess.run([sys.executable, "-c", WITHOUT], capture_output=True, text=True, timeout=60)
     assert done.stdout.splitlines() == [
-        "WARNING Descriptions are shown as plain text, because readme_renderer is not installed: "
+        "WARNING Descriptions are shown almost as they are, because readme_renderer is not installed: "
         "pip install 'pypiserver[web]'.",
-        '<pre class="plain"># a</pre>',
+        "<h3>a</h3>",
         '<pre class="plain"># b</pre>',
+        '<pre class="plain">#####',
         "1 []",
     ], done.stderr
