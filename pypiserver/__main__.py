@@ -151,6 +151,7 @@ def _serve(command: cli.Run, stack: contextlib.ExitStack) -> None:
     application.check()
     with progress("reading the packages", sys.stderr) as tell:
         files, where = application.survey(counted=functools.partial(counted, tell=tell))
+    damaged = application.damaged()
     application.close()
     # Before workers are forked from it.
     give_back()
@@ -178,7 +179,7 @@ def _serve(command: cli.Run, stack: contextlib.ExitStack) -> None:
     servers.run(
         serving,
         options,
-        on_ready=lambda server, port: _say(render(config, Facts(server, port, files, where, metrics_port))),
+        on_ready=lambda server, port: _say(render(config, Facts(server, port, files, where, damaged, metrics_port))),
         on_reload=serving.reload,
     )
 

@@ -11,12 +11,13 @@ import csv
 import hashlib
 import io
 import posixpath
+import re
 import zipfile
-from collections import Counter
 from collections.abc import Sequence
 from typing import BinaryIO
 
 from .archives import MAX_METADATA, BadArchive, Source, foreign, said, sane_size
+from .names import allowed_in_an_archive
 from .tarwalk import DEVICES, LINKS, TarMember
 from .zipdirectory import ZipMember
 
@@ -27,15 +28,22 @@ MAX_FAULTS = 100
 MAX_LINK = 4096
 # Stored, deflated, bzip2: the decoders of others take memory as the archive tells them.
 _METHODS = (0, 8, 12)
+# What no path has that stays where it is unpacked; most archives have none of it in any name.
+_MAY_LEAD_OUT = re.compile(r"^/|\.\.|[\\:\0]", re.MULTILINE)
+_DRIVE = re.compile(r"[A-Za-z]:")
 
 Fault = tuple[str, str]
 
 
 def zip_faults(members: Sequence[ZipMember]) -> list[Fault]:
-    """What makes a zip archive dangerous to unpack: doubled names, ways out of its folder, too much in it."""
-    names = Counter(member.name for member in members)
-    faults = [("corrupt", f"it has the member {said(name)} twice") for name, count in names.items() if count > 1]
-    faults += [("unsafe", f"its member {said(name)} leads out of its folder") for name in names if _leads_out(name)]
+    """What makes a zip archive dangerous to unpack: ways out of its folder, characters no name has, too much in it."""
+    names = [member.name for member in members]
+    joined = "\n".join(names)
+    faults = []
+    if not joined.isascii() or len(joined.splitlines()) > len(names) or not joined.replace("\n", "").isprintable():
+        faults += [fault for name in names for fault in _character_faults(name)]
+    if _MAY_LEAD_OUT.search(joined):
+        faults += [("unsafe", f"its member {said(name)} leads out of its folder") for name in names if _leads_out(name)]
     packed = sum(member.packed for member in members)
     unpacked = sum(member.unpacked for member in members)
     if unpacked > sane_size(packed):
@@ -44,17 +52,23 @@ def zip_faults(members: Sequence[ZipMember]) -> list[Fault]:
 
 
 def _leads_out(path: str) -> bool:
+    if not _MAY_LEAD_OUT.search(path):
+        return False
     plain = path.replace("\\", "/")
-    return plain.startswith("/") or ".." in plain.split("/") or ":" in plain.split("/")[0] or "\0" in path
+    return plain.startswith("/") or ".." in plain.split("/") or _DRIVE.match(plain) is not None or "\0" in path
+
+
+def _character_faults(name: str) -> list[Fault]:
+    if allowed_in_an_archive(name):
+        return []
+    return [("unsafe", f"its member {said(name)} has control characters in its name")]
 
 
 def tar_faults(member: TarMember) -> list[Fault]:
     """What makes a member of a tar archive dangerous to unpack."""
-    faults: list[Fault] = []
+    faults = _character_faults(member.name)
     if _leads_out(member.name):
         faults.append(("unsafe", f"its member {said(member.name)} leads out of its folder"))
-    if not member.name.isprintable():
-        faults.append(("unsafe", f"its member {said(member.name)} has control characters in its name"))
     if member.kind in LINKS:
         base = posixpath.dirname(member.name) if member.kind == b"2" else ""
         if _leads_out(posixpath.normpath(posixpath.join(base, member.link))):
@@ -93,8 +107,6 @@ def _name_faults(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> list[Faul
     faults: list[Fault] = []
     if member.compress_type not in _METHODS:
         raise BadArchive(f"its member {said(member.filename)} is packed as not every reader can")
-    if not member.filename.isprintable():
-        faults.append(("unsafe", f"its member {said(member.filename)} has control characters in its name"))
     if _is_link(member) and _link_leads_out(member.filename, archive.read(member)):
         faults.append(("unsafe", f"its link {said(member.filename)} leads out of its folder"))
     return faults
@@ -145,7 +157,7 @@ def _record_faults(record: bytes, hashes: dict[str, tuple[str, int]]) -> list[Fa
         listed.add(path)
         if path not in hashes:
             faults.append(("corrupt", f"its RECORD lists {said(path)}, which is not in it"))
-        elif digest.startswith("sha256=") and digest.removeprefix("sha256=") != hashes[path][0]:
+        elif digest.startswith("sha256=") and digest.removeprefix("sha256=").rstrip("=") != hashes[path][0]:
             faults.append(("corrupt", f"its member {said(path)} has another hash than its RECORD says"))
     for path in hashes:
         if path not in listed and not path.endswith(("/", "/RECORD", "/RECORD.jws", "/RECORD.p7s")):

@@ -120,7 +120,7 @@ class Audit:
                 yield self._fault(entry.root, entry.path, "duplicate", message)
 
     def _check(self, entry: Entry, dist: DistFile, known_sha256: str) -> Iterator[Fault]:
-        if not distfile.is_standard(dist.version):
+        if not dist.others and not distfile.is_standard(dist.version):
             message = f"its version {dist.version!r} is not a PEP 440 version"
             yield self._fault(entry.root, entry.path, "version", message)
         try:
@@ -140,6 +140,9 @@ class Audit:
         digest = self._digester.read(stream, dist)
         if known_sha256 and digest.sha256 != known_sha256:
             yield self._fault(entry.root, entry.path, "catalog", "its bytes are not those the catalog knows")
+        if dist.others and not distfile.is_standard(digest.version):
+            message = f"its version {digest.version!r} is not a PEP 440 version"
+            yield self._fault(entry.root, entry.path, "version", message)
         for kind, message in archive_faults(stream, dist, digest.metadata):
             yield self._fault(entry.root, entry.path, kind, message)
 

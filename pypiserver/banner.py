@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +17,8 @@ _NOT_HARDENED = " (works, but is not hardened; see the docs on servers)"
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What only a server that runs knows: folders with their number of files, the catalog's file, its ports.
+    """What only a server that runs knows: folders with their number of files (and of those that are damaged), the
+    catalog's file, its ports.
 
     ``catalog`` is None for one in memory, ``metrics_port`` where metrics have no address of their own.
     """
@@ -24,6 +27,7 @@ class Facts:
     port: int
     files: list[tuple[Path | str, int]]
     catalog: str | None
+    damaged: Sequence[tuple[Path | str, int]] = ()
     metrics_port: int | None = None
 
 
@@ -36,6 +40,7 @@ def render(config: Config, facts: Facts) -> str:
     rows = [
         ("index", f"{url}/simple/{interfaces}"),
         *[(_kind(root), f"{printable(str(root))}: {_files(count)}") for root, count in facts.files],
+        *([("damaged", _damaged(facts.damaged))] if facts.damaged else []),
         ("uploads", _who(config, "update")),
         ("downloads", _who(config, "download")),
         ("listing", _who(config, "list")),
@@ -44,6 +49,12 @@ def render(config: Config, facts: Facts) -> str:
         *([("metrics", _metrics(config, facts, url))] if config.counts_metrics else []),
     ]
     return f"pypiserver is serving at {url}/\n" + "".join(f"  {name + ':':<11}{value}\n" for name, value in rows)
+
+
+def _damaged(damaged: Sequence[tuple[Path | str, int]]) -> str:
+    count = sum(number for _, number in damaged)
+    where = " ".join(shlex.quote(printable(str(root))) for root, _ in damaged)
+    return f"{_files(count)} {'is' if count == 1 else 'are'} not served: pypi-server check {where}"
 
 
 def _files(count: int) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .catalog import Found, Row
-from .distfile import DistFile, parse_filename
+from .distfile import DistFile, as_filed
 from .model import File
 from .storage import Entry
 from .text import MAX_REASON, line_of
@@ -41,7 +41,8 @@ def remarked(file: File, row: Row, yanked: bytes | None) -> Found:
     if yanked is not None:
         beside[".yanked"] = len(yanked)
     entry = Entry(file.root, file.path, row.size, row.mtime_ns, row.inode)
-    return found_from(entry, parse_filename(file.filename), beside, yanked)._replace(before=row)
+    dist = as_filed(file.filename, file.project)
+    return found_from(entry, dist, beside, yanked)._replace(before=row)
 
 
 def reason_of(text: str) -> bytes:

@@ -58,12 +58,13 @@ class BucketWriter:
         found = found_from(
             entry, upload.dist, {suffix: len(data) for suffix, data in sidecars.items()}, sidecars.get(".yanked")
         )
-        before = self._take(found, upload, overwrite=overwrite)
+        had = self._repository.ask(lambda: self._catalog.claimant(upload.dist.filename)) if not overwrite else None
+        before = self._take(found, upload, overwrite=overwrite) or had
         stored(entry.path)
         if not self._bucket.is_there(entry.path, upload.sidecars):
             # What had lain there unused was deleted between our putting it and our row.
             upload.staged.publish(upload.dist.filename, overwrite=overwrite, sidecars=sidecars)
-        if before is not None:
+        if before is not None and before.path != entry.path:
             self._sweep(before.path, f"the file that {upload.dist.filename} replaced")
 
     def _take(self, found: Found, upload: Checked, *, overwrite: bool) -> Standing | None:

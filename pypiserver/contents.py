@@ -31,6 +31,9 @@ _IN_INFO = ("METADATA", "WHEEL", "RECORD")
 _FOLDED = {name.casefold(): name for name in _IN_INFO}
 # zipfile's own reading is compared where it costs little.
 _MOST_COMPARED = 20_000
+# More copies of one PKG-INFO than any tool writes.
+_MOST_ALIKE = 8
+_MORE_THAN_ONE = "it has more than one metadata member"
 # Bytes of the names of all members of a tar archive: 100,000 of 335 each.
 MAX_NAMES = 32 * 1024 * 1024
 
@@ -38,7 +41,7 @@ MAX_NAMES = 32 * 1024 * 1024
 class Contents(NamedTuple):
     """The raw METADATA or PKG-INFO, None for a kind without one or an old sdist that lacks it; and what is wrong.
 
-    ``faults`` are those that keep an upload out, but hide no file that somebody put into the folder.
+    A file with ``faults`` can be read, and is refused all the same: pip and uv do not install it, or it is dangerous.
     """
 
     raw: bytes | None
@@ -48,7 +51,7 @@ class Contents(NamedTuple):
 def read_contents(file: BinaryIO, dist: DistFile, *, is_thorough: bool = False) -> Contents:
     """Read an open distribution; raises BadArchive when it cannot be read, or when not all readers read the same.
 
-    ``is_thorough`` looks for the faults that hide nothing, and compares with zipfile also what is plain.
+    ``is_thorough`` compares with zipfile also what is plain.
     """
     with foreign("it cannot be read", passing=(OSError,)):
         if dist.kind in _MAGIC:
@@ -57,7 +60,7 @@ def read_contents(file: BinaryIO, dist: DistFile, *, is_thorough: bool = False) 
             return Contents(None, [] if is_installer else [("corrupt", "it does not begin as an installer does")])
         if is_zip(dist):
             return _read_zip(file, dist, is_thorough)
-        return _read_tar(file, dist, is_thorough)
+        return _read_tar(file, dist)
 
 
 def is_zip(dist: DistFile) -> bool:
@@ -70,16 +73,17 @@ def _read_zip(file: BinaryIO, dist: DistFile, is_thorough: bool) -> Contents:
     check_layout(file, directory, members, may_be_script=dist.kind == "bdist_egg")
     _check_doubles(members)
     wanted = _in_zip(dist, members)
-    raw = None if wanted is None else read_member(file, wanted)
+    raw = read_member(file, wanted[0]) if wanted else None
+    for member in wanted[1:]:
+        if read_member(file, member) != raw:
+            raise BadArchive(_MORE_THAN_ONE, "unsafe")
     if len(members) <= _MOST_COMPARED and (is_thorough or not directory.is_plain):
         _compare_with_zipfile(file, members, wanted, raw)
-    faults: list[Fault] = []
-    if is_thorough:
-        faults = archive_faults.zip_faults(members)
-        if dist.kind == "bdist_wheel" and wanted is not None:
-            names = {member.name for member in members}
-            info = wanted.name.partition("/")[0]
-            faults += [("corrupt", f"it has no {info}/{name}") for name in _IN_INFO if f"{info}/{name}" not in names]
+    faults = archive_faults.zip_faults(members)
+    if dist.kind == "bdist_wheel":
+        names = {member.name for member in members}
+        info = wanted[0].name.partition("/")[0]
+        faults += [("corrupt", f"it has no {info}/{name}") for name in _IN_INFO if f"{info}/{name}" not in names]
     return Contents(raw, faults)
 
 
@@ -99,10 +103,10 @@ def _check_doubles(members: Sequence[ZipMember]) -> None:
             raise BadArchive(f"it has the member {said(name)} twice, with different bytes", "unsafe")
 
 
-def _in_zip(dist: DistFile, members: Sequence[ZipMember]) -> ZipMember | None:
-    """The member that is the metadata; raises BadArchive when readers could take another one."""
+def _in_zip(dist: DistFile, members: Sequence[ZipMember]) -> list[ZipMember]:
+    """The members that are the metadata, of one size and checksum; raises BadArchive when readers could differ."""
     if dist.kind == "bdist_wheel":
-        return _in_wheel(dist, members)
+        return [_in_wheel(dist, members)]
     if dist.kind == "bdist_egg":
         found = [member for member in members if parts_of(member.name) == ["egg-info", "pkg-info"]]
         is_right: Callable[[str], bool] = "EGG-INFO/PKG-INFO".__eq__
@@ -110,12 +114,13 @@ def _in_zip(dist: DistFile, members: Sequence[ZipMember]) -> ZipMember | None:
         found = [member for member in members if _is_pkg_info(member.name)]
         is_right = _is_plain_pkg_info
     else:
-        return None
-    if len(found) > 1:
-        raise BadArchive("it has more than one metadata member", "unsafe")
+        return []
+    # Some tools wrote it twice, and every reader takes the same bytes then.
+    if len(found) > _MOST_ALIKE or len({(member.crc, member.unpacked) for member in found}) > 1:
+        raise BadArchive(_MORE_THAN_ONE, "unsafe")
     for member in found:
         _check_spelling(member.name, is_right)
-    return found[0] if found else None
+    return found
 
 
 def _check_spelling(name: str, is_right: Callable[[str], bool]) -> None:
@@ -168,7 +173,7 @@ def _in_wheel(dist: DistFile, members: Sequence[ZipMember]) -> ZipMember:
     for info in infos:
         found += _in_info(dist, info, others)
     if len(found) > 1:
-        raise BadArchive("it has more than one metadata member", "unsafe")
+        raise BadArchive(_MORE_THAN_ONE, "unsafe")
     if not found:
         raise BadArchive("it has no METADATA in its .dist-info folder")
     return found[0]
@@ -198,18 +203,18 @@ def _is_info_of(dist: DistFile, folders: Sequence[str]) -> bool:
 
 
 def _compare_with_zipfile(
-    file: BinaryIO, members: Sequence[ZipMember], wanted: ZipMember | None, raw: bytes | None
+    file: BinaryIO, members: Sequence[ZipMember], wanted: Sequence[ZipMember], raw: bytes | None
 ) -> None:
     """A self-test: what pip reads by zipfile is what was read here."""
     source = Source(file)
     with foreign("it is no zip archive that can be read", source), zipfile.ZipFile(source) as archive:
         names = [info.orig_filename for info in archive.infolist()]
         same = names == [member.name for member in members]
-        if not same or (wanted is not None and archive.read(wanted.name) != raw):
+        if not same or any([archive.read(member.name) != raw for member in wanted]):  # noqa: C419 - StopIteration stays
             raise BadArchive("Python's zipfile reads it in another way", "unsafe")
 
 
-def _read_tar(file: BinaryIO, dist: DistFile, is_thorough: bool) -> Contents:
+def _read_tar(file: BinaryIO, dist: DistFile) -> Contents:
     size = file.seek(0, io.SEEK_END)
     _refuse_zip_behind(file, size)
     stream = Unpacked(file, sane_size(size))
@@ -229,7 +234,7 @@ def _read_tar(file: BinaryIO, dist: DistFile, is_thorough: bool) -> Contents:
             if member.kind not in REGULAR:
                 raise BadArchive(f"its member {said(member.name)} is no file", "unsafe")
             if found is not None and found[1] != data:
-                raise BadArchive("it has more than one metadata member", "unsafe")
+                raise BadArchive(_MORE_THAN_ONE, "unsafe")
             found = (member, data)
         path = "/".join(parts_of(member.name)).encode("utf-8", "surrogateescape")
         length += len(path)
@@ -238,9 +243,8 @@ def _read_tar(file: BinaryIO, dist: DistFile, is_thorough: bool) -> Contents:
         if member.kind in LINKS:
             links[path] = links.get(path, 0) + 1
         names.append(path)
-        if is_thorough:
-            faults += archive_faults.tar_faults(member)
-            del faults[archive_faults.MAX_FAULTS :]
+        faults += archive_faults.tar_faults(member)
+        del faults[archive_faults.MAX_FAULTS :]
     if links:
         _check_links(links, names)
     if found is not None:

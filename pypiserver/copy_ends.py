@@ -11,10 +11,9 @@ from typing import BinaryIO
 from . import distfile, metadata
 from .copying import Item, take
 from .digests import BLOCK
-from .errors import Conflict, InvalidDistribution, InvalidFilename, Unavailable
+from .errors import Conflict, InvalidFilename, Unavailable
 from .storage import Entry, Folders, Scan, sidecar
 from .storage.bucket import METADATA, STATUSES, UPLOADED, Bucket, BucketFile, format_time, path_of, sha256_of
-from .wholeness import is_whole
 
 # What people put beside a file; a bucket has more.
 KEPT = (".asc", ".yanked", ".provenance")
@@ -95,6 +94,8 @@ class FolderEnd:
         staged = self._folders.stage(folder)
         try:
             take(item, staged.write)
+            with staged.reader() as stream:
+                metadata.read_metadata(stream, item.dist)
             beside = {suffix: data for suffix, data in item.beside().items() if suffix in KEPT}
             staged.publish(filename, overwrite=False, sidecars=beside)
         finally:
@@ -184,12 +185,9 @@ class BucketEnd:
             sha256 = take(item, spooled.write)
             path = path_of(sha256, item.dist.filename)
             beside = {**item.beside(), UPLOADED: format_time(item.uploaded_ns)}
-            if METADATA not in beside:
-                with spooled.reader() as stream:
-                    if is_whole(stream, item.dist) is False:
-                        raise InvalidDistribution(f"{item.path} is refused: it is cut off, or was never whole")
-                    raw = metadata.read_metadata(stream, item.dist)
-                beside.update({} if raw is None else {METADATA: raw})
+            with spooled.reader() as stream:
+                raw = metadata.read_metadata(stream, item.dist)
+            beside |= {} if raw is None else {METADATA: raw}
             with spooled.reader() as stream:
                 self._bucket.put(path, stream, beside)
         finally:

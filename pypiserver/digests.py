@@ -23,9 +23,10 @@ from .distfile import DistFile
 from .errors import InvalidDistribution, PypiServerError
 from .model import File
 from .remembered import Said
-from .storage import Storage
+from .storage import Storage, sidecar
 from .supervisor import say
 from .text import MAX_SENTENCE, cut
+from .wholeness import UNFINISHED
 
 _LOG = logging.getLogger(__name__)
 BLOCK = 1 << 18
@@ -40,6 +41,8 @@ HASHERS = min(4, os.cpu_count() or 1)
 # kernel, of at most ten milliseconds; those that keep no fraction of a millisecond may count in two seconds (FAT).
 TICK_SECONDS = 0.02
 COARSE_SECONDS = 2.0
+# Older files are not asked whether a downloader still writes to them: that costs a tenth of reading a small file.
+UNFINISHED_SECONDS = 86_400.0
 
 
 def wait_until_settled(mtime_ns: int) -> None:
@@ -53,6 +56,19 @@ def unsettled_seconds(mtime_ns: int, now: float) -> float:
     age = now - mtime_ns / 1e9
     limit = TICK_SECONDS if mtime_ns % 1_000_000 else COARSE_SECONDS
     return limit - age if 0 <= age < limit else 0.0
+
+
+def public_fault(path: str, fault: str) -> str:
+    """What a client may know of what is wrong with a file: what is in it, and not where it is or whose."""
+    filename = path.rpartition("/")[2]
+    if is_damage(fault):
+        return fault if fault.startswith(filename) else f"{filename}: {fault}"
+    return f"{filename} cannot be read now; the server's log says more"
+
+
+def is_damage(fault: str) -> bool:
+    """Whether the bytes of a file are what is wrong with it, rather than that it could not be read for a while."""
+    return " is refused: " in fault
 
 
 class Digester:
@@ -163,8 +179,24 @@ class Digester:
             if (entry.size, entry.mtime_ns, entry.inode) != (file.size, file.mtime_ns, file.inode):
                 return Digest("", fault="it changed while it was read")
             self._wait(entry.mtime_ns)
+            if time.time() - entry.mtime_ns / 1e9 < UNFINISHED_SECONDS and (beside := self._unfinished(file)):
+                return Digest("", fault=f"it cannot be served yet: {beside} says that it is still downloaded")
             whole = io.BytesIO(stream.read(entry.size)) if entry.size <= SMALL else stream
-            return self.read(whole, distfile.parse_filename(file.filename))
+            dist = distfile.parse_filename(file.filename)
+            digest = self.read(whole, dist)
+            if isinstance(stream, io.FileIO):
+                metadata.refuse_holes(stream, entry.size, dist)
+            return digest
+
+    def _unfinished(self, file: File) -> str:
+        """What a downloader keeps beside a file until it is whole, '' when there is no such thing."""
+        for suffix in UNFINISHED:
+            try:
+                self.folders.open(file.root, sidecar(file.path, suffix))[0].close()
+            except PypiServerError:
+                continue
+            return file.filename + suffix
+        return ""
 
     def _say_skipped(self, file: File, reason: str) -> None:
         """Once: the background and a request may both read a file, and what cannot be read is tried again."""
@@ -191,15 +223,17 @@ class Digester:
     def describe(self, dist: DistFile, raw: bytes | None, *, sha256: str, other: str | None) -> Digest:
         """Put digests and metadata together; ``other`` is the digest by :meth:`other_algorithm`."""
         link = "" if self.hash_algo is None else f"{self.hash_algo}={other or sha256}"
+        is_undecided, dist = bool(dist.others), metadata.decided(dist, raw)
+        project, version = (dist.project, dist.version) if is_undecided else ("", "")
         if raw is None:
-            return Digest(sha256, link)
+            return Digest(sha256, link, name=dist.name if is_undecided else "", project=project, version=version)
         core = parse_metadata(raw)
         requires_python = valid_requires_python(core.requires_python)
         if core.requires_python and requires_python is None:
             _LOG.warning(
                 "%s: Requires-Python %r cannot be parsed; it is left out.", dist.filename, core.requires_python
             )
-        servable = metadata.is_servable(core, dist)
+        servable = metadata.is_servable(raw, core, dist)
         return Digest(
             sha256,
             link,
@@ -209,7 +243,9 @@ class Digester:
             summary=core.summary,
             keywords=core.keywords,
             core=packed(core),
-            name=_display_name(core.name, dist),
+            name=_display_name(core.name, dist) or (dist.name if is_undecided else ""),
+            project=project,
+            version=version,
         )
 
 

@@ -7,7 +7,9 @@ or InvalidFilename, in time linear in its length.
 
 from __future__ import annotations
 
+import itertools
 import re
+from collections.abc import Iterator
 from typing import Any, NamedTuple, Protocol
 
 from packaging.utils import NormalizedName, canonicalize_name, canonicalize_version
@@ -24,6 +26,8 @@ _ARCHIVES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".zip")
 _PROJECT = re.compile(r"[a-z0-9]|[a-z0-9][a-z0-9-]*[a-z0-9]")
 _VERSION = re.compile(r"[A-Za-z0-9._+!*-]+")
 _UPLOADED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]*")
+# What follows the version: a build number and tags. A browser adds " (2)", a file manager " copy".
+_TAGS = re.compile(r"[A-Za-z0-9._+!-]+")
 # Name, version, an optional build number that starts with a digit, and the three tags; '-' divides, '_' is in names.
 _WHEEL = re.compile(
     r"(?P<name>[^-].*?)-(?P<version>[0-9][^-]*)(?:-(?P<build>[0-9][^-]*))?"
@@ -40,6 +44,8 @@ _DUMB_TAIL = re.compile(
     r"(?:-?[0-9][0-9.]*)?(?:[-_][a-z0-9_]+)*(?:-py(?P<python>[0-9.]+))?$",
     re.IGNORECASE,
 )
+# What is looked at of a name that can be cut in many ways.
+MAX_CUTS = 16
 # Where a version may begin in a legacy name, best sign first: dotted numbers, those after a v, then any number.
 _LEGACY_VERSION = tuple(
     re.compile(sign, re.IGNORECASE) for sign in (r"-(?=[0-9]+\.[0-9])", r"-(?=v[0-9]+\.)", r"-(?=v?[0-9])")
@@ -52,6 +58,7 @@ class DistFile(NamedTuple):
     ``project`` is the normal form (PEP 503) of ``name``; ``name`` and ``version`` are as the file name spells them, and
     a version may be empty. ``kind`` is ``bdist_wheel``, ``sdist``, ``bdist_egg``, ``bdist_wininst``, ``bdist_msi`` or
     ``bdist_dumb``, as upload forms call it, and so is ``pyversion``: ``py3``, ``2.7``, ``source`` or ``any``.
+    ``others`` are the projects that it belongs to where its name is cut in another way, which its metadata decides.
     """
 
     filename: str
@@ -60,6 +67,7 @@ class DistFile(NamedTuple):
     version: str
     kind: str
     pyversion: str
+    others: tuple[NormalizedName, ...] = ()
 
 
 class Sortable(Protocol):
@@ -119,12 +127,37 @@ def parse_filename(filename: str) -> DistFile:
     raise InvalidFilename("its name has none of the endings of a distribution")
 
 
-def project_of(filename: str) -> str:
-    """The project in normal form whose file has that name, '' when it is no distribution's."""
+def projects_of(filename: str) -> tuple[NormalizedName, ...]:
+    """The projects in normal form whose file may have that name, none when it is no distribution's."""
     try:
-        return parse_filename(filename).project
+        dist = parse_filename(filename)
     except InvalidFilename:
-        return ""
+        return ()
+    return dist.project, *dist.others
+
+
+def decided(dist: DistFile, name: str, version: str) -> DistFile:
+    """The distribution as its metadata says it is to be cut; as it is when that says nothing about its name."""
+    project = _normalized(name) if name else ""
+    fitting = [each for each in _cuts(dist) if each.project == project] if dist.others else []
+    return next((each for each in fitting if same_version(each.version, version)), (*fitting, dist)[0])._replace(
+        others=()
+    )
+
+
+def as_filed(filename: str, project: str) -> DistFile:
+    """Read the name of a file that is known to belong to a project; raises InvalidFilename."""
+    return decided(parse_filename(filename), project, "")
+
+
+def _cuts(dist: DistFile) -> Iterator[DistFile]:
+    """Every way to cut the name of an sdist, the usual one first."""
+    yield dist
+    stem = _stem(dist.filename)
+    for match in itertools.islice(_LEGACY_VERSION[-1].finditer(stem), MAX_CUTS):
+        name, version = stem[: match.start()], stem[match.end() :]
+        if name != dist.name and _project(name) is not None and _is_version(version):
+            yield _dist(dist.filename, name, version, kind=dist.kind, pyversion=dist.pyversion)
 
 
 def check_upload_filename(filename: str) -> DistFile:
@@ -221,18 +254,19 @@ def _is_version(version: str) -> bool:
 def _wheel(filename: str) -> DistFile:
     # packaging.utils.parse_wheel_filename refuses old names with dots, and costs ten times as much: it makes every tag.
     parts = filename[:-4].split("-")
-    if len(parts) == 5 and "" not in parts and "0" <= parts[1][0] <= "9":
+    is_plain = len(parts) == 5 and "" not in parts and "0" <= parts[1][0] <= "9"
+    if is_plain and _TAGS.fullmatch(filename, len(parts[0]) + len(parts[1]) + 2):
         # What the expression finds in all but the oldest names, in half of its time.
         return _dist(filename, parts[0], parts[1], kind="bdist_wheel", pyversion=parts[2])
     match = _WHEEL.fullmatch(filename)
-    if match is None:
+    if match is None or not _TAGS.fullmatch(filename, match.end("version") + 1):
         raise InvalidFilename("it is no wheel name: NAME-VERSION[-BUILD]-PYTHON-ABI-PLATFORM.whl (PEP 427)")
     return _dist(filename, match["name"], match["version"], kind="bdist_wheel", pyversion=match["python"])
 
 
 def _egg(filename: str) -> DistFile:
     match = _EGG.fullmatch(filename)
-    if match is None:
+    if match is None or not _TAGS.fullmatch(match["platform"] or "any"):
         raise InvalidFilename("it is no egg name: NAME-VERSION[-pyX.Y[-PLATFORM]].egg")
     # Eggs write '_' where name or version had '-'.
     return _dist(filename, match["name"], match["version"], kind="bdist_egg", pyversion=match["python"] or "any")
@@ -255,14 +289,25 @@ def _archive(filename: str, stem: str) -> DistFile:
         if version:
             return _dist(filename, name, version, kind="bdist_dumb", pyversion=tail["python"] or "any")
     name, version = _split(stem)
-    return _dist(filename, name, version, kind="sdist", pyversion="source")
+    dist = _dist(filename, name, version, kind="sdist", pyversion="source")
+    if stem.count("-") < 2 or len(_LEGACY_VERSION[-1].findall(stem)) < 2:
+        return dist
+    return dist._replace(
+        others=tuple(dict.fromkeys(each.project for each in _cuts(dist) if each.project != dist.project))
+    )
+
+
+def _stem(filename: str) -> str:
+    lower = filename.lower()
+    return filename[: -len(next(ending for ending in _ARCHIVES if lower.endswith(ending)))]
 
 
 def _split(stem: str) -> tuple[str, str]:
     """Name and version of a legacy stem, the version empty when there is none.
 
     PEP 625 puts them apart at the last dash. Older names have dashes in the name, in the version, or in both: the
-    longest rest that PEP 440 knows as a version wins, if it has a dot; then the first that looks like one.
+    longest rest that PEP 440 knows as a version wins, if it has a dot; where there is no dot, the last that looks like
+    one, as in ``plot-3d-20240101``; then the first.
     """
     name, dash, last = stem.rpartition("-")
     if dash and "-" not in name and _parsed(last):
@@ -270,6 +315,8 @@ def _split(stem: str) -> tuple[str, str]:
     for sign in _LEGACY_VERSION:
         match = sign.search(stem)
         if match:
+            if "." not in stem[match.end() :] and sign.match(f"-{last}"):
+                return name, last
             return stem[: match.start()], stem[match.end() :]
     if dash and _parsed(last):
         return name, last

@@ -92,10 +92,17 @@ class ContentTooLarge(PypiServerError):
 
 
 class Unavailable(PypiServerError):
-    """Storage cannot be read, or too many slow password checks are waiting; trying again may help."""
+    """Storage cannot be read, or too many slow password checks are waiting; trying again may help.
+
+    ``is_passing`` is off where it does not: somebody must do something first.
+    """
 
     status = 503
     general = "The packages cannot be read or written right now. Try again in a moment; the server's log says more."
+
+    def __init__(self, message: str = "", *, public: str | bool | None = None, is_passing: bool = True) -> None:
+        super().__init__(message, public=public)
+        self.is_passing = is_passing
 
 
 class CatalogUnavailable(Unavailable):

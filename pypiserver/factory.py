@@ -5,6 +5,7 @@ Settings end here: everything below takes plain arguments, so two applications i
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -22,7 +23,7 @@ from .catalog.postgres import Pool
 from .config import Config
 from .digests import Digester
 from .downloads import Downloads
-from .errors import ConfigError, Unavailable
+from .errors import ConfigError, PypiServerError, Unavailable
 from .intake import Intake
 from .log import wrap
 from .metrics import Metrics, State
@@ -53,6 +54,9 @@ if TYPE_CHECKING:
     from .bucket_factory import BucketParts
 
 WSGI = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+# So many files, of so many bytes together, are read before the server says that it is ready.
+READ_BEFORE = 200
+BYTES_BEFORE = 1 << 25
 AnyCatalog = TypeVar("AnyCatalog", bound=Catalog)
 
 
@@ -153,6 +157,20 @@ class Application:
         counts = catalog.root_counts()
         roots = self.repository.folders.roots
         return [(path, counts.get(root, 0)) for root, path in enumerate(roots)], catalog.connections.place()
+
+    def damaged(self) -> list[tuple[Path | str, int]]:
+        """How many files of each folder are known not to be fit to be listed, where there are any.
+
+        Few files are read for that first, so that a small folder tells all; the rest shows while it serves.
+        """
+        repository = self.repository
+        pending = repository.catalog.pending(READ_BEFORE + 1)
+        is_little = isinstance(repository.folders, Folders) and len(pending) <= READ_BEFORE
+        if is_little and sum(file.size for file in pending) <= BYTES_BEFORE:
+            with contextlib.suppress(PypiServerError):
+                repository.digester.digest_some()
+        counts = repository.catalog.fault_counts()
+        return [(path, counts[root]) for root, path in enumerate(repository.folders.roots) if root in counts]
 
     def start(self) -> None:
         """Begin to keep the catalog current, in the process that serves; otherwise the first request does that."""

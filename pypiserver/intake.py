@@ -16,7 +16,7 @@ from typing import Protocol
 
 from . import metadata
 from .audit_log import Change
-from .distfile import DistFile, check_upload_filename, normalize, parse_filename, same_version, spelling_key
+from .distfile import MAX_FILENAME, DistFile, as_filed, check_upload_filename, normalize, same_version, spelling_key
 from .errors import BadRequest, Conflict, Forbidden, NotFound, PypiServerError, Unavailable
 from .model import File
 from .provenance import provenance_of
@@ -30,7 +30,7 @@ _LOG = logging.getLogger(__name__)
 DIGEST_FIELDS = {"sha256_digest": "sha256", "md5_digest": "md5", "blake2_256_digest": "blake2b-256"}
 MAX_SIGNATURE_BYTES = 256 * 1024
 # A name or version is no longer than the file name that carries it.
-MAX_NAME = 200
+MAX_NAME = MAX_FILENAME
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,8 @@ class Intake:
     def stage(self, filename: str) -> StagedFile:
         """A hidden temporary file for an upload of that name."""
         dist = check_upload_filename(filename)
-        self._refuse_archived(dist)
+        if not dist.others:
+            self._refuse_archived(dist)
         self._recorder.check()
         standing = self._writer.standing(filename) if self.overwrite else None
         digests = ("sha256", "md5", "blake2b-256", *self._extra())
@@ -85,11 +86,16 @@ class Intake:
         name.
         """
         dist = check_upload_filename(upload.filename)
-        self._refuse_archived(dist)
-        _check_form(upload, dist)
+        if not dist.others:
+            self._refuse_archived(dist)
+            _check_form(upload, dist)
         _check_digests(upload)
         sidecars = _sidecars(upload)
         raw = _read_back(upload, dist)
+        if dist.others:
+            dist = metadata.decided(dist, raw)
+            self._refuse_archived(dist)
+            _check_form(upload, dist)
         standing = self._writer.standing(upload.filename)
         sha256 = upload.staged.hexdigest("sha256")
         if standing is not None:
@@ -112,7 +118,7 @@ class Intake:
         """One file under two names (``Foo-1.0.zip``, ``foo-1.0.zip``) confuses clients, and some disks."""
         repository = self.repository
         for filename in repository.ask(lambda: repository.catalog.alike(dist)):
-            if spelling_key(parse_filename(filename)) != spelling_key(dist):
+            if spelling_key(as_filed(filename, dist.project)) != spelling_key(dist):
                 continue
             if not self.overwrite:
                 raise Conflict(

@@ -14,13 +14,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
-from . import cli, distfile
+from . import cli, distfile, metadata
 from .audit import Audit
 from .audit_log import AuditLog, recorded
 from .config import default_fallback_url
 from .distfile import DistFile, normalize, same_version
 from .downloads import RECENT_DAYS, Downloads
-from .errors import ConfigError, InvalidFilename, NotFound
+from .errors import ConfigError, InvalidFilename, NotFound, PypiServerError
 from .factory import build_repository
 from .private import read_private_names
 from .progress import counted, progress
@@ -46,9 +46,19 @@ def distributions(folders: Folders) -> Iterable[tuple[Entry, DistFile]]:
     for entry in folders.scan().entries:
         if not entry.path.endswith(distfile.SIDECARS):
             try:
-                yield entry, distfile.parse_filename(entry.path.rpartition("/")[2])
+                dist = distfile.parse_filename(entry.path.rpartition("/")[2])
             except InvalidFilename:
                 continue
+            yield entry, _decided(folders, entry, dist) if dist.others else dist
+
+
+def _decided(folders: Folders, entry: Entry, dist: DistFile) -> DistFile:
+    """The distribution with its name cut as its metadata says; as it is usual when that cannot be read."""
+    try:
+        with folders.open(entry.root, entry.path)[0] as stream:
+            return metadata.decided(dist, metadata.read_metadata(stream, dist))
+    except (PypiServerError, OSError):
+        return dist
 
 
 def update(command: cli.Update, *, out: TextIO, err: TextIO) -> int:
@@ -157,7 +167,7 @@ def _restore(command: cli.Restore) -> Iterator[Change]:
 def _is_meant(path: str, command: cli.Restore, normal: str) -> bool:
     """Whether the file in the trash is of the release, or the one file, that the command names."""
     try:
-        dist = distfile.parse_filename(path.rpartition("/")[2])
+        dist = distfile.as_filed(path.rpartition("/")[2], normal)
     except InvalidFilename:
         return False  # somebody put it there by hand
     if dist.project != normal or (command.version and not same_version(dist.version, command.version)):

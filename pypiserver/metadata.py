@@ -7,42 +7,60 @@ reading what they say never fails.
 
 from __future__ import annotations
 
+import io
 import re
 from typing import BinaryIO
 
-from . import archive_faults, archives
-from .contents import is_zip, read_contents
+from . import archive_faults, archives, distfile
+from .contents import Contents, is_zip, read_contents
 from .core_metadata import MAX_HEADERS, CoreMetadata, parse_metadata
 from .distfile import DistFile, normalize, same_version
 from .errors import InvalidDistribution
+from .wholeness import refuse_unwritten
 
 
 def read_metadata(file: BinaryIO, dist: DistFile) -> bytes | None:
     """The raw METADATA or PKG-INFO of an open file; None for a kind without one, or an old sdist that lacks it.
 
-    Raises InvalidDistribution when the archive cannot be read or readers could read it differently, or a wheel has no
-    METADATA.
+    Raises InvalidDistribution when the archive cannot be read, is dangerous to unpack, or readers could read it
+    differently, or a wheel has no METADATA, WHEEL or RECORD.
     """
     with _refusing(dist):
-        return read_contents(file, dist).raw
+        return _sound(read_contents(file, dist))
 
 
 def read_upload(file: BinaryIO, dist: DistFile) -> bytes | None:
-    """As :func:`read_metadata`, for what must be, before it is visible, an archive that is no danger to unpack and is
-    what its name says. Raises InvalidDistribution.
-    """
+    """As :func:`read_metadata`, for what must besides be what its name says. Raises InvalidDistribution."""
     with _refusing(dist):
-        raw, faults = read_contents(file, dist, is_thorough=True)
-        for kind, fault in faults:
-            raise archives.BadArchive(fault, kind)
+        raw = _sound(read_contents(file, dist, is_thorough=True))
         for fault in _mislabelled(dist, raw):
             raise archives.BadArchive(fault)
         return raw
 
 
+def refuse_holes(file: io.FileIO, size: int, dist: DistFile) -> None:
+    """Raise InvalidDistribution when a part of an open file was never written (see :mod:`wholeness`)."""
+    with _refusing(dist):
+        refuse_unwritten(file, size, dist)
+
+
+def _sound(contents: Contents) -> bytes | None:
+    for kind, fault in contents.faults:
+        raise archives.BadArchive(fault, kind)
+    return contents.raw
+
+
+def decided(dist: DistFile, raw: bytes | None) -> DistFile:
+    """The distribution with its name cut as its metadata says, where it can be cut in several ways."""
+    if not dist.others:
+        return dist
+    core = parse_metadata(raw or b"")
+    return distfile.decided(dist, core.name, core.version)
+
+
 def _mislabelled(dist: DistFile, raw: bytes | None) -> list[str]:
     """Where file name and metadata disagree."""
-    return [] if raw is None else _disagreements(dist, parse_metadata(raw))
+    return [] if raw is None else _disagreements(decided(dist, raw), parse_metadata(raw))
 
 
 def _disagreements(dist: DistFile, core: CoreMetadata) -> list[str]:
@@ -59,11 +77,13 @@ def _disagreements(dist: DistFile, core: CoreMetadata) -> list[str]:
     return faults
 
 
-def is_servable(core: CoreMetadata, dist: DistFile) -> bool:
+def is_servable(raw: bytes, core: CoreMetadata, dist: DistFile) -> bool:
     """Whether clients may rely on the metadata without the file (PEP 658): every wheel's, and that of an sdist which
     is metadata 2.2 or later and marks nothing that installing depends on as dynamic (PEP 643).
+
+    What is not UTF-8 ends pip with a traceback.
     """
-    if _disagreements(dist, core):
+    if not _is_utf_8(raw) or _disagreements(dist, core):
         return False
     if dist.kind == "bdist_wheel":
         return True
@@ -75,6 +95,14 @@ def is_servable(core: CoreMetadata, dist: DistFile) -> bool:
     return numbers is not None and (int(numbers[1]), int(numbers[2])) >= (2, 2) and is_static
 
 
+def _is_utf_8(raw: bytes) -> bool:
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def audit_archive(file: BinaryIO, dist: DistFile) -> list[tuple[str, str]]:
     """Every fault of an open file as (kind, sentence), for ``check``: corrupt, unsafe or mislabelled."""
     try:
@@ -82,6 +110,8 @@ def audit_archive(file: BinaryIO, dist: DistFile) -> list[tuple[str, str]]:
     except archives.BadArchive as error:
         return [(error.kind, str(error))]
     found = [*[("mislabelled", fault) for fault in _mislabelled(dist, raw)], *faults]
+    if raw is not None and not _is_utf_8(raw):
+        found.append(("corrupt", "its metadata is not UTF-8, so pip does not install a wheel with it"))
     if is_zip(dist):
         found += archive_faults.audit_zip(file, check_record=dist.kind == "bdist_wheel")
     return found

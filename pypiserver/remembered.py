@@ -6,6 +6,7 @@ The rule to keep: a memory is bounded in bytes, its keys included, because most 
 from __future__ import annotations
 
 import functools
+import re
 import sys
 import threading
 from collections.abc import Callable, Hashable
@@ -16,6 +17,9 @@ Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 # What an entry costs besides its key and its value: its place in a table, and a tuple.
 ENTRY_BYTES = 200
+# What differs from one reason to the next of its kind; and of how many kinds lines are remembered.
+_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
+_MOST_KINDS = 1000
 
 
 def weight(value: object) -> int:
@@ -68,6 +72,40 @@ class Said:
             return False
         self._known.put(words, True, size=0)
         return True
+
+
+class Skipped:
+    """Which files have a line in the log that says why they are left out: the first few of a kind, and a count.
+
+    A mirror's tree has an ``index.html`` for each project. ``each`` is how many of a kind have their own line.
+    """
+
+    def __init__(self, each: int = 10) -> None:
+        self._each = each
+        self._said: dict[tuple[int, str], set[tuple[str, str]]] = {}
+        self._more: dict[tuple[int, str], int] = {}
+        self._told: dict[tuple[int, str], int] = {}
+
+    def is_said(self, root: int, path: str, reason: str) -> bool:
+        """Whether it is to be said now; counted, if its kind was said often enough."""
+        kind = root, _QUOTED.sub("...", reason.partition(":")[0])
+        if kind not in self._said and len(self._said) >= _MOST_KINDS:
+            return False
+        said = self._said.setdefault(kind, set())
+        if (path, reason) in said:
+            return False
+        if len(said) < self._each:
+            said.add((path, reason))
+            return True
+        self._more[kind] = self._more.get(kind, 0) + 1
+        return False
+
+    def more(self) -> list[tuple[tuple[int, str], int]]:
+        """(root, kind) and how many more there are than were said, where that changed; counting begins anew."""
+        counts, self._more = self._more, {}
+        changed = [(kind, count) for kind, count in counts.items() if self._told.get(kind) != count]
+        self._told = counts
+        return changed
 
 
 def short_texts(*, entries: int, longest: int) -> Callable[[Callable[[str], Value]], Callable[[str], Value]]:

@@ -18,8 +18,8 @@ from packaging.utils import NormalizedName
 
 from .catalog import FAILURES, REPLACED, Catalog
 from .core_metadata import CoreMetadata
-from .digests import Digester
-from .distfile import canonical_version, file_key, normalize, project_of
+from .digests import Digester, is_damage, public_fault
+from .distfile import canonical_version, file_key, normalize, projects_of
 from .downloads import Counts, Downloads
 from .errors import CatalogUnavailable, Forbidden, NotFound, PypiServerError, Unavailable
 from .model import File, Listed, Project, Search
@@ -35,6 +35,8 @@ FILE_BYTES = 4 << 20
 METADATA_BYTES = 4 << 20
 # A file that is no whole archive and changed so lately may still be written, with pauses.
 WRITING_SECONDS = 10.0
+# So many of the faults of a project are in an answer.
+MAX_FAULTS_SAID = 3
 # How many rows a list of all files takes at a time.
 ROWS = 1000
 
@@ -143,17 +145,13 @@ class Repository:
     def _project(self, normal: NormalizedName) -> Project:
         serial, status = self.catalog.project_state(normal)
         files = self.catalog.files_of(normal)
-        if any(not file.sha256 for file in files):
+        if any(not file.sha256 or file.project != normal for file in files):
             self.digester.digest_project(normal)
             serial, status = self.catalog.project_state(normal)
             # What still has no digest changed while it was read: it is being copied, and not listed yet.
-            files = [file for file in self.catalog.files_of(normal) if file.sha256]
-        if not files and self.catalog.rows_of(normal):
-            raise Unavailable(
-                f"None of the files of {normal} can be served now: see the server's log, or wait until they are "
-                "copied.",
-                public=True,
-            )
+            files = [file for file in self.catalog.files_of(normal) if file.sha256 and file.project == normal]
+        if not files:
+            self._refuse_unservable(normal)
         if not files:
             if not self._is_absent(project=normal):
                 raise Unavailable(f"The project {normal} is changing right now. Try again in a moment.")
@@ -168,6 +166,25 @@ class Repository:
             if file.version:
                 versions.setdefault(canonical_version(file.version), file.version)
         return Project(normal, display_name, tuple(files), tuple(versions.values()), status, serial)
+
+    def _refuse_unservable(self, normal: str) -> None:
+        """Raise Unavailable for a project that has files, none of which can be listed: what is wrong with them."""
+        rows, faults = self.catalog.rows_of(normal), self.catalog.faults_of(normal)
+        if not rows and not faults:
+            return
+        now = time.time()
+        is_passing = any(row.inode == REPLACED or now - row.mtime_ns / 1e9 < WRITING_SECONDS for row in rows)
+        is_passing = is_passing or not all(is_damage(fault) for _, fault in faults) or not faults
+        said = [public_fault(path, fault) for path, fault in faults[:MAX_FAULTS_SAID]]
+        more = [f"{len(faults) - len(said)} more"] if len(faults) > len(said) else []
+        advice = (
+            "Wait until they are copied, or see the server's log." if is_passing else "Put good ones in their place."
+        )
+        raise Unavailable(
+            f"None of the files of {normal} can be served now: {'; '.join([*said, *more]) or 'they change'}. {advice}",
+            public=True,
+            is_passing=is_passing,
+        )
 
     def file(self, path: str) -> File:
         """The file at that path below ``/packages/``, looked up by name; raises NotFound."""
@@ -205,7 +222,7 @@ class Repository:
 
     def _is_replaced(self, filename: str, path: str) -> bool:
         """Whether the file is hidden because another one takes its place, is still written, or came just now."""
-        rows = [row for row in self.catalog.rows_of(project_of(filename)) if row.path == path]
+        rows = [row for each in projects_of(filename) for row in self.catalog.rows_of(each) if row.path == path]
         now = time.time()
         if any(row.inode == REPLACED or abs(now - row.mtime_ns / 1e9) < WRITING_SECONDS for row in rows):
             return True

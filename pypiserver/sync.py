@@ -20,7 +20,7 @@ from .errors import InvalidFilename, Unreadable
 from .growing import SETTLE_SECONDS, Growing, Key, Missing
 from .memory import unsearched
 from .model import ProjectStatus
-from .remembered import Said
+from .remembered import Skipped
 from .roots import Roots
 from .statuses import changed_statuses
 from .storage import Entry, Folders, Scan, sidecar
@@ -57,7 +57,7 @@ class Sync:
         # Called as a scan gets on; its argument is how many seconds the next step may take besides.
         self.get_on: Callable[[float], object] = _get_on
         self._clock = clock
-        self._said = Said()
+        self._skipped = Skipped()
         self._is_quiet = False
         self._counted: Counted = iter
         self._has_said_shadowed = False
@@ -90,6 +90,8 @@ class Sync:
             # The rows may be those of another process, or of an earlier run.
             self._say_shadowed()
         self.refresh_statuses()
+        if not self._is_quiet:
+            self._say_how_many()
         self.growing.forget_closed()
         self._note_folders(scan, growing)
         return growing
@@ -318,8 +320,13 @@ class Sync:
         return changed_statuses(texts, self.catalog.statuses(), say)
 
     def _say_skipped(self, root: int, path: str, reason: str) -> None:
-        if not self._is_quiet and self._said.is_new(root, path, reason):
+        if not self._is_quiet and self._skipped.is_said(root, path, reason):
             _LOG.warning("Skipped %s in %s: %s", path, self.folders.roots[root], reason)
+
+    def _say_how_many(self) -> None:
+        """After a scan: how many more were skipped than have a line of their own."""
+        for (root, reason), count in self._skipped.more():
+            _LOG.warning("Skipped %d more files in %s: %s", count, self.folders.roots[root], reason)
 
 
 def _ordered(entries: Iterable[Entry]) -> Iterator[Entry]:

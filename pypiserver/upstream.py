@@ -23,7 +23,7 @@ from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 from packaging.utils import NormalizedName
 from packaging.version import InvalidVersion, Version
 
-from .distfile import parse_filename
+from .distfile import as_filed
 from .errors import ConfigError, InvalidFilename, PypiServerError
 from .text import one_line
 
@@ -244,7 +244,7 @@ def _files(project: NormalizedName, rows: Iterable[Mapping[str, Any]]) -> Iterat
         if not isinstance(filename, str):
             continue
         try:
-            dist = parse_filename(filename)
+            dist = as_filed(filename, project)
             version = Version(dist.version)
         except (InvalidFilename, InvalidVersion):
             continue

@@ -10,17 +10,18 @@ import contextlib
 import hashlib
 import hmac
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-from .catalog import Digest
-from .digests import BLOCK
+from .catalog import Digest, Row
+from .digests import BLOCK, is_damage
 from .distfile import DistFile, folded
 from .errors import Conflict, NotFound, PypiServerError, Unavailable
 from .model import File
-from .repository import Repository
+from .repository import WRITING_SECONDS, Repository
 from .storage import Entry, Folders, StagedFile
 from .sync import Sync
 
@@ -109,6 +110,7 @@ class FolderWriter:
         repository, dist = self._repository, upload.dist
         # While it can still be refused without a trace.
         repository.ask(repository.catalog.refuse_unwritable)
+        overwrite = overwrite or self._is_damaged(dist)
         try:
             entry = upload.staged.publish(dist.filename, overwrite=overwrite, sidecars=upload.sidecars)
         except Conflict:
@@ -126,6 +128,17 @@ class FolderWriter:
         if self._folders.stat(0, entry.path) != entry:
             # Another upload overwrote ours, and may have told the catalog before we did.
             repository.ask(lambda: self._sync.refresh([(0, entry.path)]))
+
+    def _is_damaged(self, dist: DistFile) -> bool:
+        """Whether what stands at the name is known to be no whole archive, and not written any more."""
+        entry = self._folders.stat(0, dist.filename)
+        if entry is None or time.time() - entry.mtime_ns / 1e9 < WRITING_SECONDS:
+            return False
+        row = Row(entry.size, entry.mtime_ns, entry.inode, "")
+        fault = self._repository.ask(lambda: self._repository.catalog.fault(0, entry.path, row))
+        if is_damage(fault):
+            _LOG.warning("%s is replaced, as it was damaged: %s", entry.path, fault)
+        return is_damage(fault)
 
     def _take_back(self, upload: Checked, entry: Entry) -> None:
         """Delete a file that got its name, but no row: what is refused must not show later."""

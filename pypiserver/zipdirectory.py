@@ -77,9 +77,11 @@ def find_directory(file: BinaryIO) -> ZipDirectory:
         raise BadArchive(_NOT_WHOLE + "its directory is missing at the end")
     _, *numbers, comment = _END.unpack_from(tail, at)
     behind = at + _END.size + comment
-    # Blocks of a medium are filled up with NULs; pip and uv take that.
-    if behind > len(tail) or tail[behind:].strip(b"\0"):
-        raise BadArchive(_NOT_WHOLE + "its directory is not where its end says")
+    if behind > len(tail):
+        raise BadArchive(_NOT_WHOLE + "the comment at its end is cut off")
+    # Blocks of a medium are filled up with NULs; pip and uv take that, and uv nothing else.
+    if tail[behind:].strip(b"\0"):
+        raise BadArchive("other bytes stand behind its end, which not every reader takes")
     _refuse_other_end(tail, at, behind)
     is_plain = not comment and behind == len(tail)
     end = size - len(tail) + at

@@ -40,6 +40,11 @@ class Entry:
     packed: bytes | None = None
     local_crc: int | None = None
 
+    @property
+    def is_marked(self) -> bool:
+        """Whether the name is said to be UTF-8."""
+        return not self.name.isascii() and not any("\ud800" <= each <= "\udfff" for each in self.name)
+
 
 def zipped(
     entries: Sequence[Entry], *, before: bytes = b"", count: int | None = None, end: bytes | None = None,
@@ -49,10 +54,10 @@ def zipped(
     body, directory, listed = bytearray(before), bytearray(), 0
     for entry in entries:
         packed = deflated(entry.data) if entry.packed is None else entry.packed
-        crc, flags = zlib.crc32(entry.data), 8 if entry.is_streamed else 0
+        crc, flags = zlib.crc32(entry.data), (8 if entry.is_streamed else 0) | (0x800 if entry.is_marked else 0)
         sizes = (crc, len(packed), len(entry.data))
-        offset, name = len(body) + shift, entry.name.encode()
-        local_name = (entry.local_name or entry.name).encode()
+        offset, name = len(body) + shift, entry.name.encode("utf-8", "surrogateescape")
+        local_name = entry.local_name.encode() if entry.local_name else name
         local = (0, 0, 0) if entry.is_streamed else (entry.local_crc or crc, *sizes[1:])
         extra = entry.extra if entry.local_extra is None else entry.local_extra
         body += struct.pack("<4s5H3L2H", b"PK\3\4", 20, flags, 8, 0, 33, *local, len(local_name), len(extra))
@@ -158,6 +163,10 @@ def wheel(*more: Entry, **options: str) -> Callable[[], bytes]:
     return lambda: zipped(wheel_entries(*more, **options))
 
 
+def zip_sdist(*more: Entry) -> Callable[[], bytes]:
+    return lambda: zipped([Entry("foo-1.0/PKG-INFO", GOOD), *more])
+
+
 def large_sizes(*sizes: int) -> bytes:
     return struct.pack(f"<2H{len(sizes)}Q", 1, 8 * len(sizes), *sizes)
 
@@ -198,7 +207,8 @@ AMBIGUOUS_WHEELS: Shapes = {
     "a member twice": (WHEEL, wheel(Entry("foo.py", b"other"))),
     "a member twice in two spellings": (WHEEL, wheel(Entry(".//foo.py", b"other"))),
     "metadata twice": (WHEEL, wheel(Entry(f"{INFO}/METADATA", EVIL))),
-    "two PKG-INFO in a zip": (ZIP_SDIST, lambda: zipped([Entry("foo-1.0/PKG-INFO", GOOD), Entry("a/PKG-INFO", EVIL)])),
+    "two PKG-INFO in a zip": (ZIP_SDIST, zip_sdist(Entry("a/PKG-INFO", EVIL))),
+    "two PKG-INFO of one name in a zip": (ZIP_SDIST, zip_sdist(Entry("foo-1.0/PKG-INFO", EVIL))),
 }  # fmt: skip
 
 
@@ -209,7 +219,7 @@ def header(name: str, size: int = 0, kind: bytes = b"0", **fields: bytes) -> byt
     def put(at: int, length: int, data: bytes) -> None:
         block[at : at + length] = data[:length].ljust(length, b"\0")
 
-    put(0, 100, name.encode())
+    put(0, 100, name.encode("utf-8", "surrogateescape"))
     for at in (100, 108, 116):
         put(at, 8, b"0000644\0")
     put(124, 12, fields.get("digits", b"%011o\0" % size))
@@ -422,6 +432,12 @@ def by_library(format: int, members: Mapping[str, bytes], **options: object) -> 
     return make
 
 
+# Characters that the names of real members have, though they are not all printable.
+ODD_NAMES = {
+    "a no-break space": "a\u00a0b", "an ideographic space": "a\u3000b", "an emoji": "\U0001f40d",
+    "the icon of a folder": "Icon\r", "a direction": "\u200fa\u202e", "a soft hyphen": "a\u00adb",
+    "a colon": "notes: 1",
+}  # fmt: skip
 TREE = {"foo-1.0/PKG-INFO": GOOD, "foo-1.0/" + "long/" * 60 + "a": b"x", "foo-1.0/caf\xe9": b"y"}
 # The pax headers of git archive and of a macOS tar, and what else real files have.
 HARMLESS: Shapes = {
@@ -439,6 +455,20 @@ HARMLESS: Shapes = {
     "an egg that is a script": ("foo-1.0-py3.6.egg", lambda: b"#!/bin/sh\nexec python\n" + make_egg("foo", "1.0")[1]),
     "an sdist below ./": (SDIST, lambda: gzip.compress(member("./foo-1.0/PKG-INFO", GOOD) + END, mtime=0)),
     "a folder in another spelling": (SDIST, lambda: gzip.compress(member("Foo-1.0/PKG-INFO", GOOD) + END, mtime=0)),
+    "a zip64 end and NULs behind it": (ZIP_SDIST, lambda: with_large_end(zip_sdist()()) + bytes(512)),
+    "a member twice with the same bytes": (WHEEL, wheel(Entry("foo.py", b"x = 1\n"))),
+    "PKG-INFO twice in a zip": (ZIP_SDIST, zip_sdist(Entry("foo-1.0/PKG-INFO", GOOD))),
+    **{
+        f"a tar with {what} in a name": (SDIST, sdist(PKG_INFO, member(f"foo-1.0/{name}", b"1")))
+        for what, name in ODD_NAMES.items()
+    },
+    "a tar with Latin-1 in a name": (SDIST, sdist(PKG_INFO, member("foo-1.0/caf\udce9", b"1"))),
+    **{
+        f"a zip with {what} in a name": (ZIP_SDIST, zip_sdist(Entry(f"foo-1.0/{name}")))
+        for what, name in ODD_NAMES.items()
+    },
+    "a zip with Latin-1 in a name": (ZIP_SDIST, zip_sdist(Entry("foo-1.0/caf\udce9"))),
+    **{f"a wheel with {what} in a name": (WHEEL, wheel(Entry(f"foo/{name}"))) for what, name in ODD_NAMES.items()},
     "PKG-INFO deeper down": (SDIST, sdist(PKG_INFO, member("foo-1.0/foo.egg-info/PKG-INFO", GOOD))),
     "PKG-INFO twice with the same bytes": (SDIST, sdist(PKG_INFO, PKG_INFO)),
     "a comment of git": (SDIST, lambda: gzip.compress(pax(b"g", comment="0" * 40) + PKG_INFO + END, mtime=0)),

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from . import schema
 from .rows import Found, file_row, upsert_row
-from .writes import Catalog
+from .writes import Catalog, touched
 
 # How many values one question has; SQLite before 3.32 takes 999 parameters.
 AT_ONCE = 500
@@ -76,7 +76,7 @@ class ExclusiveCatalog(Catalog):
             connection.executemany(schema.INSERT_NEW_FILE, new)
             connection.executemany(schema.UPSERT_FILE, [upsert_row(file) for file in taken if file.before is not None])
             if taken:
-                self._stamp(connection, {file.dist.project for file in taken}, {})
+                self._stamp(connection, touched(taken), {})
         return [
             Rival(file, standing[file.dist.filename]) for file in found if standing[file.dist.filename] != file.path
         ]
@@ -90,7 +90,7 @@ class ExclusiveCatalog(Catalog):
             connection.execute(schema.DELETE_ROW, before)
             connection.execute(schema.DELETE_ORPHANED_METADATA, before)
             connection.execute(schema.INSERT_NEW_FILE, file_row(found))
-            self._stamp(connection, {found.dist.project}, {})
+            self._stamp(connection, touched([found]), {})
 
     def sweep(self, paths: Sequence[str], delete: Callable[[list[str]], None]) -> list[str]:
         """Let ``delete`` have those of the paths that have no row, while nobody can give one a row; gives these.

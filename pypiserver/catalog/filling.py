@@ -12,15 +12,15 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from . import schema
 from .database import Connection
-from .rows import Found
+from .rows import Found, undecided
 
-# 750 parameters: SQLite took no more than 999 until 2020. A statement for each row costs twice as much as all of this.
+# 800 parameters: SQLite took no more than 999 until 2020. A statement for each row costs twice as much as all of this.
 ROWS = 50
 _COLUMNS = (
     "root, path, size, mtime_ns, inode, sidecars, filename, project, name, version, kind, "
-    "yanked, has_signature, has_provenance, visible, sha256, link_digest, summary, keywords, fault"
+    "yanked, has_signature, has_provenance, undecided, visible, sha256, link_digest, summary, keywords, fault"
 )
-_ROW = f"({', '.join('?' * 14)}, 1, '', '', '', '', '')"
+_ROW = f"({', '.join('?' * 15)}, 1, '', '', '', '', '')"
 _FILL_PROJECTS = """
     INSERT INTO project (name, serial, files, display)
     SELECT f.project, :serial, SUM(f.visible), COALESCE(MIN(CASE WHEN f.visible = 1 THEN f.name END), '')
@@ -67,7 +67,6 @@ def _statement(rows: int) -> str:
 def _parameters(files: list[Found]) -> list[object]:
     parameters: list[object] = []
     for root, path, row, dist, yanked, has_signature, has_provenance, _ in files:
-        filename, project, name, version, kind, _ = dist
-        parameters += (root, path, *row, filename, project, name, version, kind, yanked)
-        parameters += (int(has_signature), int(has_provenance))
+        parameters += (root, path, *row, dist.filename, dist.project, dist.name, dist.version, dist.kind, yanked)
+        parameters += (int(has_signature), int(has_provenance), undecided(dist))
     return parameters

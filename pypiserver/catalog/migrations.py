@@ -10,15 +10,35 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 
+from ..distfile import parse_filename
 from ..errors import ConfigError
 from .database import Connection
+from .rows import undecided
 
 _LOG = logging.getLogger(__name__)
 # Of all that begin at the same time, one migrates and the others wait for it: an advisory lock of this number.
 LOCK = 0x70797069
+_SELECT_SDISTS = """
+    SELECT root, path, filename FROM file WHERE (root, path) > (:root, :path)
+    AND kind = 'sdist' AND filename LIKE '%-%-%' ORDER BY root, path LIMIT 10000
+"""
 
-STEPS: tuple[tuple[str, ...], ...] = (
+
+def _note_undecided(connection: Connection) -> None:
+    """Let the metadata of files whose names can be cut in several ways be asked which it is."""
+    last = (-1, "")
+    while rows := connection.execute(_SELECT_SDISTS, {"root": last[0], "path": last[1]}).fetchall():
+        dists = [(root, path, parse_filename(filename)) for root, path, filename in rows]
+        connection.executemany(
+            "UPDATE file SET undecided = :undecided WHERE root = :root AND path = :path",
+            [{"root": root, "path": path, "undecided": undecided(dist)} for root, path, dist in dists if dist.others],
+        )
+        last = rows[-1][:2]
+
+
+STEPS: tuple[tuple[str | Callable[[Connection], None], ...], ...] = (
     (
         'CREATE TABLE meta (name TEXT COLLATE "C" PRIMARY KEY, value TEXT NOT NULL)',
         "CREATE TABLE serial (id BIGINT PRIMARY KEY, value BIGINT NOT NULL)",
@@ -76,6 +96,11 @@ STEPS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE metadata ADD COLUMN sha256 TEXT, ADD COLUMN core BYTEA",
         "ALTER TABLE metadata ALTER COLUMN core SET STORAGE EXTERNAL",
     ),
+    (
+        """ALTER TABLE file ADD COLUMN undecided TEXT COLLATE "C" NOT NULL DEFAULT ''""",
+        "CREATE INDEX file_undecided ON file (undecided) WHERE undecided <> ''",
+        _note_undecided,
+    ),
 )
 
 
@@ -104,7 +129,10 @@ def _run_missing(connection: Connection, identity: str, place: str) -> None:
     version = _version(connection)
     for step in STEPS[version:]:
         for statement in step:
-            connection.execute(statement)
+            if callable(statement):
+                statement(connection)
+            else:
+                connection.execute(statement)
     if not version:
         connection.execute("INSERT INTO meta (name, value) VALUES ('identity', :identity)", {"identity": identity})
         # In microseconds, as in SQLite's: above every serial of a catalog that was here before.

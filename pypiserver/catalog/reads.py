@@ -18,7 +18,7 @@ from . import schema
 from .database import Connection, Cursor, Database
 from .failures import CatalogIncomplete, CatalogReplaced
 from .listing import Listing
-from .rows import Row, as_file
+from .rows import Row, Standing, as_file
 from .session import ANSWER_SECONDS
 from .shared import Shared
 from .signal import Signal
@@ -165,7 +165,10 @@ class Reads:
         return {name: ProjectStatus(status, reason) for name, status, reason in self._all(schema.SELECT_STATUSES)}
 
     def files_of(self, name: str) -> list[File]:
-        """The visible files of a project; ``sha256`` is empty on those not yet digested."""
+        """The visible files of a project; ``sha256`` is empty on those not yet digested.
+
+        With files of other projects that may turn out to be of this one, which are to be digested as well.
+        """
         return [as_file(row) for row in self._all(schema.SELECT_FILES_OF, name=name)]
 
     def file(self, filename: str) -> File | None:
@@ -199,7 +202,7 @@ class Reads:
         return [as_file(row) for row in self._all(schema.SELECT_PENDING, limit=limit)]
 
     def pending_of(self, name: str) -> list[File]:
-        """The files of a project that wait to be digested."""
+        """The files of a project that wait to be digested, and those that may turn out to be of it."""
         return [as_file(row) for row in self._all(schema.SELECT_PENDING_OF, name=name)]
 
     def pending_count(self) -> int:
@@ -232,6 +235,20 @@ class Reads:
     def root_counts(self) -> dict[int, int]:
         """How many files each root has, hidden and faulty ones too."""
         return dict(self._all(schema.SELECT_ROOT_COUNTS))
+
+    def claimant(self, filename: str) -> Standing | None:
+        """The file that has a name where names are exclusive."""
+        rows = self._all(schema.SELECT_CLAIM, filename=filename)
+        return Standing(*rows[0]) if rows else None
+
+    def fault_counts(self) -> dict[int, int]:
+        """How many files each root has that are not fit to be listed."""
+        return dict(self._all(schema.SELECT_FAULT_COUNTS))
+
+    def fault(self, root: int, path: str, row: Row) -> str:
+        """What is wrong with the file of that very row, '' when nothing is or another one stands there."""
+        values = {"root": root, "path": path, "size": row.size, "mtime_ns": row.mtime_ns, "inode": row.inode}
+        return "".join(fault for (fault,) in self._all(schema.SELECT_FAULT, **values))
 
     def row(self, root: int, path: str) -> Row | None:
         """One file row's identity."""

@@ -63,7 +63,8 @@ class Digest:
     """What reading a file brought: digests, metadata, or the ``fault`` that keeps it from being listed.
 
     ``core`` is what pages show of the metadata, as :func:`~pypiserver.core_metadata.packed` gives it. ``name`` is the
-    project's name as the metadata spells it, empty when it says none.
+    project's name as the metadata spells it, empty when it says none. ``project`` and ``version`` are set where only
+    the metadata could tell where the file's name is to be cut.
     """
 
     sha256: str
@@ -76,6 +77,8 @@ class Digest:
     keywords: str = ""
     fault: str = ""
     name: str = ""
+    project: str = ""
+    version: str = ""
 
 
 class Standing(NamedTuple):
@@ -94,7 +97,13 @@ def file_row(found: Found) -> dict[str, object]:
         "filename": dist.filename, "project": dist.project, "name": dist.name, "version": dist.version,
         "kind": dist.kind, "visible": 1, "yanked": found.yanked,
         "has_signature": int(found.has_signature), "has_provenance": int(found.has_provenance),
+        "undecided": undecided(dist),
     }  # fmt: skip
+
+
+def undecided(dist: DistFile) -> str:
+    """All projects that the file may belong to, a blank around each; '' when that is certain."""
+    return f" {dist.project} {' '.join(dist.others)} " if dist.others else ""
 
 
 def upsert_row(found: Found) -> dict[str, object]:
@@ -106,7 +115,11 @@ def upsert_row(found: Found) -> dict[str, object]:
 def uploaded_row(found: Found, digest: Digest) -> dict[str, object]:
     """The parameters that make a row of a file seen, with what reading it brought."""
     values = _digest_values(digest)
-    return {**file_row(found), **values, "name": values["name"] or found.dist.name}
+    dist = found.dist
+    return {
+        **file_row(found), **values, "name": values["name"] or dist.name, "project": dist.project,
+        "version": dist.version,
+    }  # fmt: skip
 
 
 def digest_row(file: File, digest: Digest) -> dict[str, object]:
@@ -122,6 +135,7 @@ def _digest_values(digest: Digest) -> dict[str, object]:
         "sha256": digest.sha256, "link_digest": digest.link_digest, "requires_python": digest.requires_python,
         "metadata_sha256": digest.metadata_sha256, "summary": digest.summary, "keywords": digest.keywords,
         "fault": digest.fault, "name": digest.name, "core": digest.core,
+        "project": digest.project, "version": digest.version,
         # The fastest level: with the default one, packing 100,000 descriptions takes longer than all the rest.
         "body": None if digest.metadata is None else zlib.compress(digest.metadata, 1),
     }  # fmt: skip

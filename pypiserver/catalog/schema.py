@@ -7,7 +7,7 @@ catalog is then replaced by a new file, built from storage, which is the truth.
 
 from __future__ import annotations
 
-SCHEMA_VERSION = "6"
+SCHEMA_VERSION = "7"
 
 TABLES = (
     # What the catalog belongs to: schema version, roots, digest algorithm. And its epoch: a random name, by which a
@@ -27,7 +27,8 @@ TABLES = (
         PRIMARY KEY (root, path)
     )""",
     # sha256 '' means: not digested yet. fault '' means: fit to be listed. Of several rows with one file name the first
-    # by (root, path) without a fault is visible.
+    # by (root, path) without a fault is visible. undecided has the projects that a file may belong to while only its
+    # metadata can say which, a blank around each: all of them are here until it is read.
     """CREATE TABLE IF NOT EXISTS file (
         root BIGINT NOT NULL, path TEXT NOT NULL,
         size BIGINT NOT NULL, mtime_ns BIGINT NOT NULL, inode BIGINT NOT NULL,
@@ -36,6 +37,7 @@ TABLES = (
         visible BIGINT NOT NULL, sha256 TEXT NOT NULL, link_digest TEXT NOT NULL,
         requires_python TEXT, metadata_sha256 TEXT, summary TEXT NOT NULL, keywords TEXT NOT NULL,
         yanked TEXT, has_signature BIGINT NOT NULL, has_provenance BIGINT NOT NULL, fault TEXT NOT NULL,
+        undecided TEXT NOT NULL DEFAULT '',
         PRIMARY KEY (root, path)
     )""",
     # Core metadata, zlib-compressed, apart from the narrow rows that pages read; and ``core``, what pages show of it,
@@ -53,6 +55,7 @@ TABLES = (
 INDEXES = {
     "file_by_project": "CREATE INDEX IF NOT EXISTS file_by_project ON file (project)",
     "file_by_filename": "CREATE INDEX IF NOT EXISTS file_by_filename ON file (filename)",
+    "file_undecided": "CREATE INDEX IF NOT EXISTS file_undecided ON file (undecided) WHERE undecided <> ''",
     "file_hidden": "CREATE INDEX IF NOT EXISTS file_hidden ON file (root, path) WHERE visible = 0 AND fault = ''",
     # All of its keys are equal, so it gives rows in the order of the table, and a batch changes 120 pages, not 1,000.
     "file_pending": "CREATE INDEX IF NOT EXISTS file_pending ON file (sha256) WHERE sha256 = '' AND fault = ''",
@@ -67,11 +70,11 @@ FILE_COLUMNS = (
 _SAME = "file.size = excluded.size AND file.mtime_ns = excluded.mtime_ns AND file.inode = excluded.inode"
 _INSERT_FILE = """
     INSERT INTO file (root, path, size, mtime_ns, inode, sidecars, filename, project, name, version, kind, visible,
-        sha256, link_digest, summary, keywords, yanked, has_signature, has_provenance, fault)
+        sha256, link_digest, summary, keywords, yanked, has_signature, has_provenance, fault, undecided)
 """
 _VALUES = """
     :root, :path, :size, :mtime_ns, :inode, :sidecars, :filename, :project, :name, :version, :kind, :visible,
-        '', '', '', '', :yanked, :has_signature, :has_provenance, ''
+        '', '', '', '', :yanked, :has_signature, :has_provenance, '', :undecided
 """
 # A file that had no row: whoever gave it one meanwhile looked later. First scans consist of these.
 INSERT_NEW_FILE = f"{_INSERT_FILE} VALUES ({_VALUES}) ON CONFLICT (root, path) DO NOTHING"
@@ -87,6 +90,7 @@ UPSERT_FILE = f"""
         summary = CASE WHEN {_SAME} THEN file.summary ELSE '' END,
         keywords = CASE WHEN {_SAME} THEN file.keywords ELSE '' END,
         fault = CASE WHEN {_SAME} THEN file.fault ELSE '' END,
+        undecided = CASE WHEN {_SAME} THEN file.undecided ELSE excluded.undecided END,
         size = excluded.size, mtime_ns = excluded.mtime_ns, inode = excluded.inode, sidecars = excluded.sidecars,
         yanked = excluded.yanked, has_signature = excluded.has_signature, has_provenance = excluded.has_provenance
     WHERE :before_size = -1 OR (
@@ -99,7 +103,7 @@ UPSERT_FILE = f"""
 _UPLOADED = (
     *("size", "mtime_ns", "inode", "sidecars", "filename", "project", "name", "version", "kind", "visible"),
     *("sha256", "link_digest", "requires_python", "metadata_sha256", "summary", "keywords", "yanked"),
-    *("has_signature", "has_provenance", "fault"),
+    *("has_signature", "has_provenance", "fault", "undecided"),
 )
 UPSERT_UPLOADED = f"""
     INSERT INTO file (root, path, {", ".join(_UPLOADED)})
@@ -121,8 +125,11 @@ DELETE_ORPHANED_METADATA = """
 RECORD_PENDING = f"""
     UPDATE file SET sha256 = :sha256, link_digest = :link_digest, requires_python = :requires_python,
         metadata_sha256 = :metadata_sha256, summary = :summary, keywords = :keywords,
-        fault = :fault, name = CASE WHEN :name = '' THEN name ELSE :name END
-    WHERE {_IF_UNCHANGED} AND sha256 = '' AND fault = ''
+        fault = :fault, name = CASE WHEN :name = '' THEN name ELSE :name END,
+        project = CASE WHEN :project = '' THEN project ELSE :project END,
+        version = CASE WHEN :project = '' THEN version ELSE :version END,
+        undecided = CASE WHEN :project = '' THEN undecided ELSE '' END
+    WHERE {_IF_UNCHANGED} AND (sha256 = '' OR undecided <> '') AND fault = ''
 """  # noqa: S608
 # Only beside a row that says the same: the file may have changed while it was read.
 UPSERT_METADATA = f"""
@@ -183,15 +190,23 @@ SELECT_SERIAL_AND_EPOCH = """
 # scan has come to its end in it, and it has no row.
 _SELECT_ABSENCE = """
     SELECT (SELECT value FROM meta WHERE name = 'epoch'), EXISTS (SELECT 1 FROM folder),
-        EXISTS (SELECT 1 FROM file WHERE {column} = :name)
+        EXISTS (SELECT 1 FROM file WHERE {here})
 """
-SELECT_ABSENCE_OF_PROJECT = _SELECT_ABSENCE.format(column="project")
-SELECT_ABSENCE_OF_FILE = _SELECT_ABSENCE.format(column="filename")
+# What may be of a project, and is not said to be: rows of no other index are looked at.
+_MAY_BE_OF = "undecided <> '' AND undecided LIKE '% ' || :name || ' %'"
+SELECT_ABSENCE_OF_PROJECT = (
+    _SELECT_ABSENCE.format(here="project = :name").rstrip() + f" OR EXISTS (SELECT 1 FROM file WHERE {_MAY_BE_OF})"  # noqa: S608
+)
+SELECT_ABSENCE_OF_FILE = _SELECT_ABSENCE.format(here="filename = :name")
 SELECT_SNAPSHOT = "SELECT root, path, size, mtime_ns, inode, sidecars FROM file"
 SELECT_PROJECTS = "SELECT name, display FROM project WHERE files > 0 ORDER BY name"
 SELECT_PROJECT = "SELECT serial, status, reason FROM project WHERE name = :name"
 SELECT_STATUSES = "SELECT name, status, reason FROM project WHERE status <> ''"
-SELECT_FILES_OF = f"SELECT {FILE_COLUMNS} FROM file WHERE project = :name AND visible = 1"  # noqa: S608
+# With those that may be of it, in rows of other projects, until they are read.
+SELECT_FILES_OF = f"""
+    SELECT {FILE_COLUMNS} FROM file WHERE project = :name AND visible = 1 UNION ALL
+    SELECT {FILE_COLUMNS} FROM file WHERE {_MAY_BE_OF} AND project <> :name AND visible = 1
+"""  # noqa: S608
 SELECT_FILE = f"SELECT {FILE_COLUMNS} FROM file WHERE filename = :filename AND visible = 1"  # noqa: S608
 SELECT_FILES = f"SELECT {FILE_COLUMNS} FROM file WHERE visible = 1 ORDER BY path, root"  # noqa: S608
 # By the primary key, so that a block of them takes no longer at the end of a million than at the start.
@@ -205,10 +220,20 @@ SELECT_ALIKE = """
     SELECT filename FROM file WHERE project = :name AND filename <> :filename
     AND LOWER(REPLACE(REPLACE(filename, '_', '-'), '.', '-')) = :folded ORDER BY root, path
 """
-SELECT_PENDING = f"SELECT {FILE_COLUMNS} FROM file WHERE sha256 = '' AND fault = '' LIMIT :limit"  # noqa: S608
+# Those that were read when nobody asked their metadata where their name is to be cut wait as well.
+_UNDECIDED = "FROM file WHERE undecided <> '' AND sha256 <> '' AND fault = ''"
+SELECT_PENDING = f"""
+    SELECT {FILE_COLUMNS} FROM file WHERE sha256 = '' AND fault = ''
+    UNION ALL SELECT {FILE_COLUMNS} {_UNDECIDED} LIMIT :limit
+"""  # noqa: S608
 # By length, so that SQLite looks for the project and not through all that is pending.
-SELECT_PENDING_OF = f"SELECT {FILE_COLUMNS} FROM file WHERE project = :name AND LENGTH(sha256) = 0 AND fault = ''"  # noqa: S608
-SELECT_PENDING_COUNT = "SELECT COUNT(*) FROM file WHERE sha256 = '' AND fault = ''"
+SELECT_PENDING_OF = f"""
+    SELECT {FILE_COLUMNS} FROM file WHERE project = :name AND (LENGTH(sha256) = 0 OR undecided <> '') AND fault = ''
+    UNION ALL SELECT {FILE_COLUMNS} FROM file WHERE {_MAY_BE_OF} AND project <> :name AND fault = ''
+"""  # noqa: S608
+SELECT_PENDING_COUNT = f"""
+    SELECT COUNT(*) + (SELECT COUNT(*) {_UNDECIDED}) FROM file WHERE sha256 = '' AND fault = ''
+"""  # noqa: S608
 SELECT_METADATA = "SELECT body FROM metadata WHERE root = :root AND path = :path"
 # A server of the version before replaces the body alone: what was parsed is then that of another file.
 SELECT_CORE = """
@@ -229,5 +254,14 @@ UPSERT_FOLDER = """
     ON CONFLICT (root, path) DO UPDATE SET mtime_ns = excluded.mtime_ns, inode = excluded.inode
 """
 SELECT_ROW = "SELECT size, mtime_ns, inode, sidecars FROM file WHERE root = :root AND path = :path"
-SELECT_FAULTS = "SELECT path, fault FROM file WHERE project = :name AND fault <> '' ORDER BY path, root"
+SELECT_FAULTS = f"""
+    SELECT path, fault FROM file WHERE project = :name AND fault <> ''
+    UNION ALL SELECT path, fault FROM file WHERE {_MAY_BE_OF} AND project <> :name AND fault <> '' ORDER BY path
+"""  # noqa: S608
+SELECT_IS_DAMAGED = "SELECT 1 FROM file WHERE root = :root AND path = :path AND fault LIKE '% is refused: %'"
+SELECT_FAULT = """
+    SELECT fault FROM file WHERE root = :root AND path = :path AND size = :size AND mtime_ns = :mtime_ns
+    AND inode = :inode
+"""
+SELECT_FAULT_COUNTS = "SELECT root, COUNT(*) FROM file WHERE fault <> '' AND inode <> -1 GROUP BY root"
 SELECT_SHADOWED = "SELECT root, path, filename FROM file WHERE visible = 0 AND fault = '' ORDER BY root, path"

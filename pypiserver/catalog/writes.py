@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
-from ..distfile import DistFile, parse_filename, spelling_key
+from ..distfile import DistFile, as_filed, spelling_key
 from ..errors import Conflict
 from ..model import ACTIVE, File, ProjectStatus
 from . import filling, listing, schema
@@ -70,7 +70,7 @@ class Catalog(Reads):
             filenames = [file.dist.filename for file in found]
             connection.executemany(schema.INSERT_NEW_FILE, [file_row(file) for file in found if file.before is None])
             connection.executemany(schema.UPSERT_FILE, [upsert_row(file) for file in found if file.before is not None])
-            projects: set[str] = {file.dist.project for file in found}
+            projects = touched(found)
             for file in gone:
                 projects.update(_delete(connection, file, filenames))
             connection.executemany(
@@ -115,7 +115,7 @@ class Catalog(Reads):
 
         With ``exclusive`` no other file may have its name, in any root, and of several processes whose files have it
         one comes first: for all others nothing is written, and what has the name is given, maybe with the same bytes.
-        Raises Conflict then when a file of another spelling is here.
+        A damaged file does not keep its name. Raises Conflict then when a file of another spelling is here.
         """
         with self.connections.transaction() as connection:
             claim = _claim(found, digest)
@@ -125,7 +125,10 @@ class Catalog(Reads):
                 is_free = connection.execute(schema.CLAIM_NAME, claim).rowcount
                 _refuse_other_spelling(alike, found.dist)
                 if not is_free:
-                    return _standing(connection, claim)
+                    standing = _standing(connection, claim)
+                    if not connection.execute(schema.SELECT_IS_DAMAGED, standing._asdict()).fetchall():
+                        return standing
+                    self._move(connection, claim, standing)
             self._add(connection, found, digest)
         return None
 
@@ -139,14 +142,18 @@ class Catalog(Reads):
             before = None
             if not connection.execute(schema.CLAIM_NAME, claim).rowcount:
                 before = _standing(connection, claim)
-                connection.execute(schema.MOVE_CLAIM, claim)
             moved = before if before is not None and before[:2] != (found.root, found.path) else None
             if moved is not None:
-                key = {"root": moved.root, "path": moved.path}
-                connection.execute(schema.DELETE_ROW, key)
-                connection.execute(schema.DELETE_ORPHANED_METADATA, key)
+                self._move(connection, claim, moved)
             self._add(connection, found, digest)
         return moved
+
+    def _move(self, connection: Connection, claim: Mapping[str, object], before: Standing) -> None:
+        """Give the name to another file; the row of the one that had it goes."""
+        key = {"root": before.root, "path": before.path}
+        connection.execute(schema.MOVE_CLAIM, claim)
+        connection.execute(schema.DELETE_ROW, key)
+        connection.execute(schema.DELETE_ORPHANED_METADATA, key)
 
     def _add(self, connection: Connection, found: Found, digest: Digest) -> None:
         row = uploaded_row(found, digest)
@@ -180,7 +187,7 @@ class Catalog(Reads):
         _keep_metadata(connection, rows)
         faulty = [{"filename": file.filename} for file, digest in digests if digest.fault]
         connection.executemany(schema.CHOOSE_VISIBLE, faulty)
-        return {file.project for file, _ in digests}
+        return {file.project for file, _ in digests} | {digest.project for _, digest in digests if digest.project}
 
     def _writing(self, count: int, connection: Connection) -> AbstractContextManager[None]:
         return self.connections.writing_much(connection) if count > BULK else nullcontext()
@@ -197,6 +204,11 @@ class Catalog(Reads):
         connection.executemany(listing.OUTDATE, touched)
 
 
+def touched(found: Iterable[Found]) -> set[str]:
+    """The projects of these files: of those that can be cut in several ways, all that the row may be filed under."""
+    return {project for file in found for project in (file.dist.project, *file.dist.others)}
+
+
 def _keep_metadata(connection: Connection, rows: Sequence[Mapping[str, object]]) -> None:
     connection.executemany(schema.UPSERT_METADATA, [row for row in rows if row["body"] is not None])
     connection.executemany(schema.DELETE_METADATA, [row for row in rows if row["body"] is None])
@@ -209,7 +221,7 @@ def _claim(found: Found, digest: Digest) -> dict[str, object]:
 def _refuse_other_spelling(alike: Cursor, dist: DistFile) -> None:
     """Raise Conflict when a file is here that is the same one, spelled in another way."""
     for (filename,) in alike.fetchall():
-        if spelling_key(parse_filename(filename)) == spelling_key(dist):
+        if spelling_key(as_filed(filename, dist.project)) == spelling_key(dist):
             raise Conflict(f"{filename} is another spelling of {dist.filename}.")
 
 

@@ -53,6 +53,15 @@ def look_through(link: Path, roots: Sequence[Path]) -> os.stat_result | None:
     return look_below(found[0], "/".join(found[1]))[0] if found else None
 
 
+def is_hidden(link: Path, roots: Sequence[Path]) -> bool:
+    """Whether what a link leads to is below a root, in a folder or with a name that begins with a dot."""
+    try:
+        target = link.resolve(strict=True)
+    except (OSError, RuntimeError):
+        return False
+    return any(root.resolve() in target.parents for root in roots)
+
+
 def _resolved(link: Path, roots: Sequence[Path]) -> tuple[Path, tuple[str, ...]] | None:
     """The root with the visible file that a link leads to, and the path down to it; None when it leads elsewhere."""
     try:

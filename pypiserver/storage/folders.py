@@ -25,6 +25,7 @@ from .below import (
     NOT_THERE,
     entries_in,
     held_folder,
+    is_hidden,
     is_plain,
     look_below,
     look_through,
@@ -153,7 +154,8 @@ class Folders:
             # What the link led to until now tells nothing: that may be elsewhere.
             found = look_through(target, self.roots)
             if found is None or not stat.S_ISREG(found.st_mode):
-                scan.skipped.append((number, path, "it is a link to a file outside of the folders"))
+                where = "that is hidden" if is_hidden(target, self.roots) else "outside of the folders"
+                scan.skipped.append((number, path, f"it is a link to a file {where}"))
             else:
                 scan.entries.append(entry_of(number, path, found))
 

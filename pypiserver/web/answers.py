@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import bottle
 
-from ..errors import MethodNotAllowed, PypiServerError, Unauthorized
+from ..errors import MethodNotAllowed, PypiServerError, Unauthorized, Unavailable
 from ..text import MAX_SENTENCE, cut, printable
 from .ready import Ready
 
@@ -77,7 +77,7 @@ def failure(error: PypiServerError) -> bottle.HTTPResponse:
         headers["WWW-Authenticate"] = REALM
     if isinstance(error, MethodNotAllowed):
         headers["Allow"] = error.allow
-    if error.status == 503:
+    if isinstance(error, Unavailable) and error.is_passing:
         headers["Retry-After"] = "2"
     level = logging.ERROR if error.status >= 500 else logging.INFO
     _LOG.log(level, "%s %s: %d %s", *_asked(), error.status, printable(cut(str(error), MAX_SENTENCE)))

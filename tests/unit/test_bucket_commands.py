@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -238,3 +239,15 @@ def test_check_names_every_fault(world: World, url: str, run: Any, objects: Path
         ("foo-3.0.metadata", "beside"), ("foo-4.0", "catalog"), ("foo-4.0", "corrupt"),
         ("gone-1.0.zip.yanked", "stray"), ("notes.txt", "skipped"),
     ]  # fmt: skip
+
+
+def test_a_good_upload_takes_the_place_of_a_damaged_object(world: World, objects: Path) -> None:
+    bad = FOO_BYTES[:-30]
+    damaged = place(objects, hashlib.sha256(bad).hexdigest(), FOO, bad)
+    client = world.client(fallback=False)
+    answer = client.get("/simple/foo/")
+    assert answer.status == 503 and "retry-after" not in answer.headers and "is refused" in answer.text
+    assert client.upload(FOO, FOO_BYTES).status == 200
+    assert files(client)[0]["hashes"] == {"sha256": hashlib.sha256(FOO_BYTES).hexdigest()}
+    assert not damaged.exists(), "no row refers to it"
+    assert client.upload(FOO, OTHER_BYTES).status == 409

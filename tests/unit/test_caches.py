@@ -84,6 +84,9 @@ REASONS = {
     "web.page_cache.PageCache._pages": "it counts bytes, keys included",
     "web.single_flight.SingleFlight._flights": "what is made at this moment; the last request takes it out",
     "remembered.Remembered._values": "it counts bytes, keys included",
+    "remembered.Skipped._said": "ten files of each of a thousand kinds",
+    "remembered.Skipped._more": "a number for each of a thousand kinds",
+    "remembered.Skipped._told": "a number for each of a thousand kinds",
 }
 
 

@@ -65,6 +65,14 @@ def test_what_readers_could_see_differently_is_refused_everywhere(shape: str) ->
     assert reason.isprintable() and len(reason) < 300
 
 
+def test_other_bytes_behind_the_end_of_a_zip_archive_are_the_reason() -> None:
+    """uv refuses them; pip does not look."""
+    name, data = make_wheel("foo", "1.0")
+    for behind in (b"\n", bytes(100) + b"x"):
+        with pytest.raises(InvalidDistribution, match="other bytes stand behind its end"):
+            scanned(name, data + behind)
+
+
 @pytest.mark.parametrize("shape", HARMLESS)
 def test_what_pip_and_uv_take_is_taken(shape: str) -> None:
     name, make = HARMLESS[shape]

@@ -26,7 +26,7 @@ from .wsgi import Client
 
 Serve = Callable[..., Client]
 Put = Callable[..., Path]
-RAW = core_metadata("foo_bar", "1.0") + b"caf\xc3\xa9 \xff\r\n odd bytes stay as they are"
+RAW = core_metadata("foo_bar", "1.0") + b"caf\xc3\xa9 \xc2\x85\r\n odd bytes stay as they are"
 WHEEL, WHEEL_BYTES = make_wheel(
     "foo_bar", "1.0", metadata=RAW, extra_members={"big.txt": random.Random(1).randbytes(100_000)}
 )

@@ -74,7 +74,8 @@ def test_an_egg_that_is_a_script_is_read_too_but_no_wheel_is_one() -> None:
 def test_a_stored_member_is_read_as_well_as_a_deflated_one() -> None:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        archive.writestr("foo-1.0.dist-info/METADATA", RAW)
+        for name in ("METADATA", "WHEEL", "RECORD"):
+            archive.writestr(f"foo-1.0.dist-info/{name}", RAW)
     assert read(("foo-1.0-py3-none-any.whl", buffer.getvalue())) == RAW
 
 
@@ -82,6 +83,10 @@ def test_an_old_sdist_without_metadata_is_accepted() -> None:
     archive = ("foo-1.0.tar.gz", make_tar({"foo-1.0/setup.py": b""}))
     assert read(archive) is None
     check(archive)
+
+
+# pip ends with a traceback when it decodes this, uv does not.
+LATIN_1 = core_metadata("foo", "1.0", extra=["Author: caf\xe9"]).decode().encode("latin-1")
 
 
 def replaced(field: str, value: bytes) -> bytes:
@@ -244,11 +249,12 @@ def test_requires_python_is_kept_only_if_it_can_be_parsed(text: str | None, vali
             id="sdist with a dynamic description",
         ),
         pytest.param(make_egg("foo", "1.0"), False, id="egg"),
+        pytest.param(make_wheel("foo", "1.0", metadata=LATIN_1), False, id="wheel in Latin-1"),
     ],
 )
 def test_metadata_is_offered_only_where_clients_may_rely_on_it(archive: tuple[str, bytes], servable: bool) -> None:
-    core = metadata.parse_metadata(read(archive) or b"")
-    assert metadata.is_servable(core, parse_filename(archive[0])) is servable
+    raw = read(archive) or b""
+    assert metadata.is_servable(raw, metadata.parse_metadata(raw), parse_filename(archive[0])) is servable
 
 
 def tar_with(*members: tarfile.TarInfo) -> bytes:

@@ -87,6 +87,19 @@ def test_banner_says_where_what_and_who(server: str, tmp_path: Path) -> None:
 
 
 @every_hardened
+def test_banner_counts_damaged_files(server: str, tmp_path: Path) -> None:
+    (tmp_path / "packages").mkdir()
+    (tmp_path / "packages" / WHEEL).write_bytes(WHEEL_BYTES)
+    for name in ("bar-1.0.zip", "bar-1.1.tar.gz"):
+        (tmp_path / "packages" / name).write_bytes(b"no archive")
+        os.utime(tmp_path / "packages" / name, (1_600_000_000, 1_600_000_000))
+    with serving(tmp_path, "--server", server) as live:
+        said = live.output
+    assert f"damaged:   2 files are not served: pypi-server check {tmp_path / 'packages'}\n" in said
+    assert said.count("Skipped bar-1.0.zip") == 1
+
+
+@every_hardened
 def test_what_is_skipped_is_said_once(server: str, tmp_path: Path) -> None:
     """The command line looks through the folder before the worker does."""
     (tmp_path / "packages").mkdir()

@@ -123,7 +123,7 @@ def test_a_link_to_a_file_inside_any_root_is_a_file(roots: list[Path]) -> None:
     ("target", "reason"),
     [
         ("../outside", "outside of the folders"),
-        (".hidden", "outside of the folders"),
+        (".hidden", "link to a file that is hidden"),
         ("nowhere", "leads nowhere"),
         ("odd-1.0.zip", "leads nowhere"),
         ("folder", "link to a folder"),

@@ -365,6 +365,7 @@ REASONS = {
     "copy_ends.FolderEnd.is_there": "what is there is opened and hashed",
     "storage.folders.Folders._existing": "the folder is held open, and what is gone is no error",
     "sync.Sync._look": "a row is changed only while it is the one that was read before",
+    "writer.FolderWriter._is_damaged": "a hint; what is replaced is set aside by its name, under the claim",
     "writer.FolderWriter.publish": "compared after the act",
     "writer.FolderWriter.standing": "a hint; the name is given exclusively",
 }

@@ -143,6 +143,26 @@ def test_what_is_no_package_is_named_once(world: World, caplog: pytest.LogCaptur
     assert len([message for message in caplog.messages if "some_file" in message]) == 1
 
 
+def test_of_many_files_of_a_kind_ten_are_named_and_the_others_counted(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in range(15):
+        world.put(f"simple/p{number}/index.html", b"")
+    world.put("x-1.0 (2).zip", b"")
+    with caplog.at_level(logging.WARNING):
+        world.sync.scan()
+        world.sync.scan()
+    named = [message for message in caplog.messages if "index.html" in message]
+    counted = [message for message in caplog.messages if " more files in " in message]
+    reason = "its name has none of the endings of a distribution"
+    assert len(named) == 10 and counted == [f"Skipped 5 more files in {world.roots[0]}: {reason}"]
+    assert len([message for message in caplog.messages if "(2)" in message]) == 1
+    world.put("simple/p15/index.html", b"")
+    with caplog.at_level(logging.WARNING):
+        world.sync.scan()
+    assert f"Skipped 6 more files in {world.roots[0]}: {reason}" in caplog.messages
+
+
 def test_a_yank_is_a_file_beside_the_file(world: World) -> None:
     world.put(WHEEL, WHEEL_BYTES)
     yanked = world.put(f"{WHEEL}.yanked", b"broken,\n use\t1.1\n")

@@ -118,7 +118,12 @@ def test_what_pip_could_not_download_is_said(files: list[UpstreamFile], allow_sd
 
 
 def test_the_newest_file_of_a_project_says_version_and_folder() -> None:
-    files = [("PyXML-0.8.zip", "a"), ("pyxml-0.10.zip", "b"), ("pyxml-0.10.zip", "c"), ("pyxml-9-brainbot-1.zip", "d")]
+    files = [
+        ("PyXML-0.8.zip", "a"),
+        ("pyxml-0.10.zip", "b"),
+        ("pyxml-0.10.zip", "c"),
+        ("pyxml-9.0-brainbot-1.zip", "d"),
+    ]
     assert newest_local((parse_filename(name), Path(folder)) for name, folder in [*files, ("abc-1.zip", "e")]) == [
         Local(normalize("abc"), "abc", "1", Path("e")),
         Local(normalize("pyxml"), "pyxml", "0.10", Path("b")),

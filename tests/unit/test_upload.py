@@ -10,13 +10,17 @@ import json
 import logging
 import os
 import stat
+import time
 import tracemalloc
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
+from pypiserver.digests import Digester
+from pypiserver.distfile import parse_filename
 from pypiserver.errors import ContentTooLarge
 from pypiserver.storage.unnamed import has_unnamed
 from pypiserver.web.multipart import boundary_of, parse_multipart
@@ -216,15 +220,56 @@ def test_a_file_removed_by_hand_just_now_is_not_taken_for_stored(client: Client,
     assert (root / WHEEL).read_bytes() == WHEEL_BYTES
 
 
-def test_a_file_that_could_not_be_read_stands_in_the_way(serve: Serve, root: Path, put: Put) -> None:
-    put(WHEEL, b"damaged")
+def test_a_good_upload_takes_the_place_of_a_damaged_file(serve: Serve, root: Path, put: Put) -> None:
+    put(WHEEL, WHEEL_BYTES[:-30])
     client = serve(disable_fallback=True)
-    assert client.get("/simple/foo-bar/").status == 503
+    answer = client.get("/simple/foo-bar/")
+    assert answer.status == 503 and "retry-after" not in answer.headers
+    assert f"{WHEEL} is refused: it is no whole zip archive" in answer.text and str(root) not in answer.text
+    assert client.upload(WHEEL, WHEEL_BYTES[:-40]).status == 400
+    assert client.upload(WHEEL, WHEEL_BYTES).status == 200
+    assert list(listed(client)) == [WHEEL]
+    assert client.upload(WHEEL, OTHER_BYTES).status == 409
+    assert (root / WHEEL).read_bytes() == WHEEL_BYTES
+
+
+def test_a_file_that_is_written_or_cannot_be_read_keeps_its_name(
+    serve: Serve, root: Path, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(WHEEL, WHEEL_BYTES[:-30], mtime=time.time() - 5)
+    client = serve(disable_fallback=True)
+    answer = client.get("/simple/foo-bar/")
+    assert answer.status == 503 and answer.headers["retry-after"] == "2"
     assert client.upload(WHEEL, WHEEL_BYTES).status == 409
-    assert (root / WHEEL).read_bytes() == b"damaged"
-    again = serve(overwrite=True)
-    assert again.upload(WHEEL, WHEEL_BYTES).status == 200
-    assert list(listed(again)) == [WHEEL]
+    put(SDIST, SDIST_BYTES)
+    with monkeypatch.context() as patch:
+        patch.setattr(Digester, "read", raising)
+        other = serve(disable_fallback=True)
+        answer = other.get(f"/simple/{parse_filename(SDIST).project}/")
+        assert answer.status == 503 and str(root) not in answer.text
+        assert other.upload(SDIST, SDIST_BYTES[:-1]).status == 400
+    assert (root / SDIST).read_bytes() == SDIST_BYTES
+
+
+def raising(*_: object) -> None:
+    raise OSError(errno.EIO, "Input/output error")
+
+
+@pytest.mark.parametrize("ending", [".exe", ".msi"])
+def test_a_damaged_installer_is_hidden_like_any_damaged_file(ending: str, serve: Serve, put: Put) -> None:
+    put(f"foo_bar-1.0.win32{ending}", b"<html>not found</html>")
+    client = serve(fallback_url="https://pypi.example/simple")
+    answer = client.get("/simple/foo-bar/")
+    assert answer.status == 503 and "does not begin as an installer does" in answer.text
+
+
+def test_a_release_with_a_long_version_is_yanked(serve: Serve, put: Put) -> None:
+    version = "1" * 217
+    put(f"foo-{version}.zip", make_sdist("foo", version, format=".zip")[1])
+    client = serve()
+    form = urlencode({":action": "yank", "name": "foo", "version": version}).encode()
+    assert client.post("/", form, CONTENT_TYPE="application/x-www-form-urlencoded").status == 200
+    assert client.get("/simple/foo/", HTTP_ACCEPT="application/vnd.pypi.simple.v1+json").json()["files"][0]["yanked"]
 
 
 @pytest.mark.parametrize(
