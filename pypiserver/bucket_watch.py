@@ -15,7 +15,7 @@ import threading
 import time
 
 from .background import Background, Parts
-from .catalog import FAILURES
+from .catalog import FAILURES, CatalogReplaced
 from .catalog.exclusive import ExclusiveCatalog
 from .catalog.lease import Lease
 from .digests import Digester
@@ -58,7 +58,8 @@ class BucketWatch(Background):
         super()._reset()
         # Told of each change of the two below.
         self._news = threading.Condition()
-        self._is_complete = False
+        # The generation of the catalog that is complete.
+        self._complete = -1
         self._failure = ""
         self._next_statuses = 0.0
         # Whether the last round failed unexpectedly: then nothing more is waited for.
@@ -103,13 +104,17 @@ class BucketWatch(Background):
             if generation != connections.generation:
                 return
             if connections.is_lost(error):
-                self._is_complete = False
                 try:
                     connections.recover(error)
                 except FAILURES as failure:
                     raise CatalogUnavailable(f"The catalog fails: {failure}. Try again in a moment.") from failure
             elif connections.is_disposable:
                 raise CatalogUnavailable(f"The catalog fails: {error}. Try again in a moment.") from error
+
+    @property
+    def _is_complete(self) -> bool:
+        """Whether the catalog that is open now is the one that was found complete."""
+        return self._complete == self._catalog.connections.generation
 
     def is_behind(self) -> bool:
         """Never: what comes into the bucket has its row before its answer."""
@@ -134,7 +139,8 @@ class BucketWatch(Background):
                 self._pulse.expect(PATIENCE_SECONDS)
             generation = self._catalog.connections.generation
             try:
-                self._tick()
+                with self._catalog.connections.pinned(generation):
+                    self._tick(generation)
                 self._settle("")
                 wait = TICK_SECONDS
             except FAILURES as error:
@@ -144,7 +150,8 @@ class BucketWatch(Background):
                     self.recover(error, generation)
             except PypiServerError as error:
                 # Two catalogs over one bucket would both decide who has a name.
-                self._is_complete = self._is_complete and not isinstance(error, InUse)
+                if isinstance(error, InUse):
+                    self._complete = -1
                 self._settle(str(error))
                 wait = TICK_SECONDS if isinstance(error, InUse) else RETRY_SECONDS
             # What is known to fail, and said, is a round like any other.
@@ -152,10 +159,9 @@ class BucketWatch(Background):
             self._beat()
             self._closing.wait(wait)
 
-    def _tick(self) -> None:
+    def _tick(self, generation: int) -> None:
         if self._catalog.connections.is_deleted():
-            self._is_complete = False
-            self._catalog.connections.renew()
+            raise CatalogReplaced("it was deleted or replaced")
         is_ours = self._lock.acquire()
         if is_ours:
             self._sole_use.keep()
@@ -167,7 +173,7 @@ class BucketWatch(Background):
             self._lock.say_ready(began, self._catalog.token())
         if not self._is_complete and self._catalog.is_complete():
             with self._news:
-                self._is_complete = True
+                self._complete = generation
                 self._news.notify_all()
         if is_ours:
             self._keep_up()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
@@ -11,10 +11,9 @@ from typing import BinaryIO
 from . import distfile, metadata
 from .copying import Item, take
 from .digests import BLOCK
-from .errors import ConfigError, Conflict, Forbidden, InvalidFilename, Unavailable
+from .errors import ConfigError, Conflict, InvalidFilename, Unavailable
 from .storage import Entry, Folders, Scan, sidecar
 from .storage.bucket import METADATA, STATUSES, UPLOADED, Bucket, BucketFile, format_time, path_of, sha256_of
-from .storage.native import native
 
 # What people put beside a file; a bucket has more.
 KEPT = (".asc", ".yanked", ".provenance")
@@ -89,8 +88,8 @@ class FolderEnd:
         if not wanted or _sha256(self._folders.open(0, item.place)[0]) != wanted:
             raise Conflict(f"{item.place} is in {self._root} with other bytes; it was left as it is.")
         for suffix, data in item.beside().items():
-            if suffix in KEPT and self._folders.stat(0, sidecar(item.place, suffix)) is None:
-                self._folders.write_sidecar(0, item.place, suffix, data)
+            if suffix in KEPT:
+                self._folders.write_sidecar(0, item.place, suffix, data, overwrite=False)
         # Setting the time it has is a change all the same, after which a server would read the file again.
         if entry.mtime_ns != item.uploaded_ns:
             self._set_time(item)
@@ -99,7 +98,7 @@ class FolderEnd:
     def store(self, item: Item) -> None:
         """Write the file to a hidden one, and give that its name once it is whole."""
         folder, _, filename = item.place.rpartition("/")
-        (self._root / native(folder)).mkdir(parents=True, exist_ok=True)
+        self._folders.make(folder)
         staged = self._folders.stage(folder)
         try:
             take(item, staged.write)
@@ -112,20 +111,15 @@ class FolderEnd:
         self._set_time(item)
 
     def _set_time(self, item: Item) -> None:
-        try:
-            os.utime(self._root / native(item.place), ns=(item.uploaded_ns, item.uploaded_ns))
-        except PermissionError as error:
-            raise Forbidden(
-                f"{item.place} is in {self._root} with these bytes, but its time cannot be set ({error.strerror}): "
-                "it belongs to another user."
-            ) from error
+        self._folders.set_time(0, item.place, item.uploaded_ns)
 
     def set_status(self, project: str, text: str) -> None:
         """Write ``.status/<project>``, unless it is there."""
         path = self._root / ".status" / project
         path.parent.mkdir(exist_ok=True)
-        if not path.exists():
-            path.write_text(text, "utf-8")
+        # One write, so that whoever reads it sees all of it.
+        with contextlib.suppress(FileExistsError), path.open("xb", buffering=0) as file:
+            file.write(text.encode("utf-8", "surrogateescape"))
 
 
 class BucketEnd:

@@ -56,11 +56,12 @@ class Counts:
 class Downloads:
     """Counts downloads into the file at ``path``, and reads them back. ``clock`` gives seconds since the epoch.
 
-    Nothing is opened before the first download is counted, or somebody asks.
+    Nothing is opened before the first download is counted, or somebody asks; without ``makes`` nothing is made then.
     """
 
-    def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, path: Path, *, clock: Callable[[], float] = time.time, makes: bool = True) -> None:
         self.path = path
+        self._makes = makes
         self._clock = clock
         self._waiting: Counter[Key] = Counter()
         self._connection: sqlite3.Connection | None = None
@@ -113,8 +114,11 @@ class Downloads:
         self._waiting.clear()
         self._has_failed = False
 
-    def _open(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    def _open(self, *, make: bool = True) -> sqlite3.Connection:
+        address = f"{self.path.absolute().as_uri()}?mode={'rwc' if make else 'rw'}"
+        connection = sqlite3.connect(
+            address, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=True
+        )
         try:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
@@ -155,9 +159,13 @@ class Downloads:
     @contextlib.contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
         try:
-            with contextlib.closing(self._open()) as connection:
+            with contextlib.closing(self._open(make=self._makes)) as connection:
                 yield connection
         except sqlite3.Error as error:
+            if not self.path.exists():
+                raise ConfigError(
+                    f"There are no statistics at {self.path}; the server counts with --stats FILE."
+                ) from error
             raise ConfigError(f"The statistics {self.path} cannot be read ({error}).") from error
 
 

@@ -43,6 +43,7 @@ class Growing:
         self._folders = folders
         self._clock = clock
         self._seen: dict[Key, _Seen] = {}
+        self._most = MANY
         self._closed: set[Key] = set()
 
     def note_closed(self, key: Key) -> None:
@@ -77,8 +78,10 @@ class Growing:
             self._seen.pop(key, None)
             return False
         self._seen[key] = state
-        if len(self._seen) > MANY:
+        if len(self._seen) > self._most:
             self._seen = {each: seen for each, seen in self._seen.items() if now - seen.since < FORGET_SECONDS}
+            # Of many that all are young no more than each of them is looked through once more.
+            self._most = max(MANY, 2 * len(self._seen))
         return True
 
     def _is_whole(self, entry: Entry, dist: DistFile) -> bool | None:

@@ -219,9 +219,7 @@ def _bytes(reason: str) -> bytes:
 def _stats(command: cli.Stats, *, out: TextIO, err: TextIO) -> int:
     if command.config.stats is None:
         raise ConfigError("It is not said where downloads are counted; give the file of the server with --stats FILE.")
-    if not command.config.stats.is_file():
-        raise ConfigError(f"There are no statistics at {command.config.stats}; the server counts with --stats FILE.")
-    downloads = Downloads(command.config.stats)
+    downloads = Downloads(command.config.stats, makes=False)
     if command.name is None:
         rows = downloads.projects()
         if command.json:

@@ -39,6 +39,16 @@ FRESH_SECONDS = 2.0
 HEARTBEAT_SECONDS = 0.4
 
 
+def leads_to(path: Path, file: BinaryIO) -> bool:
+    """Whether a path still leads to an open file: a lock on one that was deleted keeps nobody out."""
+    if sys.platform == "win32":  # where nobody deletes an open file
+        return True
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except OSError:
+        return False
+
+
 class ScanLock:
     """The scan lock in the file ``path``; with None nobody shares, and the lock is always ours."""
 
@@ -65,12 +75,15 @@ class ScanLock:
             ) from error
         try:
             try_lock(file)
+            is_ours = leads_to(self.path, file)
         except OSError:
-            file.close()
-            return False
+            is_ours = False
         except BaseException:
             file.close()
             raise
+        if not is_ours:
+            file.close()
+            return False
         file.seek(0)
         self._found = file.read(100).decode("ascii", "replace")
         self._file = file
@@ -142,6 +155,9 @@ class ScanLock:
         if file is not None and self.path is not None and now >= self._next_touch:
             self._next_touch = now + HEARTBEAT_SECONDS
             os.utime(file.fileno() if os.utime in os.supports_fd else self.path)
+            if not leads_to(self.path, file):
+                # Somebody deleted it: the lock on it keeps nobody out, and nobody hears what it says.
+                self.release()
 
     def give_way(self, seconds: float) -> bool:
         """Give the lock up and leave it to others for so long; False where nobody shares it."""

@@ -24,6 +24,7 @@ from .draining import Drain
 from .server_reload import Reloadable, Reloads
 from .servers import BACKLOG, GRACE_SECONDS, OUTLASTED, Hooks, MakeApplication, Options, port_of, say_ending
 from .stalled import watch
+from .supervisor import say
 
 _LOG = logging.getLogger(__name__)
 LINE_BYTES = 8190  # gunicorn allows no more
@@ -112,8 +113,12 @@ def serve(make: MakeApplication, options: Options, listening: socket.socket, hoo
     application = _Later(make, reloads, lambda: watch(port, options.stall_seconds, threads=options.thread_count))
 
     def reload() -> None:
-        hooks.reload()
-        reloads.tell()
+        # What gunicorn's main loop meets ends it, and all of its workers.
+        try:
+            hooks.reload()
+            reloads.tell()
+        except Exception as error:  # noqa: BLE001 - logged with its traceback
+            say("reload", error, "nothing was reloaded")
 
     drain = Drain(options.drain_seconds)
     ends_with_terminal = signals.ends_with_terminal()

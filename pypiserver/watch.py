@@ -16,7 +16,7 @@ import threading
 import time
 
 from .background import Background, Parts
-from .catalog import FAILURES, Catalog
+from .catalog import FAILURES, Catalog, CatalogReplaced
 from .catalog.lease import Lease
 from .digesting import Digesting
 from .digests import Digester
@@ -36,6 +36,7 @@ POLL_SECONDS = 1.0
 FIRST_SCAN_SECONDS = 120.0
 # While a request waits for it, it looks so often whether the scan gets on.
 LOOK_SECONDS = 1.0
+SHORT_SECONDS = 0.02
 RETRY_UNREADABLE_SECONDS = 60.0
 # An upload has its name some milliseconds before its row; whoever looks in between does all of its work once more.
 UPLOAD_SECONDS = 0.05
@@ -74,8 +75,12 @@ class Watch(Background):
         self._growing: set[Key] = set()
         self._changed: set[Key] = set()
         self._changed_lock = threading.Lock()
-        self._was_scanner = False
         self._must_scan = False
+        # Generations of the catalog: what this round is about, what all was looked at for, what can be answered from,
+        # and in which we began to be the scanner. Another catalog may take its place at any moment, in any thread, and
+        # then none of them is its own.
+        self._round = self._scanned = self.catalog.connections.generation
+        self._settled = self._begun = -1
         self._is_away = False
 
     def _parts(self) -> Parts:
@@ -88,7 +93,7 @@ class Watch(Background):
         """Return when the catalog reflects storage; raises Unavailable while a folder cannot be read."""
         if self._pid != process_id():
             self.start()
-        if not self._ready.is_set():
+        if self._settled != self.catalog.connections.generation or not self._ready.is_set():
             self._wait_for_first_scan()
         failure = self._failure
         if failure is not None:
@@ -98,10 +103,22 @@ class Watch(Background):
 
     def _wait_for_first_scan(self) -> None:
         """Return once the first scan is done; one that does not get on is not waited for."""
-        until = time.monotonic() + FIRST_SCAN_SECONDS
-        while not self._ready.wait(LOOK_SECONDS):
-            if time.monotonic() > until or self._stale():
-                raise Unavailable("The package folders are still being read. Try again in a minute.")
+        until, next_look = time.monotonic() + FIRST_SCAN_SECONDS, time.monotonic() + LOOK_SECONDS
+        while not self._is_settled():
+            if self._ready.is_set():
+                # That was the catalog before this one.
+                self._closing.wait(SHORT_SECONDS)
+            else:
+                self._ready.wait(LOOK_SECONDS)
+            now = time.monotonic()
+            if now > next_look:
+                next_look = now + LOOK_SECONDS
+                if now > until or self._stale():
+                    raise Unavailable("The package folders are still being read. Try again in a minute.")
+
+    def _is_settled(self) -> bool:
+        """Whether it is known what can be answered from the catalog that is open now, or why nothing can be."""
+        return self._ready.is_set() and self._settled == self.catalog.connections.generation
 
     def _refuse_stale(self) -> None:
         if self._is_away and self._stale():
@@ -112,7 +129,7 @@ class Watch(Background):
         """Why no request can be answered yet, empty when it can be; starts what is missing, and waits for nothing."""
         if self._pid != os.getpid():
             self.start()
-        if not self._ready.is_set():
+        if not self._is_settled():
             return "The package folders are still being read."
         return str(self._failure or "") or self._stale()
 
@@ -178,12 +195,10 @@ class Watch(Background):
         """Answer nothing before everything was looked at."""
         self._ready.clear()
         self._next_scan = 0.0
-        self._was_scanner = False
-        self._must_scan = True
 
     def is_behind(self) -> bool:
         """Whether the last round could not write down what it saw: what is not in the catalog may be here."""
-        return self._is_away or self._must_scan
+        return self._is_away or self._must_scan or self._scanned != self.catalog.connections.generation
 
     # -- the sync thread -----------------------------------------------------------------------------------------
 
@@ -208,9 +223,10 @@ class Watch(Background):
         self._scanning_thread = threading.get_ident()
         while not self._closing.is_set():
             self._wake.clear()
-            generation = self.catalog.connections.generation
+            generation = self._round = self.catalog.connections.generation
             try:
-                wait = self._tick()
+                with self.catalog.connections.pinned(generation):
+                    wait = self._tick()
             except FAILURES as error:
                 wait = self._recover_in_round(error, generation)
             except (PypiServerError, OSError) as error:
@@ -248,12 +264,11 @@ class Watch(Background):
     def _tick(self) -> float:
         """One round; gives the seconds until the next one is due."""
         if self.catalog.connections.is_deleted():
-            self._start_over()
-            self.catalog.connections.renew()
+            raise CatalogReplaced("it was deleted or replaced")
         if not self._lock.acquire():
             return self._follow()
-        if not self._was_scanner:
-            self._was_scanner = True
+        if self._begun != self._round:
+            self._begun = self._round
             self._begin()
         is_due = time.monotonic() >= self._next_scan or self._watcher.take_overflow()
         have_roots_changed = self.sync.roots.have_changed()
@@ -275,7 +290,7 @@ class Watch(Background):
         token = self.catalog.token()
         is_current = False
         # A catalog that took another's place may be an old copy, of which the folders' times tell nothing.
-        if not self._must_scan:
+        if not self._must_scan and self._scanned == self._round:
             # Asked first, as who made the catalog ready a moment ago has looked at every folder.
             was_ready = self._lock.was_ready_just_now(token) and self.catalog.was_scanned()
             if was_ready or self.sync.is_current():
@@ -292,8 +307,8 @@ class Watch(Background):
 
     def _follow(self) -> float:
         """Another process scans; see that it does, and that our own roots can be read."""
-        if self._was_scanner:
-            self._was_scanner = False
+        if self._begun >= 0:
+            self._begun = -1
             self._watcher.stop()
         if outage := self._lock.outage():
             self._settle(Unavailable(outage))
@@ -303,8 +318,8 @@ class Watch(Background):
             self._pulse.beat(-ALIVE_SECONDS)
         # That it is done says nothing of a catalog that took another's place since.
         if not self._lock.is_ready(self.catalog.token()) or not self.catalog.was_scanned():
-            return TICK_SECONDS if self._ready.is_set() else 0.02
-        self._must_scan = False
+            return TICK_SECONDS if self._is_settled() else SHORT_SECONDS
+        self._must_scan, self._scanned = False, self._round
         try:
             self.sync.folders.check()
         except PypiServerError as error:
@@ -320,6 +335,10 @@ class Watch(Background):
             self.catalog.retry_unreadable()
             self._next_retry = began + RETRY_UNREADABLE_SECONDS
         self._watcher.take()
+        if self._scanned != self._round:
+            self.catalog.outrun()
+        else:
+            self.catalog.refuse_changed()
         try:
             self._growing = self.sync.scan()
         except PypiServerError as error:
@@ -333,14 +352,15 @@ class Watch(Background):
         elif self._use_events:
             self._watcher.revive()
         took = time.monotonic() - began
-        self._must_scan = False
-        self._lock.say_ready(started, self.catalog.token())
+        token = self.catalog.token()
+        self._must_scan, self._scanned = False, self._round
+        self._lock.say_ready(started, token)
         self._settle(None)
         self._digesting.wake.set()
         if self._watcher.hears_everything() and not self.sync.roots.have_shared_mounts():
             pause = max(RESCAN_SECONDS, 20 * took)
         else:
-            pause = min(15.0, max(POLL_SECONDS, 5 * took))
+            pause = min(RESCAN_SECONDS, max(POLL_SECONDS, 5 * took))
         self._next_scan = time.monotonic() + pause
 
     def _refresh(self) -> None:
@@ -376,18 +396,22 @@ class Watch(Background):
             _LOG.warning("The package folders can be read again.")
         self._is_away = False
         self._failure = failure
+        self._settled = self._round
         self._ready.set()
 
     def _with_recovery(self, counted: Counted) -> None:
-        generation = self.catalog.connections.generation
+        connections = self.catalog.connections
+        generation = connections.generation
         try:
-            if self.sync.is_current():
-                self.sync.refresh_statuses()
-            else:
-                self.sync.survey(counted=counted)
+            with connections.pinned(generation):
+                if self.sync.is_current():
+                    self.sync.refresh_statuses()
+                else:
+                    self.sync.survey(counted=counted)
         except FAILURES as error:
             self.recover(error, generation)
-            self.sync.survey(counted=counted)
+            with connections.pinned(connections.generation):
+                self.sync.survey(counted=counted)
 
     def _recover_quietly(self, error: Exception, generation: int) -> None:
         # The next round of the sync thread meets what lasts, and says so.

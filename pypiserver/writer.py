@@ -6,6 +6,7 @@ done reads it at once, in every process.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import logging
@@ -18,7 +19,7 @@ from typing import Protocol
 from .catalog import Digest, Row
 from .digests import BLOCK, is_damage
 from .distfile import DistFile, folded
-from .errors import Conflict, PypiServerError, Unavailable
+from .errors import Conflict, NotFound, PypiServerError, Unavailable
 from .model import File
 from .repository import WRITING_SECONDS, Repository
 from .storage import Entry, Folders, StagedFile
@@ -141,8 +142,10 @@ class FolderWriter:
 
     def _take_back(self, upload: Checked, entry: Entry) -> None:
         """Delete a file that got its name, but no row: what is refused must not show later."""
-        if upload.replaces is None and self._folders.stat(0, entry.path) == entry:
-            self._folders.remove(0, entry.path)
+        # What took its place meanwhile was acknowledged to somebody else.
+        if upload.replaces is None:
+            with contextlib.suppress(NotFound):
+                self._folders.take_back(entry)
         else:
             _LOG.error("%s was stored, though its upload was refused: it took the place of another file.", entry.path)
 

@@ -35,6 +35,8 @@ SHOWN_SECONDS = 15.0
 # For what only some workers know, and some readers find.
 SETTLED_SECONDS = 1.0
 PROJECTS = 12
+# What the server said last is shown with a fault that was not survived.
+LAST_LINES = 40
 # Nobody listens there; the tool never follows.
 FALLBACK = "http://127.0.0.1:9/simple/"
 LOGGED = re.compile(r"\b(?:WARNING|ERROR|CRITICAL)\b")
@@ -154,6 +156,8 @@ class Session:
         outcome.figures["died"] = sum(not is_alive(pid) for pid in processes)
         outcome.logged = sum(bool(LOGGED.search(line)) for line in self.scene.live.lines[lines:])
         outcome.samples = self.load.samples[samples:]
+        if outcome.broken:
+            outcome.samples[2:] = self.scene.live.lines[-LAST_LINES:]
         return outcome
 
     def seconds_until_well(self) -> float:
@@ -276,6 +280,7 @@ class Chaos:
         if outcome.broken:
             where = f"{self.server} with {self.workers} workers, seed {self.seed}"
             self.failures.append(f"{name} ({where}): {', '.join(outcome.broken)} {outcome.samples[:2]}")
+            self.failures += [f"    {line}" for line in outcome.samples[2:]]
 
     def table(self) -> str:
         """A line for each fault, the worst first."""

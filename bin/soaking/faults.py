@@ -11,7 +11,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
-from .neighbors import command, holds_a_lock, killed, odd_names, other_server
+from .neighbors import command, holds_a_lock, killed, odd_names, other_server, overwritten_slowly
 from .processes import tree
 from .scenes import SIDE_FILES, Fault, Scene, Undo
 
@@ -100,8 +100,11 @@ def _replaced_by(statements: Callable[[Path], tuple[str, ...]]) -> Callable[[Sce
     """A whole database with other contents takes the name of each."""
 
     def make(scene: Scene) -> None:
+        # In a folder of its own: one that is left when it cannot be made is no database of the server's.
+        new = scene.state / ".making" / "new"
+        new.parent.mkdir(exist_ok=True)
         for path in scene.databases():
-            new = path.with_name("new")
+            new.unlink(missing_ok=True)
             if tables := statements(path):
                 with closing(sqlite3.connect(path)) as old, closing(sqlite3.connect(new)) as copy:
                     old.backup(copy)
@@ -209,6 +212,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault("forbidden", _permissions(0o000, 0o000), 3.0),
     Fault("read-only", _permissions(0o444, 0o555), 3.0, told=False),
     Fault("I/O errors", _bounded_files, 3.0),
+    Fault("a file overwritten meanwhile", overwritten_slowly),
     Fault("odd names in the folder", odd_names, told=False),
     Fault("worker killed", killed(1), needs_workers=True, kills=1),
     Fault("two workers killed", killed(2), needs_workers=True, kills=1),

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 
@@ -100,6 +101,29 @@ def killed(times: int) -> Callable[[Scene], None]:
             time.sleep(1)
 
     return make
+
+
+def overwritten_slowly(scene: Scene) -> Undo:
+    """A package is written again in place, as ``cp`` and ``rsync --inplace`` do, and the catalog goes meanwhile."""
+    path = scene.chance.choice(sorted(scene.packages.glob("here*.whl")))
+    data, is_cut, pause = path.read_bytes(), scene.chance.random() < 0.5, scene.chance.choice((0.05, 0.3, 1.3))
+    has_begun = threading.Event()
+
+    def write() -> None:
+        with path.open("r+b", buffering=0) as file:
+            if is_cut:
+                file.truncate(0)
+            for at in range(0, len(data), len(data) // 4 + 1):
+                file.write(data[at : at + len(data) // 4 + 1])
+                has_begun.set()
+                time.sleep(pause)
+
+    writing = threading.Thread(target=write)
+    writing.start()
+    has_begun.wait(10)
+    for database in scene.all() if scene.chance.random() < 0.5 else scene.databases():
+        database.unlink(missing_ok=True)
+    return writing.join
 
 
 def odd_names(scene: Scene) -> Undo:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
-import importlib.util
 import os
 import shutil
 import signal
@@ -28,10 +27,11 @@ SAMPLE_SECONDS = 0.025
 
 def environ_for(server: str, home: Path) -> dict[str, str]:
     """The environment of a server that keeps all it writes below ``home``."""
-    beside = modules_of(server) if importlib.util.find_spec(server) is None else []
     (home / "tmp").mkdir(exist_ok=True)
     own = {"XDG_CACHE_HOME": str(home / "cache"), "TMPDIR": str(home / "tmp"), "PYTHONUNBUFFERED": "1"}
-    return {**os.environ, **own, "PYTHONPATH": os.pathsep.join([str(REPOSITORY), *beside])}
+    # Whoever is ended by a signal says where it was.
+    own["PYTHONFAULTHANDLER"] = "1"
+    return {**os.environ, **own, "PYTHONPATH": os.pathsep.join([str(REPOSITORY), *modules_of(server)])}
 
 
 def logins(home: Path) -> Path:

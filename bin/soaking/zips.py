@@ -15,13 +15,17 @@ from tests.make_archives import make_wheel
 from .around import around
 
 Chance = random.Random
-MEMBERS, NAME_BYTES = 20_000, 65_535
+MEMBERS, NAME_BYTES, DIRECTORY_BYTES = 20_000, 65_535, 16 << 20
+ENTRY_BYTES = 46
 MOST_BYTES = 96 << 20
 
 
 @dataclass(frozen=True)
 class Member:
-    """A member as an archive holds it."""
+    """A member as an archive holds it.
+
+    ``descriptor`` is what follows the data where the sizes were not known before: the header does not say them then.
+    """
 
     name: bytes
     data: bytes = b""
@@ -29,6 +33,8 @@ class Member:
     crc: int = 0
     extra: bytes = b""
     comment: bytes = b""
+    method: int = 8
+    descriptor: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -44,9 +50,11 @@ class Archive:
         """As no library would write it where a field says more than is true."""
         parts, entries, at = [self.before], [], len(self.before)
         for member in self.members:
-            said = struct.pack("<5H3L2H", 45, 0x800, 8, 0, 33, member.crc, len(member.data), member.size,
-                               len(member.name), len(member.extra))  # fmt: skip
-            local = b"PK\3\4" + said + member.name + member.extra + member.data
+            kind = (45, 0x808 if member.descriptor else 0x800, member.method, 0, 33)
+            sizes, lengths = (member.crc, len(member.data), member.size), (len(member.name), len(member.extra))
+            said = struct.pack("<5H3L2H", *kind, *sizes, *lengths)
+            before = struct.pack("<5H3L2H", *kind, 0, 0, 0, *lengths) if member.descriptor else said
+            local = b"PK\3\4" + before + member.name + member.extra + member.data + member.descriptor
             tail = struct.pack("<3H2L", len(member.comment), 0, 0, 0, at)
             entries.append(b"PK\1\2\x2d\0" + said + tail + member.name + member.extra + member.comment)
             parts.append(local)
@@ -135,6 +143,34 @@ def overlapping(chance: Chance, archive: Archive) -> Archive:
     return replace(archive, members=archive.members + [replace(lying, name=b"f%d" % at) for at in range(number)])
 
 
+def described(chance: Chance, member: Member) -> Member:
+    """The member as one writes it who streams: its sizes are behind it, in one of the forms that are about."""
+    mark = chance.choice((b"PK\7\x08", b"PK\7\x08", b""))
+    sizes = struct.pack(chance.choice(("<3L", "<3L", "<L2Q")), member.crc, len(member.data), member.size)
+    return replace(member, descriptor=mark + sizes)
+
+
+def streamed(chance: Chance, archive: Archive) -> Archive:
+    """Members with their sizes behind them, among bytes that look like such an end."""
+    number = around(chance, chance.choice((10, 1_000, MEMBERS)), most=60_000)
+    text = chance.choice((b"", b"PK\7\x08", b"PK\7\x08" + bytes(12), b"PK\3\4")) * chance.choice((1, 20, 1_000))
+    text = text[: MOST_BYTES // (2 * number)]
+    plain = Member(b"", text, len(text), zlib.crc32(text), method=0)
+    more = [described(chance, replace(chance.choice((EMPTY, plain)), name=b"s%d" % at)) for at in range(number)]
+    return replace(archive, members=more + [described(chance, member) for member in archive.members])
+
+
+def large_directory(chance: Chance, archive: Archive) -> Archive:
+    """A directory around the most bytes that are read, of few entries or of many."""
+    bytes_ = min(around(chance, DIRECTORY_BYTES), MOST_BYTES)
+    each = chance.choice((160, 1_000, NAME_BYTES - ENTRY_BYTES - 8))
+    part = chance.choice(("name", "extra", "comment"))
+    long = replace(EMPTY, **{part: b"\xfe\xca" + struct.pack("<H", each - 4) + b"x" * (each - 4)})
+    number = max(1, bytes_ // (ENTRY_BYTES + each + 5))
+    more = [replace(long, name=b"%05d" % at + (long.name if part == "name" else b"")) for at in range(number)]
+    return replace(archive, members=more + archive.members, zip64=chance.random() < 0.3)
+
+
 EVIL: dict[str, Callable[[Chance, Archive], Archive]] = {
     "zip: many members": many_members,
     "zip: zip64": zip64,
@@ -144,6 +180,8 @@ EVIL: dict[str, Callable[[Chance, Archive], Archive]] = {
     "zip: deep names": deep_names,
     "zip: ratio": ratio,
     "zip: lying sizes": overlapping,
+    "zip: streamed members": streamed,
+    "zip: large directory": large_directory,
 }
 
 

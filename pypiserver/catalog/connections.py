@@ -24,10 +24,13 @@ from .sqlite_file import (
     CACHE,
     SqliteConnection,
     alone,
+    configured,
     connect,
     discard,
     inodes_of,
     is_damage,
+    is_ours,
+    opened,
     prepare,
     set_aside,
 )
@@ -93,10 +96,33 @@ class Connections:
         if getattr(local, "key", None) == (self.generation, os.getpid()):
             connection: SqliteConnection = local.connection
             return connection
-        connection = self._open_prepared()
+        connection, generation = self._open_prepared()
         local.connection = connection
-        local.key = (self.generation, os.getpid())
+        local.key = (generation, os.getpid())
         return connection
+
+    @contextlib.contextmanager
+    def pinned(self, generation: int) -> Iterator[None]:
+        """Let this thread ask the catalog of that generation and no other; raises CatalogReplaced once there is one.
+
+        For work of several questions, such as a scan: begun in one catalog and ended in another, it would leave one
+        that looks complete and is not.
+        """
+        local = self._local
+        local.pinned = generation
+        try:
+            self._refuse_unpinned()
+            yield
+        finally:
+            local.pinned = None
+
+    def _asked(self) -> int:
+        """The generation that this thread's connection belongs to, today's where it has none."""
+        return int(getattr(self._local, "key", (self.generation,))[0])
+
+    def _refuse_unpinned(self) -> None:
+        if getattr(self._local, "pinned", None) not in (None, self.generation):
+            raise CatalogReplaced("it was replaced meanwhile")
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[SqliteConnection]:
@@ -104,6 +130,7 @@ class Connections:
         guard = self._memory_lock if self.path is None else contextlib.nullcontext()
         with guard:
             connection = self.get()
+            generation = self._asked()
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
@@ -114,7 +141,8 @@ class Connections:
             connection.execute("COMMIT")
             if self.signal is not None:
                 self.signal.change()
-            if self.is_deleted():
+            # Where another thread has opened the next file meanwhile, that one has its name.
+            if generation != self.generation or self.is_deleted():
                 raise CatalogReplaced("it was deleted or replaced while it was written to")
 
     def reading(self) -> contextlib.AbstractContextManager[SqliteConnection]:
@@ -142,8 +170,14 @@ class Connections:
         self._replace(self._has_other_journal)
 
     def token(self) -> str:
-        """The epoch, and the inode: a copy of the file that is put in its place is another catalog."""
-        return f"{self.epoch}.{self._inodes[0]}" if self._inodes else self.epoch
+        """The epoch, and the inode: a copy of the file that is put in its place is another catalog.
+
+        It is that of the catalog which this thread asked last; raises CatalogReplaced when there is another one.
+        """
+        token = f"{self.epoch}.{self._inodes[0]}" if self._inodes else self.epoch
+        if self._asked() != self.generation:
+            raise CatalogReplaced("it was replaced meanwhile")
+        return token
 
     def is_lost(self, error: Exception) -> bool:
         """Whether the catalog must be replaced after this failure; otherwise it may be asked again in a moment."""
@@ -188,6 +222,11 @@ class Connections:
             self._io_errors = None
             self.generation += 1
 
+    def refuse_changed(self, connection: Connection) -> None:
+        """Raise CatalogReplaced when the file says that it is another catalog."""
+        if not is_ours(connection, self.identity, self.search):
+            raise CatalogReplaced("it became one of other folders or of another version")
+
     def is_deleted(self) -> bool:
         """Whether the file we opened, or its journal, is no longer the file of that name."""
         if self.path is None or self._prepared != self.generation:
@@ -229,7 +268,8 @@ class Connections:
         self.signal = None
         self._prepared = -1
 
-    def _open_prepared(self) -> SqliteConnection:
+    def _open_prepared(self) -> tuple[SqliteConnection, int]:
+        """A new connection for this thread, and the generation it belongs to."""
         # The file may be locked, and then each thread would wait for all before it.
         if not self._prepare_lock.acquire(timeout=BUSY_TIMEOUT_MS / 1000):
             raise CatalogError("it is being opened by another thread, which has waited for 10 seconds")
@@ -241,18 +281,25 @@ class Connections:
                     memory = connect(":memory:")
                     self.epoch = prepare(memory, self.identity, self.search)
                     self._memory, self.signal = memory, Signal(None)
-                return self._memory
+                return self._memory, self.generation
+            self._refuse_unpinned()
             if self._prepared != self.generation:
                 with alone(self.path):
                     self._open_file(self.path)
-            return self._open_again(self.path)
+            return self._open_again(self.path), self.generation
         finally:
             self._prepare_lock.release()
 
     def _open_again(self, path: Path) -> SqliteConnection:
-        """A connection more to the file that was prepared."""
+        """A connection more to the file that was prepared.
+
+        Nothing is asked before it is known that this is the file: SQLite takes the shared memory that it finds beside
+        another one for its own, and cuts it off, which ends this process when other connections have it mapped.
+        """
+        if self.is_deleted():
+            raise CatalogReplaced("it was deleted or replaced")
         try:
-            connection = connect(path.absolute().as_uri() + "?mode=rw")
+            connection = opened(path.absolute().as_uri() + "?mode=rw")
         except sqlite3.OperationalError as error:
             if not self.is_deleted():
                 raise
@@ -260,11 +307,15 @@ class Connections:
         if self.is_deleted():
             connection.close()
             raise CatalogReplaced("it was deleted or replaced")
-        return connection
+        return configured(connection)
 
     def _open_file(self, path: Path) -> None:
         """Open the catalog, or begin a new one; the connection is kept, so that its journal stays."""
         self._keeper = None
+        inodes = inodes_of(self._names)
+        if self._inodes and inodes[0] != self._inodes[0] and self._has_other_journal(inodes):
+            # It came between our looking and this: threads may still have that journal open.
+            set_aside(path)
         try:
             connection, epoch = self._opened(path)
         except (sqlite3.DatabaseError, CatalogIncomplete, CatalogInUse) as error:

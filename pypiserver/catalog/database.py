@@ -97,6 +97,12 @@ class Database(Protocol):
     def writing_much(self, connection: Connection) -> AbstractContextManager[None]:
         """Held around a change of many rows."""
 
+    def pinned(self, generation: int) -> AbstractContextManager[None]:
+        """For as long as the block lasts this thread asks the catalog of that generation, or fails."""
+
+    def refuse_changed(self, connection: Connection) -> None:
+        """Raise CatalogReplaced when it does not say any more that it is this catalog."""
+
     def is_deleted(self) -> bool:
         """Whether somebody deleted the catalog, or put another in its place."""
 

@@ -72,6 +72,7 @@ class Pool:
         self._free = threading.Semaphore(CONNECTIONS)
         self._is_migrated = False
         self._trying = threading.Lock()
+        self._local = threading.local()
         self._away_until = 0.0
         self._away_because = ""
 
@@ -82,12 +83,27 @@ class Pool:
     @contextlib.contextmanager
     def reading(self) -> Iterator[Session]:
         """A connection on which every statement is a transaction of its own."""
+        self._refuse_unpinned()
         session = self._take()
         try:
             with failing(session):
                 yield session
         finally:
             self._put_back(session)
+
+    @contextlib.contextmanager
+    def pinned(self, generation: int) -> Iterator[None]:
+        """Let this thread ask the tables of that generation and no others; raises CatalogReplaced."""
+        self._local.pinned = generation
+        try:
+            self._refuse_unpinned()
+            yield
+        finally:
+            self._local.pinned = None
+
+    def _refuse_unpinned(self) -> None:
+        if getattr(self._local, "pinned", None) not in (None, self.generation):
+            raise CatalogReplaced("its tables were replaced meanwhile")
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[Session]:
@@ -141,6 +157,9 @@ class Pool:
         except CatalogError as error:
             self._away_until, self._away_because = time.monotonic() + AWAY_SECONDS, str(error)
             raise
+
+    def refuse_changed(self, connection: Any) -> None:
+        """Nothing: whoever connects looks at the tables."""
 
     def is_deleted(self) -> bool:
         """Never: what is missing fails."""

@@ -107,8 +107,8 @@ class Reads:
             )
         return not is_here
 
-    def refuse_nothing(self) -> None:
-        """Raise CatalogReplaced or CatalogIncomplete when an empty answer may come from an empty catalog."""
+    def refuse_incomplete(self) -> None:
+        """Raise CatalogReplaced or CatalogIncomplete when what was just read may be a part of what is here."""
         self.is_absent(project="")
 
     def _refuse_other(self, epoch: str) -> None:
@@ -116,6 +116,14 @@ class Reads:
             raise CatalogReplaced("another one is in its place")
         if self.connections.is_deleted():
             raise CatalogReplaced("it was deleted or replaced")
+
+    def refuse_changed(self) -> None:
+        """Raise CatalogReplaced when another program has made the catalog one of another schema, or of other folders.
+
+        Who has it open would go on, and whoever opens it now could not.
+        """
+        with self.connections.reading() as connection:
+            self.connections.refuse_changed(connection)
 
     def settle(self) -> None:
         """Return when no process answers from before what can be read now; every change has done this already."""
@@ -157,11 +165,11 @@ class Reads:
         return bool(self._all(schema.SELECT_ANY_BELOW, root=root, path=path))
 
     def projects(self) -> list[Indexed]:
-        """Every project with a visible file, sorted by its normal form."""
+        """Every project with a visible file, sorted by its normal form; raises as :meth:`is_absent`."""
         rows = self._all(schema.SELECT_PROJECTS)
         projects = [Indexed(NormalizedName(name), display, last_serial(changed)) for name, display, changed in rows]
-        if not projects:
-            self.refuse_nothing()
+        # A project that is not in it is absent as much as one that is asked for. No catalog becomes incomplete again.
+        self.refuse_incomplete()
         return projects
 
     def project_state(self, name: str) -> ProjectState:

@@ -189,6 +189,7 @@ DELETE_ROW = "DELETE FROM file WHERE root = :root AND path = :path"
 # It changes a page all the same, which a full disk or a read-only one refuses.
 WRITE_NOTHING = "UPDATE serial SET value = value WHERE id = 1"
 NEXT_SERIAL = "UPDATE serial SET value = value + 1 WHERE id = 1"
+RAISE_SERIAL = "UPDATE serial SET value = :least WHERE id = 1 AND value < :least"
 # When a file was changed last, or what stands beside it (nanoseconds since the epoch).
 CHANGED = "CASE WHEN f.beside_ns > f.mtime_ns THEN f.beside_ns ELSE f.mtime_ns END"
 TOUCH_PROJECT = f"""

@@ -14,9 +14,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..scanlock import try_lock
+from ..scanlock import leads_to, try_lock
 from . import listing, schema
-from .database import FullText
+from .database import Connection, FullText
 from .failures import CatalogError, CatalogIncomplete, CatalogInUse
 
 BUSY_TIMEOUT_MS = 10_000
@@ -68,6 +68,12 @@ def prepare(connection: SqliteConnection, identity: str, search: FullText | None
     if not epoch or not names <= set(tables):
         raise CatalogIncomplete("tables are missing")
     return epoch
+
+
+def is_ours(connection: Connection, identity: str, search: FullText | None) -> bool:
+    """Whether an open catalog says that it is one of this version and identity."""
+    found = dict(connection.execute("SELECT name, value FROM meta").fetchall())
+    return _meta(identity, search).items() <= found.items()
 
 
 def _meta(identity: str, search: FullText | None) -> dict[str, str]:
@@ -134,9 +140,11 @@ def alone(path: Path) -> Iterator[None]:
                 raise CatalogError(f"{path.name}.opening beside it cannot be opened ({error.strerror})") from error
             try:
                 try_lock(file)
-                break
+                if leads_to(Path(file.name), file):
+                    break
             except OSError:
-                stack.close()
+                pass
+            stack.close()
             if time.monotonic() > deadline:
                 raise CatalogError("another process has been opening it for 10 seconds")
             time.sleep(0.005)
@@ -148,6 +156,11 @@ def alone(path: Path) -> Iterator[None]:
 
 def connect(target: str) -> SqliteConnection:
     """A new connection to a path, a ``file:`` address or ``:memory:``; it may be used by any thread, one at a time."""
+    return configured(opened(target), is_in_memory=target == ":memory:")
+
+
+def opened(target: str) -> SqliteConnection:
+    """A new connection that has opened the file and has not read it, nor its journal."""
     connection: SqliteConnection = sqlite3.connect(
         target,
         timeout=BUSY_TIMEOUT_MS / 1000,
@@ -158,9 +171,14 @@ def connect(target: str) -> SqliteConnection:
         factory=SqliteConnection,
     )
     connection.pid = os.getpid()
+    return connection
+
+
+def configured(connection: SqliteConnection, *, is_in_memory: bool = False) -> SqliteConnection:
+    """The connection, with our settings; it is closed when it cannot be read."""
     try:
         connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
-        connection.execute("PRAGMA synchronous = OFF" if target == ":memory:" else "PRAGMA synchronous = NORMAL")
+        connection.execute("PRAGMA synchronous = OFF" if is_in_memory else "PRAGMA synchronous = NORMAL")
         connection.execute(f"PRAGMA cache_size = {CACHE}")
     except BaseException:
         connection.close()

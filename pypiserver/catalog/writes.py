@@ -6,6 +6,7 @@ changed only while it still describes the file that was looked at (size, mtime_n
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -94,13 +95,15 @@ class Catalog(Reads):
         known = self.folders()
         wanted = {(root, path): (mtime_ns, inode) for root, path, mtime_ns, inode in folders}
         if wanted != known:
-            gone = [{"root": root, "path": path} for root, path in known.keys() - wanted.keys()]
             new = [
                 {"root": key[0], "path": key[1], "mtime_ns": state[0], "inode": state[1]}
                 for key, state in wanted.items()
                 if known.get(key) != state
             ]
             with self.connections.transaction() as connection:
+                # Another process may have noted others meanwhile.
+                rows = connection.execute(schema.SELECT_FOLDERS).fetchall()
+                gone = [{"root": root, "path": path} for root, path, *_ in rows if (root, path) not in wanted]
                 connection.executemany(schema.DELETE_FOLDER, gone)
                 connection.executemany(schema.UPSERT_FOLDER, new)
 
@@ -164,6 +167,14 @@ class Catalog(Reads):
         _keep_metadata(connection, [row])
         connection.execute(schema.CHOOSE_VISIBLE, {"filename": found.dist.filename})
         self._stamp(connection, {found.dist.project}, {})
+
+    def outrun(self) -> None:
+        """Raise the serial above every one that the catalog before this one can have reached, as a new one's is.
+
+        A backup that was put in its place goes back to serials that pages are remembered by.
+        """
+        with self.connections.transaction() as connection:
+            connection.execute(schema.RAISE_SERIAL, {"least": time.time_ns() // 1000})
 
     def retry_unreadable(self) -> None:
         """Let files that could not be opened or read be tried again: a changed permission leaves no other trace."""

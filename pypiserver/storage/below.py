@@ -10,10 +10,12 @@ import contextlib
 import errno
 import itertools
 import os
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from ..errors import Unavailable
+from .native import native
 
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 # A FIFO must not block us, a child process must not inherit it, and Windows must not translate line ends.
@@ -21,6 +23,8 @@ _READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 CAN_WALK = os.open in os.supports_dir_fd and hasattr(os, "O_DIRECTORY")
 AT_ONCE = 1000
 CAN_SCAN_OPEN = CAN_WALK and os.scandir in os.supports_fd
+# Where the system gives each open file and folder a path.
+_DESCRIPTORS = Path("/proc/self/fd")
 _FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
 # What says that a file is not there, or not where nothing behind a link is looked for; anything else tells nothing.
 NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
@@ -44,6 +48,12 @@ def between(root: Path, target: Path) -> list[Path]:
 def is_inside(link: Path, roots: Sequence[Path]) -> bool:
     """Whether what a link leads to is a visible file of a root."""
     return _resolved(link, roots) is not None
+
+
+def look_through(link: Path, roots: Sequence[Path]) -> os.stat_result | None:
+    """Look at the visible file of a root that a link leads to, None when it leads elsewhere; raises as look_below."""
+    found = _resolved(link, roots)
+    return look_below(found[0], "/".join(found[1]))[0] if found else None
 
 
 def is_hidden(link: Path, roots: Sequence[Path]) -> bool:
@@ -201,10 +211,53 @@ def _refuse_links(root: Path, target: Path) -> None:
 
 
 @contextlib.contextmanager
-def _descended(folder: int, parents: Sequence[str]) -> Iterator[int]:
+def held_folder(root: Path, folder: str, *, make: bool = False) -> Iterator[Path]:
+    """A path of this folder below the root that leads to no other, whatever takes its name meanwhile.
+
+    With ``make`` folders that are missing are made. Raises Unavailable when the root cannot be read, and OSError, also
+    for a link on the way. Only Linux gives an open folder a path; elsewhere it is looked at first, and named.
+    """
+    folder = native(folder)
+    parents = folder.split("/") if folder else []
+    if not parents:
+        yield root
+    elif not CAN_WALK or not _DESCRIPTORS.is_dir():
+        _refuse_links(root, root / folder / "file")
+        if make:
+            (root / folder).mkdir(parents=True, exist_ok=True)
+        yield root / folder
+    else:
+        try:
+            descriptor = os.open(root, _FOLDER)
+        except OSError as error:
+            raise outage(root, error) from error
+        with _descended(descriptor, parents, make=make) as below:
+            yield _DESCRIPTORS / str(below)
+
+
+def read_plain(path: str | Path, limit: int, *, folder: int | None = None) -> bytes | None:
+    """The first bytes of a regular file, None where another thing has its name: a link, a pipe, a folder, nothing.
+
+    It is opened first and looked at then, so that nothing can take its place in between.
+    """
+    try:
+        descriptor = os.open(path, _READ | _NOFOLLOW, dir_fd=folder)
+    except OSError:
+        return None
+    with open(descriptor, "rb", buffering=0) as file, contextlib.suppress(OSError):  # noqa: PTH123
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return file.read(limit)
+    return None
+
+
+@contextlib.contextmanager
+def _descended(folder: int, parents: Sequence[str], *, make: bool = False) -> Iterator[int]:
     """The folder down there, following no link; takes over the descriptor of the one it begins at."""
     try:
         for parent in parents:
+            if make:
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(parent, dir_fd=folder)
             below = os.open(parent, _FOLDER | _NOFOLLOW, dir_fd=folder)
             os.close(folder)
             folder = below

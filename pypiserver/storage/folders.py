@@ -10,13 +10,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import io
+import logging
 import os
 import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from ..errors import ConfigError, NotFound, Unavailable, Unreadable
+from ..errors import ConfigError, Conflict, Forbidden, NotFound, Unavailable, Unreadable
 from ..model import File
 from ..names import allowed_in_a_path
 from . import trash
@@ -24,22 +25,25 @@ from .below import (
     CAN_WALK,
     NOT_THERE,
     VANISHED,
-    between,
     entries_in,
+    held_folder,
     is_hidden,
-    is_inside,
     is_plain,
     look_below,
+    look_through,
     open_below,
     opened_folder,
     outage,
+    read_plain,
 )
 from .entries import ODD_NAME, Entry, Scan, entry_of, folder_identity, shown
 from .mounts import DEVICES
 from .native import IS_UTF8, native, text_of
 from .operations import OPERATIONS, Operations, refusal, sync_folder
-from .placing import beside, claimed, publish_bytes
+from .placing import beside, claimed, look_at, publish_bytes
 from .staging import Staged, remove_stale
+
+_LOG = logging.getLogger(__name__)
 
 
 class Folders:
@@ -173,11 +177,14 @@ class Folders:
             scan.skipped.append((number, path, "it is a link to a folder, and these are not followed"))
         elif not stat.S_ISREG(status.st_mode):
             scan.skipped.append((number, path, "it is no regular file"))
-        elif not is_inside(target, self.roots):
-            where = "that is hidden" if is_hidden(target, self.roots) else "outside of the folders"
-            scan.skipped.append((number, path, f"it is a link to a file {where}"))
         else:
-            scan.entries.append(entry_of(number, path, status))
+            # What the link led to until now tells nothing: that may be elsewhere.
+            found = look_through(target, self.roots)
+            if found is None or not stat.S_ISREG(found.st_mode):
+                where = "that is hidden" if is_hidden(target, self.roots) else "outside of the folders"
+                scan.skipped.append((number, path, f"it is a link to a file {where}"))
+            else:
+                scan.entries.append(entry_of(number, path, found))
 
     def stat(self, root: int, path: str) -> Entry | None:
         """One file as :meth:`scan` would see it, None when it would not.
@@ -257,26 +264,24 @@ class Folders:
         """
         found: dict[str, str] = {}
         for root in self.roots:
-            folder = root / ".status"
-            try:
-                names = (
-                    sorted(path.name for path in folder.iterdir())
-                    if folder.is_dir() and not folder.is_symlink()
-                    else []
-                )
-            except OSError:
-                names = []
-            if skipped is not None:
-                skipped += [shown(name) for name in names if not name.isprintable() and not name.startswith(".")]
-            for name in names:
-                path = folder / name
-                try:
-                    if not name.startswith(".") and name.isprintable() and path.is_file() and not path.is_symlink():
-                        with path.open("rb") as file:
-                            found.setdefault(name, file.read(4096).decode("utf-8", "replace"))
-                except OSError:
-                    continue
+            # One that cannot be read says nothing.
+            with contextlib.suppress(OSError), opened_folder(f"{root}/.status", is_root=False) as folder:
+                for name in sorted(map(text_of, os.listdir(folder))):  # noqa: PTH208 - an open folder has no path
+                    if name.startswith("."):
+                        continue
+                    if not allowed_in_a_path(name):
+                        if skipped is not None:
+                            skipped.append(shown(name))
+                        continue
+                    text = self._status(root, folder, name) if name not in found else None
+                    if text is not None:
+                        found[name] = text.decode("utf-8", "replace")
         return found
+
+    def _status(self, root: Path, folder: int | str, name: str) -> bytes | None:
+        if isinstance(folder, int):
+            return read_plain(native(name), 4096, folder=folder)
+        return read_plain(root / ".status" / native(name), 4096)
 
     # -- writing -------------------------------------------------------------------------------------------------
 
@@ -286,10 +291,12 @@ class Folders:
         A folder that is behind a link is not written to: the root is, instead.
         """
         root = self.roots[0]
-        folder = root / native(directory) if directory and is_plain(directory) else root
-        if any(parent.is_symlink() for parent in between(root, folder / "file")):
-            folder = root
-        return Staged(root, folder, digests=digests, operations=self._operations).open()
+        if directory and is_plain(directory):
+            try:
+                return Staged(root, directory, digests=digests, operations=self._operations).open()
+            except Conflict:
+                _LOG.warning("%s in %s is behind a link, or is no folder; it is not written to.", directory, root)
+        return Staged(root, "", digests=digests, operations=self._operations).open()
 
     @contextlib.contextmanager
     def claimed(self, key: str) -> Iterator[None]:
@@ -304,27 +311,59 @@ class Folders:
 
     def remove(self, root: int, path: str) -> None:
         """Delete a file and what stands beside it."""
-        trash.remove(self._existing(root, path), operations=self._operations)
+        with self._existing(root, path) as file:
+            trash.remove(file, self._folder_of(root, path), operations=self._operations)
 
-    def write_sidecar(self, root: int, path: str, suffix: str, data: bytes) -> None:
-        """Put something beside a file, or replace it, in one step."""
-        file = self._existing(root, path)
+    def take_back(self, entry: Entry) -> bool:
+        """Delete a file and what stands beside it, if it is this one; gives whether it was."""
+        with self._existing(entry.root, entry.path) as file:
+            where = self._folder_of(entry.root, entry.path)
+            return trash.remove(file, where, only=entry[2:5], operations=self._operations)
+
+    def make(self, directory: str) -> None:
+        """Make a folder below the first root, unless it is there; raises Conflict when a link is on the way."""
         try:
-            # Removing takes the claim too: nothing is put beside a file that went meanwhile, to await the next one.
-            with claimed(file, self._operations):
-                publish_bytes(self._existing(root, path), suffix, data, operations=self._operations)
+            with held_folder(self.roots[0], directory, make=True):
+                pass
         except OSError as error:
-            raise refusal(error, file.parent) from error
+            raise refusal(error, self.roots[0] / directory) from error
+
+    def set_time(self, root: int, path: str, modified_ns: int) -> None:
+        """Set the modification time of a file, which is its upload time."""
+        with self._existing(root, path) as file:
+            try:
+                os.utime(
+                    file, ns=(modified_ns, modified_ns), follow_symlinks=os.utime not in os.supports_follow_symlinks
+                )
+            except PermissionError as error:
+                raise Forbidden(
+                    f"The time of {path} in {self.roots[root]} cannot be set ({error.strerror}): it belongs to another "
+                    "user. Its bytes are right."
+                ) from error
+            except OSError as error:
+                raise refusal(error, self._folder_of(root, path)) from error
+
+    def write_sidecar(self, root: int, path: str, suffix: str, data: bytes, *, overwrite: bool = True) -> None:
+        """Put something beside a file in one step, and replace what is there if it may."""
+        with self._existing(root, path) as file:
+            try:
+                # Removing takes the claim too: nothing is put beside a file that went meanwhile, to await the next one.
+                with claimed(file, self._operations):
+                    if look_at(file) is None:
+                        raise self._missing(root, path)
+                    publish_bytes(file, suffix, data, overwrite=overwrite, operations=self._operations)
+            except OSError as error:
+                raise refusal(error, self._folder_of(root, path)) from error
 
     def remove_sidecar(self, root: int, path: str, suffix: str) -> None:
         """Take away what stands beside a file; nothing happens when it is not there."""
-        file = self._existing(root, path)
-        try:
-            if os.path.lexists(beside(file, suffix)):
-                self._operations.unlink(beside(file, suffix))
-                sync_folder(file.parent, self._operations)
-        except OSError as error:
-            raise refusal(error, file.parent) from error
+        with self._existing(root, path) as file:
+            try:
+                with contextlib.suppress(FileNotFoundError):
+                    self._operations.unlink(beside(file, suffix))
+                    sync_folder(file.parent, self._operations)
+            except OSError as error:
+                raise refusal(error, self._folder_of(root, path)) from error
 
     def remove_stale_parts(self, before: float) -> int:
         """Delete what uploads left behind that never came to an end, and nobody touched since ``before`` (seconds
@@ -334,7 +373,8 @@ class Folders:
 
     def trash(self, root: int, path: str) -> None:
         """Move a file and what stands beside it into the hidden folder ``.trash`` of its root."""
-        trash.move(self.roots[root], self._existing(root, path))
+        with self._existing(root, path) as file:
+            trash.move(self.roots[root], path, file)
 
     def list_trash(self) -> list[tuple[int, str]]:
         """(root, path) of every distribution in the trash."""
@@ -344,9 +384,22 @@ class Folders:
         """Move a file back from the trash; raises Conflict when another one stands there now."""
         trash.restore(self.roots[root], path, operations=self._operations)
 
-    def _existing(self, root: int, path: str) -> Path:
+    @contextlib.contextmanager
+    def _existing(self, root: int, path: str) -> Iterator[Path]:
+        """A path of a file that is here, in the folder that has it now, whatever takes the folder's name meanwhile."""
         if self.stat(root, path) is None:
-            raise NotFound(
-                f"There is no file {path!r} in {self.roots[root]}.", public=f"There is no file {path!r} here."
-            )
-        return self.roots[root] / native(path)
+            raise self._missing(root, path)
+        folder, _, name = path.rpartition("/")
+        with contextlib.ExitStack() as held:
+            try:
+                found = held.enter_context(held_folder(self.roots[root], folder))
+            except OSError as error:
+                raise self._missing(root, path) from error
+            yield found / native(name)
+
+    def _folder_of(self, root: int, path: str) -> Path:
+        """The folder of a file, as it is called in a message."""
+        return (self.roots[root] / path).parent
+
+    def _missing(self, root: int, path: str) -> NotFound:
+        return NotFound(f"There is no file {path!r} in {self.roots[root]}.", public=f"There is no file {path!r} here.")

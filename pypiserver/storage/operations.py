@@ -6,14 +6,17 @@ that clients repeat, except the full disk's own 507.
 
 from __future__ import annotations
 
+import ctypes
 import errno
+import functools
 import os
 import re
 import secrets
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from ..errors import Conflict, Forbidden, PypiServerError, StorageFull, Unavailable
 
@@ -26,6 +29,8 @@ EXCLUSIVE = (
     | getattr(os, "O_CLOEXEC", 0)
     | getattr(os, "O_BINARY", 0)
 )
+# Of renameat2(2): paths from the working directory, and no name that somebody has.
+_HERE, _NOREPLACE = -100, 1
 # A folder that cannot be synced (some network and FUSE file systems say so) is as durable as it gets.
 _REFUSED = "The server may not write to its folder; nothing was stored. Its log says more."
 _FAILED = "The server cannot write to its folder right now; nothing was stored. Its log says more."
@@ -38,6 +43,35 @@ def _name(descriptor: int, target: Path) -> None:
     os.link(f"/proc/self/fd/{descriptor}", target, src_dir_fd=descriptor, follow_symlinks=True)
 
 
+def _rename(source: Path, target: Path) -> None:
+    """Rename a file to a name that nobody has; raises FileExistsError when somebody does.
+
+    Linux does it in one step on most file systems, elsewhere it is looked for first.
+    """
+    call = _renameat2()
+    if call is not None:
+        if not call(_HERE, os.fsencode(source), _HERE, os.fsencode(target), _NOREPLACE):
+            return
+        number = ctypes.get_errno()
+        if number not in (errno.EINVAL, errno.ENOSYS):
+            raise OSError(number, os.strerror(number), str(target))
+    if os.path.lexists(target):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
+    source.replace(target)
+
+
+@functools.cache
+def _renameat2() -> Callable[..., int] | None:
+    if sys.platform != "linux":
+        return None
+    try:
+        call: Any = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError):
+        return None
+    call.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint)
+    return call  # type: ignore[no-any-return]
+
+
 @dataclass(frozen=True, slots=True)
 class Operations:
     """The calls that change what is stored; tests put ones here that fail."""
@@ -48,6 +82,7 @@ class Operations:
     link: Callable[[Path, Path], None] = os.link
     name: Callable[[int, Path], None] = _name
     replace: Callable[[Path, Path], None] = os.replace
+    rename: Callable[[Path, Path], None] = _rename
     unlink: Callable[[Path], None] = os.unlink
 
 

@@ -103,7 +103,7 @@ def open_locked(folder: Path, operations: Operations = OPERATIONS) -> tuple[Path
         path = hidden_name(folder)
         descriptor = operations.open(path, EXCLUSIVE, 0o666)
         try:
-            if lock(descriptor, wait=False) and _is_named(descriptor, path):
+            if lock(descriptor, wait=False) and is_named(descriptor, path):
                 return path, descriptor
         except OSError:
             return path, descriptor
@@ -111,12 +111,18 @@ def open_locked(folder: Path, operations: Operations = OPERATIONS) -> tuple[Path
         os.close(descriptor)
 
 
-def _is_named(descriptor: int, path: Path) -> bool:
+def is_named(descriptor: int, path: Path) -> bool:
     """Whether a path still leads to an open file."""
+    status = look_at(path)
+    return status is not None and os.path.samestat(os.fstat(descriptor), status)
+
+
+def look_at(path: Path) -> os.stat_result | None:
+    """What stands at a path, a link too; None for nothing. Raises OSError."""
     try:
-        return os.path.samestat(os.fstat(descriptor), os.stat(path, follow_symlinks=False))  # noqa: PTH116
+        return path.lstat()
     except FileNotFoundError:
-        return False
+        return None
 
 
 def beside(file: Path, suffix: str) -> Path:
@@ -129,7 +135,8 @@ def name_exclusively(
 ) -> None:
     """Move a file to a name that nobody has; raises FileExistsError when somebody does.
 
-    ``may_rename`` says that the name is claimed, so that where there are no hard links looking first is good enough.
+    ``may_rename`` says that the name is claimed: where there are no hard links, and no such renaming either, looking
+    first is good enough then.
     """
     if isinstance(temporary, int):
         operations.name(temporary, target)
@@ -142,9 +149,7 @@ def name_exclusively(
     except OSError as error:
         if error.errno not in _NO_LINKS or not may_rename:
             raise
-        if os.path.lexists(target):
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from None
-        operations.replace(temporary, target)
+        operations.rename(temporary, target)
         return
     # The second name is hidden, and tidied away at the next start at the latest: no reason to fail.
     with contextlib.suppress(OSError):
@@ -195,7 +200,7 @@ def _lock_claim(claim: Path, operations: Operations) -> tuple[int, bool]:
             continue
         try:
             _wait_for(descriptor, claim, until)
-            if _is_named(descriptor, claim):
+            if is_named(descriptor, claim):
                 return descriptor, True
         except OSError as error:
             if error.errno in _NO_LOCKS:
@@ -216,12 +221,18 @@ def _wait_for(descriptor: int, claim: Path, until: float) -> None:
         pause = min(2 * pause, _LOOK_AGAIN_SECONDS)
 
 
-def publish_bytes(file: Path, suffix: str, data: bytes, *, operations: Operations = OPERATIONS) -> None:
-    """Put a sidecar beside an existing file, or replace it, and make that durable."""
+def publish_bytes(
+    file: Path, suffix: str, data: bytes, *, overwrite: bool = True, operations: Operations = OPERATIONS
+) -> None:
+    """Put a sidecar beside an existing file, and make that durable; one that is there stays without ``overwrite``."""
     steps = _Steps(operations)
     try:
         part = steps.write_part(file.parent, data)
-        operations.replace(part, beside(file, suffix))
+        if overwrite:
+            operations.replace(part, beside(file, suffix))
+        else:
+            with contextlib.suppress(FileExistsError):
+                name_exclusively(part, beside(file, suffix), may_rename=True, operations=operations)
         sync_folder(file.parent, operations)
     except OSError as error:
         raise refusal(error, file.parent) from error
@@ -255,7 +266,11 @@ class _Steps:
         """Take a name away from whatever stands there."""
         kept = hidden_name(path.parent, "kept")
         self._lock(path)
-        self._operations.replace(path, kept)
+        try:
+            self._operations.replace(path, kept)
+        except FileNotFoundError:
+            # Somebody else took it away.
+            return
         self._kept.append(kept)
         self._undo.append(lambda: kept.replace(path))
 
@@ -283,20 +298,22 @@ class _Steps:
     def replace(self, temporary: Path, target: Path) -> None:
         """Give a file a name whoever has it."""
         undo: Callable[[], object] = target.unlink
-        if os.path.lexists(target):
-            kept = hidden_name(target.parent, "kept")
-            self._lock(target)
-            try:
-                self._operations.link(target, kept)
-            except OSError as error:
-                if error.errno not in _NO_LINKS:
-                    raise
-                # Without hard links the old file cannot be kept: better the new one, whole, than none.
-                undo = target.lstat
-            else:
-                self._kept.append(kept)
-                self._undo.append(kept.unlink)
-                undo = lambda: kept.replace(target)  # noqa: E731
+        kept = hidden_name(target.parent, "kept")
+        self._lock(target)
+        try:
+            self._operations.link(target, kept)
+        except FileNotFoundError:
+            # Nothing stands there, or not any more.
+            pass
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            # Without hard links the old file cannot be kept: better the new one, whole, than none.
+            undo = target.lstat
+        else:
+            self._kept.append(kept)
+            self._undo.append(kept.unlink)
+            undo = lambda: kept.replace(target)  # noqa: E731
         self._operations.replace(temporary, target)
         self._undo.append(undo)
 

@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..errors import Conflict
+from .below import held_folder
 from .entries import Entry, entry_of
 from .hashed import Hashed
-from .native import native, text_of
+from .native import native
 from .operations import OPERATIONS, PART, Operations, refusal
-from .placing import lock, open_locked, place
+from .placing import is_named, lock, open_locked, place
 from .unnamed import open_unnamed
 
 # As large as that of any file; named because finding it out costs a call of the system.
@@ -35,11 +36,14 @@ class Staged(Hashed):
     """A file that is being uploaded, hidden until :meth:`publish`, gone after :meth:`discard`."""
 
     def __init__(
-        self, root: Path, folder: Path, *, digests: Sequence[str], operations: Operations = OPERATIONS
+        self, root: Path, directory: str, *, digests: Sequence[str], operations: Operations = OPERATIONS
     ) -> None:
         super().__init__(digests)
         self._root = root
-        self._folder = folder
+        self._directory = directory
+        # As it is called in a message; the other one leads to no other folder while this file is open.
+        self._folder = self._held = root / directory if directory else root
+        self._holding = contextlib.ExitStack()
         self._operations = operations
         # None while the file has no name.
         self._path: Path | None = None
@@ -48,11 +52,16 @@ class Staged(Hashed):
     def open(self) -> Staged:
         """Create the temporary file; raises StorageFull, Forbidden or Unavailable."""
         try:
-            descriptor = open_unnamed(self._folder, self._operations)
+            self._held = self._holding.enter_context(held_folder(self._root, self._directory))
+            descriptor = open_unnamed(self._held, self._operations, known_as=self._folder)
             if descriptor is None:
-                self._path, descriptor = open_locked(self._folder, self._operations)
+                self._path, descriptor = open_locked(self._held, self._operations)
         except OSError as error:
+            self._holding.close()
             raise refusal(error, self._folder) from error
+        except BaseException:
+            self._holding.close()
+            raise
         self._file = os.fdopen(descriptor, "wb", BUFFER)
         return self
 
@@ -84,7 +93,7 @@ class Staged(Hashed):
         signature and attestations, which were about other bytes; a yank is about the release, and stays.
         """
         assert self._file is not None, "open() comes first"  # noqa: S101
-        target = self._folder / native(filename)
+        target = self._held / native(filename)
         try:
             self._file.flush()
             self._operations.fsync(self._file.fileno())
@@ -102,7 +111,7 @@ class Staged(Hashed):
             raise refusal(error, self._folder) from error
         finally:
             self.discard()
-        return entry_of(0, text_of(target.relative_to(self._root).as_posix()), status)
+        return entry_of(0, f"{self._directory}/{filename}" if self._directory else filename, status)
 
     def _named(self, status: os.stat_result, target: Path) -> os.stat_result:
         """What is known of the file now: getting a name is a change of it."""
@@ -125,6 +134,7 @@ class Staged(Hashed):
             if self._path is not None:
                 with contextlib.suppress(OSError):
                     self._path.unlink(missing_ok=True)
+        self._holding.close()
 
 
 def remove_stale(root: Path, before: float) -> int:
@@ -138,22 +148,28 @@ def remove_stale(root: Path, before: float) -> int:
         names[:] = [name for name in names if not name.startswith(".")]
         for path in [Path(folder, name) for name in files if PART.fullmatch(name)]:
             with contextlib.suppress(OSError):
-                if _is_stale(path, before):
-                    path.unlink()
-                    removed += 1
+                removed += _remove_if_stale(path, before)
     return removed
 
 
-def _is_stale(path: Path, before: float) -> bool:
-    status = path.lstat()
-    # The time of the last change of the inode: what was set aside keeps its old modification time.
-    touched = max(status.st_mtime, status.st_ctime)
-    if touched >= before:
-        return False
+def _remove_if_stale(path: Path, before: float) -> bool:
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
     try:
-        return lock(descriptor, wait=False)
-    except OSError:
-        return touched < before - UNLOCKED_SECONDS
+        status = os.fstat(descriptor)
+        # The time of the last change of the inode: what was set aside keeps its old modification time.
+        touched = max(status.st_mtime, status.st_ctime)
+        try:
+            is_free = touched < before and lock(descriptor, wait=False)
+        except OSError:
+            is_free = touched < before - UNLOCKED_SECONDS
+        # Still locked: who waits for a claim sees that it has no name any more, and another file may have it by now.
+        if not is_free or not is_named(descriptor, path):
+            return False
+        if os.name == "nt":
+            os.close(descriptor)
+            descriptor = -1
+        path.unlink()
+        return True
     finally:
-        os.close(descriptor)
+        if descriptor >= 0:
+            os.close(descriptor)

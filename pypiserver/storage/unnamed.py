@@ -19,9 +19,12 @@ _UNNAMED = getattr(os, "O_TMPFILE", 0) | os.O_RDWR | getattr(os, "O_CLOEXEC", 0)
 _UNKNOWN = {errno.EOPNOTSUPP, errno.ENOTSUP, errno.EISDIR, errno.EINVAL}
 
 
-def open_unnamed(folder: Path, operations: Operations = OPERATIONS) -> int | None:
-    """A new file without a name, open to write and to read; None where there are none. Raises OSError."""
-    if not has_unnamed(folder):
+def open_unnamed(folder: Path, operations: Operations = OPERATIONS, *, known_as: Path | None = None) -> int | None:
+    """A new file without a name, open to write and to read; None where there are none. Raises OSError.
+
+    ``known_as`` is the folder's own path, where ``folder`` is one that it has for now.
+    """
+    if not has_unnamed(known_as or folder):
         return None
     try:
         return operations.open(folder, _UNNAMED, 0o666)

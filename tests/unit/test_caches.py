@@ -32,6 +32,7 @@ REASONS = {
     "simple_api._known_form": "256 headers of up to 512 characters",
     "storage.native.say_other_locale": "no arguments",
     "storage.unnamed.has_unnamed": "folders of ours, by paths that have a limit",
+    "storage.operations._renameat2": "no arguments",
     "update._tags": "no arguments",
     "web.encodings._zstd": "no arguments",
     "web.pages._names": "no arguments",

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from pypiserver.catalog import FAILURES, Catalog, CatalogReplaced, Digest, Found, Gone, Row
+from pypiserver.catalog import FAILURES, Catalog, CatalogIncomplete, CatalogReplaced, Digest, Found, Gone, Row
 from pypiserver.catalog.signal import Signal
 from pypiserver.core_metadata import packed, parse_metadata
 from pypiserver.distfile import parse_filename
@@ -47,6 +47,10 @@ def test_constructing_opens_nothing(tmp_path: Path) -> None:
 
 def test_applied_files_are_found_by_project_and_by_name(catalog: Catalog) -> None:
     catalog.apply([found("sub/foo-1.0.tar.gz"), found("Bar-2.0.zip")])
+    with pytest.raises(CatalogIncomplete):
+        # There may be more projects than were found yet.
+        catalog.projects()
+    catalog.note_folders([(0, "", 1, 1)])
     assert [each[:2] for each in catalog.projects()] == [("bar", "Bar"), ("foo", "foo")]
     assert paths(catalog, "foo") == ["sub/foo-1.0.tar.gz"]
     file = catalog.file("Bar-2.0.zip")

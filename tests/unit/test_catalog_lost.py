@@ -49,7 +49,8 @@ def delete(catalog: Path) -> None:
 
 def delete_all(catalog: Path) -> None:
     for path in catalog.parent.glob(f"{catalog.name}*"):
-        path.unlink()
+        # Servers that see that the first is gone take away the others.
+        path.unlink(missing_ok=True)
 
 
 def delete_journal(catalog: Path) -> None:
@@ -241,6 +242,61 @@ def test_what_is_here_is_sent_nowhere_while_its_catalog_is_lost(
     assert workers.wrong == []
 
 
+def test_a_catalog_that_became_another_in_place_is_replaced_so_that_new_workers_can_open_it(
+    workers: Workers, tmp_path: Path
+) -> None:
+    with contextlib.closing(sqlite3.connect(tmp_path / "state" / "catalog.sqlite", timeout=20)) as other, other:
+        other.execute("UPDATE meta SET value = '0' WHERE name = 'schema'")
+    for application in workers.applications:
+        application.repository.watch._next_scan = 0.0  # type: ignore[attr-defined]
+    newer = Workers(workers.root, tmp_path / "state" / "catalog.sqlite", count=1)
+    try:
+        until(lambda: all(newer.clients[0].get(f"/simple/{name}/").status == 200 for name in HERE))
+    finally:
+        newer.applications[0].close()  # type: ignore[attr-defined]
+    assert workers.wrong == []
+
+
+def test_a_scan_that_began_in_another_catalog_says_nothing_of_this_one(
+    workers: Workers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request met the failure, and put a new file in its place, while the scan went on."""
+    watch = workers.applications[0].repository.watch  # type: ignore[attr-defined]
+    other = workers.applications[1].repository.watch  # type: ignore[attr-defined]
+    if not watch._lock.is_held():
+        watch, other = other, watch
+    connections, replaced = watch.catalog.connections, threading.Event()
+    walk = watch.sync.folders.walk
+
+    def walk_later(*args: object, **more: object) -> Iterator[object]:
+        if not replaced.is_set():
+            (tmp_path / "state" / "catalog.sqlite").unlink()
+            once = threading.Thread(target=watch.recover, args=(CatalogReplaced(""), connections.generation))
+            once.start()
+            once.join()
+            replaced.set()
+        return walk(*args, **more)  # type: ignore[no-any-return]
+
+    monkeypatch.setattr(watch.sync.folders, "walk", walk_later)
+    watch._next_scan = 0.0
+    assert replaced.wait(SECONDS)
+    for client in workers.clients:
+        for name in HERE:
+            until(lambda client=client, name=name: client.get(f"/simple/{name}/").status == 200)  # type: ignore[misc]
+    assert workers.wrong == []
+
+
+def test_a_backup_in_the_catalogs_place_goes_back_to_no_serial(workers: Workers, tmp_path: Path) -> None:
+    before = max(application.repository.serial() for application in workers.applications)  # type: ignore[attr-defined]
+    replace_by_old_copy(tmp_path / "state" / "catalog.sqlite")
+    for application, client in zip(workers.applications, workers.clients, strict=True):
+        connections = application.repository.catalog.connections  # type: ignore[attr-defined]
+        until(lambda connections=connections: connections.generation > 0)  # type: ignore[misc]
+        until(lambda client=client: client.get("/simple/bar/").status == 200)  # type: ignore[misc]
+        assert application.repository.serial() > before  # type: ignore[attr-defined]
+    assert workers.wrong == []
+
+
 def test_a_folder_of_the_catalog_that_goes_is_an_outage_until_it_is_back(workers: Workers, tmp_path: Path) -> None:
     for _ in range(2):
         (tmp_path / "state").rename(tmp_path / "away")
@@ -287,6 +343,95 @@ def test_what_is_no_catalog_at_all_is_kept_beside(tmp_path: Path) -> None:
     assert Catalog(place, "roots").counts() == (0, 0)
     with contextlib.closing(sqlite3.connect(tmp_path / "notes.sqlite.damaged")) as connection:
         assert connection.execute("SELECT text FROM notes").fetchall() == [("precious",)]
+
+
+def in_thread(work: Callable[[], object]) -> None:
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+
+
+def test_a_write_to_a_file_that_lost_its_name_fails_though_the_next_one_is_open(tmp_path: Path) -> None:
+    place = tmp_path / "catalog.sqlite"
+    connections = Catalog(place, "roots").connections
+    connections.reading().__enter__()
+
+    def go_on() -> None:
+        place.rename(tmp_path / "away.sqlite")
+        connections.renew()
+        connections.reading().__enter__()
+
+    with pytest.raises(CatalogReplaced), connections.transaction() as connection:
+        connection.execute(schema.NEXT_SERIAL)
+        in_thread(go_on)
+    with connections.transaction() as connection:
+        connection.execute(schema.NEXT_SERIAL)
+
+
+def test_a_connection_that_was_opened_late_belongs_to_its_own_catalog(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "catalog.sqlite"
+    catalog = Catalog(place, "roots")
+    catalog.serial()
+    connections, opened = catalog.connections, catalog.connections._open_prepared  # type: ignore[union-attr]
+
+    def slowly() -> object:
+        answer = opened()
+        monkeypatch.undo()
+        place.rename(tmp_path / "away.sqlite")
+        in_thread(connections.renew)
+        return answer
+
+    monkeypatch.setattr(connections, "_open_prepared", slowly)
+    in_thread(catalog.serial)
+    with connections.pinned(connections.generation):
+        catalog.refuse_unwritable()
+    assert place.exists()
+
+
+def test_shared_memory_that_others_have_mapped_is_not_cut_by_opening_the_file_beside_it(tmp_path: Path) -> None:
+    """SQLite cuts what it finds beside a file that it opens first, and who has that mapped ends by SIGBUS."""
+    place, memory = tmp_path / "catalog.sqlite", tmp_path / "catalog.sqlite-shm"
+    first = Catalog(place, "roots")
+    first.serial()
+    first.close()
+    place.rename(tmp_path / "away.sqlite")
+    catalog = Catalog(place, "roots")
+    catalog.serial()
+    before = (memory.stat().st_ino, memory.read_bytes())
+    (tmp_path / "away.sqlite").replace(place)
+    failures: list[BaseException] = []
+
+    def ask() -> None:
+        try:
+            catalog.states()
+        except CatalogReplaced as error:
+            failures.append(error)
+
+    in_thread(ask)
+    assert failures and (memory.stat().st_ino, memory.read_bytes()) == before
+    # Nor when the next catalog is opened.
+    catalog.connections._inodes, inodes = (), catalog.connections._inodes  # type: ignore[union-attr]
+    catalog.connections.renew()
+    catalog.connections._inodes = inodes  # type: ignore[union-attr]
+    mapped = memory.open("rb")
+    in_thread(catalog.serial)
+    with mapped:
+        assert mapped.read() == before[1]
+
+
+def test_who_is_pinned_to_a_catalog_asks_no_other(tmp_path: Path) -> None:
+    catalog = Catalog(tmp_path / "catalog.sqlite", "roots")
+    connections = catalog.connections
+    with pytest.raises(CatalogReplaced), connections.pinned(connections.generation):
+        token = catalog.token()
+        (tmp_path / "catalog.sqlite").unlink()
+        in_thread(connections.renew)
+        catalog.states()
+    assert catalog.token() != token
+    with pytest.raises(CatalogReplaced), connections.pinned(connections.generation - 1):
+        pass
 
 
 def test_a_write_to_a_file_that_lost_its_name_fails(tmp_path: Path) -> None:

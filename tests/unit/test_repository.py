@@ -98,7 +98,7 @@ def when_whole(question: Callable[[], Answer], seconds: float = 20.0) -> Answer:
     while True:
         try:
             return question()
-        except NotFound:
+        except Unavailable:
             assert time.monotonic() < until
             time.sleep(0.02)
 
@@ -110,10 +110,27 @@ def test_bytes_and_digest_are_of_one_file(repository: Repository, put: Put) -> N
         before = stream.read()
     assert file.sha256 == sha256(WHEEL_BYTES)
     assert before in (WHEEL_BYTES, OTHER_BYTES)  # the same inode, written to by hand
-    # Who looks while it is written sees no whole file, and does not list it.
+    # Who looks while it is written sees no whole file: it is here, and cannot be had.
     file, stream = when_whole(lambda: repository.open(WHEEL))
     with stream:
         assert sha256(stream.read()) == file.sha256 == sha256(OTHER_BYTES)
+
+
+def test_a_file_that_changed_while_it_was_read_is_an_outage_and_not_missing(
+    repository: Repository, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its time was set back by whoever copied it, so that does not tell."""
+    repository.project("foo")
+    monkeypatch.setattr(repository.watch, "_refresh", lambda: None, raising=False)
+    put(WHEEL, OTHER_BYTES, mtime=1_600_000_060)
+    repository.sync.refresh([(0, WHEEL)])
+    (pending,) = repository.catalog.pending_of("foo")
+    put(WHEEL, WHEEL_BYTES, mtime=1_600_000_120)
+    repository.catalog.record([(pending, repository.digester.digest(pending))])
+    assert repository.catalog.file(WHEEL) is None
+    with pytest.raises(Unavailable):
+        repository.file(WHEEL)
+    assert repository.file(WHEEL).sha256 == sha256(WHEEL_BYTES)
 
 
 def test_a_file_replaced_by_rename_is_served_with_its_own_digest(repository: Repository, root: Path, put: Put) -> None:

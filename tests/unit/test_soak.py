@@ -68,6 +68,21 @@ def test_a_zip_with_something_around_it_is_one_that_zipfile_reads(zip64: bool) -
         assert (archive.comment, len(archive.namelist())) == (b"end", len(members))
 
 
+def test_a_streamed_zip_is_one_that_zipfile_reads_and_a_large_directory_is_near_its_limit() -> None:
+    archive = zips.Archive(zips.members_of(make_wheel("a", "1.0")[1]))
+    marks = set()
+    for seed in range(6):
+        data = zips.streamed(random.Random(seed), archive).to_bytes()
+        marks.add(b"PK\7\x08" in data)
+        with zipfile.ZipFile(io.BytesIO(data)) as opened:
+            assert all(info.flag_bits & 8 for info in opened.infolist())
+            assert opened.read("a-1.0.dist-info/METADATA").startswith(b"Metadata-Version")
+    assert True in marks
+    for seed in range(3):
+        data = zips.large_directory(random.Random(seed), archive).to_bytes()
+        assert zipfile.is_zipfile(io.BytesIO(data))
+
+
 @pytest.mark.parametrize(
     ("status", "seconds", "mebibytes", "broken"),  # all of the time on the CPU
     [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -12,10 +13,11 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from pypiserver import supervisor
+from pypiserver import servers, supervisor
 from pypiserver.catalog.signal import Signal
 from pypiserver.errors import Unavailable
 from pypiserver.server_granian import ATTEMPTS, supervise
@@ -471,3 +473,37 @@ def test_workers_that_die_before_any_served_end_the_server() -> None:
     workers.main_loop_interrupt.set()
     supervise(workers, workers.replaced.append, threading.Event(), sleep=workers.sleep)
     assert len(workers.replaced) == ATTEMPTS - 1
+
+
+def test_a_reload_that_fails_in_gunicorns_main_loop_does_not_end_it(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("gunicorn")
+    from pypiserver import server_gunicorn
+
+    settings: dict[str, Any] = {}
+
+    class Server:
+        def __init__(self, application: object, given: dict[str, Any]) -> None:
+            settings.update(given)
+
+        def run(self) -> None:
+            """Nothing is served."""
+
+    def failing() -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(server_gunicorn, "_Server", Server)
+    before = signal.getsignal(signal.SIGTERM)
+    with servers.reserved("127.0.0.1", 0) as listening:
+        hooks = servers.Hooks(lambda: None, failing)
+        server_gunicorn.serve(lambda again=False: lambda environ, start: [], servers.Options(), listening, hooks)
+    # From there on the socket is gunicorn's, which closes it.
+    os.close(int(settings["bind"].removeprefix("fd://")))
+    arbiter = SimpleNamespace(signal=lambda *_: None)
+    try:
+        settings["when_ready"](arbiter)
+        arbiter.handle_hup()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert "nothing was reloaded" in caplog.text

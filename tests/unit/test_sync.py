@@ -20,7 +20,7 @@ from pypiserver.catalog import ANY_ROW, Catalog, Digest, Found
 from pypiserver.digests import Digester
 from pypiserver.distfile import parse_filename
 from pypiserver.errors import Unavailable
-from pypiserver.growing import FORGET_SECONDS, HOLD_SECONDS, Missing
+from pypiserver.growing import FORGET_SECONDS, HOLD_SECONDS, MANY, Growing, Missing
 from pypiserver.model import ProjectStatus
 from pypiserver.storage import Entry, Folders, Scan
 from pypiserver.sync import Sync
@@ -771,3 +771,25 @@ def test_a_root_that_is_unmounted_while_it_is_read_is_an_outage_then_and_afterwa
         with pytest.raises(Unavailable, match=words):
             world.sync.scan()
         assert world.listed() == [WHEEL]
+
+
+class Counting(float):
+    """A number that counts how often something is compared with it."""
+
+    times = 0
+
+    def __gt__(self, other: float) -> bool:
+        Counting.times += 1
+        return super().__gt__(other)
+
+
+def test_many_files_that_are_copied_at_once_are_looked_through_a_few_times(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    growing, dist, count = Growing(Folders([tmp_path]), lambda: NOW), parse_filename("foo-1.0.tar.gz"), 5 * MANY
+    monkeypatch.setattr(growing, "_is_whole", lambda entry, dist: False)
+    monkeypatch.setattr("pypiserver.growing.FORGET_SECONDS", Counting(FORGET_SECONDS))
+    for number in range(count):
+        entry = Entry(0, f"{number}/foo-1.0.tar.gz", 1, int(NOW * 1e9), number)
+        assert growing.has(entry, dist, None)
+    assert 0 < Counting.times < 3 * count
