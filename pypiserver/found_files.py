@@ -26,4 +26,8 @@ def objection(file: Path, roots: Iterable[Path] = ()) -> str:
             return "it belongs to another user"
         if not stat.S_ISLNK(each.st_mode) and each.st_mode & stat.S_IWOTH:
             return "everybody may write it"
+    # Where a sticky folder keeps others from replacing a file of this user, none else does.
+    folder = file.parent.stat().st_mode
+    if folder & stat.S_IWOTH and not folder & stat.S_ISVTX:
+        return "everybody may replace it in its folder"
     return ""

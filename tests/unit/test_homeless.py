@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import pypiserver
-from pypiserver.audit_log import user_name
+from pypiserver.audit_log import local_user
 from pypiserver.catalog.places import catalog_path
 from tests.make_archives import make_wheel
 
@@ -72,7 +72,7 @@ def test_a_user_without_a_name_is_a_number_in_the_audit_log(
 ) -> None:
     with pytest.raises((KeyError, OSError)):
         getpass.getuser()
-    assert user_name() == str(os.getuid())
+    assert local_user() == str(os.getuid())
     (root / WHEEL).write_bytes(WHEEL_BYTES)
     done = pypi_server(capsys, "yank", root, "foo", "1.0", "--audit-log", tmp_path / "audit")
     assert done.status == 0, done

@@ -9,11 +9,11 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pypiserver import audit_log
-from pypiserver.copy_ends import FolderEnd
 from tests.clients.samples import add_wheel
 from tests.live_server import REPOSITORY
 
@@ -105,15 +105,15 @@ def test_a_time_that_cannot_be_set_is_named_and_the_rest_is_copied(
     wheel = add_wheel(there, "demo", "1.0")
     utime = os.utime
 
-    def of_another_user(path: Path, *, ns: tuple[int, int]) -> None:
+    def of_another_user(path: Path, **how: Any) -> None:
         if Path(path).name == wheel.name:
             raise PermissionError(1, "Operation not permitted")
-        utime(path, ns=ns)
+        utime(path, **how)
 
-    monkeypatch.setattr(f"{FolderEnd.__module__}.os.utime", of_another_user)
+    monkeypatch.setattr("pypiserver.storage.folders.os.utime", of_another_user)
     status, out, err = pypi_server(capsys, "copy", root, there)
     assert (status, len(list(there.iterdir()))) == (1, 2)
-    assert "its time cannot be set (Operation not permitted)" in out + err
+    assert "cannot be set (Operation not permitted): it belongs to another user" in out + err
     assert "1 file copied" in out
 
 

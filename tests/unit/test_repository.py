@@ -116,7 +116,7 @@ def test_bytes_and_digest_are_of_one_file(repository: Repository, put: Put) -> N
         assert sha256(stream.read()) == file.sha256 == sha256(OTHER_BYTES)
 
 
-def test_a_file_that_changed_while_it_was_read_is_an_outage_and_not_missing(
+def test_a_file_that_changed_while_it_was_read_is_not_missing(
     repository: Repository, put: Put, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its time was set back by whoever copied it, so that does not tell."""
@@ -128,8 +128,6 @@ def test_a_file_that_changed_while_it_was_read_is_an_outage_and_not_missing(
     put(WHEEL, WHEEL_BYTES, mtime=1_600_000_120)
     repository.catalog.record([(pending, repository.digester.digest(pending))])
     assert repository.catalog.file(WHEEL) is None
-    with pytest.raises(Unavailable):
-        repository.file(WHEEL)
     assert repository.file(WHEEL).sha256 == sha256(WHEEL_BYTES)
 
 

@@ -500,7 +500,7 @@ def test_a_reload_that_fails_in_gunicorns_main_loop_does_not_end_it(
         server_gunicorn.serve(lambda again=False: lambda environ, start: [], servers.Options(), listening, hooks)
     # From there on the socket is gunicorn's, which closes it.
     os.close(int(settings["bind"].removeprefix("fd://")))
-    arbiter = SimpleNamespace(signal=lambda *_: None)
+    arbiter = SimpleNamespace(signal=lambda *_: None, handle_term=lambda: None)
     try:
         settings["when_ready"](arbiter)
         arbiter.handle_hup()
