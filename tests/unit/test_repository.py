@@ -181,7 +181,8 @@ def test_a_file_that_was_removed_is_an_outage_first_as_it_may_come_back_and_then
             repository.open(WHEEL)
         assert [file.filename for file in repository.project("foo").files] == [other]
         (root / other).unlink()
-        for _ in range(2):
+        for _ in range(4):
+            # As above.
             repository.sync.scan()  # type: ignore[attr-defined]
             now += 2.1
         with pytest.raises(NotFound):
