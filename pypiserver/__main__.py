@@ -29,6 +29,8 @@ from .errors import PypiServerError
 from .text import printable
 
 _LOG = logging.getLogger("pypiserver.main")
+# Those made in this process, as long as anybody has them.
+_APPLICATIONS: weakref.WeakSet[Any] = weakref.WeakSet()
 _SERVER = logging.getLogger("pypiserver.server")
 
 
@@ -91,6 +93,7 @@ def load_application(config: Config, argv: Sequence[str] | None = None, again: b
     application = Application(config)
     # What is not yet written is written when the process ends; multiprocessing, as granian uses it, has its own end.
     # A worker may have had many applications by then.
+    _APPLICATIONS.add(application)
     known = weakref.ref(application)
     atexit.register(_close, known)
     multiprocessing.util.Finalize(None, _close, (known,), exitpriority=1)
@@ -137,6 +140,12 @@ def _close(known: Callable[[], Any]) -> None:
         application.close()
 
 
+def _close_all() -> None:
+    """Close what this process made, while there still is what that writes to."""
+    for application in list(_APPLICATIONS):
+        application.close()
+
+
 def _reread(config: Config, argv: Sequence[str], *, say: bool = True) -> Config:
     """The settings as they are now, but those that a running server cannot change; raises ConfigError."""
     command = cli.parse(argv, os.environ)
@@ -165,6 +174,8 @@ def _run(command: cli.Run) -> int:
             # Before anybody imports prometheus_client, and inherited by every worker.
             os.environ[metrics.FOLDER] = stack.enter_context(tempfile.TemporaryDirectory(prefix="pypiserver-metrics-"))
             stack.callback(os.environ.pop, metrics.FOLDER)
+            # Ending writes what is not yet counted.
+            stack.callback(_close_all)
         _serve(command, stack)
     return 0
 

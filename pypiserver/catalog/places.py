@@ -47,7 +47,7 @@ def _fault(place: Path) -> str:
     try:
         if not stat.S_ISDIR(folder.stat().st_mode):
             return f"{printable(str(folder))} is not a folder"
-        if not os.access(folder, os.W_OK | os.X_OK):
+        if not _may(folder, os.W_OK | os.X_OK):
             return "this user may not write to its folder"
         status = place.stat()
     except FileNotFoundError:
@@ -56,7 +56,12 @@ def _fault(place: Path) -> str:
         return error.strerror or str(error)
     if not stat.S_ISREG(status.st_mode):
         return "it is no file"
-    return "" if os.access(place, os.R_OK | os.W_OK) else "this user may not write to it"
+    return "" if _may(place, os.R_OK | os.W_OK) else "this user may not write to it"
+
+
+def _may(path: Path, mode: int) -> bool:
+    """Whether this process may, as whom it acts: by itself ``access`` asks about who started it."""
+    return os.access(path, mode, effective_ids=os.access in os.supports_effective_ids)
 
 
 def catalog_path(identity: str) -> Path | None:
