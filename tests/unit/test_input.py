@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import select
+import signal
 import subprocess
 import sys
 import time
@@ -174,16 +176,21 @@ def test_an_end_at_the_question_for_a_password(key: bytes, status: int, typed: b
 
     process, terminal = pty.fork()
     if not process:
+        # As a shell starts it, however these tests were started.
+        for each in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+            signal.signal(each, signal.SIG_DFL)
         os.environ["PYTHONPATH"] = str(REPOSITORY)
         os.execv(sys.executable, [sys.executable, "-m", "pypiserver", "passwd", str(tmp_path / "f"), "me"])
     said = b""
     for question, answer in ((b"Password for me: ", typed), *([(b"The same again: ", b"")] if typed else [])):
         while question not in said:
+            assert select.select([terminal], [], [], 60)[0], said
             said += os.read(terminal, 1000)
         # getpass empties what was typed before its question.
         time.sleep(0.05)
         os.write(terminal, answer or key)
     while True:
+        assert select.select([terminal], [], [], 60)[0], said
         try:
             block = os.read(terminal, 1000)
         except OSError:

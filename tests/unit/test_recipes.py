@@ -177,12 +177,17 @@ def test_the_compose_file_for_a_bucket_hands_credentials_on(capsys: pytest.Captu
     assert config_of(service["command"]) == config_of(["--storage", "s3://bucket/a"])
 
 
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
+
+
 @contextlib.contextmanager
 def nginx_with(block: str, folder: Path) -> Iterator[str]:
     """nginx with the printed configuration, on a port of its own, started without a warning; gives its address."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        outer = str(free.getsockname()[1])
-    block = block.replace("listen 80;", f"listen 127.0.0.1:{outer};")
+    asked = re.search(r"listen (\d+);", block)
+    outer = free_port() if asked is None or asked[1] == "80" else int(asked[1])
+    block = re.sub(r"listen \d+;", f"listen 127.0.0.1:{outer};", block)
     block = block.replace("/var/cache/nginx-pypiserver", f"{folder}/pages")
     temporary = "".join(
         f"{each}_temp_path {folder}/{each};\n" for each in ("proxy", "fastcgi", "uwsgi", "scgi", "client_body")
@@ -215,9 +220,8 @@ def served(request: pytest.FixtureRequest, root: Path, tmp_path: Path) -> Iterat
     address = ""
     if prefix:
         # The address it prints is the one it is told, so its port must be known.
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        told = ("--server-base-url", f"http://127.0.0.1{prefix}/", "-p", str(port), "-i", "127.0.0.1")
+        port, outer = free_port(), free_port()
+        told = ("--server-base-url", f"http://127.0.0.1:{outer}{prefix}/", "-p", str(port), "-i", "127.0.0.1")
         address = f"http://127.0.0.1:{port}"
     (root / WHEEL).write_bytes(WHEEL_BYTES)
     (root / LARGE).write_bytes(LARGE_BYTES)
@@ -256,7 +260,8 @@ with_nginx = pytest.mark.skipif(NGINX is None, reason="no nginx here")
 def test_pip_installs_through_the_nginx_that_is_printed(
     prefix: str, served: LiveServer, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    block = recipe(served, capsys, root, "--server-base-url", f"http://127.0.0.1{prefix}/")
+    told = re.search(rf"http://127.0.0.1:\d+{prefix}", served.output)[0] if prefix else "http://127.0.0.1"  # type: ignore[index]
+    block = recipe(served, capsys, root, "--server-base-url", f"{told}/")
     with nginx_with(block, tmp_path) as address:
         url = f"{address}{prefix}"
         wait_until(lambda: answers(f"{url}/health"))
@@ -264,7 +269,7 @@ def test_pip_installs_through_the_nginx_that_is_printed(
                "--no-cache-dir", "-d", str(tmp_path / "got"), "--index-url", f"{url}/simple/", "foo"]  # fmt: skip
         subprocess.run(pip, check=True, capture_output=True, timeout=120)
         # Told its address, the server says that one.
-        assert f"{f'http://127.0.0.1{prefix}' if prefix else url}/simple/" in get(f"{url}/").decode()
+        assert f"{told if prefix else url}/simple/" in get(f"{url}/").decode()
         for name, data in ((WHEEL, WHEEL_BYTES), (LARGE, LARGE_BYTES)):
             assert get(f"{url}/packages/{name}", Range="bytes=2-5") == data[2:6]
             assert get(f"{url}/packages/{name}") == data

@@ -126,11 +126,12 @@ def test_the_pid_file_is_the_one_to_signal(server: str, tmp_path: Path) -> None:
 
 
 def test_sigterm_before_there_is_a_server_ends_it_as_an_exception_would() -> None:
+    before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(SystemExit) as ended, signals.ended_by_sigterm():
         os.kill(os.getpid(), signal.SIGTERM)
         threading.Event().wait(60)
     assert ended.value.code == 143
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_no_terminal_no_end() -> None:
