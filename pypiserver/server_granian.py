@@ -40,6 +40,7 @@ from .supervisor import once
 HEADER_MS = 10_000
 # How often workers are looked after besides the deaths that granian tells of.
 LOOK_SECONDS = 1.0
+SHORT_SECONDS = 0.001
 # Before a worker is replaced that lived less than the first: half a second, then twice as much, up to the last.
 LIVED_SECONDS = 10.0
 FIRST_PAUSE_SECONDS = 0.5
@@ -65,7 +66,8 @@ def serve(make: MakeApplication, options: Options, listening: socket.socket, hoo
     from granian.http import HTTP1Settings
     from granian.log import LogLevels
 
-    logging.getLogger("_granian").addFilter(_is_news)
+    news = News()
+    logging.getLogger("_granian").addFilter(news.is_news)
     host, port = str(listening.getsockname()[0]), port_of(listening)
     _let_workers_bind(listening)
     has_served = threading.Event()
@@ -89,6 +91,13 @@ def serve(make: MakeApplication, options: Options, listening: socket.socket, hoo
         def _respawn_workers(self, *arguments: Any, **more: Any) -> None:
             with signals.held():
                 super()._respawn_workers(*arguments, **more)
+
+        def _stop_workers(self) -> None:
+            news.note_end()
+            end(self.wrks)
+            # Whoever is left has had its time.
+            self.workers_kill_timeout = SHORT_SECONDS
+            super()._stop_workers()
 
     server = Supervising(
         "pypiserver",
@@ -168,14 +177,45 @@ def supervise(
     say_ending()
 
 
-def _is_news(record: logging.LogRecord) -> bool:
-    """Whether the operator should hear it: that there are many threads for slow clients is our own choice.
+def end(workers: Iterable[Any], *, clock: Callable[[], float] = time.monotonic) -> None:
+    """Tell granian's workers to end, and return when all have or GRACE_SECONDS passed.
 
-    A worker that is killed because a transfer outlasts the time it had is said in words of ours.
+    A thread of granian's waits for each worker, too. Where that one learns of the end first, ``join`` returns at once
+    and the worker is alive until the thread has gone on: granian asks a millisecond later, and takes it for one that
+    refuses.
     """
-    if "refused to gracefully stop" in record.getMessage():
-        record.msg, record.args = OUTLASTED, None
-    return "spawning up to" not in record.getMessage()
+    workers = list(workers)
+    for worker in workers:
+        worker.terminate()
+    until = clock() + GRACE_SECONDS
+    for worker in workers:
+        while worker.is_alive() and (left := until - clock()) > 0:
+            worker.join(left)
+            time.sleep(SHORT_SECONDS)
+
+
+class News:
+    """What granian says, as far as the operator should hear it; ``clock`` counts seconds."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._until = float("inf")
+
+    def note_end(self) -> None:
+        """The workers are told to end now."""
+        self._until = self._clock() + GRACE_SECONDS
+
+    def is_news(self, record: logging.LogRecord) -> bool:
+        """Whether to say it: that there are many threads for slow clients is our own choice.
+
+        A worker that is killed because a transfer outlasts the time it had is said in words of ours, and one that
+        ended within that time is no news.
+        """
+        said = record.getMessage()
+        if "refused to gracefully stop" in said:
+            record.msg, record.args = OUTLASTED, None
+            return self._clock() >= self._until
+        return "spawning up to" not in said
 
 
 def _let_workers_bind(listening: socket.socket) -> None:
