@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import BinaryIO
 
 from . import distfile, metadata
-from .catalog import FAILURES, Catalog, Digest
+from .catalog import AWAITS, FAILURES, Catalog, Digest
 from .core_metadata import packed, parse_metadata, valid_requires_python
 from .distfile import DistFile
 from .errors import InvalidDistribution, PypiServerError
@@ -69,6 +69,8 @@ def public_fault(path: str, fault: str) -> str:
     filename = path.rpartition("/")[2]
     if is_damage(fault):
         return fault if fault.startswith(filename) else f"{filename}: {fault}"
+    if fault.startswith(AWAITS):
+        return f"{filename} is still being downloaded"
     return f"{filename} cannot be read now; the server's log says more"
 
 
@@ -194,7 +196,7 @@ class Digester:
                 return Digest("", fault=CHANGED)
             self._wait(entry.ctime_ns or entry.mtime_ns)
             if time.time() - entry.mtime_ns / 1e9 < UNFINISHED_SECONDS and (beside := self._unfinished(file)):
-                return Digest("", fault=f"it cannot be served yet: {beside} says that it is still downloaded")
+                return Digest("", fault=f"{AWAITS}{beside} says that it is still downloaded")
             whole = io.BytesIO(stream.read(entry.size)) if entry.size <= SMALL else stream
             dist = distfile.parse_filename(file.filename)
             digest = self.read(whole, dist)

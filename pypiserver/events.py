@@ -19,13 +19,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .distfile import SIDECARS
 from .names import allowed_in_a_path
 from .storage import Folders
 from .storage.mounts import is_shared
 from .storage.native import text_of
 from .storage.operations import PART
 from .supervisor import say
+from .wholeness import BESIDE
 
 _LOG = logging.getLogger(__name__)
 MANY = 1000
@@ -185,7 +185,7 @@ class Watcher:
             return
         if event.event_type in ("closed", "moved"):
             self._changes.closed.add(key)
-        if key[1].endswith(SIDECARS):
+        if key[1].endswith(BESIDE):
             key = (key[0], key[1].rpartition(".")[0])
         self._changes.files.add(key)
 

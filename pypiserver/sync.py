@@ -29,6 +29,7 @@ from .statuses import changed_statuses
 from .storage import Entry, Folders, Scan, sidecar
 from .storage.entries import ODD_NAME, UNREAD, shown
 from .text import MAX_REASON, line_of
+from .wholeness import BESIDE, UNFINISHED
 
 _LOG = logging.getLogger(__name__)
 Counted = Callable[[Iterable[Entry]], Iterable[Entry]]
@@ -88,7 +89,7 @@ class Sync:
         scan = Scan(get_on=partial(self.get_on, 0.0))
         began_with = self.roots.identities()
         sidecars = _Sidecars()
-        files = self._told(sidecars.apart_from(self.folders.walk(scan, first=distfile.SIDECARS)))
+        files = self._told(sidecars.apart_from(self.folders.walk(scan, first=BESIDE)))
         if known:
             differing, seen = self._differing(known, files, sidecars)
             self.roots.refuse_lost(roots, seen, began_with)
@@ -331,7 +332,7 @@ class Sync:
 
     def found(self, entry: Entry, dist: DistFile, before: Row | None = ANY_ROW) -> Found:
         """Describe one file, looking its sidecars up in storage; ``before`` is the row read before that."""
-        sidecars = _Sidecars(self.folders.beside(entry.root, entry.path))
+        sidecars = _Sidecars(self.folders.beside(entry.root, entry.path, BESIDE))
         return self._describe(entry, dist, sidecars.of(entry[:2]), before)
 
     def _apply(self, found: Sequence[Found], gone: Sequence[Gone], statuses: Mapping[str, ProjectStatus]) -> None:
@@ -368,7 +369,7 @@ class Sync:
         )
 
     def _parse(self, entry: Entry) -> DistFile | None:
-        if entry.path.endswith(distfile.SIDECARS):
+        if entry.path.endswith(BESIDE):
             return None
         try:
             return distfile.parse_filename(entry.path.rpartition("/")[2])
@@ -438,7 +439,7 @@ class _Sidecars:
     def apart_from(self, entries: Iterable[Entry]) -> Iterator[Entry]:
         """The entries without the sidecars, which are kept."""
         for entry in entries:
-            if entry.path.endswith(distfile.SIDECARS):
+            if entry.path.endswith(BESIDE):
                 self._note(entry)
             else:
                 yield entry
@@ -449,5 +450,8 @@ class _Sidecars:
 
     def _note(self, entry: Entry) -> None:
         base, _, suffix = entry.path.rpartition(".")
-        part = f".{suffix}:{entry.size}:{entry.mtime_ns}:{entry.inode}:{entry.ctime_ns}"
+        part = f".{suffix}"
+        # A downloader writes to its own all the time; that it is there is all it says.
+        if part not in UNFINISHED:
+            part += f":{entry.size}:{entry.mtime_ns}:{entry.inode}:{entry.ctime_ns}"
         self._parts.setdefault((entry.root, base), []).append(part)

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from .archives import BadArchive, Source, foreign
-from .distfile import DistFile
+from .distfile import SIDECARS, DistFile
 from .unpacking import CHUNK, FORMATS, Unpacked
 from .zipdirectory import find_directory, read_directory
 
@@ -28,6 +28,8 @@ BLOCK = 4096
 _ZIP_ENDINGS = (".whl", ".egg", ".zip")
 # What downloaders keep beside a file that is not whole yet: aria2; axel.
 UNFINISHED = (".aria2", ".st")
+# A change of any of these is a change of the file that they belong to.
+BESIDE = (*SIDECARS, *UNFINISHED)
 
 
 def is_whole(file: BinaryIO, dist: DistFile) -> bool | None:

@@ -6,10 +6,12 @@ every project they touch with it. When the database fails, every method raises o
 
 from .failures import FAILURES, CatalogError, CatalogIncomplete, CatalogReplaced
 from .rows import ANY_ROW, REPLACED, Digest, Found, Gone, Row, Standing
+from .schema import AWAITS
 from .writes import Catalog
 
 __all__ = [
     "ANY_ROW",
+    "AWAITS",
     "FAILURES",
     "REPLACED",
     "Catalog",

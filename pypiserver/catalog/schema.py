@@ -78,6 +78,9 @@ _SAME = """
     AND (file.inode = excluded.inode OR (file.inode >= 0 AND (file.inode = 0 OR excluded.inode = 0)))
     AND (file.ctime_ns = excluded.ctime_ns OR file.ctime_ns = 0 OR excluded.ctime_ns = 0)
 """
+# How the fault of a file begins that is read once what is beside it has changed.
+AWAITS = "it cannot be served yet: "
+_AWAITS = f"file.sidecars <> excluded.sidecars AND substr(file.fault, 1, {len(AWAITS)}) = '{AWAITS}'"
 _INSERT_FILE = """
     INSERT INTO file (root, path, size, mtime_ns, inode, sidecars, beside_ns, filename, project, name, version, kind,
         visible, sha256, link_digest, summary, keywords, yanked, has_signature, has_provenance, fault,
@@ -100,7 +103,7 @@ UPSERT_FILE = f"""
         metadata_sha256 = CASE WHEN {_SAME} THEN file.metadata_sha256 ELSE NULL END,
         summary = CASE WHEN {_SAME} THEN file.summary ELSE '' END,
         keywords = CASE WHEN {_SAME} THEN file.keywords ELSE '' END,
-        fault = CASE WHEN {_SAME} THEN file.fault ELSE '' END,
+        fault = CASE WHEN {_SAME} AND NOT ({_AWAITS}) THEN file.fault ELSE '' END,
         undecided = CASE WHEN {_SAME} THEN file.undecided ELSE excluded.undecided END,
         size = excluded.size, mtime_ns = excluded.mtime_ns, inode = excluded.inode, sidecars = excluded.sidecars,
         ctime_ns = excluded.ctime_ns, beside_ns = excluded.beside_ns, yanked = excluded.yanked,

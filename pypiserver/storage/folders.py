@@ -194,9 +194,12 @@ class Folders:
         """
         return next(self._look(root, path, ("",)), None)
 
-    def beside(self, root: int, path: str) -> list[Entry]:
-        """The sidecars of one file as :meth:`scan` would see them; raises as :meth:`stat` does."""
-        return list(self._look(root, path, trash.SUFFIXES))
+    def beside(self, root: int, path: str, suffixes: tuple[str, ...] = trash.SUFFIXES) -> list[Entry]:
+        """What has the name of one file and one of these suffixes, its sidecars unless told otherwise.
+
+        As :meth:`scan` would see them; raises as :meth:`stat` does.
+        """
+        return list(self._look(root, path, suffixes))
 
     def _look(self, root: int, path: str, suffixes: tuple[str, ...]) -> Iterator[Entry]:
         if not is_plain(path) or not allowed_in_a_path(path):

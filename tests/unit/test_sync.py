@@ -226,6 +226,26 @@ def test_a_sidecar_of_the_same_size_and_time_is_another_one(world: World) -> Non
     assert [file.yanked for file in world.catalog.files_of("foo")] == ["two"]
 
 
+@pytest.mark.parametrize("look", ["scan", "event"])
+def test_a_file_is_read_as_soon_as_its_download_has_ended(world: World, look: str) -> None:
+    """A minute later it was, with all that could not be read."""
+    world.put(SDIST, SDIST_BYTES, mtime=time.time() - 10)
+    marker = world.put(f"{SDIST}.aria2", b"pieces")
+    world.sync.scan()
+    world.digester.digest_some()
+    before = world.catalog.serial()
+    marker.write_bytes(b"other pieces")
+    world.sync.scan()
+    assert world.listed() == [] and world.catalog.serial() == before
+    marker.unlink()
+    if look == "scan":
+        world.sync.scan()
+    else:
+        world.sync.refresh([(0, SDIST)])
+    assert world.digester.digest_some() == 1
+    assert [bool(file.sha256) for file in world.catalog.files_of("foo")] == [True]
+
+
 def test_rows_of_an_earlier_version_are_completed_and_no_file_is_read_for_it(world: World) -> None:
     world.put(SDIST, SDIST_BYTES)
     world.put(WHEEL, WHEEL_BYTES)

@@ -208,6 +208,13 @@ def test_the_hidden_files_of_uploads_wake_nobody(roots: list[Path], watcher: Wat
     assert (0, "bar-1.0.zip") in watcher.take().files and not watcher.take().has_uploads
 
 
+def test_the_end_of_a_download_is_a_change_of_the_file(roots: list[Path], watcher: Watcher) -> None:
+    (roots[0] / f"{NAME}.aria2").write_bytes(b"pieces")
+    assert eventually(lambda: (0, NAME) in watcher.take().files)
+    (roots[0] / f"{NAME}.aria2").unlink()
+    assert eventually(lambda: watcher.take().files == {(0, NAME)})
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere closing a file is no event")
 def test_a_file_that_is_copied_is_heard_of_when_it_comes_and_when_it_is_closed(
     roots: list[Path], watcher: Watcher

@@ -16,6 +16,7 @@ from pypiserver.wholeness import is_whole
 from tests.make_archives import make_sdist, make_wheel
 
 from .storage_contract import files
+from .test_watch import eventually
 from .wsgi import Client
 
 ARCHIVES = {
@@ -101,5 +102,7 @@ def test_a_file_is_not_listed_while_a_downloader_says_that_it_is_not_whole(
     client = serve(disable_fallback=True)
     answer = client.get("/simple/foo/")
     assert answer.status == 503 and answer.headers["retry-after"] == "2"
+    assert f"{name} is still being downloaded" in answer.text
     (root / f"{name}{suffix}").unlink()
-    assert len(files(serve(disable_fallback=True))) == 1
+    assert eventually(lambda: client.get("/simple/foo/").status == 200)
+    assert len(files(client)) == 1
