@@ -50,11 +50,16 @@ class Presence:
         self._lock = threading.Lock()
         self._listed: dict[Key, _Listed] = {}
         self._large_until = 0.0
+        # Of large trees: each root as it was listed, and its folders by the normal form of their names.
+        self._roots: dict[int, tuple[_Listed, dict[str, list[str]]]] = {}
+        self._large_roots: dict[int, float] = {}
 
     def holding(self, projects: Collection[str], *, is_thorough: bool = False) -> list[Key] | None:
-        """Root and path of every file that may be of one of these projects, by its name; None when there are too many.
+        """Root and path of every file that may be of one of these projects, by its name.
 
-        ``is_thorough`` searches a tree of any size, once. Raises Unavailable when a root cannot be read.
+        In a tree that is too large only the roots and the folders in them that have a project's name are looked at:
+        then there may be more, and None says that nothing is known. ``is_thorough`` searches a tree of any size, once.
+        Raises Unavailable when a root cannot be read.
         """
         with self._lock:
             if time.monotonic() >= self._large_until:
@@ -63,8 +68,9 @@ class Presence:
                 except _TooLargeError:
                     self._listed.clear()
                     self._large_until = time.monotonic() + LARGE_SECONDS
-        if not is_thorough:
-            return None
+            if not is_thorough:
+                # Where most who have many folders would put it.
+                return [key for key in self._likely(projects) if _is_distribution(key[1])] or None
         found = (
             (key[0], _below(key[1], name))
             for key, listed in self._walk({}, limit=None)
@@ -81,15 +87,35 @@ class Presence:
         known, self._listed = self._listed, {}
         for key, listed in self._walk(known, limit=MOST_NAMES):
             self._listed[key] = listed
-            for project in projects:
-                at = bisect_left(listed.names, (f"{project}-", ""))
-                while at < len(listed.names) and listed.names[at][0].startswith(f"{project}-"):
-                    yield key[0], _below(key[1], listed.names[at][1])
-                    at += 1
+            yield from _of(projects, key, listed)
 
-    def _walk(self, known: dict[Key, _Listed], *, limit: int | None) -> Iterator[tuple[Key, _Listed]]:
+    def _likely(self, projects: Collection[str]) -> Iterator[Key]:
+        """Files in the roots themselves, and in folders of a project's name there."""
+        now = time.monotonic()
+        for root in range(len(self._folders.roots)):
+            if now < self._large_roots.get(root, 0.0):
+                continue
+            known, named = self._roots.get(root, (None, {}))
+            try:
+                listed = self._look((root, ""), known, MOST_NAMES)
+                if listed is not known:
+                    named = {}
+                    for each in listed.folders[:MOST_NAMES]:
+                        named.setdefault(str(normalize(each)), []).append(each)
+                    self._roots[root] = listed, named
+                yield from _of(projects, (root, ""), listed)
+                begin = [(root, each) for project in projects for each in named.get(project, ())]
+                for key, below in self._walk({}, limit=MOST_NAMES, begin=begin):
+                    yield from _of(projects, key, below)
+            except _TooLargeError:
+                self._roots.pop(root, None)
+                self._large_roots[root] = now + LARGE_SECONDS
+
+    def _walk(
+        self, known: dict[Key, _Listed], *, limit: int | None, begin: Iterable[Key] | None = None
+    ) -> Iterator[tuple[Key, _Listed]]:
         """Every folder, as it is now; raises _TooLargeError at more than ``limit`` names, or too many folders."""
-        pending: list[Key] = [(root, "") for root in range(len(self._folders.roots))]
+        pending = [(root, "") for root in range(len(self._folders.roots))] if begin is None else list(begin)
         count = folders = 0
         while pending:
             key = pending.pop()
@@ -138,6 +164,15 @@ class Presence:
         # FUSE keeps what it knows of a folder for a second.
         is_told = folder_identity(status)[1] != 0 and time.time_ns() - state[0] > TICK_NS
         return _Listed(state if is_told else None, names, tuple(folders))
+
+
+def _of(projects: Iterable[str], key: Key, listed: _Listed) -> Iterator[Key]:
+    """The files in a folder whose names begin with that of a project."""
+    for project in projects:
+        at = bisect_left(listed.names, (f"{project}-", ""))
+        while at < len(listed.names) and listed.names[at][0].startswith(f"{project}-"):
+            yield key[0], _below(key[1], listed.names[at][1])
+            at += 1
 
 
 def _is_distribution(path: str) -> bool:

@@ -12,7 +12,7 @@ import heapq
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
-from typing import BinaryIO, Protocol, TypeVar
+from typing import BinaryIO, NamedTuple, Protocol, TypeVar
 
 from packaging.utils import NormalizedName
 
@@ -36,8 +36,8 @@ FILE_BYTES = 4 << 20
 METADATA_BYTES = 4 << 20
 # A file that is no whole archive and changed so lately may still be written, with pauses.
 WRITING_SECONDS = 10.0
-# How often something that changes while it is asked for is looked at again, and at how many files then.
-LOOKS = 3
+# Seconds before each look at something that changes while it is asked for, and at how many files then.
+PAUSES = (0.0, 0.0, 0.01, 0.03)
 MOST_LOOKED_AT = 50
 # So many of the faults of a project are in an answer.
 MAX_FAULTS_SAID = 3
@@ -88,6 +88,13 @@ class Watching(Protocol):
 
     def recover(self, error: Exception, generation: int) -> None:
         """Go on after the catalog failed, with the connections of that generation; raises Unavailable."""
+
+
+class _Taken(NamedTuple):
+    """Whether the folders hold any file that was asked for, and whether one of them had no row yet."""
+
+    is_any: bool
+    is_new: bool
 
 
 class Repository:
@@ -181,7 +188,9 @@ class Repository:
 
     def _listed(self, normal: NormalizedName) -> tuple[ProjectState, list[File]]:
         """State and visible files of a project that has any; raises NotFound and Unavailable."""
-        for _ in range(LOOKS):
+        for pause in PAUSES:
+            if pause:
+                time.sleep(pause)
             state = self.catalog.project_state(normal)
             files = self.catalog.files_of(normal)
             if any(not file.sha256 or file.project != normal for file in files):
@@ -192,9 +201,10 @@ class Repository:
             if files:
                 return state, files
             rows = self.catalog.rows_of(normal)
-            if not (rows and self._has_changed(rows)):
-                self._refuse_unservable(normal)
-            if not rows and self._is_absent(project=normal):
+            if rows and (self._has_changed(rows) or self._take_in((normal,)).is_new):
+                continue
+            self._refuse_unservable(normal)
+            if self._is_absent(project=normal):
                 raise NotFound(f"There is no project {normal!r} here.")
         raise Unavailable(f"The project {normal} is changing right now. Try again in a moment.")
 
@@ -232,6 +242,16 @@ class Repository:
             is_passing=is_passing,
         )
 
+    def _refuse_faulty(self, path: str, rows: Iterable[File]) -> None:
+        """Raise Unavailable for a file that is here and cannot be served: what is wrong with it."""
+        for project in {row.project for row in rows}:
+            for each, fault in self.catalog.faults_of(project):
+                if each == path:
+                    advice = "Put a good one in its place." if is_damage(fault) else "Try again in a moment."
+                    raise Unavailable(
+                        f"{public_fault(path, fault)}. {advice}", public=True, is_passing=not is_damage(fault)
+                    )
+
     def file(self, path: str) -> File:
         """The file at that path below ``/packages/``, looked up by name; raises NotFound."""
         known = self._files.get(path)
@@ -255,7 +275,9 @@ class Repository:
     def _standing(self, path: str) -> File:
         """The visible file at that path, with its digests; raises NotFound and Unavailable."""
         filename = path.rpartition("/")[2]
-        for _ in range(LOOKS):
+        for pause in PAUSES:
+            if pause:
+                time.sleep(pause)
             file = self.digested(filename)
             if file is not None and file.path == path and file.sha256:
                 return file
@@ -271,6 +293,7 @@ class Repository:
             if self._has_changed(rows):
                 continue
             if file is None and not self._is_replaced(rows):
+                self._refuse_faulty(path, rows)
                 raise NotFound(f"There is no file {filename!r} here.")
             break
         raise Unavailable(f"The file {filename} is changing right now. Try again in a moment.")
@@ -285,18 +308,24 @@ class Repository:
             raise CatalogUnavailable("The catalog cannot be brought up to date now. Try again in a moment.")
         if not self.catalog.is_absent(project=project, filename=filename):
             return False
-        projects = (project,) if project else projects_of(filename)
+        taken = self._take_in((project,) if project else projects_of(filename), filename)
+        # A row may have come after the first question also where it was not this one that gave it.
+        return not taken.is_any or self.catalog.is_absent(project=project, filename=filename)
+
+    def _take_in(self, projects: tuple[str, ...], filename: str = "") -> _Taken:
+        """Give what the folders hold now of these projects its rows, before any event has told of it.
+
+        Raises Unavailable when something came and went meanwhile.
+        """
         found = self._presence.holding(projects) if self._presence is not None and projects else None
-        unknown = [key for key in found or () if self.catalog.row(*key) is None]
-        if filename:
-            unknown = [key for key in unknown if key[1].rpartition("/")[2] == filename]
+        keys = [key for key in found or () if not filename or key[1].rpartition("/")[2] == filename]
+        unknown = [key for key in keys if self.catalog.row(*key) is None]
         if unknown and self._presence is not None:
             self.sync.refresh(unknown)
             if any(self.catalog.row(*key) is None and not self._presence.is_named(key) for key in unknown):
                 # It was here a moment ago.
-                raise Unavailable(f"{filename or project} is changing right now. Try again in a moment.")
-            return self.catalog.is_absent(project=project, filename=filename)
-        return True
+                raise Unavailable(f"{filename or projects[0]} is changing right now. Try again in a moment.")
+        return _Taken(bool(keys), bool(unknown))
 
     @staticmethod
     def _is_replaced(rows: Iterable[File]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import pytest
@@ -81,6 +81,53 @@ def test_a_file_that_was_moved_in_is_served_at_once(folder: str, serve: Serve, p
     (root / ".build" / NAME).rename(root / folder / NAME)
     assert client.get("/simple/foo/").status == 200
     assert client.get(f"/packages/{folder}{NAME}").body == BYTES
+
+
+@pytest.mark.usefixtures("unwatched")
+@pytest.mark.parametrize("path", ["/simple/foo/", f"/packages/{NAME}"])
+def test_a_row_that_comes_while_it_is_asked_for_is_seen(
+    path: str, serve: Serve, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An event may be told between the question to the catalog and the one to the folders."""
+    put("bar-1.0.zip", b"x")
+    client = serve()
+    assert client.get("/simple/foo/").status == 302
+    put(NAME, BYTES)
+    real, sync = Presence.holding, client._application.repository.sync  # type: ignore[attr-defined]
+
+    def holding(self: Presence, projects: Collection[str], *, is_thorough: bool = False) -> object:
+        sync.refresh([(0, NAME)])
+        return real(self, projects, is_thorough=is_thorough)
+
+    monkeypatch.setattr(Presence, "holding", holding)
+    assert client.get(path).status == 200
+
+
+@pytest.mark.usefixtures("unwatched")
+@pytest.mark.parametrize("folder", ["", "foo/", "Foo/new/"])
+def test_in_a_large_tree_the_likely_places_are_looked_at(
+    folder: str, serve: Serve, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(presence, "MOST_FOLDERS", 3)
+    for number in range(5):
+        put(f"other{number}/other{number}-1.0.zip", b"x")
+    client = serve()
+    for _ in range(2):
+        assert client.get("/simple/foo/").status == 302
+    put(f"{folder}{NAME}", BYTES)
+    assert client.get("/simple/foo/").status == 200
+    assert client.get("/simple/nowhere/").status == 302
+
+
+@pytest.mark.usefixtures("unwatched")
+def test_the_only_file_of_a_project_is_exchanged_without_an_outage(serve: Serve, put: Put, root: Path) -> None:
+    old = put(NAME, BYTES)
+    client = serve()
+    assert client.get("/simple/foo/").status == 200
+    put(f"new/{NEXT}", NEXT_BYTES)
+    old.unlink()
+    client._application.repository.sync.refresh([(0, NAME)])  # type: ignore[attr-defined]
+    assert NEXT.encode() in client.get("/simple/foo/").body
 
 
 @pytest.mark.usefixtures("unwatched")

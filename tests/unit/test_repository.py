@@ -90,7 +90,9 @@ def test_a_project_whose_files_are_all_damaged_is_here_and_an_outage(
     for path in ("/simple/bar/", "/bar/json"):
         answer = client.get(path)
         assert (answer.status, answer.headers.get("location")) == (503, None)
-    assert client.get("/packages/bar-1.0.zip").status == 404
+    answer = client.get("/packages/bar-1.0.zip")
+    assert (answer.status, "retry-after" in answer.headers) == (503, False)
+    assert "it is no whole zip archive" in answer.text
 
 
 def when_whole(question: Callable[[], Answer], seconds: float = 20.0) -> Answer:

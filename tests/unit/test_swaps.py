@@ -333,6 +333,7 @@ REASONS = {
     "auth.HtpasswdFile._current": "only whether to read; what is read is looked at when it is open",
     "catalog.connections.Connections._is_journal_cut": "a hint; written to is what is open",
     "catalog.places._is_ours": "below a folder of ours in which nobody else can rename",
+    "catalog.places._fault": "which words an error has; what cannot be opened later is said then",
     "catalog.places._may": "which words an error has; what cannot be opened later is said then",
     "catalog.sqlite_file.inodes_of": "compared after the act: what was written to must have its name still",
     "cli.root_faults": "which words an error has",
