@@ -207,9 +207,8 @@ def test_what_stands_beside_a_file_is_cut_too(serve: Serve, put: Put, root: Path
 def test_a_name_that_is_only_dashes_is_shown_as_the_file_spells_it(serve: Serve, put: Put) -> None:
     put(*wheel_of("name"))
     client = digested(serve())
-    assert client.get("/simple/", HTTP_ACCEPT="application/vnd.pypi.simple.v1+json").json()["projects"] == [
-        {"name": "f_oo"}
-    ]
+    listed = client.get("/simple/", HTTP_ACCEPT="application/vnd.pypi.simple.v1+json").json()["projects"]
+    assert [each["name"] for each in listed] == ["f_oo"]
 
 
 HEADERS = ("ACCEPT", "ACCEPT_ENCODING", "USER_AGENT", "IF_NONE_MATCH", "RANGE", "COOKIE")
