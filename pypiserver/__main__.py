@@ -226,7 +226,9 @@ def _serve(command: cli.Run, stack: contextlib.ExitStack) -> None:
             config_file=command.file and command.file.absolute(), log_conf=config.log_conf or log.found_conf(config),
         )  # fmt: skip
         _say(render(config, facts))
-        _SERVER.info("pypiserver %s is serving at %s (%s, process %d).", __version__, facts.url(config), server, pid)
+        address, listens = facts.url(config), facts.listens_on(config)
+        address += f", and listens on {listens}" if listens else ""
+        _SERVER.info("pypiserver %s is serving at %s (%s, process %d).", __version__, address, server, pid)
 
     pid, has_served = os.getpid(), threading.Event()
 

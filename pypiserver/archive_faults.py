@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from typing import BinaryIO
 
 from .archives import MAX_METADATA, BadArchive, Source, foreign, said, sane_size
-from .names import allowed_in_an_archive
+from .names import refused_in_an_archive
 from .tarwalk import DEVICES, LINKS, TarMember
 from .zipdirectory import ZipMember
 
@@ -59,9 +59,8 @@ def _leads_out(path: str) -> bool:
 
 
 def _character_faults(name: str) -> list[Fault]:
-    if allowed_in_an_archive(name):
-        return []
-    return [("unsafe", f"its member {said(name)} has control characters in its name")]
+    refused = refused_in_an_archive(name)
+    return [] if refused is None else [("unsafe", f"its member {said(name)} has {refused} in its name")]
 
 
 def tar_faults(member: TarMember) -> list[Fault]:

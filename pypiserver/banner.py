@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from .config import Config
 from .servers import is_hardened
@@ -40,13 +41,23 @@ class Facts:
         host = "localhost" if config.host in _EVERY_INTERFACE else config.host
         return (config.root_url or f"{scheme}://{_joined(host, self.port)}{config.root_path}").rstrip("/")
 
+    def listens_on(self, config: Config) -> str:
+        """``HOST:PORT`` where the address of the index does not tell the port of this server, else nothing."""
+        address = urlsplit(self.url(config))
+        port = address.port or (443 if address.scheme == "https" else 80)
+        return "" if port == self.port else _joined(config.host, self.port)
+
 
 def render(config: Config, facts: Facts) -> str:
     """The banner."""
     url = facts.url(config)
-    interfaces = " (all interfaces)" if config.host in _EVERY_INTERFACE else ""
+    listens = facts.listens_on(config)
+    notes = [
+        *([f"listens on {listens}"] if listens else []),
+        *(["all interfaces"] if config.host in _EVERY_INTERFACE else []),
+    ]
     rows = [
-        ("index", f"{url}/simple/{interfaces}"),
+        ("index", f"{url}/simple/" + (f" ({', '.join(notes)})" if notes else "")),
         *[(_kind(root), f"{printable(str(root))}: {_files(count)}") for root, count in facts.files],
         *([("not ready", printable(facts.storage_fault))] if facts.storage_fault else []),
         *([("damaged", _damaged(facts.damaged))] if facts.damaged else []),

@@ -254,8 +254,8 @@ class Config:
     )
     cache_control: int | None = setting(
         None, parse=types.whole_number(0), flags=("--cache-control",), metavar="AGE", unit="seconds", group="Index",
-        help='Send "Cache-Control: public, max-age=AGE" with package files: clients and proxies keep them for so many '
-        "seconds, and none of these can install a file that changes meanwhile. By default they ask each time.",
+        help='Send "Cache-Control: public, max-age=AGE" with package files: clients and proxies keep them for AGE '
+        "seconds without asking, and cannot install a file that changes meanwhile. By default they ask each time.",
     )
     accel: str = setting(
         "off", parse=types.one_of(ACCELS, "way"), flags=("--accel",), metavar="WAY", choices=ACCELS, group="Index",

@@ -14,6 +14,7 @@ _REFUSED = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 _REFUSED_IN_ARCHIVE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_KINDS = {"\u2028": "a line separator (U+2028)", "\u2029": "a paragraph separator (U+2029)"}
 # The file in which the Finder keeps a folder's icon; sdists made on a Mac have it.
 _ICON = re.compile("(?<![^/])Icon\r(?![^/])")
 
@@ -23,9 +24,11 @@ def allowed_in_a_path(text: str) -> bool:
     return _REFUSED.search(text) is None
 
 
-def allowed_in_an_archive(path: str) -> bool:
-    """Whether an archive may have a member of this path, ``surrogateescape`` standing for bytes that are no UTF-8.
+def refused_in_an_archive(path: str) -> str | None:
+    """What a member's path has that no member of an archive may have; None when an archive may have it.
 
-    pip unpacks names in Latin-1 and the ``Icon\\r`` of a Mac, and old sdists have them.
+    Bytes that are no UTF-8 are given as by ``surrogateescape``. pip unpacks names in Latin-1 and the ``Icon\\r`` of a
+    Mac, and old sdists have them.
     """
-    return _REFUSED_IN_ARCHIVE.search(path if "Icon\r" not in path else _ICON.sub("Icon", path)) is None
+    found = _REFUSED_IN_ARCHIVE.findall(path if "Icon\r" not in path else _ICON.sub("Icon", path))
+    return _KINDS.get(min(found), "control characters") if found else None

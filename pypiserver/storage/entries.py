@@ -14,7 +14,7 @@ _MOST = 2**63 - 1
 # The inode of what cannot be read, among the folders of a scan: it may hold anything.
 UNREAD = -2
 # Why a name is skipped that is no text.
-ODD_NAME = "its name has control characters, or is not UTF-8"
+ODD_NAME = "its name has control characters or line separators, or is not UTF-8"
 
 
 def _nothing() -> None:

@@ -42,7 +42,9 @@ def fetch(index: str) -> None:
             data = answer.read()
         if hashlib.sha256(data).hexdigest() != sha256:
             sys.exit(f"{filename} came with other bytes than {LIST.name} says.")
-        (FOLDER / filename).write_bytes(data)
+        partial = FOLDER / f"{filename}.partial"
+        partial.write_bytes(data)
+        partial.replace(FOLDER / filename)
         time.sleep(PAUSE_SECONDS)
 
 

@@ -163,6 +163,11 @@ CONTENT: list[tuple[str, bytes, list[tuple[str, str]]]] = [
         [("unsafe", "its member 'controls-1.0/a\\x1b[2J' has control characters in its name")],
     ),
     (
+        "separators-1.0.zip",
+        make_zip({"separators-1.0/a\u2028b": b""}),
+        [("unsafe", "its member 'separators-1.0/a\\u2028b' has a line separator (U+2028) in its name")],
+    ),
+    (
         "legacy-2012b-brainbot.zip",
         make_sdist("legacy", "2012b-brainbot", format=".zip")[1],
         [("version", "its version '2012b-brainbot' is not a PEP 440 version")],
@@ -185,6 +190,7 @@ NOT_LISTED = [
     "tardots-1.0.tar.gz",
     "linked-1.0.tar.gz",
     "controls-1.0.zip",
+    "separators-1.0.zip",
     "installer-1.0.win32.exe",
     "renamed-1.0-py3-none-any.whl",
     "cutoff-1.0.tar.gz",
@@ -221,7 +227,7 @@ def faulty(put: Put, root: Path, tmp_path: Path) -> Path:
 
 def expected(root: Path, second: Path) -> list[tuple[Path, str, str, str]]:
     linked = "it is a link that leads nowhere"
-    names = "its name has control characters, or is not UTF-8"
+    names = "its name has control characters or line separators, or is not UTF-8"
     odd = [
         ("fifo-1.0.zip", "it is no regular file"),
         ("linkout-1.0.zip", "it is a link to a file outside of the folders"),

@@ -86,6 +86,27 @@ def test_what_was_found_is_named_in_the_banner(here: Path) -> None:
     assert f"\n  log conf:  {here / 'log.conf'}\n" in said
 
 
+@pytest.mark.parametrize(
+    ("flags", "index"),
+    [
+        (("--server-base-url", "https://pkgs.example/"), "https://pkgs.example/simple/ (listens on 127.0.0.1:43121)"),
+        (("--server-base-url", "http://127.0.0.1:43121"), "http://127.0.0.1:43121/simple/"),
+        ((), "http://127.0.0.1:43121/simple/"),
+        (("--server-base-url", "/prefix/"), "http://127.0.0.1:43121/prefix/simple/"),
+        (
+            ("--server-base-url", "http://pkgs.example", "-i", "::"),
+            "http://pkgs.example/simple/ (listens on [::]:43121, all interfaces)",
+        ),
+    ],
+)
+def test_the_banner_names_the_port_where_the_address_of_the_index_has_another(
+    flags: tuple[str, ...], index: str, here: Path
+) -> None:
+    command = cli.parse(["-p", "0", "-i", "127.0.0.1", *flags, "packages"], {})
+    assert isinstance(command, cli.Run)
+    assert f"\n  index:     {index}\n" in banner.render(command.config, banner.Facts("granian", 43121, [], None))
+
+
 def test_a_link_is_judged_by_what_it_leads_to(here: Path) -> None:
     (here / "served").mkdir()
     (here / "served" / "x").write_text("")

@@ -100,6 +100,29 @@ def test_banner_counts_damaged_files(server: str, tmp_path: Path) -> None:
 
 
 @every_hardened
+def test_banner_and_log_name_the_port_that_the_base_url_does_not_tell(server: str, tmp_path: Path) -> None:
+    base = ("--server-base-url", "https://pkgs.example/")
+    (tmp_path / "packages").mkdir()
+    command = pypi_server("--disable-fallback", "--server", server, "-i", "127.0.0.1", "-p", "0", *base, "packages")
+    environ = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    with (tmp_path / "log").open("wb") as output:
+        process = subprocess.Popen(list(map(str, command)), cwd=tmp_path, env=environ, stdout=output, stderr=output)
+    try:
+        deadline = time.monotonic() + 60
+        while (said := (tmp_path / "log").read_text()).count("listens on") < 2 and time.monotonic() < deadline:
+            assert process.poll() is None, said
+            time.sleep(0.05)
+        (port,) = re.findall(
+            r"^  index:     https://pkgs\.example/simple/ \(listens on 127\.0\.0\.1:(\d+)\)$", said, re.M
+        )
+        assert f" is serving at https://pkgs.example, and listens on 127.0.0.1:{port} (" in said
+        socket.create_connection(("127.0.0.1", int(port)), timeout=20).close()
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+@every_hardened
 def test_what_is_skipped_is_said_once(server: str, tmp_path: Path) -> None:
     """The command line looks through the folder before the worker does."""
     (tmp_path / "packages").mkdir()
