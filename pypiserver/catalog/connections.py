@@ -29,10 +29,12 @@ from .sqlite_file import (
     discard,
     inodes_of,
     is_damage,
+    is_memory_cut,
     is_ours,
     opened,
     prepare,
     set_aside,
+    states_of,
 )
 
 # A first scan writes every index of the catalog: a small page cache would write most pages several times.
@@ -79,7 +81,8 @@ class Connections:
         self._pid = -1
         # The inodes of the file and its journal. They stay what they are while a connection of ours is open.
         self._inodes: tuple[int | None, ...] = ()
-        self._journal_size = 0
+        # The sizes of the journal's two files as they were last seen: neither becomes shorter meanwhile.
+        self._sizes: tuple[int, ...] = ()
         self._keeper: SqliteConnection | None = None
         self._prepare_lock = threading.Lock()
         self._prepared = -1
@@ -231,20 +234,22 @@ class Connections:
         """Whether the file we opened, or its journal, is no longer the file of that name."""
         if self.path is None or self._prepared != self.generation:
             return False
-        return inodes_of(self._names) != self._inodes or self._is_journal_cut()
-
-    def _is_journal_cut(self) -> bool:
-        """Whether the journal became shorter, which it never does while it is open: rows are lost with its end."""
-        # Read first: what another thread notes meanwhile may be of a longer one than we find.
-        before = self._journal_size
-        try:
-            size = os.stat(self._names[1]).st_size  # noqa: PTH116
-        except OSError:
-            return False
-        if size < before:
+        # Read first: what another thread notes meanwhile may be of longer ones than we find.
+        inodes, before = self._inodes, self._sizes
+        found, sizes = states_of(self._names)
+        if found != inodes or self._is_journal_cut(before, sizes[1:]):
             return True
-        self._journal_size = size
+        self._sizes = sizes[1:]
         return False
+
+    @staticmethod
+    def _is_journal_cut(before: tuple[int, ...], sizes: tuple[int, ...]) -> bool:
+        """Whether the journal became shorter, or the shared memory that says which rows are in it.
+
+        Rows are lost with the end of either. Whoever opens the file next gives the memory its length again, with zeros:
+        what they should lead to is then read as it was before it was changed.
+        """
+        return any(size < last for size, last in zip(sizes, before, strict=False))
 
     def _has_other_journal(self, inodes: tuple[int | None, ...]) -> bool:
         """Whether file and journal no longer belong together: one of them is ours, and the other is not, or was cut."""
@@ -316,12 +321,15 @@ class Connections:
         if self._inodes and inodes[0] != self._inodes[0] and self._has_other_journal(inodes):
             # It came between our looking and this: threads may still have that journal open.
             set_aside(path)
+        elif is_memory_cut(*self._names[1:]):
+            _LOG.warning("The catalog %s is damaged (its -shm is cut off); it is built again from the packages.", path)
+            set_aside(path)
         try:
             connection, epoch = self._opened(path)
         except (sqlite3.DatabaseError, CatalogIncomplete, CatalogInUse) as error:
             self._make_way(path, error)
             connection, epoch = self._opened(path)
-        self._inodes, self._journal_size = inodes_of(self._names), 0
+        self._inodes, self._sizes = inodes_of(self._names), ()
         self._keeper = connection
         self.epoch = epoch
         self.signal = Signal(path.with_name(path.name + ".signal"))
