@@ -567,6 +567,25 @@ def test_a_locked_catalog_refuses_an_upload_and_keeps_nothing_of_it(
     assert catalog.exists() and workers.wrong == []
 
 
+@pytest.mark.parametrize("path", ["/simple/foo/", "/pypi/foo/json", "/project/foo/"])
+def test_no_page_from_before_an_upload_bridges_a_lock(put: Put, root: Path, tmp_path: Path, path: str) -> None:
+    """A page may need a file digested, and that written down; what was shown last is then known to be of the past."""
+    put(FOO, FOO_BYTES)
+    place = tmp_path / "catalog.sqlite"
+    application = pypiserver.app(roots=[root], catalog=place, password_file=".", authenticate=".")
+    client, (name, data) = Client(application), make_wheel("foo", "2.0")
+    with contextlib.closing(application):
+        assert client.get(path).status == 200 and client.upload(name, data).status == 200
+        application.repository.catalog.connections.get().execute("PRAGMA busy_timeout = 0")  # type: ignore[attr-defined]
+        with contextlib.closing(sqlite3.connect(place, isolation_level=None)) as other:
+            other.execute("UPDATE file SET sha256 = '' WHERE filename = ?", (name,))
+            other.execute("BEGIN IMMEDIATE")
+            assert client.get(path).status == 503
+            other.execute("ROLLBACK")
+        answer = client.get(path)
+        assert (answer.status, b"2.0" in answer.body) == (200, True)
+
+
 def test_an_upload_whose_row_cannot_be_written_is_taken_back(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
     client, repository = workers.clients[0], workers.applications[0].repository  # type: ignore[attr-defined]
     name, data = make_wheel("late", "1.0")
