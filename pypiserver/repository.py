@@ -271,9 +271,20 @@ class Repository:
             if self._has_changed(rows):
                 continue
             if file is None and not self._is_replaced(rows):
+                if self.catalog.file(filename) is not None:
+                    # It was given its row, or became visible, since it was looked for.
+                    continue
+                self._refuse_unread(path, rows)
                 raise NotFound(f"There is no file {filename!r} here.")
             break
         raise Unavailable(f"The file {filename} is changing right now. Try again in a moment.")
+
+    def _refuse_unread(self, path: str, rows: Iterable[File]) -> None:
+        """Raise Unavailable where a file is hidden as it could not be read, which says nothing of its bytes."""
+        for project in {row.project for row in rows}:
+            for where, fault in self.catalog.faults_of(project):
+                if where == path and not is_damage(fault):
+                    raise Unavailable(f"{public_fault(path, fault)}. Try again in a moment.", public=True)
 
     def _rows_at(self, path: str) -> list[File]:
         projects = projects_of(path.rpartition("/")[2])
