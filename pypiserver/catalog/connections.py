@@ -24,11 +24,13 @@ from .sqlite_file import (
     CACHE,
     SqliteConnection,
     alone,
+    bounded,
     configured,
     connect,
     discard,
     inodes_of,
     is_damage,
+    is_full,
     is_memory_cut,
     is_ours,
     opened,
@@ -137,11 +139,15 @@ class Connections:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
-            except BaseException:
+                connection.execute("COMMIT")
+            except BaseException as error:
                 with contextlib.suppress(sqlite3.Error):
                     connection.execute("ROLLBACK")
+                if is_full(error):
+                    # What the journal takes is free for the next one then.
+                    with contextlib.suppress(sqlite3.Error):
+                        connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
                 raise
-            connection.execute("COMMIT")
             if self.signal is not None:
                 self.signal.change()
             # Where another thread has opened the next file meanwhile, that one has its name.
@@ -312,7 +318,7 @@ class Connections:
         if self.is_deleted():
             connection.close()
             raise CatalogReplaced("it was deleted or replaced")
-        return configured(connection)
+        return bounded(configured(connection), path)
 
     def _open_file(self, path: Path) -> None:
         """Open the catalog, or begin a new one; the connection is kept, so that its journal stays."""
@@ -345,7 +351,7 @@ class Connections:
             # either, as others have the journal open.
             if has_journal and connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
                 raise CatalogIncomplete("its first page is missing")
-            return connection, prepare(connection, self.identity, self.search)
+            return bounded(connection, path), prepare(connection, self.identity, self.search)
         except BaseException:
             connection.close()
             raise

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import shutil
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -27,6 +28,10 @@ CACHE = -4096
 MEMORY_BLOCK = 32_768
 NEW_MEMORY = 3
 MEMORY_LOOKS = 3
+# After how many pages SQLite writes the journal back, and how few that may be.
+PAGE_BYTES = 4096
+JOURNAL_PAGES = 1000
+LEAST_PAGES = 16
 # How SQLite says that what was there is not, in place of being broken.
 _LOST = ("no such table", "no such column", "unsupported file format")
 
@@ -215,6 +220,23 @@ def configured(connection: SqliteConnection, *, is_in_memory: bool = False) -> S
         connection.close()
         raise
     return connection
+
+
+def bounded(connection: SqliteConnection, path: Path) -> SqliteConnection:
+    """The connection, with a journal that is written back before it has a quarter of what is free on its disk.
+
+    SQLite does that after 1,000 pages (4 MB), which a small disk may never have.
+    """
+    with contextlib.suppress(OSError):
+        pages = shutil.disk_usage(path.parent).free // 4 // PAGE_BYTES
+        if pages < JOURNAL_PAGES:
+            connection.execute(f"PRAGMA wal_autocheckpoint = {max(LEAST_PAGES, pages)}")
+    return connection
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether SQLite says that there is no room on the disk."""
+    return isinstance(error, sqlite3.OperationalError) and "disk is full" in str(error)
 
 
 def _switch_to_wal(connection: sqlite3.Connection) -> None:

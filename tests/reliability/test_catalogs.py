@@ -155,6 +155,16 @@ def test_a_catalog_on_a_full_disk_refuses_uploads_until_there_is_room(tmp_path: 
         assert "in memory" not in live.output
 
 
+def test_a_journal_that_fills_its_disk_is_written_back(tmp_path: Path) -> None:
+    """SQLite does so after 4 MB by itself, which is more than there is."""
+    place = tmp_path / "state" / "catalog.sqlite"
+    with serving_on_disk(tmp_path, *OPEN, "--catalog", place, disk="state", size="2m") as disk:
+        inject("catalog on a small disk")
+        for number in range(120):
+            name, data = wheel(f"small-{number}")
+            eventually(lambda name=name, data=data: upload(disk.live.url, name, data).status == 200)  # type: ignore[misc]
+
+
 def test_a_catalog_on_a_read_only_disk_is_a_mistake_of_the_setting(tmp_path: Path) -> None:
     kept = tmp_path / "kept.sqlite"
     with serving(tmp_path, *OPEN, "--catalog", kept) as live:
