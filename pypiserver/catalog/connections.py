@@ -83,8 +83,8 @@ class Connections:
         self._pid = -1
         # The inodes of the file and its journal. They stay what they are while a connection of ours is open.
         self._inodes: tuple[int | None, ...] = ()
-        # The sizes of the journal's two files as they were last seen: neither becomes shorter meanwhile.
-        self._sizes: tuple[int, ...] = ()
+        # The sizes of the journal's two files as they were last seen with these inodes: neither becomes shorter.
+        self._sizes: tuple[tuple[int | None, ...], tuple[int, ...]] = ((), ())
         self._keeper: SqliteConnection | None = None
         self._prepare_lock = threading.Lock()
         self._prepared = -1
@@ -240,12 +240,15 @@ class Connections:
         """Whether the file we opened, or its journal, is no longer the file of that name."""
         if self.path is None or self._prepared != self.generation:
             return False
-        # Read first: what another thread notes meanwhile may be of longer ones than we find.
-        inodes, before = self._inodes, self._sizes
-        found, sizes = states_of(self._names)
-        if found != inodes or self._is_journal_cut(before, sizes[1:]):
+        while True:
+            # Read first: what another thread notes meanwhile may be of longer ones than we find, or of the next file.
+            inodes, (noted, before) = self._inodes, self._sizes
+            found, sizes = states_of(self._names)
+            if inodes is self._inodes:
+                break
+        if found != inodes or (noted is inodes and self._is_journal_cut(before, sizes[1:])):
             return True
-        self._sizes = sizes[1:]
+        self._sizes = (inodes, sizes[1:])
         return False
 
     @staticmethod
@@ -335,7 +338,7 @@ class Connections:
         except (sqlite3.DatabaseError, CatalogIncomplete, CatalogInUse) as error:
             self._make_way(path, error)
             connection, epoch = self._opened(path)
-        self._inodes, self._sizes = inodes_of(self._names), ()
+        self._inodes = inodes_of(self._names)
         self._keeper = connection
         self.epoch = epoch
         self.signal = Signal(path.with_name(path.name + ".signal"))
