@@ -28,15 +28,13 @@ class LastPages:
 
         Raises what ``make`` raises, and CatalogUnavailable where there is no page, or too old a one.
         """
-        serial = -1
         try:
             serial, since = self._repository.serial(), time.monotonic()
             body = make()
         except CatalogUnavailable:
             known = self._pages.get(key)
             age = None if known is None else self._repository.stale_age(known[0], known[1])
-            # What was acknowledged may be missing in a page of an earlier serial.
-            if known is None or age is None or serial not in (-1, known[0]):
+            if known is None or age is None or self._repository.is_outdated(known[0]):
                 raise
             return known[2], age
         self._pages.put(key, (serial, since, body), size=len(body))

@@ -586,6 +586,34 @@ def test_no_page_from_before_an_upload_bridges_a_lock(put: Put, root: Path, tmp_
         assert (answer.status, b"2.0" in answer.body) == (200, True)
 
 
+@pytest.mark.parametrize("path", ["/simple/foo/", "/simple/", "/pypi/foo/json", "/project/foo/"])
+def test_no_page_from_before_an_upload_is_shown_where_no_round_succeeds(
+    put: Put, root: Path, tmp_path: Path, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a lock of some seconds nothing was compared for as long, and nobody asks the catalog then."""
+    put(FOO, FOO_BYTES)
+    application = pypiserver.app(
+        roots=[root], catalog=tmp_path / "catalog.sqlite", password_file=".", authenticate=".", fallback=False
+    )
+    client = Client(application)
+
+    def refuse() -> None:
+        raise CatalogUnavailable("The catalog fails.")
+
+    def shown() -> int:
+        """The status where nothing can be brought up to date."""
+        with monkeypatch.context() as patch:
+            patch.setattr(application.repository.watch, "ensure_current", refuse)  # type: ignore[attr-defined]
+            return client.get(path).status
+
+    with contextlib.closing(application):
+        # What is read in the background makes the pages others.
+        until(lambda: (client.get(path).status, shown()) == (200, 200))
+        assert client.upload(*make_wheel("foo", "2.0")).status == 200
+        assert shown() == 503
+        until(lambda: (client.get(path).status, shown()) == (200, 200))
+
+
 def test_an_upload_whose_row_cannot_be_written_is_taken_back(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
     client, repository = workers.clients[0], workers.applications[0].repository  # type: ignore[attr-defined]
     name, data = make_wheel("late", "1.0")
