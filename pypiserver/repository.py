@@ -148,6 +148,21 @@ class Repository:
         age = time.monotonic() - (when if heard == serial else since)
         return age if age < self._stale_for else None
 
+    def is_outdated(self, serial: int, project: str = "", project_serial: int = -1) -> bool:
+        """Whether what was right at ``serial``, a project at ``project_serial``, is known to lack a change.
+
+        The catalog is asked though it cannot be brought up to date, as while another program locks it. A database that
+        others keep is not asked: it is away.
+        """
+        if not self.catalog.connections.is_disposable:
+            return False
+        try:
+            if self.catalog.serial() == serial:
+                return False
+            return not project or self.catalog.project_state(project).serial != project_serial
+        except FAILURES:
+            return self._heard[0] != serial
+
     def project_serial(self, name: str) -> int:
         """The number of the last change of a project, 0 for one that never was."""
         return self.ask(lambda: self.catalog.project_state(name).serial)
@@ -293,6 +308,9 @@ class Repository:
             if self._has_changed(rows):
                 continue
             if file is None and not self._is_replaced(rows):
+                if self.catalog.file(filename) is not None:
+                    # It was given its row, or became visible, since it was looked for.
+                    continue
                 self._refuse_faulty(path, rows)
                 raise NotFound(f"There is no file {filename!r} here.")
             break

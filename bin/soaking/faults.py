@@ -6,6 +6,7 @@ import os
 import resource
 import shutil
 import sqlite3
+import time
 from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
@@ -17,6 +18,8 @@ from .scenes import SIDE_FILES, Fault, Scene, Undo
 
 # Longer than a writer waits.
 LOCKED_SECONDS = 12.0
+# In which some files are uploaded.
+OLDER_SECONDS = 1.0
 
 
 def _database(path: Path, *statements: str) -> None:
@@ -116,6 +119,24 @@ def _replaced_by(statements: Callable[[Path], tuple[str, ...]]) -> Callable[[Sce
     return make
 
 
+def _replaced_by_older(kind: str, *, in_place: bool = False) -> Callable[[Scene], None]:
+    """A copy of some time before takes the name, or is written over it as ``cp`` does."""
+
+    def make(scene: Scene) -> None:
+        making = scene.state / ".making"
+        making.mkdir(exist_ok=True)
+        for path in scene.of(kind):
+            shutil.copyfile(path, making / path.name)
+        time.sleep(OLDER_SECONDS)
+        for path in scene.of(kind):
+            if in_place:
+                shutil.copyfile(making / path.name, path)
+            else:
+                (making / path.name).replace(path)
+
+    return make
+
+
 def _in_place(*statements: str) -> Callable[[Scene], None]:
     """Done to the database by another process, in one transaction, as another version would."""
 
@@ -196,6 +217,8 @@ FAULTS: tuple[Fault, ...] = (
     *(Fault(f"{kind} emptied", _emptied(kind), told=False, **_fatal(kind)) for kind in ("db", *SIDE_FILES)),
     *(Fault(f"{kind} overwritten", _overwritten(kind), told=False) for kind in ("db", *SIDE_FILES)),
     *(Fault(f"{kind} deleted", _deleted(kind), told=kind in ("db", "all")) for kind in ("db", *SIDE_FILES, "all")),
+    *(Fault(f"older {kind}", _replaced_by_older(kind), told=False) for kind in ("db", "-wal", "-shm", ".signal")),
+    Fault("older -wal in place", _replaced_by_older("-wal", in_place=True), told=False),
     Fault("db away and back", _away_and_back("db")),
     Fault("folder away and back", _folder_away_and_back),
     Fault("folder replaced", _folder_replaced),

@@ -24,15 +24,19 @@ from .sqlite_file import (
     CACHE,
     SqliteConnection,
     alone,
+    bounded,
     configured,
     connect,
     discard,
     inodes_of,
     is_damage,
+    is_full,
+    is_memory_cut,
     is_ours,
     opened,
     prepare,
     set_aside,
+    states_of,
 )
 
 # A first scan writes every index of the catalog: a small page cache would write most pages several times.
@@ -79,7 +83,8 @@ class Connections:
         self._pid = -1
         # The inodes of the file and its journal. They stay what they are while a connection of ours is open.
         self._inodes: tuple[int | None, ...] = ()
-        self._journal_size = 0
+        # The sizes of the journal's two files as they were last seen with these inodes: neither becomes shorter.
+        self._sizes: tuple[tuple[int | None, ...], tuple[int, ...]] = ((), ())
         self._keeper: SqliteConnection | None = None
         self._prepare_lock = threading.Lock()
         self._prepared = -1
@@ -134,11 +139,15 @@ class Connections:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
-            except BaseException:
+                connection.execute("COMMIT")
+            except BaseException as error:
                 with contextlib.suppress(sqlite3.Error):
                     connection.execute("ROLLBACK")
+                if is_full(error):
+                    # What the journal takes is free for the next one then.
+                    with contextlib.suppress(sqlite3.Error):
+                        connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
                 raise
-            connection.execute("COMMIT")
             if self.signal is not None:
                 self.signal.change()
             # Where another thread has opened the next file meanwhile, that one has its name.
@@ -231,20 +240,25 @@ class Connections:
         """Whether the file we opened, or its journal, is no longer the file of that name."""
         if self.path is None or self._prepared != self.generation:
             return False
-        return inodes_of(self._names) != self._inodes or self._is_journal_cut()
-
-    def _is_journal_cut(self) -> bool:
-        """Whether the journal became shorter, which it never does while it is open: rows are lost with its end."""
-        # Read first: what another thread notes meanwhile may be of a longer one than we find.
-        before = self._journal_size
-        try:
-            size = os.stat(self._names[1]).st_size  # noqa: PTH116
-        except OSError:
-            return False
-        if size < before:
+        while True:
+            # Read first: what another thread notes meanwhile may be of longer ones than we find, or of the next file.
+            inodes, (noted, before) = self._inodes, self._sizes
+            found, sizes = states_of(self._names)
+            if inodes is self._inodes:
+                break
+        if found != inodes or (noted is inodes and self._is_journal_cut(before, sizes[1:])):
             return True
-        self._journal_size = size
+        self._sizes = (inodes, sizes[1:])
         return False
+
+    @staticmethod
+    def _is_journal_cut(before: tuple[int, ...], sizes: tuple[int, ...]) -> bool:
+        """Whether the journal became shorter, or the shared memory that says which rows are in it.
+
+        Rows are lost with the end of either. Whoever opens the file next gives the memory its length again, with zeros:
+        what they should lead to is then read as it was before it was changed.
+        """
+        return any(size < last for size, last in zip(sizes, before, strict=False))
 
     def _has_other_journal(self, inodes: tuple[int | None, ...]) -> bool:
         """Whether file and journal no longer belong together: one of them is ours, and the other is not, or was cut."""
@@ -307,7 +321,7 @@ class Connections:
         if self.is_deleted():
             connection.close()
             raise CatalogReplaced("it was deleted or replaced")
-        return configured(connection)
+        return bounded(configured(connection), path)
 
     def _open_file(self, path: Path) -> None:
         """Open the catalog, or begin a new one; the connection is kept, so that its journal stays."""
@@ -316,12 +330,15 @@ class Connections:
         if self._inodes and inodes[0] != self._inodes[0] and self._has_other_journal(inodes):
             # It came between our looking and this: threads may still have that journal open.
             set_aside(path)
+        elif is_memory_cut(*self._names[1:]):
+            _LOG.warning("The catalog %s is damaged (its -shm is cut off); it is built again from the packages.", path)
+            set_aside(path)
         try:
             connection, epoch = self._opened(path)
         except (sqlite3.DatabaseError, CatalogIncomplete, CatalogInUse) as error:
             self._make_way(path, error)
             connection, epoch = self._opened(path)
-        self._inodes, self._journal_size = inodes_of(self._names), 0
+        self._inodes = inodes_of(self._names)
         self._keeper = connection
         self.epoch = epoch
         self.signal = Signal(path.with_name(path.name + ".signal"))
@@ -337,7 +354,7 @@ class Connections:
             # either, as others have the journal open.
             if has_journal and connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
                 raise CatalogIncomplete("its first page is missing")
-            return connection, prepare(connection, self.identity, self.search)
+            return bounded(connection, path), prepare(connection, self.identity, self.search)
         except BaseException:
             connection.close()
             raise

@@ -52,6 +52,8 @@ class Reads:
         self.connections = connections
         self.listing = Listing(connections)
         self._seen: _Seen | None = None
+        # The generation of the connections, and the serial that was read last with them.
+        self._last = (-1, 0)
         self._shared = Shared(self._ask_serial, seconds=connections.believed, patience=ANSWER_SECONDS)
 
     def serial(self) -> int:
@@ -84,9 +86,15 @@ class Reads:
         self._seen = None
 
     def _ask_serial(self) -> int:
+        # Read first: another thread may note a later one than we find.
+        generation, last = self.connections.generation, self._last
         rows = self._all(schema.SELECT_SERIAL_AND_EPOCH)
         serial, epoch = rows[0] if rows else (0, "")
         self._refuse_other(epoch)
+        if generation == self.connections.generation:
+            if last[0] == generation and serial < last[1] and self.connections.is_disposable:
+                raise CatalogReplaced("it went back to an earlier state")
+            self._last = (generation, int(serial))
         return int(serial)
 
     def is_absent(self, *, project: str = "", filename: str = "") -> bool:
@@ -114,6 +122,9 @@ class Reads:
     def _refuse_other(self, epoch: str) -> None:
         if epoch != self.connections.epoch:
             raise CatalogReplaced("another one is in its place")
+        self._refuse_deleted()
+
+    def _refuse_deleted(self) -> None:
         if self.connections.is_deleted():
             raise CatalogReplaced("it was deleted or replaced")
 
@@ -188,8 +199,11 @@ class Reads:
         """The visible files of a project; ``sha256`` is empty on those not yet digested.
 
         With files of other projects that may turn out to be of this one, which are to be digested as well.
+        Raises CatalogReplaced when these may be the files of an earlier state.
         """
-        return [as_file(row) for row in self._all(schema.SELECT_FILES_OF, name=name)]
+        rows = self._all(schema.SELECT_FILES_OF, name=name)
+        self._refuse_deleted()
+        return [as_file(row) for row in rows]
 
     def file(self, filename: str) -> File | None:
         """The visible file of that name."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import shutil
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -22,6 +23,15 @@ from .failures import CatalogError, CatalogIncomplete, CatalogInUse
 BUSY_TIMEOUT_MS = 10_000
 # KiB, as SQLite wants it (negative). Every thread pays for its own, and a page's question touches little.
 CACHE = -4096
+# SQLite's shared memory consists of blocks of this many bytes (https://www.sqlite.org/walformat.html, 2.1); the first
+# process to open it leaves so many before it makes the first.
+MEMORY_BLOCK = 32_768
+NEW_MEMORY = 3
+MEMORY_LOOKS = 3
+# After how many pages SQLite writes the journal back, and how few that may be.
+PAGE_BYTES = 4096
+JOURNAL_PAGES = 1000
+LEAST_PAGES = 16
 # How SQLite says that what was there is not, in place of being broken.
 _LOST = ("no such table", "no such column", "unsupported file format")
 
@@ -117,15 +127,41 @@ def set_aside(path: Path) -> None:
         path.replace(path.with_name(path.name + ".damaged"))
 
 
-def inodes_of(names: list[str]) -> tuple[int | None, ...]:
-    """The inode of each file, None for one that is not there; 4 us."""
+def states_of(names: list[str]) -> tuple[tuple[int | None, ...], tuple[int, ...]]:
+    """The inode and the size (bytes) of each file, None and 0 for one that is not there; 4 us."""
     inodes: list[int | None] = []
+    sizes: list[int] = []
     for name in names:
         try:
-            inodes.append(os.stat(name).st_ino)  # noqa: PTH116 - a Path costs as much again
+            status = os.stat(name)  # noqa: PTH116 - a Path costs as much again
         except OSError:
             inodes.append(None)
-    return tuple(inodes)
+            sizes.append(0)
+        else:
+            inodes.append(status.st_ino)
+            sizes.append(status.st_size)
+    return tuple(inodes), tuple(sizes)
+
+
+def inodes_of(names: list[str]) -> tuple[int | None, ...]:
+    """The inode of each file, None for one that is not there."""
+    return states_of(names)[0]
+
+
+def is_memory_cut(journal: str, memory: str) -> bool:
+    """Whether the shared memory in this file was cut off by another program, and not begun anew by SQLite.
+
+    SQLite, which finds a whole header, would give it its length again, with zeros in place of the words where each row
+    is. It is not read: closing it would end the locks that this process may have on it. To be asked while no process
+    opens the catalog. A journal without rows needs none of it, and a full disk leaves a part of the first.
+    """
+    for _ in range(MEMORY_LOOKS):
+        rows, size = states_of([journal, memory])[1]
+        if not rows or size <= NEW_MEMORY or size % MEMORY_BLOCK == 0:
+            return False
+        # Another process may be in the middle of making it longer.
+        time.sleep(0.005)
+    return True
 
 
 @contextlib.contextmanager
@@ -184,6 +220,23 @@ def configured(connection: SqliteConnection, *, is_in_memory: bool = False) -> S
         connection.close()
         raise
     return connection
+
+
+def bounded(connection: SqliteConnection, path: Path) -> SqliteConnection:
+    """The connection, with a journal that is written back before it has a quarter of what is free on its disk.
+
+    SQLite does that after 1,000 pages (4 MB), which a small disk may never have.
+    """
+    with contextlib.suppress(OSError):
+        pages = shutil.disk_usage(path.parent).free // 4 // PAGE_BYTES
+        if pages < JOURNAL_PAGES:
+            connection.execute(f"PRAGMA wal_autocheckpoint = {max(LEAST_PAGES, pages)}")
+    return connection
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether SQLite says that there is no room on the disk."""
+    return isinstance(error, sqlite3.OperationalError) and "disk is full" in str(error)
 
 
 def _switch_to_wal(connection: sqlite3.Connection) -> None:

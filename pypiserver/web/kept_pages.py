@@ -58,7 +58,7 @@ class KeptPages:
         except CatalogUnavailable:
             last = self._cache.last(key)
             age = None if last is None else self._repository.stale_age(last.checked, last.seen)
-            if last is None or age is None:
+            if last is None or age is None or self._repository.is_outdated(last.checked):
                 raise
             return aged(self._answer(last), age)
 

@@ -34,7 +34,7 @@ class LastPages:
         except CatalogUnavailable:
             known = self._pages.get(key)
             age = None if known is None else self._repository.stale_age(known[0], known[1])
-            if known is None or age is None:
+            if known is None or age is None or self._repository.is_outdated(known[0]):
                 raise
             return known[2], age
         self._pages.put(key, (serial, since, body), size=len(body))

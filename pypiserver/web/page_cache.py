@@ -30,9 +30,9 @@ class Page:
 
     ``origin`` is the address of our root that stands in it, None when there is none. ``last_serial`` is what mirrors
     are told, 0 for nothing. ``checked`` is the catalog's serial at which the page was last known to be current,
-    ``seen`` when it was looked up or compared with another one (time.monotonic). ``is_used``
-    says that somebody asked for it of late. ``answers`` are those already given with these bytes, by what they depend
-    on.
+    ``seen`` when it was looked up or compared with another one (time.monotonic). ``is_used`` says that somebody asked
+    for it of late, ``is_outdated`` that it is known to be no longer right. ``answers`` are those already given with
+    these bytes, by what they depend on.
     """
 
     serial: int
@@ -43,6 +43,7 @@ class Page:
     checked: int = -1
     seen: float = 0.0
     is_used: bool = False
+    is_outdated: bool = False
     answers: dict[Hashable, Ready] = field(default_factory=dict)
 
     @property
@@ -70,6 +71,7 @@ class PageCache:
             return None
         if page.checked != now:
             if serial_of() != page.serial:
+                page.is_outdated = True
                 return None
             page.checked = now
             page.seen = time.monotonic()
@@ -77,8 +79,9 @@ class PageCache:
         return page
 
     def last(self, key: Hashable) -> Page | None:
-        """The page, whether or not anything changed."""
-        return self._pages.get(key)
+        """The page, unless it is known that something changed: an upload that was acknowledged may be missing."""
+        page = self._pages.get(key)
+        return page if page is not None and not page.is_outdated else None
 
     def put(
         self,

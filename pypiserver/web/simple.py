@@ -121,6 +121,8 @@ class Simple:
         age = None if page is None else self._repository.stale_age(page.checked, page.seen)
         if page is None or age is None or (page.origin is not None and page.origin != self._origin()):
             raise error
+        if self._repository.is_outdated(page.checked, name, page.serial):
+            raise error
         return self._answer(page, form, age=age)
 
     def _render(self, normal: NormalizedName, form: Form) -> Page:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import subprocess
+import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from pypiserver.catalog import Catalog, CatalogIncomplete
 from tests.figures import inject
 from tests.hostile import OPEN, ask, eventually, listed, serving, sha256, upload, wheel
-from tests.live_server import LiveServer
+from tests.live_server import REPOSITORY, LiveServer
 from tests.reliability.disks import serving_on_disk
 
 
@@ -63,6 +68,45 @@ def test_a_deleted_catalog_is_built_again(tmp_path: Path, catalog: Path) -> None
         assert "was deleted" in live.output
 
 
+_HOLD = """
+import sys
+from pathlib import Path
+from pypiserver.catalog import Catalog, Found, Row
+from pypiserver.distfile import parse_filename
+catalog = Catalog(Path(sys.argv[1]), "roots")
+catalog.apply([Found(0, "foo-1.0.tar.gz", Row(1, 1, 1, ""), parse_filename("foo-1.0.tar.gz"))])
+print(catalog.token(), flush=True)
+sys.stdin.readline()
+"""
+
+
+@pytest.mark.parametrize("end", [lambda size: size // 2, lambda size: size // 3 | 1, lambda size: size - 1])
+def test_shared_memory_that_was_cut_off_leads_no_new_process_to_the_past(
+    catalog: Path, end: Callable[[int], int]
+) -> None:
+    """SQLite alone finds none of the rows that are in the journal, and so none of the packages."""
+    scanned = Catalog(catalog, "roots")
+    scanned.note_folders([(0, "", 1, 1)])
+    scanned.close()
+    command = [sys.executable, "-c", _HOLD, str(catalog)]
+    # It is killed: that it has mapped what was cut off may end it as well.
+    holder = subprocess.Popen(command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        assert holder.stdout is not None
+        before = holder.stdout.readline().strip()
+        memory = catalog.with_name(catalog.name + "-shm")
+        os.truncate(memory, end(memory.stat().st_size))
+        inject("shared memory of a catalog cut off")
+        ours = Catalog(catalog, "roots")
+        with pytest.raises(CatalogIncomplete):
+            ours.is_absent(project="foo")
+        assert ours.token() not in ("", before)
+        ours.close()
+    finally:
+        holder.kill()
+        holder.communicate()
+
+
 def test_a_locked_catalog_delays_and_loses_nothing(tmp_path: Path, catalog: Path) -> None:
     with serving(tmp_path, *OPEN, "--catalog", catalog) as live:
         goes_on(live, 1)
@@ -109,6 +153,16 @@ def test_a_catalog_on_a_full_disk_refuses_uploads_until_there_is_room(tmp_path: 
         eventually(lambda: ask(live.url, "/simple/by-hand/").status == 200)
         goes_on(live, 20)
         assert "in memory" not in live.output
+
+
+def test_a_journal_that_fills_its_disk_is_written_back(tmp_path: Path) -> None:
+    """SQLite does so after 4 MB by itself, which is more than there is."""
+    place = tmp_path / "state" / "catalog.sqlite"
+    with serving_on_disk(tmp_path, *OPEN, "--catalog", place, disk="state", size="2m") as disk:
+        inject("catalog on a small disk")
+        for number in range(120):
+            name, data = wheel(f"small-{number}")
+            eventually(lambda name=name, data=data: upload(disk.live.url, name, data).status == 200)  # type: ignore[misc]
 
 
 def test_a_catalog_on_a_read_only_disk_is_a_mistake_of_the_setting(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ import pypiserver
 from pypiserver.catalog import Catalog, CatalogReplaced, schema
 from pypiserver.catalog.connections import Connections
 from pypiserver.catalog.places import catalog_identity, catalog_path, usable_place
+from pypiserver.catalog.sqlite_file import is_memory_cut
 from pypiserver.errors import CatalogUnavailable, ConfigError, Unavailable
 from tests.make_archives import make_wheel
 
@@ -60,6 +61,32 @@ def delete_journal(catalog: Path) -> None:
 
 def delete_shared_memory(catalog: Path) -> None:
     files_of(catalog)[2].unlink()
+
+
+def cut_shared_memory(catalog: Path) -> None:
+    """By a byte: behind a page that is gone, all who are in this process would end."""
+    memory = files_of(catalog)[2]
+    os.truncate(memory, memory.stat().st_size - 1)
+
+
+def replace_by_copy(path: Path) -> None:
+    other = path.with_name("other.sqlite")
+    shutil.copy(path, other)
+    other.replace(path)
+
+
+def replace_journal(catalog: Path) -> None:
+    replace_by_copy(files_of(catalog)[1])
+
+
+def replace_shared_memory(catalog: Path) -> None:
+    replace_by_copy(files_of(catalog)[2])
+
+
+def replace_shared_memory_by_garbage(catalog: Path) -> None:
+    other = catalog.with_name("other.sqlite")
+    other.write_bytes(b"no memory " * 1000)
+    other.replace(files_of(catalog)[2])
 
 
 def empty_in_place(catalog: Path) -> None:
@@ -137,6 +164,10 @@ FAULTS = (
     delete_all,
     delete_journal,
     delete_shared_memory,
+    cut_shared_memory,
+    replace_journal,
+    replace_shared_memory,
+    replace_shared_memory_by_garbage,
     empty_in_place,
     forget_rows,
     replace_by_other_schema,
@@ -421,6 +452,56 @@ def test_shared_memory_that_others_have_mapped_is_not_cut_by_opening_the_file_be
         assert mapped.read() == before[1]
 
 
+def test_shared_memory_that_was_cut_off_makes_the_catalog_a_lost_one(tmp_path: Path) -> None:
+    """Its end is zeros once somebody gives it its length again: rows in the journal are not found then."""
+    catalog = Catalog(tmp_path / "catalog.sqlite", "roots")
+    catalog.refuse_unwritable()
+    catalog.files_of("foo")
+    cut_shared_memory(tmp_path / "catalog.sqlite")
+    for ask in (catalog.token, catalog.refuse_unwritable, lambda: catalog.files_of("foo"), catalog.refuse_incomplete):
+        with pytest.raises(CatalogReplaced):
+            ask()
+    assert catalog.connections.is_lost(CatalogReplaced(""))
+
+
+def test_who_opens_a_catalog_with_shared_memory_that_was_cut_off_begins_another_one(tmp_path: Path) -> None:
+    place = tmp_path / "catalog.sqlite"
+    catalog = Catalog(place, "roots")
+    catalog.refuse_unwritable()
+    before = catalog.token()
+    cut_shared_memory(place)
+    assert Catalog(place, "roots").token() != before
+
+
+def test_shared_memory_is_cut_off_where_rows_need_it_and_it_is_no_length_of_sqlites(tmp_path: Path) -> None:
+    journal, memory = tmp_path / "journal", tmp_path / "memory"
+    journal.write_bytes(b"rows")
+
+    def is_cut(size: int) -> bool:
+        memory.write_bytes(b"\0" * size)
+        return is_memory_cut(str(journal), str(memory))
+
+    # The first process leaves nothing, or three bytes, before it makes the first block.
+    assert [size for size in (0, 3, 10_923, 32_767, 32_768, 49_152, 65_536) if is_cut(size)] == [10_923, 32_767, 49_152]
+    journal.write_bytes(b"")
+    assert not is_cut(4096)
+    memory.unlink()
+    assert not is_memory_cut(str(journal), str(memory))
+
+
+def test_a_catalog_whose_serial_goes_back_is_lost(tmp_path: Path) -> None:
+    """A copy was written over it, or its journal was, in place; or shared memory leads to rows of the past."""
+    place = tmp_path / "catalog.sqlite"
+    catalog = Catalog(place, "roots")
+    before = catalog.serial()
+    with contextlib.closing(sqlite3.connect(place)) as other, other:
+        other.execute("UPDATE serial SET value = value - 1")
+    with pytest.raises(CatalogReplaced):
+        catalog.token()
+    catalog.connections.recover(CatalogReplaced(""))
+    assert catalog.serial() > before
+
+
 def test_who_is_pinned_to_a_catalog_asks_no_other(tmp_path: Path) -> None:
     catalog = Catalog(tmp_path / "catalog.sqlite", "roots")
     connections = catalog.connections
@@ -484,6 +565,53 @@ def test_a_locked_catalog_refuses_an_upload_and_keeps_nothing_of_it(
     monkeypatch.undo()
     assert client.upload(name, data).status == 200
     assert catalog.exists() and workers.wrong == []
+
+
+@pytest.mark.parametrize("path", ["/simple/foo/", "/pypi/foo/json", "/project/foo/"])
+def test_no_page_from_before_an_upload_bridges_a_lock(put: Put, root: Path, tmp_path: Path, path: str) -> None:
+    """A page may need a file digested, and that written down; what was shown last is then known to be of the past."""
+    put(FOO, FOO_BYTES)
+    place = tmp_path / "catalog.sqlite"
+    application = pypiserver.app(roots=[root], catalog=place, password_file=".", authenticate=".")
+    client, (name, data) = Client(application), make_wheel("foo", "2.0")
+    with contextlib.closing(application):
+        assert client.get(path).status == 200 and client.upload(name, data).status == 200
+        application.repository.catalog.connections.get().execute("PRAGMA busy_timeout = 0")  # type: ignore[attr-defined]
+        with contextlib.closing(sqlite3.connect(place, isolation_level=None)) as other:
+            other.execute("UPDATE file SET sha256 = '' WHERE filename = ?", (name,))
+            other.execute("BEGIN IMMEDIATE")
+            assert client.get(path).status == 503
+            other.execute("ROLLBACK")
+        answer = client.get(path)
+        assert (answer.status, b"2.0" in answer.body) == (200, True)
+
+
+@pytest.mark.parametrize("path", ["/simple/foo/", "/simple/", "/pypi/foo/json", "/project/foo/"])
+def test_no_page_from_before_an_upload_is_shown_where_no_round_succeeds(
+    put: Put, root: Path, tmp_path: Path, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a lock of some seconds nothing was compared for as long, and nobody asks the catalog then."""
+    put(FOO, FOO_BYTES)
+    application = pypiserver.app(
+        roots=[root], catalog=tmp_path / "catalog.sqlite", password_file=".", authenticate=".", fallback=False
+    )
+    client = Client(application)
+
+    def refuse() -> None:
+        raise CatalogUnavailable("The catalog fails.")
+
+    def shown() -> int:
+        """The status where nothing can be brought up to date."""
+        with monkeypatch.context() as patch:
+            patch.setattr(application.repository.watch, "ensure_current", refuse)  # type: ignore[attr-defined]
+            return client.get(path).status
+
+    with contextlib.closing(application):
+        # What is read in the background makes the pages others.
+        until(lambda: (client.get(path).status, shown()) == (200, 200))
+        assert client.upload(*make_wheel("foo", "2.0")).status == 200
+        assert shown() == 503
+        until(lambda: (client.get(path).status, shown()) == (200, 200))
 
 
 def test_an_upload_whose_row_cannot_be_written_is_taken_back(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:

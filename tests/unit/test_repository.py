@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import pytest
 
+from pypiserver.catalog import schema
 from pypiserver.errors import CatalogUnavailable, Forbidden, NotFound, Unavailable
 from pypiserver.growing import Missing
 from pypiserver.repository import MAX_SIDECAR_BYTES, Repository
@@ -93,6 +94,36 @@ def test_a_project_whose_files_are_all_damaged_is_here_and_an_outage(
     answer = client.get("/packages/bar-1.0.zip")
     assert (answer.status, "retry-after" in answer.headers) == (503, False)
     assert "it is no whole zip archive" in answer.text
+
+
+def test_a_file_that_could_not_be_read_is_here_and_an_outage(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unlike one whose bytes are damaged: what failed passes."""
+    monkeypatch.setattr("pypiserver.repository.WRITING_SECONDS", -1.0)
+    assert repository.file(WHEEL).sha256
+    with repository.catalog.connections.transaction() as connection:
+        connection.execute("UPDATE file SET fault = 'it cannot be read (Input/output error)', visible = 0", {})
+        connection.execute(schema.NEXT_SERIAL, {})
+    repository.catalog.settle()
+    with pytest.raises(Unavailable, match="cannot be read now"):
+        repository.file(WHEEL)
+    with pytest.raises(Unavailable):
+        repository.project("foo")
+
+
+def test_a_file_that_becomes_visible_while_it_is_asked_for_is_found(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pypiserver.repository.WRITING_SECONDS", -1.0)
+    look, looks = repository.catalog.file, [0]
+
+    def late(filename: str) -> object:
+        looks[0] += 1
+        return look(filename) if looks[0] > 1 else None
+
+    monkeypatch.setattr(repository.catalog, "file", late)
+    assert repository.file(WHEEL).sha256
 
 
 def when_whole(question: Callable[[], Answer], seconds: float = 20.0) -> Answer:

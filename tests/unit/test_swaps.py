@@ -331,11 +331,10 @@ LOOKS = {"exists", "lexists", "is_file", "is_dir", "is_symlink", "is_mount", "ac
 # Everything that looks, and why nothing depends on what is there a moment later.
 REASONS = {
     "auth.HtpasswdFile._current": "only whether to read; what is read is looked at when it is open",
-    "catalog.connections.Connections._is_journal_cut": "a hint; written to is what is open",
     "catalog.places._is_ours": "below a folder of ours in which nobody else can rename",
     "catalog.places._fault": "which words an error has; what cannot be opened later is said then",
     "catalog.places._may": "which words an error has; what cannot be opened later is said then",
-    "catalog.sqlite_file.inodes_of": "compared after the act: what was written to must have its name still",
+    "catalog.sqlite_file.states_of": "compared after the act: what was written to must have its name still",
     "cli.root_faults": "which words an error has",
     "config_file.locate": "a file that goes is an error when it is read",
     "downloads.Downloads._reading": "which words an error has, after the act",
