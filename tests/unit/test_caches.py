@@ -53,6 +53,8 @@ REASONS = {
     "intake.Upload.fields": "of one request; --max-form-size is its limit",
     "watch.Watch._changed": "files that the next round looks at",
     "presence.Presence._listed": "the names of 64 folders, 10,000 at most",
+    "presence.Presence._roots": "one for each folder that is served, of MOST_NAMES names at most",
+    "presence.Presence._large_roots": "a number for each folder that is served",
     "roots.Roots._known": "the folders of the settings",
     "roots.Roots._mounts": "file systems that are mounted",
     "stalled.Stalled._seen": "the connections there are, looked at anew each time",

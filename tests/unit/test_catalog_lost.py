@@ -653,7 +653,7 @@ def test_a_file_that_cannot_be_written_is_a_mistake_of_the_setting(
     place = tmp_path / "catalog.sqlite"
     place.write_bytes(b"")
     # root may write anything, so that modes alone show nothing.
-    monkeypatch.setattr("pypiserver.catalog.places.os.access", lambda path, mode: Path(path) != place)
+    monkeypatch.setattr("pypiserver.catalog.places._may", lambda path, mode: Path(path) != place)
     with pytest.raises(ConfigError, match="this user may not write to it"):
         usable_place(place)
 
