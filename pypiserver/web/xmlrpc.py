@@ -26,6 +26,8 @@ MAX_WORD = 255
 # What a search needs is ten elements deep.
 MAX_DEPTH = 50
 MAX_REASON = 200
+# What a call may say of itself; of the last only its ASCII can be read.
+_ENCODINGS = frozenset({"utf-8", "us-ascii", "iso-8859-1"})
 # What XML 1.0 cannot hold in any spelling (section 2.2).
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -89,8 +91,13 @@ def _refuse_what_harms(body: bytes) -> None:
         nonlocal depth
         depth -= 1
 
-    # The call is read as UTF-8, whatever it says of itself.
+    def declared(version: str, encoding: str | None, standalone: int) -> None:
+        if encoding and encoding.lower() not in _ENCODINGS:
+            raise BadRequest(f"The call says that its encoding is {cut(encoding, 60)!r}; send it in UTF-8.")
+
+    # No codec is looked for by a name that a stranger gives: what is accepted is read as UTF-8.
     parser = xml.parsers.expat.ParserCreate("utf-8")
+    parser.XmlDeclHandler = declared
     parser.StartDoctypeDeclHandler = refuse
     parser.EntityDeclHandler = refuse
     parser.StartElementHandler = begin
