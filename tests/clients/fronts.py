@@ -56,10 +56,12 @@ def documented_prefix(way: str = "") -> str:
     return re.sub(r" *proxy_set_header +Host .*;\n", "", block) if way == "X-Forwarded-Host" else block
 
 
-def documented_https() -> str:
-    """Port 443, and port 80 that leads there."""
+def documented_https(prefix: str = "") -> str:
+    """Port 443, and port 80 that leads there; below /pypi/ with that prefix."""
     (block,) = [each for each in blocks("HTTPS") if "upstream" in each]
-    return block
+    assert PASS_ON in block
+    locations = next(each for each in blocks("Below a prefix") if "location /pypi/" in each)
+    return block.replace(PASS_ON, locations) if prefix else block
 
 
 def documented_cache() -> str:
@@ -86,9 +88,32 @@ def documented() -> dict[str, tuple[str, str]]:
     }
 
 
-def documented_apache() -> str:
-    """Apache below /pypi/."""
-    return next(each for each in blocks("Apache") if "<Location" in each)
+def documented_apache(prefix: str = "/pypi") -> str:
+    """Apache below /pypi/, or without a prefix at the root of a host."""
+    block = next(each for each in blocks("Apache") if "<Location" in each)
+    if prefix:
+        return block
+    told = r"without a prefix it\s+is\s+``(<Location .+?>)``\s+and\s+``ProxyPass (.+?)``"
+    ((location, onward),) = re.findall(told, PAGE.read_text("utf-8"))
+    return re.sub(r'(ProxyPass +)"\S+"', rf"\g<1>{onward}", re.sub("<Location .*>", location, block))
+
+
+def documented_apache_https(prefix: str, certificate: Certificate) -> str:
+    """Apache on port 443, and port 80 with the line that leads there, at a host called pypi.example."""
+    (redirect,) = re.findall(r"Lead from http to https with ``(Redirect .*)``", PAGE.read_text("utf-8"))
+    return f"""
+Listen pypi.example:80
+Listen pypi.example:443
+<VirtualHost pypi.example:80>
+    {redirect}
+</VirtualHost>
+<VirtualHost pypi.example:443>
+    SSLEngine on
+    SSLCertificateFile "{certificate.chain}"
+    SSLCertificateKeyFile "{certificate.key}"
+{documented_apache(prefix)}
+</VirtualHost>
+"""
 
 
 def printed(*arguments: str | Path) -> str:
@@ -127,26 +152,35 @@ def nginx_of(
 
 
 @contextmanager
-def apache_of(block: str, upstream: str) -> Iterator[Front]:
-    """Apache with this in its configuration, in front of the server at ``upstream``."""
-    told = textwrap.dedent(block).replace("127.0.0.1:8080", urlsplit(upstream).netloc)
+def apache_of(block: str, upstream: str, *, host: str = "pypi.example") -> Iterator[Front]:
+    """Apache with this in its configuration, in front of the server at ``upstream``; ``host`` is its own name."""
+    told = textwrap.dedent(block).replace("127.0.0.1:8080", urlsplit(upstream).netloc).replace("pypi.example", host)
     with apache(lambda folder, port: told) as front:
         yield front
 
 
 @contextmanager
 def printed_nginx(
-    packages: Path, folder: Path, *flags: str | Path, prefix: str = ""
+    packages: Path,
+    folder: Path,
+    *flags: str | Path,
+    prefix: str = "",
+    host: str = "127.0.0.1",
+    certificate: Certificate | None = None,
 ) -> Iterator[tuple[Front, LiveServer]]:
-    """nginx as it is printed for these flags, below a prefix or not, and the server as it is told to be started."""
+    """nginx as it is printed for these flags, below a prefix or not, and the server as it is told to be started.
+
+    With a ``certificate`` it is printed for https.
+    """
     (port,) = free_ports(1)
     told = (*flags, "--disable-fallback", "-p", str(port), "-i", "127.0.0.1")
-    if prefix:
-        told = (*told, "--server-base-url", f"http://127.0.0.1{prefix}/")
+    if prefix or certificate is not None:
+        scheme = "http" if certificate is None else "https"
+        told = (*told, "--server-base-url", f"{scheme}://{host}{prefix}/")
     command = pypi_server("--accel", "nginx", *told, packages)
     environ, address = server_environ(folder / "server"), f"http://127.0.0.1:{port}"
     with (
         running(command, environ=environ, cwd=folder, address=address) as server,
-        nginx_of(printed(*told, packages), server.url) as front,
+        nginx_of(printed(*told, packages), server.url, host=host, certificate=certificate) as front,
     ):
         yield front, server

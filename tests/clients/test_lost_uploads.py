@@ -11,7 +11,7 @@ import random
 import re
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,15 @@ import pytest
 import yaml
 
 from tests.certificates import Certificate, make_certificate
-from tests.clients.fronts import apache_of, documented, documented_apache, documented_https, nginx_of, printed_nginx
+from tests.clients.fronts import (
+    apache_of,
+    documented,
+    documented_apache,
+    documented_apache_https,
+    documented_https,
+    nginx_of,
+    printed_nginx,
+)
 from tests.clients.harness import PASSWORD, GetClient, Serve, basic, server_environ
 from tests.clients.samples import add_project, add_wheel
 from tests.clients.uploaders import FOLLOWING, built, stored
@@ -49,11 +57,13 @@ def direct(serve: Serve, packages: Path, folder: Path, flags: tuple[str | Path, 
 
 
 @contextmanager
-def direct_below(serve: Serve, packages: Path, folder: Path, flags: tuple[str | Path, ...]) -> Iterator[Way]:
+def direct_below(
+    serve: Serve, packages: Path, folder: Path, flags: tuple[str | Path, ...], base: tuple[str, ...] = BASE
+) -> Iterator[Way]:
     # The address it prints is the one it is told, so its port must be known.
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    command = pypi_server(*flags, *BASE, "-p", str(port), packages)
+    command = pypi_server(*flags, *base, "-p", str(port), packages)
     address = f"http://127.0.0.1:{port}"
     with running(command, environ=server_environ(folder / "server"), cwd=folder, address=address):
         yield Way(f"{address}/pypi")
@@ -86,7 +96,48 @@ def as_documented(name: str) -> Open:
     return way
 
 
-def https(scheme: str) -> Open:
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a proxy for https is to listen, and what it is in front of."""
+
+    packages: Path
+    folder: Path
+    flags: tuple[str | Path, ...]
+    host: str
+    certificate: Certificate
+    prefix: str
+    server: Callable[[], AbstractContextManager[Way]]
+
+
+def as_printed(place: Place) -> AbstractContextManager[Any]:
+    told = {"prefix": place.prefix, "host": place.host, "certificate": place.certificate}
+    return printed_nginx(place.packages, place.folder, *place.flags, **told)
+
+
+@contextmanager
+def nginx_https(place: Place) -> Iterator[None]:
+    block = documented_https(place.prefix)
+    with place.server() as inner, nginx_of(block, inner.url, host=place.host, certificate=place.certificate):
+        yield
+
+
+@contextmanager
+def haproxy_https(place: Place) -> Iterator[None]:
+    with place.server() as inner:
+        port = urlsplit(inner.url).port
+        assert port is not None
+        with haproxy_front([port, port, port], host=place.host, certificate=place.certificate):
+            yield
+
+
+@contextmanager
+def apache_https(place: Place) -> Iterator[None]:
+    block = documented_apache_https(place.prefix, place.certificate)
+    with place.server() as inner, apache_of(block, inner.url, host=place.host):
+        yield
+
+
+def https(front: Callable[[Place], AbstractContextManager[Any]], scheme: str, prefix: str = "") -> Open:
     """On the ports that are written there, so that the redirect leads where it does in the field."""
 
     @contextmanager
@@ -94,12 +145,19 @@ def https(scheme: str) -> Open:
         number = random.SystemRandom()
         host = f"127.{number.randrange(1, 255)}.{number.randrange(1, 255)}.{number.randrange(2, 255)}"
         try:
-            socket.create_server((host, 80)).close()
+            for port in (80, 443):
+                socket.create_server((host, port)).close()
         except OSError as error:
             pytest.skip(f"ports 80 and 443 cannot be used here: {error}")
         certificate = make_certificate(folder, host)
-        with nginx_of(documented_https(), serve(*flags).url, host=host, certificate=certificate):
-            yield Way(f"{scheme}://{host}", certificate)
+
+        def server() -> AbstractContextManager[Way]:
+            if not prefix:
+                return direct(serve, packages, folder, flags)
+            return direct_below(serve, packages, folder, flags, ("--server-base-url", f"https://{host}{prefix}/"))
+
+        with front(Place(packages, folder, flags, host, certificate, prefix, server)):
+            yield Way(f"{scheme}://{host}{prefix}", certificate)
 
     return way
 
@@ -114,11 +172,32 @@ def of_cluster(
 
 
 @contextmanager
+def below_haproxy(serve: Serve, packages: Path, folder: Path, flags: tuple[str | Path, ...]) -> Iterator[Way]:
+    with direct_below(serve, packages, folder, flags) as inner:
+        port = urlsplit(inner.url).port
+        assert port is not None
+        with haproxy_front([port, port, port]) as proxy:
+            yield Way(f"{proxy.url}/pypi")
+
+
+@contextmanager
 def below_apache(serve: Serve, packages: Path, folder: Path, flags: tuple[str | Path, ...]) -> Iterator[Way]:
     with direct_below(serve, packages, folder, flags) as inner, apache_of(documented_apache(), inner.url) as front:
         yield Way(f"{front.url}/pypi")
 
 
+@contextmanager
+def at_apache(serve: Serve, packages: Path, folder: Path, flags: tuple[str | Path, ...]) -> Iterator[Way]:
+    with apache_of(documented_apache(""), serve(*flags).url) as front:
+        yield Way(front.url)
+
+
+HTTPS = {
+    "printed nginx": as_printed,
+    "documented nginx": nginx_https,
+    "HAProxy": haproxy_https,
+    "Apache": apache_https,
+}
 WAYS: dict[str, Open] = {
     "granian": direct,
     "granian, prefix": direct_below,
@@ -126,11 +205,17 @@ WAYS: dict[str, Open] = {
     "printed nginx, prefix": printed("/pypi"),
     "printed nginx, other prefix": printed("/a/index"),
     **{f"documented nginx, {name}": as_documented(name) for name in documented()},
-    "documented nginx, http to https": https("http"),
-    "documented nginx, https": https("https"),
     "nginx of a cluster": lambda serve, packages, folder, flags: of_cluster(nginx_front, serve, flags, page_cache=True),
     "HAProxy": lambda serve, packages, folder, flags: of_cluster(haproxy_front, serve, flags),
-    "Apache": below_apache,
+    "HAProxy, prefix": below_haproxy,
+    "Apache": at_apache,
+    "Apache, prefix": below_apache,
+    **{
+        f"{name}{below}, {how}": https(front, scheme, prefix)
+        for name, front in HTTPS.items()
+        for below, prefix in (("", ""), (", prefix", "/pypi"))
+        for how, scheme in (("https", "https"), ("http to https", "http"))
+    },
 }
 every_way = pytest.mark.parametrize("way", WAYS)
 
@@ -173,6 +258,7 @@ def test_no_address_turns_a_post_into_a_get(
         parts = urlsplit(there.url)
         assert parts.hostname is not None
         for address in ADDRESSES:
+            path = f"{parts.path}{address}" or "/"
             connection = (
                 http.client.HTTPConnection(parts.hostname, parts.port, timeout=60)
                 if parts.scheme == "http"
@@ -180,14 +266,17 @@ def test_no_address_turns_a_post_into_a_get(
                     parts.hostname, timeout=60, context=there.certificate and there.certificate.context
                 )
             )
-            connection.request("POST", f"{parts.path}{address}" or "/", body, headers)
-            status = connection.getresponse().status
+            connection.request("POST", path, body, headers)
+            answer = connection.getresponse()
+            status, leads_to = answer.status, answer.headers["Location"]
             connection.close()
             is_stored = stored(packages) == {WHEEL: data}
             assert (status == 200) is is_stored, (address, status)
             assert is_stored or status == 308 or 400 <= status < 500, (address, status)
-            for path in packages.iterdir():
-                path.unlink()
+            if way.endswith("to https"):
+                assert (status, leads_to) == (308, f"https://{parts.hostname}{path}"), address
+            for each in packages.iterdir():
+                each.unlink()
 
 
 def test_traefik_leads_uploads_to_https_as_uploads() -> None:

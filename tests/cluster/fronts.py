@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.certificates import Certificate
 from tests.cluster.services import Front, haproxy, nginx
 from tests.live_server import REPOSITORY
 
@@ -48,11 +50,24 @@ def nginx_front(ports: Sequence[int], *, page_cache: bool = False) -> Iterator[F
 
 
 @contextmanager
-def haproxy_front(ports: Sequence[int]) -> Iterator[Front]:
-    """HAProxy as documented, in front of replicas at these ports."""
+def haproxy_front(ports: Sequence[int], *, host: str = "", certificate: Certificate | None = None) -> Iterator[Front]:
+    """HAProxy as documented, in front of replicas at these ports.
+
+    With a ``certificate`` it listens at ``host`` on the ports that are written there, and redirects from the one to the
+    other, as its comments say.
+    """
 
     def configure(folder: Path, port: int) -> str:
-        return changed(with_ports((DOCS / "haproxy.cfg").read_text(), ports), [("bind :80", f"bind 127.0.0.1:{port}")])
+        text, here = with_ports((DOCS / "haproxy.cfg").read_text(), ports), f"bind 127.0.0.1:{port}"
+        if certificate is None:
+            return changed(text, [("bind :80", here)])
+        pem = folder / "pypi.pem"
+        pem.write_text(certificate.chain.read_text() + certificate.key.read_text())
+        (secure,) = re.findall(r"^#.*\((bind :443 .*)\)\.$", text, re.MULTILINE)
+        # The port of loopback is only to tell that HAProxy is ready.
+        text = changed(text, [("\n  bind :80\n", f"\n  {here}\n  bind :80\n  {secure}\n")])
+        known = [("# http-request redirect", "http-request redirect"), ("/etc/haproxy/pypi.pem", str(pem))]
+        return changed(text, [*known, ("bind :", f"bind {host}:")])
 
     with haproxy(configure) as front:
         yield front

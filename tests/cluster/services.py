@@ -136,7 +136,8 @@ Listen 127.0.0.1:{port}
 {user}
 {modules}
 """
-_MODULES = ("mpm_event", "authz_core", "headers", "proxy", "proxy_http")
+# Those of the proxy and of https, and dir and alias, which Debian loads and which redirect too.
+_MODULES = ("mpm_event", "authz_core", "dir", "alias", "headers", "ssl", "proxy", "proxy_http")
 
 
 @contextmanager
