@@ -27,7 +27,7 @@ MAX_WORD = 255
 MAX_DEPTH = 50
 MAX_REASON = 200
 # What a call may say of itself; of the last only its ASCII can be read.
-_ENCODINGS = frozenset({"utf-8", "us-ascii", "iso-8859-1"})
+_ENCODINGS = frozenset({"utf-8", "utf8", "us-ascii", "ascii", "iso-8859-1"})
 # What XML 1.0 cannot hold in any spelling (section 2.2).
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 

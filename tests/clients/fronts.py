@@ -174,9 +174,11 @@ def printed_nginx(
     """
     (port,) = free_ports(1)
     told = (*flags, "--disable-fallback", "-p", str(port), "-i", "127.0.0.1")
-    if prefix or certificate is not None:
-        scheme = "http" if certificate is None else "https"
-        told = (*told, "--server-base-url", f"{scheme}://{host}{prefix}/")
+    if certificate is not None:
+        told = (*told, "--server-base-url", f"https://{host}{prefix}/")
+    elif prefix:
+        # The port that nginx gets here is not known yet.
+        told = (*told, "--server-base-url", f"{prefix}/")
     command = pypi_server("--accel", "nginx", *told, packages)
     environ, address = server_environ(folder / "server"), f"http://127.0.0.1:{port}"
     with (

@@ -149,12 +149,12 @@ def get(url: str, headers: Mapping[str, str] | None = None) -> bytes:
 
 
 def listed(url: str, project: str) -> list[str]:
-    """File names on the project's page; none when the index has no such project."""
+    """File names on the project's page; none when the index has no such project, or its files are still copied."""
     try:
         page = json.loads(get(f"{url}/simple/{project}/", {"Accept": JSON_TYPE}))
     except HTTPError as error:
         error.close()
-        if error.code == 404:
+        if error.code in (404, 503):
             return []
         raise
     return sorted(file["filename"] for file in page["files"])

@@ -19,7 +19,7 @@ from tests.live_server import LiveServer, pypi_server, running
 
 SENTENCE = "The project newcomer is archived and takes no uploads."
 # Those who print the body of an answer; all print the reason phrase. maturin takes every 403 for a wrong password.
-PRINT_BODIES = {"uv", "poetry", "curl"}
+PRINT_BODIES = {"uv", "poetry", "curl", "aiohttp"}
 SHOWN = {name: upload for name, upload in UPLOADS.items() if name != "maturin"}
 
 

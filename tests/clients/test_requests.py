@@ -86,8 +86,8 @@ LOCKING = [
     pytest.param("pip", add_wheel, BOTH, FILES, id="pip"),
     pytest.param("poetry", add_wheel, ALL, AGAIN, id="poetry"),
     pytest.param("pdm", add_wheel, {"page": 4, "metadata": 2}, AGAIN, id="pdm"),
-    # uv reads the metadata of an sdist from the sdist itself, and keeps what it has.
-    pytest.param("uv", add_static_sdist, {"page": 2, "file": 3}, {}, id="uv, sdists"),
+    # uv reads the metadata of an sdist from the sdist itself, keeps what it has, and asks whether it changed (304).
+    pytest.param("uv", add_static_sdist, {"page": 2, "file": 3}, {"file": 2}, id="uv, sdists"),
     pytest.param("pip", add_static_sdist, BOTH, FILES, id="pip, sdists"),
     pytest.param("poetry", add_static_sdist, ALL, AGAIN, id="poetry, sdists"),
     pytest.param("pdm", add_static_sdist, {"page": 4, "metadata": 2}, AGAIN, id="pdm, sdists"),
