@@ -158,7 +158,7 @@ class Presence:
                 folders.append(_below(path, name))
             else:
                 names.append((normalize(name), name))
-            if room is not None and len(names) > room:
+            if room is not None and len(names) + len(folders) > room:
                 raise _TooLargeError
         names.sort()
         # FUSE keeps what it knows of a folder for a second.

@@ -62,6 +62,22 @@ def test_a_large_tree_is_searched_only_where_that_may_take_its_time(
     assert sorted(names.holding(["foo"], is_thorough=True) or ()) == [(0, "a/foo-1.0.zip"), (0, "b/foo-2.0.zip")]
 
 
+def test_of_a_root_with_many_folders_nothing_is_listed_again_and_nothing_kept(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a stranger asks for must not cost a walk over all of them."""
+    monkeypatch.setattr(presence, "MOST_FOLDERS", 2)
+    monkeypatch.setattr(presence, "MOST_NAMES", 20)
+    for number in range(50):
+        (root / f"folder{number}").mkdir()
+    names = Presence(Folders([root]))
+    assert names.holding(["foo"]) is None
+    scanned: list[object] = []
+    monkeypatch.setattr(presence.os, "scandir", lambda place: scanned.append(place))
+    assert names.holding(["foo"]) is None
+    assert (scanned, names._roots, names._listed) == ([], {}, {})
+
+
 @pytest.fixture
 def unwatched(monkeypatch: pytest.MonkeyPatch) -> None:
     """No event is told, and the folders are looked at once."""
