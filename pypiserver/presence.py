@@ -2,7 +2,7 @@
 
 Events and scans come later than a name, by milliseconds or by seconds. The rules to keep: what is in a folder while the
 question is asked is found; a folder is listed again only when it changed; only so many names are remembered, and a
-larger tree is searched where that may take its time, and by nobody else.
+larger tree is searched by a scan alone, which may take its time.
 """
 
 from __future__ import annotations

@@ -86,7 +86,7 @@ def test_a_missing_password_is_asked_for_in_every_form(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "root"),
+    ("path", "up"),
     [
         ("/simple/nothing/", "../../"),
         ("/nowhere/at/all", "../../"),
@@ -94,12 +94,12 @@ def test_a_missing_password_is_asked_for_in_every_form(serve: Serve) -> None:
         ("/x/y/", "../../"),
     ],
 )
-def test_a_browser_gets_a_page_in_the_frame_of_all_pages(serve: Serve, path: str, root: str) -> None:
+def test_a_browser_gets_a_page_in_the_frame_of_all_pages(serve: Serve, path: str, up: str) -> None:
     answer = serve(fallback=False).get(path, HTTP_ACCEPT=FIREFOX)
     assert (answer.status, answer.headers["content-type"]) == (404, "text/html; charset=utf-8")
     assert "default-src 'none'" in answer.headers["content-security-policy"]
     assert answer.headers["cache-control"] == "no-store"
-    assert f'href="{root}static/style.' in answer.text and f'href="{root}projects/"' in answer.text
+    assert f'href="{up}static/style.' in answer.text and f'href="{up}projects/"' in answer.text
     assert "<h1>Not Found</h1>" in answer.text and "<b>-1" not in answer.text
 
 
