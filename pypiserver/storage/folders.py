@@ -226,13 +226,17 @@ class Folders:
         """
         if not is_plain(path):
             raise NotFound(f"There is no file {path!r} here.")
+        descriptor = -1
         try:
             descriptor = open_below(self.roots[root], native(path), self.roots)
+            # Where another machine deleted the file, even this may fail.
+            status = os.fstat(descriptor)
         except OSError as error:
+            if descriptor >= 0:
+                os.close(descriptor)
             if error.errno in NOT_THERE:
                 raise NotFound(f"There is no file {path!r} here.") from error
             raise Unavailable(f"The file {path} cannot be opened: {error.strerror or error}.") from error
-        status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             os.close(descriptor)
             raise NotFound(f"There is no file {path!r} here.")

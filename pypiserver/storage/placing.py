@@ -25,9 +25,10 @@ ABOUT_BYTES = (".asc", ".provenance")
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 _NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
 _GONE = {errno.ENOENT, getattr(errno, "ESTALE", errno.ENOENT)}
-_TRIES = 20
 # Who holds a claim renames and syncs; one that is held longer is another program's, or its disk stands still.
 CLAIM_SECONDS = 15.0
+# Network file systems may believe for a moment in a file that another machine has deleted.
+GONE_SECONDS = 2.0
 _LOOK_AGAIN_SECONDS = 0.05
 _CLAIM = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 
@@ -112,9 +113,15 @@ def open_locked(folder: Path, operations: Operations = OPERATIONS) -> tuple[Path
 
 
 def is_named(descriptor: int, path: Path) -> bool:
-    """Whether a path still leads to an open file."""
+    """Whether a path still leads to an open file; raises OSError."""
     status = look_at(path)
-    return status is not None and os.path.samestat(os.fstat(descriptor), status)
+    try:
+        return status is not None and os.path.samestat(os.fstat(descriptor), status)
+    except OSError as error:
+        # A file that another machine deleted may not even be looked at where it is open.
+        if error.errno in _GONE:
+            return False
+        raise
 
 
 def look_at(path: Path) -> os.stat_result | None:
@@ -187,26 +194,28 @@ def claimed(target: Path, operations: Operations = OPERATIONS, *, is_needed: boo
 
 
 def _lock_claim(claim: Path, operations: Operations) -> tuple[int, bool]:
-    refused = 0
-    until = time.monotonic() + CLAIM_SECONDS
+    began = time.monotonic()
+    pause = 0.0
     while True:
+        descriptor = -1
         try:
             descriptor = operations.open(claim, _CLAIM, 0o600)
-        except OSError as error:
-            # Network file systems may believe for a moment in a file that another machine has deleted.
-            refused += 1
-            if error.errno not in _GONE or refused == _TRIES:
-                raise
-            continue
-        try:
-            _wait_for(descriptor, claim, until)
+            _wait_for(descriptor, claim, began + CLAIM_SECONDS)
             if is_named(descriptor, claim):
                 return descriptor, True
         except OSError as error:
-            if error.errno in _NO_LOCKS:
+            if descriptor >= 0 and error.errno in _NO_LOCKS:
                 return descriptor, False
-            os.close(descriptor)
-            raise
+            if error.errno not in _GONE or time.monotonic() > began + GONE_SECONDS or not claim.parent.is_dir():
+                _close(descriptor)
+                raise
+            time.sleep(pause)
+            pause = min(2 * pause + 0.001, _LOOK_AGAIN_SECONDS)
+        _close(descriptor)
+
+
+def _close(descriptor: int) -> None:
+    if descriptor >= 0:
         os.close(descriptor)
 
 

@@ -103,7 +103,9 @@ class WholeFile(FileSection):
         """
         if self._file.closed:
             return
-        size_now = os.fstat(self._file.fileno()).st_size
-        self._file.close()
+        try:
+            size_now = os.fstat(self._file.fileno()).st_size
+        finally:
+            self._file.close()
         if size_now < self._length:
             raise OSError(f"The file ended {self._length - size_now} bytes early; it was changed while sent.")

@@ -338,6 +338,38 @@ def test_a_claim_that_another_machine_took_away_is_made_anew(number: int, tmp_pa
     assert contents(tmp_path) == {NAME: b"new bytes"}
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="it is looked for what a descriptor leads to")
+@pytest.mark.parametrize("call", ["fstat", "flock"])
+@pytest.mark.parametrize("number", [errno.ENOENT, errno.ESTALE])
+@pytest.mark.parametrize("times", [1, 40])
+def test_a_claim_that_is_deleted_elsewhere_while_it_is_open_is_made_anew(
+    call: str, number: int, times: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever is asked of a file that another machine deleted may fail, and more than once."""
+    module = {"fstat": os, "flock": pytest.importorskip("fcntl")}[call]
+    real, left = getattr(module, call), [times]
+
+    def deleted(descriptor: int, *arguments: object) -> object:
+        if left[0] and os.readlink(f"/proc/self/fd/{descriptor}").endswith(".claim"):
+            left[0] -= 1
+            raise OSError(number, os.strerror(number))
+        return real(descriptor, *arguments)
+
+    before = set(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr(module, call, deleted)
+    monkeypatch.setattr("pypiserver.storage.placing.time.sleep", lambda seconds: None)
+    with claimed(tmp_path / NAME) as is_ours:
+        assert is_ours and not left[0]
+    assert len(os.listdir("/proc/self/fd")) == len(before)
+    assert contents(tmp_path) == {}
+
+
+def test_a_claim_in_a_folder_that_is_gone_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pypiserver.storage.placing.time.sleep", lambda seconds: pytest.fail("it waits"))
+    with pytest.raises(FileNotFoundError), claimed(tmp_path / "gone" / NAME):
+        pass
+
+
 @only_hidden
 def test_where_nothing_can_be_locked_or_linked_nothing_is_stored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

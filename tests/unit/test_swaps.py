@@ -363,6 +363,7 @@ REASONS = {
     "storage.folders.Folders.walk": "a root that went is an outage",
     "storage.operations._owner": "which words an error has",
     "storage.operations._rename": "where there is neither link(2) nor renameat2(2), under the claim",
+    "storage.placing._lock_claim": "whether to try again what failed",
     "storage.placing.look_at": "asked under the claim, or of a file that is open",
     "storage.placing.place": "a hint; names are given exclusively, and what is set aside may be gone",
     "storage.staging.Staged._named": "compared with what is open",
