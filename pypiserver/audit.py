@@ -129,7 +129,7 @@ class Audit:
                 yield from self._check_bytes(stream, entry, dist, known_sha256 if opened == entry else "")
         except InvalidDistribution as error:
             # The server does not list it, and says so in these words.
-            yield self._fault(entry.root, entry.path, *reason_of(error))
+            yield self._fault(entry.root, entry.path, error.kind, error.reason)
         except PypiServerError as error:
             yield self._fault(entry.root, entry.path, "unreadable", f"it cannot be opened ({error})")
         except OSError as error:
@@ -152,11 +152,6 @@ class Audit:
     def _fault(self, root: int, path: str, kind: str, message: str) -> Fault:
         advice = ADVICE[kind].format(catalog=self._catalog.connections.place())
         return Fault(str(self._folders.roots[root]), path, kind, message, advice)
-
-
-def reason_of(error: InvalidDistribution) -> tuple[str, str]:
-    """(kind, what is wrong) of a file that the server does not list."""
-    return getattr(error.__cause__, "kind", "corrupt"), str(error).partition(" is refused: ")[2] or str(error)
 
 
 def archive_faults(stream: BinaryIO, dist: DistFile, raw: bytes | None) -> Iterator[tuple[str, str]]:

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 
 from . import distfile
-from .audit import ADVICE, Fault, archive_faults, reason_of
+from .audit import ADVICE, Fault, archive_faults
 from .catalog.exclusive import ExclusiveCatalog
 from .digests import BLOCK, Digester
 from .distfile import DistFile
@@ -63,7 +63,7 @@ class BucketAudit:
         try:
             yield from self._check_content(file, dist)
         except InvalidDistribution as error:
-            yield self._fault(file.path, *reason_of(error))
+            yield self._fault(file.path, error.kind, error.reason)
         except NotFound:
             yield self._fault(file.path, "missing", "it went while it was looked at")
 

@@ -227,7 +227,7 @@ class Intake:
             self._writer.refresh(file)
         if failures:
             done = f" ({len(files) - len(failures)} of {len(files)} files were done.)" if len(files) > 1 else ""
-            raise type(failures[0])(" ".join(map(str, failures)) + done) from failures[0]
+            raise failures[0].reworded(" ".join(map(str, failures)) + done) from failures[0]
         return len(files)
 
     def _chosen(self, name: str, version: str, filename: str | None) -> list[File]:

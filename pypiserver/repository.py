@@ -16,10 +16,10 @@ from typing import BinaryIO, NamedTuple, Protocol, TypeVar
 
 from packaging.utils import NormalizedName
 
-from .catalog import FAILURES, REPLACED, Catalog
+from .catalog import FAILURES, REPLACED, Catalog, FileFault
 from .catalog.reads import ProjectState
 from .core_metadata import CoreMetadata
-from .digests import Digester, is_damage, public_fault
+from .digests import Digester, public_fault
 from .distfile import canonical_version, file_key, normalize, projects_of
 from .downloads import Counts, Downloads
 from .errors import CatalogUnavailable, Forbidden, NotFound, PypiServerError, Unavailable
@@ -68,8 +68,8 @@ class Watching(Protocol):
     def ensure_current(self) -> None:
         """Return when the catalog reflects storage; raises Unavailable while it cannot."""
 
-    def state(self) -> str:
-        """Why no request can be answered yet, empty when it can be; waits for nothing."""
+    def state(self) -> PypiServerError | None:
+        """Why no request can be answered yet, None when it can be; waits for nothing."""
 
     def last_scan(self) -> tuple[float, float] | None:
         """When storage was last read (seconds since the epoch), and how long that took."""
@@ -245,8 +245,8 @@ class Repository:
             return
         now = time.time()
         is_passing = any(row.inode == REPLACED or now - row.mtime_ns / 1e9 < WRITING_SECONDS for row in rows)
-        is_passing = is_passing or not all(is_damage(fault) for _, fault in faults) or not faults
-        said = [public_fault(path, fault) for path, fault in faults[:MAX_FAULTS_SAID]]
+        is_passing = is_passing or not all(fault.is_damage for fault in faults) or not faults
+        said = [public_fault(fault) for fault in faults[:MAX_FAULTS_SAID]]
         more = [f"{len(faults) - len(said)} more"] if len(faults) > len(said) else []
         advice = (
             "Wait until they are copied, or see the server's log." if is_passing else "Put good ones in their place."
@@ -255,16 +255,23 @@ class Repository:
             f"None of the files of {normal} can be served now: {'; '.join([*said, *more]) or 'they change'}. {advice}",
             public=True,
             is_passing=is_passing,
+            kind="unlisted",
+            project=normal,
         )
 
     def _refuse_faulty(self, path: str, rows: Iterable[File]) -> None:
         """Raise Unavailable for a file that is here and cannot be served: what is wrong with it."""
         for project in {row.project for row in rows}:
-            for each, fault in self.catalog.faults_of(project):
-                if each == path:
-                    advice = "Put a good one in its place." if is_damage(fault) else "Try again in a moment."
+            for fault in self.catalog.faults_of(project):
+                if fault.path == path:
+                    advice = "Put a good one in its place." if fault.is_damage else "Try again in a moment."
                     raise Unavailable(
-                        f"{public_fault(path, fault)}. {advice}", public=True, is_passing=not is_damage(fault)
+                        f"{public_fault(fault)}. {advice}",
+                        public=True,
+                        is_passing=not fault.is_damage,
+                        kind=fault.kind,
+                        filename=fault.filename,
+                        reason=fault.reason,
                     )
 
     def file(self, path: str) -> File:
@@ -438,8 +445,8 @@ class Repository:
         """Which of these projects, in normal form, are here."""
         return self.ask(lambda: self.catalog.listing.present(names))
 
-    def faults(self, name: str) -> list[tuple[str, str]]:
-        """(path, what is wrong with it) of every file of a project that is not listed."""
+    def faults(self, name: str) -> list[FileFault]:
+        """What is wrong with every file of a project that is not listed."""
         return self.ask(lambda: self.catalog.faults_of(normalize(name)))
 
     def ask(self, question: Callable[[], Answer]) -> Answer:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from .catalog import Digest, Row
-from .digests import BLOCK, is_damage
+from .digests import BLOCK
 from .distfile import DistFile, folded
 from .errors import Conflict, NotFound, PypiServerError, Unavailable
 from .model import File
@@ -136,9 +136,10 @@ class FolderWriter:
             return False
         row = Row(entry.size, entry.mtime_ns, entry.inode, "")
         fault = self._repository.ask(lambda: self._repository.catalog.fault(0, entry.path, row))
-        if is_damage(fault):
-            _LOG.warning("%s is replaced, as it was damaged: %s", entry.path, fault)
-        return is_damage(fault)
+        if fault is None or not fault.is_damage:
+            return False
+        _LOG.warning("%s is replaced, as it was damaged: %s", entry.path, fault.sentence)
+        return True
 
     def _take_back(self, upload: Checked, entry: Entry) -> None:
         """Delete a file that got its name, but no row: what is refused must not show later."""

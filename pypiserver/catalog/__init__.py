@@ -5,13 +5,11 @@ every project they touch with it. When the database fails, every method raises o
 """
 
 from .failures import FAILURES, CatalogError, CatalogIncomplete, CatalogReplaced
-from .rows import ANY_ROW, REPLACED, Digest, Found, Gone, Row, Standing
-from .schema import AWAITS
+from .rows import ANY_ROW, REPLACED, Digest, FileFault, Found, Gone, Row, Standing
 from .writes import Catalog
 
 __all__ = [
     "ANY_ROW",
-    "AWAITS",
     "FAILURES",
     "REPLACED",
     "Catalog",
@@ -19,6 +17,7 @@ __all__ = [
     "CatalogIncomplete",
     "CatalogReplaced",
     "Digest",
+    "FileFault",
     "Found",
     "Gone",
     "Row",
