@@ -84,9 +84,9 @@ def _made_again(kind: type[PypiServerError], args: tuple[object, ...]) -> PypiSe
 class Mistake:
     """One thing that is wrong with the settings, in a sentence, and as data.
 
-    ``kind`` is one short word, ``setting`` the name of the setting (a flag or word of the command line that belongs to
-    none stands there as it was written), ``value`` what was given for it, ``source`` the flag, variable, keyword or
-    file that gave it.
+    ``kind`` is one short word, ``setting`` the name of the setting (a flag of the command line that belongs to none is
+    there as it was written), ``value`` what was given for it, ``source`` the flag, variable, keyword or file that gave
+    it, ``suggestion`` what was probably meant.
     """
 
     sentence: str
@@ -94,6 +94,7 @@ class Mistake:
     setting: str = ""
     value: object = None
     source: str = ""
+    suggestion: str = ""
 
     def __str__(self) -> str:
         return self.sentence

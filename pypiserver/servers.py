@@ -110,7 +110,12 @@ def run(
     name = options.name
     if options.certificate and name not in _WITH_TLS:
         able = " or ".join(_WITH_TLS)
-        raise ConfigError(f"The server {name} cannot serve HTTPS; use --server {able}, or a proxy in front of it.")
+        raise ConfigError(
+            f"The server {name} cannot serve HTTPS; use --server {able}, or a proxy in front of it.",
+            kind="contradiction",
+            setting="server",
+            value=name,
+        )
     if options.workers > 1 and name not in _WITH_WORKERS:
         _LOG.warning("The server %s serves with one process; --workers %d has no effect.", name, options.workers)
     with reserved(options.host, options.port) as listening:
@@ -126,7 +131,12 @@ def prepare(name: str) -> None:
     """
     if name in _BROKEN:
         able = "leave --server out to serve with granian"
-        raise ConfigError(f"The server {name} cannot be used, bottle cannot run it any more; {able}.")
+        raise ConfigError(
+            f"The server {name} cannot be used, bottle cannot run it any more; {able}.",
+            kind="unusable",
+            setting="server",
+            value=name,
+        )
     with _installed(name):
         _PATCHES.get(name, lambda: None)()
 
@@ -138,7 +148,10 @@ def _installed(name: str) -> Iterator[None]:
         yield
     except ImportError as error:
         raise ConfigError(
-            f"The server {name} cannot be used ({error}); install it, or leave --server out to serve with granian."
+            f"The server {name} cannot be used ({error}); install it, or leave --server out to serve with granian.",
+            kind="not-installed",
+            setting="server",
+            value=name,
         ) from error
 
 
@@ -148,7 +161,12 @@ def reserved(host: str, port: int) -> Iterator[socket.socket]:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (socket.gaierror, UnicodeError) as error:
-        raise ConfigError(f"The host {host!r} to listen on is not known ({error}); give an IP address.") from error
+        raise ConfigError(
+            f"The host {host!r} to listen on is not known ({error}); give an IP address.",
+            kind="unknown",
+            setting="host",
+            value=host,
+        ) from error
     # A name such as localhost has several addresses; clients that are given a name try the IPv4 one in any case.
     family, _, _, _, address = sorted(found, key=lambda each: each[0] != socket.AF_INET)[0]
     bound = socket.socket(family, socket.SOCK_STREAM)
@@ -159,7 +177,7 @@ def reserved(host: str, port: int) -> Iterator[socket.socket]:
         bound.bind(address)
     except OSError as error:
         bound.close()
-        raise ConfigError(_refused(host, port, error)) from error
+        raise ConfigError(_refused(host, port, error), kind="unusable", setting="port", value=port) from error
     with bound:
         yield bound
 

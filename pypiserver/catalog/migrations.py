@@ -136,7 +136,10 @@ def migrate(connection: Connection, identity: str, place: str) -> str:
     if known.get("identity") != identity:
         raise ConfigError(
             f"The catalog {place} is that of {_words(known.get('identity', ''))}, and not of {_words(identity)}. "
-            "Give this server the same folders and --hash-algo as the others, or a database of its own."
+            "Give this server the same folders and --hash-algo as the others, or a database of its own.",
+            kind="other-folders",
+            setting="catalog",
+            value=place,
         )
     return str(known.get("epoch", ""))
 
