@@ -23,7 +23,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from . import __version__, cli
+from . import cli
+from ._version import __version__
 from .config import FIXED_AT_START, Config
 from .errors import PypiServerError
 from .text import printable

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
-from . import __version__, certificates
+from . import certificates
+from ._version import __version__
 from .access_log import AccessLog
 from .audit_log import AuditLog
 from .auth import Access, Auther, HtpasswdFile
