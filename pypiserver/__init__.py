@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from ._version import __version__
+
 if TYPE_CHECKING:
     import bottle
 
     from .config import Config
     from .factory import Application
 
-__version__ = version = "3.0.0.dev0"
+version = __version__
 __all__ = [
     "Config",
     "__version__",

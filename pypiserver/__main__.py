@@ -23,7 +23,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from . import __version__, cli
+from . import cli
+from ._version import __version__
 from .config import FIXED_AT_START, Config
 from .errors import PypiServerError
 from .text import printable
@@ -181,7 +182,7 @@ def _run(command: cli.Run) -> int:
 
 
 def _serve(command: cli.Run, stack: contextlib.ExitStack) -> None:
-    from . import log, servers
+    from . import log, server_contract, servers
     from .banner import Facts, render
     from .memory import give_back
     from .metrics_listener import listening
@@ -202,7 +203,7 @@ def _serve(command: cli.Run, stack: contextlib.ExitStack) -> None:
         host, port = config.metrics_address
         kind = application.metrics.content_type
         metrics_port = stack.enter_context(listening(host, port, application.exposition, kind))
-    options = servers.Options(
+    options = server_contract.Options(
         server=config.server,
         host=config.host,
         port=config.port,

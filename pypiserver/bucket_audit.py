@@ -9,8 +9,8 @@ import tempfile
 from collections.abc import Callable, Iterator
 
 from . import distfile
-from .audit import ADVICE, Fault, archive_faults
 from .catalog.exclusive import ExclusiveCatalog
+from .checks import ADVICE, Fault, archive_faults
 from .digests import BLOCK, Digester
 from .distfile import DistFile
 from .errors import InvalidDistribution, InvalidFilename, NotFound

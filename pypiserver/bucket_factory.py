@@ -11,26 +11,27 @@ from .bucket_watch import BucketWatch, Unwatched
 from .bucket_writer import BucketWriter
 from .catalog.exclusive import ExclusiveCatalog
 from .catalog.lease import Lease
-from .downloads import Downloads
 from .reindex import Reindexer
-from .repository import Repository
 from .scanlock import ScanLock
 from .storage.bucket import Bucket
 from .storage.objects import require
 from .storage.sole_use import SoleUse
-
-__all__ = ["BucketParts", "Unwatched", "build_parts"]
+from .writing import CatalogAccess
 
 
 @dataclass(frozen=True, slots=True)
 class BucketParts:
-    """A repository over a bucket, with what only buckets have."""
+    """A bucket and its catalog, with what keeps the one like the other."""
 
-    repository: Repository
     bucket: Bucket
     catalog: ExclusiveCatalog
+    digester: BucketDigester
     reindexer: Reindexer
-    writer: BucketWriter
+    watch: BucketWatch | Unwatched
+
+    def writer(self, access: CatalogAccess) -> BucketWriter:
+        """Who changes bucket and catalog together."""
+        return BucketWriter(access, self.catalog, self.bucket)
 
 
 def build_parts(
@@ -40,24 +41,18 @@ def build_parts(
     *,
     hash_algo: str | None,
     overwrite: bool,
-    stats: Downloads | None,
-    stale_for: float,
+    is_serving: bool,
 ) -> BucketParts:
     """The parts for a bucket; starts nothing, and asks nothing of it. Raises ConfigError."""
     require()
     digester = BucketDigester(bucket, catalog, hash_algo=hash_algo)
     reindexer = Reindexer(bucket, catalog, digester, overwrite=overwrite)
-    watch = BucketWatch(reindexer, digester, catalog, lock=lock, sole_use=_sole_use(bucket, catalog, lock))
-    repository = Repository(
-        folders=bucket,
-        catalog=catalog,
-        sync=reindexer,
-        digester=digester,
-        watch=watch,
-        stats=stats,
-        stale_for=stale_for,
+    watch = (
+        BucketWatch(reindexer, digester, catalog, lock=lock, sole_use=_sole_use(bucket, catalog, lock))
+        if is_serving
+        else Unwatched()
     )
-    return BucketParts(repository, bucket, catalog, reindexer, BucketWriter(repository, catalog, bucket))
+    return BucketParts(bucket, catalog, digester, reindexer, watch)
 
 
 def _sole_use(bucket: Bucket, catalog: ExclusiveCatalog, lock: ScanLock | Lease) -> SoleUse:

@@ -16,11 +16,12 @@ from typing import Any, TextIO
 from . import audit_log, cli, distfile
 from .bucket_audit import BucketAudit
 from .bucket_factory import BucketParts
+from .bucket_writer import BucketWriter
 from .copy_ends import BucketEnd, FolderEnd
 from .copying import copy
 from .distfile import normalize, same_version
 from .errors import ConfigError, NotFound, Unavailable
-from .factory import build_bucket
+from .factory import bucket_repository, build_bucket
 from .garbage import Garbage, Orphan
 from .model import File
 from .progress import progress
@@ -66,15 +67,16 @@ def _chosen(parts: BucketParts, command: Any) -> list[File]:
     raise NotFound(f"There is no {wanted} in {command.root}; of {normal} there is {', '.join(there)}.")
 
 
-def _each(command: Any, action: str, change: Callable[[BucketParts, File], None]) -> Iterator[File]:
+def _each(command: Any, action: str, change: Callable[[BucketWriter, File], None]) -> Iterator[File]:
     """Change every file the command is about, with a line in the audit log, if there is one."""
     parts = _complete(command)
     log = audit_log.AuditLog(command.config.audit_log) if command.config.audit_log else None
     reason = command.reason.strip() if action == "yank" else ""
+    writer = parts.writer(bucket_repository(command.config, parts))
     for file in _chosen(parts, command):
         if log is not None:
             log.check()
-        change(parts, file)
+        change(writer, file)
         if log is not None:
             log.write(
                 audit_log.Change(action, file.path, file.sha256, reason), user=audit_log.local_user(), address=None
@@ -85,12 +87,12 @@ def _each(command: Any, action: str, change: Callable[[BucketParts, File], None]
 def _yank(command: cli.Yank) -> Iterator[Change]:
     reason = command.reason.strip()
     text = f"{reason}\n".encode("utf-8", "surrogateescape") if reason else b""
-    for file in _each(command, "yank", lambda parts, file: parts.writer.yank(file, text)):
+    for file in _each(command, "yank", lambda writer, file: writer.yank(file, text)):
         yield Change("yank", str(command.root), file.filename)
 
 
 def _unyank(command: cli.Unyank) -> Iterator[Change]:
-    for file in _each(command, "unyank", lambda parts, file: parts.writer.unyank(file)):
+    for file in _each(command, "unyank", lambda writer, file: writer.unyank(file)):
         yield Change("unyank", str(command.root), file.filename)
 
 
@@ -102,7 +104,7 @@ def _delete(command: cli.Delete) -> Iterator[Change]:
             setting="purge",
         )
     if command.yes:
-        changed = _each(command, "delete", lambda parts, file: parts.writer.remove(file))
+        changed = _each(command, "delete", lambda writer, file: writer.remove(file))
     else:
         changed = iter(_chosen(_complete(command), command))
     for file in changed:

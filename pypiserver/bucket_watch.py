@@ -22,8 +22,8 @@ from .digests import Digester
 from .errors import CatalogUnavailable, PypiServerError, Unavailable
 from .reindex import Reindexer
 from .scanlock import ScanLock
+from .storage.protocol import Counted
 from .storage.sole_use import InUse, SoleUse
-from .sync import Counted
 
 _LOG = logging.getLogger(__name__)
 TICK_SECONDS = 0.5

@@ -18,10 +18,9 @@ from .catalog.exclusive import ExclusiveCatalog
 from .distfile import DistFile
 from .errors import Conflict, NotFound, PypiServerError
 from .model import File
-from .repository import Repository
 from .storage.bucket import METADATA, Bucket
 from .storage.spool import Spooled
-from .writer import Checked
+from .writing import CatalogAccess, Checked
 
 _LOG = logging.getLogger(__name__)
 
@@ -29,8 +28,8 @@ _LOG = logging.getLogger(__name__)
 class BucketWriter:
     """Changes in the bucket of a repository and in its catalog."""
 
-    def __init__(self, repository: Repository, catalog: ExclusiveCatalog, bucket: Bucket) -> None:
-        self._repository = repository
+    def __init__(self, catalog_access: CatalogAccess, catalog: ExclusiveCatalog, bucket: Bucket) -> None:
+        self._access = catalog_access
         self._catalog = catalog
         self._bucket = bucket
 
@@ -40,7 +39,7 @@ class BucketWriter:
 
     def standing(self, filename: str) -> File | None:
         """The visible file of that name: the catalog's word is the last one."""
-        return self._repository.ask(lambda: self._repository.digested(filename))
+        return self._access.ask(lambda: self._access.digested(filename))
 
     def claimed(self, dist: DistFile) -> AbstractContextManager[None]:
         """Nothing: the catalog looks for other spellings in the transaction that gives the file its row."""
@@ -58,7 +57,7 @@ class BucketWriter:
         found = found_from(
             entry, upload.dist, {suffix: len(data) for suffix, data in sidecars.items()}, sidecars.get(".yanked")
         )
-        had = self._repository.ask(lambda: self._catalog.claimant(upload.dist.filename)) if not overwrite else None
+        had = self._access.ask(lambda: self._catalog.claimant(upload.dist.filename)) if not overwrite else None
         before = self._take(found, upload, overwrite=overwrite) or had
         stored(entry.path)
         if not self._bucket.is_there(entry.path, upload.sidecars):
@@ -69,7 +68,7 @@ class BucketWriter:
 
     def _take(self, found: Found, upload: Checked, *, overwrite: bool) -> Standing | None:
         """Give the name to the file, and give what had it; raises Conflict."""
-        ask, catalog = self._repository.ask, self._catalog
+        ask, catalog = self._access.ask, self._catalog
         if overwrite:
             return ask(lambda: catalog.replace(found, upload.digest))
         standing = ask(lambda: catalog.add(found, upload.digest, exclusive=True))
@@ -86,13 +85,13 @@ class BucketWriter:
             if row is not None:
                 self._catalog.apply([], [Gone(file.root, file.path, row)])
 
-        self._repository.ask(forget)
+        self._access.ask(forget)
         self._sweep(file.path, file.filename)
 
     def _sweep(self, path: str, what: str) -> None:
         """Delete what no row refers to any more; what cannot be deleted stays for ``gc``, and is no failure."""
         try:
-            self._repository.ask(lambda: self._catalog.sweep([path], self._bucket.remove))
+            self._access.ask(lambda: self._catalog.sweep([path], self._bucket.remove))
         except PypiServerError as error:
             _LOG.warning(
                 "%s is no longer listed, but its object could not be deleted (%s); pypi-server gc deletes it.",
@@ -118,7 +117,7 @@ class BucketWriter:
                 self._catalog.apply([remarked(file, row, reason)])
             return row is not None
 
-        if not self._repository.ask(mark):
+        if not self._access.ask(mark):
             raise NotFound(f"There is no file {file.filename!r} here any more.")
 
     def refresh(self, file: File) -> None:

@@ -41,6 +41,8 @@ HASHERS = min(4, os.cpu_count() or 1)
 # kernel, of at most ten milliseconds; those that keep no fraction of a millisecond may count in two seconds (FAT).
 TICK_SECONDS = 0.02
 COARSE_SECONDS = 2.0
+# A file that is no whole archive and changed so lately may still be written, with pauses.
+WRITING_SECONDS = 10.0
 # Older files are not asked whether a downloader still writes to them: that costs a tenth of reading a small file.
 UNFINISHED_SECONDS = 86_400.0
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
-from . import __version__, certificates
+from . import certificates
+from ._version import __version__
 from .access_log import AccessLog
 from .audit_log import AuditLog
 from .auth import Access, Auther, HtpasswdFile
@@ -32,11 +33,12 @@ from .presence import Presence
 from .private import read_private_names
 from .repository import Repository
 from .scanlock import ScanLock
-from .servers import Options as ServerOptions
+from .server_contract import Options as ServerOptions
 from .settings_types import Content
 from .storage import Folders
 from .storage.native import say_other_locale
-from .sync import Counted, Sync
+from .storage.protocol import Counted
+from .sync import Sync
 from .watch import Watch
 from .web import Web, build
 from .web.all_files import AllFiles
@@ -52,7 +54,8 @@ from .web.simple import Simple
 from .web.status import Status
 from .web.upload import Uploads
 from .web.welcome import Welcome
-from .writer import FolderWriter, Writer
+from .writer import FolderWriter
+from .writing import Writer
 
 if TYPE_CHECKING:
     from .bucket_factory import BucketParts
@@ -251,7 +254,8 @@ def build_both(config: Config) -> tuple[Repository, Writer]:
     """The repository, and who makes its changes, for the folders of ``config`` or its bucket."""
     if config.storage is not None:
         parts = build_bucket(config)
-        return parts.repository, parts.writer
+        in_bucket = bucket_repository(config, parts)
+        return in_bucket, parts.writer(in_bucket)
     roots = [Path(os.path.abspath(root)) for root in config.roots]  # noqa: PTH100 - resolve() would follow links
     folders = Folders(roots)
     identity = catalog_identity(roots, config.hash_algo)
@@ -289,7 +293,7 @@ def build_catalog(
 
 def build_bucket(config: Config, *, is_serving: bool = True) -> BucketParts:
     """What there is over the bucket of ``config``; a command that does not serve starts nothing."""
-    from .bucket_factory import Unwatched, build_parts
+    from .bucket_factory import build_parts
     from .catalog.exclusive import ExclusiveCatalog
     from .storage.bucket import Bucket
     from .storage.objects import Objects
@@ -304,18 +308,27 @@ def build_bucket(config: Config, *, is_serving: bool = True) -> BucketParts:
             setting="catalog",
         )
     catalog, lock = build_catalog(ExclusiveCatalog, place, identity)
-    parts = build_parts(
+    return build_parts(
         Bucket(Objects(config.storage, public_endpoint=config.public_storage_endpoint)),
         catalog,
         lock,
         hash_algo=config.hash_algo,
         overwrite=config.overwrite,
+        is_serving=is_serving,
+    )
+
+
+def bucket_repository(config: Config, parts: BucketParts) -> Repository:
+    """The repository over a bucket."""
+    return Repository(
+        folders=parts.bucket,
+        catalog=parts.catalog,
+        sync=parts.reindexer,
+        digester=parts.digester,
+        watch=parts.watch,
         stats=Downloads(config.stats) if config.stats else None,
         stale_for=config.stale_for,
     )
-    if not is_serving:
-        parts.repository.watch = Unwatched()
-    return parts
 
 
 def _delivery(config: Config, repository: Repository, cache_control: str) -> Deliver | None:

@@ -24,7 +24,7 @@ from .provenance import provenance_of
 from .repository import Repository
 from .storage import StagedFile
 from .text import MAX_REASON
-from .writer import Checked, Writer
+from .writing import Checked, Writer
 
 _LOG = logging.getLogger(__name__)
 # form field -> hashlib algorithm. A digest is written as hex, in any case.

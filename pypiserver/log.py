@@ -26,6 +26,7 @@ from .errors import ConfigError
 from .facts import EXCEPTION
 from .found_files import objection
 from .log_handlers import FileLineHandler, JsonLines, LineHandler
+from .server_contract import SERVER
 from .text import cut, printable
 
 Environ = dict[str, Any]
@@ -33,7 +34,6 @@ Application = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 
 REQUESTS = "pypiserver.requests"  # the logger of the lines about requests; they have level INFO
 ACCESS = "pypiserver.access"  # the logger of the access log; it has one line of level INFO for each request
-SERVER = "pypiserver.server"  # the logger of the lines about start and end of the server; they have level INFO
 LONGEST_VALUE = 4096  # characters of a header, a path or another part of a request
 LONGEST_LINE = 2048  # characters of a line; what is said of a package or a request may have megabytes
 LONGEST_TRACEBACK = 64 * 1024

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
-from .servers import reserved
+from .server_contract import reserved
 from .supervisor import Loop, say
 from .text import printable
 

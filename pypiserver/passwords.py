@@ -13,7 +13,7 @@ from pathlib import Path
 
 from .errors import ConfigError
 from .htpasswd import make_hash
-from .storage.placing import claimed
+from .storage.name_lock import claimed
 
 
 def set_password(path: Path, user: str, password: str) -> bool:

@@ -19,14 +19,14 @@ from packaging.utils import NormalizedName
 from .catalog import FAILURES, REPLACED, Catalog, FileFault
 from .catalog.reads import ProjectState
 from .core_metadata import CoreMetadata
-from .digests import Digester, public_fault
+from .digests import WRITING_SECONDS, Digester, public_fault
 from .distfile import canonical_version, file_key, normalize, projects_of
 from .downloads import Counts, Downloads
 from .errors import CatalogUnavailable, Forbidden, NotFound, PypiServerError, Unavailable
 from .model import File, Indexed, Listed, Project, Search, last_serial
 from .remembered import Remembered, weight
 from .storage import Storage, sidecar
-from .sync import Counted
+from .storage.protocol import Counted
 
 Answer = TypeVar("Answer")
 # More than any upload may bring: what somebody put there by hand must not fill the memory.
@@ -34,8 +34,6 @@ MAX_SIDECAR_BYTES = 16 * 1024 * 1024
 # How many bytes of files' rows, and of metadata, are remembered.
 FILE_BYTES = 4 << 20
 METADATA_BYTES = 4 << 20
-# A file that is no whole archive and changed so lately may still be written, with pauses.
-WRITING_SECONDS = 10.0
 # Seconds before each look at something that changes while it is asked for, and at how many files then.
 PAUSES = (0.0, 0.0, 0.01, 0.03)
 MOST_LOOKED_AT = 50

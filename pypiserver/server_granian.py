@@ -22,8 +22,7 @@ from typing import Any
 
 from . import signals
 from .draining import Drain
-from .server_reload import Reloads
-from .servers import (
+from .server_contract import (
     BACKLOG,
     GRACE_SECONDS,
     OUTLASTED,
@@ -34,6 +33,7 @@ from .servers import (
     say_ending,
     tell_when_it_accepts,
 )
+from .server_reload import Reloads
 from .stalled import watch
 from .supervisor import once
 

@@ -21,8 +21,8 @@ from gunicorn.glogging import Logger
 
 from . import signals
 from .draining import Drain
+from .server_contract import BACKLOG, GRACE_SECONDS, OUTLASTED, Hooks, MakeApplication, Options, port_of, say_ending
 from .server_reload import Reloadable, Reloads
-from .servers import BACKLOG, GRACE_SECONDS, OUTLASTED, Hooks, MakeApplication, Options, port_of, say_ending
 from .stalled import watch
 from .supervisor import say
 

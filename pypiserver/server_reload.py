@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from .errors import PypiServerError
-from .servers import WSGI, MakeApplication
+from .server_contract import WSGI, MakeApplication
 from .supervisor import Loop, once
 
 _LOG = logging.getLogger(__name__)

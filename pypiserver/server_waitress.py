@@ -21,8 +21,8 @@ from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser, ParsingError
 
 from .draining import Drain
+from .server_contract import BACKLOG, GRACE_SECONDS, OUTLASTED, Hooks, MakeApplication, Options, say_ending
 from .server_reload import Reloadable
-from .servers import BACKLOG, GRACE_SECONDS, OUTLASTED, Hooks, MakeApplication, Options, say_ending
 from .signals import ends_with_terminal
 from .supervisor import once
 

@@ -28,11 +28,11 @@ from .roots import Roots
 from .statuses import changed_statuses
 from .storage import Entry, Folders, Scan, sidecar
 from .storage.entries import ODD_NAME, UNREAD, shown
+from .storage.protocol import Counted
 from .text import MAX_REASON, line_of
 from .wholeness import BESIDE, UNFINISHED
 
 _LOG = logging.getLogger(__name__)
-Counted = Callable[[Iterable[Entry]], Iterable[Entry]]
 # How often a file is looked at whose row others keep changing; the next scan looks again anyway.
 ATTEMPTS = 3
 RUN = 50_000

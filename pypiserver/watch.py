@@ -25,7 +25,8 @@ from .events import Watcher
 from .growing import Key
 from .process import process_id
 from .scanlock import ALIVE_SECONDS, ScanLock
-from .sync import PATIENCE_SECONDS, Counted, Sync
+from .storage.protocol import Counted
+from .sync import PATIENCE_SECONDS, Sync
 
 _LOG = logging.getLogger(__name__)
 TICK_SECONDS = 0.5

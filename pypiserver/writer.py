@@ -11,76 +11,26 @@ import hashlib
 import hmac
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import Protocol
 
 from .catalog import Digest, Row
-from .digests import BLOCK
+from .digests import BLOCK, WRITING_SECONDS
 from .distfile import DistFile, folded
 from .errors import Conflict, NotFound, PypiServerError, Unavailable
 from .model import File
-from .repository import WRITING_SECONDS, Repository
 from .storage import Entry, Folders, StagedFile
 from .sync import Sync
+from .writing import CatalogAccess, Checked
 
 _LOG = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """An upload that is fit to be stored: the file, what reading it brought, and what stands beside it by suffix.
-
-    ``replaces`` is the file of its name as it was when that was looked at, None when there was none, or when nothing
-    may be replaced.
-    """
-
-    staged: StagedFile
-    dist: DistFile
-    digest: Digest
-    sidecars: Mapping[str, bytes]
-    replaces: File | None
-
-
-class Writer(Protocol):
-    """Who changes storage and catalog together."""
-
-    def stage(self, standing: File | None, digests: Sequence[str]) -> StagedFile:
-        """Begin an upload; ``standing`` is what it may replace."""
-
-    def standing(self, filename: str) -> File | None:
-        """The visible file of that name, digested, as it is now."""
-
-    def claimed(self, dist: DistFile) -> AbstractContextManager[None]:
-        """While it is held, nobody else stores a file of this name in any spelling; raises Unavailable."""
-
-    def publish(self, upload: Checked, *, overwrite: bool, stored: Callable[[str], None]) -> None:
-        """Make the file visible, and tell ``stored`` its path once that is done for good.
-
-        Raises Unavailable when the catalog cannot be told; the file is gone again then, unless it replaced another one.
-        Nothing happens when a file of its name and bytes is there; raises Conflict when one of other bytes is, and
-        ``overwrite`` is off.
-        """
-
-    def remove(self, file: File) -> None:
-        """Delete a file and what stands beside it."""
-
-    def yank(self, file: File, reason: bytes) -> None:
-        """Mark a file as yanked."""
-
-    def unyank(self, file: File) -> None:
-        """Take the mark away."""
-
-    def refresh(self, file: File) -> None:
-        """Let the catalog know what is there now, after a change that may have failed."""
-
-
 class FolderWriter:
-    """Changes in the folders of a repository, which ``sync`` compares with its catalog."""
+    """Changes in the folders of an index, which ``sync`` compares with its catalog."""
 
-    def __init__(self, repository: Repository, folders: Folders, sync: Sync) -> None:
-        self._repository = repository
+    def __init__(self, catalog_access: CatalogAccess, folders: Folders, sync: Sync) -> None:
+        self._access = catalog_access
         self._folders = folders
         self._sync = sync
 
@@ -91,14 +41,14 @@ class FolderWriter:
 
     def standing(self, filename: str) -> File | None:
         """The visible file of that name, as it is in storage now: an answer must not rest on the past."""
-        repository = self._repository
-        file = repository.ask(lambda: repository.digested(filename))
+        access = self._access
+        file = access.ask(lambda: access.digested(filename))
         if file is not None:
             entry = self._folders.stat(file.root, file.path)
             if entry is None or not entry.identity.is_same(file.identity):
                 key = (file.root, file.path)
-                repository.ask(lambda: self._sync.refresh([key]))
-                file = repository.ask(lambda: repository.digested(filename))
+                access.ask(lambda: self._sync.refresh([key]))
+                file = access.ask(lambda: access.digested(filename))
         return file
 
     def claimed(self, dist: DistFile) -> AbstractContextManager[None]:
@@ -107,9 +57,9 @@ class FolderWriter:
 
     def publish(self, upload: Checked, *, overwrite: bool, stored: Callable[[str], None]) -> None:
         """Give the file its name, and tell the catalog."""
-        repository, dist = self._repository, upload.dist
+        access, dist = self._access, upload.dist
         # While it can still be refused without a trace.
-        repository.ask(repository.catalog.refuse_unwritable)
+        access.ask(access.catalog.refuse_unwritable)
         overwrite = overwrite or self._is_damaged(dist)
         try:
             entry = upload.staged.publish(dist.filename, overwrite=overwrite, sidecars=upload.sidecars)
@@ -121,13 +71,13 @@ class FolderWriter:
         stored(entry.path)
         found = self._sync.found(entry, dist)
         try:
-            repository.ask(lambda: repository.catalog.add(found, upload.digest))
+            access.ask(lambda: access.catalog.add(found, upload.digest))
         except Unavailable:
             self._take_back(upload, entry)
             raise
         if self._folders.stat(0, entry.path) != entry:
             # Another upload overwrote ours, and may have told the catalog before we did.
-            repository.ask(lambda: self._sync.refresh([(0, entry.path)]))
+            access.ask(lambda: self._sync.refresh([(0, entry.path)]))
 
     def _is_damaged(self, dist: DistFile) -> bool:
         """Whether what stands at the name is known to be no whole archive, and not written any more."""
@@ -135,7 +85,7 @@ class FolderWriter:
         if entry is None or time.time() - entry.mtime_ns / 1e9 < WRITING_SECONDS:
             return False
         row = Row(entry.size, entry.mtime_ns, entry.inode, "")
-        fault = self._repository.ask(lambda: self._repository.catalog.fault(0, entry.path, row))
+        fault = self._access.ask(lambda: self._access.catalog.fault(0, entry.path, row))
         if fault is None or not fault.is_damage:
             return False
         _LOG.warning("%s is replaced, as it was damaged: %s", entry.path, fault.sentence)
@@ -163,7 +113,7 @@ class FolderWriter:
         if not hmac.compare_digest(sha256.hexdigest(), digest.sha256):
             return False
         found = self._sync.found(entry, dist)
-        self._repository.ask(lambda: self._repository.catalog.add(found, digest))
+        self._access.ask(lambda: self._access.catalog.add(found, digest))
         return True
 
     def remove(self, file: File) -> None:
@@ -180,4 +130,4 @@ class FolderWriter:
 
     def refresh(self, file: File) -> None:
         """Compare the file with its row; one that we removed is gone at once."""
-        self._repository.ask(lambda: self._sync.refresh([(file.root, file.path)], hold=False))
+        self._access.ask(lambda: self._sync.refresh([(file.root, file.path)], hold=False))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from pypiserver import log, servers
+from pypiserver import log, server_contract, servers
 from pypiserver.config import Config
 from pypiserver.factory import Application
 
@@ -21,7 +21,7 @@ def main(port: str, folder: str, log_file: str) -> None:
     config = Config(roots=(Path(folder),), log_stream="none", log_file=Path(log_file))
     log.configure(config)
 
-    def make(again: bool = False) -> servers.WSGI:
+    def make(again: bool = False) -> server_contract.WSGI:
         logged = Application(config)
         plain = Application(Config(roots=config.roots, access_log=False))
 
@@ -30,7 +30,7 @@ def main(port: str, folder: str, log_file: str) -> None:
 
         return choose
 
-    options = servers.Options(server="granian", host="127.0.0.1", port=int(port))
+    options = server_contract.Options(server="granian", host="127.0.0.1", port=int(port))
     servers.run(make, options, on_ready=lambda name, port: None)
 
 

@@ -38,9 +38,10 @@ from .below import (
 )
 from .entries import ODD_NAME, Entry, Scan, entry_of, folder_identity, shown
 from .mounts import DEVICES
+from .name_lock import claimed, look_at
 from .native import IS_UTF8, native, text_of
 from .operations import OPERATIONS, Operations, refusal, sync_folder
-from .placing import beside, claimed, look_at, publish_bytes
+from .placing import beside, publish_bytes
 from .staging import Staged, remove_stale
 
 _LOG = logging.getLogger(__name__)

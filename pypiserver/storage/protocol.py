@@ -6,12 +6,15 @@ catalog or from a walk, never from outside; writing is whole or not at all.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from ..model import File
 from .entries import Entry
+
+# Passes on the files of a scan, as a progress bar does that counts them.
+Counted = Callable[[Iterable[Entry]], Iterable[Entry]]
 
 
 class StagedFile(Protocol):

@@ -19,9 +19,10 @@ from ..errors import Conflict
 from .below import held_folder
 from .entries import Entry, entry_of
 from .hashed import Hashed
+from .name_lock import is_named, lock, open_locked
 from .native import native
 from .operations import OPERATIONS, PART, Operations, refusal
-from .placing import is_named, lock, open_locked, place
+from .placing import place
 from .unnamed import open_unnamed
 
 # As large as that of any file; named because finding it out costs a call of the system.

@@ -13,9 +13,10 @@ from pathlib import Path
 from ..errors import Conflict, NotFound, PypiServerError
 from .below import held_folder, read_plain
 from .entries import entry_of
+from .name_lock import claimed, look_at
 from .native import native, text_of
 from .operations import OPERATIONS, Operations, hidden_name, refusal, sync_folder
-from .placing import beside, claimed, look_at, name_exclusively, place
+from .placing import beside, name_exclusively, place
 
 FOLDER = ".trash"
 # What stands beside a file is small; more of it comes back no more.

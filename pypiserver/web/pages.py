@@ -14,7 +14,7 @@ from importlib.resources import files as resources
 
 import bottle
 
-from .. import __version__
+from .._version import __version__
 from ..errors import ConfigError, NotFound
 from .answers import revalidated, unkept
 from .encodings import compressed

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import bottle
 
-from .. import __version__
+from .._version import __version__
 from ..errors import ConfigError
 from ..model import Listed
 from ..simple_api import prefers_html

@@ -18,8 +18,9 @@ from typing import Any
 
 import pytest
 
-from pypiserver.audit import ADVICE, Audit
+from pypiserver.audit import Audit
 from pypiserver.catalog import Catalog
+from pypiserver.checks import ADVICE
 from pypiserver.digests import Digester
 from pypiserver.errors import Unavailable
 from pypiserver.storage import Entry, Folders

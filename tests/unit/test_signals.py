@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from pypiserver import signals
-from pypiserver.servers import OUTLASTED
+from pypiserver.server_contract import OUTLASTED
 from tests.hostile import serving
 from tests.live_server import pypi_server
 

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from pypiserver.errors import Conflict, Forbidden, PypiServerError, StorageFull, Unavailable
-from pypiserver.storage import Folders, placing, unnamed
+from pypiserver.storage import Folders, name_lock, unnamed
+from pypiserver.storage.name_lock import claimed
 from pypiserver.storage.operations import OPERATIONS, Operations
-from pypiserver.storage.placing import claimed
 from pypiserver.storage.staging import Staged, remove_stale
 
 from .faults import NAMES, Faults, tree
@@ -357,7 +357,7 @@ def test_a_claim_that_is_deleted_elsewhere_while_it_is_open_is_made_anew(
 
     before = set(os.listdir("/proc/self/fd"))
     monkeypatch.setattr(module, call, deleted)
-    monkeypatch.setattr("pypiserver.storage.placing.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("pypiserver.storage.name_lock.time.sleep", lambda seconds: None)
     with claimed(tmp_path / NAME) as is_ours:
         assert is_ours and not left[0]
     assert len(os.listdir("/proc/self/fd")) == len(before)
@@ -365,7 +365,7 @@ def test_a_claim_that_is_deleted_elsewhere_while_it_is_open_is_made_anew(
 
 
 def test_a_claim_in_a_folder_that_is_gone_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pypiserver.storage.placing.time.sleep", lambda seconds: pytest.fail("it waits"))
+    monkeypatch.setattr("pypiserver.storage.name_lock.time.sleep", lambda seconds: pytest.fail("it waits"))
     with pytest.raises(FileNotFoundError), claimed(tmp_path / "gone" / NAME):
         pass
 
@@ -377,7 +377,7 @@ def test_where_nothing_can_be_locked_or_linked_nothing_is_stored(
     def no_locks(descriptor: int, *, wait: bool) -> bool:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
-    monkeypatch.setattr("pypiserver.storage.placing.lock", no_locks)
+    monkeypatch.setattr("pypiserver.storage.name_lock.lock", no_locks)
     with pytest.raises(Forbidden):
         publish(tmp_path, operations=Faults("link", errno.EPERM).operations)
     assert tree(tmp_path) == {}
@@ -514,7 +514,7 @@ def test_a_claim_that_another_program_keeps_is_not_waited_for_for_ever(
 ) -> None:
     import fcntl
 
-    monkeypatch.setattr(placing, "CLAIM_SECONDS", 0.2)
+    monkeypatch.setattr(name_lock, "CLAIM_SECONDS", 0.2)
     folders = Folders([tmp_path])
     (tmp_path / NAME).write_bytes(b"old")
     with claimed(tmp_path / NAME):

@@ -16,8 +16,8 @@ from pypiserver.catalog import Catalog
 from pypiserver.errors import ConfigError, NotFound, Unavailable
 from pypiserver.storage import Folders, Scan, below
 from pypiserver.storage.entries import entry_of
+from pypiserver.storage.name_lock import claimed
 from pypiserver.storage.native import native
-from pypiserver.storage.placing import claimed
 from pypiserver.sync import Sync
 from tests.make_archives import make_wheel
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from pypiserver import servers, supervisor
+from pypiserver import server_contract, supervisor
 from pypiserver.catalog.signal import Signal
 from pypiserver.errors import Unavailable
 from pypiserver.server_granian import ATTEMPTS, News, end, supervise
@@ -489,7 +489,7 @@ def test_requests_are_said_to_be_cut_off_only_when_their_time_has_passed(passed:
         news.note_end()
         now += passed
     killed = record("Killing worker-1 after it refused to gracefully stop")
-    assert news.is_news(killed) is is_said and killed.getMessage() == servers.OUTLASTED
+    assert news.is_news(killed) is is_said and killed.getMessage() == server_contract.OUTLASTED
     assert news.is_news(record("Unexpected exit from worker-1"))
 
 
@@ -545,9 +545,11 @@ def test_a_reload_that_fails_in_gunicorns_main_loop_does_not_end_it(
 
     monkeypatch.setattr(server_gunicorn, "_Server", Server)
     before = signal.getsignal(signal.SIGTERM)
-    with servers.reserved("127.0.0.1", 0) as listening:
-        hooks = servers.Hooks(lambda: None, failing)
-        server_gunicorn.serve(lambda again=False: lambda environ, start: [], servers.Options(), listening, hooks)
+    with server_contract.reserved("127.0.0.1", 0) as listening:
+        hooks = server_contract.Hooks(lambda: None, failing)
+        server_gunicorn.serve(
+            lambda again=False: lambda environ, start: [], server_contract.Options(), listening, hooks
+        )
     # From there on the socket is gunicorn's, which closes it.
     os.close(int(settings["bind"].removeprefix("fd://")))
     arbiter = SimpleNamespace(signal=lambda *_: None, handle_term=lambda: None)

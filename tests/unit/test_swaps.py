@@ -21,7 +21,7 @@ from pypiserver.errors import NotFound
 from pypiserver.scanlock import ScanLock
 from pypiserver.storage import Folders, folders, placing, staging, trash
 from pypiserver.storage.entries import Scan
-from pypiserver.storage.placing import lock
+from pypiserver.storage.name_lock import lock
 
 from .faults import Faults
 
@@ -363,8 +363,8 @@ REASONS = {
     "storage.folders.Folders.walk": "a root that went is an outage",
     "storage.operations._owner": "which words an error has",
     "storage.operations._rename": "where there is neither link(2) nor renameat2(2), under the claim",
-    "storage.placing._lock_claim": "whether to try again what failed",
-    "storage.placing.look_at": "asked under the claim, or of a file that is open",
+    "storage.name_lock._lock_claim": "whether to try again what failed",
+    "storage.name_lock.look_at": "asked under the claim, or of a file that is open",
     "storage.placing.place": "a hint; names are given exclusively, and what is set aside may be gone",
     "storage.staging.Staged._named": "compared with what is open",
     "storage.trash._not_removed": "which words an error has",
