@@ -27,7 +27,7 @@ def run(command: Configuration, *, out: TextIO, err: TextIO) -> int:
     mistakes = [*command.faults]
     if command.task == "check" and command.config is not None:
         mistakes += _found(command.config)
-    faults = [line for each in mistakes for line in each.sentence.splitlines()]
+    faults = [each.sentence for each in mistakes]
     if command.json:
         shown = None if command.config is None or command.task == "check" else dict(_settings(command, command.config))
         report = {"file": str(command.file) if command.file else None, "faults": faults}

@@ -65,8 +65,12 @@ class PypiServerError(Exception):
         """What a client may read: the message where the client is at fault, else no more than ``general``."""
         if isinstance(self._public, str):
             return self._public
-        is_told = self.status < 500 if self._public is None else self._public
-        return str(self) if is_told else self.general
+        return str(self) if self.is_told else self.general
+
+    @property
+    def is_told(self) -> bool:
+        """Whether ``public`` is the message itself, so clients know all there is to know."""
+        return self._public is True or (self._public is None and self.status < 500)
 
     def reworded(self: Error, message: str, *, public: str | bool | None = None) -> Error:
         """The same failure with the same data in another sentence, and with what clients may read of that."""
