@@ -172,11 +172,11 @@ def root_faults(root: Path, *, create: bool) -> Iterator[Mistake]:
         yield Mistake(sentence, "no-folder", "roots", root)
     except OSError as fault:
         # Not Path.exists, which raises where the folder above may not be entered.
-        what = "created" if create and not os.path.exists(root) else "read"  # noqa: PTH110
+        kind, what = ("uncreatable", "created") if create and not os.path.exists(root) else ("unreadable", "read")  # noqa: PTH110
         sentence = (
             f"The folder {str(root)!r} cannot be {what} ({fault.strerror}); give this user access, or name another."
         )
-        yield Mistake(sentence, "unreadable", "roots", root)
+        yield Mistake(sentence, kind, "roots", root)
 
 
 def _command_in(argv: Sequence[str]) -> tuple[str, list[str]]:
