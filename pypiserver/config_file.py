@@ -76,7 +76,7 @@ def read(file: Path) -> dict[str, Given]:
         raise ConfigError(
             f"{file}: there is no section [{printable(tables[0])}]; write the settings without sections, as in: "
             "port = 8080",
-            kind="value",
+            kind="section",
             setting="config",
             value=file,
         )

@@ -113,7 +113,8 @@ def reserved(host: str, port: int) -> Iterator[socket.socket]:
         bound.bind(address)
     except OSError as error:
         bound.close()
-        raise ConfigError(_refused(host, port, error), kind="unusable", setting="port", value=port) from error
+        setting, value = ("host", host) if error.errno == errno.EADDRNOTAVAIL else ("port", port)
+        raise ConfigError(_refused(host, port, error), kind="unusable", setting=setting, value=value) from error
     with bound:
         yield bound
 

@@ -13,6 +13,7 @@ from pypiserver import banner, cli, log
 from pypiserver.config import make_config
 from pypiserver.errors import ConfigError
 from pypiserver.found_files import objection
+from tests.raising import raises
 
 from .test_log import CONF
 
@@ -65,7 +66,7 @@ def test_settings_that_others_can_have_put_there_are_a_mistake(
     (here / "pypiserver.toml").write_text(f'roots = ["{served}"]\nport = 81\n')
     if how != "in a folder that is served":
         make_strange(here / "pypiserver.toml", how, monkeypatch)
-    with pytest.raises(ConfigError, match=r"is not read, because .* --config none"):
+    with raises(ConfigError, kind="strange", setting="config", value=Path("pypiserver.toml")):
         cli.parse([], {})
     named = cli.parse(["--config", "pypiserver.toml"], {})
     assert isinstance(named, cli.Run) and named.config.port == 81

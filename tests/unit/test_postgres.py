@@ -32,6 +32,7 @@ from pypiserver.catalog.session import translated
 from pypiserver.distfile import parse_filename
 from pypiserver.errors import ConfigError
 from pypiserver.model import Search
+from tests.raising import raises
 
 if TYPE_CHECKING:
     from tests.cluster.services import PostgreSQL
@@ -266,7 +267,7 @@ def test_a_step_that_fails_leaves_nothing(database: str, monkeypatch: pytest.Mon
 def test_a_catalog_of_other_folders_is_refused_and_stays(database: str) -> None:
     catalog = Catalog(database, "sha256\n/srv/one")
     catalog.add(found("foo-1.0.zip"), Digest("ab" * 32))
-    with pytest.raises(ConfigError, match="is that of /srv/one with --hash-algo sha256, and not of /srv/two"):
+    with raises(ConfigError, kind="other-folders", setting="catalog"):
         Catalog(database, "sha256\n/srv/two").counts()
     assert catalog.counts() == (1, 1)
     catalog.connections.close()

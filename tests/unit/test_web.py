@@ -18,6 +18,7 @@ from pypiserver.config import default_fallback_url
 from pypiserver.errors import ConfigError
 from pypiserver.web import _NAME, _RELEASE, _VERSION, pages
 from tests.make_archives import make_sdist, make_wheel
+from tests.raising import raises
 
 from .conftest import OLD
 from .wsgi import Client
@@ -445,7 +446,7 @@ def test_health_is_plain_and_may_move(serve: Serve) -> None:
 
 @pytest.mark.parametrize("endpoint", ["/simple/", "/packages/x", "/", "/simple/health/", "/foo/json", "/pypi/x/json"])
 def test_a_health_address_that_hides_another_is_refused(serve: Serve, endpoint: str) -> None:
-    with pytest.raises(ConfigError, match="health-endpoint"):
+    with raises(ConfigError, kind="contradiction", setting="health_endpoint", value=endpoint):
         serve(health_endpoint=endpoint)
 
 
