@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from pypiserver import cli
-from pypiserver.cli import Check, Completion, Delete, Help, Passwd, Restore, Run, Unyank, Update, Version, Yank
-from pypiserver.commands import CLASSIC, COMMANDS
-from pypiserver.config import Config, make_config
+from pypiserver.cli import parser
+from pypiserver.cli.commands import CLASSIC, COMMANDS
+from pypiserver.cli.parser import Check, Completion, Delete, Help, Passwd, Restore, Run, Unyank, Update, Version, Yank
 from pypiserver.errors import ConfigError, Mistake
+from pypiserver.settings.config import Config, make_config
 
 OPEN = {"authenticate": ".", "password_file": "."}
 
@@ -28,8 +28,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def parse(line: str, **environ: str) -> cli.Command:
-    return cli.parse(shlex.split(line), environ)
+def parse(line: str, **environ: str) -> parser.Command:
+    return parser.parse(shlex.split(line), environ)
 
 
 def mistakes_of(line: str, **environ: str) -> tuple[Mistake, ...]:
@@ -141,7 +141,7 @@ def test_serving(line: str, settings: dict[str, Any]) -> None:
         ("yank --version", Version()),
     ],
 )  # fmt: skip
-def test_other_commands(line: str, expected: cli.Command) -> None:
+def test_other_commands(line: str, expected: parser.Command) -> None:
     assert parse(line) == expected
 
 
@@ -264,13 +264,13 @@ def test_flags_of_the_reference_are_all_there() -> None:
 def roots_faults(*roots: Path, default: bool = False) -> list[tuple[str, object]]:
     """(kind, folder) of each folder that cannot be served."""
     with pytest.raises(ConfigError) as caught:
-        cli.prepare_roots(Config(roots=roots, roots_are_default=default))
+        parser.prepare_roots(Config(roots=roots, roots_are_default=default))
     assert all(str(each.value) in each.sentence for each in caught.value.mistakes)
     return [(each.kind, each.value) for each in caught.value.mistakes]
 
 
 def test_the_default_folder_is_created_and_a_named_one_never(home: Path) -> None:
-    cli.prepare_roots(make_config())
+    parser.prepare_roots(make_config())
     assert (home / "packages").is_dir()
     (home / "packages").rmdir()
     assert roots_faults(home / "packages") == [("missing", home / "packages")]
@@ -286,13 +286,13 @@ def test_every_unusable_folder_is_named(tmp_path: Path) -> None:
         ("no-folder", tmp_path / "file"),
     ]
     assert roots_faults(tmp_path / "file", default=True) == [("no-folder", tmp_path / "file")]
-    cli.prepare_roots(make_config(roots=tmp_path / "good"))
+    parser.prepare_roots(make_config(roots=tmp_path / "good"))
 
 
 def test_a_missing_folder_called_like_a_command_gets_a_hint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match="pypi-server update"):
-        cli.prepare_roots(Config(roots=(Path("update"),)))
+        parser.prepare_roots(Config(roots=(Path("update"),)))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="folders have no mode there")

@@ -24,15 +24,15 @@ SENTENCES = frozenset({"sentence", "message", "public", "rule", "fault"})
 WRAPPERS = frozenset({"str", "repr", "printable", "one_line", "cut", "line_of", "redacted"})
 # By module and function: looks into the words of a library, because it tells nothing else; and what is no look.
 ALLOWED = {
-    "sqlite_file.is_damage": "sqlite3 tells its codes from Python 3.11 on",
-    "sqlite_file.is_full": "sqlite3 tells its codes from Python 3.11 on",
-    "sqlite_file._switch_to_wal": "sqlite3 tells its codes from Python 3.11 on",
+    "file.is_damage": "sqlite3 tells its codes from Python 3.11 on",
+    "file.is_full": "sqlite3 tells its codes from Python 3.11 on",
+    "file._switch_to_wal": "sqlite3 tells its codes from Python 3.11 on",
     "connections.is_lost": "sqlite3 tells its codes from Python 3.11 on",
     "session._reason": "what PostgreSQL says has the statement in it, on lines of its own",
-    "objects.refusal": "obstore tells no status of a listing that was refused",
-    "objects._words": "obstore says more than a line, with addresses that may be signed",
-    "archives.__exit__": "what a library says of an archive is made one short line",
-    "certificates.check": "the reason of an SSLError is a code",
+    "object_store.refusal": "obstore tells no status of a listing that was refused",
+    "object_store._words": "obstore says more than a line, with addresses that may be signed",
+    "archive_limits.__exit__": "what a library says of an archive is made one short line",
+    "tls_files.check": "the reason of an SSLError is a code",
     "xmlrpc.handle": "XML has no way to write some characters",
     "migrations.": "a step takes old rows over once, and is never changed again",
 }

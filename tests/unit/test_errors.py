@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from pypiserver import errors
-from pypiserver.archives import BadArchive
+from pypiserver.distributions.archive_limits import BadArchive
 
 Copier = Callable[[Exception], Exception]
 COPIERS = [
