@@ -11,32 +11,34 @@ from collections.abc import Callable, Iterable, Mapping
 
 from ..errors import ConfigError
 from ..settings.setting import Setting
-from .commands import CLASSIC, COMMANDS, SHELLS, Subcommand
+from .subcommand import PROGRAM, Subcommand
 
-PROGRAM = "pypi-server"
 _FOLDERS = frozenset({"DIR", "SRC", "DST"})
 _FILES = frozenset({"FILE", "HTML_FILE"})
 
 
-def completion_script(shell: str) -> str:
-    """The script for ``bash``, ``zsh`` or ``fish``; raises ``ConfigError`` for another shell."""
+def completion_script(shell: str, rows: Mapping[str, Subcommand]) -> str:
+    """The script for ``bash``, ``zsh`` or ``fish``; raises ``ConfigError`` for another shell.
+
+    ``rows`` are the commands by name, that without a name under an empty one.
+    """
     if shell not in _SCRIPTS:
         raise ConfigError(
-            f"There is no completion for the shell {shell!r}; give one of {', '.join(SHELLS)}.",
+            f"There is no completion for the shell {shell!r}; give one of {', '.join(_SCRIPTS)}.",
             kind="unknown",
             setting="shell",
             value=shell,
         )
-    return _SCRIPTS[shell]()
+    return _SCRIPTS[shell](rows)
 
 
-def _rows() -> dict[str, Subcommand]:
-    """The classic form under the empty name, then every subcommand."""
-    return {"": CLASSIC, **COMMANDS}
+def _named(rows: Mapping[str, Subcommand]) -> dict[str, Subcommand]:
+    return {name: row for name, row in rows.items() if name}
 
 
-def _bash() -> str:
-    cases = "\n".join(_bash_case(name, row) for name, row in COMMANDS.items())
+def _bash(rows: Mapping[str, Subcommand]) -> str:
+    commands = _named(rows)
+    cases = "\n".join(_bash_case(name, row) for name, row in commands.items())
     return f"""\
 # bash completion of {PROGRAM}; load it with: source <({PROGRAM} completion bash)
 _pypi_server_add() {{
@@ -54,10 +56,10 @@ _pypi_server() {{
     elif [[ "$flag" == "=" ]]; then
         flag="${{COMP_WORDS[COMP_CWORD-2]}}"
     fi
-    if (( COMP_CWORD > 1 )); then command="${{COMP_WORDS[1]}}"; else words="{" ".join(COMMANDS)}"; fi
+    if (( COMP_CWORD > 1 )); then command="${{COMP_WORDS[1]}}"; else words="{" ".join(commands)}"; fi
     case "$command" in
 {cases}
-{_bash_case("*", CLASSIC)}
+{_bash_case("*", rows[""])}
     esac
     case " $values " in
         *" $flag=file "*) _pypi_server_add -f -- "$current"; return ;;
@@ -99,10 +101,11 @@ def _kind(option: Setting) -> str:
     return "folder" if option.metavar in _FOLDERS else "value"
 
 
-def _zsh() -> str:
-    rows = {name: _zsh_arguments(row) for name, row in _rows().items()}
-    listed = "\n".join(f"        {_quoted(f'{_no_colon(name)}:{row.summary}')}" for name, row in COMMANDS.items())
-    cases = "\n".join(f"        {name}) shift words; (( CURRENT-- )); {rows[name]} ;;" for name in COMMANDS)
+def _zsh(rows: Mapping[str, Subcommand]) -> str:
+    commands = _named(rows)
+    arguments = {name: _zsh_arguments(row) for name, row in rows.items()}
+    listed = "\n".join(f"        {_quoted(f'{_no_colon(name)}:{row.summary}')}" for name, row in commands.items())
+    cases = "\n".join(f"        {name}) shift words; (( CURRENT-- )); {arguments[name]} ;;" for name in commands)
     return f"""\
 #compdef {PROGRAM}
 # zsh completion of {PROGRAM}; save it as _{PROGRAM} in a folder of $fpath
@@ -115,7 +118,7 @@ _pypi_server() {{
     fi
     case "${{words[2]}}" in
 {cases}
-        *) {rows[""]} ;;
+        *) {arguments[""]} ;;
     esac
 }}
 if [[ "${{funcstack[1]}}" == _pypi_server || "${{funcstack[1]}}" == _{PROGRAM} ]]; then
@@ -160,8 +163,9 @@ def _quoted(text: str) -> str:
     return "'" + text.replace("'", r"'\''") + "'"
 
 
-def _fish() -> str:
-    names = " ".join(COMMANDS)
+def _fish(rows: Mapping[str, Subcommand]) -> str:
+    commands = _named(rows)
+    names = " ".join(commands)
     lines = [
         f"# fish completion of {PROGRAM}; save it as {PROGRAM}.fish in ~/.config/fish/completions",
         "function __pypi_server_command",
@@ -170,9 +174,9 @@ def _fish() -> str:
         "    echo classic",
         "end",
         f"complete -c {PROGRAM} -f",
-        *(_fish_line(name, row) for name, row in COMMANDS.items()),
+        *(_fish_line(name, row) for name, row in commands.items()),
     ]
-    for name, row in _rows().items():
+    for name, row in rows.items():
         condition = f"test (__pypi_server_command) = {name or 'classic'}"
         lines += [_fish_option(option, condition) for option in row.options]
         lines += [f"complete -c {PROGRAM} -n {_fish_quoted(condition)} {_fish_operands(row)}"]
@@ -211,4 +215,4 @@ def _fish_quoted(text: str) -> str:
     return "'" + text.replace("\\", "\\\\").replace("'", r"\'") + "'"
 
 
-_SCRIPTS: Mapping[str, Callable[[], str]] = {"bash": _bash, "zsh": _zsh, "fish": _fish}
+_SCRIPTS: Mapping[str, Callable[[Mapping[str, Subcommand]], str]] = {"bash": _bash, "zsh": _zsh, "fish": _fish}

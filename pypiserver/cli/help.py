@@ -1,4 +1,4 @@
-"""The text of ``--help``, drawn from the tables of settings and commands.
+"""The text of ``--help``, drawn from the rows of commands.
 
 Pure: it gets tables and returns text, at most 79 columns wide, with one entry for each flag.
 """
@@ -10,8 +10,31 @@ from collections.abc import Iterable, Mapping
 
 from ..settings.config import ENVIRON_PREFIX, SETTINGS
 from ..settings.setting import Setting
+from .subcommand import PROGRAM, Subcommand
 
 WIDTH = 79
+
+
+def help_text(row: Subcommand, commands: Mapping[str, Subcommand]) -> str:
+    """The help of a command, or of the whole program for the row without a name."""
+    parts = list(sections(row.options))
+    if row.name:
+        return "\n\n".join([f"usage: {row.usage}", paragraph(row.summary), *parts]) + "\n"
+    head = f"usage: {row.usage}\n       {PROGRAM} COMMAND [OPTIONS] ..."
+    about = (
+        f"{row.summary} Without a DIR it serves ~/packages. Files and folders that start with a dot are left out. "
+        "Flags and folders can stand in any order."
+    )
+    rows = {each.name: each.summary for each in commands.values()}
+    notes = (
+        "'pypi-server COMMAND --help' tells more about a command. To serve a folder that is called like a command, "
+        "write it as ./NAME.",
+        "Every setting can also be given as a variable: PYPISERVER_PORT=8080 means --port 8080, "
+        "PYPISERVER_OVERWRITE=yes means --overwrite; or in a file, pypiserver.toml: port = 8080. Flags win over "
+        "variables, and variables over the file.",
+    )
+    parts = [head, paragraph(about), *parts, listing("Commands", rows), *map(paragraph, notes)]
+    return "\n\n".join(parts) + "\n"
 
 
 def paragraph(text: str, indent: str = "") -> str:

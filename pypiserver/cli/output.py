@@ -38,6 +38,11 @@ _LINES = {
 }
 
 
+def count_of(files: int) -> str:
+    """``1 file``, ``2 files``."""
+    return f"{files} file{'' if files == 1 else 's'}"
+
+
 def write_json(report: Mapping[str, object], out: TextIO) -> None:
     """Write the report as one JSON object."""
     out.write(json.dumps(report, indent=2) + "\n")

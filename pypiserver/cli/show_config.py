@@ -7,7 +7,8 @@ it. The rules to keep: what may be a secret is not shown; nothing is started.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any, TextIO
@@ -15,39 +16,46 @@ from typing import Any, TextIO
 from ..errors import ConfigError, Mistake, PypiServerError
 from ..factory import Application
 from ..observability.logging_setup import redacted
-from ..settings.config import SETTINGS, Config
-from .commands import Configuration
+from ..settings.config import SETTINGS, Config, Given
 from .output import write_json
+from .roots import root_faults
 
 DEFAULT = "default"
 
 
-def run(command: Configuration, *, out: TextIO, err: TextIO) -> int:
-    """Do what the command says; gives 1 when there are faults."""
-    mistakes = [*command.faults]
-    if command.task == "check" and command.config is not None:
-        mistakes += _found(command.config)
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The settings, what was given for each, and the file that was read; ``config`` is None when it has mistakes."""
+
+    config: Config | None
+    given: Mapping[str, Given]
+    file: Path | None
+
+
+def run(task: str, settings: Settings, mistakes: Iterable[Mistake], *, out: TextIO, err: TextIO, as_json: bool) -> int:
+    """Check the settings, or show them; gives 1 when there are mistakes."""
+    mistakes, config = [*mistakes], settings.config
+    if task == "check" and config is not None:
+        mistakes += _found(config)
     faults = [each.sentence for each in mistakes]
-    if command.json:
-        shown = None if command.config is None or command.task == "check" else dict(_settings(command, command.config))
-        report = {"file": str(command.file) if command.file else None, "faults": faults}
+    if as_json:
+        shown = None if config is None or task == "check" else dict(_settings(settings, config))
+        report = {"file": str(settings.file) if settings.file else None, "faults": faults}
         write_json(report if shown is None else {**report, "settings": shown}, out)
         return 1 if faults else 0
     for fault in faults:
         err.write(f"{fault}\n")
-    if command.config is None or faults:
+    if config is None or faults:
         return 1
-    if command.task == "show":
-        out.writelines(f"{line}\n" for line in _lines(command, command.config))
+    if task == "show":
+        out.writelines(f"{line}\n" for line in _lines(settings, config))
     else:
-        out.write(f"{command.file or 'No configuration file'}: {len(command.given)} settings given, no mistakes.\n")
+        out.write(f"{settings.file or 'No configuration file'}: {len(settings.given)} settings given, no mistakes.\n")
     return 0
 
 
 def _found(config: Config) -> Iterator[Mistake]:
     """What is wrong with the files and folders the settings name."""
-    from .parser import root_faults
-
     if not config.roots_are_default:
         for root in config.roots:
             yield from root_faults(root, create=False)
@@ -60,15 +68,15 @@ def _found(config: Config) -> Iterator[Mistake]:
         yield Mistake(str(error), error.kind)
 
 
-def _settings(command: Configuration, config: Config) -> Iterator[tuple[str, dict[str, Any]]]:
+def _settings(settings: Settings, config: Config) -> Iterator[tuple[str, dict[str, Any]]]:
     for name in SETTINGS:
-        given = command.given.get(name)
+        given = settings.given.get(name)
         source = given.source or given.label if given else DEFAULT
         yield name, {"value": _hidden(plain(getattr(config, name))), "source": source}
 
 
-def _lines(command: Configuration, config: Config) -> Iterator[str]:
-    for name, each in _settings(command, config):
+def _lines(settings: Settings, config: Config) -> Iterator[str]:
+    for name, each in _settings(settings, config):
         if name == "auther":
             continue
         # TOML has no null; off is what hash_algo calls it.

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from pypiserver.cli import parser
+from pypiserver.cli.commands.run import Run
+from pypiserver.settings.config import SETTINGS
 from tests.cluster.manifests import CHECK_COMPOSE, COMPOSE, KUBERNETES, ask, interpolated, load, rendered, validated
 
 HEAD = """\
@@ -79,9 +81,9 @@ def test_helm_finds_no_fault_and_kubernetes_knows_every_field(values: dict[str, 
 @by_values
 def test_the_server_understands_how_it_is_started(values: dict[str, Any]) -> None:
     made = container(documents(values))
-    assert isinstance(parser.parse(made["args"], {}), parser.Run)
+    assert isinstance(parser.parse(made["args"], {}), Run)
     names = [each["name"].removeprefix("PYPISERVER_").lower() for each in made["env"] if "PYPISERVER" in each["name"]]
-    known = {*parser.SETTINGS, *(f"{name}_file" for name in parser.SETTINGS)}
+    known = {*SETTINGS, *(f"{name}_file" for name in SETTINGS)}
     assert set(names) <= known
 
 
@@ -169,7 +171,7 @@ def test_the_compose_file_is_one() -> None:
     assert replica == compose["services"]["replica-3"]
     assert replica["read_only"] and replica["cap_drop"] == ["ALL"] and "ports" not in replica
     names = [name.removeprefix("PYPISERVER_").lower() for name in replica["environment"] if "PYPISERVER" in name]
-    assert set(names) <= set(parser.SETTINGS)
+    assert set(names) <= set(SETTINGS)
 
 
 def test_the_compose_file_changes_every_address_of_the_nginx_configuration() -> None:

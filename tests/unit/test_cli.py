@@ -14,7 +14,18 @@ import pytest
 
 from pypiserver.cli import parser
 from pypiserver.cli.commands import CLASSIC, COMMANDS
-from pypiserver.cli.parser import Check, Completion, Delete, Help, Passwd, Restore, Run, Unyank, Update, Version, Yank
+from pypiserver.cli.commands.check import Check
+from pypiserver.cli.commands.completion import Completion
+from pypiserver.cli.commands.delete import Delete
+from pypiserver.cli.commands.passwd import Passwd
+from pypiserver.cli.commands.restore import Restore
+from pypiserver.cli.commands.run import Run
+from pypiserver.cli.commands.unyank import Unyank
+from pypiserver.cli.commands.update import Update
+from pypiserver.cli.commands.yank import Yank
+from pypiserver.cli.parser import Help, Version
+from pypiserver.cli.roots import prepare_roots
+from pypiserver.cli.subcommand import NAMES, Command
 from pypiserver.errors import ConfigError, Mistake
 from pypiserver.settings.config import Config, make_config
 
@@ -28,7 +39,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def parse(line: str, **environ: str) -> parser.Command:
+def parse(line: str, **environ: str) -> Command:
     return parser.parse(shlex.split(line), environ)
 
 
@@ -45,6 +56,7 @@ def mistakes_of(line: str, **environ: str) -> tuple[Mistake, ...]:
         ("-p 8080 ~/packages", {"port": 8080, "roots": "~/packages"}),
         ("-p9", {"port": 9}),
         ("-p=9", {"port": 9}),
+        ("-vp=9", {"verbosity": 1, "port": 9}),
         ("--port=9", {"port": 9}),
         ("--port 9", {"port": 9}),
         ("-p 9 -p 10", {"port": 10}),
@@ -141,7 +153,7 @@ def test_serving(line: str, settings: dict[str, Any]) -> None:
         ("yank --version", Version()),
     ],
 )  # fmt: skip
-def test_other_commands(line: str, expected: parser.Command) -> None:
+def test_other_commands(line: str, expected: Command) -> None:
     assert parse(line) == expected
 
 
@@ -155,6 +167,7 @@ def test_other_commands(line: str, expected: parser.Command) -> None:
         ("-O", "unknown", "-O", "-o"),
         ("-Uz", "unknown", "-z", ""),
         ("-1", "unknown", "-1", ""),
+        ("'--zzz=a b'", "unknown", "--zzz", ""),
         ("-p 9 yank d n 1", "misplaced", "-p", "run"),
         ("run -x", "misplaced", "-x", "update"),
         ("check --port 9", "misplaced", "--port", "run"),
@@ -264,13 +277,13 @@ def test_flags_of_the_reference_are_all_there() -> None:
 def roots_faults(*roots: Path, default: bool = False) -> list[tuple[str, object]]:
     """(kind, folder) of each folder that cannot be served."""
     with pytest.raises(ConfigError) as caught:
-        parser.prepare_roots(Config(roots=roots, roots_are_default=default))
+        prepare_roots(Config(roots=roots, roots_are_default=default))
     assert all(str(each.value) in each.sentence for each in caught.value.mistakes)
     return [(each.kind, each.value) for each in caught.value.mistakes]
 
 
 def test_the_default_folder_is_created_and_a_named_one_never(home: Path) -> None:
-    parser.prepare_roots(make_config())
+    prepare_roots(make_config())
     assert (home / "packages").is_dir()
     (home / "packages").rmdir()
     assert roots_faults(home / "packages") == [("missing", home / "packages")]
@@ -286,13 +299,13 @@ def test_every_unusable_folder_is_named(tmp_path: Path) -> None:
         ("no-folder", tmp_path / "file"),
     ]
     assert roots_faults(tmp_path / "file", default=True) == [("no-folder", tmp_path / "file")]
-    parser.prepare_roots(make_config(roots=tmp_path / "good"))
+    prepare_roots(make_config(roots=tmp_path / "good"))
 
 
 def test_a_missing_folder_called_like_a_command_gets_a_hint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match="pypi-server update"):
-        parser.prepare_roots(Config(roots=(Path("update"),)))
+        prepare_roots(Config(roots=(Path("update"),)))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="folders have no mode there")
@@ -314,3 +327,8 @@ def test_a_folder_without_permission_is_named(
     elif default:
         root.parent.chmod(stat.S_IRUSR | stat.S_IXUSR)
     assert roots_faults(root, default=default) == [(kind, root)]
+
+
+def test_the_table_has_every_command_in_the_order_of_the_help() -> None:
+    assert tuple(COMMANDS) == NAMES
+    assert [row.name for row in COMMANDS.values()] == list(COMMANDS)

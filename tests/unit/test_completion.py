@@ -10,12 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from pypiserver.cli.commands import CLASSIC, COMMANDS, SHELLS
-from pypiserver.cli.completion import completion_script
+from pypiserver.cli.commands import CLASSIC, COMMANDS, ROWS
+from pypiserver.cli.commands.completion import SHELLS
+from pypiserver.cli.completion import completion_script as script_for
 from pypiserver.errors import ConfigError
 from tests.raising import raises
 
 BASH = shutil.which("bash")
+
+
+def completion_script(shell: str) -> str:
+    return script_for(shell, ROWS)
 
 
 def run(shell: str, *arguments: str, cwd: Path, text: str = "") -> str:

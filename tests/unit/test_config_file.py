@@ -12,6 +12,8 @@ import pytest
 
 from pypiserver.__main__ import main
 from pypiserver.cli import parser
+from pypiserver.cli.commands.check import Check
+from pypiserver.cli.commands.run import Run
 from pypiserver.errors import ConfigError
 from pypiserver.settings import config
 from pypiserver.settings.config import SETTINGS, Config
@@ -30,7 +32,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def settings(*argv: str, **environ: str) -> Config:
     command = parser.parse(argv, environ)
-    assert isinstance(command, parser.Run)
+    assert isinstance(command, Run)
     return command.config
 
 
@@ -77,7 +79,7 @@ def test_the_file_can_be_named_by_flag_or_variable_or_left_out(here: Path, tmp_p
     assert settings(PYPISERVER_CONFIG=str(other)).port == 2
     assert settings("--config", "none", PYPISERVER_CONFIG=str(other)).port == 8080
     command = parser.parse(["check", "--config", str(other)], {})
-    assert isinstance(command, parser.Check) and command.config.port == 2
+    assert isinstance(command, Check) and command.config.port == 2
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from pypiserver.cli import banner, parser
+from pypiserver.cli.commands.run import Run
 from pypiserver.errors import ConfigError
 from pypiserver.observability import logging_setup
 from pypiserver.settings.config import make_config
@@ -70,16 +71,16 @@ def test_settings_that_others_can_have_put_there_are_a_mistake(
     with raises(ConfigError, kind="strange", setting="config", value=Path("pypiserver.toml")):
         parser.parse([], {})
     named = parser.parse(["--config", "pypiserver.toml"], {})
-    assert isinstance(named, parser.Run) and named.config.port == 81
+    assert isinstance(named, Run) and named.config.port == 81
     left_out = parser.parse(["--config", "none"], {})
-    assert isinstance(left_out, parser.Run) and left_out.config.port == 8080
+    assert isinstance(left_out, Run) and left_out.config.port == 8080
 
 
 def test_what_was_found_is_named_in_the_banner(here: Path) -> None:
     (here / "log.conf").write_text(CONF, "utf-8")
     (here / "pypiserver.toml").write_text('roots = ["packages"]\n')
     command = parser.parse([], {})
-    assert isinstance(command, parser.Run) and command.file is not None
+    assert isinstance(command, Run) and command.file is not None
     facts = banner.Facts(
         "granian", 80, [], None, config_file=command.file.absolute(), log_conf=logging_setup.found_conf(command.config)
     )
@@ -105,7 +106,7 @@ def test_the_banner_names_the_port_where_the_address_of_the_index_has_another(
     flags: tuple[str, ...], index: str, here: Path
 ) -> None:
     command = parser.parse(["-p", "0", "-i", "127.0.0.1", *flags, "packages"], {})
-    assert isinstance(command, parser.Run)
+    assert isinstance(command, Run)
     assert f"\n  index:     {index}\n" in banner.render(command.config, banner.Facts("granian", 43121, [], None))
 
 

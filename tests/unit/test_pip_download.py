@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from packaging.version import Version
 
-from pypiserver.cli import manage_folder, parser
+from pypiserver.cli import parser
+from pypiserver.cli.commands.update import Update
 from pypiserver.cli.pip_download import Download, as_shell_line, environment, shown_command
 from pypiserver.distributions.filename import normalize
 from tests.fake_index import FakeIndex
@@ -50,8 +51,8 @@ def test_the_real_pip_downloads_what_was_found(
     url = index.url.replace("//", "//me:secret@")
     out, err = io.StringIO(), io.StringIO()
     command = parser.parse(["-Ux", "--index-url", url, str(root)], {})
-    assert isinstance(command, parser.Update)
-    assert manage_folder.update(command, out=out, err=err) == 0, (out.getvalue(), err.getvalue(), capfd.readouterr())
+    assert isinstance(command, Update)
+    assert command.run(out, err) == 0, (out.getvalue(), err.getvalue(), capfd.readouterr())
     assert (root / "old" / name).read_bytes() == data
     assert "secret" not in out.getvalue() + err.getvalue() + "".join(capfd.readouterr())
 
@@ -104,8 +105,8 @@ def test_a_hostile_folder_and_index_make_no_option_and_no_command(
     index.rows["raven"] = list(HOSTILE_ROWS)
     out, err = io.StringIO(), io.StringIO()
     command = parser.parse(["update", "--index-url", index.url, f"{tmp_path}/{folder}"], {})
-    assert isinstance(command, parser.Update)
-    assert manage_folder.update(command, out=out, err=err) == 1
+    assert isinstance(command, Update)
+    assert command.run(out, err) == 1
     assert {path for path, _ in index.seen} <= {"/simple/raven/", "/simple/index-url/", "/simple/r/"}
     lines = out.getvalue().splitlines()
     assert all(line.isprintable() for line in lines)

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from pypiserver.cli import manage_folder, parser
+from pypiserver.cli import parser
+from pypiserver.cli.commands.update import Update
 from pypiserver.cli.progress import STEP, counted, progress
 from tests.fake_index import FakeIndex, serving
 from tests.make_archives import make_wheel
@@ -123,14 +124,14 @@ def packages(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_check_reads_the_folders_and_then_the_files(packages: Path, tmp_path: Path) -> None:
     command = parser.parse(["check", str(packages), "--catalog", str(tmp_path / "c.sqlite")], {})
     out, terminal = io.StringIO(), Terminal()
-    assert manage_folder.run(command, out=out, err=terminal) == 0
+    assert command.run(out, terminal) == 0
     shown = [part for part in terminal.getvalue().split("\r") if part.strip()]
     assert [re.sub(r" \[.*\]", "", part) for part in shown] == [
         "reading the folders 1", "reading the folders 2", "reading the folders 3", "checking 1/3", "checking 2/3",
     ]  # fmt: skip
     assert terminal.left == ""
     pipe = io.StringIO()
-    assert manage_folder.run(command, out=out, err=pipe) == 0
+    assert command.run(out, pipe) == 0
     assert pipe.getvalue() == ""
 
 
@@ -140,9 +141,9 @@ def test_an_update_tells_how_many_projects_were_looked_up(packages: Path) -> Non
         for name in ("one", "three", "two"):
             index.add(name, make_wheel(name, "1.0")[0])
         command = parser.parse(["update", str(packages), "--index-url", index.url], {})
-        assert isinstance(command, parser.Update)
+        assert isinstance(command, Update)
         out = Terminal()
-        assert manage_folder.update(command, out=out, err=io.StringIO()) == 0
+        assert command.run(out, io.StringIO()) == 0
     assert f"\rchecking [{'#' * 20:<30}] 2/3" in out.getvalue()
     assert "#" not in out.left
 

@@ -20,6 +20,7 @@ import yaml
 
 from pypiserver.__main__ import main
 from pypiserver.cli import parser
+from pypiserver.cli.commands.run import Run
 from tests.live_server import DIRECT, REPOSITORY, LiveServer, answers, pypi_server, running
 from tests.make_archives import make_wheel
 
@@ -43,7 +44,7 @@ def printed(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
 
 def config_of(argv: list[str]) -> object:
     command = parser.parse(argv, {})
-    assert isinstance(command, parser.Run)
+    assert isinstance(command, Run)
     return command.config
 
 

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from pypiserver.__main__ import main
-from pypiserver.cli.commands import CLASSIC, COMMANDS, Subcommand
+from pypiserver.cli.commands import CLASSIC, COMMANDS
+from pypiserver.cli.subcommand import Subcommand
 from pypiserver.errors import ConfigError
 from pypiserver.server import tls_files
 from pypiserver.settings import parsers as types

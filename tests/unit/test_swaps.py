@@ -339,7 +339,7 @@ REASONS = {
     "catalog.sqlite.places._fault": "which words an error has; what cannot be opened later is said then",
     "catalog.sqlite.places._may": "which words an error has; what cannot be opened later is said then",
     "catalog.sqlite.file.states_of": "compared after the act: what was written to must have its name still",
-    "cli.parser.root_faults": "which words an error has",
+    "cli.roots.root_faults": "which words an error has",
     "settings.toml_file.locate": "a file that goes is an error when it is read",
     "observability.download_statistics.Downloads._reading": "which words an error has, after the act",
     "settings.discovered_files.objection": "whoever could put another file there is an objection himself",

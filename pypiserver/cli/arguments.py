@@ -1,0 +1,158 @@
+"""The words of one command, read by argparse: values by the names of its operands and options, as they were written.
+
+Flags and operands stand in any order; ``--`` ends the flags. Long flags are never abbreviated, so that a new flag
+cannot change the meaning of an old script.
+
+Invariants: what is read is the same with argparse of every Python that is supported; every mistake is one of ours,
+with the flag as it was written, and all that were made are told together; nothing is printed, nothing exits.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NoReturn
+
+from ..errors import ConfigError, Mistake
+from ..settings.config import Given
+from ..settings.parsers import hinting, nearest
+from ..settings.setting import Setting
+from .subcommand import PROGRAM, Subcommand
+
+
+class CommandParser(argparse.ArgumentParser):
+    """argparse's parser of one command."""
+
+    def __init__(self, row: Subcommand) -> None:
+        # With a usage of its own, argparse makes none each time.
+        super().__init__(prog=PROGRAM, usage=row.usage, add_help=False, allow_abbrev=False)
+        # What looks like a negative number is a flag like any other: there is no command to which one can be given.
+        self._has_negative_number_optionals.append(True)
+        for option in row.options:
+            self.add_argument(*option.flags, action=_Record, setting=option)
+        for each in row.operands:
+            many = each.action == "repeat"
+            self.add_argument(_place(each), metavar=each.metavar, nargs="*" if many else "?", default=None)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise what argparse would print."""
+        raise _RefusedError(message)
+
+
+class _RefusedError(Exception):
+    """argparse cannot read a command line."""
+
+
+class _Record(argparse.Action):
+    """Keeps what was given for a setting, with the flag that gave it."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, setting: Setting, **_: Any) -> None:
+        nargs = None if setting.takes_value else 0
+        super().__init__(option_strings, setting.name, nargs=nargs, default=argparse.SUPPRESS)
+        self._action = setting.action
+
+    def __call__(self, parser: Any, namespace: argparse.Namespace, value: Any, flag: str | None = None) -> None:
+        before: Given | None = getattr(namespace, self.dest, None)
+        # Newer versions of argparse take the sign out of -vp=9 themselves.
+        if isinstance(value, str) and flag and not flag.startswith("--"):
+            value = value.removeprefix("=")
+        setattr(namespace, self.dest, _added(before, Given(flag or "", value), self._action))
+
+
+def read(row: Subcommand, words: Sequence[str], table: Mapping[str, Subcommand]) -> tuple[dict[str, Given], list[str]]:
+    """What was given by flags, by the names of their settings, and the words that are no flags.
+
+    Raises ConfigError with all mistakes; ``table`` has the commands that a flag may belong to.
+    """
+    # Versions of argparse differ in what they make of words behind it.
+    end = words.index("--") if "--" in words else len(words)
+    head, tail = list(words[:end]), list(words[end + 1 :])
+    try:
+        found, rest = CommandParser(row).parse_known_intermixed_args(head)
+    except _RefusedError as refused:
+        raise ConfigError.of(_mistakes(row, head, table)) from refused
+    values = vars(found)
+    operands = [*_words(values.pop(_place(each)) for each in row.operands), *rest]
+    # argparse takes a flag with a blank in it for none.
+    if any(word.startswith("-") and word != "-" for word in operands):
+        raise ConfigError.of(_mistakes(row, head, table))
+    return values, [*operands, *tail]
+
+
+def _place(each: Setting) -> str:
+    """Where argparse keeps an operand; options may have the same name."""
+    return f"operand {each.name}"
+
+
+def _words(values: Iterable[Any]) -> Iterator[str]:
+    """The words in the values of operands, of which each is one word, several, or none."""
+    for value in values:
+        if isinstance(value, str):
+            yield value
+        else:
+            yield from value or ()
+
+
+def flags_in(word: str, by_flag: Mapping[str, Setting]) -> Iterator[tuple[str, str | None]]:
+    """The flags in one word with the value attached to each: ``--port=80``, ``-Ux``, ``-p80``, ``-p=80``."""
+    if word.startswith("--"):
+        flag, attached, value = word.partition("=")
+        yield flag, value if attached else None
+        return
+    letters = word[1:] if word.startswith("-") else ""
+    while letters:
+        flag, letters = f"-{letters[0]}", letters[1:]
+        if flag in by_flag and by_flag[flag].takes_value and letters:
+            yield flag, letters.removeprefix("=")
+            return
+        yield flag, None
+
+
+def _mistakes(row: Subcommand, words: Sequence[str], table: Mapping[str, Subcommand]) -> Iterator[Mistake]:
+    """Every flag that is none, lacks its value, or takes none, in words that argparse refused."""
+    by_flag = {flag: option for option in row.options for flag in option.flags}
+    left = list(reversed(words))
+    while left:
+        word = left.pop()
+        for flag, value in flags_in(word, by_flag) if word != "-" else ():
+            option = by_flag.get(flag)
+            if option is None:
+                yield _unknown(flag, value, by_flag, table)
+            elif not option.takes_value and value is not None:
+                yield Mistake(f"{flag} takes no value; leave out {value!r}.", "takes-none", option.name, value, flag)
+            elif option.takes_value and value is None:
+                if not left or left[-1][:1] == "-" != left[-1]:
+                    sentence = f"{flag} needs a value; write {flag} {option.metavar}."
+                    yield Mistake(sentence, "needs-value", option.name, None, flag)
+                else:
+                    left.pop()
+
+
+def _unknown(flag: str, value: str | None, by_flag: Mapping[str, Setting], table: Mapping[str, Subcommand]) -> Mistake:
+    """A flag that is none here: with the one that was probably meant, or the command it belongs to."""
+    if not flag.startswith("--"):
+        near = flag.swapcase() if flag.swapcase() in by_flag else ""
+    else:
+        known = [each for each in by_flag if each.startswith("--")]
+        longer = [each for each in known if each.startswith(flag)]
+        near = nearest(flag, longer, 0.0) if longer else nearest(flag, known, 0.7)
+    owners = [name for name, row in table.items() if any(flag in option.flags for option in row.options)]
+    if owners:
+        hint, meant = f"; it belongs to '{PROGRAM} {owners[0]}'.", owners[0]
+    else:
+        hint, meant = hinting(near) if near else f"; see {PROGRAM} --help.", near
+    return Mistake(f"There is no flag {flag}{hint}", "misplaced" if owners else "unknown", flag, value, flag, meant)
+
+
+def _added(before: Given | None, now: Given, action: str) -> Given:
+    """The value of an option after its flag has come once more."""
+    if action == "repeat":
+        return now._replace(value=[*listed(before), now.value])
+    if action == "count":
+        return now._replace(value=1 if before is None else int(str(before.value)) + 1)
+    return now if action == "value" else now._replace(value=action != "off")
+
+
+def listed(given: Given | None) -> list[object]:
+    """The values of an option that may be repeated."""
+    return list(given.value) if given is not None and isinstance(given.value, list) else []

@@ -1,0 +1,55 @@
+"""Every command once, a file for each: its operands, its flags, its help, its examples and what it does.
+
+``COMMANDS`` is the table of subcommands by name; ``CLASSIC`` is the row without a name, which serves or, with ``-U``,
+looks for updates. ``ROWS`` has both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..subcommand import Subcommand
+from . import (
+    check,
+    completion,
+    config,
+    copy,
+    delete,
+    deploy,
+    gc,
+    passwd,
+    reindex,
+    restore,
+    run,
+    stats,
+    unyank,
+    update,
+    yank,
+)
+from .classic import CLASSIC
+
+__all__ = ["CLASSIC", "COMMANDS", "ROWS"]
+
+COMMANDS: Mapping[str, Subcommand] = {
+    row.name: row
+    for row in (
+        run.COMMAND,
+        update.COMMAND,
+        passwd.COMMAND,
+        yank.COMMAND,
+        unyank.COMMAND,
+        delete.COMMAND,
+        restore.COMMAND,
+        check.COMMAND,
+        reindex.COMMAND,
+        gc.COMMAND,
+        copy.COMMAND,
+        config.COMMAND,
+        deploy.SYSTEMD,
+        deploy.NGINX,
+        deploy.COMPOSE,
+        stats.COMMAND,
+        completion.COMMAND,
+    )
+}
+ROWS: Mapping[str, Subcommand] = {"": CLASSIC, **COMMANDS}

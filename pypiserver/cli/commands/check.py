@@ -1,0 +1,54 @@
+"""``check``: read every file and name what is wrong with it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TextIO
+
+from ...settings.config import SETTINGS, Config
+from ...text import printable
+from ..options import COMMON_WITH_ROOTS, HELP, JSON, ROOTS
+from ..output import write_json
+from ..roots import prepare_roots
+from ..subcommand import Subcommand
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Read everything in the folders, or the bucket, and name what is wrong."""
+
+    config: Config
+    json: bool = False
+
+    @property
+    def roots(self) -> tuple[Path, ...]:
+        """The folders to check."""
+        return self.config.roots
+
+    def run(self, out: TextIO, err: TextIO) -> int:
+        """Check them; 1 where there are faults."""
+        from ...observability import logging_setup
+        from .. import manage
+
+        prepare_roots(self.config)
+        logging_setup.configure(self.config)
+        with manage.catalog_failures(self.config):
+            faults = manage.place_of(self.config).check(self.config, err)
+        if self.json:
+            write_json({"faults": [asdict(fault) for fault in faults]}, out)
+            return 1 if faults else 0
+        for fault in faults:
+            where = fault.path if len(self.roots) < 2 else f"{fault.path} in {fault.folder}"
+            out.write(f"{printable(where)} [{fault.kind}]: {printable(fault.message)}. {fault.advice}\n")
+        out.write(f"{len(faults)} fault{'' if len(faults) == 1 else 's'} found.\n")
+        return 1 if faults else 0
+
+
+COMMAND = Subcommand(
+    "check",
+    "Read every file and name what is wrong with it.",
+    Check,
+    (ROOTS,),
+    (JSON, SETTINGS["storage"], *COMMON_WITH_ROOTS, *HELP),
+)

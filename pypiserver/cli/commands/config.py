@@ -1,0 +1,49 @@
+"""``config``: check the settings, or show them and where each comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from ...errors import Mistake
+from ...settings import parsers as types
+from ...settings.config import Config, Given
+from ..options import ALL_SETTINGS, HELP, JSON
+from ..subcommand import Subcommand, operand
+
+TASKS = ("check", "show")
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """Say whether the settings can be used (``task`` check), or what they are and where each comes from (show).
+
+    ``config`` is None when there are ``faults``; ``file`` is the configuration file that was read.
+    """
+
+    task: str
+    config: Config | None
+    given: Mapping[str, Given]
+    faults: tuple[Mistake, ...] = ()
+    file: Path | None = None
+    json: bool = False
+
+    def run(self, out: TextIO, err: TextIO) -> int:
+        """Check or show; 1 where there are faults."""
+        from .. import show_config
+
+        settings = show_config.Settings(self.config, self.given, self.file)
+        return show_config.run(self.task, settings, self.faults, out=out, err=err, as_json=self.json)
+
+
+COMMAND = Subcommand(
+    "config",
+    "Check the settings, or show them and where each comes from.",
+    Configuration,
+    (operand("task", "TASK", types.one_of(TASKS, "task"), TASKS), operand("config_file", "FILE", types.path)),
+    (JSON, *ALL_SETTINGS, *HELP),
+    required=1,
+    wants_given=True,
+)

@@ -1,0 +1,154 @@
+"""``run``, or no command: serve the folders or the bucket."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import os
+import tempfile
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from ..._version import __version__
+from ...settings.config import Config
+from ..options import ALL_SETTINGS, HELP, ROOTS
+from ..roots import prepare_roots
+from ..subcommand import Subcommand
+
+if TYPE_CHECKING:
+    from ...server.contract import Options
+    from ..banner import Facts
+
+_LOG = logging.getLogger("pypiserver.server")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Serve the folders; ``file`` is the configuration file that was read.
+
+    ``reread`` reads the same command line, the environment and the file again, when the server reloads.
+    """
+
+    config: Config
+    file: Path | None = field(default=None, compare=False)
+    reread: Callable[[], Config] | None = field(default=None, compare=False)
+
+    def run(self, out: TextIO, err: TextIO) -> int:
+        """Serve until a signal ends it."""
+        from ...observability import logging_setup, metrics
+        from ...server import process_signals, run
+        from ...server.pid_file import pid_file
+        from ..serving import close_all
+
+        config = self.config
+        run.prepare(config.server)
+        prepare_roots(config)
+        logging_setup.configure(config)
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(process_signals.ended_by_sigterm())
+            stack.enter_context(pid_file(config.pid_file))
+            if config.counts_metrics:
+                # Before anybody imports prometheus_client, and inherited by every worker.
+                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="pypiserver-metrics-"))
+                os.environ[metrics.FOLDER] = folder
+                stack.callback(os.environ.pop, metrics.FOLDER)
+                # Ending writes what is not yet counted.
+                stack.callback(close_all)
+            self._serve(out, err, stack)
+        return 0
+
+    def _serve(self, out: TextIO, err: TextIO, stack: contextlib.ExitStack) -> None:
+        from ...server import run
+        from ..banner import render
+        from ..serving import Serving
+
+        config = self.config
+        facts = self._prepare(err, stack)
+        pid, has_served = os.getpid(), threading.Event()
+
+        def ready(server: str, port: int) -> None:
+            has_served.set()
+            now = facts(server, port)
+            # A closed or full standard output is no reason not to serve.
+            with contextlib.suppress(OSError, ValueError):
+                out.write(render(config, now))
+                out.flush()
+            address, listens = now.url(config), now.listens_on(config)
+            address += f", and listens on {listens}" if listens else ""
+            _LOG.info("pypiserver %s is serving at %s (%s, process %d).", __version__, address, server, pid)
+
+        def end() -> None:
+            # A worker that was forked from the process that serves passes here too.
+            if has_served.is_set() and os.getpid() == pid:
+                _LOG.info("pypiserver has ended.")
+
+        stack.callback(end)
+        serving = Serving(config, self.reread or functools.partial(_same, config))
+        run.run(serving, _server_options(config), on_ready=ready, on_reload=serving.reload)
+
+    def _prepare(self, err: TextIO, stack: contextlib.ExitStack) -> Callable[[str, int], Facts]:
+        """See that all is well before a port is opened; gives what makes the values of the banner."""
+        from ...memory import give_back
+        from ...observability import logging_setup
+        from ...observability.metrics_listener import listening
+        from ..banner import Facts
+        from ..progress import counted, progress
+        from ..serving import load_application
+
+        config = self.config
+        application = load_application(config)
+        application.check()
+        with progress("reading the packages", err) as tell:
+            files, where = application.survey(counted=functools.partial(counted, tell=tell))
+        storage_fault = application.storage_fault()
+        damaged = application.damaged()
+        application.close()
+        # Before workers are forked from it.
+        give_back()
+        metrics_port = None
+        if config.metrics_address is not None and application.metrics is not None:
+            host, port = config.metrics_address
+            kind = application.metrics.content_type
+            metrics_port = stack.enter_context(listening(host, port, application.exposition, kind))
+        return lambda server, port: Facts(
+            server,
+            port,
+            files,
+            where,
+            damaged,
+            metrics_port,
+            storage_fault,
+            config_file=self.file and self.file.absolute(),
+            log_conf=config.log_conf or logging_setup.found_conf(config),
+        )
+
+
+def _same(config: Config) -> Config:
+    return config
+
+
+def _server_options(config: Config) -> Options:
+    from ...server.contract import Options
+
+    return Options(
+        server=config.server,
+        host=config.host,
+        port=config.port,
+        workers=config.workers,
+        threads=config.threads,
+        certificate=config.certificate,
+        key=config.key,
+        max_upload_size=config.max_upload_size,
+        connections=config.max_connections,
+        header_bytes=config.max_header_size,
+        stall_seconds=config.stall_timeout,
+        drain_seconds=config.drain_seconds,
+        tells_names_apart=config.believes_address,
+    )
+
+
+COMMAND = Subcommand("run", "Serve the folders; the same as no command.", Run, (ROOTS,), (*ALL_SETTINGS, *HELP))

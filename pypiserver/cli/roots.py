@@ -1,0 +1,44 @@
+"""Whether the folders to serve can be used; the default one is created when it is missing, a named one never."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..errors import ConfigError, Mistake
+from ..settings.config import Config
+from .subcommand import NAMES
+
+
+def prepare_roots(config: Config) -> None:
+    """See that every folder can be read, and create the default one when it is missing; a named one never.
+
+    Raises ``ConfigError`` with a sentence for each folder that is missing, no folder, or unreadable.
+    """
+    faults = [fault for root in config.roots for fault in root_faults(root, create=config.roots_are_default)]
+    if faults:
+        raise ConfigError.of(faults)
+
+
+def root_faults(root: Path, *, create: bool) -> Iterator[Mistake]:
+    """What is wrong with a folder to serve; ``create`` makes it when it is missing."""
+    try:
+        if create:
+            root.mkdir(parents=True, exist_ok=True)
+        with os.scandir(root) as entries:
+            next(entries, None)
+    except FileNotFoundError:
+        hint = f" A command is the first word that is no flag: pypi-server {root} ..." if str(root) in NAMES else ""
+        sentence = f"The folder {str(root)!r} does not exist; create it, or name another one.{hint}"
+        yield Mistake(sentence, "missing", "roots", root)
+    except (NotADirectoryError, FileExistsError):
+        sentence = f"{str(root)!r} is not a folder; name the folder that holds the packages."
+        yield Mistake(sentence, "no-folder", "roots", root)
+    except OSError as fault:
+        # Not Path.exists, which raises where the folder above may not be entered.
+        kind, what = ("uncreatable", "created") if create and not os.path.exists(root) else ("unreadable", "read")  # noqa: PTH110
+        sentence = (
+            f"The folder {str(root)!r} cannot be {what} ({fault.strerror}); give this user access, or name another."
+        )
+        yield Mistake(sentence, kind, "roots", root)

@@ -1,0 +1,82 @@
+"""What a command is: a row with its name, operands, flags and help, and the value that it becomes.
+
+Invariants: a row is plain data, made when its file is imported; the parser, the help, the completion scripts and the
+reference documentation are loops over rows; only the value's ``run`` does anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TextIO
+
+from ..settings import parsers as types
+from ..settings.config import GROUPS, SETTINGS
+from ..settings.setting import Parser, Setting
+
+PROGRAM = "pypi-server"
+# The commands, in the order of the help; each has a row in ``commands``.
+NAMES = (
+    "run", "update", "passwd", "yank", "unyank", "delete", "restore", "check", "reindex", "gc", "copy", "config",
+    "systemd", "nginx", "compose", "stats", "completion",
+)  # fmt: skip
+
+
+class Command(Protocol):
+    """A command with its arguments, ready to run."""
+
+    def run(self, out: TextIO, err: TextIO) -> int:
+        """Do it, write the report to ``out``, and give the exit status; raises PypiServerError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subcommand:
+    """A row of the table; the first ``required`` operands must be given.
+
+    ``build`` makes the command of the values of operands and options by name. A command that takes any setting gets
+    them as one ``config``; its first operand may be ``roots`` (the folders of the settings) or ``root`` (the only one
+    of them). ``wants_given`` says that it is also told what was given, ``wants_table`` that it gets the table of all
+    commands. ``examples`` are command lines without the name
+    of the program, each with what it does.
+    """
+
+    name: str
+    summary: str
+    build: Callable[..., Command]
+    operands: tuple[Setting, ...]
+    options: tuple[Setting, ...]
+    required: int = 0
+    wants_given: bool = False
+    wants_table: bool = False
+    examples: Sequence[tuple[str, str]] = ()
+
+    @property
+    def synopsis(self) -> str:
+        """The operands as the help writes them."""
+        shown = [each.metavar + ("..." if each.action == "repeat" else "") for each in self.operands]
+        return " ".join(text if at < self.required else f"[{text}]" for at, text in enumerate(shown))
+
+    @property
+    def usage(self) -> str:
+        """How the command is written."""
+        return " ".join([PROGRAM, *([self.name] if self.name else []), "[OPTIONS]", self.synopsis]).rstrip()
+
+
+def switch(name: str, *flags: str, text: str, group: str = "Options") -> Setting:
+    """A flag without a value."""
+    return Setting(name=name, parse=types.boolean, action="switch", flags=flags, help=text, group=group)
+
+
+def operand(name: str, metavar: str, parse: Parser = types.text, choices: tuple[str, ...] = ()) -> Setting:
+    """A word that is no flag."""
+    return Setting(name=name, parse=parse, metavar=metavar, help="", choices=choices)
+
+
+def settings(*names: str) -> tuple[Setting, ...]:
+    """These settings."""
+    return tuple(SETTINGS[name] for name in names)
+
+
+def all_settings() -> tuple[Setting, ...]:
+    """Every setting that has a flag, by group."""
+    return tuple(each for group in GROUPS for each in SETTINGS.values() if each.group == group and each.flags)
