@@ -218,8 +218,10 @@ class Repository:
                 continue
             self._refuse_unservable(normal)
             if self._is_absent(project=normal):
-                raise NotFound(f"There is no project {normal!r} here.")
-        raise Unavailable(f"The project {normal} is changing right now. Try again in a moment.")
+                raise NotFound(f"There is no project {normal!r} here.", kind="project", project=normal)
+        raise Unavailable(
+            f"The project {normal} is changing right now. Try again in a moment.", kind="changing", project=normal
+        )
 
     def _digest(self, project: str) -> None:
         """Digest what waits, also what changed meanwhile, as a file does that is given its time after it was closed."""
@@ -289,7 +291,12 @@ class Repository:
     def _file(self, path: str) -> File:
         file = self._standing(path)
         if self.catalog.project_state(file.project).status.status == "quarantined":
-            raise Forbidden(f"The project {file.project} is quarantined; none of its files can be downloaded.")
+            raise Forbidden(
+                f"The project {file.project} is quarantined; none of its files can be downloaded.",
+                kind="quarantined",
+                filename=file.filename,
+                project=file.project,
+            )
         return file
 
     def _standing(self, path: str) -> File:
@@ -309,7 +316,7 @@ class Repository:
                 if rows:
                     continue
             if not rows or (file is not None and file.path != path):
-                raise NotFound(f"There is no file {filename!r} here.")
+                raise NotFound(f"There is no file {filename!r} here.", kind="file", filename=filename)
             if self._has_changed(rows):
                 continue
             if file is None and not self._is_replaced(rows):
@@ -317,9 +324,11 @@ class Repository:
                     # It was given its row, or became visible, since it was looked for.
                     continue
                 self._refuse_faulty(path, rows)
-                raise NotFound(f"There is no file {filename!r} here.")
+                raise NotFound(f"There is no file {filename!r} here.", kind="file", filename=filename)
             break
-        raise Unavailable(f"The file {filename} is changing right now. Try again in a moment.")
+        raise Unavailable(
+            f"The file {filename} is changing right now. Try again in a moment.", kind="changing", filename=filename
+        )
 
     def _rows_at(self, path: str) -> list[File]:
         projects = projects_of(path.rpartition("/")[2])
@@ -347,7 +356,12 @@ class Repository:
             self.sync.refresh(unknown)
             if any(self.catalog.row(*key) is None and not self._presence.is_named(key) for key in unknown):
                 # It was here a moment ago.
-                raise Unavailable(f"{filename or projects[0]} is changing right now. Try again in a moment.")
+                raise Unavailable(
+                    f"{filename or projects[0]} is changing right now. Try again in a moment.",
+                    kind="changing",
+                    filename=filename,
+                    project=projects[0],
+                )
         return _Taken(bool(keys), bool(unknown))
 
     @staticmethod
@@ -375,7 +389,12 @@ class Repository:
             if stream is not None:
                 return file, stream
             self.ask(lambda file=file: self.sync.refresh([(file.root, file.path)]))  # type: ignore[misc]
-        raise Unavailable(f"The file {path} is changing right now. Try again in a moment.", public=True)
+        raise Unavailable(
+            f"The file {path} is changing right now. Try again in a moment.",
+            public=True,
+            kind="changing",
+            filename=path.rpartition("/")[2],
+        )
 
     def sidecar(self, path: str, suffix: str) -> tuple[File, bytes]:
         """A file's signature (``.asc``) or attestations (``.provenance``); raises NotFound."""

@@ -29,7 +29,7 @@ from pypiserver.server.run_granian import ATTEMPTS, News, end, supervise
 from pypiserver.supervisor import Loop, Pulse, once
 from tests.make_archives import make_wheel
 
-from .test_watch import eventually, make_watch
+from .folder.test_indexer import eventually, make_watch
 from .wsgi import Client
 
 ODD = b"caf\xe9-1.0.tar.gz"

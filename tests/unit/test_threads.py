@@ -17,8 +17,8 @@ from pypiserver.folder.scanner import Sync
 from pypiserver.folder.storage import Folders
 from tests.make_archives import make_wheel
 
+from .folder.test_indexer import eventually
 from .injection import Injector
-from .test_watch import eventually
 from .wsgi import Client
 
 CODE = Path(__file__).resolve().parents[2] / "pypiserver"
