@@ -1,6 +1,7 @@
-"""The text of ``--help``, drawn from the rows of commands.
+"""The texts of ``-h``, ``--help`` and ``help``, drawn from the rows of commands.
 
-Pure: it gets tables and returns text, at most 79 columns wide, with one entry for each flag.
+Invariants: pure, they get rows and return text; no line has more than 79 columns; ``-h`` fits a screen of 40
+lines; every flag has an entry in ``--help``.
 """
 
 from __future__ import annotations
@@ -8,33 +9,129 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Mapping
 
-from ..settings.config import ENVIRON_PREFIX, SETTINGS
+from ..settings.config import ENVIRON_PREFIX, GROUPS, SETTINGS
 from ..settings.setting import Setting
-from .subcommand import PROGRAM, Subcommand
+from .subcommand import DOCUMENTATION, PROGRAM, Subcommand
 
 WIDTH = 79
+# Who takes more settings than this takes all of them.
+_MANY = 30
+# What the README names first.
+FIRST_FLAGS = (
+    ("-p PORT", "listen on this port (8080)"),
+    ("-i ADDRESS", "listen on this address only (all)"),
+    ("-P FILE", "users and passwords for what is protected"),
+    ("-a ACTIONS", "protect these: update, download, list (update)"),
+    ("-P . -a .", "open everything to everybody"),
+    ("-o", "let uploads replace files"),
+    ("--disable-fallback", "never redirect to PyPI"),
+    ("--private PATTERN", "never redirect to PyPI for these names: 'acme-*'"),
+    ("-v", "log more"),
+)
+EXAMPLES = (
+    ("-p 8080 ~/packages", "serve a folder on port 8080"),
+    ("-P htpasswd ~/packages", "let the users in this file upload"),
+    ("-P . -a . ~/packages", "let everybody upload"),
+    ("-U ~/packages", "look for newer releases"),
+    ("yank ~/packages foo 1.0", "let installers avoid it"),
+    ("check ~/packages", "read every file"),
+)
+KINDS = (
+    ("serve", ("run", "healthcheck")),
+    ("packages", ("yank", "unyank", "delete", "restore", "check", "copy", "update", "stats")),
+    ("users", ("passwd",)),
+    ("set up", ("config", "systemd", "nginx", "compose", "completion")),
+    ("storage", ("reindex", "gc", "cache")),
+)
+TOPICS = (*(each.lower() for each in GROUPS), "updates", "commands", "all")
 
 
-def help_text(row: Subcommand, commands: Mapping[str, Subcommand]) -> str:
-    """The help of a command, or of the whole program for the row without a name."""
-    parts = list(sections(row.options))
+def screen(row: Subcommand, commands: Mapping[str, Subcommand]) -> str:
+    """The help of ``-h``: what a command is for, examples, and the flags that are wanted first."""
     if row.name:
-        return "\n\n".join([f"usage: {row.usage}", paragraph(row.summary), *parts]) + "\n"
-    head = f"usage: {row.usage}\n       {PROGRAM} COMMAND [OPTIONS] ..."
+        own = [each for each in row.options if each.name not in SETTINGS and each.group != "Help"]
+        shared = [each.flags[-1] for each in row.options if each.name in SETTINGS]
+        named = "every setting" if len(shared) > _MANY else ", ".join(shared)
+        note = f"It takes {named}, too; '{PROGRAM} {row.name} --help' explains all." if shared else ""
+        return _joined(_head(row), *_examples(row), *sections(own), paragraph(note), _epilogue())
+    first = f"{row.summary} Without a DIR it serves ~/packages."
+    more = f"All flags: {PROGRAM} --help. One command or topic: {PROGRAM} help NAME"
+    return _joined(
+        _usage(row), paragraph(first), _table((f"{PROGRAM} {line}", text) for line, text in EXAMPLES),
+        "Flags:\n" + _table(FIRST_FLAGS),
+        "Commands:\n" + _table((kind, ", ".join(name for name in names if name in commands)) for kind, names in KINDS),
+        f"{more}\n{_epilogue()}",
+    )  # fmt: skip
+
+
+def full(row: Subcommand, commands: Mapping[str, Subcommand]) -> str:
+    """The help of ``--help``: all that there is to say about a command, or about the program."""
+    if row.name:
+        return _joined(_head(row), *_examples(row), *sections(row.options), _epilogue())
     about = (
         f"{row.summary} Without a DIR it serves ~/packages. Files and folders that start with a dot are left out. "
         "Flags and folders can stand in any order."
     )
-    rows = {each.name: each.summary for each in commands.values()}
-    notes = (
-        "'pypi-server COMMAND --help' tells more about a command. To serve a folder that is called like a command, "
-        "write it as ./NAME.",
-        "Every setting can also be given as a variable: PYPISERVER_PORT=8080 means --port 8080, "
-        "PYPISERVER_OVERWRITE=yes means --overwrite; or in a file, pypiserver.toml: port = 8080. Flags win over "
-        "variables, and variables over the file.",
+    return _joined(
+        _usage(row), paragraph(about), *sections(row.options), _commands(commands), *map(paragraph, _NOTES), _epilogue()
     )
-    parts = [head, paragraph(about), *parts, listing("Commands", rows), *map(paragraph, notes)]
-    return "\n\n".join(parts) + "\n"
+
+
+def topic(name: str, row: Subcommand, commands: Mapping[str, Subcommand]) -> str | None:
+    """The help of one topic (of ``TOPICS``), None for what is none."""
+    if name == "all":
+        return full(row, commands)
+    if name == "commands":
+        return _joined(_commands(commands), _epilogue())
+    found = [each for each in row.options if each.group.lower() == name]
+    return _joined(*sections(found), paragraph(_NOTES[1]), _epilogue()) if found else None
+
+
+_NOTES = (
+    f"'{PROGRAM} COMMAND --help' tells more about a command, '{PROGRAM} help TOPIC' about one of these: "
+    f"{', '.join(TOPICS)}. To serve a folder that is called like a command, write it as ./NAME.",
+    "Every setting can also be given as a variable: PYPISERVER_PORT=8080 means --port 8080, "
+    "PYPISERVER_OVERWRITE=yes means --overwrite; or in a file, pypiserver.toml: port = 8080. Flags win over "
+    "variables, and variables over the file.",
+)
+
+
+def _joined(*parts: str) -> str:
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _usage(row: Subcommand) -> str:
+    return f"usage: {row.usage}\n       {PROGRAM} COMMAND [OPTIONS] ..."
+
+
+def _head(row: Subcommand) -> str:
+    return f"usage: {row.usage}\n\n{paragraph(row.summary)}"
+
+
+def _examples(row: Subcommand) -> list[str]:
+    lines = [f"  {PROGRAM} {line}\n{paragraph(text, '      ')}" for line, text in row.examples]
+    return ["Examples:\n" + "\n".join(lines)] if lines else []
+
+
+def _commands(commands: Mapping[str, Subcommand]) -> str:
+    return "Commands:\n" + _table((each.name, each.summary) for each in commands.values())
+
+
+def _epilogue() -> str:
+    return f"Documentation: {DOCUMENTATION}"
+
+
+def _table(rows: Iterable[tuple[str, str]]) -> str:
+    """A row for each word and what it means; what has no room beside its word is filled below it."""
+    listed = list(rows)
+    column = max(len(word) for word, _ in listed) + 4
+    return "\n".join(
+        textwrap.fill(
+            meaning, WIDTH, initial_indent=f"  {word}".ljust(column), subsequent_indent=" " * column,
+            break_long_words=False, break_on_hyphens=False,
+        )
+        for word, meaning in listed
+    )  # fmt: skip
 
 
 def paragraph(text: str, indent: str = "") -> str:
@@ -69,10 +166,3 @@ def sections(options: Iterable[Setting]) -> Iterable[str]:
             groups.setdefault(option.group, []).append(entry(option))
     for heading, entries in groups.items():
         yield f"{heading}:\n" + "\n".join(entries)
-
-
-def listing(heading: str, rows: Mapping[str, str]) -> str:
-    """A heading with a row for each word and what it means."""
-    column = max(map(len, rows)) + 2
-    lines = [f"  {word:<{column}}{meaning}" for word, meaning in rows.items()]
-    return "\n".join([f"{heading}:", *lines])

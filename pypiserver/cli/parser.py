@@ -21,6 +21,7 @@ from . import help
 from .arguments import flags_in, listed, read
 from .commands import CLASSIC, COMMANDS, ROWS
 from .commands.classic import UPDATE
+from .commands.help import write_help
 from .commands.run import Run
 from .subcommand import PROGRAM, Command, Subcommand
 
@@ -31,14 +32,14 @@ _FLAGS: Mapping[str, Setting] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Help:
-    """Print this text."""
+class HelpText:
+    """Print the help of a flag: ``-h`` what fits a screen, ``--help`` all."""
 
     text: str
 
     def run(self, out: TextIO, err: TextIO) -> int:
         """Print it."""
-        out.write(self.text)
+        write_help(self.text, out)
         return 0
 
 
@@ -61,7 +62,8 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Command:
     row = COMMANDS.get(name, CLASSIC)
     flags, words = read(row, words, COMMANDS)
     if "help" in flags:
-        return Help(help_text(name))
+        show = help.screen if flags["help"].label == "-h" else help.full
+        return HelpText(show(row, COMMANDS))
     if "version" in flags:
         return Version()
     given = {**flags, **_operands(words, row, listed(flags.get("roots")))}
@@ -109,11 +111,6 @@ def _configured(
             raise
         return {"config": None, "given": given, "faults": error.mistakes, "file": found}
     return {"config": config, "given": given, "file": found}
-
-
-def help_text(name: str = "") -> str:
-    """The help of a subcommand, or of the whole program."""
-    return help.help_text(COMMANDS.get(name, CLASSIC), COMMANDS)
 
 
 def _command_in(argv: Sequence[str]) -> tuple[str, list[str]]:

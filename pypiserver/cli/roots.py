@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..errors import ConfigError, Mistake
 from ..settings.config import Config
+from ..settings.parsers import nearest
 from .subcommand import NAMES
 
 
@@ -29,9 +30,11 @@ def root_faults(root: Path, *, create: bool) -> Iterator[Mistake]:
         with os.scandir(root) as entries:
             next(entries, None)
     except FileNotFoundError:
-        hint = f" A command is the first word that is no flag: pypi-server {root} ..." if str(root) in NAMES else ""
-        sentence = f"The folder {str(root)!r} does not exist; create it, or name another one.{hint}"
-        yield Mistake(sentence, "missing", "roots", root)
+        meant = nearest(str(root), NAMES, 0.7)
+        hint = "A command is the first word that is no flag" if str(root) == meant else "Did you mean the command"
+        sentence = f"The folder {str(root)!r} does not exist; create it, or name another one."
+        sentence += f" {hint}: pypi-server {meant} ..." if meant else ""
+        yield Mistake(sentence, "missing", "roots", root, suggestion=meant)
     except (NotADirectoryError, FileExistsError):
         sentence = f"{str(root)!r} is not a folder; name the folder that holds the packages."
         yield Mistake(sentence, "no-folder", "roots", root)

@@ -15,10 +15,11 @@ from ..settings.config import GROUPS, SETTINGS
 from ..settings.setting import Parser, Setting
 
 PROGRAM = "pypi-server"
+DOCUMENTATION = "https://github.com/pypiserver/pypiserver"
 # The commands, in the order of the help; each has a row in ``commands``.
 NAMES = (
     "run", "update", "passwd", "yank", "unyank", "delete", "restore", "check", "reindex", "gc", "copy", "config",
-    "systemd", "nginx", "compose", "stats", "completion",
+    "systemd", "nginx", "compose", "stats", "completion", "help",
 )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from . import (
     delete,
     deploy,
     gc,
+    help,
     passwd,
     reindex,
     restore,
@@ -50,6 +51,7 @@ COMMANDS: Mapping[str, Subcommand] = {
         deploy.COMPOSE,
         stats.COMMAND,
         completion.COMMAND,
+        help.COMMAND,
     )
 }
 ROWS: Mapping[str, Subcommand] = {"": CLASSIC, **COMMANDS}

@@ -51,4 +51,8 @@ COMMAND = Subcommand(
     Check,
     (ROOTS,),
     (JSON, SETTINGS["storage"], *COMMON_WITH_ROOTS, *HELP),
+    examples=(
+        ("check ~/packages", "read every file in the folder"),
+        ("check --storage s3://bucket --json", "a bucket; the report in JSON"),
+    ),
 )

@@ -35,4 +35,8 @@ COMMAND = Subcommand(
     HELP,
     required=1,
     wants_table=True,
+    examples=(
+        ("completion bash > ~/.local/share/bash-completion/completions/pypi-server", "for bash"),
+        ("completion fish > ~/.config/fish/completions/pypi-server.fish", "for fish"),
+    ),
 )

@@ -46,4 +46,8 @@ COMMAND = Subcommand(
     (JSON, *ALL_SETTINGS, *HELP),
     required=1,
     wants_given=True,
+    examples=(
+        ("config check /etc/pypiserver.toml", "find mistakes without a start"),
+        ("config show -p 81", "all settings, and where each comes from"),
+    ),
 )

@@ -61,4 +61,8 @@ COMMAND = Subcommand(
         *HELP,
     ),
     required=2,
+    examples=(
+        ("copy ~/packages s3://bucket", "from a folder to a bucket"),
+        ("copy s3://bucket /srv/packages", "and back"),
+    ),
 )

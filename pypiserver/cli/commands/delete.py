@@ -40,4 +40,8 @@ COMMAND = Subcommand(
         *OF_RELEASE,
     ),
     required=2,
+    examples=(
+        ("delete ~/packages foo 1.0", "show what would go"),
+        ("delete ~/packages foo 1.0 --yes", "move it to the trash"),
+    ),
 )

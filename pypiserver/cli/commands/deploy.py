@@ -31,7 +31,9 @@ class Recipe:
 def _command(kind: str, what: str) -> Subcommand:
     build = partial(Recipe, kind)
     summary = f"Print {what} for these settings."
-    return Subcommand(kind, summary, build, (ROOTS,), (*ALL_SETTINGS, *HELP), wants_given=True)
+    examples = ((f"{kind} -p 81 /srv/packages", "for these settings, to a file or to look at"),)
+    options = (*ALL_SETTINGS, *HELP)
+    return Subcommand(kind, summary, build, (ROOTS,), options, wants_given=True, examples=examples)
 
 
 SYSTEMD = _command("systemd", "a systemd unit")

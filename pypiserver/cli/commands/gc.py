@@ -67,4 +67,8 @@ COMMAND = Subcommand(
     Collect,
     (BUCKET_URL,),
     (JSON, YES, OLDER_THAN, *OF_BUCKET),
+    examples=(
+        ("gc s3://bucket", "list what no package refers to"),
+        ("gc s3://bucket --yes --older-than 7d", "delete it"),
+    ),
 )

@@ -60,4 +60,5 @@ COMMAND = Subcommand(
     (operand("file", "FILE", types.path), operand("user", "USER")),
     (JSON, *HELP),
     required=2,
+    examples=(("passwd /etc/pypiserver/htpasswd ada", "add ada, or change the password; it is asked for"),),
 )

@@ -55,4 +55,7 @@ COMMAND = Subcommand(
     Reindex,
     (BUCKET_URL,),
     (JSON, SETTINGS["overwrite"], *OF_BUCKET),
+    examples=(
+        ("reindex s3://bucket --catalog /var/lib/pypiserver/catalog.sqlite", "after objects were changed by hand"),
+    ),
 )

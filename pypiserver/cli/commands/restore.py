@@ -28,4 +28,8 @@ COMMAND = Subcommand(
     (ROOT, NAME, VERSION),
     (FILE, *OF_RELEASE),
     required=1,
+    examples=(
+        ("restore ~/packages", "list the trash"),
+        ("restore ~/packages foo 1.0", "bring a release back"),
+    ),
 )

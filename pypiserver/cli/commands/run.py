@@ -151,4 +151,14 @@ def _server_options(config: Config) -> Options:
     )
 
 
-COMMAND = Subcommand("run", "Serve the folders; the same as no command.", Run, (ROOTS,), (*ALL_SETTINGS, *HELP))
+COMMAND = Subcommand(
+    "run",
+    "Serve the folders; the same as no command.",
+    Run,
+    (ROOTS,),
+    (*ALL_SETTINGS, *HELP),
+    examples=(
+        ("run -p 8080 ~/packages", "the same as without 'run'"),
+        ("run --config /etc/pypiserver.toml", "with the settings of a file"),
+    ),
+)

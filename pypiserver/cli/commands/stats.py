@@ -61,4 +61,8 @@ COMMAND = Subcommand(
     Stats,
     (NAME,),
     (JSON, SETTINGS["stats"], CONFIG_FILE, *HELP),
+    examples=(
+        ("stats --stats /var/lib/pypiserver/downloads.sqlite", "all projects"),
+        ("stats foo --stats /var/lib/pypiserver/downloads.sqlite", "one project by version and client"),
+    ),
 )

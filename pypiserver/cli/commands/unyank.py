@@ -21,4 +21,12 @@ class Unyank(Release):
         return manage.tell(manage.place_of(self.config).unyank(self), self, out)
 
 
-COMMAND = Subcommand("unyank", "Take that back.", Unyank, (ROOT, NAME, VERSION), (FILE, *OF_RELEASE), required=2)
+COMMAND = Subcommand(
+    "unyank",
+    "Take that back.",
+    Unyank,
+    (ROOT, NAME, VERSION),
+    (FILE, *OF_RELEASE),
+    required=2,
+    examples=(("unyank ~/packages foo 1.0", "all files of a release"),),
+)

@@ -90,4 +90,8 @@ COMMAND = Subcommand(
     Update,
     (ROOTS,),
     (*OPTIONS, *settings("private", "private_file", "backend"), *COMMON_WITH_ROOTS, *HELP),
+    examples=(
+        ("update ~/packages", "show what is newer elsewhere"),
+        ("update -x --private 'acme-*' ~/packages", "download it; of these names nobody else is asked"),
+    ),
 )

@@ -41,4 +41,8 @@ COMMAND = Subcommand(
     (ROOT, NAME, VERSION),
     (FILE, REASON, *OF_RELEASE),
     required=2,
+    examples=(
+        ("yank ~/packages foo 1.0 --reason 'leaks memory'", "all files of a release"),
+        ("yank ~/packages foo --file foo-1.0.tar.gz", "one file"),
+    ),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import shlex
@@ -23,12 +24,14 @@ from pypiserver.cli.commands.run import Run
 from pypiserver.cli.commands.unyank import Unyank
 from pypiserver.cli.commands.update import Update
 from pypiserver.cli.commands.yank import Yank
-from pypiserver.cli.parser import Help, Version
+from pypiserver.cli.help import EXAMPLES, TOPICS
+from pypiserver.cli.parser import Version
 from pypiserver.cli.roots import prepare_roots
-from pypiserver.cli.subcommand import NAMES, Command
+from pypiserver.cli.subcommand import DOCUMENTATION, NAMES, Command
 from pypiserver.errors import ConfigError, Mistake
 from pypiserver.settings.config import Config, make_config
 
+REPOSITORY = Path(__file__).resolve().parents[3]
 OPEN = {"authenticate": ".", "password_file": "."}
 
 
@@ -232,26 +235,87 @@ def test_the_command_line_wins_over_the_environment() -> None:
     assert parse("yank d n 1", **environ) == Yank(make_config(port=1, roots="d", host="::1"), Path("d"), "n", "1")
 
 
-@pytest.mark.parametrize("line", ["-h", "--help", "a -p 9 -h", "-Uh"])
+def help_of(line: str, **environ: str) -> str:
+    out = io.StringIO()
+    assert parse(line, **environ).run(out, io.StringIO()) == 0
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("line", ["--help", "a -p 9 --help", "-U --help", "help all"])
 def test_the_help_shows_the_classic_form_first_and_every_flag(line: str) -> None:
-    shown = parse(line, PYPISERVER_PORT="broken")
-    assert isinstance(shown, Help)
-    assert shown.text.startswith("usage: pypi-server [OPTIONS] [DIR...]\n")
-    words = set(re.findall(r"[\w-]+", shown.text))
+    shown = help_of(line, PYPISERVER_PORT="broken")
+    assert shown.startswith("usage: pypi-server [OPTIONS] [DIR...]\n")
+    words = set(re.findall(r"[\w-]+", shown))
     assert {flag for option in CLASSIC.options for flag in option.flags} - words == set()
     assert set(COMMANDS) - words == set()
-    assert "-P . -a ." in shown.text
-    assert [line for line in shown.text.splitlines() if len(line) > 79] == []
+    assert "-P . -a ." in shown
+    assert [line for line in shown.splitlines() if len(line) > 79] == []
+    assert DOCUMENTATION in shown
+
+
+@pytest.mark.parametrize("line", ["-h", "a -p 9 -h", "-Uh", "help"])
+def test_the_short_help_fits_a_screen(line: str) -> None:
+    shown = help_of(line, PYPISERVER_PORT="broken")
+    lines = shown.splitlines()
+    assert 24 <= len(lines) <= 40 and max(map(len, lines)) < 80
+    assert set(COMMANDS) - {"help"} - set(re.findall(r"\w+", shown)) == set()
+    readme = (REPOSITORY / "README.rst").read_text("utf-8").partition("The flags you will want first")[2]
+    first = re.findall(r"^``(-[^ `]+)", readme.partition("Flags and folders stand")[0], re.MULTILINE)
+    assert len(first) > 8 and [flag for flag in first if f"  {flag} " not in shown] == []
+    assert DOCUMENTATION in shown
+
+
+def test_every_example_of_the_help_can_be_typed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pypiserver.settings.toml_file.read", lambda file: {})
+    lines = [line for line, _ in EXAMPLES] + [line for row in COMMANDS.values() for line, _ in row.examples]
+    for line in lines:
+        parse(line.partition(" > ")[0])
+    assert [name for name, row in COMMANDS.items() if not row.examples] == []
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_has_a_help_with_its_flags(name: str) -> None:
-    shown = parse(f"{name} -h")
-    assert isinstance(shown, Help)
-    assert shown.text.startswith(f"usage: pypi-server {name} [OPTIONS] {COMMANDS[name].synopsis}\n\n")
-    assert {flag for option in COMMANDS[name].options for flag in option.flags} - set(
-        re.findall(r"[\w-]+", shown.text)
-    ) == set()
+@pytest.mark.parametrize("line", ["{} --help", "help {}"])
+def test_every_command_has_a_help_with_its_flags_and_examples(name: str, line: str) -> None:
+    shown = help_of(line.format(name))
+    row = COMMANDS[name]
+    assert shown.startswith(f"usage: pypi-server {name} [OPTIONS] {row.synopsis}\n\n")
+    assert {flag for option in row.options for flag in option.flags} - set(re.findall(r"[\w-]+", shown)) == set()
+    assert [line for line, _ in row.examples if f"pypi-server {line}" not in shown] == []
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_short_help_of_a_command_fits_a_screen(name: str) -> None:
+    assert len(help_of(f"{name} -h").splitlines()) <= 40
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+def test_every_topic_has_its_flags(topic: str) -> None:
+    expected = {flag for each in CLASSIC.options if each.group.lower() == topic for flag in each.flags}
+    assert expected - set(re.findall(r"[\w-]+", help_of(f"help {topic}"))) == set()
+
+
+def test_help_about_what_is_neither_command_nor_topic_suggests_one() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'logging'"):
+        help_of("help loging")
+
+
+def test_a_help_has_colors_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    def shown(**environ: str) -> str:
+        with monkeypatch.context() as patched:
+            for name in ("NO_COLOR", "FORCE_COLOR"):
+                patched.delenv(name, raising=False)
+            for name, value in {"TERM": "xterm", **environ}.items():
+                patched.setenv(name, value)
+            out = Terminal()
+            parse("-h").run(out, out)
+        return out.getvalue()
+
+    assert "\033[1musage:\033[0m" in shown() and "\033[1mFlags:\033[0m" in shown()
+    assert "\033" not in shown(NO_COLOR="1") and "\033" not in shown(TERM="dumb") and "\033" not in help_of("-h")
 
 
 def test_a_flag_takes_a_value_with_every_command_or_with_none() -> None:
@@ -306,6 +370,15 @@ def test_a_missing_folder_called_like_a_command_gets_a_hint(tmp_path: Path, monk
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match="pypi-server update"):
         prepare_roots(Config(roots=(Path("update"),)))
+
+
+def test_a_missing_folder_that_is_almost_a_command_suggests_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for typed, meant in (("chekc", "check"), ("yanc", "yank"), ("packages", "")):
+        with pytest.raises(ConfigError) as caught:
+            prepare_roots(Config(roots=(Path(typed),)))
+        assert caught.value.mistakes[0].suggestion == meant
+        assert not meant or f"pypi-server {meant} ..." in str(caught.value)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="folders have no mode there")
