@@ -194,35 +194,3 @@ class BucketWatch(Background):
         with self._news:
             self._failure = failure
             self._news.notify_all()
-
-
-class Unwatched:
-    """In place of a watch where nothing is served: the catalog is taken as it is."""
-
-    def ensure_current(self) -> None:
-        """Nothing; whoever asks has seen that the catalog is complete."""
-
-    def state(self) -> str:
-        """Nothing is in the way."""
-        return ""
-
-    def last_scan(self) -> tuple[float, float] | None:
-        """Not known."""
-        return None
-
-    def start(self) -> None:
-        """Nothing to start."""
-
-    def close(self) -> None:
-        """Nothing to end."""
-
-    def scan_once(self, *, counted: Counted = iter) -> None:
-        """Nothing to bring up to date."""
-
-    def is_behind(self) -> bool:
-        """No."""
-        return False
-
-    def recover(self, error: Exception, generation: int) -> None:
-        """Raise what failed as Unavailable."""
-        raise Unavailable(f"The catalog fails: {error}.") from error

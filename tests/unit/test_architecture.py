@@ -148,6 +148,19 @@ def test_folders_and_buckets_know_nothing_of_each_other() -> None:
     assert crossing == []
 
 
+def test_only_the_factory_knows_of_folders_and_buckets() -> None:
+    """All others speak to the value it makes (``backend.backend``)."""
+    sides = {"folder", "bucket"}
+    wrong = [
+        str(each)
+        for each in imports()
+        if each.is_ours
+        and (side := unit(module_of(each.target))) in sides
+        and unit(each.importer) not in {side, "factory"}
+    ]
+    assert wrong == []
+
+
 def test_no_two_modules_import_each_other_in_a_circle() -> None:
     needs: dict[str, set[str]] = {name: set() for name in modules()}
     for each in imports():
