@@ -147,7 +147,9 @@ class Application:
             try:
                 AuditLog(self.config.audit_log).check()
             except Unavailable as error:
-                raise ConfigError(str(error)) from error
+                raise ConfigError(
+                    str(error), kind="unwritable", setting="audit_log", value=self.config.audit_log
+                ) from error
         if self.config.certificate is not None and self.config.key is not None:
             tls_files.check(self.config.certificate, self.config.key)
 
@@ -264,7 +266,11 @@ def _over_bucket(config: Config, url: str, is_serving: bool) -> Backend:
     identity = catalog_identity([url], config.hash_algo)
     place = usable_place(config.catalog) or catalog_path(identity)
     if place is None:
-        raise ConfigError("There is no place for the catalog, which a bucket needs; name a file with --catalog.")
+        raise ConfigError(
+            "There is no place for the catalog, which a bucket needs; name a file with --catalog.",
+            kind="missing",
+            setting="catalog",
+        )
     catalog, lock = build_catalog(ExclusiveCatalog, place, identity)
     return make_backend(
         Bucket(Objects(url, public_endpoint=config.public_storage_endpoint)),
@@ -310,7 +316,12 @@ def _delivery(config: Config, backend: Backend, cache_control: str) -> Deliver |
     if way == "stream":
         return lambda environ, file: None
     if sign is None:
-        raise ConfigError(f"--downloads {way}: {config.storage} signs no addresses; use stream.")
+        raise ConfigError(
+            f"--downloads {way}: {config.storage} signs no addresses; use stream.",
+            kind="contradiction",
+            setting="downloads",
+            value=way,
+        )
     if way == "accel":
         return through_nginx(sign, config.signed_url_ttl, location=config.accel_location, cache_control=cache_control)
     return redirecting(sign, config.signed_url_ttl, age=config.cache_control)
@@ -345,4 +356,9 @@ def _welcome_text(config: Config) -> str | None:
     try:
         return config.welcome.read_text("utf-8", "replace")
     except OSError as error:
-        raise ConfigError(f"The welcome page {config.welcome} cannot be read: {error.strerror}.") from error
+        raise ConfigError(
+            f"The welcome page {config.welcome} cannot be read: {error.strerror}.",
+            kind="unreadable",
+            setting="welcome",
+            value=config.welcome,
+        ) from error

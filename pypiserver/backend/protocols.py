@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from ..catalog.recovery import CatalogKeeper
+from ..errors import PypiServerError
 from ..model import File
 from .stored_file import Entry
 
@@ -85,8 +86,8 @@ class Presence(Protocol):
 class Indexer(CatalogKeeper, Protocol):
     """Keeps the catalog current while serving."""
 
-    def state(self) -> str:
-        """Why no request can be answered yet, empty when it can be; waits for nothing."""
+    def state(self) -> PypiServerError | None:
+        """Why no request can be answered yet, None when it can be; waits for nothing."""
 
     def last_scan(self) -> tuple[float, float] | None:
         """When storage was last read (seconds since the epoch), and how long that took."""

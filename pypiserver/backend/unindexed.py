@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..errors import Unavailable
+from ..errors import PypiServerError, Unavailable
 from .protocols import Counted
 
 
@@ -12,9 +12,9 @@ class Unindexed:
     def ensure_current(self) -> None:
         """Return at once."""
 
-    def state(self) -> str:
+    def state(self) -> PypiServerError | None:
         """Say that nothing is in the way."""
-        return ""
+        return None
 
     def last_scan(self) -> tuple[float, float] | None:
         """Say that none is known."""

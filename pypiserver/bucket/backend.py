@@ -76,7 +76,7 @@ def _fault(bucket: Bucket) -> str:
     """Why the bucket does not answer now, '' when it does; raises ConfigError for what will not heal."""
     fault = probe(bucket)
     if fault is not None and fault.is_final:
-        raise ConfigError(fault.message)
+        raise ConfigError(fault.message, kind="refused", setting="storage", value=bucket.objects.url)
     return fault.message if fault is not None else ""
 
 

@@ -44,7 +44,11 @@ class BucketInventory:
 
     def local_files(self) -> Iterable[tuple[DistFile, Path]]:
         """Raise ConfigError."""
-        raise ConfigError("-U looks at folders; copy the bucket into one first: pypi-server copy URL DIR.")
+        raise ConfigError(
+            "-U looks at folders; copy the bucket into one first: pypi-server copy URL DIR.",
+            kind="contradiction",
+            setting="storage",
+        )
 
 
 class NoTrash:
@@ -54,7 +58,11 @@ class NoTrash:
 
     def ensure(self) -> None:
         """Raise ConfigError."""
-        raise ConfigError("A bucket has no trash: what is deleted is gone. Say --yes --purge if that is meant.")
+        raise ConfigError(
+            "A bucket has no trash: what is deleted is gone. Say --yes --purge if that is meant.",
+            kind="contradiction",
+            setting="purge",
+        )
 
     def move(self, file: File) -> None:
         """Raise ConfigError."""
@@ -64,7 +72,8 @@ class NoTrash:
         """Raise ConfigError."""
         raise ConfigError(
             "A bucket has no trash. Upload the file again; or, where the store keeps versions of objects, bring the "
-            "object back with the store's own tools and run pypi-server reindex."
+            "object back with the store's own tools and run pypi-server reindex.",
+            kind="no-trash",
         )
 
     def open(self, root: int, path: str) -> BinaryIO:

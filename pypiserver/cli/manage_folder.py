@@ -194,7 +194,11 @@ def _bytes(reason: str) -> bytes:
 
 def _stats(command: parser.Stats, *, out: TextIO, err: TextIO) -> int:
     if command.config.stats is None:
-        raise ConfigError("It is not said where downloads are counted; give the file of the server with --stats FILE.")
+        raise ConfigError(
+            "It is not said where downloads are counted; give the file of the server with --stats FILE.",
+            kind="missing",
+            setting="stats",
+        )
     downloads = Downloads(command.config.stats, makes=False)
     if command.name is None:
         rows = downloads.projects()

@@ -83,14 +83,14 @@ class _NoReindexer:
     """Folders are scanned by their server."""
 
     def run(self, *, listed: Tell, read: Tell) -> ReindexReport:
-        raise ConfigError(ONLY_BUCKETS)
+        raise ConfigError(ONLY_BUCKETS, kind="missing", setting="storage")
 
 
 class _NoGarbage:
     """A scan finds every file of a folder."""
 
     def find(self, older_than: float) -> Iterator[Orphan]:
-        raise ConfigError(ONLY_BUCKETS)
+        raise ConfigError(ONLY_BUCKETS, kind="missing", setting="storage")
 
     def delete(self, orphans: Iterable[Orphan]) -> Iterator[Orphan]:
-        raise ConfigError(ONLY_BUCKETS)
+        raise ConfigError(ONLY_BUCKETS, kind="missing", setting="storage")
