@@ -9,7 +9,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import quote
 
 from ._version import __version__
@@ -18,9 +18,6 @@ from .backend.backend import Backend
 from .backend.copy_endpoint import Endpoint
 from .backend.protocols import Counted
 from .catalog import FAILURES, Catalog
-from .catalog.postgres.leader_lock import Lease
-from .catalog.postgres.pool import Pool
-from .catalog.sqlite.leader_lock import ScanLock
 from .catalog.sqlite.places import catalog_identity, catalog_path, usable_place
 from .errors import ConfigError, PypiServerError, Unavailable
 from .folder.backend import make_backend as make_folder_backend
@@ -59,7 +56,6 @@ WSGI = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 # So many files, of so many bytes together, are read before the server says that it is ready.
 READ_BEFORE = 200
 BYTES_BEFORE = 1 << 25
-AnyCatalog = TypeVar("AnyCatalog", bound=Catalog)
 
 
 class Application:
@@ -253,8 +249,8 @@ def _over_folders(config: Config, is_serving: bool) -> Backend:
     roots = [Path(os.path.abspath(root)) for root in config.roots]  # noqa: PTH100 - resolve() would follow links
     identity = catalog_identity(roots, config.hash_algo)
     place = (usable_place(config.catalog) or catalog_path(identity)) if is_serving else None
-    catalog, lock = build_catalog(Catalog, place, identity)
-    return make_folder_backend(Folders(roots), catalog, lock, hash_algo=config.hash_algo, is_serving=is_serving)
+    catalog = Catalog(place, identity)
+    return make_folder_backend(Folders(roots), catalog, hash_algo=config.hash_algo, is_serving=is_serving)
 
 
 def _over_bucket(config: Config, url: str, is_serving: bool) -> Backend:
@@ -271,11 +267,9 @@ def _over_bucket(config: Config, url: str, is_serving: bool) -> Backend:
             kind="missing",
             setting="catalog",
         )
-    catalog, lock = build_catalog(ExclusiveCatalog, place, identity)
     return make_backend(
         Bucket(Objects(url, public_endpoint=config.public_storage_endpoint)),
-        catalog,
-        lock,
+        ExclusiveCatalog(place, identity),
         hash_algo=config.hash_algo,
         overwrite=config.overwrite,
         is_serving=is_serving,
@@ -292,19 +286,6 @@ def build_endpoint(place: Path | str) -> Endpoint:
 
     require()
     return BucketEnd(Bucket(Objects(place)))
-
-
-def build_catalog(
-    kind: Callable[..., AnyCatalog], place: Path | str | None, identity: str
-) -> tuple[AnyCatalog, ScanLock | Lease]:
-    """The catalog at ``place``, and the lock by which all that share it agree on one scanner."""
-    if isinstance(place, str):
-        catalog = kind(place, identity)
-        assert isinstance(catalog.connections, Pool), "its place is an address"  # noqa: S101
-        return catalog, Lease(catalog.connections)
-    lock = ScanLock(Path(f"{place}.lock") if place else None)
-    # While others may serve from it, a file is theirs, whatever it holds.
-    return kind(place, identity, may_replace=lock.is_held), lock
 
 
 def _delivery(config: Config, backend: Backend, cache_control: str) -> Deliver | None:

@@ -9,9 +9,8 @@ from ..backend.backend import Backend, Offload
 from ..backend.on_demand import DigestsOnDemand
 from ..backend.protocols import Indexer
 from ..backend.unindexed import Unindexed
-from ..catalog.postgres.leader_lock import Lease
+from ..catalog.leader_lock import LeaderLock
 from ..catalog.recovery import RecoveringCatalog
-from ..catalog.sqlite.leader_lock import ScanLock
 from ..errors import ConfigError
 from .catalog import ExclusiveCatalog
 from .checker import BucketAudit
@@ -30,7 +29,6 @@ from .writer import BucketWriter
 def make_backend(
     bucket: Bucket,
     catalog: ExclusiveCatalog,
-    lock: ScanLock | Lease,
     *,
     hash_algo: str | None,
     overwrite: bool,
@@ -41,6 +39,7 @@ def make_backend(
     Raises ConfigError when the library is missing.
     """
     require()
+    lock = catalog.leader_lock()
     digester = BucketDigester(bucket, catalog, hash_algo=hash_algo)
     reindexer = Reindexer(bucket, catalog, digester, overwrite=overwrite)
     indexer: Indexer = (
@@ -80,9 +79,9 @@ def _fault(bucket: Bucket) -> str:
     return fault.message if fault is not None else ""
 
 
-def _sole_use(bucket: Bucket, catalog: ExclusiveCatalog, lock: ScanLock | Lease) -> SoleUse:
+def _sole_use(bucket: Bucket, catalog: ExclusiveCatalog, lock: LeaderLock) -> SoleUse:
     """The claim of this catalog to the bucket: a file's is one of many, a database's is everybody's."""
-    if isinstance(lock, Lease):
+    if lock.spans_machines:
         return SoleUse(bucket.objects, "servers with a catalog in PostgreSQL", gives_way=False)
     place = hashlib.sha256((catalog.connections.place() or "").encode("utf-8", "surrogateescape")).hexdigest()
     return SoleUse(bucket.objects, f"{socket.gethostname()} (catalog {place[:8]})")

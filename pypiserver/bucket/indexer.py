@@ -18,8 +18,7 @@ from ..backend.digester import Digester
 from ..backend.protocols import Counted
 from ..backend.service import Background, Parts
 from ..catalog import FAILURES, CatalogReplaced
-from ..catalog.postgres.leader_lock import Lease
-from ..catalog.sqlite.leader_lock import ScanLock
+from ..catalog.leader_lock import LeaderLock
 from ..errors import CatalogUnavailable, PypiServerError, Unavailable
 from .catalog import ExclusiveCatalog
 from .ownership import InUse, SoleUse
@@ -45,7 +44,7 @@ class BucketWatch(Background):
         digester: Digester,
         catalog: ExclusiveCatalog,
         *,
-        lock: ScanLock | Lease,
+        lock: LeaderLock,
         sole_use: SoleUse,
     ) -> None:
         self._sole_use = sole_use

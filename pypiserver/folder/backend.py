@@ -11,9 +11,7 @@ from ..backend.protocols import Indexer
 from ..backend.unindexed import Unindexed
 from ..backend.upkeep import Orphan, ReindexReport, Tell
 from ..catalog import Catalog
-from ..catalog.postgres.leader_lock import Lease
 from ..catalog.recovery import RecoveringCatalog
-from ..catalog.sqlite.leader_lock import ScanLock
 from ..errors import ConfigError
 from ..model import File
 from ..native_names import native
@@ -31,7 +29,6 @@ ONLY_BUCKETS = "This is for a bucket; name it with --storage URL. A folder is lo
 def make_backend(
     folders: Folders,
     catalog: Catalog,
-    lock: ScanLock | Lease,
     *,
     hash_algo: str | None,
     is_serving: bool = True,
@@ -41,6 +38,7 @@ def make_backend(
 
     ``events`` says whether the file system is asked to tell of changes.
     """
+    lock = catalog.leader_lock()
     presence = Presence(folders)
     sync = Sync(folders, catalog, presence=presence)
     digester = Digester(folders, catalog, hash_algo=hash_algo)

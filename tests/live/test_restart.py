@@ -19,7 +19,6 @@ import pytest
 from pypiserver.backend.backend import Backend
 from pypiserver.backend.stored_file import Entry
 from pypiserver.catalog import Catalog
-from pypiserver.catalog.sqlite.leader_lock import ScanLock
 from pypiserver.folder.backend import make_backend
 from pypiserver.folder.storage import Folders
 from pypiserver.index.read import Repository
@@ -97,7 +96,7 @@ class SlowFolders(Folders):
 @pytest.fixture
 def slow(root: Path, tmp_path: Path) -> Iterator[Backend]:
     folders, catalog = SlowFolders([root]), Catalog(tmp_path / "catalog.sqlite", "")
-    backend = make_backend(folders, catalog, ScanLock(tmp_path / "lock"), hash_algo="sha256", events=False)
+    backend = make_backend(folders, catalog, hash_algo="sha256", events=False)
     yield backend
     folders.go.set()
     backend.close()
