@@ -18,8 +18,7 @@ from ..backend.digester import Digester
 from ..backend.protocols import Counted
 from ..backend.service import Background, Parts
 from ..catalog import FAILURES, CatalogReplaced
-from ..catalog.postgres.leader_lock import Lease
-from ..catalog.sqlite.leader_lock import ScanLock
+from ..catalog.leader_lock import LeaderLock
 from ..errors import CatalogUnavailable, PypiServerError, Unavailable
 from .catalog import ExclusiveCatalog
 from .ownership import InUse, SoleUse
@@ -45,7 +44,7 @@ class BucketWatch(Background):
         digester: Digester,
         catalog: ExclusiveCatalog,
         *,
-        lock: ScanLock | Lease,
+        lock: LeaderLock,
         sole_use: SoleUse,
     ) -> None:
         self._sole_use = sole_use
@@ -198,35 +197,3 @@ class BucketWatch(Background):
         with self._news:
             self._failure = failure
             self._news.notify_all()
-
-
-class Unwatched:
-    """In place of a watch where nothing is served: the catalog is taken as it is."""
-
-    def ensure_current(self) -> None:
-        """Nothing; whoever asks has seen that the catalog is complete."""
-
-    def state(self) -> PypiServerError | None:
-        """Nothing is in the way."""
-        return None
-
-    def last_scan(self) -> tuple[float, float] | None:
-        """Not known."""
-        return None
-
-    def start(self) -> None:
-        """Nothing to start."""
-
-    def close(self) -> None:
-        """Nothing to end."""
-
-    def scan_once(self, *, counted: Counted = iter) -> None:
-        """Nothing to bring up to date."""
-
-    def is_behind(self) -> bool:
-        """No."""
-        return False
-
-    def recover(self, error: Exception, generation: int) -> None:
-        """Raise what failed as Unavailable."""
-        raise Unavailable(f"The catalog fails: {error}.") from error

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 from ..backend.project_status import changed_statuses
 from ..backend.stored_file import Entry
+from ..backend.upkeep import ReindexReport, Tell
 from ..catalog import Found, Gone
 from ..distributions import filename
 from ..errors import InvalidFilename
@@ -26,21 +26,10 @@ from .storage import INODE, UPLOADED, Bucket, BucketFile, sha256_of
 
 _LOG = logging.getLogger(__name__)
 BATCH = 1000
-Tell = Callable[[int, int], None]
 
 
 def _nobody(done: int, total: int) -> None:
     """Nobody looks."""
-
-
-@dataclass(slots=True)
-class Report:
-    """What a run found: files in the bucket, rows that are new or changed, rows that went, files without a name."""
-
-    files: int = 0
-    changed: int = 0
-    gone: int = 0
-    skipped: int = 0
 
 
 class Reindexer:
@@ -52,7 +41,7 @@ class Reindexer:
         self._digester = digester
         self._overwrite = overwrite
 
-    def run(self, *, listed: Tell = _nobody, read: Tell = _nobody) -> Report:
+    def run(self, *, listed: Tell = _nobody, read: Tell = _nobody) -> ReindexReport:
         """List the bucket and read what is new; both are told (done, total). Raises Unavailable."""
         report = self.survey(listed=listed)
         total = self._catalog.pending_count()
@@ -63,12 +52,12 @@ class Reindexer:
         read(total, total)
         return report
 
-    def survey(self, *, listed: Tell = _nobody) -> Report:
+    def survey(self, *, listed: Tell = _nobody) -> ReindexReport:
         """List the bucket, and make its files rows that still wait to be read."""
         was_complete = self._catalog.is_complete()
         unseen = self._catalog.marks()
         has_rows = bool(unseen)
-        report = Report()
+        report = ReindexReport()
         rivals: list[Rival] = []
         for batch in _batches(self._differing(unseen, report, listed)):
             found = self._described(batch, has_rows=has_rows)
@@ -93,7 +82,7 @@ class Reindexer:
     def _say_status(self, name: str, reason: str) -> None:
         _LOG.warning("Skipped status/%s in %s: %s", name, self._bucket.roots[0], reason)
 
-    def _differing(self, unseen: set[int], report: Report, listed: Tell) -> Iterator[BucketFile]:
+    def _differing(self, unseen: set[int], report: ReindexReport, listed: Tell) -> Iterator[BucketFile]:
         """The files that are not as their rows say; the numbers of those that are, go out of ``unseen``."""
         for file in self._bucket.walk([]):
             report.files += 1
@@ -143,7 +132,7 @@ class Reindexer:
             self._catalog.apply([], gone)
         return len(gone)
 
-    def _settle(self, rivals: list[Rival], report: Report, *, decide: bool) -> None:
+    def _settle(self, rivals: list[Rival], report: ReindexReport, *, decide: bool) -> None:
         """Several files of one name: one keeps it. ``decide``: nobody has said which it is."""
         for found, _ in rivals:
             for rival in self._catalog.adopt([found], sha256_of):

@@ -1,25 +1,34 @@
-"""Where packages are, for the commands that change them: folders or a bucket, spoken to in the same words.
+"""Change the packages in folders or a bucket: yank, unyank, delete, restore; and check them.
 
-``place_of`` gives a module with ``yank``, ``unyank``, ``delete``, ``restore`` (each an iterator of what is done) and
-``check`` (a list of faults).
+They work on storage itself, so they need no running server; one that runs sees the change like any other.
+
+Invariants: nothing is deleted without being asked for twice (``--yes``, ``--purge``); what was done is said file by
+file, and goes into the audit log, if there is one.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
-from pathlib import Path
-from types import ModuleType
-from typing import Protocol, TextIO
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
+from functools import partial
+from typing import BinaryIO, Protocol, TextIO
 
+from ..backend.backend import Backend
+from ..backend.checks import Fault
 from ..catalog import FAILURES
-from ..errors import Unavailable
-from ..maintenance.copy_endpoints import BucketEnd, FolderEnd
+from ..distributions import filename
+from ..distributions.filename import normalize, same_version
+from ..errors import InvalidFilename, NotFound, Unavailable
+from ..factory import build_backend
+from ..model import File
+from ..observability.audit_log import AuditLog, local_user, recorded
 from ..observability.logging_setup import redacted
 from ..settings.config import Config
 from ..text import printable
-from . import manage_bucket, manage_folder
 from .output import Change, tell_changes
+from .progress import counted, progress
+from .release import Selection
 
 
 class _Reported(Protocol):
@@ -28,11 +37,6 @@ class _Reported(Protocol):
 
     @property
     def json(self) -> bool: ...
-
-
-def place_of(config: Config) -> ModuleType:
-    """What changes packages where these settings say they are."""
-    return manage_folder if config.storage is None else manage_bucket
 
 
 def tell(changes: Iterable[Change], command: _Reported, out: TextIO) -> int:
@@ -54,12 +58,134 @@ def catalog_failures(config: Config) -> Iterator[None]:
         ) from error
 
 
+def yank(selection: Selection, reason: str) -> Iterator[Change]:
+    """Mark the files as yanked."""
+    backend = _backend(selection)
+    # As it was typed, also in a terminal that speaks no UTF-8: what an editor would have written.
+    text = f"{reason}\n".encode("utf-8", "surrogateescape") if reason else b""
+    for file in _chosen(backend, selection):
+        with _changing(selection, backend, "yank", file, reason):
+            backend.writer.yank(file, text)
+        yield _changed("yank", backend, file)
+
+
+def unyank(selection: Selection) -> Iterator[Change]:
+    """Remove the mark."""
+    backend = _backend(selection)
+    for file in _chosen(backend, selection):
+        with _changing(selection, backend, "unyank", file):
+            backend.writer.unyank(file)
+        yield _changed("unyank", backend, file)
+
+
+def delete(selection: Selection, *, yes: bool, purge: bool) -> Iterator[Change]:
+    """Move the files to the trash, or remove them for good; without ``yes`` only name them."""
+    backend = _backend(selection)
+    if yes and not purge:
+        backend.trash.ensure()
+    is_for_good = purge or not backend.trash.exists
+    action, remove = ("delete", backend.writer.remove) if is_for_good else ("trash", backend.trash.move)
+    for file in _chosen(backend, selection):
+        if yes:
+            with _changing(selection, backend, "delete", file):
+                remove(file)
+        yield _changed(action, backend, file, done=yes)
+
+
+def confirmation(config: Config) -> str:
+    """How to say that a deletion is meant."""
+    return "--yes" if build_backend(config, is_serving=False).trash.exists else "--yes --purge"
+
+
+def restore(selection: Selection) -> Iterator[Change]:
+    """Bring the files back from the trash; without a name, list it."""
+    backend = _backend(selection)
+    roots, trash = backend.storage.roots, backend.trash
+    found = False
+    for root, path in trash.paths():
+        if selection.name:
+            if not _is_meant(path, selection, normalize(selection.name)):
+                continue
+            with _recorded(selection, "restore", path, partial(trash.open, root, path)):
+                trash.restore(root, path)
+        found = True
+        yield Change("restore", str(roots[root]), path, done=bool(selection.name))
+    if selection.name and not found:
+        normal = normalize(selection.name)
+        raise NotFound(f"The trash of {roots[0]} holds no such file of {normal}; `restore DIR` lists it.")
+
+
+def check(config: Config, err: TextIO) -> list[Fault]:
+    """Read every file, and name what is wrong."""
+    backend = build_backend(config, is_serving=config.storage is None)
+    backend.inventory.check()
+    with progress("reading the folders", err) as tell_read:
+        backend.indexer.scan_once(counted=partial(counted, tell=tell_read))
+    with progress("checking", err) as tell_checked:
+        faults = list(backend.checker.run(progress=tell_checked))
+    backend.catalog.close()
+    return faults
+
+
+def _backend(selection: Selection) -> Backend:
+    """Where the packages are; raises Unavailable unless all of them can be told."""
+    backend = build_backend(selection.config, is_serving=False)
+    backend.inventory.check()
+    return backend
+
+
+def _chosen(backend: Backend, selection: Selection) -> list[File]:
+    """The files a command is about: a release, or one file; raises NotFound naming what there is."""
+    normal = normalize(selection.name)
+    project = backend.inventory.files(normal)
+    chosen = [
+        file
+        for file in project
+        if (not selection.version or same_version(file.version, selection.version))
+        and (not selection.file or file.filename == selection.file)
+    ]
+    if chosen:
+        return chosen
+    if not project:
+        raise NotFound(f"There is no project {normal!r} in {backend.storage.roots[0]}.")
+    there = sorted({file.version for file in project}, key=filename.version_key)
+    wanted = selection.file or f"{normal} {selection.version}"
+    raise NotFound(f"There is no {wanted} in {backend.storage.roots[0]}; of {normal} there is {', '.join(there)}.")
+
+
+def _changing(
+    selection: Selection, backend: Backend, action: str, file: File, reason: str = ""
+) -> AbstractContextManager[None]:
+    read = partial(backend.inventory.open, file)
+    return _recorded(selection, action, file.path, read, sha256=file.sha256, reason=reason)
+
+
+def _recorded(
+    selection: Selection, action: str, path: str, read: Callable[[], BinaryIO], *, sha256: str = "", reason: str = ""
+) -> AbstractContextManager[None]:
+    """Around a change of the file at ``path``, which ``read`` opens: it goes into the audit log, if there is one."""
+    file = selection.config.audit_log
+    user = local_user() if file else ""
+    log = AuditLog(file) if file else None
+    return recorded(log, action, path, read=read, user=user, reason=reason, sha256=sha256)
+
+
+def _is_meant(path: str, selection: Selection, normal: str) -> bool:
+    """Whether the file in the trash is of the release, or the one file, that the command names."""
+    try:
+        dist = filename.as_filed(path.rpartition("/")[2], normal)
+    except InvalidFilename:
+        return False  # somebody put it there by hand
+    if dist.project != normal or (selection.version and not same_version(dist.version, selection.version)):
+        return False
+    return not selection.file or dist.filename == selection.file
+
+
+def _changed(action: str, backend: Backend, file: File, *, done: bool = True) -> Change:
+    return Change(action, str(backend.storage.roots[file.root]), backend.inventory.label(file), done=done)
+
+
 def _catalog_of(config: Config) -> str:
     """The catalog's place as it may be shown."""
     place = config.catalog or ""
     return redacted(printable(str(place).partition("?")[0])) if "://" in str(place) else printable(str(place))
-
-
-def endpoint(place: Path | str) -> FolderEnd | BucketEnd:
-    """A folder or a bucket to copy from or to."""
-    return FolderEnd(place.absolute()) if isinstance(place, Path) else manage_bucket.endpoint(place)

@@ -19,8 +19,8 @@ from ..backend.digester import Digester
 from ..backend.protocols import Counted
 from ..backend.service import Background, Parts
 from ..catalog import FAILURES, Catalog, CatalogReplaced
-from ..catalog.postgres.leader_lock import Lease
-from ..catalog.sqlite.leader_lock import ALIVE_SECONDS, ScanLock
+from ..catalog.leader_lock import LeaderLock
+from ..catalog.sqlite.leader_lock import ALIVE_SECONDS
 from ..errors import CatalogUnavailable, PypiServerError, Unavailable
 from ..process import process_id
 from .digest_worker import Digesting
@@ -51,7 +51,7 @@ class Watch(Background):
     """
 
     def __init__(
-        self, sync: Sync, digester: Digester, catalog: Catalog, *, lock: ScanLock | Lease, events: bool = True
+        self, sync: Sync, digester: Digester, catalog: Catalog, *, lock: LeaderLock, events: bool = True
     ) -> None:
         self.sync = sync
         self.digester = digester

@@ -90,16 +90,31 @@ def local_user() -> str:
 
 @contextlib.contextmanager
 def recorded(
-    log: AuditLog | None, action: str, file: str, *, read: Callable[[], BinaryIO], user: str, reason: str = ""
+    log: AuditLog | None,
+    action: str,
+    file: str,
+    *,
+    read: Callable[[], BinaryIO],
+    user: str,
+    reason: str = "",
+    sha256: str = "",
 ) -> Iterator[None]:
-    """Around a change that the command line makes: refuse it, or record it once it is done; ``read`` opens the file."""
+    """Around a change that the command line makes: refuse it, or record it once it is done.
+
+    ``read`` opens the file, where its ``sha256`` is not known.
+    """
     if log is None:
         yield
         return
     log.check()
+    digest = sha256 or _sha256_of(read)
+    yield
+    log.write(Change(action, file, digest, reason), user=user, address=None)
+
+
+def _sha256_of(read: Callable[[], BinaryIO]) -> str:
     with read() as stream:
         digest = hashlib.sha256()
         while block := stream.read(1 << 20):
             digest.update(block)
-    yield
-    log.write(Change(action, file, digest.hexdigest(), reason), user=user, address=None)
+    return digest.hexdigest()

@@ -34,7 +34,7 @@ class Check:
         prepare_roots(self.config)
         logging_setup.configure(self.config)
         with manage.catalog_failures(self.config):
-            faults = manage.place_of(self.config).check(self.config, err)
+            faults = manage.check(self.config, err)
         if self.json:
             write_json({"faults": [asdict(fault) for fault in faults]}, out)
             return 1 if faults else 0

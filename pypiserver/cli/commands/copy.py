@@ -26,13 +26,14 @@ class Copy:
 
     def run(self, out: TextIO, err: TextIO) -> int:
         """Copy; 1 where something was left out."""
+        from ...factory import build_endpoint
         from ...maintenance.copy import copy
         from ...observability import logging_setup
         from .. import manage
 
         logging_setup.configure(self.config)
         with manage.catalog_failures(self.config), progress("copying", err) as tell:
-            report = copy(manage.endpoint(self.source), manage.endpoint(self.destination), progress=tell)
+            report = copy(build_endpoint(self.source), build_endpoint(self.destination), progress=tell)
         status = 1 if report.left_out else 0
         if self.json:
             left_out = [{"path": path, "reason": reason} for path, reason in report.left_out]

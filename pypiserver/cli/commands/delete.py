@@ -21,10 +21,9 @@ class Delete(Release):
         """Remove them, or say which."""
         from .. import manage
 
-        place = manage.place_of(self.config)
-        status = manage.tell(place.delete(self, yes=self.yes, purge=self.purge), self, out)
+        status = manage.tell(manage.delete(self, yes=self.yes, purge=self.purge), self, out)
         if not self.yes and not self.json:
-            out.write(f"Nothing was changed; say {place.CONFIRM} to do it.\n")
+            out.write(f"Nothing was changed; say {manage.confirmation(self.config)} to do it.\n")
         return status
 
 

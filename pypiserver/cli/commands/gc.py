@@ -39,15 +39,13 @@ class Collect:
 
     def run(self, out: TextIO, err: TextIO) -> int:
         """List or delete."""
-        from ...bucket.garbage import Garbage
-        from ...factory import build_bucket
+        from ...factory import build_backend
         from ...observability import logging_setup
         from .. import manage
 
         logging_setup.configure(self.config)
         with manage.catalog_failures(self.config):
-            parts = build_bucket(self.config, is_serving=False)
-            garbage = Garbage(parts.bucket, parts.catalog)
+            garbage = build_backend(self.config, is_serving=False).garbage
             orphans = garbage.find(self.older_than)
             found = list(garbage.delete(orphans) if self.yes else orphans)
         size = sum(each.size for each in found)

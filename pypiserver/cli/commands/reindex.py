@@ -26,7 +26,7 @@ class Reindex:
 
     def run(self, out: TextIO, err: TextIO) -> int:
         """List the bucket, and read what is new."""
-        from ...factory import build_bucket
+        from ...factory import build_backend
         from ...observability import logging_setup
         from .. import manage
 
@@ -37,7 +37,7 @@ class Reindex:
             progress("listing", err) as listed,
             progress("reading", err) as read,
         ):
-            report = build_bucket(self.config, is_serving=False).reindexer.run(listed=listed, read=read)
+            report = build_backend(self.config, is_serving=False).reindexer.run(listed=listed, read=read)
         took = time.monotonic() - began
         if self.json:
             write_json({**asdict(report), "seconds": round(took, 3)}, out)

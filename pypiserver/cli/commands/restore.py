@@ -18,7 +18,7 @@ class Restore(Selection):
         """Restore or list."""
         from .. import manage
 
-        return manage.tell(manage.place_of(self.config).restore(self), self, out)
+        return manage.tell(manage.restore(self), self, out)
 
 
 COMMAND = Subcommand(

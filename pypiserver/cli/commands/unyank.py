@@ -18,7 +18,7 @@ class Unyank(Release):
         """Remove it."""
         from .. import manage
 
-        return manage.tell(manage.place_of(self.config).unyank(self), self, out)
+        return manage.tell(manage.unyank(self), self, out)
 
 
 COMMAND = Subcommand(

@@ -62,15 +62,19 @@ class Update:
 
     def run(self, out: TextIO, err: TextIO) -> int:
         """Look for them; 1 where there are updates, 2 where something could not be found out."""
+        from ...factory import build_backend
         from ...observability import logging_setup
         from ...settings.config import default_fallback_url
-        from ..manage_folder import local_packages
+        from ...upstream.private_names import read_private_names
         from ..progress import progress
         from ..update import Options, newest_local, read_ignorelist, run_update
 
         prepare_roots(self.config)
         logging_setup.configure(self.config)
-        files = local_packages(self.config)
+        # Private names are told to nobody.
+        private = read_private_names(self.config.private, self.config.private_file)
+        inventory = build_backend(self.config, is_serving=False).inventory
+        files = [(dist, folder) for dist, folder in inventory.local_files() if dist.project not in private]
         options = Options(
             index_url=self.index_url or default_fallback_url(),
             allow_unstable=self.allow_unstable,

@@ -31,7 +31,7 @@ class Yank(Release):
         """Mark them."""
         from .. import manage
 
-        return manage.tell(manage.place_of(self.config).yank(self, self.reason.strip()), self, out)
+        return manage.tell(manage.yank(self, self.reason.strip()), self, out)
 
 
 COMMAND = Subcommand(
