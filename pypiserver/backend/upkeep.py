@@ -26,8 +26,14 @@ class Inventory(Protocol):
     def check(self) -> None:
         """Raise Unavailable unless all that is stored can be told."""
 
+    def projects(self) -> Iterable[NormalizedName]:
+        """The projects that have a file."""
+
     def files(self, project: NormalizedName) -> list[File]:
-        """Every file of a project, hidden duplicates included; ``sha256`` is '' where that is not known yet."""
+        """Every file of a project, hidden duplicates included.
+
+        ``sha256`` is '' where that is not known yet; ``yanked`` tells whether there is a mark, and may lack its reason.
+        """
 
     def label(self, file: File) -> str:
         """What people call the file in its root."""

@@ -30,6 +30,10 @@ class BucketInventory:
                 "catalog of the server with --catalog, or run pypi-server reindex first."
             )
 
+    def projects(self) -> list[NormalizedName]:
+        """The projects that have a file."""
+        return [each.name for each in self._catalog.projects()]
+
     def files(self, project: NormalizedName) -> list[File]:
         """Every file of a project."""
         return self._catalog.rows_of(project)

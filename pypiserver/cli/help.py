@@ -33,7 +33,7 @@ EXAMPLES = (
     ("-P htpasswd ~/packages", "let the users in this file upload"),
     ("-P . -a . ~/packages", "let everybody upload"),
     ("-U ~/packages", "look for newer releases"),
-    ("yank ~/packages foo 1.0", "let installers avoid it"),
+    ("yank foo==1.0", "let installers avoid it"),
     ("check ~/packages", "read every file"),
 )
 KINDS = (

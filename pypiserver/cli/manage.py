@@ -25,6 +25,7 @@ from ..model import File
 from ..observability.audit_log import AuditLog, local_user, recorded
 from ..observability.logging_setup import redacted
 from ..settings.config import Config
+from ..settings.parsers import hinting, nearest
 from ..text import printable
 from .output import Change, tell_changes
 from .progress import counted, progress
@@ -40,10 +41,9 @@ class _Reported(Protocol):
 
 
 def tell(changes: Iterable[Change], command: _Reported, out: TextIO) -> int:
-    """Let the changes happen, and say each; gives the exit status."""
+    """Let the changes happen, say each, and give their number."""
     with catalog_failures(command.config):
-        tell_changes(changes, out, as_json=command.json)
-    return 0
+        return tell_changes(changes, out, as_json=command.json)
 
 
 @contextlib.contextmanager
@@ -73,9 +73,10 @@ def unyank(selection: Selection) -> Iterator[Change]:
     """Remove the mark."""
     backend = _backend(selection)
     for file in _chosen(backend, selection):
-        with _changing(selection, backend, "unyank", file):
-            backend.writer.unyank(file)
-        yield _changed("unyank", backend, file)
+        if file.yanked is not None:
+            with _changing(selection, backend, "unyank", file):
+                backend.writer.unyank(file)
+        yield _changed("unyank", backend, file, done=file.yanked is not None)
 
 
 def delete(selection: Selection, *, yes: bool, purge: bool) -> Iterator[Change]:
@@ -112,7 +113,8 @@ def restore(selection: Selection) -> Iterator[Change]:
         yield Change("restore", str(roots[root]), path, done=bool(selection.name))
     if selection.name and not found:
         normal = normalize(selection.name)
-        raise NotFound(f"The trash of {roots[0]} holds no such file of {normal}; `restore DIR` lists it.")
+        hint = "`pypi-server restore` lists it" if trash.paths() else "it is empty"
+        raise NotFound(f"The trash of {_where(backend)} holds no such file of {normal}; {hint}.", project=normal)
 
 
 def check(config: Config, err: TextIO) -> list[Fault]:
@@ -147,10 +149,17 @@ def _chosen(backend: Backend, selection: Selection) -> list[File]:
     if chosen:
         return chosen
     if not project:
-        raise NotFound(f"There is no project {normal!r} in {backend.storage.roots[0]}.")
+        hint = hinting(nearest(normal, backend.inventory.projects(), 0.7))
+        raise NotFound(f"There is no project {normal!r} in {_where(backend)}{hint}", project=normal)
     there = sorted({file.version for file in project}, key=filename.version_key)
     wanted = selection.file or f"{normal} {selection.version}"
-    raise NotFound(f"There is no {wanted} in {backend.storage.roots[0]}; of {normal} there is {', '.join(there)}.")
+    raise NotFound(
+        f"There is no {wanted} in {_where(backend)}; of {normal} there is {', '.join(there)}.", project=normal
+    )
+
+
+def _where(backend: Backend) -> str:
+    return " and ".join(map(str, backend.storage.roots))
 
 
 def _changing(

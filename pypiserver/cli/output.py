@@ -29,6 +29,7 @@ class Change:
 _LINES = {
     ("yank", True): "yanked {}",
     ("unyank", True): "no longer yanked {}",
+    ("unyank", False): "was not yanked {}",
     ("trash", False): "would move to the trash: {}",
     ("trash", True): "moved to the trash {}",
     ("delete", False): "would delete: {}",
@@ -48,8 +49,8 @@ def write_json(report: Mapping[str, object], out: TextIO) -> None:
     out.write(json.dumps(report, indent=2) + "\n")
 
 
-def tell_changes(changes: Iterable[Change], out: TextIO, *, as_json: bool) -> None:
-    """Let the changes happen, and say each of them; in JSON also those before a failure."""
+def tell_changes(changes: Iterable[Change], out: TextIO, *, as_json: bool) -> int:
+    """Let the changes happen, say each of them, and give their number; in JSON also those before a failure."""
     told: list[Change] = []
     try:
         for change in changes:
@@ -59,3 +60,4 @@ def tell_changes(changes: Iterable[Change], out: TextIO, *, as_json: bool) -> No
     finally:
         if as_json:
             write_json({"files": [asdict(change) for change in told]}, out)
+    return len(told)

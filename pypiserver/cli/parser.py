@@ -23,6 +23,7 @@ from .commands import CLASSIC, COMMANDS, ROWS
 from .commands.classic import UPDATE
 from .commands.help import write_help
 from .commands.run import Run
+from .release import divide
 from .subcommand import PROGRAM, Command, Subcommand
 
 # Whatever command it belongs to, a flag takes a value or none.
@@ -66,13 +67,13 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Command:
         return HelpText(show(row, COMMANDS))
     if "version" in flags:
         return Version()
-    given = {**flags, **_operands(words, row, listed(flags.get("roots")))}
+    given = {**flags, **_operands(words, row, flags)}
     settings = {key: given.pop(key) for key in list(given) if key in SETTINGS}
     values = _values(given, (*row.options, *row.operands))
     if row.wants_table:
         values["table"] = ROWS
-    if row.operands[0].name == "root":
-        root = values["root"]
+    root = values.get("root")
+    if root is not None:
         settings["roots" if isinstance(root, Path) else "storage"] = Given("DIR", root)
     if not any(option.name in SETTINGS for option in row.options):
         return row.build(**values)
@@ -139,9 +140,13 @@ def _first_operand(argv: Sequence[str]) -> int | None:
     return None
 
 
-def _operands(words: Sequence[str], row: Subcommand, roots: list[object]) -> dict[str, Given]:
+def _operands(words: Sequence[str], row: Subcommand, flags: Mapping[str, Given]) -> dict[str, Given]:
     """Operands by name; raises ``ConfigError`` when there are too few or too many."""
+    if row.operands[0].name == "root":
+        divided = divide(row, words, is_whole="file" in flags or "all" in flags)
+        return {each.name: Given(each.metavar, divided[each.name]) for each in row.operands if each.name in divided}
     if row.operands[0].action == "repeat":
+        roots = listed(flags.get("roots"))
         return {"roots": Given("folder", [*roots, *words])} if roots or words else {}
     if not row.required <= len(words) <= len(row.operands):
         few = len(words) < row.required

@@ -36,9 +36,9 @@ class Subcommand:
 
     ``build`` makes the command of the values of operands and options by name. A command that takes any setting gets
     them as one ``config``; its first operand may be ``roots`` (the folders of the settings) or ``root`` (the only one
-    of them). ``wants_given`` says that it is also told what was given, ``wants_table`` that it gets the table of all
-    commands. ``examples`` are command lines without the name
-    of the program, each with what it does.
+    of them, where it is named). ``wants_given`` says that it is also told what was given, ``wants_table`` that it gets
+    the table of all commands. ``examples`` are command lines without the name of the program, each with what it does;
+    ``synopsis_text`` is how the operands are written where it is not one by one.
     """
 
     name: str
@@ -50,10 +50,13 @@ class Subcommand:
     wants_given: bool = False
     wants_table: bool = False
     examples: Sequence[tuple[str, str]] = ()
+    synopsis_text: str = ""
 
     @property
     def synopsis(self) -> str:
         """The operands as the help writes them."""
+        if self.synopsis_text:
+            return self.synopsis_text
         shown = [each.metavar + ("..." if each.action == "repeat" else "") for each in self.operands]
         return " ".join(text if at < self.required else f"[{text}]" for at, text in enumerate(shown))
 

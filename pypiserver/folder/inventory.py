@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -28,9 +28,19 @@ class FolderInventory:
         """Raise Unavailable unless every folder can be read."""
         self._folders.check()
 
+    def projects(self) -> set[NormalizedName]:
+        """The projects that have a file."""
+        return {dist.project for _, dist in self._distributions()}
+
     def files(self, project: NormalizedName) -> list[File]:
-        """Every file of a project, by root and path."""
-        return [_file(entry, dist) for entry, dist in sorted(self._distributions()) if dist.project == project]
+        """Every file of a project, by root and path; the reason of a yank is not read."""
+        entries = self._folders.scan().entries
+        marks = {(entry.root, entry.path) for entry in entries if entry.path.endswith(".yanked")}
+        return [
+            _file(entry, dist, yanked="" if (entry.root, f"{entry.path}.yanked") in marks else None)
+            for entry, dist in sorted(self._distributions(entries))
+            if dist.project == project
+        ]
 
     def label(self, file: File) -> str:
         """The path of a file below its root."""
@@ -45,8 +55,8 @@ class FolderInventory:
         for entry, dist in self._distributions():
             yield dist, (self._folders.roots[entry.root] / native(entry.path)).parent
 
-    def _distributions(self) -> Iterator[tuple[Entry, DistFile]]:
-        for entry in self._folders.scan().entries:
+    def _distributions(self, entries: Iterable[Entry] | None = None) -> Iterator[tuple[Entry, DistFile]]:
+        for entry in self._folders.scan().entries if entries is None else entries:
             if not entry.path.endswith(filename.SIDECARS):
                 try:
                     dist = filename.parse_filename(entry.path.rpartition("/")[2])
@@ -91,7 +101,7 @@ class FolderTrash:
         self._folders.restore(root, path)
 
 
-def _file(entry: Entry, dist: DistFile) -> File:
+def _file(entry: Entry, dist: DistFile, *, yanked: str | None) -> File:
     return File(
         filename=dist.filename,
         project=dist.project,
@@ -104,5 +114,6 @@ def _file(entry: Entry, dist: DistFile) -> File:
         mtime_ns=entry.mtime_ns,
         inode=entry.inode,
         sha256="",
+        yanked=yanked,
         ctime_ns=entry.ctime_ns,
     )

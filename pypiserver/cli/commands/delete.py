@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TextIO
 
-from ..options import FILE, NAME, OF_RELEASE, ROOT, VERSION, YES
-from ..release import Release
+from ..options import YES
+from ..release import OPERANDS, OPTIONS, SYNOPSIS, Release
 from ..subcommand import Subcommand, switch
 
 
@@ -21,26 +21,27 @@ class Delete(Release):
         """Remove them, or say which."""
         from .. import manage
 
-        status = manage.tell(manage.delete(self, yes=self.yes, purge=self.purge), self, out)
+        manage.tell(manage.delete(self, yes=self.yes, purge=self.purge), self, out)
         if not self.yes and not self.json:
             out.write(f"Nothing was changed; say {manage.confirmation(self.config)} to do it.\n")
-        return status
+        return 0
 
 
 COMMAND = Subcommand(
     "delete",
     "Show what would be removed; with --yes, move it to the trash.",
     Delete,
-    (ROOT, NAME, VERSION),
+    OPERANDS,
     (
-        FILE,
         YES,
         switch("purge", "--purge", text="Delete for good instead of moving to the trash."),
-        *OF_RELEASE,
+        *OPTIONS,
     ),
-    required=2,
+    required=1,
+    synopsis_text=SYNOPSIS,
     examples=(
-        ("delete ~/packages foo 1.0", "show what would go"),
-        ("delete ~/packages foo 1.0 --yes", "move it to the trash"),
+        ("delete foo==1.0", "show what would go"),
+        ("delete foo==1.0 --yes", "move it to the trash"),
+        ("delete foo --all --yes --purge", "delete every release for good"),
     ),
 )

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TextIO
 
-from ..options import FILE, NAME, OF_RELEASE, ROOT, VERSION
-from ..release import Selection
+from ..release import OPERANDS, OPTIONS, Selection
 from ..subcommand import Subcommand
 
 
@@ -18,18 +17,22 @@ class Restore(Selection):
         """Restore or list."""
         from .. import manage
 
-        return manage.tell(manage.restore(self), self, out)
+        if not manage.tell(manage.restore(self), self, out) and not self.json:
+            out.write("The trash is empty.\n")
+        return 0
 
 
 COMMAND = Subcommand(
     "restore",
     "Bring files back from the trash, or list it.",
     Restore,
-    (ROOT, NAME, VERSION),
-    (FILE, *OF_RELEASE),
-    required=1,
+    OPERANDS,
+    OPTIONS,
+    required=0,
+    synopsis_text="[DIR] [NAME[==VERSION]] [VERSION]",
     examples=(
-        ("restore ~/packages", "list the trash"),
-        ("restore ~/packages foo 1.0", "bring a release back"),
+        ("restore", "list the trash of the folder of the settings, or ~/packages"),
+        ("restore foo==1.0", "bring a release back"),
+        ("restore ~/packages foo 1.0", "in this folder"),
     ),
 )

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TextIO
 
-from ..options import FILE, NAME, OF_RELEASE, ROOT, VERSION
-from ..release import Release
+from ..release import OPERANDS, OPTIONS, SYNOPSIS, Release
 from ..subcommand import Subcommand
 
 
@@ -18,15 +17,20 @@ class Unyank(Release):
         """Remove it."""
         from .. import manage
 
-        return manage.tell(manage.unyank(self), self, out)
+        manage.tell(manage.unyank(self), self, out)
+        return 0
 
 
 COMMAND = Subcommand(
     "unyank",
     "Take that back.",
     Unyank,
-    (ROOT, NAME, VERSION),
-    (FILE, *OF_RELEASE),
-    required=2,
-    examples=(("unyank ~/packages foo 1.0", "all files of a release"),),
+    OPERANDS,
+    OPTIONS,
+    required=1,
+    synopsis_text=SYNOPSIS,
+    examples=(
+        ("unyank foo==1.0", "in the folder of the settings, or ~/packages"),
+        ("unyank ~/packages foo 1.0", "in this folder"),
+    ),
 )

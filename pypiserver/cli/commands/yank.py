@@ -7,8 +7,7 @@ from typing import TextIO
 
 from ...settings import parsers as types
 from ...settings.setting import Setting
-from ..options import FILE, NAME, OF_RELEASE, ROOT, VERSION
-from ..release import Release
+from ..release import OPERANDS, OPTIONS, SYNOPSIS, Release
 from ..subcommand import Subcommand
 
 REASON = Setting(
@@ -31,18 +30,22 @@ class Yank(Release):
         """Mark them."""
         from .. import manage
 
-        return manage.tell(manage.yank(self, self.reason.strip()), self, out)
+        manage.tell(manage.yank(self, self.reason.strip()), self, out)
+        return 0
 
 
 COMMAND = Subcommand(
     "yank",
     "Tell installers to avoid a release; nothing is deleted.",
     Yank,
-    (ROOT, NAME, VERSION),
-    (FILE, REASON, *OF_RELEASE),
-    required=2,
+    OPERANDS,
+    (REASON, *OPTIONS),
+    required=1,
+    synopsis_text=SYNOPSIS,
     examples=(
-        ("yank ~/packages foo 1.0 --reason 'leaks memory'", "all files of a release"),
-        ("yank ~/packages foo --file foo-1.0.tar.gz", "one file"),
+        ("yank foo==1.0 --reason 'leaks memory'", "in the folder of the settings, or ~/packages"),
+        ("yank ~/packages foo 1.0", "in this folder"),
+        ("yank foo --file foo-1.0.tar.gz", "one file"),
+        ("yank foo --all", "every release"),
     ),
 )

@@ -130,7 +130,7 @@ def test_what_is_deleted_goes_to_the_trash_and_comes_back(
     assert here(root) == STANDING
     # The upload time is the file's own, so it comes back too.
     assert (root / WHEEL).stat().st_mtime_ns == before
-    assert pypi_server(capsys, "restore", root) == (0, "", "")
+    assert pypi_server(capsys, "restore", root) == (0, "The trash is empty.\n", "")
 
 
 def test_one_file_goes_and_comes_back_alone(root: Path, capsys: Capture) -> None:
@@ -183,8 +183,8 @@ def test_what_somebody_put_into_the_trash_does_no_harm(root: Path, put: Put, cap
             f"There is no {OTHER} in {{root}}; of foo-bar there is 1.0, 1.0.0, 1.1.",
         ),
         (("foo-bar", "1.1", "--file", WHEEL), f"There is no {WHEEL} in {{root}}; of foo-bar there is 1.0, 1.0.0, 1.1."),
-        (("foo-bar",), "It is not said which release of 'foo-bar'; give a VERSION, or --file NAME."),
-        ((), "NAME is missing; write: pypi-server {command} DIR NAME [VERSION]"),
+        (("foo-bar",), "No release is given for 'foo-bar'; add its VERSION, --file NAME, or --all."),
+        ((), "No release is given for '{root}'; add its VERSION, --file NAME, or --all."),
     ],
 )
 def test_what_is_not_there_is_said_with_what_there_is(
@@ -198,7 +198,7 @@ def test_what_is_not_there_is_said_with_what_there_is(
 
 def test_the_trash_says_when_it_has_no_such_file(root: Path, capsys: Capture) -> None:
     outcome = pypi_server(capsys, "restore", root, "foo-bar", "1.0")
-    sentence = f"The trash of {root} holds no such file of foo-bar; `restore DIR` lists it."
+    sentence = f"The trash of {root} holds no such file of foo-bar; it is empty."
     assert outcome == (2, "", f"pypi-server: {sentence}\n")
 
 
@@ -272,3 +272,62 @@ def test_a_password_that_is_set_is_told_in_json(
         monkeypatch.setattr(sys, "stdin", io.StringIO("sesame\n"))
         outcome = pypi_server(capsys, "passwd", tmp_path / "htpasswd", "ada", "--json")
         assert json.loads(outcome.out) == {"file": str(tmp_path / "htpasswd"), "user": "ada", "added": added}
+
+
+# -- which files ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def configured(root: Path, put: Put, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that the environment names, with two releases of foo-bar."""
+    put(WHEEL, WHEEL_BYTES)
+    put(f"sub/{SDIST}", SDIST_BYTES)
+    put(NEWER, NEWER_BYTES)
+    monkeypatch.setenv("PYPISERVER_ROOTS", str(root))
+    return root
+
+
+@pytest.mark.parametrize("words", [("foo-bar==1.0",), ("Foo.Bar == 1.0",), ("foo-bar", "1.0"), ("foo-bar", "v1.0")])
+def test_without_a_folder_it_is_that_of_the_settings(words: tuple[str, ...], configured: Path, capsys: Capture) -> None:
+    assert pypi_server(capsys, "yank", *words) == (0, f"yanked {WHEEL}\nyanked sub/{SDIST}\n", "")
+
+
+def test_a_configuration_file_names_the_folder_too(root: Path, put: Put, tmp_path: Path, capsys: Capture) -> None:
+    put(WHEEL, WHEEL_BYTES)
+    file = tmp_path / "settings.toml"
+    file.write_text(f"roots = ['{root}']\n")
+    assert pypi_server(capsys, "yank", "foo-bar==1.0", "--config", file).out.startswith(f"yanked {WHEEL}\n")
+
+
+def test_a_release_behind_a_folder_can_be_one_word(configured: Path, tmp_path: Path, capsys: Capture) -> None:
+    assert pypi_server(capsys, "yank", configured, "foo-bar==1.1") == (0, f"yanked {NEWER}\n", "")
+    outcome = pypi_server(capsys, "yank", "foo-bar==1.1", "1.1")
+    assert outcome.status == 2 and "has a version already" in outcome.err
+
+
+def test_every_release_of_a_project_is_changed_with_all(configured: Path, capsys: Capture) -> None:
+    outcome = pypi_server(capsys, "yank", "foo-bar", "--all")
+    assert outcome == (0, f"yanked {WHEEL}\nyanked {NEWER}\nyanked sub/{SDIST}\n", "")
+    assert pypi_server(capsys, "delete", configured, "foo-bar", "--all", "--yes").out.count("moved to the trash") == 3
+    assert pypi_server(capsys, "restore", "foo-bar", "--all").out.count("restored") == 3
+    assert pypi_server(capsys, "yank", "foo-bar==1.0", "--all").status == 2
+
+
+def test_a_name_that_is_not_there_suggests_one_that_is(configured: Path, capsys: Capture) -> None:
+    outcome = pypi_server(capsys, "yank", "foobar==1.0")
+    assert outcome.status == 2 and f"in {configured}; did you mean 'foo-bar'?" in outcome.err
+
+
+def test_what_was_not_yanked_is_said_to_be_so(configured: Path, capsys: Capture) -> None:
+    assert pypi_server(capsys, "yank", "foo-bar", "--file", WHEEL).status == 0
+    outcome = pypi_server(capsys, "unyank", "foo-bar==1.0")
+    assert outcome == (0, f"no longer yanked {WHEEL}\nwas not yanked sub/{SDIST}\n", "")
+    outcome = pypi_server(capsys, "unyank", "foo-bar==1.0", "--json")
+    assert [file["done"] for file in json.loads(outcome.out)["files"]] == [False, False]
+
+
+def test_an_empty_trash_is_said_to_be_empty(configured: Path, capsys: Capture) -> None:
+    assert pypi_server(capsys, "restore") == (0, "The trash is empty.\n", "")
+    assert pypi_server(capsys, "restore", configured) == (0, "The trash is empty.\n", "")
+    assert pypi_server(capsys, "restore", "foo-bar==1.0").err.endswith("holds no such file of foo-bar; it is empty.\n")
+    assert json.loads(pypi_server(capsys, "restore", "--json").out) == {"files": []}
