@@ -34,7 +34,7 @@ from .observability.metrics import Metrics, State
 from .observability.request_events import Observer, Observers, observe
 from .server import tls_files
 from .server.contract import Options as ServerOptions
-from .settings.config import Config
+from .settings.config import Config, default_of
 from .settings.parsers import Content
 from .upstream.private_names import read_private_names
 from .web.api.change_recorder import Recorder
@@ -123,9 +123,9 @@ class Application:
                 named=config.forwarded_headers,
                 base_url=config.server_base_url or "",
             ),
-            request_format=config.log_req_frmt,
-            response_format=config.log_res_frmt,
-            error_format=config.log_err_frmt,
+            request_format=_line_format(config, "log_req_frmt"),
+            response_format=_line_format(config, "log_res_frmt"),
+            error_format=_line_format(config, "log_err_frmt"),
         )
         self._wsgi: WSGI = observe(logged, self.observers) if self.observers else logged
 
@@ -198,6 +198,13 @@ class Application:
         self.observers.close()
         self.web.renderer.close()
         self.backend.close()
+
+
+def _line_format(config: Config, name: str) -> str:
+    """A format of lines about requests; none where nobody chose it and the access log says the same in one line."""
+    chosen = str(getattr(config, name))
+    is_usual = chosen == default_of(name)
+    return "" if is_usual and config.access_log and AccessLog.is_wanted() else chosen
 
 
 def _observers(config: Config, metrics: Metrics | None, stats: Downloads | None) -> Iterator[Observer]:

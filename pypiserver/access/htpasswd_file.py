@@ -1,6 +1,6 @@
-"""Setting a password in an htpasswd file.
+"""The users in an htpasswd file, for who looks after them: list, verify, add, change, remove.
 
-The rules to keep: the file is replaced in one step, and nobody can read it meanwhile who could not before; lines that
+Invariants: the file is replaced in one step, and nobody can read it meanwhile who could not before; lines that
 are not about the user stay as they are, also those that others write at the same time.
 """
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ..backend.name_lock import claimed
 from ..errors import ConfigError
-from .password_hashes import make_hash
+from .password_hashes import Entry, fits, make_hash, read_entry
 
 
 def set_password(path: Path, user: str, password: str) -> bool:
@@ -42,10 +42,43 @@ def set_password(path: Path, user: str, password: str) -> bool:
         raise ConfigError(
             "The password is not UTF-8, as clients send it; nothing was changed.", kind="password"
         ) from None
+    return _change(path, user, make_hash(password))
+
+
+def remove_user(path: Path, user: str) -> bool:
+    """Remove a user from the htpasswd file; False when there is no such user. Raises ConfigError."""
+    return _change(path, user, None)
+
+
+def users_in(path: Path) -> dict[str, Entry]:
+    """The users whose line can be used, with their password's hash; raises ConfigError when the file cannot be read."""
+    try:
+        lines = _read(Path(os.path.realpath(path)))[0].decode("utf-8", "replace").splitlines()
+    except OSError as error:
+        raise ConfigError(
+            f"The password file {path} cannot be read: {error.strerror or error}.", kind="unreadable", value=path
+        ) from error
+    found: dict[str, Entry] = {}
+    for line in lines:
+        user, colon, stored = line.strip().partition(":")
+        if user and colon and not user.startswith("#"):
+            with contextlib.suppress(ValueError):
+                found[user] = read_entry(stored)
+    return found
+
+
+def is_password(path: Path, user: str, password: str) -> bool:
+    """Whether that is the user's password in the htpasswd file; raises ConfigError when it cannot be read."""
+    entry = users_in(path).get(user)
+    return entry is not None and fits(entry, password)
+
+
+def _change(path: Path, user: str, password_hash: str | None) -> bool:
+    """Give the user this hash, or remove the line; True when the user is new, or was removed."""
     try:
         # Not Path.resolve, which has an error of its own for a link that leads to itself.
         target = Path(os.path.realpath(path))
-        entry = f"{user}:{make_hash(password)}"
+        entry = None if password_hash is None else f"{user}:{password_hash}"
         # Of several that are set at once none is lost: each sees what the one before it wrote.
         with claimed(target):
             return _set(target, user, entry)
@@ -58,18 +91,23 @@ def set_password(path: Path, user: str, password: str) -> bool:
         ) from error
 
 
-def _set(target: Path, user: str, entry: str) -> bool:
-    """Give the user this line; True when the user is new."""
+def _set(target: Path, user: str, entry: str | None) -> bool:
+    """Give the user this line, or none; True when the user is new, or was removed."""
     while True:
         old, status = _read(target)
         lines = old.decode("utf-8", "surrogateescape").splitlines()
         places = [at for at, line in enumerate(lines) if line.strip().partition(":")[0] == user]
-        for at in places:
-            lines[at] = entry
-        if not places:
+        if entry is None:
+            if not places:
+                return False
+            lines = [line for at, line in enumerate(lines) if at not in places]
+        elif places:
+            for at in places:
+                lines[at] = entry
+        else:
             lines.append(entry)
-        if _replace(target, "\n".join(lines) + "\n", old, status):
-            return not places
+        if _replace(target, "".join(f"{line}\n" for line in lines), old, status):
+            return entry is None or not places
 
 
 def _read(path: Path) -> tuple[bytes, os.stat_result | None]:

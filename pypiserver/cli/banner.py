@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from ..errors import ConfigError
 from ..server.run import is_hardened
 from ..settings.config import Config
 from ..text import printable
@@ -23,6 +26,8 @@ class Facts:
 
     ``catalog`` is None for one in memory, ``metrics_port`` where metrics have no address of their own.
     ``storage_fault`` says why the bucket does not answer yet; ``config_file`` and ``log_conf`` are what was read.
+    ``users`` is the number of usable ones in the password file, None without one; ``elsewhere`` the address for other
+    machines; ``warnings`` say what will not work.
     """
 
     server: str
@@ -34,6 +39,9 @@ class Facts:
     storage_fault: str = ""
     config_file: Path | None = None
     log_conf: Path | None = None
+    users: int | None = None
+    elsewhere: str = ""
+    warnings: Sequence[str] = ()
 
     def url(self, config: Config) -> str:
         """The address of the index, without a slash at its end."""
@@ -58,12 +66,14 @@ def render(config: Config, facts: Facts) -> str:
     ]
     rows = [
         ("index", f"{url}/simple/" + (f" ({', '.join(notes)})" if notes else "")),
+        *([("elsewhere", f"{facts.elsewhere}/simple/")] if facts.elsewhere else []),
         *[(_kind(root), f"{printable(str(root))}: {_files(count)}") for root, count in facts.files],
         *([("not ready", printable(facts.storage_fault))] if facts.storage_fault else []),
         *([("damaged", _damaged(facts.damaged))] if facts.damaged else []),
-        ("uploads", _who(config, "update")),
-        ("downloads", _who(config, "download")),
-        ("listing", _who(config, "list")),
+        ("uploads", _who(config, facts, "update")),
+        ("downloads", _who(config, facts, "download")),
+        ("listing", _who(config, facts, "list")),
+        ("unknown", _unknown(config)),
         ("server", facts.server + ("" if is_hardened(facts.server) else _NOT_HARDENED)),
         ("catalog", printable(facts.catalog or "in memory")),
         *[
@@ -72,8 +82,69 @@ def render(config: Config, facts: Facts) -> str:
             if file is not None
         ],
         *([("metrics", _metrics(config, facts, url))] if config.counts_metrics else []),
+        *[("warning", printable(text)) for text in facts.warnings],
     ]
     return f"pypiserver is serving at {url}/\n" + "".join(f"  {name + ':':<11}{value}\n" for name, value in rows)
+
+
+def as_data(config: Config, facts: Facts) -> dict[str, object]:
+    """What the banner says, for a log in JSON."""
+    return {
+        "url": f"{facts.url(config)}/",
+        "server": facts.server,
+        "port": facts.port,
+        "files": {str(root): count for root, count in facts.files},
+        "damaged": sum(count for _, count in facts.damaged),
+        "uploads": _who(config, facts, "update"),
+        "downloads": _who(config, facts, "download"),
+        "listing": _who(config, facts, "list"),
+        "unknown": _unknown(config),
+        "catalog": facts.catalog,
+        "settings": str(facts.config_file) if facts.config_file else None,
+        "warnings": [*facts.warnings, *([facts.storage_fault] if facts.storage_fault else [])],
+    }
+
+
+def warnings(config: Config, users: int | None) -> list[str]:
+    """What will not work, though it is no mistake; ``users`` is the number of usable ones, None without a file."""
+    found = []
+    may_upload = "update" not in config.refused_to_everyone and users != 0
+    root = config.roots[0] if config.roots else None
+    if may_upload and root is not None and not os.access(root, os.W_OK):
+        found.append(f"The folder {root} cannot be written by this user, so uploads fail.")
+    if users == 0 and config.authenticate:
+        what = ", ".join(sorted(config.authenticate))
+        found.append(f"{config.htpasswd} has no usable user, so nobody may {what}; add one: pypi-server passwd.")
+    return found
+
+
+def elsewhere(config: Config, port: int) -> str:
+    """The address at which other machines of the network find this one, where no setting tells; or nothing."""
+    if config.root_url or config.host not in _EVERY_INTERFACE:
+        return ""
+    family, target = (socket.AF_INET6, "2001:db8::1") if config.host == "::" else (socket.AF_INET, "192.0.2.1")
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            # Nothing is sent: this only chooses the interface.
+            probe.connect((target, 9))
+            address = str(probe.getsockname()[0])
+    except OSError:
+        return ""
+    if address.startswith("127.") or address in ("::1", "0.0.0.0", "::"):  # noqa: S104 - compared with
+        return ""
+    return f"{'https' if config.certificate else 'http'}://{_joined(address, port)}{config.root_path}".rstrip("/")
+
+
+def _unknown(config: Config) -> str:
+    """Where projects go that are not here."""
+    try:
+        address = config.fallback_address
+    except ConfigError:
+        address = None
+    if address is None:
+        return "not found (no fallback)"
+    names = ", ".join((*config.private, *([f"those in {config.private_file}"] if config.private_file else [])))
+    return f"redirected to {urlsplit(address).hostname}" + (f", but not {names}" if names else "")
 
 
 def _damaged(damaged: Sequence[tuple[Path | str, int]]) -> str:
@@ -100,9 +171,11 @@ def _metrics(config: Config, facts: Facts, url: str) -> str:
     return f"http://{_joined(config.metrics_address[0], facts.metrics_port)}/metrics"
 
 
-def _who(config: Config, action: str) -> str:
+def _who(config: Config, facts: Facts, action: str) -> str:
     if action in config.refused_to_everyone:
         return "nobody (no password file; give one with -P FILE, or open everything with -P . -a .)"
     if action not in config.authenticate:
         return "everybody, without a password"
-    return f"the users in {config.htpasswd}" if config.htpasswd else "whoever the auther accepts"
+    if not config.htpasswd:
+        return "everybody the auther accepts"
+    return f"the users in {config.htpasswd}" + (f" ({facts.users})" if facts.users is not None else "")

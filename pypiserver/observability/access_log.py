@@ -1,16 +1,20 @@
 """The access log: one line about each request, where the rest of the log goes.
 
-``ADDRESS USER "METHOD PATH" STATUS BYTES MILLISECONDSms``, or the same values by name in JSON. The rules to keep: no
-value from outside can look like another field, or like a line of its own (all of them are percent-encoded); the query
-is left out, because tokens travel there. A request's own thread only notes what its line will say. Lines are written
-many at once, past the machinery of ``logging``, which costs as much as half an answer; a ``--log-conf`` file, or a
-program that uses the application, gets records of the logger ``pypiserver.access``.
+``ADDRESS USER "METHOD PATH" STATUS BYTES MILLISECONDSms CLIENT "NOTE"``, where the last two stand only where there is
+something to say: ``pip/26.3``, and the file of an upload, the reason of a refusal, or where the client was sent.
+Or the same values by name in JSON; on a terminal a short line in colors. A request's own thread only notes what its
+line will say. Lines are written many at once, past the machinery of ``logging``, which costs as much as half an answer;
+a ``--log-conf`` file, or a program that uses the application, gets records of the logger ``pypiserver.access``.
+
+Invariants: no value from outside can look like another field, or like a line of its own (they are percent-encoded,
+quotes in a note are escaped); the query is left out, because tokens travel there.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,9 +22,13 @@ from functools import cached_property, lru_cache
 from urllib.parse import quote
 
 from .. import request_info
-from .logging_setup import ACCESS, line_handlers
+from ..bounded_cache import short_texts
+from ..terminal import colored
+from .log_handlers import LineHandler
+from .logging_setup import ACCESS, clean, line_handlers
 from .request_events import Environ
 
+_PRODUCT = re.compile(r"([A-Za-z][A-Za-z0-9._-]{0,30})/[0-9][A-Za-z0-9.+!_-]{0,30}")
 _SAFE = "/:@!$&'()*+,;=~[]"
 # To format a number takes as long as all the rest of a line; these are those of answers that take less than 100 ms.
 _TENTHS = tuple(f"{number / 10:.1f}" for number in range(1000))
@@ -36,6 +44,8 @@ class _Answered:
     path: str
     status: int
     sent: int
+    client: str = ""
+    note: str = ""
 
     @cached_property
     def text(self) -> str:
@@ -43,15 +53,34 @@ class _Answered:
         return f'{address} {user} "{word(self.method)} {word(self.path)}" {self.status} {self.sent}'
 
     @cached_property
+    def end(self) -> str:
+        """What stands behind the time."""
+        return (f" {self.client}" if self.client else "") + (f" {json.dumps(self.note)}" if self.note else "")
+
+    @cached_property
+    def short(self) -> tuple[str, str]:
+        """What a terminal shows before and behind the time that the request took."""
+        who = " ".join(filter(None, (word(self.address), word(self.user or "", "utf-8"))))
+        color = _COLORS.get(self.status // 100, "red")
+        said = colored(self.note, color) if self.status >= 400 else self.note
+        shown = (who, self.client.replace("/", " "), said)
+        return f"{word(self.method)} {word(self.path)}  {colored(str(self.status), color)}", "  ".join(
+            filter(None, shown)
+        )
+
+    @cached_property
     def json(self) -> str:
         asked = {"address": self.address, "user": self.user, "method": word(self.method), "path": word(self.path)}
-        answered = {"status": self.status, "bytes": self.sent}
+        answered: dict[str, object] = {"status": self.status, "bytes": self.sent}
+        answered |= {name: value for name, value in (("client", self.client), ("note", self.note)) if value}
         return json.dumps({"level": "INFO", "logger": ACCESS, **asked, **answered})[1:-1]
 
 
 # Most requests are alike, and a line that was made takes 300 to 900 bytes; what strangers make longer is not kept.
 _known = lru_cache(maxsize=2048)(_Answered)
-_LONGEST_KNOWN = 200
+_LONGEST_KNOWN = 250
+_LONGEST_NOTE = 300
+_COLORS = {1: "cyan", 2: "green", 3: "cyan", 4: "yellow", 5: "red"}
 # What a line says of an address, a user or a path, in characters.
 _LONGEST = 2048
 # When a request ended (nanoseconds since the epoch), how long it took (nanoseconds), and what else there is to say.
@@ -63,11 +92,17 @@ def note_of(environ: Environ, took: int, sent: int) -> Note:
     get = environ.get
     address, path = get(request_info.CLIENT) or get("REMOTE_ADDR", ""), get("SCRIPT_NAME", "") + get("PATH_INFO", "")
     user, method = get(request_info.USER), environ["REQUEST_METHOD"]
-    if len(address) + len(user or "") + len(method) + len(path) <= _LONGEST_KNOWN:
-        return time.time_ns(), took, _known(address, user, method, path, get(request_info.STATUS, 500), sent)
+    client, note = release_of(get("HTTP_USER_AGENT", "")[:60]), get(request_info.NOTE, "")
+    status = get(request_info.STATUS, 500)
+    if len(address) + len(user or "") + len(method) + len(path) + len(note) <= _LONGEST_KNOWN:
+        return (
+            time.time_ns(),
+            took,
+            _known(address, user, method, path, status, sent, client, note and clean_note(note)),
+        )
     # Many of these wait together for a slow disk.
     long = (address[:_LONGEST], user and user[:_LONGEST], method[:_LONGEST], path[:_LONGEST])
-    return time.time_ns(), took, _Answered(*long, get(request_info.STATUS, 500), sent)
+    return time.time_ns(), took, _Answered(*long, status, sent, client, note and clean_note(note))
 
 
 class AccessLog:
@@ -87,7 +122,7 @@ class AccessLog:
         """Write their lines."""
         handlers = line_handlers()
         for handler in handlers:
-            handler.write_lines(json_lines(notes) if handler.is_json else text_lines(notes, handler.frmt))
+            handler.write_lines(_lines_for(handler, notes))
         if any(handler not in handlers for handler in self._reached()):
             for line in text_lines(notes, "%(message)s"):
                 # Our own handlers have the line already.
@@ -104,6 +139,20 @@ class AccessLog:
             logger = logger.parent if logger.propagate else None
 
 
+def _lines_for(handler: LineHandler, notes: Sequence[Note]) -> Iterator[str]:
+    if handler.is_json:
+        return json_lines(notes)
+    return short_lines(notes) if handler.is_terminal else text_lines(notes, handler.frmt)
+
+
+def short_lines(notes: Iterable[Note]) -> Iterator[str]:
+    """Their lines for a terminal."""
+    for when, took, answered in notes:
+        begin, end = answered.short
+        clock = time.strftime("%H:%M:%S", time.localtime(when // 1_000_000_000))
+        yield f"{colored(clock, 'dim')}  {begin}  {took / 1e6:.1f} ms  {end}"
+
+
 def text_lines(notes: Iterable[Note], frmt: str) -> Iterator[str]:
     """Their lines in the format-string of a log."""
     last, filled = -1, ""
@@ -115,7 +164,7 @@ def text_lines(notes: Iterable[Note], frmt: str) -> Iterator[str]:
                 filled = _filled(frmt, now // 1000)
             last, around = now, filled.replace("\0", f"{now % 1000:03d}").split("\1")
         tenths = (took + 50_000) // 100_000
-        yield f"{answered.text} {_TENTHS[tenths] if tenths < 1000 else tenths / 10}ms".join(around)
+        yield f"{answered.text} {_TENTHS[tenths] if tenths < 1000 else tenths / 10}ms{answered.end}".join(around)
 
 
 def _filled(frmt: str, second: int) -> str:
@@ -133,6 +182,19 @@ def json_lines(notes: Iterable[Note]) -> Iterator[str]:
         if now != last:
             last, utc = now, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now // 1000)) + f".{now % 1000:03d}Z"
         yield f'{{"time": "{utc}", {answered.json}, "milliseconds": {took / 1e6:.1f}}}'
+
+
+@short_texts(entries=512, longest=_LONGEST_NOTE)
+def clean_note(note: str) -> str:
+    """The note as one line without secrets, and not endless."""
+    return clean(note, _LONGEST_NOTE)
+
+
+@short_texts(entries=1024, longest=200)
+def release_of(agent: str) -> str:
+    """The client that a User-Agent names, with its version (``pip/26.3``); empty for browsers and others."""
+    match = _PRODUCT.match(agent)
+    return "" if match is None or match[1] == "Mozilla" else match[0]
 
 
 def word(text: str, encoding: str = "latin-1") -> str:

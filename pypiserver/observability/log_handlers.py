@@ -16,20 +16,27 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TextIO
 
+from ..terminal import colored
+
 # Follows a rotated file; Windows cannot move an open file, and has no inodes to compare.
 _FileHandler = logging.FileHandler if os.name == "nt" else logging.handlers.WatchedFileHandler
 
 
 # Without its argument, as it cannot be subscripted before Python 3.11.
 class LineHandler(logging.StreamHandler):  # type: ignore[type-arg]
-    """Writes to a stream; ``frmt`` is the format-string of a line, ``is_json`` says that lines are JSON instead."""
+    """Writes to a stream; ``frmt`` is the format-string of a line, ``is_json`` says that lines are JSON instead.
+
+    ``is_terminal`` says that somebody watches: lines are short and in colors.
+    """
 
     frmt = "%(message)s"
     is_json = False
+    is_terminal = False
 
     def handle(self, record: logging.LogRecord) -> bool:
-        """Write the record, unless its line came by ``write_lines``."""
-        return False if getattr(record, "is_written", False) else bool(super().handle(record))
+        """Write the record, unless its line came by ``write_lines``, or who watches the terminal has read the same."""
+        is_known = getattr(record, "is_written", False) or (self.is_terminal and getattr(record, "is_shown", False))
+        return False if is_known else bool(super().handle(record))
 
     def write_lines(self, lines: Iterable[str]) -> None:
         """Write these lines at once; they must be clean."""
@@ -59,12 +66,25 @@ class FileLineHandler(LineHandler, _FileHandler):  # type: ignore[misc, valid-ty
         return stream
 
 
+class ShortLines(logging.Formatter):
+    """A record for who watches a terminal: the time of day, what is wrong in colors, and the message."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The lines of the record."""
+        clock = self.formatTime(record, "%H:%M:%S")
+        color = "red" if record.levelno >= logging.ERROR else "yellow" if record.levelno >= logging.WARNING else ""
+        level = colored(f"{record.levelname.lower()}:", color) + " " if color else ""
+        trace = record.exc_text or (self.formatException(record.exc_info) if record.exc_info else "")
+        return f"{colored(clock, 'dim')}  {level}{record.getMessage()}" + (f"\n{trace}" if trace else "")
+
+
 class JsonLines(logging.Formatter):
-    """One JSON object for each record, in ASCII: time (UTC), level, logger, message, and a traceback."""
+    """One JSON object for each record, in ASCII: time (UTC), level, logger, message, its ``data``, and a traceback."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The line of the record."""
         values = {"level": record.levelname, "logger": record.name, "message": record.getMessage()}
+        values |= getattr(record, "data", {})
         trace = record.exc_text or (self.formatException(record.exc_info) if record.exc_info else "")
         if trace:
             values["traceback"] = trace

@@ -24,10 +24,11 @@ from urllib.parse import quote
 from ..errors import ConfigError
 from ..request_info import EXCEPTION
 from ..server.contract import SERVER
-from ..settings.config import Config
+from ..settings.config import Config, default_of
 from ..settings.discovered_files import objection
+from ..terminal import has_color
 from ..text import cut, printable
-from .log_handlers import FileLineHandler, JsonLines, LineHandler
+from .log_handlers import FileLineHandler, JsonLines, LineHandler, ShortLines
 
 Environ = dict[str, Any]
 Application = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
@@ -126,9 +127,10 @@ def configure(config: Config) -> None:
         root.setLevel(logging.DEBUG if config.verbosity >= len(_LEVELS) else logging.WARNING)
         logging.getLogger("pypiserver").setLevel(_LEVELS[min(config.verbosity, len(_LEVELS) - 1)])
     for handler in handlers:
-        handler.setFormatter(JsonLines() if config.log_format == "json" else logging.Formatter(config.log_frmt))
+        handler.setFormatter(_formatter(config, handler))
         if isinstance(handler, LineHandler):
             handler.frmt, handler.is_json = config.log_frmt, config.log_format == "json"
+            handler.is_terminal = _is_watched(config, handler)
         root.addHandler(handler)
     is_read = conf is not None or any(isinstance(each, LineHandler) for each in handlers)
     logging.getLogger(SERVER).setLevel(logging.INFO)
@@ -138,6 +140,18 @@ def configure(config: Config) -> None:
             handler.addFilter(CleanLines())
     if config.log_conf is None:
         _warn_of_strange(config)
+
+
+def _is_watched(config: Config, handler: logging.Handler) -> bool:
+    """Whether lines go to a terminal, and nobody chose what they look like."""
+    is_ours = config.log_format == "text" and config.log_frmt == default_of("log_frmt")
+    return is_ours and type(handler) is LineHandler and has_color(handler.stream)
+
+
+def _formatter(config: Config, handler: logging.Handler) -> logging.Formatter:
+    if config.log_format == "json":
+        return JsonLines()
+    return ShortLines() if _is_watched(config, handler) else logging.Formatter(config.log_frmt)
 
 
 def found_conf(config: Config) -> Path | None:

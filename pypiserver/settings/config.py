@@ -559,12 +559,13 @@ def _says_default(keyword: str, given: Given, repeated: Collection[str]) -> bool
         return True
     try:
         value = declared.parse(given.value)
-        return bool((not value if keyword in declared.opposites else value) == _default_of(declared.name))
+        return bool((not value if keyword in declared.opposites else value) == default_of(declared.name))
     except (ValueError, ConfigError):
         return False
 
 
-def _default_of(name: str) -> object:
+def default_of(name: str) -> object:
+    """The default of a setting, as a value."""
     (found,) = [each for each in fields(Config) if each.name == name]
     return found.default if found.default_factory is MISSING else found.default_factory()
 

@@ -21,6 +21,10 @@ REASONS = {
     # Functions of functools.
     "observability.access_log._Answered.text": "of one note, which is of bounded length",
     "observability.access_log._Answered.json": "of one note, which is of bounded length",
+    "observability.access_log._Answered.end": "of one note, which is of bounded length",
+    "observability.access_log._Answered.short": "of one note, which is of bounded length",
+    "cli.commands.completion.Completion.table": "the commands there are",
+    "cli.commands.help.Help.table": "the commands there are",
     "observability.access_log._known": "2048 notes whose texts have 200 characters together",
     "catalog.full_text.has_fts5": "no arguments",
     "catalog.postgres.session._connection_class": "no arguments",

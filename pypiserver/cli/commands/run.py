@@ -63,7 +63,8 @@ class Run:
 
     def _serve(self, out: TextIO, err: TextIO, stack: contextlib.ExitStack) -> None:
         from ...server import run
-        from ..banner import render
+        from ...terminal import has_color
+        from ..banner import as_data, render
         from ..serving import Serving
 
         config = self.config
@@ -73,18 +74,24 @@ class Run:
         def ready(server: str, port: int) -> None:
             has_served.set()
             now = facts(server, port)
+            is_text = config.log_format != "json" or config.log_stream == "none"
             # A closed or full standard output is no reason not to serve.
             with contextlib.suppress(OSError, ValueError):
-                out.write(render(config, now))
+                out.write(render(config, now) if is_text else "")
                 out.flush()
             address, listens = now.url(config), now.listens_on(config)
+            message = "pypiserver %s is serving at %s (%s, process %d)."
             address += f", and listens on {listens}" if listens else ""
-            _LOG.info("pypiserver %s is serving at %s (%s, process %d).", __version__, address, server, pid)
+            shown: dict[str, object] = {"is_shown": has_color(out)}
+            if not is_text:
+                shown["data"] = {"event": "start", "version": __version__, "pid": pid, **as_data(config, now)}
+            _LOG.info(message, __version__, address, server, pid, extra=shown)
 
         def end() -> None:
             # A worker that was forked from the process that serves passes here too.
             if has_served.is_set() and os.getpid() == pid:
-                _LOG.info("pypiserver has ended.")
+                data = {"event": "end", "version": __version__, "pid": pid}
+                _LOG.info("pypiserver has ended.", extra={"data": data})
 
         stack.callback(end)
         serving = Serving(config, self.reread or functools.partial(_same, config))
@@ -92,10 +99,11 @@ class Run:
 
     def _prepare(self, err: TextIO, stack: contextlib.ExitStack) -> Callable[[str, int], Facts]:
         """See that all is well before a port is opened; gives what makes the values of the banner."""
+        from ...access.htpasswd_file import users_in
         from ...memory import give_back
         from ...observability import logging_setup
         from ...observability.metrics_listener import listening
-        from ..banner import Facts
+        from ..banner import Facts, elsewhere, warnings
         from ..progress import counted, progress
         from ..serving import load_application
 
@@ -109,6 +117,8 @@ class Run:
         application.close()
         # Before workers are forked from it.
         give_back()
+        users = len(users_in(config.htpasswd)) if config.htpasswd else None
+        found = warnings(config, users)
         metrics_port = None
         if config.metrics_address is not None and application.metrics is not None:
             host, port = config.metrics_address
@@ -124,6 +134,9 @@ class Run:
             storage_fault,
             config_file=self.file and self.file.absolute(),
             log_conf=config.log_conf or logging_setup.found_conf(config),
+            users=users,
+            elsewhere=elsewhere(config, port),
+            warnings=found,
         )
 
 

@@ -27,6 +27,7 @@ class Recorder:
             # No request: a program of the operator's own makes the change.
             environ = {}
         environ[request_info.CHANGE] = change.action
+        environ[request_info.NOTE] = f"{change.action} {change.file}"
         if self._audit_log is not None:
             address = environ.get(request_info.CLIENT) or environ.get("REMOTE_ADDR")
             self._audit_log.write(change, user=environ.get(request_info.USER), address=address)

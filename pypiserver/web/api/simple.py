@@ -7,7 +7,7 @@ and relative, so a prefix or a proxy needs no setting; every answer says what it
 from __future__ import annotations
 
 from collections.abc import Callable
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import bottle
 from packaging.utils import NormalizedName
@@ -146,6 +146,7 @@ class Simple:
         address = self._fallback(normal)
         if address is None:
             return _not_here(normal)
+        bottle.request.environ[request_info.NOTE] = f"-> {urlsplit(address).hostname}"
         return redirect(address, cache_control=self._cache_control)
 
     def _answer(self, page: Page, form: Form, *, age: float | None = None) -> bottle.HTTPResponse:

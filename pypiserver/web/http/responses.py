@@ -12,6 +12,7 @@ from urllib.parse import quote
 import bottle
 
 from ...errors import MethodNotAllowed, PypiServerError, Unauthorized, Unavailable
+from ...request_info import NOTE
 from ...text import MAX_SENTENCE, cut, printable
 from .prepared_response import Ready
 
@@ -84,10 +85,12 @@ def failure(error: PypiServerError) -> bottle.HTTPResponse:
         headers["Allow"] = error.allow
     if isinstance(error, Unavailable) and error.is_passing:
         headers["Retry-After"] = "2"
+    if error.is_told:
+        bottle.request.environ[NOTE] = message
     # Where clients are told less than there is to know, the log has it, however little is logged.
-    told = logging.INFO if error.is_told else logging.WARNING
-    level = logging.ERROR if error.status >= 500 else told
-    _LOG.log(level, "%s %s: %d %s", *_asked(), error.status, printable(cut(str(error), MAX_SENTENCE)))
+    if error.status >= 500 or not error.is_told:
+        level = logging.ERROR if error.status >= 500 else logging.WARNING
+        _LOG.log(level, "%s %s: %d %s", *_asked(), error.status, printable(cut(str(error), MAX_SENTENCE)))
     return text(message, status=f"{error.status} {reason_phrase(message)}", headers=headers)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import re
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 import pypiserver
 from pypiserver import request_info
 from pypiserver.observability import access_log, logging_setup
-from pypiserver.settings.config import make_config
+from pypiserver.settings.config import default_of, make_config
 from tests.make_archives import make_wheel
 
 from ..conftest import OLD
@@ -50,7 +51,7 @@ def lines(root: Path, tmp_path: Path, put: Put) -> Iterator[Callable[..., list[s
 
 
 def timeless(lines: Iterable[str]) -> list[str]:
-    return [re.sub(r"[0-9]+\.[0-9]ms$", "TIME", line).removeprefix("pypiserver.access|") for line in lines]
+    return [re.sub(r"[0-9]+\.[0-9]ms(?= |$)", "TIME", line).removeprefix("pypiserver.access|") for line in lines]
 
 
 def test_a_line_has_address_user_request_status_bytes_and_time(lines: Callable[..., list[str]]) -> None:
@@ -66,7 +67,7 @@ def test_a_line_has_address_user_request_status_bytes_and_time(lines: Callable[.
     assert [line for line in found[1:] if "401" not in line] == [
         f'192.0.2.7 - "HEAD /packages/{WHEEL}" 200 0 TIME',
         f'192.0.2.7 - "GET /packages/{WHEEL}" 200 {len(WHEEL_BYTES)} TIME',
-        '192.0.2.7 - "GET /packages/no%20such%20file" 404 38 TIME',
+        '192.0.2.7 - "GET /packages/no%20such%20file" 404 38 TIME "There is no file \'no such file\' here."',
     ]
     assert found[1].startswith('192.0.2.7 - "GET /simple/foo/" 401 ')
     assert SECRET not in str(found)
@@ -108,10 +109,11 @@ def test_no_line_and_no_cost_when_nobody_reads_it(
 
 
 def test_the_formats_of_v_still_work_beside_it(lines: Callable[..., list[str]]) -> None:
-    found = lines(lambda client: client.get("/health"), verbosity=1)
+    chosen = {"log_req_frmt": "%(bottle.request)s.", "log_res_frmt": "%(status)s."}
+    found = lines(lambda client: client.get("/health"), verbosity=1, **chosen)
     assert [line for line in found if "requests" in line] == [
-        "pypiserver.requests|<LocalRequest: GET http://127.0.0.1/health>",
-        "pypiserver.requests|200 OK",
+        "pypiserver.requests|<LocalRequest: GET http://127.0.0.1/health>.",
+        "pypiserver.requests|200 OK.",
     ]
     assert timeless(line for line in found if "access" in line) == ['192.0.2.7 - "GET /health" 200 3 TIME']
 
@@ -203,3 +205,113 @@ def test_a_bug_is_logged_with_its_traceback_and_not_past_the_log(
     assert record.getMessage() == "GET /simple/: 500"
     assert record.exc_info and record.exc_info[0] is ZeroDivisionError
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("verbosity", [0, 1])
+def test_a_refusal_is_one_line_with_its_reason_however_much_is_logged(
+    verbosity: int, lines: Callable[..., list[str]]
+) -> None:
+    found = lines(
+        lambda client: client.get("/simple/nope/"), verbosity=verbosity, authenticate="update", fallback=False
+    )
+    assert timeless(re.sub(r" 404 [0-9]+ ", " 404 N ", line) for line in found) == [
+        '192.0.2.7 - "GET /simple/nope/" 404 N TIME "There is no project \'nope\' here."'
+    ]
+
+
+def test_without_the_access_log_v_has_the_lines_of_1_x(lines: Callable[..., list[str]]) -> None:
+    found = lines(lambda client: client.get("/health"), verbosity=1, access_log=False)
+    assert found == ["pypiserver.requests|<LocalRequest: GET http://127.0.0.1/health>", "pypiserver.requests|200 OK"]
+
+
+def test_a_redirect_says_where_it_leads_and_a_client_which_it_is(lines: Callable[..., list[str]]) -> None:
+    def ask(client: Client) -> None:
+        for agent in ('pip/26.3 {"ci":null}', "uv/0.13.1", "Mozilla/5.0 (X11)", "odd", 'x"\n/1'):
+            client.get("/simple/nope/", HTTP_USER_AGENT=agent)
+
+    found = timeless(lines(ask, authenticate="update", fallback_url="https://pypi.example/simple/"))
+    assert [line.partition("TIME")[2] for line in found] == [
+        ' pip/26.3 "-> pypi.example"', ' uv/0.13.1 "-> pypi.example"', *3 * [' "-> pypi.example"'],
+    ]  # fmt: skip
+
+
+def test_an_upload_has_its_file_and_user_and_a_refused_one_its_reason(lines: Callable[..., list[str]]) -> None:
+    def ask(client: Client) -> None:
+        wheel, data = make_wheel("bar", "2.0")
+        client.upload(wheel, data, HTTP_AUTHORIZATION=basic("alice", SECRET))
+        client.upload("odd.txt", data, HTTP_AUTHORIZATION=basic("alice", SECRET))
+
+    stored, refused = timeless(lines(ask))
+    assert ' alice "POST /" 200 ' in stored and stored.endswith(' TIME "upload bar-2.0-py3-none-any.whl"')
+    assert ' alice "POST /" 400 ' in refused and "odd.txt" in refused.partition("TIME")[2]
+
+
+def test_a_refusal_is_one_line_whatever_was_sent(lines: Callable[..., list[str]]) -> None:
+    def ask(client: Client) -> None:
+        client.upload("x\x1b[31m-1.0.zip", b"", fields={"name": "a\nforged line"})
+        client.upload(WHEEL, WHEEL_BYTES, fields={"name": "a\n\x1b[31mforged", "version": "1\r\nx"})
+
+    found = lines(ask, authenticate=".", password_file=".", auther=None)
+    assert len(found) == 2 and all(line.isprintable() and line.isascii() for line in found)
+
+
+def test_a_note_cannot_forge_a_field_or_a_line() -> None:
+    answered = access_log._Answered("a", None, "GET", "/", 404, 1, note=access_log.clean_note('x" 200\n\x1b[2J'))
+    assert answered.end == ' "x\\" 200\\\\n\\\\x1b[2J"'
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def terminal_of(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    """What is standard error from now on; a fixture would be too early."""
+    shown = Terminal()
+    monkeypatch.setattr("sys.stderr", shown)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    return shown
+
+
+def test_on_a_terminal_lines_are_short_and_in_colors(
+    lines: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = terminal_of(monkeypatch)
+
+    def ask(client: Client) -> None:
+        client.get("/simple/nope/", HTTP_USER_AGENT="pip/26.3 {}")
+        client.get("/packages/nope")
+        logging.getLogger("pypiserver.storage").warning("skipped %s", "a\nb")
+        logging.getLogger("pypiserver.server").info("is serving", extra={"is_shown": True})
+
+    usual = {"log_stream": "stderr", "log_frmt": default_of("log_frmt"), "authenticate": "update"}
+    assert len(lines(ask, **usual, fallback_url="https://pypi.example/simple/")) == 4
+    shown = re.sub(r"\033\[[0-9]+m", "", re.sub(r"[0-9]+\.[0-9] ms", "TIME", terminal.getvalue()))
+    rows = [line.partition("  ")[2] for line in shown.splitlines()]
+    assert sorted(rows) == [
+        "GET /packages/nope  404  TIME  192.0.2.7  There is no file 'nope' here.",
+        "GET /simple/nope/  302  TIME  192.0.2.7  pip 26.3  -> pypi.example",
+        "warning: skipped a\\nb",
+    ]
+    assert "\033[33m404\033[0m" in terminal.getvalue()
+
+
+@pytest.mark.parametrize("settings", [{"log_frmt": "%(message)s"}, {"log_format": "json"}])
+def test_who_chose_a_form_gets_it_on_a_terminal_too(
+    settings: dict[str, Any], lines: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = terminal_of(monkeypatch)
+    found = lines(
+        lambda client: client.get("/health"), **{"log_frmt": default_of("log_frmt"), **settings}, log_stream="stderr"
+    )
+    shown = terminal.getvalue().splitlines()
+    assert timeless(shown) == timeless(found) and "\033" not in terminal.getvalue()
+
+
+def test_json_lines_have_client_and_note_where_there_are_any(lines: Callable[..., list[str]]) -> None:
+    found = lines(
+        lambda client: client.get("/packages/nope", HTTP_USER_AGENT="uv/0.13"), log_format="json", authenticate="update"
+    )
+    line = json.loads(found[0])
+    assert (line["client"], line["note"]) == ("uv/0.13", "There is no file 'nope' here.")

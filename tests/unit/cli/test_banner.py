@@ -1,0 +1,78 @@
+"""What the program says when it serves: for people a banner, for programs the same as data."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pypiserver.access.htpasswd_file import set_password, users_in
+from pypiserver.cli import banner
+from pypiserver.cli.banner import Facts, as_data, elsewhere, render, warnings
+from pypiserver.settings.config import make_config
+
+
+def rows(facts: Facts = Facts("granian", 8080, [], None), **settings: object) -> dict[str, str]:  # noqa: B008
+    said = render(make_config(**settings), facts).splitlines()[1:]
+    return {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in said)}
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"fallback_url": "https://pypi.example/simple/"}, "redirected to pypi.example"),
+        (
+            {"fallback_url": "https://u:secret@pypi.example/simple/", "private": "acme-*", "private_file": "names"},
+            "redirected to pypi.example, but not acme-*, those in names",
+        ),
+        ({"fallback": False}, "not found (no fallback)"),
+    ],
+)
+def test_it_says_where_unknown_projects_go(settings: dict[str, object], said: str) -> None:
+    assert rows(**settings)["unknown"] == said
+
+
+def test_it_counts_the_users_that_can_be_used(tmp_path: Path) -> None:
+    file = tmp_path / "htpasswd"
+    set_password(file, "ada", "word")
+    file.write_text(file.read_text() + "bob:{odd}hash\n# eve:x\n\n")
+    users = len(users_in(file))
+    said = rows(Facts("granian", 80, [], None, users=users), password_file=file)
+    assert said["uploads"] == f"the users in {file} (1)"
+
+
+def test_a_password_file_without_a_usable_user_is_a_warning(tmp_path: Path) -> None:
+    config = make_config(roots=tmp_path, password_file="empty", authenticate="update,list")
+    (said,) = warnings(config, 0)
+    assert "empty has no usable user, so nobody may list, update" in said
+    assert warnings(config, 1) == warnings(make_config(roots=tmp_path), None) == []
+    assert rows(Facts("granian", 80, [], None, warnings=[said]))["warning"] == said
+
+
+def test_a_folder_that_takes_no_uploads_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # What root may write nobody can forbid it; only the answer of the system can be played.
+    monkeypatch.setattr(banner.os, "access", lambda path, mode: False)
+    opened = {"roots": tmp_path, "password_file": ".", "authenticate": "."}
+    assert warnings(make_config(**opened), None) == [
+        f"The folder {tmp_path} cannot be written by this user, so uploads fail."
+    ]
+    assert warnings(make_config(roots=tmp_path), None) == []
+
+
+def test_other_machines_are_told_an_address_where_there_is_one() -> None:
+    found = elsewhere(make_config(server_base_url="/team/"), 8080)
+    assert found == "" or (found.startswith("http://") and found.endswith(":8080/team") and "127.0.0.1" not in found)
+    for settings in ({"host": "127.0.0.1"}, {"server_base_url": "https://pkgs.example/"}):
+        assert elsewhere(make_config(**settings), 8080) == ""
+    assert (
+        rows(Facts("granian", 80, [], None, elsewhere="http://10.0.0.7:80"))["elsewhere"]
+        == "http://10.0.0.7:80/simple/"
+    )
+
+
+def test_the_same_is_data_for_a_log_in_json(tmp_path: Path) -> None:
+    facts = Facts("granian", 8080, [(tmp_path, 3)], "c.sqlite", [(tmp_path, 1)], storage_fault="gone", warnings=["w"])
+    data = json.loads(json.dumps(as_data(make_config(host="127.0.0.1", fallback=False), facts)))
+    assert data["url"] == "http://127.0.0.1:8080/" and data["files"] == {str(tmp_path): 3} and data["damaged"] == 1
+    assert data["unknown"] == "not found (no fallback)" and data["warnings"] == ["w", "gone"]
