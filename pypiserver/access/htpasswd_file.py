@@ -7,6 +7,7 @@ are not about the user stay as they are, also those that others write at the sam
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 from pathlib import Path
@@ -16,11 +17,8 @@ from ..errors import ConfigError
 from .password_hashes import Entry, fits, make_hash, read_entry
 
 
-def set_password(path: Path, user: str, password: str) -> bool:
-    """Set a user's password in the htpasswd file, which is made when it is missing; True when the user is new.
-
-    Other lines, owner and mode stay as they are; the file is replaced in one step. Raises ConfigError.
-    """
+def check_user(user: str) -> None:
+    """Raise ConfigError for what cannot be a user's name."""
     if (
         not user
         or ":" in user
@@ -34,6 +32,27 @@ def set_password(path: Path, user: str, password: str) -> bool:
             kind="user",
             value=user,
         )
+
+
+def check_file(path: Path) -> None:
+    """Raise ConfigError where the htpasswd file cannot be read, or cannot be made."""
+    target = Path(os.path.realpath(path))
+    try:
+        _read(target)
+        if not os.access(target.parent, os.W_OK):
+            raise PermissionError(
+                errno.EACCES, os.strerror(errno.EACCES) if target.parent.exists() else "its folder is missing"
+            )
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def set_password(path: Path, user: str, password: str) -> bool:
+    """Set a user's password in the htpasswd file, which is made when it is missing; True when the user is new.
+
+    Other lines, owner and mode stay as they are; the file is replaced in one step. Raises ConfigError.
+    """
+    check_user(user)
     if not password or "\0" in password:
         raise ConfigError("The password must not be empty, nor hold a NUL; nothing was changed.", kind="password")
     try:
@@ -53,7 +72,7 @@ def remove_user(path: Path, user: str) -> bool:
 def users_in(path: Path) -> dict[str, Entry]:
     """The users whose line can be used, with their password's hash; raises ConfigError when the file cannot be read."""
     try:
-        lines = _read(Path(os.path.realpath(path)))[0].decode("utf-8", "replace").splitlines()
+        lines = path.read_bytes().decode("utf-8", "replace").splitlines()
     except OSError as error:
         raise ConfigError(
             f"The password file {path} cannot be read: {error.strerror or error}.", kind="unreadable", value=path
@@ -83,12 +102,7 @@ def _change(path: Path, user: str, password_hash: str | None) -> bool:
         with claimed(target):
             return _set(target, user, entry)
     except OSError as error:
-        raise ConfigError(
-            f"The password file {path} cannot be changed: {error.strerror or error}.",
-            kind="unwritable",
-            setting="password_file",
-            value=path,
-        ) from error
+        raise _unwritable(path, error) from error
 
 
 def _set(target: Path, user: str, entry: str | None) -> bool:
@@ -142,3 +156,12 @@ def _replace(path: Path, text: str, old: bytes, status: os.stat_result | None) -
         raise
     temporary.unlink(missing_ok=True)
     return False
+
+
+def _unwritable(path: Path, error: OSError) -> ConfigError:
+    return ConfigError(
+        f"The password file {path} cannot be changed: {error.strerror or error}.",
+        kind="unwritable",
+        setting="password_file",
+        value=path,
+    )
