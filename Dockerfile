@@ -30,5 +30,5 @@ VOLUME /data/packages
 USER 1000:1000
 EXPOSE 8080
 HEALTHCHECK --interval=30s --timeout=5s --start-period=30s \
-    CMD ["docker-entrypoint", "--is-healthy"]
+    CMD ["docker-entrypoint", "healthcheck"]
 ENTRYPOINT ["docker-entrypoint"]

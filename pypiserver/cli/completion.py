@@ -83,7 +83,7 @@ def _bash_case(name: str, row: Subcommand) -> str:
     flags = " ".join(flag for option in row.options for flag in option.flags)
     taking = [option for option in row.options if option.takes_value]
     values = " ".join(f"{flag}={_kind(option)}" for option in taking for flag in option.flags)
-    place = {"folder": "-d", "file": "-f"}.get(_kind(row.operands[0]), "")
+    place = {"folder": "-d", "file": "-f"}.get(_kind(row.operands[0]), "") if row.operands else ""
     return f'        {name}) flags="{flags}" values="{values}" operands="{_choices(row)}" place="{place}" ;;'
 
 
@@ -207,7 +207,7 @@ def _fish_operands(row: Subcommand) -> str:
     if choices := _choices(row):
         return f"-a {_fish_quoted(choices)}"
     places = {"file": "-F", "folder": "-a '(__fish_complete_directories)'"}
-    return places.get(_kind(row.operands[0]), "-f")
+    return places.get(_kind(row.operands[0]), "-f") if row.operands else "-f"
 
 
 def _fish_quoted(text: str) -> str:

@@ -142,10 +142,11 @@ def _first_operand(argv: Sequence[str]) -> int | None:
 
 def _operands(words: Sequence[str], row: Subcommand, flags: Mapping[str, Given]) -> dict[str, Given]:
     """Operands by name; raises ``ConfigError`` when there are too few or too many."""
-    if row.operands[0].name == "root":
+    first = row.operands[0] if row.operands else None
+    if first is not None and first.name == "root":
         divided = divide(row, words, is_whole="file" in flags or "all" in flags)
         return {each.name: Given(each.metavar, divided[each.name]) for each in row.operands if each.name in divided}
-    if row.operands[0].action == "repeat":
+    if first is not None and first.action == "repeat":
         roots = listed(flags.get("roots"))
         return {"roots": Given("folder", [*roots, *words])} if roots or words else {}
     if not row.required <= len(words) <= len(row.operands):

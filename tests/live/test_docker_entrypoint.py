@@ -327,7 +327,7 @@ def test_every_server_works_where_nothing_else_can_be_written(
 
 def is_healthy(environ: dict[str, str], data: Path, port: int, variable: str = "PYPISERVER_PORT") -> int:
     environment = environ | {variable: str(port)}
-    done = subprocess.run([ENTRY_POINT, "--is-healthy"], env=environment, cwd=data, capture_output=True, check=False)
+    done = subprocess.run([ENTRY_POINT, "healthcheck"], env=environment, cwd=data, capture_output=True, check=False)
     return done.returncode
 
 
@@ -352,7 +352,7 @@ def test_image_is_what_the_tests_above_assume() -> None:
     lines = [line.strip() for line in DOCKERFILE.splitlines() if not line.startswith("#")]
     said = dict(line.split(maxsplit=1) for line in lines if line.split(maxsplit=1)[1:])
     assert json.loads(said["ENTRYPOINT"]) == ["docker-entrypoint"]
-    assert json.loads(said["CMD"]) == ["docker-entrypoint", "--is-healthy"]
+    assert json.loads(said["CMD"]) == ["docker-entrypoint", "healthcheck"]
     assert (said["WORKDIR"], said["EXPOSE"], said["USER"]) == ("/data", "8080", "1000:1000")
     assert "HOME=/data" in DOCKERFILE
     assert said["VOLUME"] == "/data/packages"

@@ -17,6 +17,7 @@ from . import (
     delete,
     deploy,
     gc,
+    healthcheck,
     help,
     passwd,
     reindex,
@@ -52,6 +53,7 @@ COMMANDS: Mapping[str, Subcommand] = {
         stats.COMMAND,
         completion.COMMAND,
         help.COMMAND,
+        healthcheck.COMMAND,
     )
 }
 ROWS: Mapping[str, Subcommand] = {"": CLASSIC, **COMMANDS}

@@ -281,7 +281,7 @@ def test_every_example_of_the_help_can_be_typed(monkeypatch: pytest.MonkeyPatch)
 def test_every_command_has_a_help_with_its_flags_and_examples(name: str, line: str) -> None:
     shown = help_of(line.format(name))
     row = COMMANDS[name]
-    assert shown.startswith(f"usage: pypi-server {name} [OPTIONS] {row.synopsis}\n\n")
+    assert shown.startswith(f"usage: {row.usage}\n\n")
     assert {flag for option in row.options for flag in option.flags} - set(re.findall(r"[\w-]+", shown)) == set()
     assert [line for line, _ in row.examples if f"pypi-server {line}" not in shown] == []
 
