@@ -78,6 +78,9 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Command:
     if not any(option.name in SETTINGS for option in row.options):
         return row.build(**values)
     named = values.pop("config_file", None)
+    if values.get("task") == "init":
+        values |= {"target": named} if named is not None else {}
+        named = Path(toml_file.NONE)
     configured = _configured(settings, environ, named, keep_faults=name == "config")
     file = configured["file"] if name == "config" else configured.pop("file")
     values |= configured if row.wants_given else {"config": configured["config"]}

@@ -7,18 +7,19 @@ it. The rules to keep: what may be a secret is not shown; nothing is started.
 from __future__ import annotations
 
 import json
+import shlex
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any, TextIO
 
-from ..errors import ConfigError, Mistake, PypiServerError
-from ..factory import Application
+from ..errors import ConfigError, Mistake
 from ..observability.logging_setup import redacted
-from ..settings.config import SETTINGS, Config, Given
+from ..settings.config import SETTINGS, Config, Given, default_of
+from .config_check import mistakes_in
 from .output import write_json
-from .roots import root_faults
 
 DEFAULT = "default"
 
@@ -36,7 +37,7 @@ def run(task: str, settings: Settings, mistakes: Iterable[Mistake], *, out: Text
     """Check the settings, or show them; gives 1 when there are mistakes."""
     mistakes, config = [*mistakes], settings.config
     if task == "check" and config is not None:
-        mistakes += _found(config)
+        mistakes += mistakes_in(config)
     faults = [each.sentence for each in mistakes]
     if as_json:
         shown = None if config is None or task == "check" else dict(_settings(settings, config))
@@ -54,18 +55,35 @@ def run(task: str, settings: Settings, mistakes: Iterable[Mistake], *, out: Text
     return 0
 
 
-def _found(config: Config) -> Iterator[Mistake]:
-    """What is wrong with the files and folders the settings name."""
-    if not config.roots_are_default:
-        for root in config.roots:
-            yield from root_faults(root, create=False)
+def init(target: Path, settings: Settings, out: TextIO) -> int:
+    """Make a configuration file: what was given, and the rest as comments; raises ConfigError where there is one."""
+    lines = [f"# Settings of pypi-server; pypi-server config check {target} finds mistakes in it.", ""]
+    for name, setting in SETTINGS.items():
+        if setting.flags:
+            lines += [f"# {line}" for line in textwrap.wrap(setting.help, 100)]
+            lines += [_init_line(name, settings), ""]
     try:
-        application = Application(config)
-        application.check()
-    except ConfigError as error:
-        yield from error.mistakes
-    except PypiServerError as error:
-        yield Mistake(str(error), error.kind)
+        with target.open("x", encoding="utf-8") as file:
+            file.write("\n".join(lines))
+    except FileExistsError as error:
+        message = f"The file {target} is there already; name another one, or change it."
+        raise ConfigError(message, kind="exists", setting="config", value=target) from error
+    except OSError as error:
+        message = f"The file {target} cannot be written ({error.strerror or error})."
+        raise ConfigError(message, kind="unwritable", setting="config", value=target) from error
+    out.write(f"Made {target}; serve with: pypi-server --config {shlex.quote(str(target))}\n")
+    return 0
+
+
+def _init_line(name: str, settings: Settings) -> str:
+    value = plain(getattr(settings.config, name))
+    if name in settings.given and value is not None:
+        return f"{name} = {json.dumps(value)}"
+    default = SETTINGS[name].default_text
+    usual = plain(default_of(name)) if name != "roots" else None
+    return f"# {name} = {json.dumps(usual) if usual not in (None, '', []) else '...'}" + (
+        f"  # {default}" if usual is None and default else ""
+    )
 
 
 def _settings(settings: Settings, config: Config) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -171,12 +171,22 @@ def _warn_of_strange(config: Config) -> None:
         )
 
 
-def _read_conf(path: Path) -> None:
+def check(config: Config) -> None:
+    """Raise ConfigError for a ``--log-conf`` that cannot be read or understood; nothing is set up."""
+    conf = config.log_conf or found_conf(config)
+    if conf is not None:
+        _read_conf(conf, applies=False)
+
+
+def _read_conf(path: Path, *, applies: bool = True) -> None:
     try:
         parser = configparser.ConfigParser()
         with path.open(encoding="utf-8") as stream:
             parser.read_file(stream, source=str(path))
-        logging.config.fileConfig(parser, disable_existing_loggers=False)
+        for section in ("loggers", "handlers", "formatters"):
+            parser.get(section, "keys")
+        if applies:
+            logging.config.fileConfig(parser, disable_existing_loggers=False)
     except _CONF_FAULTS as fault:
         what = fault.strerror if isinstance(fault, OSError) and fault.strerror else f"{type(fault).__name__}: {fault}"
         raise ConfigError(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib.util
 import logging
 import socket
 from collections.abc import Callable, Iterator, Mapping
@@ -42,15 +43,8 @@ def run(
 
     Raises ConfigError when the address cannot be had, or the server is not installed or cannot do what is asked.
     """
+    check(options)
     name = options.name
-    if options.certificate and name not in _WITH_TLS:
-        able = " or ".join(_WITH_TLS)
-        raise ConfigError(
-            f"The server {name} cannot serve HTTPS; use --server {able}, or a proxy in front of it.",
-            kind="contradiction",
-            setting="server",
-            value=name,
-        )
     if options.workers > 1 and name not in _WITH_WORKERS:
         _LOG.warning("The server %s serves with one process; --workers %d has no effect.", name, options.workers)
     with reserved(options.host, options.port) as listening:
@@ -59,11 +53,34 @@ def run(
             _RUNNERS.get(name, _run_adapter)(make, options, listening, hooks)
 
 
+def check(options: Options) -> None:
+    """Raise ConfigError where the server is not installed, or cannot do what is asked."""
+    name = options.name
+    _refuse_broken(name)
+    if name in _OWN_MODULES and importlib.util.find_spec(name) is None:
+        with _installed(name):
+            raise ImportError(f"No module named {name!r}")
+    if options.certificate and name not in _WITH_TLS:
+        able = " or ".join(_WITH_TLS)
+        raise ConfigError(
+            f"The server {name} cannot serve HTTPS; use --server {able}, or a proxy in front of it.",
+            kind="contradiction",
+            setting="server",
+            value=name,
+        )
+
+
 def prepare(name: str) -> None:
     """Let a server of green threads replace what blocks; to be called before anything imports bottle.
 
     Raises ConfigError when the server is not installed, or is one that bottle cannot run any more.
     """
+    _refuse_broken(name)
+    with _installed(name):
+        _PATCHES.get(name, lambda: None)()
+
+
+def _refuse_broken(name: str) -> None:
     if name in _BROKEN:
         able = "leave --server out to serve with granian"
         raise ConfigError(
@@ -72,8 +89,6 @@ def prepare(name: str) -> None:
             setting="server",
             value=name,
         )
-    with _installed(name):
-        _PATCHES.get(name, lambda: None)()
 
 
 @contextlib.contextmanager
@@ -157,3 +172,5 @@ _BROKEN = frozenset({"diesel", "fapws3"})
 _HARDENED = frozenset(_RUNNERS)
 _WITH_TLS = ("granian", "gunicorn")
 _WITH_WORKERS = frozenset(_WITH_TLS)
+# Those whose module has their name.
+_OWN_MODULES = frozenset(("granian", "waitress", "gunicorn", "gevent", "eventlet", "cheroot", "tornado", "bjoern"))

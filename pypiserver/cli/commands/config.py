@@ -10,17 +10,19 @@ from typing import TextIO
 from ...errors import Mistake
 from ...settings import parsers as types
 from ...settings.config import Config, Given
+from ...settings.toml_file import NAME
 from ..options import ALL_SETTINGS, HELP, JSON
 from ..subcommand import Subcommand, operand
 
-TASKS = ("check", "show")
+TASKS = ("check", "show", "init")
 
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
     """Say whether the settings can be used (``task`` check), or what they are and where each comes from (show).
 
-    ``config`` is None when there are ``faults``; ``file`` is the configuration file that was read.
+    Or make the file ``target`` of those that are given (init). ``config`` is None when there are ``faults``; ``file``
+    is the configuration file that was read.
     """
 
     task: str
@@ -29,18 +31,21 @@ class Configuration:
     faults: tuple[Mistake, ...] = ()
     file: Path | None = None
     json: bool = False
+    target: Path = Path(NAME)
 
     def run(self, out: TextIO, err: TextIO) -> int:
         """Check or show; 1 where there are faults."""
         from .. import show_config
 
         settings = show_config.Settings(self.config, self.given, self.file)
+        if self.task == "init":
+            return show_config.init(self.target, settings, out)
         return show_config.run(self.task, settings, self.faults, out=out, err=err, as_json=self.json)
 
 
 COMMAND = Subcommand(
     "config",
-    "Check the settings, or show them and where each comes from.",
+    "Check the settings, show where each comes from, or make a file of them (init).",
     Configuration,
     (operand("task", "TASK", types.one_of(TASKS, "task"), TASKS), operand("config_file", "FILE", types.path)),
     (JSON, *ALL_SETTINGS, *HELP),
@@ -48,6 +53,7 @@ COMMAND = Subcommand(
     wants_given=True,
     examples=(
         ("config check /etc/pypiserver.toml", "find mistakes without a start"),
+        ("config init -p 81 --disable-fallback", "make pypiserver.toml with these settings, the rest as comments"),
         ("config show -p 81", "all settings, and where each comes from"),
     ),
 )

@@ -20,7 +20,6 @@ from ..roots import prepare_roots
 from ..subcommand import Subcommand
 
 if TYPE_CHECKING:
-    from ...server.contract import Options
     from ..banner import Facts
 
 _LOG = logging.getLogger("pypiserver.server")
@@ -65,6 +64,7 @@ class Run:
         from ...server import run
         from ...terminal import has_color
         from ..banner import as_data, render
+        from ..server_options import server_options
         from ..serving import Serving
 
         config = self.config
@@ -95,7 +95,7 @@ class Run:
 
         stack.callback(end)
         serving = Serving(config, self.reread or functools.partial(_same, config))
-        run.run(serving, _server_options(config), on_ready=ready, on_reload=serving.reload)
+        run.run(serving, server_options(config), on_ready=ready, on_reload=serving.reload)
 
     def _prepare(self, err: TextIO, stack: contextlib.ExitStack) -> Callable[[str, int], Facts]:
         """See that all is well before a port is opened; gives what makes the values of the banner."""
@@ -142,26 +142,6 @@ class Run:
 
 def _same(config: Config) -> Config:
     return config
-
-
-def _server_options(config: Config) -> Options:
-    from ...server.contract import Options
-
-    return Options(
-        server=config.server,
-        host=config.host,
-        port=config.port,
-        workers=config.workers,
-        threads=config.threads,
-        certificate=config.certificate,
-        key=config.key,
-        max_upload_size=config.max_upload_size,
-        connections=config.max_connections,
-        header_bytes=config.max_header_size,
-        stall_seconds=config.stall_timeout,
-        drain_seconds=config.drain_seconds,
-        tells_names_apart=config.believes_address,
-    )
 
 
 COMMAND = Subcommand(
