@@ -117,16 +117,23 @@ def restore(selection: Selection) -> Iterator[Change]:
         raise NotFound(f"The trash of {_where(backend)} holds no such file of {normal}; {hint}.", project=normal)
 
 
-def check(config: Config, err: TextIO) -> list[Fault]:
-    """Read every file, and name what is wrong."""
+def check(config: Config, err: TextIO) -> tuple[list[Fault], int]:
+    """Read every file; gives what is wrong, and how many were read."""
+    read = 0
+
+    def count(done: int, total: int) -> None:
+        nonlocal read
+        read = max(read, done)
+        tell_checked(done, total)
+
     backend = build_backend(config, is_serving=config.storage is None)
     backend.inventory.check()
     with progress("reading the folders", err) as tell_read:
         backend.indexer.scan_once(counted=partial(counted, tell=tell_read))
     with progress("checking", err) as tell_checked:
-        faults = list(backend.checker.run(progress=tell_checked))
+        faults = list(backend.checker.run(progress=count))
     backend.catalog.close()
-    return faults
+    return faults, read
 
 
 def _backend(selection: Selection) -> Backend:

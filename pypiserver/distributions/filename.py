@@ -24,6 +24,9 @@ MAX_FILENAME = 255
 MAX_UPLOADED_FILENAME = 200
 _ARCHIVES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".zip")
 
+# What packages end with, also those of other systems and of long ago.
+_PACKAGES = (*_ARCHIVES, ".whl", ".egg", ".exe", ".msi", ".rpm", ".deb", ".dmg", ".tar", ".tar.z", ".tar.zst", ".pybi")
+
 _PROJECT = re.compile(r"[a-z0-9]|[a-z0-9][a-z0-9-]*[a-z0-9]")
 _VERSION = re.compile(r"[A-Za-z0-9._+!*-]+")
 _UPLOADED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]*")
@@ -51,6 +54,11 @@ MAX_CUTS = 16
 _LEGACY_VERSION = tuple(
     re.compile(sign, re.IGNORECASE) for sign in (r"-(?=[0-9]+\.[0-9])", r"-(?=v[0-9]+\.)", r"-(?=v?[0-9])")
 )
+
+
+def is_meant_as_package(filename: str) -> bool:
+    """Whether a file that is none looks like a distribution: ``README.txt`` does not."""
+    return filename.lower().endswith(_PACKAGES)
 
 
 class DistFile(NamedTuple):

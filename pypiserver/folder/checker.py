@@ -38,7 +38,9 @@ class Audit:
             yield self._fault(root, path, "skipped", reason)
         named = list(self._named(scan))
         for entry, outcome in named:
-            if isinstance(outcome, InvalidFilename):
+            # Notes and the like, which nobody takes for packages, are no fault.
+            is_meant = filename.is_meant_as_package(entry.path)
+            if isinstance(outcome, InvalidFilename) and is_meant:
                 yield self._fault(entry.root, entry.path, "skipped", str(outcome))
         files = [(entry, outcome) for entry, outcome in named if isinstance(outcome, DistFile)]
         yield from self._statuses()

@@ -71,7 +71,12 @@ def whole_number(low: int, high: int | None = None) -> Parser:
 
 def whole_number_or_auto(value: object) -> int | None:
     """A number of 1 or more, or None for ``auto``."""
-    return None if str(value).strip().lower() in {"auto", "0"} else whole_number(1)(value)
+    if str(value).strip().lower() == "auto":
+        return None
+    try:
+        return int(whole_number(1)(value))
+    except ValueError as error:
+        raise ValueError(f"{error}, or auto") from None
 
 
 def size(value: object) -> int:
@@ -221,7 +226,7 @@ def forwarding_headers(value: object) -> tuple[str, ...]:
 
 def patterns(value: object) -> tuple[str, ...]:
     """Patterns of project names (``*``, ``?`` and ``[...]``), with commas between them or one at a time."""
-    given = [word for each in _texts(value) for word in words(each)]
+    given = [word for each in _texts(value) for word in words(each) or [each]]
     for word in given:
         if not re.fullmatch(r"[A-Za-z0-9._*?\[\]!-]+", word):
             raise ValueError(f"{word!r} is not a pattern of project names; give for example 'acme-*'")
@@ -336,7 +341,11 @@ def address(value: object) -> tuple[str, int]:
     if isinstance(value, tuple | list) and len(value) == 2:
         return host(value[0]), int(whole_number(0, 65535)(value[1]))
     name, _, port = str(value).strip().rpartition(":")
-    return host(name or "127.0.0.1"), int(whole_number(0, 65535)(port))
+    try:
+        return host(name or "127.0.0.1"), int(whole_number(0, 65535)(port))
+    except ValueError:
+        hint = "HOST:PORT, such as 127.0.0.1:9090, or a port alone"
+        raise ValueError(f"{value!r} is not an address to listen on; give {hint}") from None
 
 
 def url_path(value: object) -> str:

@@ -145,7 +145,7 @@ def test_commands_on_a_served_folder_show_within_two_seconds(
     done = subprocess.run(
         list(map(str, check)), env=server_environ(tmp_path / "server"), capture_output=True, text=True, check=False
     )
-    assert (done.returncode, done.stdout) == (0, "0 faults found.\n")
+    assert done.returncode == 0 and done.stdout.startswith("0 faults found in ")
 
 
 # -- the upload time ---------------------------------------------------------------------------------------------------

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import TextIO
 
 from ...settings.config import SETTINGS, Config
 from ...text import printable
 from ..options import COMMON_WITH_ROOTS, HELP, JSON, ROOTS
-from ..output import write_json
+from ..output import count_of, write_json
 from ..roots import prepare_roots
 from ..subcommand import Subcommand
 
@@ -34,15 +36,22 @@ class Check:
         prepare_roots(self.config)
         logging_setup.configure(self.config)
         with manage.catalog_failures(self.config):
-            faults = manage.check(self.config, err)
+            faults, read = manage.check(self.config, err)
         if self.json:
-            write_json({"faults": [asdict(fault) for fault in faults]}, out)
+            write_json({"checked": read, "faults": [asdict(fault) for fault in faults]}, out)
             return 1 if faults else 0
-        for fault in faults:
-            where = fault.path if len(self.roots) < 2 else f"{fault.path} in {fault.folder}"
-            out.write(f"{printable(where)} [{fault.kind}]: {printable(fault.message)}. {fault.advice}\n")
-        out.write(f"{len(faults)} fault{'' if len(faults) == 1 else 's'} found.\n")
+        for kind, group in groupby(sorted(faults, key=attrgetter("kind")), key=attrgetter("kind")):
+            found = list(group)
+            out.write(f"{kind}: {_counted(len(found), 'fault')}. {found[0].advice}\n")
+            for fault in found:
+                where = fault.path if len(self.roots) < 2 else f"{fault.path} in {fault.folder}"
+                out.write(f"  {printable(where)}: {printable(fault.message)}\n")
+        out.write(f"{_counted(len(faults), 'fault')} found in {count_of(read)}.\n")
         return 1 if faults else 0
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 COMMAND = Subcommand(

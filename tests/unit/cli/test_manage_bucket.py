@@ -221,7 +221,7 @@ def test_check_names_every_fault(world: World, url: str, run: Any, objects: Path
     client = world.client()
     for version in ("1.0", "2.0", "3.0", "4.0"):
         client.upload(*make_wheel("foo", version))
-    assert run("check", "--storage", url) == "0 faults found.\n"
+    assert run("check", "--storage", url) == "0 faults found in 4 files.\n"
     one, two, three, four = (next(objects.rglob(f"foo-{number}.0*.whl")) for number in (1, 2, 3, 4))
     one.unlink()
     two.write_bytes(make_wheel("foo", "2.0", summary="altered")[1])

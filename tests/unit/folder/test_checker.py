@@ -91,11 +91,11 @@ def damaged(archive: tuple[str, bytes]) -> tuple[str, bytes]:
     return name, data[:at] + bytes([data[at] ^ 0xFF]) + data[at + 1 :]
 
 
+# What nobody takes for a package; the server skips it, and it is no fault.
+OTHERS = {"README.txt": b"hello", "x-1.0-variants.json": b"{}"}
 SKIPPED = {
-    "README.txt": b"hello",
     "some_wheel.whl": b"",
     "setup.exe": b"MZ",
-    "x-1.0-variants.json": b"{}",
     "lonely-1.0.zip.asc": b"",
 }
 WHEEL = make_wheel("foo", "1.0")
@@ -167,7 +167,7 @@ def faulty(put: Put, root: Path, tmp_path: Path) -> Path:
     """A second root; the first is full of faults."""
     for name, data in GOOD:
         put(name, data)
-    for name, data in [*SKIPPED.items(), *(each[:2] for each in CONTENT)]:
+    for name, data in [*OTHERS.items(), *SKIPPED.items(), *(each[:2] for each in CONTENT)]:
         put(name, data)
     put(".status/foo", b"nonsense\n")
     put("nested/FOO-1.0.tar.gz", make_sdist("foo", "1.0")[1])
@@ -228,16 +228,19 @@ def test_the_table_says_the_same_in_lines(
     faulty: Path, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = ("--catalog", tmp_path / "check.sqlite", "--log-stream", "none")
-    faults = found(pypi_server(capsys, "check", root, faulty, "--json", *options).out)
+    report = pypi_server(capsys, "check", root, faulty, "--json", *options).out
+    faults, checked = found(report), json.loads(report)["checked"]
     outcome = pypi_server(capsys, "check", root, faulty, *options)
     *lines, last = outcome.out.splitlines()
-    assert (outcome.status, last) == (1, f"{len(faults)} faults found.")
-    assert lines == [
-        f"{printable(each['path'])} in {each['folder']} [{each['kind']}]: {each['message']}. {each['advice']}"
-        for each in faults
-    ]
+    assert (outcome.status, last) == (1, f"{len(faults)} faults found in {checked} files.")
+    headings = [line for line in lines if not line.startswith("  ")]
+    kinds = sorted({each["kind"] for each in faults})
+    assert [line.partition(":")[0] for line in headings] == kinds
+    assert all(ADVICE[kind] in line for kind, line in zip(kinds, headings, strict=True))
+    rows = [f"  {printable(each['path'])} in {each['folder']}: {each['message']}" for each in faults]
+    assert sorted(line for line in lines if line.startswith("  ")) == sorted(rows)
     alone = pypi_server(capsys, "check", faulty, *options)
-    assert (alone.status, alone.out) == (0, "0 faults found.\n")
+    assert (alone.status, alone.out) == (0, "0 faults found in 2 files.\n")
 
 
 @linux
@@ -275,8 +278,11 @@ def test_a_sound_folder_has_no_fault(put: Put, root: Path, tmp_path: Path, capsy
     put(f"{WHEEL[0]}.yanked", b"")
     put(".status/foo", b"deprecated\nuse bar\n")
     options = ("--catalog", tmp_path / "check.sqlite")
-    assert pypi_server(capsys, "check", root, *options) == (0, "0 faults found.\n", "")
-    assert pypi_server(capsys, "check", "--json", root, *options) == (0, '{\n  "faults": []\n}\n', "")
+    assert pypi_server(capsys, "check", root, *options) == (
+        0, f"0 faults found in {len(GOOD)} files.\n", ""
+    )  # fmt: skip
+    outcome = pypi_server(capsys, "check", "--json", root, *options)
+    assert (outcome.status, json.loads(outcome.out)) == (0, {"checked": len(GOOD), "faults": []})
 
 
 def test_a_row_of_the_catalog_that_is_not_of_these_bytes_is_named(
