@@ -19,7 +19,7 @@ DOCUMENTATION = "https://github.com/pypiserver/pypiserver"
 # The commands, in the order of the help; each has a row in ``commands``.
 NAMES = (
     "run", "update", "passwd", "yank", "unyank", "delete", "restore", "check", "reindex", "gc", "copy", "config",
-    "systemd", "nginx", "compose", "stats", "completion", "help", "healthcheck",
+    "systemd", "nginx", "compose", "stats", "completion", "help", "healthcheck", "cache",
 )  # fmt: skip
 
 

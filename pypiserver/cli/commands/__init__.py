@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from ..subcommand import Subcommand
 from . import (
+    cache,
     check,
     completion,
     config,
@@ -54,6 +55,7 @@ COMMANDS: Mapping[str, Subcommand] = {
         completion.COMMAND,
         help.COMMAND,
         healthcheck.COMMAND,
+        cache.COMMAND,
     )
 }
 ROWS: Mapping[str, Subcommand] = {"": CLASSIC, **COMMANDS}

@@ -1,0 +1,81 @@
+"""The catalogs in the user's cache folder: one for each set of folders that was served without ``--catalog``.
+
+Invariants: a catalog whose scan lock somebody holds is in use and stays; nothing is deleted but what has a catalog's
+files and lies in that folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from .. import schema
+from .leader_lock import ScanLock
+from .places import default_catalog_path
+
+
+@dataclass(frozen=True, slots=True)
+class CachedCatalog:
+    """A catalog in the cache folder: the folder of its files, what it describes, its bytes, and when it was used.
+
+    ``roots`` are folders or the address of a bucket; none where the catalog cannot be read. ``is_current`` says that
+    this version uses it; ``used_ns`` is in nanoseconds since the epoch.
+    """
+
+    folder: Path
+    roots: tuple[str, ...]
+    size: int
+    used_ns: int
+    is_current: bool
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether nothing that it describes is there any more, as far as this machine can tell."""
+        return bool(self.roots) and not any("://" in root or os.path.lexists(root) for root in self.roots)
+
+    @property
+    def is_needless(self) -> bool:
+        """Whether no start of this version on this machine would use it."""
+        return self.is_gone or not self.is_current
+
+
+def cached_catalogs() -> Iterator[CachedCatalog]:
+    """Every catalog in the user's cache folder, by the name of its folder."""
+    try:
+        above = default_catalog_path("x", environ=dict(os.environ)).parent.parent
+        folders = sorted(each for each in above.iterdir() if (each / "catalog.sqlite").is_file())
+    except (OSError, RuntimeError):
+        return
+    for folder in folders:
+        stats = [each.stat() for each in folder.iterdir() if each.is_file()]
+        roots, is_current = _described(folder / "catalog.sqlite")
+        yield CachedCatalog(
+            folder, roots, sum(each.st_size for each in stats), max(each.st_mtime_ns for each in stats), is_current
+        )
+
+
+def delete(cached: CachedCatalog) -> bool:
+    """Delete a catalog; False where a server uses it. Raises OSError."""
+    lock = ScanLock(Path(f"{cached.folder / 'catalog.sqlite'}.lock"))
+    if not lock.acquire():
+        return False
+    try:
+        shutil.rmtree(cached.folder)
+    finally:
+        lock.release()
+    return True
+
+
+def _described(file: Path) -> tuple[tuple[str, ...], bool]:
+    """What a catalog says that it describes, and whether it is of this version."""
+    with contextlib.suppress(sqlite3.Error, OSError):
+        with contextlib.closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=1)) as connection:
+            found = dict(connection.execute("SELECT name, value FROM meta").fetchall())
+        _, *roots = str(found.get("identity", "")).split("\n")
+        return tuple(roots), found.get("schema") == schema.SCHEMA_VERSION
+    return (), False
