@@ -152,6 +152,7 @@ def run_update(
     _tell_missing(findings, options.index_url, text)
     _tell_errors(findings, options.index_url, err)
     updates = [(each, each.download) for each in findings if each.download]
+    text.write(_table(updates))
     statuses: dict[str, int] = {}
     for finding, download in updates:
         text.write(_paragraph(finding, download))
@@ -213,6 +214,15 @@ def _tell_errors(findings: Sequence[Finding], url: str, err: TextIO) -> None:
         err.write(f"pypi-server: {error} Nothing was found out about {', '.join(names)}.\n")
     if len(findings) > 1 and all(each.mark == "e" for each in findings):
         err.write(f"pypi-server: The index {shown_url(url)} has none of the projects; is it the simple page of one?\n")
+
+
+def _table(updates: Sequence[tuple[Finding, Download]]) -> str:
+    """What is newer there, in a row for each project; nothing without updates."""
+    rows = [("name", "here", "there")]
+    rows += [(each.local.name, each.local.version or "-", str(download.version)) for each, download in updates]
+    first, second = (max(len(row[column]) for row in rows) + 2 for column in (0, 1))
+    lines = [f"{name:<{first}}{here:<{second}}{there}" for name, here, there in rows]
+    return "\n".join([*lines, "", ""]) if updates else ""
 
 
 def _paragraph(finding: Finding, download: Download) -> str:

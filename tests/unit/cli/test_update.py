@@ -149,7 +149,7 @@ def test_a_list_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
         read_ignorelist(tmp_path / "missing")
 
 
-def test_what_is_printed_is_what_the_reference_printed(index: FakeIndex) -> None:
+def test_what_is_printed_is_what_the_reference_printed_below_a_table(index: FakeIndex) -> None:
     index.add("raven", raven("1.4.4"))
     index.add("up-to-date", "up_to_date-1-py3-none-any.whl")
     index.add("source", "source-2.tar.gz")
@@ -161,6 +161,10 @@ def test_what_is_printed_is_what_the_reference_printed(index: FakeIndex) -> None
 eeuu.
 
 no releases found on {index.url} for Gone, PyXML
+
+name    here   there
+raven   1.4.3  1.4.4
+source  1      2
 
 # update raven from 1.4.3 to 1.4.4
 pip -q download --no-deps --only-binary :all: --index-url {index.url} --trusted-host 127.0.0.1:{index.port} -d \
