@@ -23,6 +23,7 @@ from urllib.parse import quote
 
 from .config import Config
 from .errors import ConfigError
+from .expectation import ASKED
 from .facts import EXCEPTION
 from .found_files import objection
 from .log_handlers import FileLineHandler, JsonLines, LineHandler
@@ -287,7 +288,8 @@ def wrap(application: Application, *, request_format: str, response_format: str,
             logger.info("%s", (form % fields).rstrip(), extra={"is_clean": True})
 
     def logged(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
-        write(request_format, request_fields(environ))
+        if not environ.get(ASKED):
+            write(request_format, request_fields(environ))
         last: tuple[str, Iterable[tuple[str, str]]] = ("", ())
 
         def start(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:

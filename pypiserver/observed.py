@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from . import facts
+from .expectation import BodyWantedError
 from .process import process_id
 from .supervisor import Loop
 
@@ -188,6 +189,9 @@ def observe(application: Application, observers: Observers) -> Application:
         began = clock()
         try:
             body = application(environ, start_response)
+        except BodyWantedError:
+            # It is not answered yet.
+            raise
         except BaseException:
             note(environ, clock() - began, 0)
             raise
