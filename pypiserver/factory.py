@@ -35,6 +35,7 @@ from .scanlock import ScanLock
 from .servers import Options as ServerOptions
 from .settings_types import Content
 from .storage import Folders
+from .storage.entries import Held
 from .storage.native import say_other_locale
 from .sync import Counted, Sync
 from .watch import Watch
@@ -152,19 +153,23 @@ class Application:
         if self.config.certificate is not None and self.config.key is not None:
             certificates.check(self.config.certificate, self.config.key)
 
-    def survey(self, *, counted: Counted = iter) -> tuple[list[tuple[Path | str, int]], str | None]:
-        """Bring the catalog up to date; gives the number of files in each folder, and where the catalog lives.
+    def survey(self, *, counted: Counted = iter) -> tuple[list[Held], str | None]:
+        """Bring the catalog up to date; gives what is known of the files in each folder, and where the catalog lives.
 
         Files go through ``counted`` as they are found.
         """
         watch, catalog = self.repository.watch, self.repository.catalog
         try:
             watch.scan_once(counted=counted)
-            counts = catalog.root_counts()
+            counts, unread, is_complete = catalog.root_counts(), catalog.unread_roots(), catalog.was_scanned()
         except FAILURES as error:
             raise Unavailable(f"The catalog {catalog.connections.place()} cannot be used: {error}.") from error
         roots = self.repository.folders.roots
-        return [(path, counts.get(root, 0)) for root, path in enumerate(roots)], catalog.connections.place()
+        held = [
+            Held(path, counts.get(root, 0) if is_complete else None, is_all=root not in unread)
+            for root, path in enumerate(roots)
+        ]
+        return held, catalog.connections.place()
 
     def storage_fault(self) -> str:
         """Why the bucket does not answer now, empty when it does; for folders nothing is asked.
