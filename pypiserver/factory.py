@@ -259,7 +259,7 @@ def build_both(config: Config) -> tuple[Repository, Writer]:
     folders = Folders(roots)
     identity = catalog_identity(roots, config.hash_algo)
     catalog, lock = build_catalog(Catalog, usable_place(config.catalog) or catalog_path(identity), identity)
-    presence = Presence(folders)
+    presence = Presence(folders, catalog)
     sync = Sync(folders, catalog, presence=presence)
     digester = Digester(folders, catalog, hash_algo=config.hash_algo)
     watch = Watch(sync, digester, catalog, lock=lock)

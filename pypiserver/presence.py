@@ -3,7 +3,8 @@
 Events and scans come later than a name, by milliseconds or by seconds. The rules to keep: what is in a folder while the
 question is asked is found; a folder is listed again only when it changed; who asks while folders are listed shares the
 next listing, and waits a bounded time; only so many names are remembered, and a larger tree is searched by a scan
-alone, which may take its time.
+alone, which may take its time; in a larger tree the names that appeared are told by a journal, up to this moment, where
+the system has one.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
 from .distfile import normalize, projects_of
+from .following import Following
+from .journal import Rows
 from .rounds import Rounds
 from .storage import Folders
 from .storage.below import outage
@@ -44,10 +47,11 @@ class _Listed(NamedTuple):
 
 
 class Presence:
-    """Looks for names in ``folders``; constructing it touches nothing."""
+    """Looks for names in ``folders``; constructing it touches nothing. Without ``rows`` there is no journal."""
 
-    def __init__(self, folders: Folders) -> None:
+    def __init__(self, folders: Folders, rows: Rows | None = None) -> None:
         self._folders = folders
+        self._following = Following(folders, rows) if rows is not None else None
         self._listed: dict[Key, _Listed] = {}
         self._large_until = 0.0
         # Of large trees: each root as it was listed, and its folders by the normal form of their names.
@@ -59,8 +63,9 @@ class Presence:
     def holding(self, projects: Collection[str], *, is_thorough: bool = False) -> list[Key] | None:
         """Root and path of every file that may be of one of these projects, by its name.
 
-        In a tree that is too large only the roots and the folders in them that have a project's name are looked at:
-        then there may be more, and None says that nothing is known. ``is_thorough`` searches a tree of any size, once.
+        In a tree that is too large it is those that had no row in the catalog when they were noted; None says that all
+        others have one. Where there is no journal, only the roots and the folders in them that have a project's name
+        are looked at: then there may be more. ``is_thorough`` searches a tree of any size, once.
         Raises Unavailable when a root cannot be read, or folders take long to be.
         """
         listed = self._listing.ask() if time.monotonic() >= self._large_until else None
@@ -68,6 +73,9 @@ class Presence:
             matching = (key for folder, each in listed.items() for key in _of(projects, folder, each))
             return [key for key in matching if _is_distribution(key[1])]
         if not is_thorough:
+            told = self._following.told(projects, self.is_named) if self._following is not None else None
+            if told is not None:
+                return told or None
             # Where most who have many folders would put it.
             return [key for key in self._likely(projects) if _is_distribution(key[1])] or None
         found = (
@@ -81,6 +89,16 @@ class Presence:
     def is_named(self, key: Key) -> bool:
         """Whether anything has this name now."""
         return os.path.lexists(f"{self._folders.roots[key[0]]}/{native(key[1])}")
+
+    def follow(self) -> None:
+        """Take note of what appeared in a large tree, now and then, so that the system need not remember much."""
+        if self._following is not None:
+            self._following.follow()
+
+    def close(self) -> None:
+        """Follow nothing any longer."""
+        if self._following is not None:
+            self._following.close()
 
     def _list_all(self) -> dict[Key, _Listed] | None:
         """All folders as they are now; None where they are too many."""
