@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pypiserver.passwords import set_password
+from pypiserver.access.htpasswd_file import set_password
 from tests.hostile import SERVERS, connect, eventually, serving, upload_request, wheel
 from tests.live_server import LiveServer
 

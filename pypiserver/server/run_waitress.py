@@ -1,0 +1,245 @@
+"""waitress, hardened: limits of ours, requests whose framing is ambiguous refused, an end that loses no upload.
+
+waitress reads a whole request before it asks the application, so slow uploads hold no thread; their bytes are spooled
+to the temporary folder meanwhile, which needs room for the largest upload. Of a request whose client waits for ``100
+Continue`` the application is asked before that, without its body: what it answers then is the answer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import socket
+import sys
+import threading
+import time
+from collections import Counter
+from types import FrameType
+from typing import Any
+
+from waitress import create_server, wasyncore
+from waitress.channel import HTTPChannel
+from waitress.parser import HTTPRequestParser, ParsingError
+from waitress.task import WSGITask
+
+from ..supervisor import once
+from .contract import BACKLOG, GRACE_SECONDS, OUTLASTED, Hooks, MakeApplication, Options, say_ending
+from .expect_continue import ASKED, LATE_CONTINUE, BodyWantedError, UnsentBody
+from .graceful_shutdown import Drain
+from .process_signals import ends_with_terminal
+from .reload import Reloadable
+
+_LOG = logging.getLogger(__name__)
+# What a form may have besides its file: the limit of waitress is about the whole body.
+FORM_BYTES = 32 << 20
+# A header of these that comes twice, or two of them together, lets two programs see two different requests.
+_ONCE = (b"content-length", b"transfer-encoding", b"content-type", b"host")
+# What a client sends that was refused before it sent its body is read and thrown away: it reads the answer only then.
+LINGER_SECONDS = 10.0
+LINGER_BYTES = 64 << 20
+
+
+class GuardedParser(HTTPRequestParser):  # type: ignore[misc]
+    """Refuses what waitress 3.0 takes: a length and a transfer coding together, and doubled headers about framing."""
+
+    # Whether the application was asked about it without its body, and wants that.
+    is_wanted = False
+
+    def parse_header(self, header_plus: bytes) -> None:
+        """Read the header; raises ParsingError, which becomes 400 and the end of the connection."""
+        if b"\r\n " in header_plus or b"\r\n\t" in header_plus:
+            # Two programs may read such a line as two different headers (RFC 9112 section 5.2).
+            raise ParsingError("A header is continued on another line")
+        names = Counter(line.partition(b":")[0].strip().lower() for line in header_plus.split(b"\r\n")[1:])
+        if names[b"content-length"] and names[b"transfer-encoding"]:
+            raise ParsingError("Content-Length and Transfer-Encoding exclude each other")
+        for name in _ONCE:
+            if names[name] > 1:
+                raise ParsingError(f"The header {name.decode()} comes twice")
+        super().parse_header(header_plus)
+
+
+class _Question(GuardedParser):
+    """A request without its body, which its client sends only when it is told to."""
+
+    def __init__(self, request: GuardedParser) -> None:
+        self.__dict__.update(vars(request))
+        self.request = request
+        self.body_rcv = None
+
+
+class _Answering(WSGITask):  # type: ignore[misc]
+    """A request that the application may know already."""
+
+    def get_environment(self) -> dict[str, Any]:
+        """The environ (PEP 3333)."""
+        environ: dict[str, Any] = super().get_environment()
+        environ[ASKED] = self.request.is_wanted
+        return environ
+
+
+class _Asking(WSGITask):  # type: ignore[misc]
+    """The application asked before the body comes: its answer ends the connection, unless it wants the body."""
+
+    def execute(self) -> None:
+        """Ask."""
+        with self.channel.requests_lock:
+            request = self.request.request
+            # Who did not wait is read as ever.
+            request.is_wanted = request.completed or request.body_bytes_received > 0
+        if not request.is_wanted:
+            environ = self.get_environment()
+            environ |= {"wsgi.input": UnsentBody(), LATE_CONTINUE: True}
+            if request.chunked:
+                # waitress leaves it out, as it takes chunks off.
+                environ["HTTP_TRANSFER_ENCODING"] = "chunked"
+            self.set_close_on_finish()
+            try:
+                super().execute()
+            except BodyWantedError:
+                self.close_on_finish = False
+                request.is_wanted = True
+        request.expect_continue = request.is_wanted
+
+    def finish(self) -> None:
+        """End the answer, where there is one."""
+        if self.request.request.is_wanted:
+            return
+        super().finish()
+        self.channel.lingers = True
+
+
+def can_ask() -> bool:
+    """Whether waitress has the parts of its own that asking before the body takes."""
+    parts = {
+        HTTPChannel: ("send_continue", "close_when_flushed", "total_outbufs_len", "_flush_exception", "_flush_some"),
+        HTTPRequestParser: ("completed", "expect_continue", "body_bytes_received", "body_rcv", "chunked"),
+        WSGITask: ("execute", "finish", "get_environment", "set_close_on_finish"),
+    }
+    return all(hasattr(kind, name) for kind, names in parts.items() for name in names)
+
+
+class GuardedChannel(HTTPChannel):  # type: ignore[misc]
+    """A connection whose requests are read by the guarded parser."""
+
+    parser_class = GuardedParser
+    # Whether the client may still send a body that nobody reads; until when that is borne, and what came.
+    lingers = False
+    close_when_flushed = False
+    linger_until = 0.0
+    lingered = 0
+
+    @staticmethod
+    def task_class(channel: GuardedChannel, request: GuardedParser) -> WSGITask:
+        """What answers a request."""
+        return (_Asking if isinstance(request, _Question) else _Answering)(channel, request)
+
+    def send_continue(self) -> None:
+        """Let the client send its body once the application wants it; called by waitress with ``requests_lock`` held.
+
+        waitress calls this when a header is complete, and no request before it is worked on.
+        """
+        request = self.request
+        if request.is_wanted or not _CAN_ASK:
+            super().send_continue()
+            return
+        request.expect_continue = False
+        # One without a body, or with a fault, is complete; waitress would wait for the rest of it.
+        if not request.completed:
+            self.requests.append(_Question(request))
+            self.server.add_task(self)
+
+    def handle_write(self) -> None:
+        """Send what there is to send; a client that was refused is listened to a while longer."""
+        if not (self.lingers and self.close_when_flushed):
+            super().handle_write()
+            return
+        self._flush_exception(self._flush_some)
+        if not self.total_outbufs_len and not self.will_close:
+            self.close_when_flushed = False
+            self.linger_until = time.monotonic() + LINGER_SECONDS
+            with contextlib.suppress(OSError):
+                self.socket.shutdown(socket.SHUT_WR)
+
+    def readable(self) -> bool:
+        """Whether to look for what the client sends."""
+        return bool(self.linger_until) or bool(super().readable())
+
+    def handle_read(self) -> None:
+        """Read, or throw away what comes from a client that was refused."""
+        if not self.linger_until:
+            super().handle_read()
+            return
+        try:
+            # Its end closes the channel.
+            self.lingered += len(self.recv(self.adj.recv_bytes))
+        except OSError:
+            self.handle_close()
+        if self.lingered > LINGER_BYTES or time.monotonic() > self.linger_until:
+            self.handle_close()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a request is being received, worked on or answered."""
+        receiving = self.request is not None and (self.request.header_plus or self.request.headers_finished)
+        return bool(receiving or self.requests or self.total_outbufs_len)
+
+
+_CAN_ASK = can_ask()
+
+
+def serve(make: MakeApplication, options: Options, listening: socket.socket, hooks: Hooks) -> None:
+    """Serve until SIGTERM or SIGINT; then accept no more, and give what runs eight seconds to end."""
+    application = Reloadable(make)
+    drain = Drain(options.drain_seconds)
+    listening.listen(BACKLOG)
+    server = create_server(
+        drain.told_to(application),
+        sockets=[listening],
+        threads=options.thread_count,
+        connection_limit=options.connections,
+        # select() ends at 1,024 connections.
+        asyncore_use_poll=True,
+        channel_timeout=options.stall_seconds,
+        cleanup_interval=min(10, options.stall_seconds),
+        max_request_header_size=options.header_bytes,
+        max_request_body_size=options.max_upload_size + FORM_BYTES,
+        channel_request_lookahead=0,
+        # Which proxy is believed is our own setting (web.proxy).
+        clear_untrusted_proxy_headers=False,
+        expose_tracebacks=False,
+        ident=None,
+    )
+    server.channel_class = GuardedChannel
+    ending = threading.Event()
+
+    def end(number: int, frame: FrameType | None) -> None:
+        ending.set()
+        server.pull_trigger()
+
+    signal.signal(signal.SIGTERM, drain.before(end))
+    signal.signal(signal.SIGINT, end)
+    if sys.platform != "win32":
+        # In a thread, as connections must not wait for it.
+        again = end if ends_with_terminal() else lambda *_: once("reload", application.reload)
+        signal.signal(signal.SIGHUP, again)
+    hooks.ready()
+    while not ending.is_set():
+        _turn(server)
+    say_ending()
+    # The map keeps the channels; without the server in it nobody new is accepted.
+    wasyncore.dispatcher.close(server)
+    until = time.monotonic() + GRACE_SECONDS
+    while time.monotonic() < until and server.active_channels:
+        for channel in list(server.active_channels.values()):
+            if not channel.is_busy:
+                channel.handle_close()
+        _turn(server)
+    if any(channel.is_busy for channel in server.active_channels.values()):
+        _LOG.warning("%s", OUTLASTED)
+    server.task_dispatcher.shutdown()
+
+
+def _turn(server: Any) -> None:
+    wasyncore.loop(timeout=0.5, map=server._map, use_poll=True, count=1)
