@@ -96,7 +96,10 @@ class HtpasswdFile:
         except OSError as error:
             raise ConfigError(
                 f"The password file {self.path} cannot be read: {error.strerror or error}. "
-                f"Make one with: pypi-server passwd {self.path} USER"
+                f"Make one with: pypi-server passwd {self.path} USER",
+                kind="unreadable",
+                setting="password_file",
+                value=self.path,
             ) from error
 
     def __call__(self, user: str, password: str) -> bool:
