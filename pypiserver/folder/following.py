@@ -60,7 +60,7 @@ class Following:
                 return [key for key, _ in noted]
             # What went may have come elsewhere: that was told by the time it was looked for.
             journal.forget(gone)
-        raise Unavailable("The package folders are changing right now. Try again in a moment.")
+        raise Unavailable("The package folders are changing right now. Try again in a moment.", kind="changing")
 
     def follow(self) -> None:
         """Read what there is, and keep few names; nothing where nobody asked yet."""
@@ -94,7 +94,9 @@ class Following:
                     self._beginning = None
                     return None
         if not beginning.wait(BEGIN_SECONDS):
-            raise Unavailable("The package folders are still being looked through. Try again in a moment.")
+            raise Unavailable(
+                "The package folders are still being looked through. Try again in a moment.", kind="starting"
+            )
         return self._journal
 
     def _begin(self, beginning: threading.Event) -> None:

@@ -49,7 +49,7 @@ class Rounds(Generic[Answer]):
                 if self._ended >= mine:
                     return self._told()
                 if self._begun != self._ended and time.monotonic() >= until:
-                    raise Unavailable("The package folders answer slowly. Try again in a moment.")
+                    raise Unavailable("The package folders answer slowly. Try again in a moment.", kind="slow")
             self._begun = mine = self._begun + 1
         answer: Answer | None = None
         failure: BaseException | None = None

@@ -35,6 +35,7 @@ _LOG = logging.getLogger(__name__)
 FORM_BYTES = 32 << 20
 # A header of these that comes twice, or two of them together, lets two programs see two different requests.
 _ONCE = (b"content-length", b"transfer-encoding", b"content-type", b"host")
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 # What a client sends that was refused before it sent its body is read and thrown away: it reads the answer only then.
 LINGER_SECONDS = 10.0
 LINGER_BYTES = 64 << 20
@@ -44,7 +45,7 @@ class GuardedParser(HTTPRequestParser):  # type: ignore[misc]
     """Refuses what waitress 3.0 takes: a length and a transfer coding together, and doubled headers about framing."""
 
     # Whether the application was asked about it without its body, and wants that.
-    is_wanted = False
+    is_asked = False
 
     def parse_header(self, header_plus: bytes) -> None:
         """Read the header; raises ParsingError, which becomes 400 and the end of the connection."""
@@ -75,20 +76,22 @@ class _Answering(WSGITask):  # type: ignore[misc]
     def get_environment(self) -> dict[str, Any]:
         """The environ (PEP 3333)."""
         environ: dict[str, Any] = super().get_environment()
-        environ[ASKED] = self.request.is_wanted
+        environ[ASKED] = self.request.is_asked
         return environ
 
 
 class _Asking(WSGITask):  # type: ignore[misc]
     """The application asked before the body comes: its answer ends the connection, unless it wants the body."""
 
+    is_wanted = False
+
     def execute(self) -> None:
         """Ask."""
+        request = self.request.request
         with self.channel.requests_lock:
-            request = self.request.request
             # Who did not wait is read as ever.
-            request.is_wanted = request.completed or request.body_bytes_received > 0
-        if not request.is_wanted:
+            self.is_wanted = request.completed or request.body_bytes_received > 0
+        if not self.is_wanted:
             environ = self.get_environment()
             environ |= {"wsgi.input": UnsentBody(), LATE_CONTINUE: True}
             if request.chunked:
@@ -99,15 +102,16 @@ class _Asking(WSGITask):  # type: ignore[misc]
                 super().execute()
             except BodyWantedError:
                 self.close_on_finish = False
-                request.is_wanted = True
-        request.expect_continue = request.is_wanted
+                self.is_wanted = request.is_asked = True
+        if self.is_wanted and not request.completed:
+            # As the output of a task: what is written when none runs, the main thread may be sending just then.
+            self.channel.write_soon(CONTINUE)
 
     def finish(self) -> None:
         """End the answer, where there is one."""
-        if self.request.request.is_wanted:
-            return
-        super().finish()
-        self.channel.lingers = True
+        if not self.is_wanted:
+            super().finish()
+            self.channel.lingers = True
 
 
 def can_ask() -> bool:
@@ -136,12 +140,12 @@ class GuardedChannel(HTTPChannel):  # type: ignore[misc]
         return (_Asking if isinstance(request, _Question) else _Answering)(channel, request)
 
     def send_continue(self) -> None:
-        """Let the client send its body once the application wants it; called by waitress with ``requests_lock`` held.
+        """Ask the application whether the client may send its body; called with ``requests_lock`` held.
 
         waitress calls this when a header is complete, and no request before it is worked on.
         """
         request = self.request
-        if request.is_wanted or not _CAN_ASK:
+        if not _CAN_ASK:
             super().send_continue()
             return
         request.expect_continue = False
