@@ -27,6 +27,8 @@ Key = tuple[int, str]
 # A name, and the number of the note that was taken of it last.
 Noted = tuple[Key, int]
 MOST_BYTES = 16 << 20
+# In a tree of more folders nothing is followed: a folder takes some 300 bytes here, and a watch of the kernel's.
+MOST_FOLDERS = 50_000
 # What a name takes besides its letters, once for each project it may be of.
 KEY_BYTES = 300
 # So many names are looked up at a time, to forget those that have a row.
@@ -158,6 +160,8 @@ class Journal:
             try:
                 # Before it is listed: what comes later is told.
                 self._places.setdefault(self._inotify.watch(place, itself=not path), {})[root] = path
+                if len(self._places) > MOST_FOLDERS:
+                    raise LostError("there are more folders than are followed")
                 self._refuse_shared(place)
                 with os.scandir(place) as entries:
                     for entry in entries:

@@ -163,6 +163,20 @@ def test_a_root_that_is_another_folder_now_is_not_followed(
         names.read()
 
 
+def test_more_folders_than_are_followed_are_left_to_events(
+    begun: Callable[..., Journal], put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "MOST_FOLDERS", 3)
+    put("a/b/foo-1.0.zip", b"x")
+    names = begun()
+    assert told(names, "foo") == ["a/b/foo-1.0.zip"]
+    put("c/d/foo-1.0.zip", b"x")
+    with pytest.raises(LostError):
+        names.read()
+    with pytest.raises(LostError):
+        begun()
+
+
 @pytest.mark.live
 def test_events_that_are_lost_are_no_silence(begun: Callable[..., Journal], root: Path, put: Put) -> None:
     most = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
