@@ -101,7 +101,10 @@ class HtpasswdFile:
                     advice = f"It belongs to user {owner}, and the server runs as user {ours}: "
                     advice += "run it as that one, or let this one read it."
             raise ConfigError(
-                f"The password file {self.path} cannot be read: {error.strerror or error}. {advice}"
+                f"The password file {self.path} cannot be read: {error.strerror or error}. {advice}",
+                kind="unreadable",
+                setting="password_file",
+                value=self.path,
             ) from error
 
     def __call__(self, user: str, password: str) -> bool:

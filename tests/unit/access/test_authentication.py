@@ -21,6 +21,7 @@ from pypiserver.access.htpasswd_file import set_password
 from pypiserver.errors import ConfigError, Forbidden, Unauthorized, Unavailable
 from pypiserver.factory import build_auther
 from pypiserver.settings.config import Config
+from tests.raising import raises
 
 # "" is made by its own library; the password is always "sesame".
 HASHES = {
@@ -214,7 +215,7 @@ def test_a_file_others_may_write_is_warned_of(path: Path, caplog: pytest.LogCapt
 
 
 def test_a_missing_file_says_how_to_make_one(path: Path) -> None:
-    with pytest.raises(ConfigError, match="pypi-server passwd"):
+    with raises(ConfigError, kind="unreadable", setting="password_file", value=path):
         HtpasswdFile(path).check()
 
 
@@ -377,7 +378,7 @@ def test_a_file_that_is_too_large_is_refused_and_not_cut(path: Path, monkeypatch
     write(path, "joe:sesame")
     file = HtpasswdFile(path, clock=lambda: now[0])
     assert not file("joe", "ses")
-    with pytest.raises(ConfigError, match="larger than"):
+    with raises(ConfigError, kind="unreadable", setting="password_file", value=path):
         file.check()
     now[0] = 6.0
     assert not file("joe", "sesame")

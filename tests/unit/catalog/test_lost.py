@@ -26,6 +26,7 @@ from pypiserver.catalog.sqlite.file import is_memory_cut
 from pypiserver.catalog.sqlite.places import catalog_identity, catalog_path, usable_place
 from pypiserver.errors import CatalogUnavailable, ConfigError, Unavailable
 from tests.make_archives import make_wheel
+from tests.raising import raises
 
 from ..wsgi import Client
 
@@ -633,14 +634,14 @@ def test_an_upload_whose_row_cannot_be_written_is_taken_back(workers: Workers, m
 def test_a_catalog_that_is_named_and_cannot_be_made_is_a_mistake(tmp_path: Path) -> None:
     assert usable_place(tmp_path / "catalog.sqlite") == tmp_path / "catalog.sqlite"
     (tmp_path / "file").write_bytes(b"")
-    for place, words in (
-        (tmp_path / "no" / "catalog.sqlite", "its folder does not exist"),
-        (tmp_path / "file" / "catalog.sqlite", "is not a folder"),
-        (tmp_path, "it is no file"),
-        (tmp_path / ("long" * 100), "name too long"),
-        (Path("/proc/no/such/catalog.sqlite"), "cannot be used"),
+    for place in (
+        tmp_path / "no" / "catalog.sqlite",
+        tmp_path / "file" / "catalog.sqlite",
+        tmp_path,
+        tmp_path / ("long" * 100),
+        Path("/proc/no/such/catalog.sqlite"),
     ):
-        with pytest.raises(ConfigError, match=words):
+        with raises(ConfigError, kind="unusable", setting="catalog", value=place):
             usable_place(place)
     assert usable_place("postgresql://db/pypi") == "postgresql://db/pypi"
     assert usable_place(None) is None
@@ -654,7 +655,7 @@ def test_a_file_that_cannot_be_written_is_a_mistake_of_the_setting(
     place.write_bytes(b"")
     # root may write anything, so that modes alone show nothing.
     monkeypatch.setattr("pypiserver.catalog.sqlite.places._may", lambda path, mode: Path(path) != place)
-    with pytest.raises(ConfigError, match="this user may not write to it"):
+    with raises(ConfigError, kind="unusable", setting="catalog", value=place):
         usable_place(place)
 
 

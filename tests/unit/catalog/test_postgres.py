@@ -23,6 +23,7 @@ from pypiserver.catalog.postgres.session import translated
 from pypiserver.distributions.filename import parse_filename
 from pypiserver.errors import ConfigError
 from pypiserver.model import Search
+from tests.raising import raises
 
 if TYPE_CHECKING:
     from tests.cluster.services import PostgreSQL
@@ -171,6 +172,40 @@ def test_a_name_that_is_cut_in_another_way_now_is_held_until_its_metadata_was_re
     catalog.connections.close()
 
 
+def test_faults_that_have_no_kind_yet_get_one_or_are_read_anew(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = {
+        "cut-1.0.zip": "cut-1.0.zip is refused: it is cut off",
+        "held-1.0.zip": "it is being replaced or removed",
+        "new-1.0.zip": "it changed while it was read",
+        "shut-1.0.zip": "it cannot be opened (Permission denied)",
+        "odd-1.0.zip": "reading it failed (KeyError)",
+    }
+    with monkeypatch.context() as patch:
+        patch.setattr(migrations, "STEPS", migrations.STEPS[:7])
+        before = Catalog(database, "roots")
+        with before.connections.transaction() as connection:
+            for path, fault in said.items():
+                connection.execute(
+                    "INSERT INTO file VALUES (0, :path, 10, 1, :inode, '', :path, 'foo', 'foo', '1.0', 'sdist', 0, "
+                    "'', '', NULL, NULL, '', '', NULL, 0, 0, :fault)",
+                    {"path": path, "fault": fault, "inode": -1 if path.startswith("held") else 5},
+                )
+        before.connections.close()
+    catalog = Catalog(database, "roots")
+    kinds = {fault.path: (fault.kind, fault.reason) for fault in catalog.faults_of("foo")}
+    assert kinds == {
+        "cut-1.0.zip": ("corrupt", "it is cut off"),
+        "held-1.0.zip": ("replaced", said["held-1.0.zip"]),
+        "new-1.0.zip": ("changed", said["new-1.0.zip"]),
+        "shut-1.0.zip": ("", said["shut-1.0.zip"]),
+        "odd-1.0.zip": ("", said["odd-1.0.zip"]),
+    }
+    catalog.retry_unreadable()
+    assert [fault.path for fault in catalog.faults_of("foo")] == ["cut-1.0.zip", "held-1.0.zip", "new-1.0.zip"]
+    assert [file.filename for file in catalog.pending(10)] == ["odd-1.0.zip", "shut-1.0.zip"]
+    catalog.connections.close()
+
+
 def test_of_many_processes_that_begin_at_once_one_makes_the_tables(database: str) -> None:
     begin = FORK.Barrier(4)
     answers = FORK.Queue()
@@ -223,7 +258,7 @@ def test_a_step_that_fails_leaves_nothing(database: str, monkeypatch: pytest.Mon
 def test_a_catalog_of_other_folders_is_refused_and_stays(database: str) -> None:
     catalog = Catalog(database, "sha256\n/srv/one")
     catalog.add(found("foo-1.0.zip"), Digest("ab" * 32))
-    with pytest.raises(ConfigError, match="is that of /srv/one with --hash-algo sha256, and not of /srv/two"):
+    with raises(ConfigError, kind="other-folders", setting="catalog"):
         Catalog(database, "sha256\n/srv/two").counts()
     assert catalog.counts() == (1, 1)
     catalog.connections.close()
@@ -351,9 +386,9 @@ def test_many_who_read_ask_few_questions(database: str, monkeypatch: pytest.Monk
 def test_text_that_the_database_does_not_have_is_stored_changed_and_found_by_nobody(database: str) -> None:
     catalog = Catalog(database, "roots")
     catalog.add(found("foo-1.0.zip"), Digest("ab" * 32, summary="a\0b", keywords="\udcff"))
-    catalog.add(found("bar-1.0.zip"), Digest("", fault="bad \0 name"))
+    catalog.add(found("bar-1.0.zip"), Digest("", fault="bad \0 name", fault_kind="corrupt"))
     assert catalog.listing.summaries() == [("foo", "1.0", "a\ufffdb")]
-    assert catalog.faults_of("bar") == [("bar-1.0.zip", "bad \ufffd name")]
+    assert catalog.faults_of("bar") == [("bar-1.0.zip", "corrupt", "bad \ufffd name")]
     for name in ("foo-1.0.zip\0", "\udcfffoo-1.0.zip"):
         assert (catalog.file(name), catalog.files_of(name), catalog.project_state(name)[0]) == (None, [], 0)
     catalog.connections.close()

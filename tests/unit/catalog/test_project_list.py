@@ -79,8 +79,8 @@ def test_an_upload_is_found_at_once_and_a_removed_project_no_more(catalog: Catal
 
 def test_a_file_that_cannot_be_read_leaves_the_list(catalog: Catalog) -> None:
     catalog.apply([found("foo-1.0.zip")])
-    catalog.record([(catalog.files_of("foo")[0], Digest("", fault="it is cut off"))])
-    assert (names(catalog), catalog.faults_of("foo")) == ([], [("foo-1.0.zip", "it is cut off")])
+    catalog.record([(catalog.files_of("foo")[0], Digest("", fault="it is cut off", fault_kind="corrupt"))])
+    assert (names(catalog), catalog.faults_of("foo")) == ([], [("foo-1.0.zip", "corrupt", "it is cut off")])
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from pypiserver.catalog.postgres.pool import Pool
 from pypiserver.errors import ConfigError, Unavailable
 from pypiserver.factory import Application
 from tests.make_archives import make_wheel
+from tests.raising import raises
 
 from ..wsgi import Answer, Client
 
@@ -199,7 +200,7 @@ def test_one_scans_and_another_takes_over(serve: Serve, database: str, put: Call
 def test_other_folders_are_refused_with_a_sentence(serve: Serve, database: str, tmp_path: Path) -> None:
     assert serve(catalog=database).get("/simple/").status == 200
     (tmp_path / "others").mkdir()
-    with pytest.raises(ConfigError, match=r"is that of .*packages with --hash-algo sha256, and not of .*others"):
+    with raises(ConfigError, kind="other-folders", setting="catalog"):
         application(serve(catalog=database, roots=[tmp_path / "others"])).survey()
 
 

@@ -20,6 +20,7 @@ from pypiserver.distributions.filename import normalize, parse_filename
 from pypiserver.errors import ConfigError
 from pypiserver.upstream.client import UpstreamFile
 from tests.fake_index import FakeIndex, serving
+from tests.raising import raises
 
 FOLDER = Path("/srv/packages")
 OPTIONS = Options("https://pypi.example/simple/")
@@ -139,12 +140,12 @@ def test_the_list_of_projects_to_leave_alone_is_read(tmp_path: Path) -> None:
 def test_a_list_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "ignore.txt"
     path.write_text("raven\nraven==1.0\ngreen let\n")
-    with pytest.raises(ConfigError, match="one project's name in line 2, 3"):
+    with raises(ConfigError, kind="value", setting="ignorelist_file", value=path):
         read_ignorelist(path)
     path.write_bytes(b"\xff\xfe")
-    with pytest.raises(ConfigError, match="no UTF-8 text"):
+    with raises(ConfigError, kind="unreadable", setting="ignorelist_file", value=path):
         read_ignorelist(path)
-    with pytest.raises(ConfigError, match="No such file"):
+    with raises(ConfigError, kind="unreadable", setting="ignorelist_file", value=tmp_path / "missing"):
         read_ignorelist(tmp_path / "missing")
 
 

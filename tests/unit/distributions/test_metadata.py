@@ -116,7 +116,7 @@ BAD = [
 def test_a_bad_upload_is_refused_in_words(archive: tuple[str, bytes], words: str) -> None:
     with pytest.raises(InvalidDistribution, match=words) as caught:
         check(archive)
-    assert archive[0] in str(caught.value)
+    assert caught.value.filename == archive[0]
 
 
 def test_a_zip_bomb_is_refused_without_unpacking_it(monkeypatch: pytest.MonkeyPatch) -> None:

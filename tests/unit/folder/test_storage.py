@@ -21,6 +21,7 @@ from pypiserver.folder.scanner import Sync
 from pypiserver.folder.storage import Folders
 from pypiserver.native_names import native
 from tests.make_archives import make_wheel
+from tests.raising import raises
 
 from ..faults import Faults, tree
 
@@ -250,7 +251,7 @@ def test_a_root_that_is_gone_is_an_outage(roots: list[Path]) -> None:
 def test_a_root_inside_another_is_named(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     for roots in ([tmp_path, tmp_path / "in"], [tmp_path / "in", tmp_path], [tmp_path, tmp_path]):
-        with pytest.raises(ConfigError, match="lies inside another one"):
+        with raises(ConfigError, kind="twice", setting="roots"):
             Folders(roots).check()
 
 

@@ -25,6 +25,7 @@ from pypiserver.index.publish import Intake, Upload
 from pypiserver.index.read import Repository
 from pypiserver.web.api.change_recorder import Recorder
 from tests.make_archives import make_sdist, make_wheel
+from tests.raising import raises
 
 from ..faults import Faults, tree
 from ..wsgi import Client
@@ -182,7 +183,7 @@ def test_an_archive_that_cannot_be_read_back_is_an_outage(intake: Intake, root: 
 
     staged = intake.stage("foo-1.0-py3-none-any.whl")
     staged.write(VARIANTS[0])
-    with pytest.raises(Unavailable, match="could not be read back"):
+    with raises(Unavailable, kind="unreadable", filename="foo-1.0-py3-none-any.whl"):
         intake.add(Upload("foo-1.0-py3-none-any.whl", Broken(staged)))  # type: ignore[arg-type]
     staged.discard()
     assert tree(root) == {}

@@ -17,6 +17,7 @@ from pypiserver.errors import CatalogUnavailable, Forbidden, NotFound, Unavailab
 from pypiserver.folder.partial_files import Missing
 from pypiserver.index.read import MAX_SIDECAR_BYTES, Repository
 from tests.make_archives import make_sdist, make_wheel
+from tests.raising import raises
 
 from ..wsgi import Client
 
@@ -103,10 +104,10 @@ def test_a_file_that_could_not_be_read_is_here_and_an_outage(
     monkeypatch.setattr("pypiserver.index.read.WRITING_SECONDS", -1.0)
     assert repository.file(WHEEL).sha256
     with repository.catalog.connections.transaction() as connection:
-        connection.execute("UPDATE file SET fault = 'it cannot be read (Input/output error)', visible = 0", {})
+        connection.execute("UPDATE file SET fault = 'it cannot be read', fault_kind = 'unreadable', visible = 0", {})
         connection.execute(schema.NEXT_SERIAL, {})
     repository.catalog.settle()
-    with pytest.raises(Unavailable, match="cannot be read now"):
+    with raises(Unavailable, kind="unreadable", filename=WHEEL, is_passing=True):
         repository.file(WHEEL)
     with pytest.raises(Unavailable):
         repository.project("foo")
@@ -236,7 +237,7 @@ def test_a_quarantined_project_lists_and_serves_nothing(repository: Repository, 
     assert (project.files, project.versions) == ((), ())
     assert (project.status.status, project.status.reason) == ("quarantined", "reason")
     for ask in (repository.file, repository.open, lambda path: repository.sidecar(path, ".asc")):
-        with pytest.raises(Forbidden, match="quarantined"):
+        with raises(Forbidden, kind="quarantined", filename=WHEEL, project="foo"):
             ask(WHEEL)
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from pypiserver.errors import ConfigError
 from pypiserver.server.pid_file import pid_file
+from tests.raising import raises
 
 from ..commandline import pypi_server
 
@@ -36,7 +37,7 @@ def test_it_is_there_while_the_server_runs(path: Path) -> None:
 
 def test_that_of_a_server_that_runs_is_refused_and_stays(path: Path, another: int) -> None:
     path.write_text(f"{another}\n")
-    with pytest.raises(ConfigError, match=rf"runs already, as process {another}; .*--pid-file"), pid_file(path):
+    with raises(ConfigError, kind="running", setting="pid_file", value=path), pid_file(path):
         pass
     assert path.read_text() == f"{another}\n"
 
@@ -73,15 +74,15 @@ def test_one_that_another_process_wrote_meanwhile_is_left_to_it(path: Path) -> N
 @pytest.mark.parametrize("text", ["", "no number", "-5", "9" * 30, "12 34"])
 def test_what_is_no_pid_file_is_never_overwritten(text: str, path: Path) -> None:
     path.write_text(text)
-    with pytest.raises(ConfigError, match="it holds no process number"), pid_file(path):
+    with raises(ConfigError, kind="unusable", setting="pid_file", value=path), pid_file(path):
         pass
     assert path.read_text() == text
 
 
 def test_a_folder_in_its_place_or_none_above_it_is_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="cannot be used"), pid_file(tmp_path):
+    with raises(ConfigError, kind="unusable", setting="pid_file", value=tmp_path), pid_file(tmp_path):
         pass
-    with pytest.raises(ConfigError, match="cannot be written"), pid_file(tmp_path / "none" / "pid"):
+    with raises(ConfigError, kind="unwritable", setting="pid_file"), pid_file(tmp_path / "none" / "pid"):
         pass
 
 

@@ -14,6 +14,7 @@ from pypiserver.errors import ConfigError
 from pypiserver.observability import logging_setup
 from pypiserver.settings.config import make_config
 from pypiserver.settings.discovered_files import objection
+from tests.raising import raises
 
 from ..observability.test_logging_setup import CONF
 
@@ -66,7 +67,7 @@ def test_settings_that_others_can_have_put_there_are_a_mistake(
     (here / "pypiserver.toml").write_text(f'roots = ["{served}"]\nport = 81\n')
     if how != "in a folder that is served":
         make_strange(here / "pypiserver.toml", how, monkeypatch)
-    with pytest.raises(ConfigError, match=r"is not read, because .* --config none"):
+    with raises(ConfigError, kind="strange", setting="config", value=Path("pypiserver.toml")):
         parser.parse([], {})
     named = parser.parse(["--config", "pypiserver.toml"], {})
     assert isinstance(named, parser.Run) and named.config.port == 81

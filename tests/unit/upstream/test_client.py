@@ -16,6 +16,7 @@ from pypiserver.errors import ConfigError
 from pypiserver.upstream import client
 from pypiserver.upstream.client import Unreachable, UpstreamError, UpstreamFile, open_index
 from tests.fake_index import JSON, Answer, FakeIndex, serving
+from tests.raising import raises
 
 from ..cli.test_update import local, plain_environment, raven, update
 
@@ -256,5 +257,5 @@ def test_a_proxy_leads_to_an_index_with_tls_and_does_not_stand_for_it(
 
 def test_an_authority_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere.pem")
-    with pytest.raises(ConfigError, match=r"REQUESTS_CA_BUNDLE names '/nowhere\.pem' .* does not exist"):
+    with raises(ConfigError, kind="missing", setting="REQUESTS_CA_BUNDLE", value="/nowhere.pem"):
         files("https://pypi.example/simple/")

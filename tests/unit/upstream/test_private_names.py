@@ -11,6 +11,7 @@ from pypiserver.errors import ConfigError
 from pypiserver.upstream.private_names import PrivateNames, read_private_names
 from tests.fake_index import FakeIndex, serving
 from tests.make_archives import make_wheel
+from tests.raising import raises
 
 
 @pytest.mark.parametrize(
@@ -40,7 +41,7 @@ def test_patterns_of_a_file_join_those_given(tmp_path: Path) -> None:
 
 
 def test_a_file_that_cannot_be_read_is_said(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"private names .*missing.* cannot be read"):
+    with raises(ConfigError, kind="unreadable", setting="private_file", value=tmp_path / "missing"):
         read_private_names([], tmp_path / "missing")
 
 

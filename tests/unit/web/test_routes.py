@@ -19,6 +19,7 @@ from pypiserver.settings.config import default_fallback_url
 from pypiserver.web.html import pages
 from pypiserver.web.routes import _NAME, _RELEASE, _VERSION
 from tests.make_archives import make_sdist, make_wheel
+from tests.raising import raises
 
 from ..conftest import OLD
 from ..wsgi import Client
@@ -446,7 +447,7 @@ def test_health_is_plain_and_may_move(serve: Serve) -> None:
 
 @pytest.mark.parametrize("endpoint", ["/simple/", "/packages/x", "/", "/simple/health/", "/foo/json", "/pypi/x/json"])
 def test_a_health_address_that_hides_another_is_refused(serve: Serve, endpoint: str) -> None:
-    with pytest.raises(ConfigError, match="health-endpoint"):
+    with raises(ConfigError, kind="contradiction", setting="health_endpoint", value=endpoint):
         serve(health_endpoint=endpoint)
 
 

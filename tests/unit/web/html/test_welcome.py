@@ -11,6 +11,7 @@ import pytest
 from pypiserver import __version__
 from pypiserver.errors import ConfigError
 from tests.make_archives import make_sdist, make_wheel
+from tests.raising import raises
 
 from ...wsgi import Client
 
@@ -82,7 +83,7 @@ def test_the_page_itself_can_be_given(serve: Serve) -> None:
 def test_a_page_that_is_no_template_is_refused_at_start(
     serve: Serve, welcome: Callable[[str], Path], text: str
 ) -> None:
-    with pytest.raises(ConfigError, match="welcome page"):
+    with raises(ConfigError, kind="template", setting="welcome"):
         serve(welcome=welcome(text))
 
 
@@ -97,7 +98,7 @@ def test_a_page_that_fails_is_a_line_of_the_log_and_stops_nothing_else(
 
 
 def test_a_missing_page_is_refused_at_start(serve: Serve, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"nowhere\.html"):
+    with raises(ConfigError, kind="unreadable", setting="welcome", value=tmp_path / "nowhere.html"):
         serve(welcome=tmp_path / "nowhere.html")
 
 

@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from pypiserver.errors import CatalogUnavailable, NotFound
+from pypiserver.errors import CatalogUnavailable, NotFound, Unavailable
 from pypiserver.web.http.single_flight import SingleFlight
 
 Make = Callable[[], str]
@@ -105,3 +105,14 @@ def test_other_keys_do_not_wait(kitchen: Kitchen) -> None:
         assert kitchen.flights.get("other", lambda: None, lambda: "at once") == "at once"
         kitchen.allowed[0].set()
         assert future.result(10) == "dish 0"
+
+
+def test_who_waited_learns_as_much_as_who_asked_first(kitchen: Kitchen) -> None:
+    said = Unavailable("It is damaged.", public="It cannot be had.", is_passing=False, kind="unlisted", project="foo")
+    kitchen.failure = said
+    with ThreadPoolExecutor(2) as pool:
+        futures = ask(pool, kitchen, 2, waiting=2)
+        kitchen.allowed[0].set()
+        errors = [future.exception() for future in futures]
+    assert len({id(error) for error in errors}) == 2
+    assert [(type(error), str(error), vars(error)) for error in errors] == [(Unavailable, str(said), vars(said))] * 2
