@@ -65,7 +65,10 @@ class Following:
     def follow(self) -> None:
         """Read what there is, and keep few names; nothing where nobody asked yet."""
         if self._journal is not None and self._pid == process_id():
-            journal = self._reading.ask()
+            journal = None
+            # Whoever reads it just now does the same.
+            with contextlib.suppress(Unavailable):
+                journal = self._reading.ask()
             if journal is not None:
                 journal.sweep()
 
