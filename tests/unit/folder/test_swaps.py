@@ -334,6 +334,7 @@ def test_who_opens_a_catalog_alone_is_alone(tmp_path: Path, monkeypatch: pytest.
 LOOKS = {"exists", "lexists", "is_file", "is_dir", "is_symlink", "is_mount", "access", "stat", "lstat", "isfile"}
 # Everything that looks, and why nothing depends on what is there a moment later.
 REASONS = {
+    "access.authentication.HtpasswdFile.check": "which words an error has",
     "access.authentication.HtpasswdFile._current": "only whether to read; what is read is looked at when it is open",
     "catalog.sqlite.places._is_ours": "below a folder of ours in which nobody else can rename",
     "catalog.sqlite.places._fault": "which words an error has; what cannot be opened later is said then",
