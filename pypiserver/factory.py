@@ -16,7 +16,7 @@ from ._version import __version__
 from .access.authentication import Access, Auther, HtpasswdFile
 from .backend.backend import Backend
 from .backend.copy_endpoint import Endpoint
-from .backend.protocols import Counted
+from .backend.protocols import Tell
 from .catalog import FAILURES, Catalog
 from .catalog.sqlite.places import catalog_identity, catalog_path, usable_place
 from .errors import ConfigError, PypiServerError, Unavailable
@@ -149,14 +149,14 @@ class Application:
         if self.config.certificate is not None and self.config.key is not None:
             tls_files.check(self.config.certificate, self.config.key)
 
-    def survey(self, *, counted: Counted = iter) -> tuple[list[tuple[Path | str, int]], str | None]:
+    def survey(self, *, progress: Tell | None = None) -> tuple[list[tuple[Path | str, int]], str | None]:
         """Bring the catalog up to date; gives the number of files in each folder, and where the catalog lives.
 
-        Files go through ``counted`` as they are found.
+        ``progress`` is told how many files were found.
         """
         indexer, catalog = self.backend.indexer, self.backend.catalog
         try:
-            indexer.scan_once(counted=counted)
+            indexer.scan_once(progress=progress)
             counts = catalog.root_counts()
         except FAILURES as error:
             raise Unavailable(f"The catalog {catalog.connections.place()} cannot be used: {error}.") from error

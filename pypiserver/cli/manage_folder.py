@@ -27,7 +27,7 @@ from ..text import printable
 from ..upstream.private_names import read_private_names
 from . import parser
 from .output import Change, tell_changes, write_json
-from .progress import counted, progress
+from .progress import progress
 from .update import Options, newest_local, read_ignorelist, run_update
 
 
@@ -173,7 +173,7 @@ def _changed(action: str, backend: Backend, file: File, *, done: bool = True) ->
 def _check(command: parser.Check, *, out: TextIO, err: TextIO) -> int:
     backend = build_backend(command.config)
     with progress("reading the folders", err) as tell:
-        backend.indexer.scan_once(counted=partial(counted, tell=tell))
+        backend.indexer.scan_once(progress=tell)
     with progress("checking", err) as tell:
         faults = list(backend.checker.run(progress=tell))
     backend.catalog.close()

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 from ..backend.backend import Backend, Offload
 from ..backend.digester import Digester
 from ..backend.on_demand import DigestsOnDemand
-from ..backend.protocols import Indexer
+from ..backend.protocols import Indexer, Tell
 from ..backend.unindexed import Unindexed
-from ..backend.upkeep import Orphan, ReindexReport, Tell
+from ..backend.upkeep import Orphan, ReindexReport
 from ..catalog import Catalog
 from ..catalog.recovery import RecoveringCatalog
 from ..errors import ConfigError
