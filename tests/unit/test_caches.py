@@ -47,7 +47,7 @@ REASONS = {
     "access.authentication._Table.entries": "the lines of the password file",
     "catalog.postgres.leader_lock.Lease._inherited": "connections of a parent process, left as they are",
     "catalog.postgres.pool.Pool._inherited": "connections of a parent process, left as they are",
-    "maintenance.copy_endpoints.BucketEnd._paths": "of one command",
+    "bucket.copy_endpoint.BucketEnd._paths": "of one command",
     "maintenance.copy.Report.left_out": "of one command",
     "observability.download_statistics.Downloads._waiting": "100,000 versions, while they cannot be written",
     "index.publish.Upload.fields": "of one request; --max-form-size is its limit",

@@ -209,7 +209,7 @@ def test_where_no_round_succeeds_everything_is_503_and_nothing_a_redirect(
     how: str, serve: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = serve(fallback_url="https://elsewhere.example/simple")
-    watch = client._application.repository.watch  # type: ignore[attr-defined]
+    watch = client._application.backend.indexer  # type: ignore[attr-defined]
     assert eventually(lambda: client.get("/simple/unknown/").status == 302)
     tick, go_on = watch._tick, threading.Event()
 

@@ -26,8 +26,8 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 
 def parts(client: Client) -> tuple[Any, Any]:
-    repository = client._application.repository  # type: ignore[attr-defined]
-    return repository.folders, repository.catalog
+    backend = client._application.backend  # type: ignore[attr-defined]
+    return backend.storage, backend.catalog
 
 
 def before(owner: Any, name: str, first: Callable[[], object]) -> None:

@@ -237,8 +237,8 @@ def test_a_folder_may_be_called_like_a_file_without_a_name(roots: list[Path], wa
 def test_an_upload_is_told_to_the_catalog_once(serve: Callable[..., Client], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pypiserver.folder.indexer.UPLOAD_SECONDS", 60.0)
     client = serve()
-    intake = client._application.intake  # type: ignore[attr-defined]
-    catalog, watch = intake.repository.catalog, intake.repository.watch
+    backend = client._application.backend  # type: ignore[attr-defined]
+    catalog, watch = backend.catalog, backend.indexer
     watch.ensure_current()
     if not eventually(watch._watcher.is_running, 5):
         pytest.skip("nothing can be watched here")
