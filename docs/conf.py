@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from pypiserver import __version__ as release  # noqa: E402 - from this checkout
+from pypiserver._version import __version__ as release  # noqa: E402 - from this checkout
 
 project = "pypiserver"
 version = release

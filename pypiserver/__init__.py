@@ -1,7 +1,7 @@
 """pypiserver: a Python package index over a folder.
 
 ``app(**settings)`` gives the WSGI application, ``default_config(**overrides)`` every setting as a mapping for it; the
-names and meanings of the settings stand in :class:`pypiserver.config.Config`.
+names and meanings of the settings stand in :class:`pypiserver.settings.config.Config`.
 """
 
 from __future__ import annotations
@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from ._version import __version__
+
 if TYPE_CHECKING:
     import bottle
 
-    from .config import Config
     from .factory import Application
+    from .settings.config import Config
 
-__version__ = version = "3.0.0.dev0"
+version = __version__
 __all__ = [
     "Config",
     "__version__",
@@ -34,8 +36,8 @@ def app(root: object = None, **settings: object) -> Application:
     Nothing runs before the first request; the application's ``close()`` ends what was started. Raises
     :class:`pypiserver.errors.ConfigError` for a setting that is unknown, given twice, or cannot be used.
     """
-    from .config import make_config
     from .factory import Application
+    from .settings.config import make_config
 
     return Application(make_config(root=root, **settings))
 
@@ -49,15 +51,15 @@ def app_from_config(config: Config) -> Application:
 
 def default_config(root: object = None, **overrides: object) -> dict[str, object]:
     """Every setting by name, the defaults with ``overrides`` applied: ``app(**default_config(root="packages"))``."""
-    from .config import default_config as defaults
+    from .settings.config import default_config as defaults
 
     return defaults(root=root, **overrides)
 
 
 def paste_app_factory(global_config: Mapping[str, str], **local_conf: str) -> Application:
     """The application for a section of a paste file; ``root`` may name several folders, on lines of their own."""
-    from .config import from_paste
     from .factory import Application
+    from .settings.config import from_paste
 
     return Application(from_paste(local_conf))
 
@@ -65,7 +67,7 @@ def paste_app_factory(global_config: Mapping[str, str], **local_conf: str) -> Ap
 def __getattr__(name: str) -> object:
     """What is imported only when it is asked for: with bottle, gevent and eventlet must come first."""
     if name == "Config":
-        from .config import Config
+        from .settings.config import Config
 
         return Config
     if name == "bottle_wrapper":

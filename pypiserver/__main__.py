@@ -23,9 +23,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from . import __version__, cli
-from .config import FIXED_AT_START, Config
+from ._version import __version__
+from .cli import parser
 from .errors import PypiServerError
+from .settings.config import FIXED_AT_START, Config
 from .text import printable
 
 _LOG = logging.getLogger("pypiserver.main")
@@ -40,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _open_closed_streams()
     _let_odd_names_pass()
     try:
-        command = cli.parse(arguments, os.environ)
+        command = parser.parse(arguments, os.environ)
         return _DO[type(command)](command)
     except PypiServerError as error:
         sys.stderr.write(f"pypi-server: {error}\n")
@@ -79,8 +80,8 @@ def load_application(config: Config, argv: Sequence[str] | None = None, again: b
     ``argv`` are the arguments that ``config`` was read from: they, the environment and the file are read again. When
     they cannot be used now, a new worker takes ``config``, and a reload (``again``) raises ConfigError.
     """
-    from . import log
     from .factory import Application
+    from .observability import logging_setup
 
     if argv is not None:
         try:
@@ -89,7 +90,7 @@ def load_application(config: Config, argv: Sequence[str] | None = None, again: b
             if again:
                 raise
             _LOG.error("A worker starts with the settings of before: %s", error)
-    log.configure(config)
+    logging_setup.configure(config)
     application = Application(config)
     # What is not yet written is written when the process ends; multiprocessing, as granian uses it, has its own end.
     # A worker may have had many applications by then.
@@ -118,11 +119,11 @@ class Serving:
 
     def reload(self) -> None:
         """Remember the settings of now for workers to come, and log where they say; none that cannot be used."""
-        from . import log
+        from .observability import logging_setup
 
         with contextlib.suppress(PypiServerError):  # every worker says why
             config = _usable(_reread(self._config, self._argv, say=False))
-            log.configure(config)
+            logging_setup.configure(config)
             self._config = config
 
 
@@ -148,27 +149,28 @@ def _close_all() -> None:
 
 def _reread(config: Config, argv: Sequence[str], *, say: bool = True) -> Config:
     """The settings as they are now, but those that a running server cannot change; raises ConfigError."""
-    command = cli.parse(argv, os.environ)
-    if not isinstance(command, cli.Run):
+    command = parser.parse(argv, os.environ)
+    if not isinstance(command, parser.Run):
         return config
     now = command.config
-    cli.prepare_roots(now)
+    parser.prepare_roots(now)
     fixed = [name for name in FIXED_AT_START if getattr(now, name) != getattr(config, name)]
     if fixed and say:
         _LOG.warning("Changing %s needs a restart; everything else was read again.", ", ".join(fixed))
     return replace(now, **{name: getattr(config, name) for name in FIXED_AT_START})
 
 
-def _run(command: cli.Run) -> int:
-    from . import log, metrics, servers, signals
-    from .pid_file import pid_file
+def _run(command: parser.Run) -> int:
+    from .observability import logging_setup, metrics
+    from .server import process_signals, run
+    from .server.pid_file import pid_file
 
     config = command.config
-    servers.prepare(config.server)
-    cli.prepare_roots(config)
-    log.configure(config)
+    run.prepare(config.server)
+    parser.prepare_roots(config)
+    logging_setup.configure(config)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(signals.ended_by_sigterm())
+        stack.enter_context(process_signals.ended_by_sigterm())
         stack.enter_context(pid_file(config.pid_file))
         if config.counts_metrics:
             # Before anybody imports prometheus_client, and inherited by every worker.
@@ -180,12 +182,13 @@ def _run(command: cli.Run) -> int:
     return 0
 
 
-def _serve(command: cli.Run, stack: contextlib.ExitStack) -> None:
-    from . import log, servers
-    from .banner import Facts, render
+def _serve(command: parser.Run, stack: contextlib.ExitStack) -> None:
+    from .cli.banner import Facts, render
+    from .cli.progress import counted, progress
     from .memory import give_back
-    from .metrics_listener import listening
-    from .progress import counted, progress
+    from .observability import logging_setup
+    from .observability.metrics_listener import listening
+    from .server import contract, run
 
     config = command.config
     application = load_application(config)
@@ -202,7 +205,7 @@ def _serve(command: cli.Run, stack: contextlib.ExitStack) -> None:
         host, port = config.metrics_address
         kind = application.metrics.content_type
         metrics_port = stack.enter_context(listening(host, port, application.exposition, kind))
-    options = servers.Options(
+    options = contract.Options(
         server=config.server,
         host=config.host,
         port=config.port,
@@ -223,7 +226,8 @@ def _serve(command: cli.Run, stack: contextlib.ExitStack) -> None:
         has_served.set()
         facts = Facts(
             server, port, files, where, damaged, metrics_port, storage_fault,
-            config_file=command.file and command.file.absolute(), log_conf=config.log_conf or log.found_conf(config),
+            config_file=command.file and command.file.absolute(),
+            log_conf=config.log_conf or logging_setup.found_conf(config),
         )  # fmt: skip
         _say(render(config, facts))
         address, listens = facts.url(config), facts.listens_on(config)
@@ -238,7 +242,7 @@ def _serve(command: cli.Run, stack: contextlib.ExitStack) -> None:
             _SERVER.info("pypiserver has ended.")
 
     stack.callback(end)
-    servers.run(serving, options, on_ready=ready, on_reload=serving.reload)
+    run.run(serving, options, on_ready=ready, on_reload=serving.reload)
 
 
 def _say(text: str) -> None:
@@ -248,30 +252,30 @@ def _say(text: str) -> None:
         sys.stdout.flush()
 
 
-def _update(command: cli.Update) -> int:
-    from . import log
-    from .manage import update
+def _update(command: parser.Update) -> int:
+    from .cli.manage_folder import update
+    from .observability import logging_setup
 
-    cli.prepare_roots(command.config)
-    log.configure(command.config)
+    parser.prepare_roots(command.config)
+    logging_setup.configure(command.config)
     return update(command, out=sys.stdout, err=sys.stderr)
 
 
 def _manage(command: Any) -> int:
-    from . import manage
+    from .cli import manage_folder
 
-    if isinstance(command, cli.Check | cli.Reindex | cli.Collect | cli.Copy):
-        from . import log
+    if isinstance(command, parser.Check | parser.Reindex | parser.Collect | parser.Copy):
+        from .observability import logging_setup
 
-        if isinstance(command, cli.Check):
-            cli.prepare_roots(command.config)
-        log.configure(command.config)
-    return manage.run(command, out=sys.stdout, err=sys.stderr)
+        if isinstance(command, parser.Check):
+            parser.prepare_roots(command.config)
+        logging_setup.configure(command.config)
+    return manage_folder.run(command, out=sys.stdout, err=sys.stderr)
 
 
-def _passwd(command: cli.Passwd) -> int:
-    from . import report
-    from .passwords import set_password
+def _passwd(command: parser.Passwd) -> int:
+    from .access.htpasswd_file import set_password
+    from .cli import output
 
     try:
         password = _asked_password(command.user)
@@ -283,7 +287,7 @@ def _passwd(command: cli.Passwd) -> int:
         raise PypiServerError(f"The password cannot be read as {error.encoding}; nothing was changed.") from error
     created = set_password(command.file, command.user, password)
     if command.json:
-        report.write_json({"file": str(command.file), "user": command.user, "added": created}, sys.stdout)
+        output.write_json({"file": str(command.file), "user": command.user, "added": created}, sys.stdout)
         return 0
     _say(f"{'Added' if created else 'Changed'} the password of {command.user} in {command.file}.\n")
     return 0
@@ -299,54 +303,54 @@ def _asked_password(user: str) -> str:
     return password
 
 
-def _config(command: cli.Configuration) -> int:
-    from . import config_report
+def _config(command: parser.Configuration) -> int:
+    from .cli import show_config
 
-    return config_report.run(command, out=sys.stdout, err=sys.stderr)
+    return show_config.run(command, out=sys.stdout, err=sys.stderr)
 
 
-def _recipe(command: cli.Recipe) -> int:
-    from .recipes import render
+def _recipe(command: parser.Recipe) -> int:
+    from .cli.deploy_files import render
 
     _say(render(command.kind, command.config, command.given))
     return 0
 
 
-def _completion(command: cli.Completion) -> int:
-    from .completion import completion_script
+def _completion(command: parser.Completion) -> int:
+    from .cli.completion import completion_script
 
     _say(completion_script(command.shell))
     return 0
 
 
-def _help(command: cli.Help) -> int:
+def _help(command: parser.Help) -> int:
     _say(command.text)
     return 0
 
 
-def _version(command: cli.Version) -> int:
+def _version(command: parser.Version) -> int:
     _say(f"pypi-server {__version__}\n")
     return 0
 
 
 _DO: dict[type, Callable[[Any], int]] = {
-    cli.Run: _run,
-    cli.Update: _update,
-    cli.Passwd: _passwd,
-    cli.Completion: _completion,
-    cli.Configuration: _config,
-    cli.Recipe: _recipe,
-    cli.Help: _help,
-    cli.Version: _version,
-    cli.Yank: _manage,
-    cli.Unyank: _manage,
-    cli.Delete: _manage,
-    cli.Restore: _manage,
-    cli.Check: _manage,
-    cli.Stats: _manage,
-    cli.Reindex: _manage,
-    cli.Collect: _manage,
-    cli.Copy: _manage,
+    parser.Run: _run,
+    parser.Update: _update,
+    parser.Passwd: _passwd,
+    parser.Completion: _completion,
+    parser.Configuration: _config,
+    parser.Recipe: _recipe,
+    parser.Help: _help,
+    parser.Version: _version,
+    parser.Yank: _manage,
+    parser.Unyank: _manage,
+    parser.Delete: _manage,
+    parser.Restore: _manage,
+    parser.Check: _manage,
+    parser.Stats: _manage,
+    parser.Reindex: _manage,
+    parser.Collect: _manage,
+    parser.Copy: _manage,
 }
 
 if __name__ == "__main__":

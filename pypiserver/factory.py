@@ -12,50 +12,53 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
-from . import __version__, certificates
-from .access_log import AccessLog
-from .audit_log import AuditLog
-from .auth import Access, Auther, HtpasswdFile
+from ._version import __version__
+from .access.authentication import Access, Auther, HtpasswdFile
+from .backend.digester import Digester
+from .backend.protocols import Counted
+from .backend.writing import Writer
 from .catalog import FAILURES, Catalog
-from .catalog.lease import Lease
-from .catalog.places import catalog_identity, catalog_path, usable_place
-from .catalog.postgres import Pool
-from .config import Config
-from .digests import Digester
-from .downloads import Downloads
+from .catalog.postgres.leader_lock import Lease
+from .catalog.postgres.pool import Pool
+from .catalog.sqlite.leader_lock import ScanLock
+from .catalog.sqlite.places import catalog_identity, catalog_path, usable_place
 from .errors import ConfigError, PypiServerError, Unavailable
-from .intake import Intake
-from .log import wrap
-from .metrics import Metrics, State
-from .observed import Observer, Observers, observe
-from .presence import Presence
-from .private import read_private_names
-from .repository import Repository
-from .scanlock import ScanLock
-from .servers import Options as ServerOptions
-from .settings_types import Content
-from .storage import Folders
-from .storage.native import say_other_locale
-from .sync import Counted, Sync
-from .watch import Watch
-from .web import Web, build
-from .web.all_files import AllFiles
-from .web.changes import Recorder
-from .web.cross_origin import CrossOrigin
-from .web.delivery import Deliver, redirecting, through_nginx
-from .web.files import Files, accel_header, file_cache_control
-from .web.gate import Gate
-from .web.json_pages import JsonPages
-from .web.proxy import TrustedProxy
-from .web.renderer import Renderer
-from .web.simple import Simple
-from .web.status import Status
-from .web.upload import Uploads
-from .web.welcome import Welcome
-from .writer import FolderWriter, Writer
+from .folder.indexer import Watch
+from .folder.presence import Presence
+from .folder.scanner import Sync
+from .folder.storage import Folders
+from .folder.writer import FolderWriter
+from .index.publish import Intake
+from .index.read import Repository
+from .native_names import say_other_locale
+from .observability.access_log import AccessLog
+from .observability.audit_log import AuditLog
+from .observability.download_statistics import Downloads
+from .observability.logging_setup import wrap
+from .observability.metrics import Metrics, State
+from .observability.request_events import Observer, Observers, observe
+from .server import tls_files
+from .server.contract import Options as ServerOptions
+from .settings.config import Config
+from .settings.parsers import Content
+from .upstream.private_names import read_private_names
+from .web.api.change_recorder import Recorder
+from .web.api.files import Files, accel_header, file_cache_control
+from .web.api.health import Status
+from .web.api.legacy_json import JsonPages
+from .web.api.offload import Deliver, redirecting, through_nginx
+from .web.api.simple import Simple
+from .web.api.upload import Uploads
+from .web.html.file_list import AllFiles
+from .web.html.renderer import Renderer
+from .web.html.welcome import Welcome
+from .web.http.body_limit import Gate
+from .web.http.cors import CrossOrigin
+from .web.http.forwarded import TrustedProxy
+from .web.routes import Web, build
 
 if TYPE_CHECKING:
-    from .bucket_factory import BucketParts
+    from .bucket.backend import BucketParts
 
 WSGI = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 # So many files, of so many bytes together, are read before the server says that it is ready.
@@ -150,7 +153,7 @@ class Application:
             except Unavailable as error:
                 raise ConfigError(str(error)) from error
         if self.config.certificate is not None and self.config.key is not None:
-            certificates.check(self.config.certificate, self.config.key)
+            tls_files.check(self.config.certificate, self.config.key)
 
     def survey(self, *, counted: Counted = iter) -> tuple[list[tuple[Path | str, int]], str | None]:
         """Bring the catalog up to date; gives the number of files in each folder, and where the catalog lives.
@@ -173,8 +176,8 @@ class Application:
         """
         if self.config.storage is None:
             return ""
-        from .bucket_probe import probe
-        from .storage.bucket import Bucket
+        from .bucket.probe import probe
+        from .bucket.storage import Bucket
 
         bucket = self.repository.folders
         assert isinstance(bucket, Bucket)  # noqa: S101
@@ -249,7 +252,8 @@ def build_both(config: Config) -> tuple[Repository, Writer]:
     """The repository, and who makes its changes, for the folders of ``config`` or its bucket."""
     if config.storage is not None:
         parts = build_bucket(config)
-        return parts.repository, parts.writer
+        in_bucket = bucket_repository(config, parts)
+        return in_bucket, parts.writer(in_bucket)
     roots = [Path(os.path.abspath(root)) for root in config.roots]  # noqa: PTH100 - resolve() would follow links
     folders = Folders(roots)
     identity = catalog_identity(roots, config.hash_algo)
@@ -287,10 +291,10 @@ def build_catalog(
 
 def build_bucket(config: Config, *, is_serving: bool = True) -> BucketParts:
     """What there is over the bucket of ``config``; a command that does not serve starts nothing."""
-    from .bucket_factory import Unwatched, build_parts
-    from .catalog.exclusive import ExclusiveCatalog
-    from .storage.bucket import Bucket
-    from .storage.objects import Objects
+    from .bucket.backend import build_parts
+    from .bucket.catalog import ExclusiveCatalog
+    from .bucket.object_store import Objects
+    from .bucket.storage import Bucket
 
     assert config.storage is not None, "who asks has looked"  # noqa: S101
     identity = catalog_identity([config.storage], config.hash_algo)
@@ -298,25 +302,34 @@ def build_bucket(config: Config, *, is_serving: bool = True) -> BucketParts:
     if place is None:
         raise ConfigError("There is no place for the catalog, which a bucket needs; name a file with --catalog.")
     catalog, lock = build_catalog(ExclusiveCatalog, place, identity)
-    parts = build_parts(
+    return build_parts(
         Bucket(Objects(config.storage, public_endpoint=config.public_storage_endpoint)),
         catalog,
         lock,
         hash_algo=config.hash_algo,
         overwrite=config.overwrite,
+        is_serving=is_serving,
+    )
+
+
+def bucket_repository(config: Config, parts: BucketParts) -> Repository:
+    """The repository over a bucket."""
+    return Repository(
+        folders=parts.bucket,
+        catalog=parts.catalog,
+        sync=parts.reindexer,
+        digester=parts.digester,
+        watch=parts.watch,
         stats=Downloads(config.stats) if config.stats else None,
         stale_for=config.stale_for,
     )
-    if not is_serving:
-        parts.repository.watch = Unwatched()
-    return parts
 
 
 def _delivery(config: Config, repository: Repository, cache_control: str) -> Deliver | None:
     """How files of a bucket are sent; None for those of folders."""
     if config.storage is None:
         return None
-    from .storage.bucket import Bucket
+    from .bucket.storage import Bucket
 
     bucket = repository.folders
     assert isinstance(bucket, Bucket)  # noqa: S101

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pypiserver.distfile import normalize
+from pypiserver.distributions.filename import normalize
 from pypiserver.model import Indexed
 
 Summaries = Sequence[tuple[str, str, str]]

@@ -14,7 +14,7 @@ from typing import Any
 
 import bottle
 
-from pypiserver import servers
+from pypiserver.server import contract, run
 
 
 def build(folder: Path) -> bottle.Bottle:
@@ -53,8 +53,8 @@ def _answer(row: dict[str, Any]) -> Callable[[], bottle.HTTPResponse]:
 def main(server: str, port: str, folder: str) -> None:
     """Serve until told to end, as ours would."""
     application = build(Path(folder))
-    options = servers.Options(server=server, host="127.0.0.1", port=int(port))
-    servers.run(lambda: application, options, on_ready=lambda name, port: None)
+    options = contract.Options(server=server, host="127.0.0.1", port=int(port))
+    run.run(lambda: application, options, on_ready=lambda name, port: None)
 
 
 if __name__ == "__main__":

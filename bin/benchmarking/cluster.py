@@ -169,7 +169,7 @@ def seen_by_others(ports: Sequence[int]) -> dict[str, float]:
 
 def asked(parts: Parts, number: int) -> dict[str, float]:
     """What questions cost over so many rows, and the memory of a replica that answers from them."""
-    from pypiserver.catalog.exclusive import ExclusiveCatalog
+    from pypiserver.bucket.catalog import ExclusiveCatalog
 
     name = f"rows-{number}"
     bucket, address = parts.store.create(name), parts.database.create(name)

@@ -11,17 +11,18 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from pypiserver import log, servers
-from pypiserver.config import Config
 from pypiserver.factory import Application
+from pypiserver.observability import logging_setup
+from pypiserver.server import contract, run
+from pypiserver.settings.config import Config
 
 
 def main(port: str, folder: str, log_file: str) -> None:
     """Serve until told to end, as ours would."""
     config = Config(roots=(Path(folder),), log_stream="none", log_file=Path(log_file))
-    log.configure(config)
+    logging_setup.configure(config)
 
-    def make(again: bool = False) -> servers.WSGI:
+    def make(again: bool = False) -> contract.WSGI:
         logged = Application(config)
         plain = Application(Config(roots=config.roots, access_log=False))
 
@@ -30,8 +31,8 @@ def main(port: str, folder: str, log_file: str) -> None:
 
         return choose
 
-    options = servers.Options(server="granian", host="127.0.0.1", port=int(port))
-    servers.run(make, options, on_ready=lambda name, port: None)
+    options = contract.Options(server="granian", host="127.0.0.1", port=int(port))
+    run.run(make, options, on_ready=lambda name, port: None)
 
 
 if __name__ == "__main__":

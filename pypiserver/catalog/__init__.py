@@ -4,10 +4,10 @@ Reads give the values of :mod:`pypiserver.model`; writes are one transaction eac
 every project they touch with it. When the database fails, every method raises one of ``FAILURES``.
 """
 
-from .failures import FAILURES, CatalogError, CatalogIncomplete, CatalogReplaced
+from .changes import Catalog
+from .errors import FAILURES, CatalogError, CatalogIncomplete, CatalogReplaced
 from .rows import ANY_ROW, REPLACED, Digest, Found, Gone, Row, Standing
 from .schema import AWAITS
-from .writes import Catalog
 
 __all__ = [
     "ANY_ROW",

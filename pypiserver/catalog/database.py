@@ -1,4 +1,4 @@
-"""What the catalog asks of a database: SQLite answers in :mod:`connections`, PostgreSQL in :mod:`postgres`."""
+"""What the catalog asks of a database: SQLite answers in :mod:`connections`, PostgreSQL in :mod:`pool`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-from .signal import Signal
+from .sqlite.change_counter import Signal
 
 Parameters = Mapping[str, Any] | Sequence[Any]
 # A project's row before and after a change; each has the project first and its number last, if it has one.

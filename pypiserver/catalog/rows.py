@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from packaging.utils import NormalizedName
 
-from ..distfile import DistFile
+from ..distributions.filename import DistFile
 from ..model import File, Identity
 
 
@@ -69,7 +69,7 @@ class Gone:
 class Digest:
     """What reading a file brought: digests, metadata, or the ``fault`` that keeps it from being listed.
 
-    ``core`` is what pages show of the metadata, as :func:`~pypiserver.core_metadata.packed` gives it. ``name`` is the
+    ``core`` is what pages show of the metadata, as :func:`core_metadata.packed` gives it. ``name`` is the
     project's name as the metadata spells it, empty when it says none. ``project`` and ``version`` are set where only
     the metadata could tell where the file's name is to be cut.
     """

@@ -1,4 +1,4 @@
-"""The catalog's tables and statements, as portable SQL text; :mod:`listing` has those of the list for people.
+"""The catalog's tables and statements, as portable SQL text; :mod:`project_list` has those of the list for people.
 
 Everything here runs on SQLite and, through an adapter, on PostgreSQL: ``:name`` placeholders, TEXT and BIGINT (and
 one BLOB), ON CONFLICT, no RETURNING, no identity columns. Change a table and raise ``SCHEMA_VERSION``: an older

@@ -50,7 +50,7 @@ def fetch(index: str) -> None:
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-    from pypiserver.config import default_fallback_url
+    from pypiserver.settings.config import default_fallback_url
 
     fetch(default_fallback_url())
     print(f"{len(wanted())} files are in {FOLDER}")

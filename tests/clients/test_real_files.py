@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pypiserver.distfile import parse_filename
+from pypiserver.distributions.filename import parse_filename
 from pypiserver.errors import InvalidFilename
 from tests.unit.storage_contract import files, world_of
 from tests.unit.wsgi import Client

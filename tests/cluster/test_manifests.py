@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pypiserver import cli
+from pypiserver.cli import parser
 from tests.cluster.manifests import CHECK_COMPOSE, COMPOSE, KUBERNETES, ask, interpolated, load, rendered, validated
 
 HEAD = """\
@@ -79,9 +79,9 @@ def test_helm_finds_no_fault_and_kubernetes_knows_every_field(values: dict[str, 
 @by_values
 def test_the_server_understands_how_it_is_started(values: dict[str, Any]) -> None:
     made = container(documents(values))
-    assert isinstance(cli.parse(made["args"], {}), cli.Run)
+    assert isinstance(parser.parse(made["args"], {}), parser.Run)
     names = [each["name"].removeprefix("PYPISERVER_").lower() for each in made["env"] if "PYPISERVER" in each["name"]]
-    known = {*cli.SETTINGS, *(f"{name}_file" for name in cli.SETTINGS)}
+    known = {*parser.SETTINGS, *(f"{name}_file" for name in parser.SETTINGS)}
     assert set(names) <= known
 
 
@@ -169,7 +169,7 @@ def test_the_compose_file_is_one() -> None:
     assert replica == compose["services"]["replica-3"]
     assert replica["read_only"] and replica["cap_drop"] == ["ALL"] and "ports" not in replica
     names = [name.removeprefix("PYPISERVER_").lower() for name in replica["environment"] if "PYPISERVER" in name]
-    assert set(names) <= set(cli.SETTINGS)
+    assert set(names) <= set(parser.SETTINGS)
 
 
 def test_the_compose_file_changes_every_address_of_the_nginx_configuration() -> None:

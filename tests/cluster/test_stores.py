@@ -11,7 +11,7 @@ from urllib.request import Request
 
 import pytest
 
-from pypiserver.web.delivery import Addresses
+from pypiserver.web.api.offload import Addresses
 from tests.cluster.buckets import ObjectStore
 from tests.live_server import DIRECT
 from tests.make_archives import make_sdist, make_wheel

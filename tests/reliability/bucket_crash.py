@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pypiserver
-from pypiserver.storage import sole_use
+from pypiserver.bucket import ownership
 from tests.make_archives import make_wheel
 from tests.unit.storage_contract import post
 from tests.unit.wsgi import Answer, Client
@@ -71,7 +71,7 @@ def client_of(storage: str, catalog: str | Path, **settings: object) -> tuple[An
 
 def main(storage: str, catalog: str, change: str, step: str, words: str) -> None:
     do, settings, _ = CHANGES[change]
-    sole_use.CONFIRM_SECONDS = NO_RIVALS
+    ownership.CONFIRM_SECONDS = NO_RIVALS
     application, client = client_of(storage, catalog, **settings)
     # What goes on without being asked for would be counted too.
     client.get("/simple/")

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from pypiserver.__main__ import main
-from pypiserver.storage import sole_use
+from pypiserver.bucket import ownership
 from tests.reliability.bucket_crash import AFTER, BEFORE, CHANGES, NO_RIVALS, client_of
 from tests.unit.storage_contract import address, files, post
 
@@ -23,7 +23,7 @@ State = list[tuple[str, object]]
 def die_at_every_step(change: str, home: Path, storage_of: Callable[[str], str]) -> int:
     """Do a change as often as it has steps, dying before each in turn; gives their number."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sole_use, "CONFIRM_SECONDS", NO_RIVALS)
+        patch.setattr(ownership, "CONFIRM_SECONDS", NO_RIVALS)
         return _die_at_every_step(change, home, storage_of)
 
 

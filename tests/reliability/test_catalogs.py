@@ -72,7 +72,7 @@ _HOLD = """
 import sys
 from pathlib import Path
 from pypiserver.catalog import Catalog, Found, Row
-from pypiserver.distfile import parse_filename
+from pypiserver.distributions.filename import parse_filename
 catalog = Catalog(Path(sys.argv[1]), "roots")
 catalog.apply([Found(0, "foo-1.0.tar.gz", Row(1, 1, 1, ""), parse_filename("foo-1.0.tar.gz"))])
 print(catalog.token(), flush=True)

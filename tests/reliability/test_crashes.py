@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from pypiserver.storage.unnamed import has_unnamed
+from pypiserver.folder.tmpfile import has_unnamed
 from tests.figures import inject
 from tests.hostile import (
     OPEN,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pypiserver.servers import GRACE_SECONDS
+from pypiserver.server.contract import GRACE_SECONDS
 from tests.figures import count
 from tests.hostile import (
     OPEN,

@@ -21,7 +21,7 @@ WORKERS = {"granian": ("--workers", "4"), "waitress": (), "gunicorn": ("--worker
 # What a server does to itself when the file is there, from its second look on.
 HARM = """
 import os, threading, time
-from pypiserver.watch import Watch
+from pypiserver.folder.indexer import Watch
 tick = Watch._tick
 def harmed(watch):
     if os.path.exists({trigger!r}):

@@ -13,12 +13,16 @@ from collections.abc import Callable
 import atheris  # type: ignore[import-not-found]
 
 with atheris.instrument_imports(include=["pypiserver"]):
-    from pypiserver import distfile, htpasswd, metadata, simple_api
-    from pypiserver.auth import parse_basic
-    from pypiserver.core_metadata import packed
+    from pypiserver.access import password_hashes
+    from pypiserver.access.authentication import parse_basic
+    from pypiserver.distributions import filename as distfile
+    from pypiserver.distributions import metadata
+    from pypiserver.distributions.core_metadata import packed
+    from pypiserver.distributions.truncation import is_whole
     from pypiserver.errors import PypiServerError
-    from pypiserver.web import multipart, sending, xmlrpc
-    from pypiserver.wholeness import is_whole
+    from pypiserver.formats import simple
+    from pypiserver.web.api import xmlrpc
+    from pypiserver.web.http import conditional, multipart
     from tests.shelf import Shelf
 
 
@@ -38,7 +42,7 @@ def filename(data: bytes) -> None:
 
 def stored_hash(data: bytes) -> None:
     with contextlib.suppress(ValueError):
-        entry = htpasswd.read_entry(data.decode("utf-8", "replace"))
+        entry = password_hashes.read_entry(data.decode("utf-8", "replace"))
         assert entry.milliseconds < 10_000
 
 
@@ -51,9 +55,9 @@ def credentials(data: bytes) -> None:
 def accept(data: bytes) -> None:
     text = data.decode("latin-1")
     with contextlib.suppress(PypiServerError):
-        simple_api.negotiate(text, None)
-    simple_api.accepts_encoding(text, ("gzip",))
-    sending.is_not_modified(text, '"a"')
+        simple.negotiate(text, None)
+    simple.accepts_encoding(text, ("gzip",))
+    conditional.is_not_modified(text, '"a"')
 
 
 def form(data: bytes) -> None:

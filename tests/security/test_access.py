@@ -14,8 +14,8 @@ import pytest
 
 import pypiserver
 from pypiserver import factory
-from pypiserver.web import action_of_post, build
-from pypiserver.web.pages import _names as names
+from pypiserver.web.html.pages import _names as names
+from pypiserver.web.routes import action_of_post, build
 from tests.make_archives import make_wheel
 from tests.unit.wsgi import Answer, Client, form
 

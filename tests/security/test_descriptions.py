@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 
-from pypiserver.render_worker import MEMORY_BYTES
-from pypiserver.web.light_markdown import light
-from pypiserver.web.readme import MAX_LIGHT
+from pypiserver.web.html.light_markdown import light
+from pypiserver.web.html.readme import MAX_LIGHT
+from pypiserver.web.html.renderer_worker import MEMORY_BYTES
 from tests.descriptions import BECAUSE, BOMBS, MD, PENDING, RST, SHAPES, bombs, described, shape, texts
 from tests.hostile import OPEN, ask, eventually, every_server, serving
 from tests.reliability.test_leaks import status_of

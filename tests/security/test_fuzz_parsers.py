@@ -14,22 +14,25 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pypiserver import distfile, htpasswd, metadata
-from pypiserver.access_log import word
-from pypiserver.auth import HtpasswdFile, parse_basic
-from pypiserver.catalog.listing import terms_of
-from pypiserver.core_metadata import CoreMetadata, packed, parse_requirement, valid_requires_python
+from pypiserver.access import password_hashes
+from pypiserver.access.authentication import HtpasswdFile, parse_basic
+from pypiserver.catalog.project_list import terms_of
+from pypiserver.distributions import filename as distfile
+from pypiserver.distributions import metadata
+from pypiserver.distributions.core_metadata import CoreMetadata, packed, parse_requirement, valid_requires_python
+from pypiserver.distributions.truncation import is_whole
 from pypiserver.errors import BadRequest, ContentTooLarge, InvalidDistribution, InvalidFilename, Unauthorized
-from pypiserver.log import clean
-from pypiserver.settings_types import nearest
-from pypiserver.simple_api import accepts_encoding, negotiate, prefers_html
+from pypiserver.formats.simple import accepts_encoding, negotiate, prefers_html
+from pypiserver.observability.access_log import word
+from pypiserver.observability.logging_setup import clean
+from pypiserver.settings.parsers import nearest
 from pypiserver.text import line_of, one_line, printable
-from pypiserver.web import project_page, xmlrpc
-from pypiserver.web.answers import reason_phrase
-from pypiserver.web.multipart import Limits, boundary_of, parse_multipart
-from pypiserver.web.proxy import base_url
-from pypiserver.web.sending import is_not_modified, send_file
-from pypiserver.wholeness import is_whole
+from pypiserver.web.api import xmlrpc
+from pypiserver.web.html import project_page
+from pypiserver.web.http.conditional import is_not_modified, send_file
+from pypiserver.web.http.forwarded import base_url
+from pypiserver.web.http.multipart import Limits, boundary_of, parse_multipart
+from pypiserver.web.http.responses import reason_phrase
 from tests.make_archives import core_metadata, make_sdist, make_wheel
 from tests.security.mutations import header_text, mutated
 from tests.security.test_fuzz_requests import BOMB, FILENAMES, FORMS, XML
@@ -74,12 +77,12 @@ def test_any_name_in_a_folder_is_parsed_or_refused(name: str) -> None:
 @example("$2b$04$" + "z" * 53, "")
 def test_only_text_in_a_known_form_can_log_in(stored: str, password: str) -> None:
     try:
-        entry = htpasswd.read_entry(stored)
+        entry = password_hashes.read_entry(stored)
     except ValueError:
         return
     if entry.milliseconds > 50:
         return
-    if htpasswd.fits(entry, password):
+    if password_hashes.fits(entry, password):
         assert entry.scheme == "plain" and stored == password
     assert entry.scheme == "plain" or stored[0] in "${" or len(stored) == 13
     assert entry.scheme != "plain" or stored[0] not in "${!*_:"
@@ -219,7 +222,7 @@ GROWING: dict[str, Callable[[int, str], object]] = {
     "order of versions": lambda size, tag: distfile.version_key(tag + "1.0+" * size),
     "credentials": lambda size, tag: _try(parse_basic, "Basic " + tag + "A" * size),
     "credentials of blanks": lambda size, tag: _try(parse_basic, "Basic" + " " * size + tag),
-    "hash": lambda size, tag: _try(htpasswd.read_entry, "$5$rounds=" + "1" * size + tag),
+    "hash": lambda size, tag: _try(password_hashes.read_entry, "$5$rounds=" + "1" * size + tag),
     "boundary of quotes": lambda size, tag: _try(boundary_of, 'multipart/form-data; boundary="' + tag + '\\"' * size),
     "boundaries": lambda size, tag: _try(boundary_of, "multipart/form-data" + "; boundary" * size + tag),
     "form of line ends": lambda size, tag: _try(_form, b"\r\n" * size),

@@ -19,9 +19,9 @@ from pathlib import Path
 
 import pytest
 
-from pypiserver import distfile, metadata
+from pypiserver.distributions import filename, metadata
+from pypiserver.distributions.truncation import is_whole
 from pypiserver.errors import InvalidDistribution
-from pypiserver.wholeness import is_whole
 from tests.figures import count
 from tests.hostile import OPEN, ask, environ_for, every_server, leftovers, listed, serving, upload, visible
 from tests.live_server import LiveServer
@@ -186,7 +186,7 @@ def test_a_hostile_archive_is_refused_and_nothing_of_it_stays(serve: Serve, root
 @pytest.mark.parametrize("case", [case for case in HOSTILE if "bomb" in case])
 def test_a_bomb_takes_no_memory(case: str) -> None:
     name, data = hostile(case)
-    stream, dist = io.BytesIO(data), distfile.parse_filename(name)
+    stream, dist = io.BytesIO(data), filename.parse_filename(name)
     tracemalloc.start()
     try:
         with pytest.raises(InvalidDistribution):

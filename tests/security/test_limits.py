@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from pypiserver.auth import HtpasswdFile
-from pypiserver.config import SETTINGS, make_config
+from pypiserver.access.authentication import HtpasswdFile
+from pypiserver.access.htpasswd_file import set_password
 from pypiserver.errors import Unavailable
-from pypiserver.passwords import set_password
-from pypiserver.web.multipart import Limits
+from pypiserver.settings.config import SETTINGS, make_config
+from pypiserver.web.http.multipart import Limits
 from tests.hostile import OPEN, ask, connect, every_server, serving, upload, visible, wheel
 from tests.make_archives import make_wheel
 from tests.unit.wsgi import Client, form
@@ -127,7 +127,7 @@ def test_slow_checks_of_passwords_wait_for_each_other(tmp_path: Path, monkeypatc
         running.pop()
         return False
 
-    monkeypatch.setattr("pypiserver.auth.fits", slow)
+    monkeypatch.setattr("pypiserver.access.authentication.fits", slow)
     threads = [threading.Thread(target=auther, args=("ada", f"wrong{number}")) for number in range(6)]
     for thread in threads:
         thread.start()
@@ -177,7 +177,7 @@ def test_too_many_slow_checks_are_told_to_try_again(tmp_path: Path, monkeypatch:
     path = tmp_path / "htpasswd"
     set_password(path, "ada", "right")
     auther = HtpasswdFile(path, slow_checks=1)
-    monkeypatch.setattr("pypiserver.auth.WAIT_SECONDS", 0.05)
+    monkeypatch.setattr("pypiserver.access.authentication.WAIT_SECONDS", 0.05)
     assert auther._slow.acquire()
     with pytest.raises(Unavailable, match="Too many passwords"):
         auther("ada", "wrong")

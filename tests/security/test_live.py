@@ -249,7 +249,7 @@ def test_no_request_writes_a_line_of_the_log_or_moves_the_cursor(server: str, tm
 def test_a_password_appears_nowhere(server: str, tmp_path: Path) -> None:
     """In no log however detailed, no answer, no file, no title or environment of a process."""
     passwords, log = tmp_path / "htpasswd", tmp_path / "server.log"
-    from pypiserver.passwords import set_password
+    from pypiserver.access.htpasswd_file import set_password
 
     set_password(passwords, "ada", MARKER)
     encoded = base64.b64encode(f"ada:{MARKER}".encode()).decode()

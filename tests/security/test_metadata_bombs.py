@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from pypiserver import core_metadata, distfile
-from pypiserver.core_metadata import LIMITS, LIST_LIMITS
+from pypiserver.distributions import core_metadata, filename
+from pypiserver.distributions.core_metadata import LIMITS, LIST_LIMITS
 from pypiserver.errors import InvalidFilename
 from pypiserver.text import MAX_REASON
 from tests.hostile import OPEN, ask, every_server, serving, upload
@@ -66,7 +66,7 @@ def lines() -> Iterator[list[str]]:
     """The log as it is written."""
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
-    from pypiserver.log import CleanLines
+    from pypiserver.observability.logging_setup import CleanLines
 
     handler.addFilter(CleanLines())
     logger = logging.getLogger("pypiserver")
@@ -280,10 +280,10 @@ def environ_of(path: str, long: str) -> dict[str, object]:
 
 def test_versions_and_names_that_strangers_invent_are_not_kept() -> None:
     def ask_for(number: int) -> None:
-        distfile.normalize(f"{number}-" + "\U0001f600" * 200)
-        distfile.canonical_version(f"{number}." + "1." * 100 + "1")
+        filename.normalize(f"{number}-" + "\U0001f600" * 200)
+        filename.canonical_version(f"{number}." + "1." * 100 + "1")
         with pytest.raises(InvalidFilename):
-            distfile.parse_filename(f"{number}{'a' * 200}.whl")
+            filename.parse_filename(f"{number}{'a' * 200}.whl")
 
     kept = kept_by(lambda: None, lambda: [ask_for(number) for number in range(3000)])
     assert kept < 1 << 20

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 import pypiserver
-from pypiserver.storage.native import native, say_other_locale
+from pypiserver.native_names import native, say_other_locale
 
 from .wsgi import Client
 

@@ -9,7 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from pypiserver.storage.operations import OPERATIONS, Operations
+from pypiserver.backend.os_calls import OPERATIONS, Operations
 
 NAMES = tuple(each.name for each in fields(Operations))
 

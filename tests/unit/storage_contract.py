@@ -18,8 +18,8 @@ from urllib.parse import urlencode
 import pytest
 
 import pypiserver
-from pypiserver.storage import sole_use
-from pypiserver.storage.objects import PART_BYTES
+from pypiserver.bucket import ownership
+from pypiserver.bucket.object_store import PART_BYTES
 from tests.make_archives import make_sdist, make_wheel
 
 from .wsgi import Answer, Client
@@ -68,7 +68,7 @@ def world_of(tmp_path: Path, **storage: object) -> Iterator[World]:
     try:
         # Nobody else is about to claim the bucket of a test.
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(sole_use, "CONFIRM_SECONDS", 0.0)
+            patch.setattr(ownership, "CONFIRM_SECONDS", 0.0)
             yield made
     finally:
         made.close()

@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import pypiserver
-from pypiserver import access_log, facts, log
-from pypiserver.config import make_config
+from pypiserver import request_info
+from pypiserver.observability import access_log, logging_setup
+from pypiserver.settings.config import make_config
 from tests.make_archives import make_wheel
 
 from .conftest import OLD
@@ -39,7 +40,7 @@ def lines(root: Path, tmp_path: Path, put: Put) -> Iterator[Callable[..., list[s
         known = {"roots": [root], "log_file": file, "log_stream": "none", "log_frmt": "%(name)s|%(message)s"}
         access = {"authenticate": "update,list", "auther": lambda user, password: password == SECRET}
         settings = {**known, "catalog": tmp_path / "catalog", **access, **settings}
-        log.configure(make_config(**settings))
+        logging_setup.configure(make_config(**settings))
         application = pypiserver.app(**settings)
         ask(Client(application, REMOTE_ADDR="192.0.2.7"))
         application.close()  # type: ignore[attr-defined]
@@ -122,7 +123,7 @@ def test_a_program_that_uses_the_application_gets_records(
         application = pypiserver.app(root=root, catalog=tmp_path / "catalog")
         Client(application).get("/health")
         application.close()  # type: ignore[attr-defined]
-    assert [timeless([each.getMessage()]) for each in caplog.records if each.name == log.ACCESS] == [
+    assert [timeless([each.getMessage()]) for each in caplog.records if each.name == logging_setup.ACCESS] == [
         ['127.0.0.1 - "GET /health" 200 3 TIME']
     ]
 
@@ -136,7 +137,9 @@ def test_any_format_of_records_is_followed(frmt: str, lines: Callable[..., list[
 
 @given(value=st.text(st.characters(exclude_categories=())), user=st.text())
 def test_no_value_can_forge_a_line_or_a_field(value: str, user: str) -> None:
-    asked = environ(REQUEST_METHOD=value, PATH_INFO=value, REMOTE_ADDR=value, **{facts.USER: user, facts.STATUS: 200})
+    asked = environ(
+        REQUEST_METHOD=value, PATH_INFO=value, REMOTE_ADDR=value, **{request_info.USER: user, request_info.STATUS: 200}
+    )
     note = access_log.note_of(asked, 1_000_000, 5)
     (line,) = access_log.text_lines([note], "%(message)s")
     assert line.isascii() and line.isprintable()
@@ -176,7 +179,7 @@ def test_milliseconds_have_one_digit_after_the_point(took: int, said: str) -> No
 
 def test_the_log_file_is_opened_anew_when_it_was_moved(root: Path, tmp_path: Path) -> None:
     settings: dict[str, Any] = {"log_file": tmp_path / "log", "log_stream": "none", "catalog": tmp_path / "catalog"}
-    log.configure(make_config(**settings))
+    logging_setup.configure(make_config(**settings))
     application: Any = pypiserver.app(root=root, **settings)
     Client(application).get("/health")
     application.observers.flush()

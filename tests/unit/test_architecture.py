@@ -1,4 +1,4 @@
-"""The floor plan of ``docs/design.rst``, held against every import in ``pypiserver/``."""
+"""The layers of ``docs/design.rst``, held against every import in ``pypiserver/``."""
 
 from __future__ import annotations
 
@@ -18,37 +18,33 @@ DESIGN = TOP / "docs" / "design.rst"
 FRONT = ("__init__", "__main__")
 # Where a product may be imported, by units of the plan. The type of normalised names is no more than a str.
 PRODUCTS = {
-    "bottle": {"web", "servers", "__init__", "bottle", "bottle_wrapper"},
-    "gevent": {"servers"},
-    "eventlet": {"servers"},
-    "bcrypt": {"htpasswd"},
-    "watchdog": {"events"},
-    "prometheus_client": {"metrics"},
-    "tomli": {"config_file"},
-    "tqdm": {"progress"},
-    "waitress": {"server_waitress"},
-    "granian": {"server_granian"},
-    "gunicorn": {"server_gunicorn"},
-    "pip": {"config"},
-    "psycopg": {"catalog.session"},
-    "packaging.utils": {"distfile", "update"},
-    "packaging.version": {"distfile", "update", "upstream", "pip_download"},
-    "packaging.specifiers": {"core_metadata", "update"},
-    "packaging.requirements": {"core_metadata"},
-    "packaging.tags": {"update"},
-    "readme_renderer": {"render_worker"},
-    "obstore": {"storage.objects"},
+    "bottle": {"web", "server.run", "__init__", "bottle", "bottle_wrapper"},
+    "gevent": {"server.run"},
+    "eventlet": {"server.run"},
+    "bcrypt": {"access.password_hashes"},
+    "watchdog": {"folder.fs_events"},
+    "prometheus_client": {"observability.metrics"},
+    "tomli": {"settings.toml_file"},
+    "tqdm": {"cli.progress"},
+    "waitress": {"server.run_waitress"},
+    "granian": {"server.run_granian"},
+    "gunicorn": {"server.run_gunicorn"},
+    "pip": {"settings.config"},
+    "psycopg": {"catalog.postgres.session"},
+    "packaging.utils": {"distributions.filename", "cli.update"},
+    "packaging.version": {"distributions.filename", "cli.update", "upstream.client", "cli.pip_download"},
+    "packaging.specifiers": {"distributions.core_metadata", "cli.update"},
+    "packaging.requirements": {"distributions.core_metadata"},
+    "packaging.tags": {"cli.update"},
+    "readme_renderer": {"web.html.renderer_worker"},
+    "obstore": {"bucket.object_store"},
 }
 # tomllib came with Python 3.11.
 STANDARD = sys.stdlib_module_names | {"tomllib"}
 TYPES = {"packaging.utils.NormalizedName"}
 # Who imports by a name made at run time: passlib's handlers, pip's HTTP client, whichever zstd there is.
-BY_NAME = {"htpasswd", "upstream", "web.encodings"}
-SEES_SETTINGS = {
-    "bucket_manage",
-    "commands", "completion", "cli", "usage", "log", "update", "banner", "factory", "manage", "config_file",
-    "config_report", "recipes", *FRONT,
-}  # fmt: skip
+BY_NAME = {"access.password_hashes", "upstream.client", "web.http.compression"}
+SEES_SETTINGS = {"cli", "factory", "observability", "settings", "config", *FRONT}
 
 
 @dataclass(frozen=True)
@@ -102,16 +98,15 @@ def imports() -> list[Import]:
 
 def unit(name: str) -> str:
     """The unit of the plan a module belongs to: its package, or itself."""
-    first = name.partition(".")[0]
-    return "servers" if first.startswith("server_") else first
+    return name.partition(".")[0]
 
 
 @functools.cache
 def layers() -> dict[str, int]:
-    """Each unit's line in the plan, 0 at the bottom of the house."""
+    """Each unit's layer in the plan, 0 at the bottom."""
     lines = DESIGN.read_text("utf-8").partition("``tests/unit/test_architecture.py``")[2].partition("::\n\n")[2]
     block = lines.partition("\n\n")[0].splitlines()
-    return {name: number for number, line in enumerate(block) for name in line.split()}
+    return {name: number for number, line in enumerate(reversed(block)) for name in line.split()}
 
 
 def module_of(target: str) -> str:
@@ -123,8 +118,6 @@ def module_of(target: str) -> str:
             return path
         if f"{path}.__init__" in known:
             return f"{path}.__init__"
-        if path in layers():
-            return path
         path = path.rpartition(".")[0]
     return "__init__"
 
@@ -140,18 +133,25 @@ def test_imports_only_go_down() -> None:
     plan = layers()
     wrong = []
     for each in imports():
-        if each.is_ours and each.target != "pypiserver.__version__":
+        if each.is_ours:
             importer, imported = unit(each.importer), unit(module_of(each.target))
             if importer != imported and plan[imported] >= plan[importer]:
                 wrong.append(str(each))
     assert wrong == []
 
 
+def test_folders_and_buckets_know_nothing_of_each_other() -> None:
+    sides = {"folder", "bucket"}
+    crossing = [
+        each for each in imports() if each.is_ours and {unit(each.importer), unit(module_of(each.target))} == sides
+    ]
+    assert crossing == []
+
+
 def test_no_two_modules_import_each_other_in_a_circle() -> None:
     needs: dict[str, set[str]] = {name: set() for name in modules()}
     for each in imports():
-        # servers chooses among its parts at run time, and they are made of what it offers them.
-        if each.is_ours and each.target != "pypiserver.__version__" and unit(each.importer) != "servers":
+        if each.is_ours:
             needs[each.importer].add(module_of(each.target))
     while free := [name for name, needed in needs.items() if not needed & needs.keys() - {name}]:
         for name in free:
@@ -160,8 +160,10 @@ def test_no_two_modules_import_each_other_in_a_circle() -> None:
 
 
 def test_settings_end_at_the_factory() -> None:
-    seen = {each.importer for each in imports() if each.is_ours and module_of(each.target) == "config"}
-    assert seen <= SEES_SETTINGS
+    """Below the factory the set-up of logging alone sees them."""
+    seen = {each.importer for each in imports() if each.is_ours and module_of(each.target) == "settings.config"}
+    assert {unit(name) for name in seen} <= SEES_SETTINGS
+    assert {name for name in seen if unit(name) == "observability"} == {"observability.logging_setup"}
 
 
 def third_party() -> Iterator[Import]:
@@ -196,7 +198,7 @@ def test_only_a_few_import_by_a_name_made_at_run_time() -> None:
     [
         "import pypiserver",
         "import pypiserver; pypiserver.app(roots=['.'])",
-        "import pypiserver.__main__, pypiserver.factory, pypiserver.web, pypiserver.watch, pypiserver.events",
+        "import pypiserver.__main__, pypiserver.factory, pypiserver.web.routes, pypiserver.folder.fs_events",
     ],
     ids=["import", "construct", "everything"],
 )

@@ -18,12 +18,14 @@ from typing import Any
 
 import pytest
 
-from pypiserver.audit import ADVICE, Audit
+from pypiserver.backend.checks import ADVICE
+from pypiserver.backend.digester import Digester
+from pypiserver.backend.stored_file import Entry
 from pypiserver.catalog import Catalog
-from pypiserver.digests import Digester
 from pypiserver.errors import Unavailable
-from pypiserver.storage import Entry, Folders
-from pypiserver.sync import Sync
+from pypiserver.folder.checker import Audit
+from pypiserver.folder.scanner import Sync
+from pypiserver.folder.storage import Folders
 from pypiserver.text import printable
 from tests.make_archives import core_metadata, make_egg, make_sdist, make_tar, make_wheel, make_zip
 

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from pypiserver.__main__ import main
-from pypiserver.audit_log import AuditLog, Change
 from pypiserver.errors import Unavailable
+from pypiserver.observability.audit_log import AuditLog, Change
 from tests.make_archives import make_wheel
 
 from .test_web import basic

@@ -15,12 +15,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pypiserver import auth, htpasswd
-from pypiserver.auth import Access, HtpasswdFile, parse_basic
-from pypiserver.config import Config
+from pypiserver.access import authentication, password_hashes
+from pypiserver.access.authentication import Access, HtpasswdFile, parse_basic
+from pypiserver.access.htpasswd_file import set_password
 from pypiserver.errors import ConfigError, Forbidden, Unauthorized, Unavailable
 from pypiserver.factory import build_auther
-from pypiserver.passwords import set_password
+from pypiserver.settings.config import Config
 
 # "" is made by its own library; the password is always "sesame".
 HASHES = {
@@ -37,10 +37,10 @@ HASHES = {
 def made(scheme: str) -> str:
     """A hash of "sesame" by the scheme's own library."""
     if scheme == "bcrypt 2y":
-        return htpasswd.make_hash("sesame", cost=4).replace("$2b$", "$2y$")
+        return password_hashes.make_hash("sesame", cost=4).replace("$2b$", "$2y$")
     names = {"apr1": "apr_md5_crypt", "sha256": "sha256_crypt", "sha512": "sha512_crypt", "des": "des_crypt"}
     if scheme in names:
-        handler = htpasswd._handler(names[scheme])
+        handler = password_hashes._handler(names[scheme])
         # A hundred times fewer rounds than passlib takes; what the hash says is what counts.
         rounds = {"rounds": 5000} if scheme.startswith("sha") else {}
         return str(handler.using(**rounds).hash("sesame"))
@@ -142,7 +142,9 @@ def test_a_file_that_stays_away_closes_the_door(path: Path) -> None:
 
 def test_a_right_password_is_checked_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     checks: list[str] = []
-    monkeypatch.setattr(auth, "fits", lambda entry, password: checks.append(password) is None and password == "sesame")
+    monkeypatch.setattr(
+        authentication, "fits", lambda entry, password: checks.append(password) is None and password == "sesame"
+    )
     now = [0.0]
     write(path, "joe:" + made("sha1"))
     file = HtpasswdFile(path, clock=lambda: now[0])
@@ -157,8 +159,8 @@ def test_a_right_password_is_checked_once(path: Path, monkeypatch: pytest.Monkey
 
 def test_a_right_header_is_read_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
-    parse = auth.parse_basic
-    monkeypatch.setattr(auth, "parse_basic", lambda header: read.append(header) or parse(header))
+    parse = authentication.parse_basic
+    monkeypatch.setattr(authentication, "parse_basic", lambda header: read.append(header) or parse(header))
     now = [0.0]
     write(path, "joe:" + made("sha1"))
     access = Access(HtpasswdFile(path, clock=lambda: now[0]), ["list"])
@@ -177,16 +179,16 @@ def test_a_right_header_is_read_once(path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_no_more_passwords_are_remembered_than_the_limit(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(auth, "fits", lambda entry, password: True)
+    monkeypatch.setattr(authentication, "fits", lambda entry, password: True)
     file = write(path, "joe:" + made("sha1"))
-    for number in range(auth.REMEMBER + 20):
+    for number in range(authentication.REMEMBER + 20):
         assert file.login(basic(f"joe:{number}")) == "joe"
-    assert len(file._table.remembered) == len(file._table.logins) == auth.REMEMBER
+    assert len(file._table.remembered) == len(file._table.logins) == authentication.REMEMBER
 
 
 def test_an_unknown_user_costs_as_much_as_a_known_one(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     checked: list[str] = []
-    monkeypatch.setattr(auth, "fits", lambda entry, password: checked.append(entry.scheme) is not None)
+    monkeypatch.setattr(authentication, "fits", lambda entry, password: checked.append(entry.scheme) is not None)
     file = write(path, "joe:" + made("bcrypt 2y"), "ann:" + made("sha1"))
     assert not file("nobody", "x")
     unknown = list(checked)
@@ -196,7 +198,7 @@ def test_an_unknown_user_costs_as_much_as_a_known_one(path: Path, monkeypatch: p
 
 
 def test_a_long_password_is_cut_as_apache_cuts_it(path: Path) -> None:
-    file = write(path, "joe:" + htpasswd.make_hash("x" * 80, cost=4))
+    file = write(path, "joe:" + password_hashes.make_hash("x" * 80, cost=4))
     assert file("joe", "x" * 80) and file("joe", "x" * 72) and not file("joe", "x" * 71)
 
 
@@ -218,8 +220,8 @@ def test_a_missing_file_says_how_to_make_one(path: Path) -> None:
 
 def test_nothing_of_passlib_that_breaks_is_imported() -> None:
     code = (
-        "import sys; from pypiserver import htpasswd;"
-        "htpasswd._handler('apr_md5_crypt'); htpasswd._handler('sha512_crypt');"
+        "import sys; from pypiserver.access import password_hashes;"
+        "password_hashes._handler('apr_md5_crypt'); password_hashes._handler('sha512_crypt');"
         "print([m for m in sys.modules if m in ('passlib.apache', 'passlib.handlers.bcrypt')])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -255,7 +257,7 @@ def test_other_credentials_are_refused_and_nothing_else_happens(header: str) -> 
 @given(st.text(max_size=60))
 def test_a_hash_is_recognised_or_refused(stored: str) -> None:
     try:
-        htpasswd.read_entry(stored)
+        password_hashes.read_entry(stored)
     except ValueError:
         return
 
@@ -325,7 +327,7 @@ def test_what_cannot_be_stored_is_refused(path: Path, user: str, password: str) 
 @pytest.fixture(autouse=True)
 def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
     """Passwords are set at the lowest cost there is."""
-    monkeypatch.setitem(htpasswd.make_hash.__kwdefaults__, "cost", 4)
+    monkeypatch.setitem(password_hashes.make_hash.__kwdefaults__, "cost", 4)
 
 
 @pytest.mark.parametrize("lapse", [0.0, 0.001, 3600.0])
@@ -345,7 +347,7 @@ def test_a_changed_file_counts_from_the_next_request_on(tmp_path: Path, lapse: f
 def test_a_change_of_a_settled_file_that_keeps_size_inode_and_time_counts(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(auth, "SETTLE_SECONDS", -1.0)
+    monkeypatch.setattr(authentication, "SETTLE_SECONDS", -1.0)
     file = write(path, "joe:" + made("sha1"))
     before = path.stat()
     assert file("joe", "sesame")
@@ -358,7 +360,7 @@ def test_a_change_of_a_settled_file_that_keeps_size_inode_and_time_counts(
 
 
 def test_a_file_that_does_not_change_is_read_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(auth, "SETTLE_SECONDS", -1.0)
+    monkeypatch.setattr(authentication, "SETTLE_SECONDS", -1.0)
     file = write(path, "joe:" + made("sha1"))
     reads: list[int] = []
     real = file._read
@@ -370,7 +372,7 @@ def test_a_file_that_does_not_change_is_read_once(path: Path, monkeypatch: pytes
 
 def test_a_file_that_is_too_large_is_refused_and_not_cut(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Cut in a line, half of a plain-text password would be a password."""
-    monkeypatch.setattr(auth, "MAX_FILE", len("joe:ses"))
+    monkeypatch.setattr(authentication, "MAX_FILE", len("joe:ses"))
     now = [0.0]
     write(path, "joe:sesame")
     file = HtpasswdFile(path, clock=lambda: now[0])
@@ -391,18 +393,22 @@ def test_every_failed_login_costs_the_same_checks(
     """Counted, as time is too coarse: one check of each scheme, whoever logs in and whether there is such a user."""
     file = write(path, *[f"user{number}:{made(scheme)}" for number, scheme in enumerate(MIXED)])
     checked: list[str] = []
-    real = htpasswd.fits
-    monkeypatch.setattr(auth, "fits", lambda entry, password: checked.append(entry.scheme) or real(entry, password))
+    real = password_hashes.fits
+    monkeypatch.setattr(
+        authentication, "fits", lambda entry, password: checked.append(entry.scheme) or real(entry, password)
+    )
     assert not file("nobody" if user is None else f"user{user}", "wrong")
     assert sorted(checked) == ["apr1", "bcrypt", "des_crypt", "plain", "sha1", "sha256_crypt", "sha512_crypt"]
 
 
 def test_users_of_cheaper_hashes_of_one_scheme_are_not_told_either(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     costs = {f"user{cost}": cost for cost in (4, 5, 6)}
-    file = write(path, *[f"{user}:{htpasswd.make_hash('sesame', cost=cost)}" for user, cost in costs.items()])
+    file = write(path, *[f"{user}:{password_hashes.make_hash('sesame', cost=cost)}" for user, cost in costs.items()])
     checked: list[str] = []
-    real = htpasswd.fits
-    monkeypatch.setattr(auth, "fits", lambda entry, password: checked.append(entry.stored[:7]) or real(entry, password))
+    real = password_hashes.fits
+    monkeypatch.setattr(
+        authentication, "fits", lambda entry, password: checked.append(entry.stored[:7]) or real(entry, password)
+    )
     for user in (*costs, "nobody"):
         checked.clear()
         assert not file(user, "wrong")
@@ -416,16 +422,16 @@ def test_a_failed_login_takes_no_more_checks_than_the_limit(path: Path, monkeypa
     salt = "$abcdefgh$" + "a" * 43
     file = write(path, *[f"user{number}:$5$rounds={1000 + number}{salt}" for number in range(40)])
     checked: list[str] = []
-    monkeypatch.setattr(auth, "fits", lambda entry, password: bool(checked.append(entry.scheme)))
+    monkeypatch.setattr(authentication, "fits", lambda entry, password: bool(checked.append(entry.scheme)))
     for user in ("user0", "user20", "user39", "nobody"):
         checked.clear()
         assert not file(user, "wrong")
-        assert len(checked) == auth.DECOYS, user
+        assert len(checked) == authentication.DECOYS, user
 
 
 def test_while_too_many_logins_wait_all_failed_ones_say_so(path: Path) -> None:
     """Or those who are let past, because their hash is cheap, would be known to be users."""
-    file = write(path, "joe:" + htpasswd.make_hash("sesame", cost=6), "ann:" + made("sha1"))
+    file = write(path, "joe:" + password_hashes.make_hash("sesame", cost=6), "ann:" + made("sha1"))
     while file._waiting.acquire(blocking=False):
         pass
     for user in ("joe", "ann", "nobody"):
@@ -442,7 +448,7 @@ def test_a_hash_whose_library_is_missing_lets_nobody_in_and_is_no_error(
     def missing(name: str) -> None:
         raise ConfigError("passlib cannot be used")
 
-    monkeypatch.setattr(htpasswd, "_handler", missing)
+    monkeypatch.setattr(password_hashes, "_handler", missing)
     for user in ("joe", "ann", "nobody"):
         assert not file(user, "wrong")
     assert file("ann", "sesame")

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from pypiserver import metadata
-from pypiserver.distfile import parse_filename
+from pypiserver.distributions import metadata
+from pypiserver.distributions.filename import parse_filename
 
 BIN = Path(__file__).resolve().parents[2] / "bin"
 WRK = """Running 1s test @ http://127.0.0.1:1/simple/

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pypiserver.errors import BadRequest, ContentTooLarge
-from pypiserver.web.body import Body
+from pypiserver.web.http.request_body import Body
 
 
 def environ(body: bytes, **fields: Any) -> dict[str, Any]:

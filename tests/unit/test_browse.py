@@ -20,12 +20,12 @@ from packaging.utils import NormalizedName
 
 from pypiserver.model import Listed
 from pypiserver.text import one_line
-from pypiserver.web import browse
-from pypiserver.web.feed import atom
-from pypiserver.web.pages import POLICY, size
-from pypiserver.web.project_page import commands
-from pypiserver.web.render_process import RenderProcess
-from pypiserver.web.welcome import settings
+from pypiserver.web.html import browse
+from pypiserver.web.html.atom_feed import atom
+from pypiserver.web.html.pages import POLICY, size
+from pypiserver.web.html.project_page import commands
+from pypiserver.web.html.renderer_process import RenderProcess
+from pypiserver.web.html.welcome import settings
 from tests.browser.library import fill, fill_hostile, fill_many
 from tests.make_archives import core_metadata, make_wheel
 
@@ -535,7 +535,7 @@ def test_the_stylesheet_is_kept_for_good(serve: Serve) -> None:
 
 def test_without_full_text_the_list_is_the_same(root: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(root)
-    monkeypatch.setattr("pypiserver.catalog.writes.has_fts5", lambda: False)
+    monkeypatch.setattr("pypiserver.catalog.changes.has_fts5", lambda: False)
     client = digested(serve())
     assert sorted(names(client.get("/projects/?q=estuary", HTTP_ACCEPT=BROWSER))) == ["estuary", "estuary-plots"]
 

@@ -177,8 +177,8 @@ def test_reindex_goes_on_after_an_interruption(
         client.upload(*make_wheel("foo", f"{number}.0"))
     before = files(client)
     world.lose_catalog()
-    from pypiserver import reindex
-    from pypiserver.catalog.exclusive import ExclusiveCatalog
+    from pypiserver.bucket import scanner
+    from pypiserver.bucket.catalog import ExclusiveCatalog
 
     real, calls = ExclusiveCatalog.adopt, iter(range(100))
 
@@ -188,7 +188,7 @@ def test_reindex_goes_on_after_an_interruption(
         return real(self, *arguments)
 
     with monkeypatch.context() as patched:
-        patched.setattr(reindex, "BATCH", 2)
+        patched.setattr(scanner, "BATCH", 2)
         patched.setattr(ExclusiveCatalog, "adopt", dying)
         assert main(["reindex", url, "--catalog", str(world.catalog), "--config", "none"]) == 130
     assert ": 1 new or changed" in run("reindex", url)

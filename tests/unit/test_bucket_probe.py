@@ -78,9 +78,9 @@ def test_what_may_heal_is_said_in_the_banner(tmp_path: Path, monkeypatch: pytest
 
 PROBE = """
 import sys
-from pypiserver.bucket_probe import probe
-from pypiserver.storage.bucket import Bucket
-from pypiserver.storage.objects import Objects
+from pypiserver.bucket.probe import probe
+from pypiserver.bucket.storage import Bucket
+from pypiserver.bucket.object_store import Objects
 print(*[probe(Bucket(Objects(url))) for url in sys.argv[1:]], sep="\\n")
 """
 

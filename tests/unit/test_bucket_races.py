@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pypiserver.garbage import Garbage
+from pypiserver.bucket.garbage import Garbage
 
 from .storage_contract import FOO, FOO_BYTES, OTHER_BYTES, World, address, files, post, world_of
 from .wsgi import Client

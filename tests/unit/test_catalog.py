@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from pypiserver.catalog import FAILURES, Catalog, CatalogIncomplete, CatalogReplaced, Digest, Found, Gone, Row
-from pypiserver.catalog.signal import Signal
-from pypiserver.core_metadata import packed, parse_metadata
-from pypiserver.distfile import parse_filename
+from pypiserver.catalog.sqlite.change_counter import Signal
+from pypiserver.distributions.core_metadata import packed, parse_metadata
+from pypiserver.distributions.filename import parse_filename
 from pypiserver.model import ProjectStatus
 
 from .catalogs import PLACES, place
@@ -233,7 +233,7 @@ def test_a_write_of_another_process_is_seen_at_once(tmp_path: Path) -> None:
 
 
 def test_a_write_nobody_told_of_is_seen_after_a_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pypiserver.catalog.reads.SIGNAL_SECONDS", 0.0)
+    monkeypatch.setattr("pypiserver.catalog.queries.SIGNAL_SECONDS", 0.0)
     catalog = Catalog(tmp_path / "catalog.sqlite", "roots")
     before = catalog.serial()
     with sqlite3.connect(tmp_path / "catalog.sqlite") as killed:
@@ -257,7 +257,7 @@ def test_an_unchanged_catalog_is_not_asked(tmp_path: Path) -> None:
 def test_a_signal_whose_file_was_deleted_is_heard_of_by_all_from_the_next_change_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pypiserver.catalog.signal.AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr("pypiserver.catalog.sqlite.change_counter.AGAIN_SECONDS", 0.0)
     ours, theirs = (Signal(tmp_path / "catalog.signal") for _ in range(2))
     assert ours.value() == theirs.value()
     (tmp_path / "catalog.signal").unlink()

@@ -21,9 +21,9 @@ import pytest
 
 import pypiserver
 from pypiserver.catalog import Catalog, CatalogReplaced, schema
-from pypiserver.catalog.connections import Connections
-from pypiserver.catalog.places import catalog_identity, catalog_path, usable_place
-from pypiserver.catalog.sqlite_file import is_memory_cut
+from pypiserver.catalog.sqlite.connections import Connections
+from pypiserver.catalog.sqlite.file import is_memory_cut
+from pypiserver.catalog.sqlite.places import catalog_identity, catalog_path, usable_place
 from pypiserver.errors import CatalogUnavailable, ConfigError, Unavailable
 from tests.make_archives import make_wheel
 
@@ -537,7 +537,7 @@ def test_an_io_error_that_lasts_is_damage(tmp_path: Path, monkeypatch: pytest.Mo
     connections = Catalog(tmp_path / "catalog.sqlite", "roots").connections
     connections.reading().__enter__()
     error, now = sqlite3.OperationalError("disk I/O error"), [100.0]
-    monkeypatch.setattr("pypiserver.catalog.connections.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("pypiserver.catalog.sqlite.connections.time.monotonic", lambda: now[0])
     assert not connections.is_lost(error)
     now[0] += 60  # another one, long after it
     assert not connections.is_lost(error)
@@ -653,7 +653,7 @@ def test_a_file_that_cannot_be_written_is_a_mistake_of_the_setting(
     place = tmp_path / "catalog.sqlite"
     place.write_bytes(b"")
     # root may write anything, so that modes alone show nothing.
-    monkeypatch.setattr("pypiserver.catalog.places._may", lambda path, mode: Path(path) != place)
+    monkeypatch.setattr("pypiserver.catalog.sqlite.places._may", lambda path, mode: Path(path) != place)
     with pytest.raises(ConfigError, match="this user may not write to it"):
         usable_place(place)
 
@@ -662,7 +662,7 @@ def test_each_version_has_a_default_catalog_of_its_own(tmp_path: Path, monkeypat
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     identity = catalog_identity([tmp_path], None)
     ours = catalog_path(identity)
-    monkeypatch.setattr("pypiserver.catalog.places.SCHEMA_VERSION", schema.SCHEMA_VERSION + "1")
+    monkeypatch.setattr("pypiserver.catalog.sqlite.places.SCHEMA_VERSION", schema.SCHEMA_VERSION + "1")
     assert catalog_path(identity) != ours
 
 

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from pypiserver import cli
-from pypiserver.cli import Check, Completion, Delete, Help, Passwd, Restore, Run, Unyank, Update, Version, Yank
-from pypiserver.commands import CLASSIC, COMMANDS
-from pypiserver.config import Config, make_config
+from pypiserver.cli import parser
+from pypiserver.cli.commands import CLASSIC, COMMANDS
+from pypiserver.cli.parser import Check, Completion, Delete, Help, Passwd, Restore, Run, Unyank, Update, Version, Yank
 from pypiserver.errors import ConfigError
+from pypiserver.settings.config import Config, make_config
 
 OPEN = {"authenticate": ".", "password_file": "."}
 
@@ -28,8 +28,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def parse(line: str, **environ: str) -> cli.Command:
-    return cli.parse(shlex.split(line), environ)
+def parse(line: str, **environ: str) -> parser.Command:
+    return parser.parse(shlex.split(line), environ)
 
 
 def fault_of(line: str, **environ: str) -> str:
@@ -141,7 +141,7 @@ def test_serving(line: str, settings: dict[str, Any]) -> None:
         ("yank --version", Version()),
     ],
 )  # fmt: skip
-def test_other_commands(line: str, expected: cli.Command) -> None:
+def test_other_commands(line: str, expected: parser.Command) -> None:
     assert parse(line) == expected
 
 
@@ -251,12 +251,12 @@ def test_flags_of_the_reference_are_all_there() -> None:
 
 def roots_fault(*roots: Path, default: bool = False) -> str:
     with pytest.raises(ConfigError) as caught:
-        cli.prepare_roots(Config(roots=roots, roots_are_default=default))
+        parser.prepare_roots(Config(roots=roots, roots_are_default=default))
     return str(caught.value)
 
 
 def test_the_default_folder_is_created_and_a_named_one_never(home: Path) -> None:
-    cli.prepare_roots(make_config())
+    parser.prepare_roots(make_config())
     assert (home / "packages").is_dir()
     (home / "packages").rmdir()
     assert roots_fault(home / "packages") == (
@@ -276,7 +276,7 @@ def test_every_unusable_folder_is_named(tmp_path: Path) -> None:
     assert roots_fault(tmp_path / "file", default=True) == (
         f"{str(tmp_path / 'file')!r} is not a folder; name the folder that holds the packages."
     )
-    cli.prepare_roots(make_config(roots=tmp_path / "good"))
+    parser.prepare_roots(make_config(roots=tmp_path / "good"))
 
 
 def test_a_missing_folder_called_like_a_command_gets_a_hint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from pypiserver.commands import CLASSIC, COMMANDS, SHELLS
-from pypiserver.completion import completion_script
+from pypiserver.cli.commands import CLASSIC, COMMANDS, SHELLS
+from pypiserver.cli.completion import completion_script
 from pypiserver.errors import ConfigError
 
 BASH = shutil.which("bash")

@@ -13,10 +13,10 @@ from typing import Any
 import bottle
 import pytest
 
-from pypiserver import config
-from pypiserver.config import SETTINGS, Config, Given, default_config, from_environ, from_paste, make_config
 from pypiserver.errors import ConfigError
-from pypiserver.settings_types import Content
+from pypiserver.settings import config
+from pypiserver.settings.config import SETTINGS, Config, Given, default_config, from_environ, from_paste, make_config
+from pypiserver.settings.parsers import Content
 
 OPEN = {"authenticate": ".", "password_file": "."}
 

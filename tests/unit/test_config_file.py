@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from pypiserver import cli, config
 from pypiserver.__main__ import main
-from pypiserver.config import SETTINGS, Config
+from pypiserver.cli import parser
 from pypiserver.errors import ConfigError
+from pypiserver.settings import config
+from pypiserver.settings.config import SETTINGS, Config
 
 Files = Path
 
@@ -27,8 +28,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def settings(*argv: str, **environ: str) -> Config:
-    command = cli.parse(argv, environ)
-    assert isinstance(command, cli.Run)
+    command = parser.parse(argv, environ)
+    assert isinstance(command, parser.Run)
     return command.config
 
 
@@ -74,8 +75,8 @@ def test_the_file_can_be_named_by_flag_or_variable_or_left_out(here: Path, tmp_p
     assert made.welcome == Path("~/w.html").expanduser()
     assert settings(PYPISERVER_CONFIG=str(other)).port == 2
     assert settings("--config", "none", PYPISERVER_CONFIG=str(other)).port == 8080
-    command = cli.parse(["check", "--config", str(other)], {})
-    assert isinstance(command, cli.Check) and command.config.port == 2
+    command = parser.parse(["check", "--config", str(other)], {})
+    assert isinstance(command, parser.Check) and command.config.port == 2
 
 
 @pytest.mark.parametrize(
@@ -188,7 +189,7 @@ def test_check_looks_at_the_files_that_are_named(here: Path, capsys: pytest.Capt
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="tomllib is newer")
 def test_the_core_needs_tomli_only_where_python_has_none() -> None:
-    assert "tomli" not in sys.modules or "pypiserver.config_file" in sys.modules
-    from pypiserver import config_file
+    assert "tomli" not in sys.modules or "pypiserver.settings.toml_file" in sys.modules
+    from pypiserver.settings import toml_file
 
-    assert config_file.tomllib.__name__ == "tomllib"
+    assert toml_file.tomllib.__name__ == "tomllib"

@@ -20,11 +20,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pypiserver import archives, contents, metadata, tarwalk, unpacking
-from pypiserver import core_metadata as reader
-from pypiserver.distfile import parse_filename
+from pypiserver.distributions import archive_limits, archive_reader, decompression, metadata, tar_headers
+from pypiserver.distributions import core_metadata as reader
+from pypiserver.distributions.decompression import Unpacked
+from pypiserver.distributions.filename import parse_filename
 from pypiserver.errors import InvalidDistribution
-from pypiserver.unpacking import Unpacked
 from tests import odd_archives as odd
 from tests.make_archives import core_metadata, make_egg, make_sdist, make_wheel
 from tests.odd_archives import AMBIGUOUS, BOMBS, HARMLESS, PKG_INFO, Entry, header, member, wheel_entries, zipped
@@ -94,8 +94,8 @@ def test_little_is_unpacked_and_kept_of_a_bomb_of_headers(shape: str) -> None:
     data = io.BytesIO(make())
     tracemalloc.start()
     try:
-        with pytest.raises(archives.BadArchive):
-            contents.read_contents(data, parse_filename(name), is_thorough=True)
+        with pytest.raises(archive_limits.BadArchive):
+            archive_reader.read_contents(data, parse_filename(name), is_thorough=True)
         # A stream of xz has a dictionary of 8 MiB.
         assert tracemalloc.get_traced_memory()[1] < (2 if shape.startswith("many") else 16) << 20
     finally:
@@ -112,8 +112,8 @@ def test_each_header_is_read_once_and_no_byte_twice(monkeypatch: pytest.MonkeyPa
             return data
 
     headers: list[bytes] = []
-    checked = tarwalk.is_header
-    monkeypatch.setattr(tarwalk, "is_header", lambda block: headers.append(block) or checked(block))
+    checked = tar_headers.is_header
+    monkeypatch.setattr(tar_headers, "is_header", lambda block: headers.append(block) or checked(block))
     noise = random.Random(1).randbytes(3_000_000)
     data = odd.sdist(member("foo-1.0/a", noise), PKG_INFO, *[header(f"foo-1.0/{n}") for n in range(500)])()
     uploaded(odd.SDIST, data)
@@ -126,7 +126,7 @@ def test_each_header_is_read_once_and_no_byte_twice(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_limit_holds_for_the_number_of_members_before_objects_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tarwalk, "MAX_MEMBERS", 50)
+    monkeypatch.setattr(tar_headers, "MAX_MEMBERS", 50)
     made: list[object] = []
     monkeypatch.setattr(zipfile, "ZipFile", lambda *_: made.append(1))
     monkeypatch.setattr(tarfile, "open", lambda *_, **__: made.append(1))
@@ -140,7 +140,7 @@ def test_a_limit_holds_for_the_number_of_members_before_objects_are_made(monkeyp
 def test_names_are_kept_as_bytes_and_only_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
     import tracemalloc
 
-    monkeypatch.setattr(contents, "MAX_NAMES", 1 << 20, raising=False)
+    monkeypatch.setattr(archive_reader, "MAX_NAMES", 1 << 20, raising=False)
     wide = [odd.long_name(f"foo-1.0/{n:04}\U0001f600" + "a" * 3_000) + member("a") for n in range(1_500)]
     uploaded(odd.SDIST, odd.sdist(PKG_INFO, *wide[:300])())
     data = odd.sdist(PKG_INFO, *wide)()
@@ -174,7 +174,7 @@ def test_a_member_that_may_end_early_is_not_unpacked_without_a_limit(
 
     data = odd.unpacks_much(size, said)
     original = zlib.decompressobj
-    monkeypatch.setattr(archives, "RATIO_FROM", 1 << 20)
+    monkeypatch.setattr(archive_limits, "RATIO_FROM", 1 << 20)
     monkeypatch.setattr(zlib, "decompressobj", Counted)
     for read in (scanned, uploaded):
         with pytest.raises(InvalidDistribution):
@@ -411,7 +411,7 @@ def test_a_dictionary_of_xz_is_not_made_however_large_it_says_to_be(monkeypatch:
     )
     with pytest.raises(InvalidDistribution, match="emory"):
         uploaded("foo-1.0.tar.xz", odd.greedy_xz())
-    assert limits == [unpacking.XZ_MEMORY]
+    assert limits == [decompression.XZ_MEMORY]
 
 
 def test_a_wheel_of_many_folders_and_an_old_one_without_spelling_are_read() -> None:

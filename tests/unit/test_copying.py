@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pypiserver.__main__ import main
-from pypiserver.copy_ends import FolderEnd
+from pypiserver.maintenance.copy_endpoints import FolderEnd
 from tests.make_archives import make_sdist, make_wheel
 
 from .storage_contract import FOO, FOO_BYTES, OTHER_BYTES, address, files, world_of
@@ -131,7 +131,7 @@ def test_an_interrupted_copy_goes_on(source: Path, tmp_path: Path, copy: Copy, m
 
     url = f"file://{tmp_path}/bucket"
     with monkeypatch.context() as patched:
-        patched.setattr("pypiserver.copying.BATCH", 1)
+        patched.setattr("pypiserver.maintenance.copy.BATCH", 1)
         patched.setattr(FolderEnd, "_item", dying)
         assert main(["copy", str(source), url]) == 130
     assert copy(source, url).startswith("2 files copied")

@@ -8,8 +8,8 @@ from urllib.parse import urljoin
 
 import pytest
 
-from pypiserver.config import make_config
 from pypiserver.errors import ConfigError
+from pypiserver.settings.config import make_config
 from tests.make_archives import make_wheel
 
 from .wsgi import Client

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from pypiserver.__main__ import main
-from pypiserver.digests import Digester
-from pypiserver.distfile import as_filed, decided, parse_filename, projects_of
+from pypiserver.backend.digester import Digester
+from pypiserver.distributions.filename import as_filed, decided, parse_filename, projects_of
 from pypiserver.errors import Unavailable
 from tests.make_archives import core_metadata, make_sdist, make_tar
 

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pypiserver import metadata
 from pypiserver.__main__ import main
-from pypiserver.distfile import parse_filename
+from pypiserver.distributions import metadata
+from pypiserver.distributions.filename import parse_filename
+from pypiserver.distributions.truncation import is_whole
 from pypiserver.errors import InvalidDistribution
-from pypiserver.wholeness import is_whole
 from tests.make_archives import make_bdist_dumb, make_egg, make_sdist, make_wheel
 
 from .storage_contract import files as in_project

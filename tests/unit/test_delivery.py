@@ -12,9 +12,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 import pypiserver
+from pypiserver.bucket.presign import signed_at
 from pypiserver.errors import ConfigError, Unavailable
-from pypiserver.storage.presigned import signed_at
-from pypiserver.web.delivery import Addresses
+from pypiserver.web.api.offload import Addresses
 
 from .storage_contract import FOO, FOO_BYTES, World, address, files, world_of
 from .wsgi import Client
@@ -37,7 +37,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
 
 def signing(world: World, **settings: object) -> Client:
     """A server of that catalog whose store is another one."""
-    from pypiserver.storage.objects import Objects
+    from pypiserver.bucket.object_store import Objects
 
     client = world.client(downloads="stream")
     repository = client._application.repository  # type: ignore[attr-defined]

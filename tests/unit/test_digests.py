@@ -11,13 +11,14 @@ from typing import BinaryIO
 
 import pytest
 
-from pypiserver import digests
+from pypiserver.backend import digester as digests
+from pypiserver.backend.digester import Digester, unsettled_seconds
+from pypiserver.backend.stored_file import Entry
 from pypiserver.catalog import Catalog
-from pypiserver.core_metadata import CoreMetadata
-from pypiserver.digests import Digester, unsettled_seconds
+from pypiserver.distributions.core_metadata import CoreMetadata
 from pypiserver.errors import Unavailable
-from pypiserver.storage import Entry, Folders
-from pypiserver.sync import Sync
+from pypiserver.folder.scanner import Sync
+from pypiserver.folder.storage import Folders
 from tests.make_archives import make_sdist, make_wheel
 
 WHEEL, WHEEL_BYTES = make_wheel("foo", "1.0", summary="A foo")

@@ -10,8 +10,8 @@ from typing import Any
 import bottle
 import pytest
 
-from pypiserver.web.dispatch import Dispatch
-from pypiserver.web.ready import Ready
+from pypiserver.web.http.dispatch import Dispatch
+from pypiserver.web.http.prepared_response import Ready
 
 Ask = Callable[..., tuple[str, list[tuple[str, str]], Any]]
 

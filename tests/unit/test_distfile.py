@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pypiserver.distfile import (
+from pypiserver.distributions.filename import (
     DistFile,
     check_upload_filename,
     file_key,

@@ -19,8 +19,9 @@ import pytest
 from pip._internal.models.index import PyPI
 
 import pypiserver
-from pypiserver import cli, config
-from pypiserver.commands import CLASSIC, COMMANDS
+from pypiserver.cli import parser as cli
+from pypiserver.cli.commands import CLASSIC, COMMANDS
+from pypiserver.settings import config
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGES = sorted([REPOSITORY / "README.rst", *(REPOSITORY / "docs").rglob("*.rst")])
@@ -95,7 +96,7 @@ COMMAND_LINES = sorted(
 @pytest.mark.parametrize("line", COMMAND_LINES, ids=lambda line: f"{line[0]}: {' '.join(line[1:])}")
 def test_every_command_line_can_be_typed(line: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     # The files they name are not here.
-    monkeypatch.setattr("pypiserver.config_file.read", lambda file: {})
+    monkeypatch.setattr("pypiserver.settings.toml_file.read", lambda file: {})
     cli.parse(line[1:], {})
 
 

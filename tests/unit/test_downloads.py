@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from pypiserver import facts
+from pypiserver import request_info
 from pypiserver.__main__ import main
-from pypiserver.downloads import Counts, Downloads, client_of
-from pypiserver.observed import Exchange
+from pypiserver.observability.download_statistics import Counts, Downloads, client_of
+from pypiserver.observability.request_events import Exchange
 from tests.make_archives import make_wheel
 
 from .test_live_log import ask, wait_until
@@ -100,8 +100,13 @@ def test_counts_are_added_up_and_recent_ones_told_apart(file: Path) -> None:
 
 def test_neither_address_nor_user_is_recorded(file: Path) -> None:
     counted = Downloads(file)
-    asked = {"REQUEST_METHOD": "GET", "PATH_INFO": "/packages/secret", "REMOTE_ADDR": "192.0.2.7", facts.USER: "alice"}
-    counted.observe([counted.note({**asked, facts.DOWNLOAD: ("foo", "1.0", 5)}, 1_000, 5)])
+    asked = {
+        "REQUEST_METHOD": "GET",
+        "PATH_INFO": "/packages/secret",
+        "REMOTE_ADDR": "192.0.2.7",
+        request_info.USER: "alice",
+    }
+    counted.observe([counted.note({**asked, request_info.DOWNLOAD: ("foo", "1.0", 5)}, 1_000, 5)])
     counted.close()
     stored = b"".join(path.read_bytes() for path in file.parent.glob(f"{file.name}*"))
     assert b"foo" in stored

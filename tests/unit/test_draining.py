@@ -13,7 +13,7 @@ from urllib.error import HTTPError
 
 import pytest
 
-from pypiserver.draining import ENVIRON_KEY, Drain
+from pypiserver.server.graceful_shutdown import ENVIRON_KEY, Drain
 from tests.hostile import serving
 from tests.live_server import DIRECT, LiveServer
 

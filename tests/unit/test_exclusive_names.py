@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pypiserver.catalog import Catalog, Digest, Found, Gone, Row, Standing
-from pypiserver.distfile import parse_filename
+from pypiserver.distributions.filename import parse_filename
 
 from .catalogs import PLACES, place
 

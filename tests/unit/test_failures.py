@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pypiserver.web.failures import Reading, form_for
+from pypiserver.web.http.problem_details import Reading, form_for
 
 from .wsgi import Client
 

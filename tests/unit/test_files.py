@@ -17,7 +17,7 @@ from urllib.parse import quote, unquote
 import html5lib
 import pytest
 
-from pypiserver.web.blocks import Blocks
+from pypiserver.web.http.file_body import Blocks
 from tests.make_archives import core_metadata, make_sdist, make_wheel
 
 from .conftest import OLD
@@ -274,7 +274,7 @@ def test_the_listing_has_every_file_of_every_folder_once_and_in_order(
     serve: Serve, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many are read at a time, and whichever of two files of one name is offered."""
-    for module in ("pypiserver.repository", "pypiserver.web.all_files"):
+    for module in ("pypiserver.index.read", "pypiserver.web.html.file_list"):
         monkeypatch.setattr(f"{module}.ROWS", 3)
     other = tmp_path / "other"
     for number in range(8):
@@ -301,7 +301,7 @@ def test_a_large_listing_is_sent_in_blocks_and_revalidated(
     client.get("/simple/foo-bar/")
     while client._application.repository.digester.digest_some():  # type: ignore[attr-defined]
         pass
-    monkeypatch.setattr("pypiserver.web.kept_pages.BLOCK_BYTES", 500)
+    monkeypatch.setattr("pypiserver.web.http.cached_pages.BLOCK_BYTES", 500)
     blocks: list[int] = []
     take = Blocks._take
     monkeypatch.setattr(Blocks, "_take", lambda self, count: blocks.append(count) or take(self, min(count, 500)))

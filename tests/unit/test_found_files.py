@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from pypiserver import banner, cli, log
-from pypiserver.config import make_config
+from pypiserver.cli import banner, parser
 from pypiserver.errors import ConfigError
-from pypiserver.found_files import objection
+from pypiserver.observability import logging_setup
+from pypiserver.settings.config import make_config
+from pypiserver.settings.discovered_files import objection
 
 from .test_log import CONF
 
@@ -23,7 +24,7 @@ EVIL = CONF.replace("args = ('from-conf',)", "args = (__import__('pathlib').Path
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(log, "_warned", [])
+    monkeypatch.setattr(logging_setup, "_warned", [])
     return tmp_path
 
 
@@ -47,13 +48,13 @@ def test_a_log_conf_that_others_can_have_put_there_runs_no_code(
         make_strange(here / "log.conf", how, monkeypatch)
         config = make_config(roots=[here / "packages"])
     with caplog.at_level(logging.WARNING):
-        log.configure(config)
-        log.configure(config)
+        logging_setup.configure(config)
+        logging_setup.configure(config)
     assert not (here / "ran-code").exists()
-    assert log.found_conf(config) is None
+    assert logging_setup.found_conf(config) is None
     said = [each.getMessage() for each in caplog.records if "log.conf" in each.getMessage()]
     assert len(said) == 1 and "is not read, because" in said[0] and "--log-conf" in said[0]
-    log.configure(make_config(roots=[here / "packages"], log_conf="log.conf"))
+    logging_setup.configure(make_config(roots=[here / "packages"], log_conf="log.conf"))
     assert (here / "ran-code").exists(), "what is named is meant"
 
 
@@ -66,20 +67,20 @@ def test_settings_that_others_can_have_put_there_are_a_mistake(
     if how != "in a folder that is served":
         make_strange(here / "pypiserver.toml", how, monkeypatch)
     with pytest.raises(ConfigError, match=r"is not read, because .* --config none"):
-        cli.parse([], {})
-    named = cli.parse(["--config", "pypiserver.toml"], {})
-    assert isinstance(named, cli.Run) and named.config.port == 81
-    left_out = cli.parse(["--config", "none"], {})
-    assert isinstance(left_out, cli.Run) and left_out.config.port == 8080
+        parser.parse([], {})
+    named = parser.parse(["--config", "pypiserver.toml"], {})
+    assert isinstance(named, parser.Run) and named.config.port == 81
+    left_out = parser.parse(["--config", "none"], {})
+    assert isinstance(left_out, parser.Run) and left_out.config.port == 8080
 
 
 def test_what_was_found_is_named_in_the_banner(here: Path) -> None:
     (here / "log.conf").write_text(CONF, "utf-8")
     (here / "pypiserver.toml").write_text('roots = ["packages"]\n')
-    command = cli.parse([], {})
-    assert isinstance(command, cli.Run) and command.file is not None
+    command = parser.parse([], {})
+    assert isinstance(command, parser.Run) and command.file is not None
     facts = banner.Facts(
-        "granian", 80, [], None, config_file=command.file.absolute(), log_conf=log.found_conf(command.config)
+        "granian", 80, [], None, config_file=command.file.absolute(), log_conf=logging_setup.found_conf(command.config)
     )
     said = banner.render(command.config, facts)
     assert f"\n  settings:  {here / 'pypiserver.toml'}\n" in said
@@ -102,8 +103,8 @@ def test_what_was_found_is_named_in_the_banner(here: Path) -> None:
 def test_the_banner_names_the_port_where_the_address_of_the_index_has_another(
     flags: tuple[str, ...], index: str, here: Path
 ) -> None:
-    command = cli.parse(["-p", "0", "-i", "127.0.0.1", *flags, "packages"], {})
-    assert isinstance(command, cli.Run)
+    command = parser.parse(["-p", "0", "-i", "127.0.0.1", *flags, "packages"], {})
+    assert isinstance(command, parser.Run)
     assert f"\n  index:     {index}\n" in banner.render(command.config, banner.Facts("granian", 43121, [], None))
 
 

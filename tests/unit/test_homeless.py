@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 import pypiserver
-from pypiserver.audit_log import local_user
-from pypiserver.catalog.places import catalog_path
+from pypiserver.catalog.sqlite.places import catalog_path
+from pypiserver.observability.audit_log import local_user
 from tests.make_archives import make_wheel
 
 from .commandline import pypi_server

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from pypiserver import audit_log
+from pypiserver.observability import audit_log
 from tests.clients.samples import add_wheel
 from tests.live_server import REPOSITORY
 
@@ -112,7 +112,7 @@ def test_a_time_that_cannot_be_set_is_named_and_the_rest_is_copied(
             raise PermissionError(1, "Operation not permitted")
         utime(path, **how)
 
-    monkeypatch.setattr("pypiserver.storage.folders.os.utime", of_another_user)
+    monkeypatch.setattr("pypiserver.folder.storage.os.utime", of_another_user)
     status, out, err = pypi_server(capsys, "copy", root, there)
     assert (status, len(list(there.iterdir()))) == (1, 2)
     assert "cannot be set (Operation not permitted): it belongs to another user" in out + err

@@ -21,9 +21,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 import pypiserver
 from pypiserver.catalog import Digest
 from pypiserver.errors import Conflict, NotFound, PypiServerError, Unavailable
-from pypiserver.intake import Intake, Upload
-from pypiserver.repository import Repository
-from pypiserver.web.changes import Recorder
+from pypiserver.index.publish import Intake, Upload
+from pypiserver.index.read import Repository
+from pypiserver.web.api.change_recorder import Recorder
 from tests.make_archives import make_sdist, make_wheel
 
 from .faults import Faults, tree

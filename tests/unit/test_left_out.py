@@ -14,8 +14,8 @@ from urllib.parse import unquote
 import pytest
 
 from pypiserver.errors import Unavailable
-from pypiserver.roots import Roots
-from pypiserver.storage import Folders
+from pypiserver.folder.root_guard import Roots
+from pypiserver.folder.storage import Folders
 from tests.make_archives import make_wheel
 
 from .wsgi import Client

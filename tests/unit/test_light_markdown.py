@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pypiserver.sanitizer import is_safe
-from pypiserver.web.light_markdown import light
+from pypiserver.web.html.light_markdown import light
+from pypiserver.web.html.sanitizer import is_safe
 from tests.descriptions import BOMBS, MD, SHAPES, shape
 
 REL = 'rel="nofollow noopener"'

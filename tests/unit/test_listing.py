@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from pypiserver.catalog import FAILURES, Catalog, Digest, Found, Gone, Row, listing
-from pypiserver.catalog.connections import Connections
-from pypiserver.catalog.search import has_fts5
-from pypiserver.distfile import parse_filename
+from pypiserver.catalog import FAILURES, Catalog, Digest, Found, Gone, Row, project_list
+from pypiserver.catalog.full_text import has_fts5
+from pypiserver.catalog.sqlite.connections import Connections
+from pypiserver.distributions.filename import parse_filename
 from pypiserver.model import Listed, ProjectStatus, Search
 
 
@@ -136,7 +136,7 @@ def test_the_exact_name_is_first_and_names_are_before_the_rest(library: Catalog)
 
 
 def test_common_words_are_listed_by_name_after_names(library: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listing, "MAX_RANKED", 1)
+    monkeypatch.setattr(project_list, "MAX_RANKED", 1)
     everything = ["requests", "requests-mock", "aiohttp", "zebra"]
     assert names(library, "requests") == everything
     for size in (1, 2, 3):
@@ -189,7 +189,7 @@ def test_rows_kept_current_are_those_made_at_once(tmp_path: Path, monkeypatch: p
     here: dict[str, Found] = {}
     catalog = Catalog(tmp_path / "kept.sqlite", "roots")
     for step in range(60):
-        monkeypatch.setattr(listing, "BULK", chance.choice([0, 2, 5000]))
+        monkeypatch.setattr(project_list, "BULK", chance.choice([0, 2, 5000]))
         new = []
         for _ in range(chance.randrange(6)):
             name = f"{chance.choice('abcde')}-{chance.randrange(4)}.{chance.randrange(3)}.zip"
@@ -263,7 +263,7 @@ def test_a_list_of_many_is_answered_from_indexes(
         plans.extend(row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters))
         return connection.execute(statement, parameters).fetchall()
 
-    watched = listing.Listing(catalog.connections)
+    watched = project_list.Listing(catalog.connections)
     monkeypatch.setattr(watched, "_ask", ask)
     for sort in ("", "name", "-name", "date", "-date", "size", "-size"):
         watched.find(Search(sort=sort))

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pypiserver import log
-from pypiserver.config import SETTINGS, make_config
 from pypiserver.errors import ConfigError
+from pypiserver.observability import logging_setup
+from pypiserver.settings.config import SETTINGS, make_config
 
 FORMATS = {
     "request_format": "%(bottle.request)s",
@@ -42,17 +42,17 @@ def lines_of(
 ) -> list[str]:
     chosen = formats or {"request_format": "%(bottle.request)s"}
     with caplog.at_level(logging.INFO, "pypiserver"):
-        wrapped = log.wrap(application, **{**dict.fromkeys(FORMATS, ""), **chosen})
+        wrapped = logging_setup.wrap(application, **{**dict.fromkeys(FORMATS, ""), **chosen})
         list(wrapped(request or environ(), lambda *_: None))
-    return [record.getMessage() for record in caplog.records if record.name == log.REQUESTS]
+    return [record.getMessage() for record in caplog.records if record.name == logging_setup.REQUESTS]
 
 
 def test_the_application_itself_comes_back_when_no_line_is_wanted(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "pypiserver"):
-        assert log.wrap(hello, **FORMATS) is hello
+        assert logging_setup.wrap(hello, **FORMATS) is hello
     with caplog.at_level(logging.INFO, "pypiserver"):
-        assert log.wrap(hello, **dict.fromkeys(FORMATS, "")) is hello
-        assert log.wrap(hello, **FORMATS) is not hello
+        assert logging_setup.wrap(hello, **dict.fromkeys(FORMATS, "")) is hello
+        assert logging_setup.wrap(hello, **FORMATS) is not hello
 
 
 def test_the_answer_passes_through_untouched(caplog: pytest.LogCaptureFixture) -> None:
@@ -63,7 +63,7 @@ def test_the_answer_passes_through_untouched(caplog: pytest.LogCaptureFixture) -
         return body
 
     with caplog.at_level(logging.INFO, "pypiserver"):
-        wrapped = log.wrap(application, **FORMATS)
+        wrapped = logging_setup.wrap(application, **FORMATS)
         assert wrapped(environ(), lambda *given: started.append(given) or "write") is body
     assert started == [("206 Partial Content", [("A", "b")])]
 
@@ -98,7 +98,7 @@ def test_percent_s_shows_the_request_but_not_the_process_around_it(caplog: pytes
 @pytest.mark.parametrize("kind", FORMATS)
 def test_no_password_or_token_is_written(form: str, kind: str, caplog: pytest.LogCaptureFixture) -> None:
     def refuse(request: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        request[log.EXCEPTION] = ValueError(f"cannot read Basic {SECRET}")
+        request[logging_setup.EXCEPTION] = ValueError(f"cannot read Basic {SECRET}")
         start_response("401 Unauthorized", [("Set-Cookie", "sesame")])
         return [f"https://alice:sesame@index.example/ refused Basic {SECRET}".encode()]
 
@@ -114,7 +114,7 @@ def test_no_password_or_token_is_written(form: str, kind: str, caplog: pytest.Lo
 
 def test_an_error_line_has_body_exception_and_traceback(caplog: pytest.LogCaptureFixture) -> None:
     def fail(request: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        request[log.EXCEPTION] = OSError("disk\ngone")
+        request[logging_setup.EXCEPTION] = OSError("disk\ngone")
         start_response("503 Service Unavailable", [])
         return [b"try ", b"again\n"]
 
@@ -146,14 +146,16 @@ def test_an_exception_that_nobody_caught_is_logged_and_passed_on(caplog: pytest.
 )
 def test_no_value_can_forge_a_line(value: str, form: str) -> None:
     request = environ(HTTP_X=value, PATH_INFO=value, QUERY_STRING=value, HTTP_HOST=value, REQUEST_METHOD=value)
-    request[log.EXCEPTION] = ValueError(value)
-    assert (form % log.request_fields(request)).isprintable()
+    request[logging_setup.EXCEPTION] = ValueError(value)
+    assert (form % logging_setup.request_fields(request)).isprintable()
     body = value.encode("utf-8", "surrogatepass")
-    assert (form % log.error_fields(request, (value, [(value, value)]), [body])).isprintable()
+    assert (form % logging_setup.error_fields(request, (value, [(value, value)]), [body])).isprintable()
 
 
 def test_records_of_other_modules_are_one_clean_line(tmp_path: Path) -> None:
-    log.configure(make_config(log_file=tmp_path / "log", log_stream="none", log_frmt="%(levelname)s|%(message)s"))
+    logging_setup.configure(
+        make_config(log_file=tmp_path / "log", log_stream="none", log_frmt="%(levelname)s|%(message)s")
+    )
     logger = logging.getLogger("pypiserver.storage")
     logger.warning("skipped %s", "bad\nERROR|forged\x1b[2J")
     logger.warning("asked https://alice:sesame@index.example/")
@@ -172,8 +174,12 @@ def test_records_of_other_modules_are_one_clean_line(tmp_path: Path) -> None:
 
 
 def test_lines_about_requests_keep_the_line_ends_of_the_format(tmp_path: Path) -> None:
-    log.configure(make_config(log_file=tmp_path / "log", log_stream="none", log_frmt="%(message)s", verbosity=1))
-    wrapped = log.wrap(hello, request_format="%(PATH_INFO)s\n  %(HTTP_X)s", response_format="", error_format="")
+    logging_setup.configure(
+        make_config(log_file=tmp_path / "log", log_stream="none", log_frmt="%(message)s", verbosity=1)
+    )
+    wrapped = logging_setup.wrap(
+        hello, request_format="%(PATH_INFO)s\n  %(HTTP_X)s", response_format="", error_format=""
+    )
     list(wrapped(environ(HTTP_X="a\nb"), lambda *_: None))
     assert (tmp_path / "log").read_text("utf-8") == "/simple/\n  a\\nb\n"
 
@@ -189,7 +195,9 @@ def test_lines_about_requests_keep_the_line_ends_of_the_format(tmp_path: Path) -
 )
 def test_verbosity_chooses_what_is_seen(verbosity: int, seen: list[str], tmp_path: Path) -> None:
     form = "%(name)s %(levelname)s"
-    log.configure(make_config(log_file=tmp_path / "log", log_stream="none", log_frmt=form, verbosity=verbosity))
+    logging_setup.configure(
+        make_config(log_file=tmp_path / "log", log_stream="none", log_frmt=form, verbosity=verbosity)
+    )
     for name in ("pypiserver", "watchdog"):
         for level in (logging.DEBUG, logging.INFO, logging.WARNING):
             logging.getLogger(name).log(level, "")
@@ -198,7 +206,7 @@ def test_verbosity_chooses_what_is_seen(verbosity: int, seen: list[str], tmp_pat
 
 @pytest.mark.parametrize("stream", ["stdout", "stderr", "none"])
 def test_the_stream_is_the_one_asked_for(stream: str, capsys: pytest.CaptureFixture[str]) -> None:
-    log.configure(make_config(log_stream=stream, log_frmt="%(message)s"))
+    logging_setup.configure(make_config(log_stream=stream, log_frmt="%(message)s"))
     logging.getLogger("pypiserver").warning("hello")
     out, err = capsys.readouterr()
     assert {"stdout": out, "stderr": err} == {
@@ -207,7 +215,7 @@ def test_the_stream_is_the_one_asked_for(stream: str, capsys: pytest.CaptureFixt
 
 
 def test_the_default_line_has_time_name_level_and_thread(capsys: pytest.CaptureFixture[str]) -> None:
-    log.configure(make_config())
+    logging_setup.configure(make_config())
     logging.getLogger("pypiserver").warning("hello")
     parts = capsys.readouterr().err.split("|")
     assert (parts[1:3], parts[3].isdigit(), parts[4]) == (["pypiserver", "WARNING"], True, "hello\n")
@@ -218,7 +226,7 @@ def test_configure_again_replaces_and_leaves_others_alone(tmp_path: Path) -> Non
     logging.getLogger().addHandler(other)
     before = list(logging.getLogger().handlers)
     for _ in range(3):
-        log.configure(make_config(log_file=tmp_path / "log"))
+        logging_setup.configure(make_config(log_file=tmp_path / "log"))
     added = [handler for handler in logging.getLogger().handlers if handler not in before]
     assert other in logging.getLogger().handlers
     assert sorted(handler.name or "" for handler in added) == ["pypiserver-log-file", "pypiserver-log-stream"]
@@ -248,7 +256,7 @@ def test_a_configuration_file_decides(named: bool, tmp_path: Path, monkeypatch: 
     monkeypatch.chdir(tmp_path)
     path = tmp_path / ("other.conf" if named else "log.conf")
     path.write_text(CONF, "utf-8")
-    log.configure(make_config(log_conf=path) if named else make_config())
+    logging_setup.configure(make_config(log_conf=path) if named else make_config())
     logging.getLogger("pypiserver.anything").info("one\ntwo")
     assert (tmp_path / "from-conf").read_text("utf-8") == "conf:one\\ntwo\n"
 
@@ -258,7 +266,7 @@ def test_the_log_file_gets_everything_beside_a_configuration_file(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "log.conf").write_text(CONF, "utf-8")
-    log.configure(make_config(log_file="mine", log_frmt="%(message)s"))
+    logging_setup.configure(make_config(log_file="mine", log_frmt="%(message)s"))
     logging.getLogger("pypiserver").info("hello")
     assert (tmp_path / "mine").read_text("utf-8") == "hello\n"
 
@@ -282,17 +290,17 @@ def test_an_unusable_configuration_file_is_one_sentence(
     if text is not None:
         path.write_text(text, "utf-8")
     with pytest.raises(ConfigError, match=expected):
-        log.configure(make_config(log_conf=path))
+        logging_setup.configure(make_config(log_conf=path))
 
 
 def test_a_log_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"The log file '.*missing.log' cannot be written \(No such file"):
-        log.configure(make_config(log_file=tmp_path / "missing" / "log"))
+        logging_setup.configure(make_config(log_file=tmp_path / "missing" / "log"))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="an open file cannot be renamed there")
 def test_a_rotated_log_file_is_opened_anew(tmp_path: Path) -> None:
-    log.configure(make_config(log_file=tmp_path / "log", log_stream="none", log_frmt="%(message)s"))
+    logging_setup.configure(make_config(log_file=tmp_path / "log", log_stream="none", log_frmt="%(message)s"))
     logging.getLogger("pypiserver").warning("one")
     (tmp_path / "log").rename(tmp_path / "log.1")
     logging.getLogger("pypiserver").warning("two")
@@ -315,12 +323,12 @@ def test_a_broken_record_format_is_refused_at_start(form: str) -> None:
 def test_every_format_that_is_accepted_can_be_used() -> None:
     for form in ("%s", "%(status_code)d", "%(status_code)s", "%(a)10.3s", "", "100%%"):
         SETTINGS["log_res_frmt"].parse(form)
-        form % log.response_fields(environ(), "200 OK", [])
-        form % log.response_fields(environ(), "odd", [])
+        form % logging_setup.response_fields(environ(), "200 OK", [])
+        form % logging_setup.response_fields(environ(), "odd", [])
 
 
 @pytest.mark.parametrize(
     "text", ["http://ada:pass\rword@pypi.example/", "token=pass\x1b[0mword", "//pass\u2028word@x"], ids=repr
 )
 def test_a_secret_with_what_cannot_be_printed_in_it_is_one(text: str) -> None:
-    assert "ord" not in log.clean(text)
+    assert "ord" not in logging_setup.clean(text)

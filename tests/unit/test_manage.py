@@ -114,7 +114,7 @@ def test_what_is_deleted_goes_to_the_trash_and_comes_back(
     serve: Serve, root: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The server takes it for a file removed by hand, which may come back.
-    monkeypatch.setattr("pypiserver.growing.HOLD_SECONDS", 0.2)
+    monkeypatch.setattr("pypiserver.folder.partial_files.HOLD_SECONDS", 0.2)
     client = serve(disable_fallback=True)
     assert set(listed(client)) == {WHEEL, SDIST, NEWER}
     before = (root / WHEEL).stat().st_mtime_ns

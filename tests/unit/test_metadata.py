@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pypiserver import archives, metadata
-from pypiserver import core_metadata as reader
-from pypiserver.core_metadata import valid_requires_python
-from pypiserver.distfile import parse_filename
+from pypiserver.distributions import archive_limits, metadata
+from pypiserver.distributions import core_metadata as reader
+from pypiserver.distributions.core_metadata import valid_requires_python
+from pypiserver.distributions.filename import parse_filename
 from pypiserver.errors import InvalidDistribution
 from tests.make_archives import (
     core_metadata,
@@ -121,7 +121,7 @@ def test_a_bad_upload_is_refused_in_words(archive: tuple[str, bytes], words: str
 
 def test_a_zip_bomb_is_refused_without_unpacking_it(monkeypatch: pytest.MonkeyPatch) -> None:
     # A smaller one than the real limit lets pass takes seconds less to make.
-    monkeypatch.setattr("pypiserver.archives.RATIO_FROM", 32 * 1024 * 1024)
+    monkeypatch.setattr("pypiserver.distributions.archive_limits.RATIO_FROM", 32 * 1024 * 1024)
     bomb = b"\0" * (8 * 1024 * 1024)
     members = {f"zeros-{number}": bomb for number in range(5)}
     name, data = make_wheel("foo", "1.0", extra_members=members)
@@ -131,7 +131,7 @@ def test_a_zip_bomb_is_refused_without_unpacking_it(monkeypatch: pytest.MonkeyPa
 
 
 def test_metadata_of_monstrous_size_is_refused() -> None:
-    huge = RAW + b"x" * archives.MAX_METADATA
+    huge = RAW + b"x" * archive_limits.MAX_METADATA
     with pytest.raises(InvalidDistribution, match="8 MiB"):
         read(make_wheel("foo", "1.0", metadata=huge))
     with pytest.raises(InvalidDistribution, match="8 MiB"):

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from pypiserver import metrics
-from pypiserver.config import make_config
 from pypiserver.errors import ConfigError
-from pypiserver.metrics import Metrics, State
-from pypiserver.observed import Exchange
+from pypiserver.observability import metrics
+from pypiserver.observability.metrics import Metrics, State
+from pypiserver.observability.request_events import Exchange
+from pypiserver.settings.config import make_config
 from tests.live_server import DIRECT
 from tests.make_archives import make_wheel
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pypiserver.storage import mounts
-from pypiserver.storage.entries import entry_of, folder_identity
+from pypiserver.backend import mounts
+from pypiserver.backend.stored_file import entry_of, folder_identity
 
 TABLE = r"""
 22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/root rw

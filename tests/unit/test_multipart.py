@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pypiserver.errors import BadRequest, ContentTooLarge
-from pypiserver.web.multipart import Limits, boundary_of, parse_multipart
+from pypiserver.web.http.multipart import Limits, boundary_of, parse_multipart
 
 Parsed = tuple[dict[str, list[str]], dict[tuple[str, str], bytes]]
 

@@ -7,7 +7,7 @@ import unicodedata
 
 import pytest
 
-from pypiserver.names import allowed_in_a_path, refused_in_an_archive
+from pypiserver.allowed_names import allowed_in_a_path, refused_in_an_archive
 
 # In names that people have, on a Mac or in another script.
 ODD = {

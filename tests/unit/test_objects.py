@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pypiserver.bucket import reader
+from pypiserver.bucket.object_store import Objects
+from pypiserver.bucket.reader import ObjectFile
+from pypiserver.bucket.staged import Spooled
 from pypiserver.errors import ConfigError, NotFound, Unavailable
-from pypiserver.storage import object_file
-from pypiserver.storage.object_file import ObjectFile
-from pypiserver.storage.objects import Objects
-from pypiserver.storage.spool import Spooled
 
 DATA = random.Random(7).randbytes(1_000_000)
 
@@ -99,7 +99,7 @@ def test_reading_on_takes_few_requests_and_a_range_exactly_one(
             pass
     assert store.requests == [(0, 100_000), (100_000, 1_000_000)]
     store.requests.clear()
-    monkeypatch.setattr(object_file, "WINDOW", 400_000)
+    monkeypatch.setattr(reader, "WINDOW", 400_000)
     with ObjectFile(store, "key", len(DATA)) as file:
         file.expect(10, 500_000)
         assert store.requests == [(10, 400_010)]
@@ -143,7 +143,7 @@ def test_a_store_that_cannot_be_used_is_an_outage(url: str, monkeypatch: pytest.
 
 
 def test_what_a_failure_says_has_no_signature_in_it() -> None:
-    from pypiserver.storage.objects import _words
+    from pypiserver.bucket.object_store import _words
 
     assert (
         _words(OSError("GET http://h/b?X-Amz-Signature=abc in 1 ms: 403.\n\nDebug: ..."))

@@ -11,10 +11,11 @@ from wsgiref.util import FileWrapper
 
 import pytest
 
-from pypiserver import facts, observed
-from pypiserver.observed import Exchange, Observers, exchange, observe
-from pypiserver.web.dispatch import Dispatch
-from pypiserver.web.ready import Ready
+from pypiserver import request_info
+from pypiserver.observability import request_events
+from pypiserver.observability.request_events import Exchange, Observers, exchange, observe
+from pypiserver.web.http.dispatch import Dispatch
+from pypiserver.web.http.prepared_response import Ready
 
 from .test_log import environ
 
@@ -101,7 +102,7 @@ class Stuck:
 def test_a_slow_disk_slows_nobody_and_what_is_lost_is_said(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(observed, "MOST_WAITING", 3)
+    monkeypatch.setattr(request_events, "MOST_WAITING", 3)
     stuck = Stuck()
     observers = Observers([stuck], gather_seconds=0)
     observers.note(environ(), 1_000, 0)
@@ -155,7 +156,7 @@ def test_an_observer_that_fails_is_logged_and_harms_nobody(caplog: pytest.LogCap
     observers = Observers([failing, other])
     application = observe(lambda environ, start: [b""], observers)
     for path in ("/fail", "/well"):
-        application(environ(**{facts.ROUTE: path}), lambda *_: None)
+        application(environ(**{request_info.ROUTE: path}), lambda *_: None)
         observers.flush()
     observers.close()
     assert [each.route for each in other.seen] == ["/fail", "/well"]

@@ -10,8 +10,8 @@ import bottle
 import pytest
 
 import pypiserver
-from pypiserver.config import make_config
 from pypiserver.errors import ConfigError
+from pypiserver.settings.config import make_config
 
 from .wsgi import Client
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pypiserver.errors import ConfigError
-from pypiserver.pid_file import pid_file
+from pypiserver.server.pid_file import pid_file
 
 from .commandline import pypi_server
 

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from packaging.version import Version
 
-from pypiserver import cli, manage
-from pypiserver.distfile import normalize
-from pypiserver.pip_download import Download, as_shell_line, environment, shown_command
+from pypiserver.cli import manage_folder, parser
+from pypiserver.cli.pip_download import Download, as_shell_line, environment, shown_command
+from pypiserver.distributions.filename import normalize
 from tests.fake_index import FakeIndex
 from tests.make_archives import make_wheel
 
@@ -49,9 +49,9 @@ def test_the_real_pip_downloads_what_was_found(
     index.login = "me:secret"
     url = index.url.replace("//", "//me:secret@")
     out, err = io.StringIO(), io.StringIO()
-    command = cli.parse(["-Ux", "--index-url", url, str(root)], {})
-    assert isinstance(command, cli.Update)
-    assert manage.update(command, out=out, err=err) == 0, (out.getvalue(), err.getvalue(), capfd.readouterr())
+    command = parser.parse(["-Ux", "--index-url", url, str(root)], {})
+    assert isinstance(command, parser.Update)
+    assert manage_folder.update(command, out=out, err=err) == 0, (out.getvalue(), err.getvalue(), capfd.readouterr())
     assert (root / "old" / name).read_bytes() == data
     assert "secret" not in out.getvalue() + err.getvalue() + "".join(capfd.readouterr())
 
@@ -103,9 +103,9 @@ def test_a_hostile_folder_and_index_make_no_option_and_no_command(
         (root / name).touch()
     index.rows["raven"] = list(HOSTILE_ROWS)
     out, err = io.StringIO(), io.StringIO()
-    command = cli.parse(["update", "--index-url", index.url, f"{tmp_path}/{folder}"], {})
-    assert isinstance(command, cli.Update)
-    assert manage.update(command, out=out, err=err) == 1
+    command = parser.parse(["update", "--index-url", index.url, f"{tmp_path}/{folder}"], {})
+    assert isinstance(command, parser.Update)
+    assert manage_folder.update(command, out=out, err=err) == 1
     assert {path for path, _ in index.seen} <= {"/simple/raven/", "/simple/index-url/", "/simple/r/"}
     lines = out.getvalue().splitlines()
     assert all(line.isprintable() for line in lines)

@@ -15,21 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pypiserver.catalog import (
-    FAILURES,
-    Catalog,
-    CatalogError,
-    Digest,
-    Found,
-    Row,
-    migrations,
-    postgres,
-    schema,
-    session,
-)
-from pypiserver.catalog.postgres import Pool, shown
-from pypiserver.catalog.session import translated
-from pypiserver.distfile import parse_filename
+from pypiserver.catalog import FAILURES, Catalog, CatalogError, Digest, Found, Row, schema
+from pypiserver.catalog.postgres import migrations, session
+from pypiserver.catalog.postgres import pool as postgres
+from pypiserver.catalog.postgres.pool import Pool, shown
+from pypiserver.catalog.postgres.session import translated
+from pypiserver.distributions.filename import parse_filename
 from pypiserver.errors import ConfigError
 from pypiserver.model import Search
 

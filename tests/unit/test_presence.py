@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from pypiserver import presence
 from pypiserver.errors import Unavailable
-from pypiserver.presence import Presence
-from pypiserver.storage import Folders
+from pypiserver.folder import presence
+from pypiserver.folder.presence import Presence
+from pypiserver.folder.storage import Folders
 from tests.make_archives import make_wheel
 
 from .wsgi import Client
@@ -81,9 +81,9 @@ def test_of_a_root_with_many_folders_nothing_is_listed_again_and_nothing_kept(
 @pytest.fixture
 def unwatched(monkeypatch: pytest.MonkeyPatch) -> None:
     """No event is told, and the folders are looked at once."""
-    monkeypatch.setattr("pypiserver.events.Watcher.start", lambda self: None)
+    monkeypatch.setattr("pypiserver.folder.fs_events.Watcher.start", lambda self: None)
     for name in ("POLL_SECONDS", "RESCAN_SECONDS", "TICK_SECONDS"):
-        monkeypatch.setattr(f"pypiserver.watch.{name}", 1000.0)
+        monkeypatch.setattr(f"pypiserver.folder.indexer.{name}", 1000.0)
 
 
 @pytest.mark.usefixtures("unwatched")
@@ -166,7 +166,7 @@ def test_a_project_whose_old_file_goes_when_its_new_one_came_is_never_sent_away(
     monkeypatch.setattr(Presence, "holding", lambda self, projects, *, is_thorough=False: None)
     put(NEXT, NEXT_BYTES)
     old.unlink()
-    monkeypatch.setattr("pypiserver.growing.HOLD_SECONDS", 0.0)
+    monkeypatch.setattr("pypiserver.folder.partial_files.HOLD_SECONDS", 0.0)
     for _ in range(5):
         for path in (f"/packages/{NAME}", "/simple/foo/", "/foo/json"):
             answer = client.get(path)

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from obstore.store import S3Store
 
-from pypiserver.storage.objects import Objects
-from pypiserver.storage.presigned import signed_at
+from pypiserver.bucket.object_store import Objects
+from pypiserver.bucket.presign import signed_at
 
 # https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html, "An example"
 DOCUMENTED = (

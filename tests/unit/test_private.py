@@ -8,7 +8,7 @@ import pytest
 
 from pypiserver.__main__ import main
 from pypiserver.errors import ConfigError
-from pypiserver.private import PrivateNames, read_private_names
+from pypiserver.upstream.private_names import PrivateNames, read_private_names
 from tests.fake_index import FakeIndex, serving
 from tests.make_archives import make_wheel
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from pypiserver import cli, manage
-from pypiserver.progress import STEP, counted, progress
+from pypiserver.cli import manage_folder, parser
+from pypiserver.cli.progress import STEP, counted, progress
 from tests.fake_index import FakeIndex, serving
 from tests.make_archives import make_wheel
 
@@ -110,9 +110,9 @@ def test_nothing_is_written_elsewhere_and_items_are_left_alone(stream: io.String
 
 @pytest.fixture
 def packages(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr("pypiserver.progress.DELAY_SECONDS", 0.0)
-    monkeypatch.setattr("pypiserver.progress.PAUSE_SECONDS", 0.0)
-    monkeypatch.setattr("pypiserver.progress.STEP", 1)
+    monkeypatch.setattr("pypiserver.cli.progress.DELAY_SECONDS", 0.0)
+    monkeypatch.setattr("pypiserver.cli.progress.PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr("pypiserver.cli.progress.STEP", 1)
     for name in ("one", "three", "two"):
         wheel, data = make_wheel(name, "1.0")
         (root / wheel).write_bytes(data)
@@ -121,16 +121,16 @@ def packages(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.usefixtures("without_tqdm")
 def test_a_check_reads_the_folders_and_then_the_files(packages: Path, tmp_path: Path) -> None:
-    command = cli.parse(["check", str(packages), "--catalog", str(tmp_path / "c.sqlite")], {})
+    command = parser.parse(["check", str(packages), "--catalog", str(tmp_path / "c.sqlite")], {})
     out, terminal = io.StringIO(), Terminal()
-    assert manage.run(command, out=out, err=terminal) == 0
+    assert manage_folder.run(command, out=out, err=terminal) == 0
     shown = [part for part in terminal.getvalue().split("\r") if part.strip()]
     assert [re.sub(r" \[.*\]", "", part) for part in shown] == [
         "reading the folders 1", "reading the folders 2", "reading the folders 3", "checking 1/3", "checking 2/3",
     ]  # fmt: skip
     assert terminal.left == ""
     pipe = io.StringIO()
-    assert manage.run(command, out=out, err=pipe) == 0
+    assert manage_folder.run(command, out=out, err=pipe) == 0
     assert pipe.getvalue() == ""
 
 
@@ -139,10 +139,10 @@ def test_an_update_tells_how_many_projects_were_looked_up(packages: Path) -> Non
     with serving(FakeIndex()) as index:
         for name in ("one", "three", "two"):
             index.add(name, make_wheel(name, "1.0")[0])
-        command = cli.parse(["update", str(packages), "--index-url", index.url], {})
-        assert isinstance(command, cli.Update)
+        command = parser.parse(["update", str(packages), "--index-url", index.url], {})
+        assert isinstance(command, parser.Update)
         out = Terminal()
-        assert manage.update(command, out=out, err=io.StringIO()) == 0
+        assert manage_folder.update(command, out=out, err=io.StringIO()) == 0
     assert f"\rchecking [{'#' * 20:<30}] 2/3" in out.getvalue()
     assert "#" not in out.left
 

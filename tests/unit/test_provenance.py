@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pypiserver.distributions.attestations import MAX_ATTESTATIONS, provenance_of
 from pypiserver.errors import BadRequest
-from pypiserver.provenance import MAX_ATTESTATIONS, provenance_of
 
 FILENAME, SHA256 = "foo-1.0.tar.gz", "0123456789abcdef" * 4
 SUBJECT = {"name": FILENAME, "digest": {"sha256": SHA256}}

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pypiserver.web.proxy import CLIENT, DEFAULT, NEVER_KEPT, TrustedProxy, base_url
+from pypiserver.web.http.forwarded import CLIENT, DEFAULT, NEVER_KEPT, TrustedProxy, base_url
 
 TRUSTED = [ip_network("127.0.0.0/8"), ip_network("::1/128")]
 

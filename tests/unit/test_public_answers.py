@@ -15,7 +15,7 @@ import pytest
 
 import pypiserver
 from pypiserver import errors
-from pypiserver.storage.operations import refusal
+from pypiserver.backend.os_calls import refusal
 from tests.make_archives import make_wheel
 
 from .faults import Faults

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from pypiserver.web import readme
-from pypiserver.web.renderer import Renderer
+from pypiserver.web.html import readme
+from pypiserver.web.html.renderer import Renderer
 
 MD = "text/markdown"
 RST = "text/x-rst"
@@ -192,8 +192,8 @@ WITHOUT = """
 import logging, sys, threading
 sys.modules["readme_renderer"] = None
 logging.basicConfig(format="%(levelname)s %(message)s", stream=sys.stdout)
-from pypiserver.web import readme
-from pypiserver.web.renderer import Renderer
+from pypiserver.web.html import readme
+from pypiserver.web.html.renderer import Renderer
 renderer = Renderer()
 print(readme.shown("# a", "text/markdown", renderer))
 print(readme.shown("# b", "text/x-rst", renderer))

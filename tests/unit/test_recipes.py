@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pypiserver import cli
 from pypiserver.__main__ import main
+from pypiserver.cli import parser
 from tests.live_server import DIRECT, REPOSITORY, LiveServer, answers, pypi_server, running
 from tests.make_archives import make_wheel
 
@@ -42,8 +42,8 @@ def printed(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
 
 
 def config_of(argv: list[str]) -> object:
-    command = cli.parse(argv, {})
-    assert isinstance(command, cli.Run)
+    command = parser.parse(argv, {})
+    assert isinstance(command, parser.Run)
     return command.config
 
 

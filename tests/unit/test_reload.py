@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from pypiserver.errors import ConfigError
-from pypiserver.server_reload import Reloadable
+from pypiserver.server.reload import Reloadable
 from tests.live_server import DIRECT, LiveServer, pypi_server, running
 from tests.make_archives import make_wheel
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import tracemalloc
 
+from pypiserver.bounded_cache import ENTRY_BYTES, Remembered, Said, short_texts, weight
 from pypiserver.model import File
-from pypiserver.remembered import ENTRY_BYTES, Remembered, Said, short_texts, weight
 
 ONE = ENTRY_BYTES + weight(1)
 

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from pypiserver.render_worker import MAX_HTML, MEMORY_BYTES, Answer, Kind, Outcome
-from pypiserver.web import render_process, renderer
-from pypiserver.web.render_process import RenderProcess
-from pypiserver.web.renderer import MAX_JOBS, Renderer
+from pypiserver.web.html import renderer, renderer_process
+from pypiserver.web.html.renderer import MAX_JOBS, Renderer
+from pypiserver.web.html.renderer_process import RenderProcess
+from pypiserver.web.html.renderer_worker import MAX_HTML, MEMORY_BYTES, Answer, Kind, Outcome
 
 # Each of them starts processes.
 pytestmark = pytest.mark.live
@@ -139,7 +139,7 @@ def test_the_interpreter_is_found_when_another_program_has_it_built_in(
     executable: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "executable", executable)
-    found = render_process.interpreter()
+    found = renderer_process.interpreter()
     asked = [found, "-I", "-c", "import sys; print(sys.version_info[:2])"]
     assert subprocess.run(asked, capture_output=True, text=True).stdout.strip() == str(sys.version_info[:2])
 
@@ -149,7 +149,7 @@ def test_a_process_that_is_closed_at_work_leaves_nothing_to_others(process: Rend
     assert process.render(Kind.GFM, b"a") == GOOD
     child = process._process
     assert child is not None and child.stdin is not None
-    child.stdin.write(render_process.FRAME.pack(Kind.GFM, 90_000) + b">" * 90_000)
+    child.stdin.write(renderer_process.FRAME.pack(Kind.GFM, 90_000) + b">" * 90_000)
     child.stdin.flush()
     while not (forks := forks_of(child.pid)):
         time.sleep(0.01)
@@ -171,7 +171,7 @@ def test_without_its_limits_a_process_renders_nothing() -> None:
         "import resource, sys; sys.path[:] = sys.argv[1:]\n"
         "def refuse(*arguments): raise PermissionError\n"
         "resource.setrlimit = refuse\n"
-        "from pypiserver.render_worker import main; main()"
+        "from pypiserver.web.html.renderer_worker import main; main()"
     )
     with closing(RenderProcess(program=program)) as process:
         assert process.render(Kind.GFM, b"a") == (Outcome.CRASHED, b"")
@@ -315,7 +315,7 @@ def test_an_exception_ends_nothing(
             def fail(*arguments: object) -> None:
                 raise error("injected")
 
-            broken.setattr(render_process, place, fail)
+            broken.setattr(renderer_process, place, fail)
             rendering.wait_seconds = 1
             rendering.render(Kind.GFM, "a")
         rendering.wait_seconds = 60
@@ -367,8 +367,8 @@ def test_a_renderer_that_is_closed_ends_what_runs_and_can_begin_anew() -> None:
 
 IDLE = """
 import os, threading, time
-from pypiserver.render_worker import Kind
-from pypiserver.web.renderer import Renderer
+from pypiserver.web.html.renderer_worker import Kind
+from pypiserver.web.html.renderer import Renderer
 renderer = Renderer(wait=60, idle=0.2)
 assert renderer.render(Kind.GFM, "a")[1] == b"<p>a</p>\\n"
 while threading.active_count() > 1:
@@ -382,8 +382,8 @@ renderer.close()
 """
 FORKED = """
 import os
-from pypiserver.render_worker import Kind
-from pypiserver.web.renderer import Renderer
+from pypiserver.web.html.renderer_worker import Kind
+from pypiserver.web.html.renderer import Renderer
 renderer = Renderer(wait=60)
 assert renderer.render(Kind.GFM, "a")[1] == b"<p>a</p>\\n"
 with renderer._queue._changed:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pypiserver.catalog import Catalog, CatalogError, postgres
-from pypiserver.catalog.lease import Lease
-from pypiserver.catalog.postgres import Pool
+from pypiserver.catalog import Catalog, CatalogError
+from pypiserver.catalog.postgres import pool as postgres
+from pypiserver.catalog.postgres.leader_lock import Lease
+from pypiserver.catalog.postgres.pool import Pool
 from pypiserver.errors import ConfigError, Unavailable
 from pypiserver.factory import Application
 from tests.make_archives import make_wheel
@@ -96,8 +97,8 @@ def test_one_of_two_holds_the_lease_and_says_how_far_it_is(leases: list[Lease]) 
 def test_the_heartbeat_of_a_lease_is_touched_by_rounds_and_not_by_holding_it(
     leases: list[Lease], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pypiserver.catalog.lease.ALIVE_SECONDS", 0.5)
-    monkeypatch.setattr("pypiserver.catalog.lease.HEARTBEAT_SECONDS", 0.0)
+    monkeypatch.setattr("pypiserver.catalog.postgres.leader_lock.ALIVE_SECONDS", 0.5)
+    monkeypatch.setattr("pypiserver.catalog.postgres.leader_lock.HEARTBEAT_SECONDS", 0.0)
     one, two = leases
     one.acquire()
     one.say_ready(time.time())
@@ -280,7 +281,7 @@ def test_every_page_that_was_seen_bridges_an_outage(
     server.stop()
     assert {get(path).status for path in SEEN} == {200}
     later = time.monotonic() + 301
-    monkeypatch.setattr("pypiserver.repository.time.monotonic", lambda: later)
+    monkeypatch.setattr("pypiserver.index.read.time.monotonic", lambda: later)
     assert {get(path).status for path in SEEN} == {503}
 
 
@@ -293,7 +294,7 @@ def test_what_is_known_is_given_for_a_while_only(
     server.stop()
     assert client.get("/simple/foo/").status == 200
     later = time.monotonic() + 61
-    monkeypatch.setattr("pypiserver.repository.time.monotonic", lambda: later)
+    monkeypatch.setattr("pypiserver.index.read.time.monotonic", lambda: later)
     assert [client.get(path).status for path in ("/simple/foo/", f"/packages/{NAME}")] == [503, 503]
 
 

@@ -14,8 +14,8 @@ import pytest
 
 from pypiserver.catalog import schema
 from pypiserver.errors import CatalogUnavailable, Forbidden, NotFound, Unavailable
-from pypiserver.growing import Missing
-from pypiserver.repository import MAX_SIDECAR_BYTES, Repository
+from pypiserver.folder.partial_files import Missing
+from pypiserver.index.read import MAX_SIDECAR_BYTES, Repository
 from tests.make_archives import make_sdist, make_wheel
 
 from .wsgi import Client
@@ -86,7 +86,7 @@ def test_a_project_whose_files_are_all_damaged_is_here_and_an_outage(
     serve: Serve, put: Put, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put("bar-1.0.zip", b"damaged")
-    monkeypatch.setattr("pypiserver.repository.WRITING_SECONDS", -1.0)
+    monkeypatch.setattr("pypiserver.index.read.WRITING_SECONDS", -1.0)
     client = serve()  # with a fallback: it must not be asked for what is here
     for path in ("/simple/bar/", "/bar/json"):
         answer = client.get(path)
@@ -100,7 +100,7 @@ def test_a_file_that_could_not_be_read_is_here_and_an_outage(
     repository: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Unlike one whose bytes are damaged: what failed passes."""
-    monkeypatch.setattr("pypiserver.repository.WRITING_SECONDS", -1.0)
+    monkeypatch.setattr("pypiserver.index.read.WRITING_SECONDS", -1.0)
     assert repository.file(WHEEL).sha256
     with repository.catalog.connections.transaction() as connection:
         connection.execute("UPDATE file SET fault = 'it cannot be read (Input/output error)', visible = 0", {})
@@ -115,7 +115,7 @@ def test_a_file_that_could_not_be_read_is_here_and_an_outage(
 def test_a_file_that_becomes_visible_while_it_is_asked_for_is_found(
     repository: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pypiserver.repository.WRITING_SECONDS", -1.0)
+    monkeypatch.setattr("pypiserver.index.read.WRITING_SECONDS", -1.0)
     look, looks = repository.catalog.file, [0]
 
     def late(filename: str) -> object:

@@ -16,13 +16,14 @@ from typing import BinaryIO
 
 import pytest
 
+from pypiserver.backend.digester import Digester
+from pypiserver.backend.stored_file import Entry
 from pypiserver.catalog import Catalog
-from pypiserver.digests import Digester
-from pypiserver.repository import Repository
-from pypiserver.scanlock import ScanLock
-from pypiserver.storage import Entry, Folders
-from pypiserver.sync import Sync
-from pypiserver.watch import Watch
+from pypiserver.catalog.sqlite.leader_lock import ScanLock
+from pypiserver.folder.indexer import Watch
+from pypiserver.folder.scanner import Sync
+from pypiserver.folder.storage import Folders
+from pypiserver.index.read import Repository
 from tests.live_server import pypi_server, running
 from tests.make_archives import make_wheel
 

@@ -12,10 +12,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from pypiserver.bucket.catalog import ExclusiveCatalog
 from pypiserver.catalog import Catalog, CatalogError, Digest, Found, Row, schema
 from pypiserver.catalog.database import Connection
-from pypiserver.catalog.exclusive import ExclusiveCatalog
-from pypiserver.distfile import parse_filename
+from pypiserver.distributions.filename import parse_filename
 
 SHA256 = "ab" * 32
 DIGEST = Digest(SHA256, metadata=b"Name: foo", metadata_sha256=SHA256, summary="a word")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pypiserver.sanitizer import MAX_DEPTH, TooDeepError, is_safe, rewritten
+from pypiserver.web.html.sanitizer import MAX_DEPTH, TooDeepError, is_safe, rewritten
 
 SAFE = '<p>a <a href="https://x.example" rel="nofollow noopener">b</a><br></p>'
 

@@ -7,8 +7,8 @@ from email.utils import formatdate
 import pytest
 
 from pypiserver.errors import Unavailable
-from pypiserver.web.blocks import BLOCK_BYTES, LARGEST_BLOCK_BYTES, Blocks
-from pypiserver.web.sending import SMALL_BYTES, Answer, is_not_modified, send_file
+from pypiserver.web.http.conditional import SMALL_BYTES, Answer, is_not_modified, send_file
+from pypiserver.web.http.file_body import BLOCK_BYTES, LARGEST_BLOCK_BYTES, Blocks
 
 ETAG = '"5eb63bbbe01eeed093cb22bb8f5acdc3"'
 MODIFIED = 1_700_000_000

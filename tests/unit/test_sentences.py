@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from pypiserver import certificates
-from pypiserver import settings_types as types
 from pypiserver.__main__ import main
-from pypiserver.commands import CLASSIC, COMMANDS, Subcommand
+from pypiserver.cli.commands import CLASSIC, COMMANDS, Subcommand
 from pypiserver.errors import ConfigError
-from pypiserver.setting import Setting
+from pypiserver.server import tls_files
+from pypiserver.settings import parsers as types
+from pypiserver.settings.setting import Setting
 from tests.certificates import make_certificate
 from tests.make_archives import make_wheel
 
@@ -156,7 +156,7 @@ def shell(monkeypatch: pytest.MonkeyPatch, *argv: object) -> Outcome:
 
 def certificate_faults(certificate: Path, key: Path) -> str:
     with pytest.raises(ConfigError) as caught:
-        certificates.check(certificate, key)
+        tls_files.check(certificate, key)
     return str(caught.value)
 
 
@@ -165,7 +165,7 @@ def test_a_certificate_that_cannot_be_used_is_named_with_its_flag(tmp_path: Path
     good, other = make_certificate(tmp_path), make_certificate(tmp_path / "other")
     noise = tmp_path / "noise"
     noise.write_bytes(b"no PEM")
-    certificates.check(good.chain, good.key)
+    tls_files.check(good.chain, good.key)
     assert certificate_faults(good.chain, other.key).startswith(f"--key: the key {other.key} is not that of")
     assert certificate_faults(noise, good.key).startswith(f"--certificate: the file {noise} holds no certificate")
     assert certificate_faults(good.chain, noise).startswith(f"--key: the file {noise} holds no private key")

@@ -18,11 +18,11 @@ from urllib.request import HTTPSHandler, ProxyHandler, build_opener
 
 import pytest
 
-from pypiserver import servers
 from pypiserver.__main__ import main
-from pypiserver.config import make_config
 from pypiserver.errors import ConfigError
-from pypiserver.stalled import LEAST_BYTES, Stalled
+from pypiserver.server import contract, run
+from pypiserver.server.slow_clients import LEAST_BYTES, Stalled
+from pypiserver.settings.config import make_config
 from tests.certificates import make_certificate
 from tests.live_server import DIRECT, LiveServer, Opener, pypi_server, running
 from tests.make_archives import make_wheel
@@ -142,16 +142,16 @@ def test_what_is_skipped_is_said_once(server: str, tmp_path: Path) -> None:
 
 
 def test_auto_is_a_server_that_can_tell_headers_apart_where_one_says_our_address() -> None:
-    assert servers.Options(tells_names_apart=True).name == "waitress"
+    assert contract.Options(tells_names_apart=True).name == "waitress"
     assert make_config(forwarded_headers="host", server="gunicorn").believes_address
     with pytest.raises(ConfigError, match="--server granian takes X_Forwarded_Host of a client for X-Forwarded-Host"):
         make_config(forwarded_headers="proto,prefix", server="granian")
 
 
 def test_auto_is_granian_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert servers.Options().name == "granian"
+    assert contract.Options().name == "granian"
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert servers.Options().name == "waitress"
+    assert contract.Options().name == "waitress"
 
 
 def test_port_in_use_is_said_before_anything_starts(
@@ -172,7 +172,7 @@ def test_two_granians_never_share_a_port(tmp_path: Path) -> None:
     with (
         serving(tmp_path, "--server", "granian") as live,
         pytest.raises(ConfigError, match="in use by another program"),
-        servers.reserved("127.0.0.1", urlsplit(live.url).port or 0),
+        contract.reserved("127.0.0.1", urlsplit(live.url).port or 0),
     ):
         pass
 
@@ -181,7 +181,7 @@ def test_two_granians_never_share_a_port(tmp_path: Path) -> None:
     ("host", "words"), [("192.0.2.1", "This machine has no address"), ("no such host", "is not known")]
 )
 def test_address_that_cannot_be_had(host: str, words: str) -> None:
-    with pytest.raises(ConfigError, match=words), servers.reserved(host, 0):
+    with pytest.raises(ConfigError, match=words), contract.reserved(host, 0):
         pass
 
 
@@ -372,15 +372,15 @@ def test_https_with_two_workers(tmp_path: Path) -> None:
 
 
 def test_https_where_the_server_cannot(tmp_path: Path) -> None:
-    options = servers.Options(server="waitress", port=0, certificate=tmp_path, key=tmp_path)
+    options = contract.Options(server="waitress", port=0, certificate=tmp_path, key=tmp_path)
     with pytest.raises(ConfigError, match="cannot serve HTTPS; use --server granian or gunicorn"):
-        servers.run(lambda: lambda environ, start: [], options, on_ready=lambda server, port: None)
+        run.run(lambda: lambda environ, start: [], options, on_ready=lambda server, port: None)
 
 
 def test_server_that_is_not_installed_is_said_in_one_sentence() -> None:
-    options = servers.Options(server="bjoern", port=0)
+    options = contract.Options(server="bjoern", port=0)
     with pytest.raises(ConfigError, match=r"The server bjoern cannot be used .* install it"):
-        servers.run(lambda: lambda environ, start: [], options, on_ready=lambda server, port: None)
+        run.run(lambda: lambda environ, start: [], options, on_ready=lambda server, port: None)
 
 
 def test_any_adapter_of_bottle_serves_and_says_it_is_not_hardened(tmp_path: Path) -> None:
@@ -395,7 +395,7 @@ def test_ready_is_told_once_something_accepts() -> None:
     told = threading.Event()
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
-        servers.tell_when_it_accepts("127.0.0.1", servers.port_of(bound), told.set)
+        contract.tell_when_it_accepts("127.0.0.1", contract.port_of(bound), told.set)
         assert not told.wait(0.1)
         bound.listen()
         assert told.wait(10)
@@ -445,5 +445,5 @@ def test_granians_allocator_is_told_before_it_is_loaded(own: str | None, told: s
 
 def test_a_server_of_green_threads_comes_before_bottle() -> None:
     """bottle keeps the request in a threading.local, which they must have replaced before."""
-    code = "import sys, pypiserver.__main__, pypiserver.servers; sys.exit('bottle' in sys.modules)"
+    code = "import sys, pypiserver.__main__, pypiserver.server.run; sys.exit('bottle' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

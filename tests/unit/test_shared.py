@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from pypiserver.catalog import CatalogError
-from pypiserver.catalog.shared import Shared
+from pypiserver.catalog.postgres.serial_cache import Shared
 
 PATIENCE = 60.0
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from pypiserver import signals
-from pypiserver.servers import OUTLASTED
+from pypiserver.server import process_signals
+from pypiserver.server.contract import OUTLASTED
 from tests.hostile import serving
 from tests.live_server import pypi_server
 
@@ -127,7 +127,7 @@ def test_the_pid_file_is_the_one_to_signal(server: str, tmp_path: Path) -> None:
 
 def test_sigterm_before_there_is_a_server_ends_it_as_an_exception_would() -> None:
     before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(SystemExit) as ended, signals.ended_by_sigterm():
+    with pytest.raises(SystemExit) as ended, process_signals.ended_by_sigterm():
         os.kill(os.getpid(), signal.SIGTERM)
         threading.Event().wait(60)
     assert ended.value.code == 143
@@ -135,5 +135,5 @@ def test_sigterm_before_there_is_a_server_ends_it_as_an_exception_would() -> Non
 
 
 def test_no_terminal_no_end() -> None:
-    code = "import sys; from pypiserver import signals; sys.exit(signals.ends_with_terminal())"
+    code = "import sys; from pypiserver.server import process_signals; sys.exit(process_signals.ends_with_terminal())"
     assert subprocess.run([sys.executable, "-c", code], start_new_session=True).returncode == 0

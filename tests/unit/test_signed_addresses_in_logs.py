@@ -10,13 +10,13 @@ from urllib.parse import quote
 
 import pytest
 
-from pypiserver import facts
-from pypiserver.access_log import AccessLog, note_of
-from pypiserver.config import make_config
-from pypiserver.log import configure, redacted, wrap
+from pypiserver import request_info
+from pypiserver.bucket.object_store import Objects
 from pypiserver.model import File
-from pypiserver.storage.objects import Objects
-from pypiserver.web.delivery import redirecting, through_nginx
+from pypiserver.observability.access_log import AccessLog, note_of
+from pypiserver.observability.logging_setup import configure, redacted, wrap
+from pypiserver.settings.config import make_config
+from pypiserver.web.api.offload import redirecting, through_nginx
 
 pytest.importorskip("obstore")
 FORMATS = ("%s", "%(headers)s %(location)s %(x_store_url)s %(status)s", "%(body)s: %(exception)s %(traceback)s")
@@ -80,10 +80,10 @@ def test_no_line_about_a_download_has_it(
         assert answer is not None
         seen.extend(value for _, value in answer.headerlist if "X-Amz-Signature" in value)
         start_response(answer.status_line, answer.headerlist)
-        environ[facts.STATUS] = 503
+        environ[request_info.STATUS] = 503
         start_response("503 Failed", answer.headerlist)
         error = OSError(f"GET {seen[0]} failed: <Url>{seen[0]}</Url> {quote(seen[0])}")
-        environ[facts.EXCEPTION] = error
+        environ[request_info.EXCEPTION] = error
         logging.getLogger("anybody").error("It failed: %s", error, exc_info=error)
         return [str(error).encode()]
 

@@ -29,13 +29,13 @@ from packaging.utils import canonicalize_name, parse_sdist_filename, parse_wheel
 from packaging.version import Version
 from pip._internal.index.collector import IndexContent, parse_links
 
-from pypiserver.distfile import parse_filename
+from pypiserver.bounded_cache import weight
+from pypiserver.distributions.filename import parse_filename
+from pypiserver.formats.simple import Form, accepts_encoding, etag, negotiate, render_index, render_project
 from pypiserver.model import File, Indexed, Project, ProjectStatus
-from pypiserver.remembered import weight
-from pypiserver.simple_api import Form, accepts_encoding, etag, negotiate, render_index, render_project
 from pypiserver.text import one_line
-from pypiserver.web import encodings
-from pypiserver.web.page_cache import PageCache
+from pypiserver.web.http import compression
+from pypiserver.web.http.page_cache import PageCache
 from tests.make_archives import core_metadata, make_bdist_dumb, make_egg, make_sdist, make_wheel
 
 from .wsgi import Client
@@ -643,9 +643,9 @@ def zstd(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.setitem(sys.modules, "backports", package)
     monkeypatch.setitem(sys.modules, "backports.zstd", module)
-    encodings._zstd.cache_clear()
+    compression._zstd.cache_clear()
     yield
-    encodings._zstd.cache_clear()
+    compression._zstd.cache_clear()
 
 
 @pytest.mark.usefixtures("corpus")
@@ -717,10 +717,10 @@ def test_a_page_is_not_taken_for_current_because_its_successor_is() -> None:
 @pytest.mark.parametrize(
     ("path", "handlers", "maker"),
     [
-        ("/simple/", "simple", "simple.render_index"),
-        ("/simple/foo-bar/", "simple", "simple.render_project"),
-        ("/foo-bar/json", "json_pages._pages", "json_pages.render"),
-        ("/packages/", "all_files._pages", "all_files.render"),
+        ("/simple/", "simple", "api.simple.render_index"),
+        ("/simple/foo-bar/", "simple", "api.simple.render_project"),
+        ("/foo-bar/json", "json_pages._pages", "api.legacy_json.render"),
+        ("/packages/", "all_files._pages", "html.file_list.render"),
     ],
 )
 def test_what_many_ask_for_at_once_is_made_once(
@@ -731,7 +731,7 @@ def test_what_many_ask_for_at_once_is_made_once(
     client.get("/simple/foo-bar/")
     kept = operator.attrgetter(handlers)(client._application.web)  # type: ignore[attr-defined]
     kept._cache._pages.clear()
-    module, _, name = maker.partition(".")
+    module, _, name = maker.rpartition(".")
     there = importlib.import_module(f"pypiserver.web.{module}")
     original, made = getattr(there, name), []
 

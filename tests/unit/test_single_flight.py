@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 
 from pypiserver.errors import CatalogUnavailable, NotFound
-from pypiserver.web.single_flight import SingleFlight
+from pypiserver.web.http.single_flight import SingleFlight
 
 Make = Callable[[], str]
 

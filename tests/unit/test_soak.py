@@ -24,7 +24,7 @@ from bin.soaking.chaos import Outcome, Row, table
 from bin.soaking.faults import BY_NAME
 from bin.soaking.readers import Question
 from bin.soaking.scenes import Scene
-from pypiserver.distfile import parse_filename
+from pypiserver.distributions.filename import parse_filename
 from tests.hostile import sha256
 from tests.make_archives import make_wheel
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import pypiserver
-from pypiserver.storage.objects import Objects
-from pypiserver.storage.sole_use import PERIOD_SECONDS, SILENCE_SECONDS, InUse, SoleUse
+from pypiserver.bucket.object_store import Objects
+from pypiserver.bucket.ownership import PERIOD_SECONDS, SILENCE_SECONDS, InUse, SoleUse
 
 from .wsgi import Client
 

@@ -15,22 +15,24 @@ from typing import Any
 
 import pytest
 
+from pypiserver.backend import name_lock
+from pypiserver.backend.name_lock import claimed
+from pypiserver.backend.os_calls import OPERATIONS, Operations
 from pypiserver.errors import Conflict, Forbidden, PypiServerError, StorageFull, Unavailable
-from pypiserver.storage import Folders, placing, unnamed
-from pypiserver.storage.operations import OPERATIONS, Operations
-from pypiserver.storage.placing import claimed
-from pypiserver.storage.staging import Staged, remove_stale
+from pypiserver.folder import tmpfile
+from pypiserver.folder.staged import Staged, remove_stale
+from pypiserver.folder.storage import Folders
 
 from .faults import NAMES, Faults, tree
 
-HAS_UNNAMED = unnamed.has_unnamed(Path(tempfile.gettempdir()))
+HAS_UNNAMED = tmpfile.has_unnamed(Path(tempfile.gettempdir()))
 
 
 @pytest.fixture(autouse=True, params=["unnamed", "hidden"])
 def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Every test with files that have no name, and with files that have a hidden one."""
     if request.param == "hidden":
-        monkeypatch.setattr(unnamed, "has_unnamed", lambda folder: False)
+        monkeypatch.setattr(tmpfile, "has_unnamed", lambda folder: False)
     elif not HAS_UNNAMED:
         pytest.skip("no files without a name here")
     return str(request.param)
@@ -92,8 +94,8 @@ def test_what_is_written_appears_with_what_stands_beside_it_and_nothing_else(tmp
 def test_where_files_without_a_name_cannot_be_named_they_have_hidden_ones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(unnamed, "OPERATIONS", Faults("name", errno.EPERM).operations)
-    unnamed.has_unnamed.cache_clear()
+    monkeypatch.setattr(tmpfile, "OPERATIONS", Faults("name", errno.EPERM).operations)
+    tmpfile.has_unnamed.cache_clear()
     publish(tmp_path)
     assert contents(tmp_path) == {NAME: b"new bytes"}
 
@@ -271,7 +273,7 @@ WRITER = """
 import sys
 from pathlib import Path
 from pypiserver.errors import Conflict
-from pypiserver.storage.staging import Staged
+from pypiserver.folder.staged import Staged
 root, name, writer, rounds = Path(sys.argv[1]), sys.argv[2], sys.argv[3].encode(), int(sys.argv[4])
 sys.stdin.readline()
 for number in range(rounds):
@@ -357,7 +359,7 @@ def test_a_claim_that_is_deleted_elsewhere_while_it_is_open_is_made_anew(
 
     before = set(os.listdir("/proc/self/fd"))
     monkeypatch.setattr(module, call, deleted)
-    monkeypatch.setattr("pypiserver.storage.placing.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("pypiserver.backend.name_lock.time.sleep", lambda seconds: None)
     with claimed(tmp_path / NAME) as is_ours:
         assert is_ours and not left[0]
     assert len(os.listdir("/proc/self/fd")) == len(before)
@@ -365,7 +367,7 @@ def test_a_claim_that_is_deleted_elsewhere_while_it_is_open_is_made_anew(
 
 
 def test_a_claim_in_a_folder_that_is_gone_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pypiserver.storage.placing.time.sleep", lambda seconds: pytest.fail("it waits"))
+    monkeypatch.setattr("pypiserver.backend.name_lock.time.sleep", lambda seconds: pytest.fail("it waits"))
     with pytest.raises(FileNotFoundError), claimed(tmp_path / "gone" / NAME):
         pass
 
@@ -377,7 +379,7 @@ def test_where_nothing_can_be_locked_or_linked_nothing_is_stored(
     def no_locks(descriptor: int, *, wait: bool) -> bool:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
-    monkeypatch.setattr("pypiserver.storage.placing.lock", no_locks)
+    monkeypatch.setattr("pypiserver.backend.name_lock.lock", no_locks)
     with pytest.raises(Forbidden):
         publish(tmp_path, operations=Faults("link", errno.EPERM).operations)
     assert tree(tmp_path) == {}
@@ -458,7 +460,7 @@ def test_without_locks_only_age_tells_that_nobody_writes(tmp_path: Path, monkeyp
     def no_locks(descriptor: int, *, wait: bool) -> bool:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
-    monkeypatch.setattr("pypiserver.storage.staging.lock", no_locks)
+    monkeypatch.setattr("pypiserver.folder.staged.lock", no_locks)
     (tmp_path / PART).write_bytes(b"x")
     assert remove_stale(tmp_path, time.time() + 3600) == 0
     assert remove_stale(tmp_path, time.time() + 90_000) == 1
@@ -514,7 +516,7 @@ def test_a_claim_that_another_program_keeps_is_not_waited_for_for_ever(
 ) -> None:
     import fcntl
 
-    monkeypatch.setattr(placing, "CLAIM_SECONDS", 0.2)
+    monkeypatch.setattr(name_lock, "CLAIM_SECONDS", 0.2)
     folders = Folders([tmp_path])
     (tmp_path / NAME).write_bytes(b"old")
     with claimed(tmp_path / NAME):

@@ -12,10 +12,10 @@ from typing import Any
 import bottle
 import pytest
 
-from pypiserver.draining import ENVIRON_KEY
+from pypiserver.catalog.sqlite.leader_lock import ScanLock
 from pypiserver.errors import ConfigError
-from pypiserver.scanlock import ScanLock
-from pypiserver.web.status import NOT_READY, Status
+from pypiserver.server.graceful_shutdown import ENVIRON_KEY
+from pypiserver.web.api.health import NOT_READY, Status
 
 from .wsgi import Answer, Client
 

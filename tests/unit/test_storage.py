@@ -12,13 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from pypiserver.backend.name_lock import claimed
+from pypiserver.backend.stored_file import Scan, entry_of
 from pypiserver.catalog import Catalog
 from pypiserver.errors import ConfigError, NotFound, Unavailable
-from pypiserver.storage import Folders, Scan, below
-from pypiserver.storage.entries import entry_of
-from pypiserver.storage.native import native
-from pypiserver.storage.placing import claimed
-from pypiserver.sync import Sync
+from pypiserver.folder import safe_open
+from pypiserver.folder.scanner import Sync
+from pypiserver.folder.storage import Folders
+from pypiserver.native_names import native
 from tests.make_archives import make_wheel
 
 from .faults import Faults, tree
@@ -53,20 +54,20 @@ def is_refused(folders: Folders, path: str, root: int = 0) -> bool:
 @pytest.mark.parametrize("at_once", [1, 3, 1000])
 def test_what_is_wanted_first_comes_first(at_once: int, roots: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """As soon in a folder of three names as in one that has more than are kept in memory."""
-    monkeypatch.setattr(below, "AT_ONCE", at_once)
+    monkeypatch.setattr(safe_open, "AT_ONCE", at_once)
     for name in ("a.zip", "a.zip.asc", "b.zip"):
         (roots[1] / name).write_bytes(b"x")
     paths = [entry.path for entry in Folders(roots[1:]).walk(Scan(), first=(".asc",))]
     assert paths[0] == "a.zip.asc" and sorted(paths[1:]) == ["a.zip", "b.zip"]
 
 
-@pytest.mark.skipif(not below.CAN_SCAN_OPEN, reason="folders are read by their paths")
+@pytest.mark.skipif(not safe_open.CAN_SCAN_OPEN, reason="folders are read by their paths")
 def test_a_folder_that_became_a_link_is_not_entered(roots: list[Path]) -> None:
     """Between being seen and being read."""
     (roots[1] / "deep").symlink_to(roots[0])
-    with pytest.raises(OSError), below.opened_folder(str(roots[1] / "deep"), is_root=False):
+    with pytest.raises(OSError), safe_open.opened_folder(str(roots[1] / "deep"), is_root=False):
         pass
-    with below.opened_folder(str(roots[1] / "deep"), is_root=True) as folder:
+    with safe_open.opened_folder(str(roots[1] / "deep"), is_root=True) as folder:
         assert os.listdir(folder) == [NAME]
 
 
@@ -316,7 +317,7 @@ def test_a_reason_of_any_length_is_read_to_a_limit(roots: list[Path]) -> None:
     assert text is not None and len(text) <= 32_768
 
 
-@pytest.mark.skipif(not below.CAN_WALK, reason="here files are opened by their whole path")
+@pytest.mark.skipif(not safe_open.CAN_WALK, reason="here files are opened by their whole path")
 @pytest.mark.parametrize("swapped", ["the link", "a folder on the way"])
 def test_what_changes_after_a_link_was_resolved_leads_nobody_outside(
     swapped: str, roots: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -17,14 +17,16 @@ from typing import Any
 
 import pytest
 
-from pypiserver import servers, supervisor
-from pypiserver.catalog.signal import Signal
+from pypiserver import supervisor
+from pypiserver.backend.stored_file import Scan
+from pypiserver.catalog.sqlite.change_counter import Signal
 from pypiserver.errors import Unavailable
-from pypiserver.server_granian import ATTEMPTS, News, end, supervise
-from pypiserver.storage import Folders, Scan
+from pypiserver.folder.indexer import Watch
+from pypiserver.folder.scanner import SAY_EACH
+from pypiserver.folder.storage import Folders
+from pypiserver.server import contract
+from pypiserver.server.run_granian import ATTEMPTS, News, end, supervise
 from pypiserver.supervisor import Loop, Pulse, once
-from pypiserver.sync import SAY_EACH
-from pypiserver.watch import Watch
 from tests.make_archives import make_wheel
 
 from .test_watch import eventually, make_watch
@@ -41,10 +43,10 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, seconds in {
         "supervisor.FIRST_PAUSE_SECONDS": 0.001,
         "supervisor.LONGEST_PAUSE_SECONDS": 0.01,
-        "background.GUARD_SECONDS": 0.02,
-        "background.YIELD_SECONDS": 0.5,
-        "watch.TICK_SECONDS": 0.02,
-        "watch.POLL_SECONDS": 0.05,
+        "backend.service.GUARD_SECONDS": 0.02,
+        "backend.service.YIELD_SECONDS": 0.5,
+        "folder.indexer.TICK_SECONDS": 0.02,
+        "folder.indexer.POLL_SECONDS": 0.05,
     }.items():
         monkeypatch.setattr(f"pypiserver.{name}", seconds)
 
@@ -55,9 +57,9 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, seconds in {
         "supervisor.STALE_SECONDS": 1.0,
         "supervisor.LATE_SECONDS": 0.5,
-        "watch.ALIVE_SECONDS": 0.5,
-        "scanlock.ALIVE_SECONDS": 0.5,
-        "scanlock.HEARTBEAT_SECONDS": 0.02,
+        "folder.indexer.ALIVE_SECONDS": 0.5,
+        "catalog.sqlite.leader_lock.ALIVE_SECONDS": 0.5,
+        "catalog.sqlite.leader_lock.HEARTBEAT_SECONDS": 0.02,
     }.items():
         monkeypatch.setattr(f"pypiserver.{name}", seconds)
 
@@ -183,7 +185,7 @@ def watches(roots: list[Path], tmp_path: Path) -> Iterator[Callable[[], Watch]]:
 def test_a_thread_that_was_ended_is_begun_again_by_the_next_request(
     roots: list[Path], watches: Callable[[], Watch], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pypiserver.background.GUARD_SECONDS", 1000.0)
+    monkeypatch.setattr("pypiserver.backend.service.GUARD_SECONDS", 1000.0)
     watch = watches()
     watch.ensure_current()
     tick, dead = watch._tick, threading.Event()
@@ -286,7 +288,7 @@ def test_a_heartbeat_comes_from_rounds_that_succeed_and_from_nothing_else(
 ) -> None:
     watch = watches()
     watch._tick()
-    monkeypatch.setattr("pypiserver.scanlock.HEARTBEAT_SECONDS", 0.0)
+    monkeypatch.setattr("pypiserver.catalog.sqlite.leader_lock.HEARTBEAT_SECONDS", 0.0)
     watch._lock._next_touch = 0.0  # type: ignore[union-attr]
 
     def beat() -> bool:
@@ -384,7 +386,7 @@ def test_a_folder_whose_name_is_not_utf8_is_served(
 READER = """
 import sys, time
 from pathlib import Path
-from pypiserver.catalog.signal import Signal
+from pypiserver.catalog.sqlite.change_counter import Signal
 signal = Signal(Path(sys.argv[1]))
 print("ready", flush=True)
 until = time.monotonic() + 0.3
@@ -409,7 +411,7 @@ def test_nobody_dies_when_the_signal_is_cut(tmp_path: Path) -> None:
 def test_a_signal_that_was_cut_or_deleted_is_no_answer_and_then_one_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pypiserver.catalog.signal.AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr("pypiserver.catalog.sqlite.change_counter.AGAIN_SECONDS", 0.0)
     path = tmp_path / "signal"
     one, two = Signal(path), Signal(path)
     before = one.value()
@@ -447,8 +449,8 @@ class Workers:
 
 @pytest.mark.parametrize("count", [1, 4])
 def test_workers_are_replaced_however_often_they_die(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pypiserver.server_granian.FIRST_PAUSE_SECONDS", 0.01)
-    monkeypatch.setattr("pypiserver.server_granian.LONGEST_PAUSE_SECONDS", 0.04)
+    monkeypatch.setattr("pypiserver.server.run_granian.FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("pypiserver.server.run_granian.LONGEST_PAUSE_SECONDS", 0.04)
     workers, served = Workers(count), threading.Event()
     served.set()
 
@@ -489,7 +491,7 @@ def test_requests_are_said_to_be_cut_off_only_when_their_time_has_passed(passed:
         news.note_end()
         now += passed
     killed = record("Killing worker-1 after it refused to gracefully stop")
-    assert news.is_news(killed) is is_said and killed.getMessage() == servers.OUTLASTED
+    assert news.is_news(killed) is is_said and killed.getMessage() == contract.OUTLASTED
     assert news.is_news(record("Unexpected exit from worker-1"))
 
 
@@ -529,7 +531,7 @@ def test_a_reload_that_fails_in_gunicorns_main_loop_does_not_end_it(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     pytest.importorskip("gunicorn")
-    from pypiserver import server_gunicorn
+    from pypiserver.server import run_gunicorn
 
     settings: dict[str, Any] = {}
 
@@ -543,11 +545,11 @@ def test_a_reload_that_fails_in_gunicorns_main_loop_does_not_end_it(
     def failing() -> None:
         raise MemoryError
 
-    monkeypatch.setattr(server_gunicorn, "_Server", Server)
+    monkeypatch.setattr(run_gunicorn, "_Server", Server)
     before = signal.getsignal(signal.SIGTERM)
-    with servers.reserved("127.0.0.1", 0) as listening:
-        hooks = servers.Hooks(lambda: None, failing)
-        server_gunicorn.serve(lambda again=False: lambda environ, start: [], servers.Options(), listening, hooks)
+    with contract.reserved("127.0.0.1", 0) as listening:
+        hooks = contract.Hooks(lambda: None, failing)
+        run_gunicorn.serve(lambda again=False: lambda environ, start: [], contract.Options(), listening, hooks)
     # From there on the socket is gunicorn's, which closes it.
     os.close(int(settings["bind"].removeprefix("fd://")))
     arbiter = SimpleNamespace(signal=lambda *_: None, handle_term=lambda: None)

@@ -15,20 +15,23 @@ from typing import Any
 
 import pytest
 
-from pypiserver import copy_ends, passwords
-from pypiserver.catalog import sqlite_file
+from pypiserver.access import htpasswd_file
+from pypiserver.backend.name_lock import lock
+from pypiserver.backend.stored_file import Scan
+from pypiserver.catalog.sqlite import file as sqlite_file
+from pypiserver.catalog.sqlite.leader_lock import ScanLock
 from pypiserver.errors import NotFound
-from pypiserver.scanlock import ScanLock
-from pypiserver.storage import Folders, folders, placing, staging, trash
-from pypiserver.storage.entries import Scan
-from pypiserver.storage.placing import lock
+from pypiserver.folder import atomic, storage, trash
+from pypiserver.folder import staged as staging
+from pypiserver.folder.storage import Folders
+from pypiserver.maintenance import copy_endpoints
 
 from .faults import Faults
 
 if sys.platform != "linux":
     pytest.skip("folders are held open, and locked files deleted", allow_module_level=True)
 
-SOURCE = Path(placing.__file__).parents[1]
+SOURCE = Path(atomic.__file__).parents[1]
 NAME = "foo-1.0.tar.gz"
 
 
@@ -70,8 +73,8 @@ CHANGES: dict[str, tuple[Any, str, Callable[[Folders], object]]] = {
     "upload": (staging, "open_unnamed", lambda roots: store(roots, "deep", "bar-1.0.tar.gz")),
     "upload, named": (staging, "place", lambda roots: store(roots, "deep", "bar-1.0.tar.gz")),
     "remove": (trash, "claimed", lambda roots: roots.remove(0, f"deep/{NAME}")),
-    "yank": (folders, "claimed", lambda roots: roots.write_sidecar(0, f"deep/{NAME}", ".yanked", b"")),
-    "unyank": (folders, "beside", lambda roots: roots.remove_sidecar(0, f"deep/{NAME}", ".asc")),
+    "yank": (storage, "claimed", lambda roots: roots.write_sidecar(0, f"deep/{NAME}", ".yanked", b"")),
+    "unyank": (storage, "beside", lambda roots: roots.remove_sidecar(0, f"deep/{NAME}", ".asc")),
     "trash": (trash, "claimed", lambda roots: roots.trash(0, f"deep/{NAME}")),
     "time": (os, "utime", lambda roots: roots.set_time(0, f"deep/{NAME}", 10**18)),
 }
@@ -142,7 +145,7 @@ def test_a_link_that_was_turned_elsewhere_tells_nothing_of_that(
         link.unlink()
         link.symlink_to(others / NAME)
 
-    done, scan = before(monkeypatch, folders, "look_through", turn), Scan()
+    done, scan = before(monkeypatch, storage, "look_through", turn), Scan()
     assert {entry.path for entry in Folders([root]).walk(scan)} == {f"deep/{NAME}", f"deep/{NAME}.asc"} and done
     assert [reason for *_, reason in scan.skipped] == ["it is a link to a file outside of the folders"]
 
@@ -175,7 +178,7 @@ def test_what_is_replaced_may_go_meanwhile(tmp_path: Path, gone: str, monkeypatc
         (tmp_path / f"{NAME}{suffix}").write_bytes(b"old")
     victim = tmp_path / (NAME if gone == "file" else f"{NAME}.asc")
     faults = Faults()
-    done = before(monkeypatch, placing._Steps, "_lock", victim.unlink)
+    done = before(monkeypatch, atomic._Steps, "_lock", victim.unlink)
     roots = Folders([tmp_path], operations=faults.operations)
     staged = roots.stage()
     staged.write(b"new")
@@ -221,10 +224,10 @@ def test_a_name_is_taken_by_one_also_where_there_are_no_hard_links(tmp_path: Pat
     faults = Faults("link", errno.EPERM)
     for _ in range(2):
         with pytest.raises(FileExistsError):
-            placing.name_exclusively(tmp_path / "part", tmp_path / NAME, may_rename=True, operations=faults.operations)
+            atomic.name_exclusively(tmp_path / "part", tmp_path / NAME, may_rename=True, operations=faults.operations)
     assert contents(tmp_path) == {"part": b"ours", NAME: b"theirs"}
     (tmp_path / NAME).unlink()
-    placing.name_exclusively(tmp_path / "part", tmp_path / NAME, may_rename=True, operations=faults.operations)
+    atomic.name_exclusively(tmp_path / "part", tmp_path / NAME, may_rename=True, operations=faults.operations)
     assert contents(tmp_path) == {NAME: b"ours"}
 
 
@@ -261,13 +264,13 @@ def test_a_sidecar_that_came_meanwhile_stays_when_packages_are_copied(
 ) -> None:
     (tmp_path / NAME).write_bytes(b"bytes")
     roots, yank = Folders([tmp_path]), tmp_path / f"{NAME}.yanked"
-    done = before(monkeypatch, placing, "name_exclusively", lambda: yank.write_bytes(b"by hand"))
+    done = before(monkeypatch, atomic, "name_exclusively", lambda: yank.write_bytes(b"by hand"))
     roots.write_sidecar(0, NAME, ".yanked", b"copied", overwrite=False)
     assert done and yank.read_bytes() == b"by hand"
 
 
 def test_a_status_that_came_meanwhile_stays_when_packages_are_copied(tmp_path: Path) -> None:
-    end = copy_ends.FolderEnd(tmp_path)
+    end = copy_endpoints.FolderEnd(tmp_path)
     end.set_status("foo", "archived")
     end.set_status("foo", "deprecated")
     (tmp_path / ".status" / "bar").symlink_to(tmp_path / "nowhere")
@@ -277,10 +280,11 @@ def test_a_status_that_came_meanwhile_stays_when_packages_are_copied(tmp_path: P
 
 
 def test_passwords_that_are_set_at_once_are_all_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = tmp_path / "htpasswd"
-    monkeypatch.setattr(passwords, "make_hash", lambda password: password)
+    file = tmp_path / "access.password_hashes"
+    monkeypatch.setattr(htpasswd_file, "make_hash", lambda password: password)
     threads = [
-        threading.Thread(target=passwords.set_password, args=(file, f"user{number}", "secret")) for number in range(8)
+        threading.Thread(target=htpasswd_file.set_password, args=(file, f"user{number}", "secret"))
+        for number in range(8)
     ]
     for thread in threads:
         thread.start()
@@ -290,21 +294,21 @@ def test_passwords_that_are_set_at_once_are_all_there(tmp_path: Path, monkeypatc
 
 
 def test_a_line_that_another_program_writes_meanwhile_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = tmp_path / "htpasswd"
+    file = tmp_path / "access.password_hashes"
     file.write_text("alice:one\n")
-    monkeypatch.setattr(passwords, "make_hash", lambda password: password)
-    before(monkeypatch, passwords, "_replace", lambda: file.write_text("alice:one\nbob:two\n"))
-    assert passwords.set_password(file, "carol", "three")
+    monkeypatch.setattr(htpasswd_file, "make_hash", lambda password: password)
+    before(monkeypatch, htpasswd_file, "_replace", lambda: file.write_text("alice:one\nbob:two\n"))
+    assert htpasswd_file.set_password(file, "carol", "three")
     assert file.read_text() == "alice:one\nbob:two\ncarol:three\n"
-    before(monkeypatch, passwords, "_read", file.unlink)
-    assert passwords.set_password(file, "dave", "four")
+    before(monkeypatch, htpasswd_file, "_read", file.unlink)
+    assert htpasswd_file.set_password(file, "dave", "four")
     assert file.read_text() == "dave:four\n" and file.stat().st_mode & 0o777 == 0o600
 
 
 def test_a_lock_on_a_file_that_lost_its_name_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "lock"
     first, second = ScanLock(path), ScanLock(path)
-    import pypiserver.scanlock as module
+    import pypiserver.catalog.sqlite.leader_lock as module
 
     done = before(monkeypatch, module, "try_lock", path.unlink)
     assert not first.acquire() and done
@@ -330,54 +334,54 @@ def test_who_opens_a_catalog_alone_is_alone(tmp_path: Path, monkeypatch: pytest.
 LOOKS = {"exists", "lexists", "is_file", "is_dir", "is_symlink", "is_mount", "access", "stat", "lstat", "isfile"}
 # Everything that looks, and why nothing depends on what is there a moment later.
 REASONS = {
-    "auth.HtpasswdFile._current": "only whether to read; what is read is looked at when it is open",
-    "catalog.places._is_ours": "below a folder of ours in which nobody else can rename",
-    "catalog.places._fault": "which words an error has; what cannot be opened later is said then",
-    "catalog.places._may": "which words an error has; what cannot be opened later is said then",
-    "catalog.sqlite_file.states_of": "compared after the act: what was written to must have its name still",
-    "cli.root_faults": "which words an error has",
-    "config_file.locate": "a file that goes is an error when it is read",
-    "downloads.Downloads._reading": "which words an error has, after the act",
-    "found_files.objection": "whoever could put another file there is an objection himself",
-    "log._warn_of_strange": "whether there is something to warn of",
-    "log.found_conf": "a file that goes is an error when it is read",
-    "pid_file._has_written": "which words an error has; the file is written in one step",
-    "presence.Presence._list": "what is listed is looked at again for its row",
-    "presence.Presence._look": "compared with the next one",
-    "presence.Presence.is_named": "503 in place of 404, when in doubt",
-    "roots.Roots._is_other": "compared before and after",
-    "roots.Roots.have_changed": "a hint to scan, which looks again",
-    "roots.Roots.identities": "compared before and after",
-    "roots.Roots.note": "what is compared with later",
-    "scanlock.ScanLock.is_alive": "the heartbeat of another process",
-    "scanlock.leads_to": "asked once the lock is held, and again at each heartbeat",
-    "storage.below._look": "in an open folder; what is opened is looked at again",
-    "storage.below._refuse_links": "where the system opens no folders (Windows)",
-    "storage.below.held_folder": "whether there is a /proc",
-    "storage.below.look_below": "what is opened is looked at again",
-    "storage.below.open_below": "where the system opens no folders (Windows)",
-    "storage.folders.Folders._files_in": "an open folder; what is opened is looked at again",
-    "storage.folders.Folders._look_closer": "which reason is said; what a link leads to is resolved and then walked",
-    "storage.folders.Folders._look_through": "which reason is said",
-    "storage.folders.Folders.folder_state": "compared with the next one",
-    "storage.folders.Folders.walk": "a root that went is an outage",
-    "storage.operations._owner": "which words an error has",
-    "storage.operations._rename": "where there is neither link(2) nor renameat2(2), under the claim",
-    "storage.placing._lock_claim": "whether to try again what failed",
-    "storage.placing.look_at": "asked under the claim, or of a file that is open",
-    "storage.placing.place": "a hint; names are given exclusively, and what is set aside may be gone",
-    "storage.staging.Staged._named": "compared with what is open",
-    "storage.trash._not_removed": "which words an error has",
-    "storage.trash._set_aside": "a file with a hidden name",
-    "upstream.own_authority": "which words an error has",
-    "web.render_process.interpreter": "of the Python we run on",
+    "access.authentication.HtpasswdFile._current": "only whether to read; what is read is looked at when it is open",
+    "catalog.sqlite.places._is_ours": "below a folder of ours in which nobody else can rename",
+    "catalog.sqlite.places._fault": "which words an error has; what cannot be opened later is said then",
+    "catalog.sqlite.places._may": "which words an error has; what cannot be opened later is said then",
+    "catalog.sqlite.file.states_of": "compared after the act: what was written to must have its name still",
+    "cli.parser.root_faults": "which words an error has",
+    "settings.toml_file.locate": "a file that goes is an error when it is read",
+    "observability.download_statistics.Downloads._reading": "which words an error has, after the act",
+    "settings.discovered_files.objection": "whoever could put another file there is an objection himself",
+    "observability.logging_setup._warn_of_strange": "whether there is something to warn of",
+    "observability.logging_setup.found_conf": "a file that goes is an error when it is read",
+    "server.pid_file._has_written": "which words an error has; the file is written in one step",
+    "folder.presence.Presence._list": "what is listed is looked at again for its row",
+    "folder.presence.Presence._look": "compared with the next one",
+    "folder.presence.Presence.is_named": "503 in place of 404, when in doubt",
+    "folder.root_guard.Roots._is_other": "compared before and after",
+    "folder.root_guard.Roots.have_changed": "a hint to scan, which looks again",
+    "folder.root_guard.Roots.identities": "compared before and after",
+    "folder.root_guard.Roots.note": "what is compared with later",
+    "catalog.sqlite.leader_lock.ScanLock.is_alive": "the heartbeat of another process",
+    "catalog.sqlite.leader_lock.leads_to": "asked once the lock is held, and again at each heartbeat",
+    "folder.safe_open._look": "in an open folder; what is opened is looked at again",
+    "folder.safe_open._refuse_links": "where the system opens no folders (Windows)",
+    "folder.safe_open.held_folder": "whether there is a /proc",
+    "folder.safe_open.look_below": "what is opened is looked at again",
+    "folder.safe_open.open_below": "where the system opens no folders (Windows)",
+    "folder.storage.Folders._files_in": "an open folder; what is opened is looked at again",
+    "folder.storage.Folders._look_closer": "which reason is said; what a link leads to is resolved and then walked",
+    "folder.storage.Folders._look_through": "which reason is said",
+    "folder.storage.Folders.folder_state": "compared with the next one",
+    "folder.storage.Folders.walk": "a root that went is an outage",
+    "backend.os_calls._owner": "which words an error has",
+    "backend.os_calls._rename": "where there is neither link(2) nor renameat2(2), under the claim",
+    "backend.name_lock._lock_claim": "whether to try again what failed",
+    "backend.name_lock.look_at": "asked under the claim, or of a file that is open",
+    "folder.atomic.place": "a hint; names are given exclusively, and what is set aside may be gone",
+    "folder.staged.Staged._named": "compared with what is open",
+    "folder.trash._not_removed": "which words an error has",
+    "folder.trash._set_aside": "a file with a hidden name",
+    "upstream.client.own_authority": "which words an error has",
+    "web.html.renderer_process.interpreter": "of the Python we run on",
     # Not a look at a name: Folders.stat, whose answer is compared with what is open or has a row.
-    "copy_ends.FolderEnd.is_there": "what is there is opened and hashed",
-    "storage.folders.Folders._existing": "the folder is held open, and what is gone is no error",
-    "sync.Sync._look": "a row is changed only while it is the one that was read before",
-    "writer.FolderWriter._is_damaged": "a hint; what is replaced is set aside by its name, under the claim",
-    "writer.FolderWriter.publish": "compared after the act",
-    "writer.FolderWriter.standing": "a hint; the name is given exclusively",
+    "maintenance.copy_endpoints.FolderEnd.is_there": "what is there is opened and hashed",
+    "folder.storage.Folders._existing": "the folder is held open, and what is gone is no error",
+    "folder.scanner.Sync._look": "a row is changed only while it is the one that was read before",
+    "folder.writer.FolderWriter._is_damaged": "a hint; what is replaced is set aside by its name, under the claim",
+    "folder.writer.FolderWriter.publish": "compared after the act",
+    "folder.writer.FolderWriter.standing": "a hint; the name is given exclusively",
 }
 
 

@@ -16,14 +16,15 @@ from typing import Any
 
 import pytest
 
+from pypiserver.backend.digester import Digester
+from pypiserver.backend.stored_file import Entry, Scan
 from pypiserver.catalog import ANY_ROW, Catalog, Digest, Found
-from pypiserver.digests import Digester
-from pypiserver.distfile import parse_filename
+from pypiserver.distributions.filename import parse_filename
 from pypiserver.errors import Unavailable
-from pypiserver.growing import FORGET_SECONDS, HOLD_SECONDS, MANY, Growing, Missing
+from pypiserver.folder.partial_files import FORGET_SECONDS, HOLD_SECONDS, MANY, Growing, Missing
+from pypiserver.folder.scanner import Sync
+from pypiserver.folder.storage import Folders
 from pypiserver.model import ProjectStatus
-from pypiserver.storage import Entry, Folders, Scan
-from pypiserver.sync import Sync
 from tests.make_archives import core_metadata, make_sdist, make_wheel
 
 OLD = 1_600_000_000
@@ -152,7 +153,7 @@ def test_the_last_row_of_a_project_goes_when_no_folder_has_another_file_of_it(
     world: World, is_large: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The new file came into a folder that was looked at before."""
-    monkeypatch.setattr("pypiserver.presence.MOST_NAMES", 0 if is_large else 1000)
+    monkeypatch.setattr("pypiserver.folder.presence.MOST_NAMES", 0 if is_large else 1000)
     old = world.put(SDIST, SDIST_BYTES)
     world.sync.scan()
     old.unlink()
@@ -653,8 +654,8 @@ def test_a_first_scan_sees_what_stands_beside_files(
     at_once: int, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where the folder has more names than are kept in memory, and more files than are sorted together."""
-    monkeypatch.setattr("pypiserver.storage.below.AT_ONCE", at_once)
-    monkeypatch.setattr("pypiserver.sync.RUN", 1)
+    monkeypatch.setattr("pypiserver.folder.safe_open.AT_ONCE", at_once)
+    monkeypatch.setattr("pypiserver.folder.scanner.RUN", 1)
     for number in range(9):
         name, data = make_wheel("foo", f"1.{number}")
         world.put(name, data)
@@ -808,7 +809,7 @@ def test_many_files_that_are_copied_at_once_are_looked_through_a_few_times(
 ) -> None:
     growing, dist, count = Growing(Folders([tmp_path]), lambda: NOW), parse_filename("foo-1.0.tar.gz"), 5 * MANY
     monkeypatch.setattr(growing, "_is_whole", lambda entry, dist: False)
-    monkeypatch.setattr("pypiserver.growing.FORGET_SECONDS", Counting(FORGET_SECONDS))
+    monkeypatch.setattr("pypiserver.folder.partial_files.FORGET_SECONDS", Counting(FORGET_SECONDS))
     for number in range(count):
         entry = Entry(0, f"{number}/foo-1.0.tar.gz", 1, int(NOW * 1e9), number)
         assert growing.has(entry, dist, None)

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 import pypiserver
+from pypiserver.backend.digester import Digester
 from pypiserver.catalog import Catalog
-from pypiserver.digests import Digester
-from pypiserver.scanlock import ScanLock
-from pypiserver.storage import Folders
-from pypiserver.sync import Sync
-from pypiserver.watch import Watch
+from pypiserver.catalog.sqlite.leader_lock import ScanLock
+from pypiserver.folder.indexer import Watch
+from pypiserver.folder.scanner import Sync
+from pypiserver.folder.storage import Folders
 from tests.make_archives import make_wheel
 
 from .injection import Injector
@@ -26,32 +26,40 @@ CODE = Path(__file__).resolve().parents[2] / "pypiserver"
 STARTERS = {"Thread", "Timer", "ThreadPoolExecutor", "ProcessPoolExecutor", "Process", "ThreadingMixIn", "Observer",
             "start_new_thread", "ThreadingHTTPServer", "BackgroundScheduler"}  # fmt: skip
 ALLOWED = {
-    ("digests.py", "ThreadPoolExecutor"): "who asks waits for each answer, and gets what it raises",
-    ("bucket_digests.py", "ThreadPoolExecutor"): "who asks waits for each answer, and gets what it raises",
-    ("reindex.py", "ThreadPoolExecutor"): "who asks waits for each answer, and gets what it raises",
-    ("copying.py", "ThreadPoolExecutor"): "a command, which waits for each answer",
-    ("update.py", "ThreadPoolExecutor"): "a command, which waits for each answer",
-    ("web/renderer.py", "Thread"): "ends when nothing waits; the next page begins another, whatever ended it",
-    ("web/render_process.py", "Timer"): "kills a process that hangs, and can raise nothing else",
-    ("events.py", "Observer"): "threads of watchdog, looked at by is_running and begun again by revive",
+    ("backend/digester.py", "ThreadPoolExecutor"): "who asks waits for each answer, and gets what it raises",
+    ("bucket/digester.py", "ThreadPoolExecutor"): "who asks waits for each answer, and gets what it raises",
+    ("bucket/scanner.py", "ThreadPoolExecutor"): "who asks waits for each answer, and gets what it raises",
+    ("maintenance/copy.py", "ThreadPoolExecutor"): "a command, which waits for each answer",
+    ("cli/update.py", "ThreadPoolExecutor"): "a command, which waits for each answer",
+    ("web/html/renderer.py", "Thread"): "ends when nothing waits; the next page begins another, whatever ended it",
+    ("web/html/renderer_process.py", "Timer"): "kills a process that hangs, and can raise nothing else",
+    ("folder/fs_events.py", "Observer"): "threads of watchdog, looked at by is_running and begun again by revive",
 }
 # What reads archives, and what it asks of libraries.
 ARCHIVES = tuple(
     f"pypiserver.{name}."
-    for name in ("archives", "archive_faults", "contents", "tarwalk", "unpacking", "zipdirectory", "ziplayout")
+    for name in (
+        "distributions.archive_limits",
+        "distributions.archive_checks",
+        "distributions.archive_reader",
+        "distributions.tar_headers",
+        "distributions.decompression",
+        "distributions.zip_directory",
+        "distributions.zip_consistency",
+    )
 )
 ERRORS = (ValueError, RuntimeError, MemoryError)
 # Within so many seconds a change shows, whatever happened (P39).
 SECONDS = 15.0
 SHORT = {
-    "pypiserver.watch.TICK_SECONDS": 0.01,
-    "pypiserver.watch.POLL_SECONDS": 0.02,
-    "pypiserver.watch.RESCAN_SECONDS": 0.05,
-    "pypiserver.watch.UPLOAD_SECONDS": 0.0,
+    "pypiserver.folder.indexer.TICK_SECONDS": 0.01,
+    "pypiserver.folder.indexer.POLL_SECONDS": 0.02,
+    "pypiserver.folder.indexer.RESCAN_SECONDS": 0.05,
+    "pypiserver.folder.indexer.UPLOAD_SECONDS": 0.0,
     "pypiserver.supervisor.FIRST_PAUSE_SECONDS": 0.001,
     "pypiserver.supervisor.LONGEST_PAUSE_SECONDS": 0.01,
-    "pypiserver.background.GUARD_SECONDS": 0.02,
-    "pypiserver.events.REVIVE_SECONDS": 0.02,
+    "pypiserver.backend.service.GUARD_SECONDS": 0.02,
+    "pypiserver.folder.fs_events.REVIVE_SECONDS": 0.02,
 }
 
 
@@ -179,9 +187,9 @@ def test_whichever_call_of_a_beginning_loop_fails_the_index_is_there(
 @pytest.fixture
 def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
     pytest.importorskip("obstore")
-    monkeypatch.setattr("pypiserver.bucket_watch.TICK_SECONDS", 0.01)
-    monkeypatch.setattr("pypiserver.bucket_watch.STATUS_SECONDS", 0.0)
-    monkeypatch.setattr("pypiserver.bucket_watch.RETRY_SECONDS", 0.02)
+    monkeypatch.setattr("pypiserver.bucket.indexer.TICK_SECONDS", 0.01)
+    monkeypatch.setattr("pypiserver.bucket.indexer.STATUS_SECONDS", 0.0)
+    monkeypatch.setattr("pypiserver.bucket.indexer.RETRY_SECONDS", 0.02)
     (tmp_path / "bucket").mkdir()
     open_to_all = {"password_file": ".", "authenticate": ".", "disable_fallback": True}
     application = pypiserver.app(

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from pypiserver.errors import Conflict, Forbidden, NotFound, PypiServerError
-from pypiserver.storage import Folders, trash
+from pypiserver.folder import trash
+from pypiserver.folder.storage import Folders
 
 from .faults import Faults, tree
 

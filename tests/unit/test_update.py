@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 from packaging.version import Version
 
-from pypiserver.distfile import normalize, parse_filename
+from pypiserver.cli.pip_download import Download
+from pypiserver.cli.update import Finding, Local, Options, decide, newest_local, read_ignorelist, run_update
+from pypiserver.distributions.filename import normalize, parse_filename
 from pypiserver.errors import ConfigError
-from pypiserver.pip_download import Download
-from pypiserver.update import Finding, Local, Options, decide, newest_local, read_ignorelist, run_update
-from pypiserver.upstream import UpstreamFile
+from pypiserver.upstream.client import UpstreamFile
 from tests.fake_index import FakeIndex, serving
 
 FOLDER = Path("/srv/packages")

@@ -19,12 +19,12 @@ from urllib.parse import urlencode
 
 import pytest
 
-from pypiserver.digests import Digester
-from pypiserver.distfile import parse_filename
+from pypiserver.backend.digester import Digester
+from pypiserver.distributions.filename import parse_filename
 from pypiserver.errors import ContentTooLarge
-from pypiserver.storage.unnamed import has_unnamed
-from pypiserver.web.multipart import boundary_of, parse_multipart
-from pypiserver.web.upload import FIELDS, drain
+from pypiserver.folder.tmpfile import has_unnamed
+from pypiserver.web.api.upload import FIELDS, drain
+from pypiserver.web.http.multipart import boundary_of, parse_multipart
 from tests.make_archives import core_metadata, make_bdist_dumb, make_egg, make_sdist, make_wheel, make_zip
 
 from .faults import Faults, tree

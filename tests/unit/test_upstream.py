@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from packaging.version import Version
 
-from pypiserver import upstream
-from pypiserver.distfile import normalize
+from pypiserver.distributions.filename import normalize
 from pypiserver.errors import ConfigError
-from pypiserver.upstream import Unreachable, UpstreamError, UpstreamFile, open_index
+from pypiserver.upstream import client
+from pypiserver.upstream.client import Unreachable, UpstreamError, UpstreamFile, open_index
 from tests.fake_index import JSON, Answer, FakeIndex, serving
 
 from .test_update import local, plain_environment, raven, update
@@ -116,7 +116,7 @@ def test_a_redirect_within_the_index_is_followed(index: FakeIndex) -> None:
 
 
 def test_an_endless_page_is_not_read_to_its_end(index: FakeIndex, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upstream, "MAX_PAGE", 1 << 20)
+    monkeypatch.setattr(client, "MAX_PAGE", 1 << 20)
     index.answers[PAGE] = Answer(200, b" " * (4 << 20), {"Content-Type": JSON})
     assert refused(index.url) == f"The index {index.url} sent a page of more than 1 MiB."
 
@@ -221,7 +221,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("variable", [None, *upstream.CA_VARIABLES])
+@pytest.mark.parametrize("variable", [None, *client.CA_VARIABLES])
 def test_an_authority_of_the_environment_is_trusted(
     certificate: Path, variable: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from pypiserver.backend.digester import Digester
 from pypiserver.catalog import Catalog
-from pypiserver.digests import Digester
-from pypiserver.events import Watcher
-from pypiserver.scanlock import ScanLock
-from pypiserver.storage import Folders
-from pypiserver.sync import Sync
-from pypiserver.watch import Watch
+from pypiserver.catalog.sqlite.leader_lock import ScanLock
+from pypiserver.folder.fs_events import Watcher
+from pypiserver.folder.indexer import Watch
+from pypiserver.folder.scanner import Sync
+from pypiserver.folder.storage import Folders
 from tests.make_archives import make_wheel
 
 from .wsgi import Client
@@ -89,7 +89,7 @@ def test_a_file_that_stays_away_is_gone_though_nothing_tells_so(
     events: bool, roots: list[Path], watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The row is held first; no event, and no scan, comes when the time is over."""
-    monkeypatch.setattr("pypiserver.growing.HOLD_SECONDS", 0.5)
+    monkeypatch.setattr("pypiserver.folder.partial_files.HOLD_SECONDS", 0.5)
     watch._use_events = events
     watch.ensure_current()
     assert eventually(lambda: watch._next_scan > 0)
@@ -146,7 +146,7 @@ def test_when_all_is_digested_the_list_is_there(watch: Watch) -> None:
 def test_a_folder_that_others_write_to_is_looked_at_often(
     is_shared: bool, roots: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pypiserver.events.is_shared", lambda root: is_shared and root == roots[1])
+    monkeypatch.setattr("pypiserver.folder.fs_events.is_shared", lambda root: is_shared and root == roots[1])
     folders, catalog = Folders(roots), Catalog(tmp_path / "catalog.sqlite", "")
     digester = Digester(folders, catalog, hash_algo="sha256")
     watch = Watch(Sync(folders, catalog), digester, catalog, lock=ScanLock(tmp_path / "lock"))
@@ -235,7 +235,7 @@ def test_a_folder_may_be_called_like_a_file_without_a_name(roots: list[Path], wa
 
 
 def test_an_upload_is_told_to_the_catalog_once(serve: Callable[..., Client], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pypiserver.watch.UPLOAD_SECONDS", 60.0)
+    monkeypatch.setattr("pypiserver.folder.indexer.UPLOAD_SECONDS", 60.0)
     client = serve()
     intake = client._application.intake  # type: ignore[attr-defined]
     catalog, watch = intake.repository.catalog, intake.repository.watch

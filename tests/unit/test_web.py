@@ -14,9 +14,10 @@ from urllib.parse import urljoin
 
 import pytest
 
-from pypiserver.config import default_fallback_url
 from pypiserver.errors import ConfigError
-from pypiserver.web import _NAME, _RELEASE, _VERSION, pages
+from pypiserver.settings.config import default_fallback_url
+from pypiserver.web.html import pages
+from pypiserver.web.routes import _NAME, _RELEASE, _VERSION
 from tests.make_archives import make_sdist, make_wheel
 
 from .conftest import OLD

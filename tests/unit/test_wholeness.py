@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from pypiserver.distfile import parse_filename
-from pypiserver.wholeness import is_whole
+from pypiserver.distributions.filename import parse_filename
+from pypiserver.distributions.truncation import is_whole
 from tests.make_archives import make_sdist, make_wheel
 
 from .storage_contract import files
@@ -55,7 +55,7 @@ def test_what_does_not_tell(name: str, data: bytes) -> None:
 
 def test_a_stream_that_unpacks_to_very_much_is_not_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
     name, data = ARCHIVES["gzip"]
-    monkeypatch.setattr("pypiserver.wholeness.MAX_UNPACKED", 100)
+    monkeypatch.setattr("pypiserver.distributions.truncation.MAX_UNPACKED", 100)
     assert is_whole(io.BytesIO(data), parse_filename(name)) is None
 
 

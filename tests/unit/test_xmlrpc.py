@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pypiserver.errors import BadRequest
-from pypiserver.web.xmlrpc import MAX_WORDS, handle
+from pypiserver.web.api.xmlrpc import MAX_WORDS, handle
 from tests.make_archives import make_sdist, make_wheel
 from tests.shelf import Shelf
 

@@ -31,7 +31,7 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{- end -}}
 
 {{/* The secret with the password file; empty when there is none. */}}
-{{- define "pypiserver.passwords" -}}
+{{- define "pypiserver.access.htpasswd_file" -}}
 {{- if .Values.auth.secretName -}}
 {{- .Values.auth.secretName -}}
 {{- else if .Values.auth.credentials -}}

@@ -1,0 +1,306 @@
+"""Who may do what: the htpasswd file, any callable, and which actions need either.
+
+The rules to keep: whatever is wrong closes the door; a password is never kept, logged or compared in plain text; right
+passwords are remembered for a while, because clients send them with each of hundreds of requests; every failed login
+costs the same checks, whichever user it names, known or not.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+import errno
+import hashlib
+import hmac
+import logging
+import os
+import secrets
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ..errors import ConfigError, Forbidden, PypiServerError, Unauthorized, Unavailable
+from .password_hashes import Entry, decoys_of, fits, read_entry, without
+
+Auther = Callable[[str, str], bool]
+
+_LOG = logging.getLogger(__name__)
+REMEMBER = 512
+REMEMBER_SECONDS = 600.0
+# An editor that replaces the file may leave a moment without one.
+GRACE_SECONDS = 5.0
+WAIT_SECONDS = 5.0
+# Within the time that a file system can tell apart, a file may change again and look the same.
+SETTLE_SECONDS = 2.0
+# For each check that runs so many may wait: each of them holds a thread that others need.
+WAITING = 4
+_BUSY = "Too many passwords are being checked right now. Try again in a moment."
+# A larger file is refused as a whole: one that is cut in a line would let half of a password in.
+MAX_FILE = 16 * 1024 * 1024
+# A failed login takes one check for each scheme and cost in the file, of this many costliest ones.
+DECOYS = 8
+MAX_HEADER = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """The password file as it was read: its identity, its entries, and the right passwords seen since, as MACs.
+
+    ``digest`` is that of its bytes; ``is_settled`` says that another change will give it another identity. ``decoys``
+    are what a failed login is checked against. ``logins`` has the user and the time of whole headers that were right.
+    """
+
+    identity: tuple[int, ...]
+    digest: bytes = b""
+    is_settled: bool = False
+    entries: dict[str, Entry] = field(default_factory=dict)
+    decoys: tuple[Entry, ...] = ()
+    remembered: dict[bytes, float] = field(default_factory=dict)
+    logins: dict[bytes, tuple[str, float]] = field(default_factory=dict)
+
+
+class HtpasswdFile:
+    """Checks passwords against the htpasswd file at ``path``, which is read again whenever it changes.
+
+    ``slow_checks`` of them run at once (None: one for each processor). ``clock`` gives seconds that never go back.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        slow_checks: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.path = path
+        # A Path costs more than the look.
+        self._name = str(path)
+        self._clock = clock
+        self._table = _Table(())
+        self._key = secrets.token_bytes(32)
+        at_once = slow_checks or os.cpu_count() or 1
+        self._slow = threading.BoundedSemaphore(at_once)
+        self._waiting = threading.BoundedSemaphore(at_once * (1 + WAITING))
+        self._unreadable_since: float | None = None
+        self._warned_of_plain = False
+        self._missing: set[str] = set()
+
+    def check(self) -> None:
+        """Raise ConfigError unless the file can be read."""
+        try:
+            self._read()
+        except OSError as error:
+            raise ConfigError(
+                f"The password file {self.path} cannot be read: {error.strerror or error}. "
+                f"Make one with: pypi-server passwd {self.path} USER"
+            ) from error
+
+    def __call__(self, user: str, password: str) -> bool:
+        """Whether the password is the user's; raises Unavailable while too many slow checks are waiting."""
+        if "\0" in password or "\0" in user:
+            return False
+        table = self._current()
+        entry = table.entries.get(user)
+        stored = entry.stored if entry is not None else ""
+        mac = hmac.digest(self._key, b"\0".join((user.encode(), password.encode(), stored.encode())), hashlib.sha256)
+        now = self._clock()
+        if now - table.remembered.get(mac, -REMEMBER_SECONDS) < REMEMBER_SECONDS:
+            return True
+        if not self._verify(entry, table.decoys, password):
+            return False
+        _make_room(table.remembered)
+        table.remembered[mac] = now
+        return True
+
+    def login(self, authorization: str) -> str | None:
+        """The user of an Authorization header, None for a wrong password; raises Unauthorized and Unavailable.
+
+        A header that was right of late is known by a digest of all of it, which takes a quarter of the time.
+        """
+        # What is read while the password is checked has a table of its own, to which this one says nothing.
+        table = self._current()
+        digest = hashlib.blake2s(authorization.encode("utf-8", "surrogatepass"), key=self._key).digest()
+        known, now = table.logins.get(digest), self._clock()
+        if known is not None and now - known[1] < REMEMBER_SECONDS:
+            return known[0]
+        user, password = parse_basic(authorization)
+        if not self(user, password):
+            return None
+        _make_room(table.logins)
+        table.logins[digest] = user, now
+        return user
+
+    def _verify(self, entry: Entry | None, decoys: tuple[Entry, ...], password: str) -> bool:
+        """Whether the password fits the user's entry; if not, the decoys are checked too.
+
+        The user's own entry takes the place of the decoy that costs the same, so time tells neither which users there
+        are nor what their hashes cost.
+        """
+        if entry is not None and not entry.is_slow and self._fits(entry, password):
+            return True
+        others = without(decoys, entry)
+        with self._turn(any(each.is_slow for each in (*others, entry) if each is not None)):
+            if entry is not None and entry.is_slow and self._fits(entry, password):
+                return True
+            for other in others:
+                self._fits(other, password)
+        return False
+
+    def _fits(self, entry: Entry, password: str) -> bool:
+        try:
+            return fits(entry, password)
+        except ConfigError as error:
+            # Whose hash needs a library that is missing is refused like everybody else.
+            if entry.scheme not in self._missing:
+                self._missing.add(entry.scheme)
+                _LOG.error("%s", error)
+            return False
+
+    @contextlib.contextmanager
+    def _turn(self, is_slow: bool) -> Iterator[None]:
+        """Wait until a slow check may run; raises Unavailable when too many others wait, or for too long."""
+        if not is_slow:
+            yield
+            return
+        if not self._waiting.acquire(blocking=False):
+            raise Unavailable(_BUSY, public=True)
+        try:
+            if not self._slow.acquire(timeout=WAIT_SECONDS):
+                raise Unavailable(_BUSY, public=True)
+            try:
+                yield
+            finally:
+                self._slow.release()
+        finally:
+            self._waiting.release()
+
+    def _current(self) -> _Table:
+        # A look takes two microseconds, and a changed file counts from the next request on.
+        try:
+            if not self._table.is_settled or _identity(os.stat(self._name)) != self._table.identity:  # noqa: PTH116
+                self._read()
+            self._unreadable_since = None
+        except OSError as error:
+            now = self._clock()
+            if self._unreadable_since is None:
+                self._unreadable_since = now
+                _LOG.error("The password file %s cannot be read: %s.", self.path, error.strerror or error)
+            if now - self._unreadable_since >= GRACE_SECONDS:
+                return _Table(())
+        return self._table
+
+    def _read(self) -> None:
+        with self.path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            data = file.read(MAX_FILE + 1)
+        if len(data) > MAX_FILE:
+            raise OSError(errno.EFBIG, f"it is larger than {MAX_FILE >> 20} MiB")
+        identity = _identity(status)
+        digest = hashlib.sha256(data).digest()
+        now = time.time()
+        is_settled = all(abs(now - when) > SETTLE_SECONDS for when in (status.st_mtime, status.st_ctime))
+        if digest == self._table.digest:
+            self._table = replace(self._table, identity=identity, is_settled=is_settled)
+            return
+        if os.name != "nt" and status.st_mode & 0o022:
+            _LOG.warning("The password file %s can be changed by others than its owner; use chmod go-w.", self.path)
+        entries: dict[str, Entry] = {}
+        for number, line in enumerate(data.decode("utf-8", "replace").splitlines(), start=1):
+            if not line.strip() or line.lstrip().startswith("#"):
+                continue
+            user, colon, stored = line.strip().partition(":")
+            try:
+                if not user or not colon:
+                    raise ValueError("it is not of the form USER:HASH")
+                entries[user] = read_entry(stored)
+            except ValueError as error:
+                _LOG.warning("Line %d of the password file %s is skipped: %s.", number, self.path, error)
+        if not self._warned_of_plain and any(entry.scheme == "plain" for entry in entries.values()):
+            self._warned_of_plain = True
+            _LOG.warning(
+                "The password file %s has plain-text passwords; replace them with pypi-server passwd.", self.path
+            )
+        self._table = _Table(identity, digest, is_settled, entries, decoys_of(entries.values(), DECOYS))
+
+
+def _identity(status: os.stat_result) -> tuple[int, ...]:
+    """What changes with the file: also a change that keeps its size and sets its time back (ctime)."""
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def _make_room(remembered: dict[bytes, Any]) -> None:
+    while len(remembered) >= REMEMBER:
+        with contextlib.suppress(KeyError, StopIteration, RuntimeError):
+            del remembered[next(iter(remembered))]
+
+
+class Access:
+    """The guard: ``protected`` are the actions that need a login, ``auther`` knows the passwords (None: nobody)."""
+
+    def __init__(self, auther: Auther | None, protected: Collection[str]) -> None:
+        self._auther = auther
+        self._protected = frozenset(protected)
+
+    def is_protected(self, action: str) -> bool:
+        """Whether the action needs a login."""
+        return action in self._protected
+
+    def is_refused(self, action: str) -> bool:
+        """Whether nobody may do it: it needs a login, and nobody has one."""
+        return action in self._protected and self._auther is None
+
+    def check(self, action: str, authorization: str | None) -> str | None:
+        """Let the request pass, giving its user, None for an open action.
+
+        Raises Unauthorized for missing, unreadable or wrong credentials, Forbidden when nobody may.
+        """
+        if action not in self._protected:
+            return None
+        if self._auther is None:
+            raise Forbidden(
+                f"Nobody may do this here: {action!r} is protected, and the server has no password file. "
+                "Its operator can give one with -P FILE."
+            )
+        if authorization is None:
+            raise Unauthorized(f"The action {action!r} needs a user name and a password.")
+        user = self._login(self._auther, authorization)
+        if user is None:
+            raise Unauthorized("The user name or the password is wrong.")
+        return user
+
+    def _login(self, auther: Auther, authorization: str) -> str | None:
+        try:
+            if isinstance(auther, HtpasswdFile):
+                return auther.login(authorization)
+            user, password = parse_basic(authorization)
+            return user if auther(user, password) else None
+        except PypiServerError:
+            raise
+        except Exception:  # noqa: BLE001 - logged with its traceback
+            # Somebody else's code: whatever goes wrong in it must not open the door, nor show a traceback to a client.
+            _LOG.exception("The auther failed; the request is refused.")
+            return None
+
+
+def parse_basic(authorization: str) -> tuple[str, str]:
+    """User and password of an Authorization header (RFC 7617); raises Unauthorized for anything else."""
+    scheme, _, encoded = authorization.strip().partition(" ")
+    if scheme.lower() != "basic" or len(authorization) > MAX_HEADER:
+        raise Unauthorized("The credentials cannot be read; send them as HTTP Basic authentication.")
+    try:
+        data = base64.b64decode(encoded.strip().encode("ascii"), validate=True)
+    except (binascii.Error, UnicodeEncodeError):
+        raise Unauthorized("The credentials cannot be read: they are not base64.") from None
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError:
+        # Clients built on requests send latin-1 where they can.
+        text = data.decode("latin-1")
+    user, colon, password = text.partition(":")
+    if not colon or "\0" in text:
+        raise Unauthorized("The credentials cannot be read: they are not of the form user:password.")
+    return user, password

@@ -1,0 +1,1 @@
+"""What folders and buckets have in common: protocols, values, and helpers that both use."""

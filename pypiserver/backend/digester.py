@@ -1,0 +1,288 @@
+"""Reading a distribution file once: its digests, its core metadata, and what is wrong with it.
+
+The rules to keep: digests and metadata come from one open file; who is asked for a project digests it there and then,
+under that project's lock and no other; what was read is recorded only while the row still describes the file read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import BinaryIO
+
+from ..bounded_cache import Said
+from ..catalog import AWAITS, FAILURES, Catalog, Digest
+from ..distributions import filename as distfile
+from ..distributions import metadata
+from ..distributions.core_metadata import packed, parse_metadata, valid_requires_python
+from ..distributions.filename import DistFile
+from ..distributions.truncation import UNFINISHED
+from ..errors import InvalidDistribution, PypiServerError
+from ..model import File
+from ..supervisor import say
+from ..text import MAX_SENTENCE, cut
+from .protocols import Storage
+from .stored_file import sidecar
+
+_LOG = logging.getLogger(__name__)
+BLOCK = 1 << 18
+# The fault of a file that is no longer the one its row describes; another look mends it.
+CHANGED = "it changed while it was read"
+# A smaller file is read at once: reading into a block, and again for the metadata, costs 10 us more.
+SMALL = 1 << 18
+# What is read before it is recorded: so many files, or so many bytes.
+BATCH = 1000
+BATCH_BYTES = 1 << 28
+# Hashing leaves the interpreter to others; with small files that only makes threads take turns.
+HASHERS = min(4, os.cpu_count() or 1)
+# Within the time that a file system tells apart, a file may change again and look the same: most count in ticks of the
+# kernel, of at most ten milliseconds; those that keep no fraction of a millisecond may count in two seconds (FAT).
+TICK_SECONDS = 0.02
+COARSE_SECONDS = 2.0
+# A file that is no whole archive and changed so lately may still be written, with pauses.
+WRITING_SECONDS = 10.0
+# Older files are not asked whether a downloader still writes to them: that costs a tenth of reading a small file.
+UNFINISHED_SECONDS = 86_400.0
+
+
+def wait_until_settled(mtime_ns: int) -> None:
+    """Return when what changes from now on in a file of this modification time will get another one."""
+    if seconds := unsettled_seconds(mtime_ns, time.time()):
+        time.sleep(seconds)
+
+
+def unsettled_seconds(mtime_ns: int, now: float) -> float:
+    """How many seconds a file that changed at ``mtime_ns`` may still change without another modification time."""
+    age = now - mtime_ns / 1e9
+    limit = TICK_SECONDS if mtime_ns % 1_000_000 else COARSE_SECONDS
+    return limit - age if 0 <= age < limit else 0.0
+
+
+def _nothing(keys: list[tuple[int, str]]) -> None:
+    """Nobody looks at them again."""
+
+
+def public_fault(path: str, fault: str) -> str:
+    """What a client may know of what is wrong with a file: what is in it, and not where it is or whose."""
+    filename = path.rpartition("/")[2]
+    if is_damage(fault):
+        return fault if fault.startswith(filename) else f"{filename}: {fault}"
+    if fault.startswith(AWAITS):
+        return f"{filename} is still being downloaded"
+    return f"{filename} cannot be read now; the server's log says more"
+
+
+def is_damage(fault: str) -> bool:
+    """Whether the bytes of a file are what is wrong with it, rather than that it could not be read for a while."""
+    return " is refused: " in fault
+
+
+class Digester:
+    """Digests the files of a catalog that wait for it.
+
+    ``hash_algo`` is the algorithm of the link fragment, None for no fragment. ``wait`` is called with the modification
+    time of each file before it is read.
+    """
+
+    def __init__(
+        self,
+        folders: Storage,
+        catalog: Catalog,
+        *,
+        hash_algo: str | None,
+        wait: Callable[[int], object] = wait_until_settled,
+    ) -> None:
+        self.folders = folders
+        self.catalog = catalog
+        self.hash_algo = hash_algo
+        self._wait = wait
+        self._locks: dict[str, threading.Lock] = {}
+        self._said = Said()
+        # Called in the background with the files that changed since they were looked at.
+        self.told_changed: Callable[[list[tuple[int, str]]], object] = _nothing
+
+    def digest_project(self, name: str) -> list[tuple[int, str]]:
+        """Digest the files of a project that wait for it; who comes second finds the work done.
+
+        Gives root and path of those that changed since they were looked at. Raises Unavailable while a folder cannot be
+        read.
+        """
+        lock = self._locks.setdefault(name, threading.Lock())
+        try:
+            with lock:
+                return self._digest_all(self.catalog.pending_of(name))
+        finally:
+            self._locks.pop(name, None)
+
+    def digest_some(self) -> int:
+        """Digest some of the files that wait, and say how many that were."""
+        pending = self.catalog.pending(BATCH)
+        if changed := self._digest_all(pending):
+            self.told_changed(changed)
+        return len(pending)
+
+    def _digest_all(self, pending: list[File]) -> list[tuple[int, str]]:
+        """Digest files; gives those that changed since they were looked at."""
+        changed: list[tuple[int, str]] = []
+        for batch in _batches(pending):
+            small = [file for file in batch if file.size <= SMALL]
+            large = [file for file in batch if file.size > SMALL]
+            digests = [(file, self.digest(file)) for file in small]
+            if large:
+                with ThreadPoolExecutor(min(HASHERS, len(large)), "pypiserver-hash") as pool:
+                    digests += zip(large, pool.map(self.digest, large), strict=True)
+            self._record(digests)
+            changed += [(file.root, file.path) for file, digest in digests if digest.fault == CHANGED]
+        return changed
+
+    def _record(self, digests: list[tuple[File, Digest]]) -> None:
+        """Record them; what the catalog cannot take is a fault of that file, and of no other."""
+        try:
+            self.catalog.record(digests)
+            return
+        except (*FAILURES, PypiServerError, MemoryError):
+            raise
+        except Exception as error:  # noqa: BLE001 - logged with its traceback
+            say("digests", error, "the files are recorded one by one")
+        for file, digest in digests:
+            try:
+                self.catalog.record([(file, digest)])
+            except (*FAILURES, PypiServerError, MemoryError):
+                raise
+            except Exception as error:  # noqa: BLE001 - the log says which file it is
+                fault = f"what it says cannot be recorded ({type(error).__name__})"
+                self._say_skipped(file, fault)
+                self.catalog.record([(file, Digest("", fault=fault))])
+
+    def digest(self, file: File) -> Digest:
+        """Read one file; whatever keeps it from being listed becomes the ``fault`` of the answer.
+
+        Raises Unavailable when it is the folder that cannot be read: that is no fault of the file.
+        """
+        reason = ""
+        # The folder may have gone and come back before it is looked at: what fails twice is the file's own fault.
+        for _ in range(2):
+            try:
+                return self._digest(file)
+            except InvalidDistribution as error:
+                reason = str(error)
+                break
+            except PypiServerError as error:
+                self.folders.check()
+                reason = f"it cannot be opened ({error})"
+            except OSError as error:
+                self.folders.check()
+                reason = f"it cannot be read ({error.strerror or error})"
+            except MemoryError:
+                reason = "it cannot be read (there is not enough memory)"
+            except Exception as error:  # noqa: BLE001 - logged with its traceback
+                # A library failed: at an archive made for that it does so again.
+                say("digests", error, "the file is tried again, and then left out")
+                reason = f"reading it failed ({type(error).__name__})"
+        return self._faulty(file, reason)
+
+    def _faulty(self, file: File, reason: str) -> Digest:
+        """What keeps a file from being listed; the names of an archive's members are in it, of any length."""
+        fault = cut(reason, MAX_SENTENCE)
+        self._say_skipped(file, fault)
+        return Digest("", fault=fault)
+
+    def _digest(self, file: File) -> Digest:
+        stream, entry = self.folders.open(file.root, file.path)
+        with stream:
+            if not entry.identity.is_same(file.identity):
+                return Digest("", fault=CHANGED)
+            self._wait(entry.ctime_ns or entry.mtime_ns)
+            if time.time() - entry.mtime_ns / 1e9 < UNFINISHED_SECONDS and (beside := self._unfinished(file)):
+                return Digest("", fault=f"{AWAITS}{beside} says that it is still downloaded")
+            whole = io.BytesIO(stream.read(entry.size)) if entry.size <= SMALL else stream
+            dist = distfile.parse_filename(file.filename)
+            digest = self.read(whole, dist)
+            if isinstance(stream, io.FileIO):
+                metadata.refuse_holes(stream, entry.size, dist)
+            return digest
+
+    def _unfinished(self, file: File) -> str:
+        """What a downloader keeps beside a file until it is whole, '' when there is no such thing."""
+        for suffix in UNFINISHED:
+            try:
+                self.folders.open(file.root, sidecar(file.path, suffix))[0].close()
+            except PypiServerError:
+                continue
+            return file.filename + suffix
+        return ""
+
+    def _say_skipped(self, file: File, reason: str) -> None:
+        """Once: the background and a request may both read a file, and what cannot be read is tried again."""
+        if self._said.is_new(file.root, file.path, reason):
+            _LOG.warning("Skipped %s in %s: %s", file.path, self.folders.roots[file.root], reason)
+
+    def read(self, stream: BinaryIO, dist: DistFile) -> Digest:
+        """Digest an open distribution file and read its core metadata; raises OSError and InvalidDistribution."""
+        sha256 = hashlib.sha256()
+        algorithm = self.other_algorithm()
+        other = hashlib.new(algorithm, usedforsecurity=False) if algorithm else None
+        block = memoryview(bytearray(BLOCK))
+        while count := stream.readinto(block):  # type: ignore[attr-defined]
+            sha256.update(block[:count])
+            if other is not None:
+                other.update(block[:count])
+        raw = metadata.read_metadata(stream, dist)
+        return self.describe(dist, raw, sha256=sha256.hexdigest(), other=other.hexdigest() if other else None)
+
+    def other_algorithm(self) -> str | None:
+        """The algorithm to compute besides sha256, if any."""
+        return None if self.hash_algo in (None, "sha256") else self.hash_algo
+
+    def describe(self, dist: DistFile, raw: bytes | None, *, sha256: str, other: str | None) -> Digest:
+        """Put digests and metadata together; ``other`` is the digest by :meth:`other_algorithm`."""
+        link = "" if self.hash_algo is None else f"{self.hash_algo}={other or sha256}"
+        is_undecided, dist = bool(dist.others), metadata.decided(dist, raw)
+        project, version = (dist.project, dist.version) if is_undecided else ("", "")
+        if raw is None:
+            return Digest(sha256, link, name=dist.name if is_undecided else "", project=project, version=version)
+        core = parse_metadata(raw)
+        requires_python = valid_requires_python(core.requires_python)
+        if core.requires_python and requires_python is None:
+            _LOG.warning(
+                "%s: Requires-Python %r cannot be parsed; it is left out.", dist.filename, core.requires_python
+            )
+        servable = metadata.is_servable(raw, core, dist)
+        return Digest(
+            sha256,
+            link,
+            metadata=raw,
+            metadata_sha256=hashlib.sha256(raw).hexdigest() if servable else None,
+            requires_python=requires_python,
+            summary=core.summary,
+            keywords=core.keywords,
+            core=packed(core),
+            name=_display_name(core.name, dist) or (dist.name if is_undecided else ""),
+            project=project,
+            version=version,
+        )
+
+
+def _batches(pending: list[File]) -> Iterator[list[File]]:
+    """The files in batches of bounded number and size; a file that is larger than any batch is one of its own."""
+    batch: list[File] = []
+    size = 0
+    for file in pending:
+        if batch and (len(batch) >= BATCH or size + file.size > BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(file)
+        size += file.size
+    if batch:
+        yield batch
+
+
+def _display_name(name: str, dist: DistFile) -> str:
+    """The name as its author spells it in the metadata; file names have an underscore for each dash."""
+    return name if name.isascii() and distfile.normalize(name) == dist.project else ""

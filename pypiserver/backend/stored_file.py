@@ -1,0 +1,91 @@
+"""What a scan gives: files by root and path, and what was left out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from ..model import Identity
+from .mounts import DEVICES, Devices
+
+_MOST = 2**63 - 1
+# The inode of what cannot be read, among the folders of a scan: it may hold anything.
+UNREAD = -2
+# Why a name is skipped that is no text.
+ODD_NAME = "its name has control characters or line separators, or is not UTF-8"
+
+
+def _nothing() -> None:
+    """Nobody waits for a word."""
+
+
+class Entry(NamedTuple):
+    """A regular file: the number of its root, its path there with ``/`` between the parts, and its identity."""
+
+    root: int
+    path: str
+    size: int
+    mtime_ns: int
+    inode: int
+    ctime_ns: int = 0
+
+    @property
+    def identity(self) -> Identity:
+        """By what the file is known again."""
+        return Identity(*self[2:])
+
+
+def entry_of(root: int, path: str, status: os.stat_result, *, devices: Devices = DEVICES) -> Entry:
+    """The entry of a file that was looked at; what its file system cannot be believed is 0 (see :mod:`backend.mounts`).
+
+    Its numbers fit 64 bits with a sign, as catalogs want them: times end in the year 2262, and a file system that
+    numbers inodes with all 64 bits loses one of them.
+    """
+    mtime_ns, ctime_ns, inode = status.st_mtime_ns, status.st_ctime_ns, status.st_ino & _MOST
+    if not -_MOST <= mtime_ns <= _MOST:
+        mtime_ns = _MOST if mtime_ns > 0 else -_MOST
+    if status.st_dev not in devices.plain:
+        kept = devices.believed(status.st_dev)
+        inode, ctime_ns = inode if kept.inodes else 0, ctime_ns if kept.ctimes else 0
+    return Entry(root, path, status.st_size, mtime_ns, inode, ctime_ns & _MOST)
+
+
+def folder_identity(status: os.stat_result, *, devices: Devices = DEVICES) -> tuple[int, int]:
+    """Device and inode of a folder, 0 for an inode that does not last."""
+    is_kept = status.st_dev in devices.plain or devices.believed(status.st_dev).inodes
+    return status.st_dev, status.st_ino & _MOST if is_kept else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """What a scan saw: files, what was left out as (root, path, reason), and the folders that were read.
+
+    A folder is (root, path, mtime_ns, inode), as it was just before its entries were read; UNREAD is the inode of one
+    that could not be, and of ``path/`` where something in it could not. ``mounts`` are the folders on another device
+    than the one they are in, with their device and inode. ``get_on`` is called as long work gets on.
+    """
+
+    entries: list[Entry] = field(default_factory=list)
+    skipped: list[tuple[int, str, str]] = field(default_factory=list)
+    folders: list[tuple[int, str, int, int]] = field(default_factory=list)
+    mounts: dict[tuple[int, str], tuple[int, int]] = field(default_factory=dict)
+    get_on: Callable[[], object] = _nothing
+
+    def note_unread(self, root: int, path: str, shown: str, reason: str) -> None:
+        """Something was left out that may hold files; ``path`` is its folder, or the folder it is in with ``/``."""
+        self.skipped.append((root, shown, reason))
+        if not self.folders or self.folders[-1] != (root, path, -1, UNREAD):
+            self.folders.append((root, path, -1, UNREAD))
+
+
+def sidecar(path: str, suffix: str) -> str:
+    """The path of what stands beside a file."""
+    return path + suffix
+
+
+def shown(path: str) -> str:
+    """A path as it may stand in a log: bytes that are no UTF-8, and what cannot be printed, as escapes."""
+    text = path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode("ascii") for each in text)

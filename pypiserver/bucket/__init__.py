@@ -1,0 +1,1 @@
+"""Packages in an object store: the roles of :mod:`pypiserver.folder`, over obstore."""

@@ -1,0 +1,119 @@
+"""The catalog of a bucket, which may hold several files of one name: here one of them has it, and the others no row.
+
+The rules to keep: a file has a row exactly when it has its name; what has no row may be deleted, but only inside
+:meth:`ExclusiveCatalog.sweep`, while nobody can give it one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+from ..catalog import schema
+from ..catalog.changes import Catalog, touched
+from ..catalog.rows import Found, file_row, upsert_row
+
+# How many values one question has; SQLite before 3.32 takes 999 parameters.
+AT_ONCE = 500
+# The one root there is.
+ROOT = 0
+# The row of `folder` that says that all of the bucket was read once.
+_COMPLETE = (ROOT, "", 1, 0)
+
+_SELECT_CLAIMS = "SELECT filename, path FROM claim WHERE filename IN ({names})"
+_SELECT_PATHS = "SELECT path FROM file WHERE root = 0 AND path IN ({names})"
+
+
+class Rival(NamedTuple):
+    """A file that has no row, because another one, at ``standing``, has its name."""
+
+    found: Found
+    standing: str
+
+
+class ExclusiveCatalog(Catalog):
+    """A catalog in which the first file of a name keeps it."""
+
+    def is_complete(self) -> bool:
+        """Whether the bucket was ever read to its end."""
+        return _COMPLETE[:2] in self.folders()
+
+    def note_complete(self) -> None:
+        """Say that it was."""
+        self.note_folders([_COMPLETE])
+
+    def marks(self) -> set[int]:
+        """A number for every row's path, size and fingerprint, by which a listing sees what it knows."""
+        with self.connections.reading() as connection, connection.stream(schema.SELECT_SNAPSHOT) as rows:
+            return {mark(path, size, sidecars) for _, path, size, _, _, sidecars, _ in rows}
+
+    def paths_of(self, marks: set[int]) -> list[str]:
+        """The paths of the rows that have one of these numbers."""
+        with self.connections.reading() as connection, connection.stream(schema.SELECT_SNAPSHOT) as rows:
+            return [path for _, path, size, _, _, sidecars, _ in rows if mark(path, size, sidecars) in marks]
+
+    def known(self, paths: Sequence[str]) -> set[str]:
+        """Those of the paths that have a row."""
+        found: set[str] = set()
+        with self.connections.reading() as connection:
+            for statement, names in _questions(_SELECT_PATHS, paths):
+                found.update(path for (path,) in connection.execute(statement, names))
+        return found
+
+    def adopt(self, found: Sequence[Found], sha256_of: Callable[[str], str]) -> list[Rival]:
+        """Take over files as a listing found them, but those whose name another one has, which are given."""
+        claims = [
+            {"filename": file.dist.filename, "root": ROOT, "path": file.path, "sha256": sha256_of(file.path)}
+            for file in found
+        ]
+        with self.connections.transaction() as connection:
+            connection.executemany(schema.CLAIM_NAME, claims)
+            standing: dict[str, str] = {}
+            for statement, names in _questions(_SELECT_CLAIMS, [file.dist.filename for file in found]):
+                standing.update((filename, path) for filename, path in connection.execute(statement, names))
+            taken = [file for file in found if standing[file.dist.filename] == file.path]
+            new = [file_row(file) for file in taken if file.before is None]
+            connection.executemany(schema.INSERT_NEW_FILE, new)
+            connection.executemany(schema.UPSERT_FILE, [upsert_row(file) for file in taken if file.before is not None])
+            if taken:
+                self._stamp(connection, touched(taken), {})
+        return [
+            Rival(file, standing[file.dist.filename]) for file in found if standing[file.dist.filename] != file.path
+        ]
+
+    def rename(self, rival: Rival, sha256: str) -> None:
+        """Give the name to a rival, which still waits to be read, and take the row of the one that had it."""
+        found, before = rival.found, {"root": ROOT, "path": rival.standing}
+        claim = {"filename": found.dist.filename, "root": ROOT, "path": found.path, "sha256": sha256}
+        with self.connections.transaction() as connection:
+            connection.execute(schema.MOVE_CLAIM, claim)
+            connection.execute(schema.DELETE_ROW, before)
+            connection.execute(schema.DELETE_ORPHANED_METADATA, before)
+            connection.execute(schema.INSERT_NEW_FILE, file_row(found))
+            self._stamp(connection, touched([found]), {})
+
+    def sweep(self, paths: Sequence[str], delete: Callable[[list[str]], None]) -> list[str]:
+        """Let ``delete`` have those of the paths that have no row, while nobody can give one a row; gives these.
+
+        Every other writer waits for it, so there should be few of them at a time.
+        """
+        with self.connections.transaction() as connection:
+            kept: set[str] = set()
+            for statement, names in _questions(_SELECT_PATHS, paths):
+                kept.update(path for (path,) in connection.execute(statement, names))
+            free = [path for path in paths if path not in kept]
+            if free:
+                delete(free)
+        return free
+
+
+def mark(path: str, size: int, fingerprint: str) -> int:
+    """The number of a file in this state; that two have one need not be expected."""
+    return hash((path, size, fingerprint))
+
+
+def _questions(statement: str, values: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
+    """The statement with a list of names in place of ``{names}``, as often as it takes, with their values."""
+    for first in range(0, len(values), AT_ONCE):
+        some = {f"name{number}": value for number, value in enumerate(values[first : first + AT_ONCE])}
+        yield statement.format(names=", ".join(f":{name}" for name in some)), some

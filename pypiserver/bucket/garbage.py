@@ -1,0 +1,82 @@
+"""``pypi-server gc``: delete what a bucket holds and no row of its catalog refers to.
+
+Uploads that lost a race or were killed, and files that were replaced or removed while the store did not answer, leave
+such orphans. The rules to keep: what is young may be an upload that has no row yet; what is old is deleted only while
+nobody can give it one; a catalog that is not complete says nothing about what it does not know.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+from ..errors import Unavailable
+from .catalog import ExclusiveCatalog
+from .object_store import StoredObject
+from .storage import FILES, SIBLINGS, Bucket, BucketFile, is_path
+
+BATCH = 1000
+# Every writer waits while these are deleted: one answer of the store.
+AT_ONCE = 100
+
+
+class Orphan(NamedTuple):
+    """A file that no row refers to, or what stood beside one: its path, the bytes of it all, and when it came."""
+
+    path: str
+    size: int
+    modified_ns: int
+
+
+class Garbage:
+    """The orphans of a bucket. ``clock`` gives seconds since the epoch."""
+
+    def __init__(self, bucket: Bucket, catalog: ExclusiveCatalog, *, clock: Callable[[], float] = time.time) -> None:
+        self._bucket = bucket
+        self._catalog = catalog
+        self._clock = clock
+
+    def find(self, older_than: float) -> Iterator[Orphan]:
+        """What came more than so many seconds ago and has no row; raises Unavailable when the catalog cannot tell."""
+        if not self._catalog.is_complete():
+            raise Unavailable(
+                f"The catalog {self._catalog.connections.place()} was never complete, so it does not say what is "
+                "garbage. Name the catalog of the server with --catalog, or run pypi-server reindex first."
+            )
+        before = (self._clock() - older_than) * 1e9
+        strange: list[StoredObject] = []
+        orphans = (_orphan(file) for file in self._bucket.walk(strange))
+        yield from self._without_row(each for each in orphans if each.modified_ns < before)
+        stray = (_stray(each) for each in strange)
+        yield from self._without_row(each for each in stray if each is not None and each.modified_ns < before)
+
+    def delete(self, orphans: Iterable[Orphan]) -> Iterator[Orphan]:
+        """Delete orphans, and give those that were deleted: what has a row by now stays."""
+        for batch in _batches(orphans, AT_ONCE):
+            gone = set(self._catalog.sweep([each.path for each in batch], self._bucket.remove))
+            yield from (each for each in batch if each.path in gone)
+
+    def _without_row(self, candidates: Iterable[Orphan]) -> Iterator[Orphan]:
+        for batch in _batches(candidates, BATCH):
+            known = self._catalog.known([each.path for each in batch])
+            yield from (each for each in batch if each.path not in known)
+
+
+def _orphan(file: BucketFile) -> Orphan:
+    beside = file.siblings.values()
+    latest = max([file.modified_ns, *(each.modified_ns for each in beside)])
+    return Orphan(file.path, file.size + sum(each.size for each in beside), latest)
+
+
+def _stray(beside: StoredObject) -> Orphan | None:
+    """What stood beside a file; None for an object that is none of ours."""
+    base, _, suffix = beside.key.removeprefix(FILES).rpartition(".")
+    return Orphan(base, beside.size, beside.modified_ns) if f".{suffix}" in SIBLINGS and is_path(base) else None
+
+
+def _batches(orphans: Iterable[Orphan], size: int) -> Iterator[list[Orphan]]:
+    iterator = iter(orphans)
+    while batch := list(itertools.islice(iterator, size)):
+        yield batch

@@ -1,0 +1,228 @@
+"""Keeping the catalog of a bucket current while serving: which is to say, hardly anything.
+
+Every change goes through a server, and its row is there before its answer. So nothing is listed, but when the catalog
+was never complete: then one process of all that share it reads the bucket, and the others wait. The rules to keep: a
+catalog that is not complete is never served, nor one whose bucket is another's; one that fails is no reason to serve
+another, as it is the judge of names; a store that fails is no reason to end, and nothing else is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+import time
+
+from ..backend.digester import Digester
+from ..backend.protocols import Counted
+from ..backend.service import Background, Parts
+from ..catalog import FAILURES, CatalogReplaced
+from ..catalog.postgres.leader_lock import Lease
+from ..catalog.sqlite.leader_lock import ScanLock
+from ..errors import CatalogUnavailable, PypiServerError, Unavailable
+from .catalog import ExclusiveCatalog
+from .ownership import InUse, SoleUse
+from .scanner import Reindexer
+
+_LOG = logging.getLogger(__name__)
+TICK_SECONDS = 0.5
+# A status is put into the bucket by hand; asking for it is one listing of few objects.
+STATUS_SECONDS = 60.0
+RETRY_SECONDS = 5.0
+FIRST_SECONDS = 120.0
+# A step that asks the store ends by the store's own time limits, or not at all.
+PATIENCE_SECONDS = 300.0
+READING = "The bucket is still being read."
+
+
+class BucketWatch(Background):
+    """What :class:`watch.Watch` is for folders. Constructing it starts nothing."""
+
+    def __init__(
+        self,
+        reindexer: Reindexer,
+        digester: Digester,
+        catalog: ExclusiveCatalog,
+        *,
+        lock: ScanLock | Lease,
+        sole_use: SoleUse,
+    ) -> None:
+        self._sole_use = sole_use
+        self._reindexer = reindexer
+        self._digester = digester
+        self._catalog = catalog
+        super().__init__(lock)
+
+    def _reset(self) -> None:
+        super()._reset()
+        # Told of each change of the two below.
+        self._news = threading.Condition()
+        # The generation of the catalog that is complete.
+        self._complete = -1
+        self._failure = ""
+        self._next_statuses = 0.0
+        # Whether the last round failed unexpectedly: then nothing more is waited for.
+        self._is_failing = False
+
+    def _parts(self) -> Parts:
+        return {"bucket": self._run}
+
+    def ensure_current(self) -> None:
+        """Return when the catalog is complete; raises Unavailable while it is not, and cannot become so."""
+        if self._pid != os.getpid():
+            self.start()
+        if self._is_complete:
+            if time.monotonic() > self._pulse.until:
+                self._refuse_stale()
+            return
+        with self._news:
+            self._news.wait_for(lambda: self._is_complete or self._failure, FIRST_SECONDS)
+        if not self._is_complete:
+            raise Unavailable(self._failure or f"{READING} Try again in a minute.", public=not self._failure)
+
+    def state(self) -> str:
+        """Why no request can be answered yet, empty when it can be; waits for nothing."""
+        if self._pid != os.getpid():
+            self.start()
+        return self._stale() if self._is_complete else self._failure or READING
+
+    def close(self) -> None:
+        """End the thread of this process and give the lock to another one."""
+        if self._end():
+            with contextlib.suppress(PypiServerError):
+                self._sole_use.give_up()
+            self._give_up()
+
+    def scan_once(self, *, counted: Counted = iter) -> None:
+        """For the command line: nothing is read that was not asked for."""
+
+    def recover(self, error: Exception, generation: int) -> None:
+        """Build a damaged catalog file again from the bucket; of any other failure it recovers by itself."""
+        connections = self._catalog.connections
+        with self._recover_lock:
+            if generation != connections.generation:
+                return
+            if connections.is_lost(error):
+                try:
+                    connections.recover(error)
+                except FAILURES as failure:
+                    raise CatalogUnavailable(f"The catalog fails: {failure}. Try again in a moment.") from failure
+            elif connections.is_disposable:
+                raise CatalogUnavailable(f"The catalog fails: {error}. Try again in a moment.") from error
+
+    @property
+    def _is_complete(self) -> bool:
+        """Whether the catalog that is open now is the one that was found complete."""
+        return self._complete == self._catalog.connections.generation
+
+    def is_behind(self) -> bool:
+        """Never: what comes into the bucket has its row before its answer."""
+        return False
+
+    # -- the thread ----------------------------------------------------------------------------------------------
+
+    def _begin_again(self, name: str) -> None:
+        if name == "bucket":
+            self._is_failing = True
+            self._pulse.expect(0.0)
+            self._next_statuses = 0.0
+            self._settle("The bucket could not be read; the log says why. Try again in a minute.")
+
+    def _get_on(self, *_: object) -> None:
+        """A step is done, or came further."""
+        self._beat(PATIENCE_SECONDS)
+
+    def _run(self) -> None:
+        while not self._closing.is_set():
+            if not self._is_failing:
+                self._pulse.expect(PATIENCE_SECONDS)
+            generation = self._catalog.connections.generation
+            try:
+                with self._catalog.connections.pinned(generation):
+                    self._tick(generation)
+                self._settle("")
+                wait = TICK_SECONDS
+            except FAILURES as error:
+                wait = TICK_SECONDS
+                self._settle(f"The catalog fails: {error}. Try again in a moment.")
+                with contextlib.suppress(Unavailable):
+                    self.recover(error, generation)
+            except PypiServerError as error:
+                # Two catalogs over one bucket would both decide who has a name.
+                if isinstance(error, InUse):
+                    self._complete = -1
+                self._settle(str(error))
+                wait = TICK_SECONDS if isinstance(error, InUse) else RETRY_SECONDS
+            # What is known to fail, and said, is a round like any other.
+            self._is_failing = False
+            self._beat()
+            self._closing.wait(wait)
+
+    def _tick(self, generation: int) -> None:
+        if self._catalog.connections.is_deleted():
+            raise CatalogReplaced("it was deleted or replaced")
+        is_ours = self._lock.acquire()
+        if is_ours:
+            self._sole_use.keep()
+        else:
+            self._sole_use.look()
+        if not self._is_complete and is_ours and not self._catalog.is_complete():
+            began = time.time()
+            self._reindexer.survey(listed=self._get_on)
+            self._lock.say_ready(began, self._catalog.token())
+        if not self._is_complete and self._catalog.is_complete():
+            with self._news:
+                self._complete = generation
+                self._news.notify_all()
+        if is_ours:
+            self._keep_up()
+
+    def _keep_up(self) -> None:
+        """What one process does for all: statuses, and files that wait to be read."""
+        if time.monotonic() >= self._next_statuses:
+            self._reindexer.refresh_statuses()
+            self._next_statuses = time.monotonic() + STATUS_SECONDS
+        while not self._closing.is_set() and self._digester.digest_some():
+            self._get_on()
+
+    def _settle(self, failure: str) -> None:
+        if failure and failure != self._failure:
+            _LOG.error("%s", failure)
+        elif self._failure and not failure:
+            _LOG.warning("The bucket and its catalog answer again.")
+        with self._news:
+            self._failure = failure
+            self._news.notify_all()
+
+
+class Unwatched:
+    """In place of a watch where nothing is served: the catalog is taken as it is."""
+
+    def ensure_current(self) -> None:
+        """Nothing; whoever asks has seen that the catalog is complete."""
+
+    def state(self) -> str:
+        """Nothing is in the way."""
+        return ""
+
+    def last_scan(self) -> tuple[float, float] | None:
+        """Not known."""
+        return None
+
+    def start(self) -> None:
+        """Nothing to start."""
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+    def scan_once(self, *, counted: Counted = iter) -> None:
+        """Nothing to bring up to date."""
+
+    def is_behind(self) -> bool:
+        """No."""
+        return False
+
+    def recover(self, error: Exception, generation: int) -> None:
+        """Raise what failed as Unavailable."""
+        raise Unavailable(f"The catalog fails: {error}.") from error

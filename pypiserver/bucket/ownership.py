@@ -1,0 +1,133 @@
+"""Which catalog a bucket belongs to: two catalogs over one bucket would both decide who has a file name.
+
+Whoever has the bucket writes its name and a new number into the object ``server.json`` again and again; who finds
+another name there waits until that has stood still. The rules to keep: nobody's clock is believed, only how long we
+saw no change; two that begin together both look again before they serve; one who was away too long, and finds another
+name, serves no more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import secrets
+import time
+from collections.abc import Callable
+
+from ..errors import NotFound, PypiServerError, Unavailable
+from .object_store import Objects
+
+KEY = "server.json"
+PERIOD_SECONDS = 30.0
+# So long another one must have been silent.
+SILENCE_SECONDS = 100.0
+# Between writing a name and believing it.
+CONFIRM_SECONDS = 0.5
+LOOKS = 10
+_MAX_NAME = 200
+
+
+class InUse(Unavailable):
+    """The bucket is another catalog's."""
+
+
+class SoleUse:
+    """The claim of the catalog ``name`` to the bucket at ``objects``; constructing it asks nothing.
+
+    ``gives_way``: whether it waits for others; a catalog that many share does not. ``clock`` gives seconds that only
+    go on, ``wait`` lets some pass.
+    """
+
+    def __init__(
+        self,
+        objects: Objects,
+        name: str,
+        *,
+        gives_way: bool = True,
+        clock: Callable[[], float] = time.monotonic,
+        wait: Callable[[float], object] = time.sleep,
+    ) -> None:
+        self._objects = objects
+        self._name = name[:_MAX_NAME]
+        self._gives_way = gives_way
+        self._clock = clock
+        self._wait = wait
+        self._next = float("-inf")
+        self._written = ""
+        self._other = ""
+        self._other_since = 0.0
+
+    def keep(self) -> None:
+        """Claim the bucket, or go on claiming it; most calls do nothing.
+
+        Raises InUse while it is another one's, and Unavailable while the store is away.
+        """
+        if self._clock() < self._next:
+            return
+        if not self._gives_way:
+            # It only tells others; what does not arrive now does so later.
+            with contextlib.suppress(PypiServerError):
+                self._write()
+            self._next = self._clock() + PERIOD_SECONDS
+            return
+        standing = self._read()
+        if not self._is_free(standing):
+            raise self._refusal(standing)
+        self._write()
+        if _name_in(standing) != self._name:
+            self._wait(CONFIRM_SECONDS)
+            standing = self._read()
+            if standing != self._written:
+                raise self._refusal(standing)
+        self._next = self._clock() + PERIOD_SECONDS
+
+    def look(self) -> None:
+        """For processes that share our catalog with the one that keeps the claim: raises as :meth:`keep` does."""
+        if self._gives_way and self._clock() >= self._next:
+            for _ in range(LOOKS):
+                standing = self._read()
+                if _name_in(standing) == self._name:
+                    self._next = self._clock() + PERIOD_SECONDS
+                    return
+                # The other process may just be about to claim it.
+                self._wait(CONFIRM_SECONDS / 2)
+            raise self._refusal(standing)
+
+    def give_up(self) -> None:
+        """Let the next one begin at once; raises Unavailable."""
+        if self._gives_way and self._written and self._read() == self._written:
+            self._objects.put(KEY, json.dumps({"name": self._name, "ended": True}).encode())
+        self._written, self._next = "", float("-inf")
+
+    def _is_free(self, standing: str) -> bool:
+        if _name_in(standing) in ("", self._name) or '"ended": true' in standing:
+            return True
+        now = self._clock()
+        if standing != self._other:
+            self._other, self._other_since = standing, now
+        return now - self._other_since >= SILENCE_SECONDS
+
+    def _refusal(self, standing: str) -> InUse:
+        return InUse(
+            f"The bucket {self._objects.url} is served with another catalog, by {_name_in(standing) or 'nobody yet'}. "
+            "Several servers share a bucket through a catalog in PostgreSQL (--catalog postgresql://...). "
+            "If that server is gone, this one begins within two minutes."
+        )
+
+    def _read(self) -> str:
+        try:
+            return self._objects.get(KEY).decode("utf-8", "replace")
+        except NotFound:
+            return ""
+
+    def _write(self) -> None:
+        self._written = json.dumps({"name": self._name, "number": secrets.token_hex(8)})
+        self._objects.put(KEY, self._written.encode())
+
+
+def _name_in(text: str) -> str:
+    try:
+        name = json.loads(text)["name"]
+    except (ValueError, KeyError, TypeError):
+        return ""
+    return name[:_MAX_NAME] if isinstance(name, str) and name.isprintable() else "somebody"

@@ -1,0 +1,50 @@
+"""Files of a bucket as rows of the catalog.
+
+A row's fingerprint names what stands beside the file with its size, which a listing tells without a further question.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..backend.stored_file import Entry
+from ..catalog import Found, Row
+from ..distributions.filename import DistFile, as_filed
+from ..model import File
+from ..text import MAX_REASON, line_of
+
+
+def found_from(entry: Entry, dist: DistFile, beside: Mapping[str, int], yanked: bytes | None) -> Found:
+    """The row of a file with so many bytes beside it, by suffix; ``yanked`` is the reason, None when it is not."""
+    return Found(
+        entry.root,
+        entry.path,
+        Row(entry.size, entry.mtime_ns, entry.inode, fingerprint(beside), entry.ctime_ns),
+        dist,
+        yanked=None if yanked is None else line_of(yanked.decode("utf-8", "replace"), MAX_REASON),
+        has_signature=".asc" in beside,
+        has_provenance=".provenance" in beside,
+    )
+
+
+def fingerprint(beside: Mapping[str, int]) -> str:
+    """What stands beside a file, by suffix, with its size in bytes."""
+    return ";".join(f"{suffix}:{size}" for suffix, size in sorted(beside.items()))
+
+
+def remarked(file: File, row: Row, yanked: bytes | None) -> Found:
+    """The row of a file that was yanked now, or is not any more; only in place of ``row``."""
+    beside = {
+        suffix: int(size) for suffix, _, size in (each.partition(":") for each in row.sidecars.split(";")) if size
+    }
+    beside.pop(".yanked", None)
+    if yanked is not None:
+        beside[".yanked"] = len(yanked)
+    entry = Entry(file.root, file.path, row.size, row.mtime_ns, row.inode, row.ctime_ns)
+    dist = as_filed(file.filename, file.project)
+    return found_from(entry, dist, beside, yanked)._replace(before=row)
+
+
+def reason_of(text: str) -> bytes:
+    """A reason as it stands beside a file."""
+    return f"{text}\n".encode() if text else b""

@@ -1,0 +1,250 @@
+"""A bucket: package files under keys that their bytes give them, with what stands beside each next to it.
+
+``files/<2>/<2>/<sha256>/<filename>`` and its siblings ``.metadata``, ``.asc``, ``.yanked``, ``.provenance`` and
+``.uploaded`` are enough to build the catalog again. The rules to keep: a key holds the same bytes for ever, so writing
+one twice does no harm, and no write depends on what the store says is there; which of several keys has a file name is
+the catalog's business alone; no request is answered by listing.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timezone
+from typing import BinaryIO, NamedTuple
+
+from ..backend.stored_file import Entry, sidecar
+from ..errors import NotFound, Unavailable
+from ..model import File, utc
+from .object_store import Objects, StoredObject
+from .reader import ObjectFile
+from .staged import Spooled
+
+FILES = "files/"
+STATUSES = "status/"
+METADATA = ".metadata"
+# When the file was uploaded, where that is not when it came into this bucket: ISO 8601, UTC.
+UPLOADED = ".uploaded"
+SIBLINGS = (METADATA, ".asc", ".yanked", ".provenance", UPLOADED)
+# All of a file's identity is in its path.
+INODE = 0
+# So long a store that answered is not asked again whether it does.
+CHECK_SECONDS = 10.0
+# No upload takes so long between its parts.
+STALE_NS = 3600 * 1_000_000_000
+_PATH = re.compile(r"([0-9a-f]{2})/([0-9a-f]{2})/(\1\2[0-9a-f]{60})/([^/]+)")
+
+
+class BucketFile(NamedTuple):
+    """A file in a bucket: its path, its size, when it came there, and its siblings by suffix."""
+
+    path: str
+    size: int
+    modified_ns: int
+    siblings: Mapping[str, StoredObject]
+
+    @property
+    def sha256(self) -> str:
+        """The digest in its key."""
+        return sha256_of(self.path)
+
+    @property
+    def filename(self) -> str:
+        """The last part of its key."""
+        return self.path.rpartition("/")[2]
+
+    @property
+    def keys(self) -> list[str]:
+        """All of its keys: the file first, as nothing else counts without it."""
+        return [FILES + self.path, *(each.key for each in self.siblings.values())]
+
+
+class Bucket:
+    """The bucket, or the part of it, at ``objects``; the only root. Constructing it asks nothing.
+
+    ``clock`` gives seconds that only go on.
+    """
+
+    def __init__(self, objects: Objects, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.objects = objects
+        self.roots = (objects.url,)
+        self._clock = clock
+        self._checked = -CHECK_SECONDS
+
+    # -- reading -------------------------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        """Raise Unavailable unless the store answered within the last ten seconds, or answers now."""
+        if self._clock() - self._checked < CHECK_SECONDS:
+            return
+        # Nothing is ever put there: what tells most about a bucket in the shortest answer.
+        for _ in self.objects.list("check/"):
+            break
+        self._checked = self._clock()
+
+    def open(self, root: int, path: str) -> tuple[BinaryIO, Entry]:
+        """A file, or what stands beside one, and what it is; raises NotFound."""
+        found = self.objects.head(FILES + path)
+        if found is None:
+            raise NotFound(f"There is no file {path!r} here.")
+        return self._opened(path, found.size), Entry(root, path, found.size, found.modified_ns, INODE)
+
+    def open_as(self, file: File) -> BinaryIO:
+        """The bytes of a file; the store is asked at the first read."""
+        return self._opened(file.path, file.size)
+
+    def _opened(self, path: str, size: int) -> BinaryIO:
+        return ObjectFile(self.objects, FILES + path, size)  # type: ignore[return-value]
+
+    def read_beside(self, path: str, suffix: str) -> bytes | None:
+        """What stands beside a file, None when it is not there."""
+        try:
+            return self.objects.get(FILES + sidecar(path, suffix))
+        except NotFound:
+            return None
+
+    def find(self, path: str) -> BucketFile | None:
+        """One file with its siblings, by listing its own folder; None when it is not there."""
+        folder = path.rpartition("/")[0]
+        files = _grouped(self.objects.list(FILES + folder + "/"), [])
+        return next((file for file in files if file.path == path), None)
+
+    def walk(self, strange: list[StoredObject]) -> Iterator[BucketFile]:
+        """Every file, in the order of the store; what is no file and stands beside none is added to ``strange``."""
+        return _grouped(self.objects.list(FILES), strange)
+
+    def uploaded_ns(self, file: BucketFile) -> int:
+        """When a file was uploaded: what ``.uploaded`` says, or when it came into the bucket."""
+        if UPLOADED in file.siblings:
+            text = self.read_beside(file.path, UPLOADED)
+            written = parse_time(text.decode("ascii", "replace")) if text is not None else None
+            if written is not None:
+                return written
+        return file.modified_ns
+
+    def statuses(self) -> dict[str, str]:
+        """The text of every ``status/<project>`` by its name."""
+        found: dict[str, str] = {}
+        for each in self.objects.list(STATUSES):
+            name = each.key.removeprefix(STATUSES)
+            if "/" not in name and each.size <= 4096:
+                try:
+                    found[name] = self.objects.get(each.key).decode("utf-8", "replace")
+                except NotFound:
+                    continue
+        return found
+
+    def sign(self, path: str, seconds: int, since: int) -> str:
+        """An address at which anybody can GET the file for so long ``since`` then, see :meth:`Objects.sign`."""
+        return self.objects.sign(FILES + path, seconds, since)
+
+    # -- writing -------------------------------------------------------------------------------------------------
+
+    def stage(self, directory: str = "", *, digests: Sequence[str] = ("sha256",)) -> Spooled:
+        """Begin an upload in the system's temporary folder."""
+        return Spooled(self._publish, digests=digests).open()
+
+    def _publish(self, filename: str, sidecars: Mapping[str, bytes], spooled: Spooled) -> Entry:
+        path = path_of(spooled.hexdigest("sha256"), filename)
+        with spooled.reader() as stream:
+            self.put(path, stream, sidecars)
+        found = self.find(path) or self._headed(path)
+        if found is None or found.size != spooled.size:
+            raise Unavailable(f"{filename} was put into {self.objects.url}, and is not there. Try again in a moment.")
+        # What is left of these very bytes from another time; what somebody puts there now is none of it.
+        stale = found.modified_ns - STALE_NS
+        old = [suffix for suffix, each in found.siblings.items() if each.modified_ns < stale]
+        self.remove_beside(path, [suffix for suffix in old if suffix not in sidecars])
+        return Entry(0, path, found.size, found.modified_ns, INODE)
+
+    def _headed(self, path: str) -> BucketFile | None:
+        """The file alone: some stores list it a moment later."""
+        found = self.objects.head(FILES + path)
+        return None if found is None else BucketFile(path, found.size, found.modified_ns, {})
+
+    def put(self, path: str, stream: BinaryIO, sidecars: Mapping[str, bytes]) -> None:
+        """Store a file's siblings, and then the file: what is there, is there with all that belongs to it."""
+        for suffix, data in sidecars.items():
+            self.objects.put(FILES + sidecar(path, suffix), data)
+        self.objects.put(FILES + path, stream)
+
+    def is_there(self, path: str, suffixes: Iterable[str] = ()) -> bool:
+        """Whether a file is in the store, and all of this beside it."""
+        return all(self.objects.head(FILES + each) for each in (path, *(sidecar(path, suffix) for suffix in suffixes)))
+
+    def write_beside(self, path: str, suffix: str, data: bytes) -> None:
+        """Put something beside a file, or replace it."""
+        self.objects.put(FILES + sidecar(path, suffix), data)
+
+    def remove_beside(self, path: str, suffixes: Iterable[str]) -> None:
+        """Take away what stands beside a file; nothing happens when it is not there."""
+        if keys := [FILES + sidecar(path, suffix) for suffix in suffixes]:
+            self.objects.delete(keys)
+
+    def remove(self, paths: Sequence[str]) -> None:
+        """Delete files, and then all that may stand beside them.
+
+        Only for who knows that no row has, or gets, one of these paths: see ``Catalog.sweep``.
+        """
+        self.objects.delete([FILES + path for path in paths])
+        self.objects.delete([FILES + sidecar(path, suffix) for path in paths for suffix in SIBLINGS])
+
+
+def path_of(sha256: str, filename: str) -> str:
+    """Where a file with this digest stands."""
+    return f"{sha256[:2]}/{sha256[2:4]}/{sha256}/{filename}"
+
+
+def is_path(text: str) -> bool:
+    """Whether this is where a file may stand."""
+    return _PATH.fullmatch(text) is not None
+
+
+def sha256_of(path: str) -> str:
+    """The digest in a path."""
+    return path.split("/")[2]
+
+
+def parse_time(text: str) -> int | None:
+    """Nanoseconds since the epoch of an ISO 8601 time in UTC; None for anything else."""
+    try:
+        moment = datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
+    except ValueError:
+        return None
+    since = (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)) - utc(0)
+    return (since.days * 86_400 + since.seconds) * 1_000_000_000 + since.microseconds * 1000
+
+
+def format_time(nanoseconds: int) -> bytes:
+    """What :func:`parse_time` reads."""
+    return f"{utc(nanoseconds).isoformat()}\n".encode()
+
+
+def _grouped(objects: Iterable[StoredObject], strange: list[StoredObject]) -> Iterator[BucketFile]:
+    """The files among these objects, with their siblings; those of one folder come one after the other."""
+    folder, inside = "", {}  # type: str, dict[str, StoredObject]
+    for each in objects:
+        place, _, name = each.key.rpartition("/")
+        if place != folder:
+            yield from _files_in(inside, strange)
+            folder, inside = place, {}
+        inside[name] = each
+    yield from _files_in(inside, strange)
+
+
+def _files_in(inside: Mapping[str, StoredObject], strange: list[StoredObject]) -> Iterator[BucketFile]:
+    siblings: dict[str, dict[str, StoredObject]] = {}
+    files: dict[str, StoredObject] = {}
+    for name, each in inside.items():
+        if name.endswith(SIBLINGS):
+            base, _, suffix = name.rpartition(".")
+            siblings.setdefault(base, {})[f".{suffix}"] = each
+        elif is_path(each.key.removeprefix(FILES)):
+            files[name] = each
+        else:
+            strange.append(each)
+    for name, each in files.items():
+        path = each.key.removeprefix(FILES)
+        yield BucketFile(path, each.size, each.modified_ns, siblings.pop(name, {}))
+    strange.extend(each for beside in siblings.values() for each in beside.values())

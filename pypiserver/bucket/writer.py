@@ -1,0 +1,124 @@
+"""Carrying out what intake decided, in a bucket: objects first, then the row; and for what goes, the row first.
+
+So a step that is not reached leaves at most an object that no row refers to, which ``pypi-server gc`` deletes. The
+rules to keep: the catalog alone says who has a name; an object is deleted only while nobody can give its path a row
+(``Catalog.sweep``); whoever made a row looks afterwards whether its object is still there, and puts it again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+
+from ..backend.writing import CatalogAccess, Checked
+from ..catalog import Found, Gone, Standing
+from ..distributions.filename import DistFile
+from ..errors import Conflict, NotFound, PypiServerError
+from ..model import File
+from .catalog import ExclusiveCatalog
+from .rows import found_from, reason_of, remarked
+from .staged import Spooled
+from .storage import METADATA, Bucket
+
+_LOG = logging.getLogger(__name__)
+
+
+class BucketWriter:
+    """Changes in the bucket of a repository and in its catalog."""
+
+    def __init__(self, catalog_access: CatalogAccess, catalog: ExclusiveCatalog, bucket: Bucket) -> None:
+        self._access = catalog_access
+        self._catalog = catalog
+        self._bucket = bucket
+
+    def stage(self, standing: File | None, digests: Sequence[str]) -> Spooled:
+        """A file on the local disk, on its way to the bucket."""
+        return self._bucket.stage(digests=digests)
+
+    def standing(self, filename: str) -> File | None:
+        """The visible file of that name: the catalog's word is the last one."""
+        return self._access.ask(lambda: self._access.digested(filename))
+
+    def claimed(self, dist: DistFile) -> AbstractContextManager[None]:
+        """Nothing: the catalog looks for other spellings in the transaction that gives the file its row."""
+        return contextlib.nullcontext()
+
+    def publish(self, upload: Checked, *, overwrite: bool, stored: Callable[[str], None]) -> None:
+        """Put the file into the bucket, and let the catalog say whether it has its name."""
+        sidecars = dict(upload.sidecars)
+        if upload.digest.metadata is not None:
+            sidecars[METADATA] = upload.digest.metadata
+        if overwrite and upload.replaces is not None and upload.replaces.yanked is not None:
+            # A yank is about the release, and stays.
+            sidecars[".yanked"] = reason_of(upload.replaces.yanked)
+        entry = upload.staged.publish(upload.dist.filename, overwrite=overwrite, sidecars=sidecars)
+        found = found_from(
+            entry, upload.dist, {suffix: len(data) for suffix, data in sidecars.items()}, sidecars.get(".yanked")
+        )
+        had = self._access.ask(lambda: self._catalog.claimant(upload.dist.filename)) if not overwrite else None
+        before = self._take(found, upload, overwrite=overwrite) or had
+        stored(entry.path)
+        if not self._bucket.is_there(entry.path, upload.sidecars):
+            # What had lain there unused was deleted between our putting it and our row.
+            upload.staged.publish(upload.dist.filename, overwrite=overwrite, sidecars=sidecars)
+        if before is not None and before.path != entry.path:
+            self._sweep(before.path, f"the file that {upload.dist.filename} replaced")
+
+    def _take(self, found: Found, upload: Checked, *, overwrite: bool) -> Standing | None:
+        """Give the name to the file, and give what had it; raises Conflict."""
+        ask, catalog = self._access.ask, self._catalog
+        if overwrite:
+            return ask(lambda: catalog.replace(found, upload.digest))
+        standing = ask(lambda: catalog.add(found, upload.digest, exclusive=True))
+        # Our own path: somebody uploads the same bytes, or our row was written before its answer was lost.
+        if standing is not None and standing.path != found.path:
+            raise Conflict(f"The file {upload.dist.filename} already exists.")
+        return None
+
+    def remove(self, file: File) -> None:
+        """Take the file out of the catalog, and then out of the bucket."""
+
+        def forget() -> None:
+            row = self._catalog.row(file.root, file.path)
+            if row is not None:
+                self._catalog.apply([], [Gone(file.root, file.path, row)])
+
+        self._access.ask(forget)
+        self._sweep(file.path, file.filename)
+
+    def _sweep(self, path: str, what: str) -> None:
+        """Delete what no row refers to any more; what cannot be deleted stays for ``gc``, and is no failure."""
+        try:
+            self._access.ask(lambda: self._catalog.sweep([path], self._bucket.remove))
+        except PypiServerError as error:
+            _LOG.warning(
+                "%s is no longer listed, but its object could not be deleted (%s); pypi-server gc deletes it.",
+                what, error,
+            )  # fmt: skip
+
+    def yank(self, file: File, reason: bytes) -> None:
+        """Put the mark beside the file, and then into the catalog."""
+        self._bucket.write_beside(file.path, ".yanked", reason)
+        self._told(file, reason)
+
+    def unyank(self, file: File) -> None:
+        """Take it away, and then out of the catalog."""
+        self._bucket.remove_beside(file.path, [".yanked"])
+        self._told(file, None)
+
+    def _told(self, file: File, reason: bytes | None) -> None:
+        """Let the catalog know of a mark; raises NotFound when the file went meanwhile."""
+
+        def mark() -> bool:
+            row = self._catalog.row(file.root, file.path)
+            if row is not None:
+                self._catalog.apply([remarked(file, row, reason)])
+            return row is not None
+
+        if not self._access.ask(mark):
+            raise NotFound(f"There is no file {file.filename!r} here any more.")
+
+    def refresh(self, file: File) -> None:
+        """Nothing: the catalog knows."""

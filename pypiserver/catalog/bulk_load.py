@@ -1,0 +1,75 @@
+"""Filling an empty catalog from a first scan: everything at once, where other changes go row by row.
+
+The rules to keep: one transaction, so that nobody sees half of an index; indexes are made when the rows are there,
+which sorts them once; what is said of projects is counted in one pass over the files; the list for people is left to
+be made later (see :mod:`catalog.project_list`), because programs wait for the index and want pages only.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+
+from . import schema
+from .database import Connection
+from .rows import Found, beside_ns, undecided
+
+# 800 parameters: SQLite took no more than 999 until 2020. A statement for each row costs twice as much as all of this.
+ROWS = 50
+_COLUMNS = (
+    "root, path, size, mtime_ns, inode, sidecars, ctime_ns, beside_ns, filename, project, name, version, kind, "
+    "yanked, has_signature, has_provenance, undecided, visible, sha256, link_digest, summary, keywords, fault"
+)
+_ROW = f"({', '.join('?' * 17)}, 1, '', '', '', '', '')"
+_FILL_PROJECTS = f"""
+    INSERT INTO project (name, serial, files, display, changed_ns)
+    SELECT f.project, :serial, SUM(f.visible), COALESCE(MIN(CASE WHEN f.visible = 1 THEN f.name END), ''),
+        COALESCE(MAX(CASE WHEN f.visible = 1 THEN {schema.CHANGED} END), 0)
+    FROM file f WHERE 1 = 1 GROUP BY f.project
+    ON CONFLICT (name) DO UPDATE SET
+        serial = excluded.serial, files = excluded.files, display = excluded.display, changed_ns = excluded.changed_ns
+"""  # noqa: S608
+
+
+def fill(connection: Connection, found: Iterable[Found], indexes: Mapping[str, str]) -> None:
+    """Take over every file of a scan, without these ``indexes`` meanwhile; part of a transaction."""
+    for name in indexes:
+        connection.execute(f"DROP INDEX {name}")
+    _insert(connection, found)
+    for statement in indexes.values():
+        connection.execute(statement)
+    double = connection.execute(schema.SELECT_DOUBLE_NAMES).fetchall()
+    connection.executemany(schema.CHOOSE_VISIBLE, [{"filename": name} for (name,) in double])
+    if connection.execute("SELECT 1 FROM file LIMIT 1").fetchone():
+        connection.execute(schema.NEXT_SERIAL)
+        (serial,) = connection.execute(schema.SELECT_SERIAL).fetchone()
+        connection.execute(_FILL_PROJECTS, {"serial": serial})
+
+
+def _insert(connection: Connection, found: Iterable[Found]) -> None:
+    """Insert the rows; a file that has one meanwhile was looked at later by somebody else."""
+    files = iter(found)
+    rest: list[Found] = []
+
+    def runs() -> Iterator[list[object]]:
+        while run := list(itertools.islice(files, ROWS)):
+            if len(run) < ROWS:
+                rest.extend(run)
+            else:
+                yield _parameters(run)
+
+    connection.executemany(_statement(ROWS), runs())
+    connection.executemany(_statement(1), [_parameters([file]) for file in rest])
+
+
+def _statement(rows: int) -> str:
+    return f"INSERT INTO file ({_COLUMNS}) VALUES {', '.join([_ROW] * rows)} ON CONFLICT (root, path) DO NOTHING"  # noqa: S608
+
+
+def _parameters(files: list[Found]) -> list[object]:
+    parameters: list[object] = []
+    for root, path, row, dist, yanked, has_signature, has_provenance, _ in files:
+        parameters += (root, path, *row, beside_ns(row.sidecars))
+        parameters += (dist.filename, dist.project, dist.name, dist.version, dist.kind, yanked)
+        parameters += (int(has_signature), int(has_provenance), undecided(dist))
+    return parameters

@@ -1,0 +1,263 @@
+"""The catalog's changes.
+
+The rules to keep: a write is one transaction that raises the serial and stamps the projects it touched; a row is
+changed only while it still describes the file that was looked at (size, mtime_ns, inode, ctime_ns).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+
+from ..distributions.filename import DistFile, as_filed, spelling_key
+from ..errors import Conflict
+from ..model import ACTIVE, File, Identity, ProjectStatus
+from . import bulk_load, project_list, schema
+from .database import Connection, Cursor, Database
+from .full_text import FTS5, has_fts5
+from .postgres.pool import Pool
+from .queries import Reads, select_alike
+from .rows import Digest, Found, Gone, Standing, digest_row, file_row, uploaded_row, upsert_row
+from .sqlite.connections import Connections
+
+# More than so many files are a change of many rows.
+BULK = 5000
+# How many names one question has; SQLite before 3.32 takes 999 parameters.
+AT_ONCE = 500
+
+
+class Catalog(Reads):
+    """The catalog at ``place`` (a SQLite file, the URL of a PostgreSQL database, None: in memory) of ``identity``.
+
+    ``full_text`` is whether FTS5 answers searches, None where SQLite is to say whether it can. ``may_replace`` says
+    whether a file of another identity is used by no other process.
+    Constructing it opens nothing. Every method may raise one of ``FAILURES``.
+    """
+
+    def __init__(
+        self,
+        place: Path | str | None,
+        identity: str,
+        *,
+        full_text: bool | None = None,
+        may_replace: Callable[[], bool] = lambda: True,
+    ) -> None:
+        has_search = has_fts5() if full_text is None else full_text
+        database: Database
+        if isinstance(place, str):
+            database = Pool(place, identity)
+        else:
+            database = Connections(place, identity, FTS5 if has_search else None, may_replace)
+        super().__init__(database)
+
+    def refuse_unwritable(self) -> None:
+        """Raise one of ``FAILURES`` unless a change can be written now: before a file becomes visible.
+
+        A database that others keep is believed: it has just answered, and each question waits for its network.
+        """
+        if not self.connections.is_disposable:
+            return
+        with self.connections.transaction() as connection:
+            connection.execute(schema.WRITE_NOTHING)
+
+    def apply(
+        self, found: Sequence[Found], gone: Sequence[Gone] = (), *, statuses: Mapping[str, ProjectStatus] | None = None
+    ) -> None:
+        """Take over what a scan saw: new and changed files, files that went, and changed project statuses."""
+        with self.connections.transaction() as connection, self._writing(len(found), connection):
+            filenames = [file.dist.filename for file in found]
+            connection.executemany(schema.INSERT_NEW_FILE, [file_row(file) for file in found if file.before is None])
+            connection.executemany(schema.UPSERT_FILE, [upsert_row(file) for file in found if file.before is not None])
+            projects = touched(found)
+            for file in gone:
+                projects.update(_delete(connection, file, filenames))
+            connection.executemany(
+                schema.CHOOSE_VISIBLE, [{"filename": name} for name in _contested(connection, filenames)]
+            )
+            self._stamp(connection, projects, statuses or {})
+
+    def fill(self, found: Iterable[Found]) -> None:
+        """Take over a first scan, while it goes on: in one transaction, so that nobody sees half of an index."""
+        indexes = schema.INDEXES if self.connections.drops_indexes else {}
+        with self.connections.transaction() as connection, self.connections.writing_much(connection):
+            bulk_load.fill(connection, found, indexes)
+
+    def note_ctimes(self, files: Iterable[tuple[int, str, Identity]]) -> None:
+        """Add to rows of an earlier version, by root and path, when anything of the file changed last."""
+        rows = [{"root": root, "path": path, **identity._asdict()} for root, path, identity in files]
+        with self.connections.transaction() as connection:
+            connection.executemany(schema.NOTE_CTIME, rows)
+
+    def note_folders(self, folders: Iterable[tuple[int, str, int, int]]) -> None:
+        """Remember the folders as a complete scan found them, in place of what was known of them."""
+        known = self.folders()
+        wanted = {(root, path): (mtime_ns, inode) for root, path, mtime_ns, inode in folders}
+        if wanted != known:
+            new = [
+                {"root": key[0], "path": key[1], "mtime_ns": state[0], "inode": state[1]}
+                for key, state in wanted.items()
+                if known.get(key) != state
+            ]
+            with self.connections.transaction() as connection:
+                # Another process may have noted others meanwhile.
+                rows = connection.execute(schema.SELECT_FOLDERS).fetchall()
+                gone = [{"root": root, "path": path} for root, path, *_ in rows if (root, path) not in wanted]
+                connection.executemany(schema.DELETE_FOLDER, gone)
+                connection.executemany(schema.UPSERT_FOLDER, new)
+
+    def record(self, digests: Sequence[tuple[File, Digest]]) -> None:
+        """Take over what reading files brought; a file that changed meanwhile keeps waiting."""
+        if not digests:
+            return
+        with self.connections.transaction() as connection:
+            changed = self._record(connection, digests)
+            if changed:
+                self._stamp(connection, changed, {})
+
+    def add(self, found: Found, digest: Digest, *, exclusive: bool = False) -> Standing | None:
+        """Take over one uploaded file with its digests, in one step; gives None.
+
+        With ``exclusive`` no other file may have its name, in any root, and of several processes whose files have it
+        one comes first: for all others nothing is written, and what has the name is given, maybe with the same bytes.
+        A damaged file does not keep its name. Raises Conflict then when a file of another spelling is here.
+        """
+        with self.connections.transaction() as connection:
+            claim = _claim(found, digest)
+            if exclusive:
+                # Asked before the first answer is waited for, so that both take one round trip.
+                alike = select_alike(connection, found.dist)
+                is_free = connection.execute(schema.CLAIM_NAME, claim).rowcount
+                _refuse_other_spelling(alike, found.dist)
+                if not is_free:
+                    standing = _standing(connection, claim)
+                    if not connection.execute(schema.SELECT_IS_DAMAGED, standing._asdict()).fetchall():
+                        return standing
+                    self._move(connection, claim, standing)
+            self._add(connection, found, digest)
+        return None
+
+    def replace(self, found: Found, digest: Digest) -> Standing | None:
+        """Take over an uploaded file in place of the one that has its name; gives that one when it stood elsewhere.
+
+        What is given has no row any more. Delete it only when nobody can have uploaded those bytes again meanwhile.
+        """
+        with self.connections.transaction() as connection:
+            claim = _claim(found, digest)
+            before = None
+            if not connection.execute(schema.CLAIM_NAME, claim).rowcount:
+                before = _standing(connection, claim)
+            moved = before if before is not None and before[:2] != (found.root, found.path) else None
+            if moved is not None:
+                self._move(connection, claim, moved)
+            self._add(connection, found, digest)
+        return moved
+
+    def _move(self, connection: Connection, claim: Mapping[str, object], before: Standing) -> None:
+        """Give the name to another file; the row of the one that had it goes."""
+        key = {"root": before.root, "path": before.path}
+        connection.execute(schema.MOVE_CLAIM, claim)
+        connection.execute(schema.DELETE_ROW, key)
+        connection.execute(schema.DELETE_ORPHANED_METADATA, key)
+
+    def _add(self, connection: Connection, found: Found, digest: Digest) -> None:
+        row = uploaded_row(found, digest)
+        connection.execute(schema.UPSERT_UPLOADED, row)
+        _keep_metadata(connection, [row])
+        connection.execute(schema.CHOOSE_VISIBLE, {"filename": found.dist.filename})
+        self._stamp(connection, {found.dist.project}, {})
+
+    def outrun(self) -> None:
+        """Raise the serial above every one that the catalog before this one can have reached, as a new one's is.
+
+        A backup that was put in its place goes back to serials that pages are remembered by.
+        """
+        with self.connections.transaction() as connection:
+            connection.execute(schema.RAISE_SERIAL, {"least": time.time_ns() // 1000})
+
+    def retry_unreadable(self) -> None:
+        """Let files that could not be opened or read be tried again: a changed permission leaves no other trace."""
+        with self.connections.transaction() as connection:
+            rows = connection.execute(schema.SELECT_UNREADABLE).fetchall()
+            if rows:
+                connection.execute(schema.FORGET_UNREADABLE)
+                connection.executemany(schema.CHOOSE_VISIBLE, [{"filename": filename} for filename, _ in rows])
+                self._stamp(connection, {project for _, project in rows}, {})
+
+    def _record(self, connection: Connection, digests: Sequence[tuple[File, Digest]]) -> set[str]:
+        """Record what nobody has recorded yet; gives the projects of these files, none if it was nothing."""
+        rows = [digest_row(file, digest) for file, digest in digests]
+        if not connection.executemany(schema.RECORD_PENDING, rows).rowcount:
+            return set()
+        _keep_metadata(connection, rows)
+        faulty = [{"filename": file.filename} for file, digest in digests if digest.fault]
+        connection.executemany(schema.CHOOSE_VISIBLE, faulty)
+        return {file.project for file, _ in digests} | {digest.project for _, digest in digests if digest.project}
+
+    def _writing(self, count: int, connection: Connection) -> AbstractContextManager[None]:
+        return self.connections.writing_much(connection) if count > BULK else nullcontext()
+
+    def _stamp(self, connection: Connection, projects: Collection[str], statuses: Mapping[str, ProjectStatus]) -> None:
+        connection.execute(schema.NEXT_SERIAL)
+        touched = [{"name": name} for name in projects]
+        connection.executemany(schema.TOUCH_PROJECT, touched)
+        rows = [
+            {"name": name, "status": "" if value == ACTIVE else value.status, "reason": value.reason}
+            for name, value in statuses.items()
+        ]
+        connection.executemany(schema.SET_STATUS, rows)
+        connection.executemany(project_list.OUTDATE, touched)
+
+
+def touched(found: Iterable[Found]) -> set[str]:
+    """The projects of these files: of those that can be cut in several ways, all that the row may be filed under."""
+    return {project for file in found for project in (file.dist.project, *file.dist.others)}
+
+
+def _keep_metadata(connection: Connection, rows: Sequence[Mapping[str, object]]) -> None:
+    connection.executemany(schema.UPSERT_METADATA, [row for row in rows if row["body"] is not None])
+    connection.executemany(schema.DELETE_METADATA, [row for row in rows if row["body"] is None])
+
+
+def _claim(found: Found, digest: Digest) -> dict[str, object]:
+    return {"filename": found.dist.filename, "root": found.root, "path": found.path, "sha256": digest.sha256}
+
+
+def _refuse_other_spelling(alike: Cursor, dist: DistFile) -> None:
+    """Raise Conflict when a file is here that is the same one, spelled in another way."""
+    for (filename,) in alike.fetchall():
+        if spelling_key(as_filed(filename, dist.project)) == spelling_key(dist):
+            raise Conflict(f"{filename} is another spelling of {dist.filename}.")
+
+
+def _standing(connection: Connection, claim: Mapping[str, object]) -> Standing:
+    return Standing(*connection.execute(schema.SELECT_CLAIM, {"filename": claim["filename"]}).fetchone())
+
+
+def _delete(connection: Connection, gone: Gone, filenames: list[str]) -> set[str]:
+    """Delete a row if it still is the one that was read; give its project, and note its file name as contested."""
+    key = {"root": gone.root, "path": gone.path}
+    identity = {**key, **gone.row.identity._asdict()}
+    names = connection.execute("SELECT project, filename FROM file WHERE root = :root AND path = :path", key).fetchall()
+    statement = schema.HOLD_FILE if gone.is_replaced else schema.DELETE_FILE
+    values = {**identity, "held_at": gone.held_at} if gone.is_replaced else identity
+    if not connection.execute(statement, values).rowcount:
+        return set()
+    connection.execute(schema.DELETE_ORPHANED_METADATA, key)
+    if not gone.is_replaced:
+        connection.executemany(schema.DROP_CLAIM, [{**key, "filename": filename} for _, filename in names])
+    filenames.extend(filename for _, filename in names)
+    return {project for project, _ in names}
+
+
+def _contested(connection: Connection, filenames: Sequence[str]) -> Iterator[str]:
+    """Those of the names that have more than one row, or none of whose rows is visible: the winner must be chosen.
+
+    A first scan of 100,000 files has hardly any, and choosing one costs about 5 us, so they are looked for in bulk.
+    """
+    names = list(dict.fromkeys(filenames))
+    for first in range(0, len(names), AT_ONCE):
+        some = {f"name{number}": name for number, name in enumerate(names[first : first + AT_ONCE])}
+        named = ", ".join(f":{key}" for key in some)
+        yield from (name for (name,) in connection.execute(schema.SELECT_CONTESTED.format(names=named), some))

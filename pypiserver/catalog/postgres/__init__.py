@@ -1,0 +1,1 @@
+"""The catalog in PostgreSQL, which several machines share."""

@@ -1,0 +1,304 @@
+"""One row for each project, as lists for people show it, and the full-text search over these rows.
+
+The rules to keep: whoever changes a project's files says in the same transaction that its row is out of date; the row
+is made anew from these files alone, by whoever asks for rows next, or in the background, whoever comes first; what a
+reader asks for costs the rows it shows, and those that changed, never the rows there are. An upload would take a
+quarter longer if it made the row itself. An empty table is made all at once. The full text over the same rows
+is the database's own (:mod:`catalog.full_text`); where it has none, LIKE answers the same questions more slowly.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from operator import itemgetter
+from typing import Any
+
+from packaging.utils import NormalizedName
+
+from ..distributions.filename import release_key
+from ..model import Listed, Search, utc
+from ..text import line_of, one_line
+from .database import Connection, Cursor, Database, FullText
+
+TABLES = (
+    # uploaded_ns and upload: when a file was last added, and of which version; yanked: how many of the files are.
+    # SQLite numbers the rows by itself; the full text refers to a row by this number.
+    """CREATE TABLE IF NOT EXISTS listing (
+        id INTEGER PRIMARY KEY, project TEXT NOT NULL UNIQUE, name TEXT NOT NULL, version TEXT NOT NULL,
+        upload TEXT NOT NULL, uploaded_ns BIGINT NOT NULL, files BIGINT NOT NULL, size BIGINT NOT NULL,
+        yanked BIGINT NOT NULL, summary TEXT NOT NULL, keywords TEXT NOT NULL
+    )""",
+    "CREATE INDEX IF NOT EXISTS listing_by_date ON listing (uploaded_ns, project)",
+    "CREATE INDEX IF NOT EXISTS listing_by_size ON listing (size, project)",
+    "CREATE INDEX IF NOT EXISTS listing_yanked ON listing (project) WHERE yanked > 0",
+    # The projects whose rows are out of date.
+    "CREATE TABLE IF NOT EXISTS unlisted (project TEXT PRIMARY KEY)",
+)
+# For each project that has changed.
+OUTDATE = "INSERT INTO unlisted (project) VALUES (:name) ON CONFLICT (project) DO NOTHING"
+# More than so many rows are indexed in one go, which costs a third of doing it one by one.
+BULK = 5000
+# Ranking by relevance reads every match (about 1 us each): a word that most summaries have ranks nothing anyway.
+MAX_RANKED = 5000
+MAX_SUMMARY = 300
+MAX_KEYWORDS = 500
+MAX_TEXT = 200
+MAX_TERMS = 8
+# How many rows one question has; SQLite before 3.32 takes 999 parameters.
+AT_ONCE = 500
+
+_COLUMNS = "project, name, version, upload, uploaded_ns, files, size, yanked, summary, keywords"
+_SELECT_FACTS = "SELECT project, name, version, mtime_ns, size, yanked, summary, keywords FROM file"
+_SELECT_FACTS_OF = f"{_SELECT_FACTS} WHERE project IN ({{names}}) AND visible = 1"
+_SELECT_ALL_FACTS = f"{_SELECT_FACTS} WHERE visible = 1 ORDER BY project"
+_SELECT_ROWS_OF = f"SELECT {_COLUMNS}, id FROM listing WHERE project IN ({{names}})"  # noqa: S608
+_SELECT_ALL_ROWS = f"SELECT {_COLUMNS}, id FROM listing"  # noqa: S608
+_UPSERT = f"""
+    INSERT INTO listing ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (project) DO UPDATE SET name = excluded.name, version = excluded.version, upload = excluded.upload,
+        uploaded_ns = excluded.uploaded_ns, files = excluded.files, size = excluded.size, yanked = excluded.yanked,
+        summary = excluded.summary, keywords = excluded.keywords
+"""  # noqa: S608
+_DELETE = "DELETE FROM listing WHERE project = ?"
+
+_SELECT_ANY = "SELECT 1 FROM listing LIMIT 1"
+_SELECT_UNLISTED = "SELECT project FROM unlisted"
+_SELECT_ANY_UNLISTED = "SELECT 1 FROM unlisted LIMIT 1"
+_DELETE_UNLISTED = "DELETE FROM unlisted"
+_SELECT_ANY_PROJECT = "SELECT 1 FROM project WHERE files > 0 LIMIT 1"
+_SELECT_SHOWN = """
+    SELECT l.project, l.name, l.version, l.upload, l.uploaded_ns, l.files, l.size, l.yanked, l.summary, p.status, l.id
+    FROM listing l LEFT JOIN project p ON p.name = l.project WHERE l.id IN ({numbers})
+"""
+_NAMED = "(l.project >= :exact AND l.project < :beyond)"
+_ORDERS = {
+    "name": "l.project",
+    "-name": "l.project DESC",
+    "date": "l.uploaded_ns DESC, l.project DESC",
+    "-date": "l.uploaded_ns, l.project",
+    "size": "l.size DESC, l.project DESC",
+    "-size": "l.size, l.project",
+}
+_FILTERS = {
+    "": "1 = 1",
+    "yanked": "l.yanked > 0",
+    "marked": "l.project IN (SELECT name FROM project WHERE status <> '')",
+}
+
+Facts = Sequence[Any]
+Rows = dict[str, tuple[Any, ...]]
+
+
+def _make_outdated(connection: Connection, search: FullText | None) -> None:
+    """Make the rows that are out of date; part of a transaction."""
+    names = sorted(name for (name,) in connection.execute(_SELECT_UNLISTED).fetchall())
+    if connection.execute(_SELECT_ANY).fetchone():
+        _make_rows(connection, names, search)
+    else:
+        _make_all(connection, search)
+    connection.execute(_DELETE_UNLISTED)
+
+
+def _make_rows(connection: Connection, names: Sequence[str], search: FullText | None) -> None:
+    """Make the rows of these projects anew from their files."""
+    is_bulk = len(names) > BULK
+    # All is asked before the first answer is read, because a database may be some way off.
+    asked = (
+        [] if is_bulk else [_questions(connection, names[at : at + AT_ONCE]) for at in range(0, len(names), AT_ONCE)]
+    )
+    known, made = _all_of(connection, names) if is_bulk else _answers(asked)
+    rows = ((name, made.get(name)) for name in names)
+    changes = [
+        (known.get(name), row) for name, row in rows if row is None or name not in known or known[name][:-1] != row
+    ]
+    connection.executemany(_UPSERT, [new for _, new in changes if new is not None])
+    connection.executemany(_DELETE, [(old[0],) for old, new in changes if old is not None and new is None])
+    if search is not None and is_bulk:
+        search.rebuild(connection)
+    elif search is not None:
+        search.update(connection, changes)
+
+
+def _make_all(connection: Connection, search: FullText | None) -> None:
+    with connection.stream(_SELECT_ALL_FACTS) as rows:
+        groups = itertools.groupby(rows, key=itemgetter(0))
+        connection.executemany(_UPSERT, (_row(list(group)) for _, group in groups))
+    if search is not None:
+        search.rebuild(connection)
+
+
+def _questions(connection: Connection, names: Sequence[str]) -> tuple[Cursor, Cursor]:
+    """The rows that these projects have, and what those they are to have are made of."""
+    some = {f"name{number}": name for number, name in enumerate(names)}
+    listed = ", ".join(f":{key}" for key in some)
+    return (
+        connection.execute(_SELECT_ROWS_OF.format(names=listed), some),
+        connection.execute(_SELECT_FACTS_OF.format(names=listed), some),
+    )
+
+
+def _answers(asked: Iterable[tuple[Cursor, Cursor]]) -> tuple[Rows, Rows]:
+    """By project: the rows there are, and the rows made anew."""
+    known: Rows = {}
+    facts: dict[str, list[Facts]] = {}
+    for rows, files in asked:
+        known.update((row[0], row) for row in rows)
+        for file in files:
+            facts.setdefault(file[0], []).append(file)
+    return known, {name: _row(each) for name, each in facts.items()}
+
+
+def _all_of(connection: Connection, names: Iterable[str]) -> tuple[Rows, Rows]:
+    """The same of many projects, read in one pass over all of them."""
+    with connection.stream(_SELECT_ALL_ROWS) as all_rows:
+        known = {row[0]: row for row in all_rows}
+    wanted = set(names)
+    with connection.stream(_SELECT_ALL_FACTS) as files:
+        groups = itertools.groupby(files, key=itemgetter(0))
+        return known, {name: _row(list(group)) for name, group in groups if name in wanted}
+
+
+def _row(files: list[Facts]) -> tuple[Any, ...]:
+    """The row of a project that has these files: what its newest release says."""
+    kept = {file[2] for file in files if file[5] is None}
+    # The highest final release, else the highest of all; a yanked one only where there is no other.
+    newest = max(files, key=lambda file: (file[2] in kept, release_key(file[2])))
+    release = [file for file in files if file[2] == newest[2]]
+    last = max(files, key=lambda file: file[3])
+    return (
+        newest[0],
+        next((file[1] for file in release if "_" not in file[1]), newest[1]),
+        newest[2],
+        last[2],
+        last[3],
+        len(files),
+        sum(file[4] for file in files),
+        sum(file[5] is not None for file in files),
+        line_of(next((file[6] for file in release if file[6]), ""), MAX_SUMMARY),
+        one_line(next((file[7] for file in release if file[7]), ""))[:MAX_KEYWORDS],
+    )
+
+
+class Listing:
+    """Questions about the rows in ``database``."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._search = database.search
+
+    def complete(self) -> None:
+        """Make what rows are missing or out of date; nothing is written when there are none."""
+        if self._ask(_SELECT_ANY_UNLISTED) or (not self._ask(_SELECT_ANY) and self._ask(_SELECT_ANY_PROJECT)):
+            with self._database.transaction() as connection:
+                _make_outdated(connection, self._search)
+
+    def newest(self, limit: int) -> list[Listed]:
+        """The projects that were uploaded to last, the last one first."""
+        return self.find(Search(sort="date", limit=limit))[1]
+
+    def present(self, names: Iterable[str]) -> set[str]:
+        """Which of these projects, in normal form, are here."""
+        statement = "SELECT name FROM project WHERE name = :name AND files > 0"
+        return {name for name in set(names) if self._ask(statement, name=name)}
+
+    def summaries(self) -> list[tuple[str, str, str]]:
+        """(name, version, summary) of every project's newest release, by project."""
+        self.complete()
+        return self._ask("SELECT name, version, summary FROM listing ORDER BY project")
+
+    def find(self, search: Search) -> tuple[int, list[Listed]]:
+        """How many projects match, and those of the page that is asked for, in its order."""
+        self.complete()
+        words = self._search
+        for condition, parameters in self._conditions(search.text):
+            where = f"{condition} AND {_FILTERS[search.show]}"
+            has_words = words is not None and condition == words.matches
+            counting = f"SELECT COUNT(*) FROM listing l WHERE {where}"  # noqa: S608
+            if words is not None and has_words and not search.show:
+                counting = words.counted
+            total = self._ask(counting, **parameters)[0][0]
+            if total:
+                ids = self._ids(search, where, parameters, is_ranked=has_words and total <= MAX_RANKED)
+                return total, list(self._shown(ids))
+        return 0, []
+
+    def _shown(self, ids: Sequence[int]) -> Iterator[Listed]:
+        for first in range(0, len(ids), AT_ONCE):
+            some = {f"id{number}": each for number, each in enumerate(ids[first : first + AT_ONCE])}
+            rows = self._ask(_SELECT_SHOWN.format(numbers=", ".join(f":{key}" for key in some)), **some)
+            known = {row[-1]: row for row in rows}
+            yield from (_listed(known[number]) for number in some.values() if number in known)
+
+    def _conditions(self, text: str) -> Iterator[tuple[str, dict[str, str]]]:
+        """What a row must fulfil, first choice first: the next one is for when no row does."""
+        terms = terms_of(text)
+        if not text.strip():
+            yield "1 = 1", {}
+        if not terms:
+            return
+        # '~' comes after all that a name has.
+        exact = "-".join(terms)
+        names = {"exact": exact, "beyond": f"{exact}~"}
+        words = [term for term in terms if len(term) > 1]
+        if words and self._search is not None:
+            yield self._search.matches, {**names, "match": self._search.question(words)}
+        elif words:
+            parts = {f"word{number}": f"%{word}%" for number, word in enumerate(words)}
+            either = "(l.name || ' ' || l.keywords || ' ' || l.summary)"
+            yield " AND ".join(f"{either} LIKE :{name}" for name in parts), {**names, **parts}
+        else:
+            # A single letter begins half of all words.
+            yield _NAMED, names
+        # In the middle of a word, where no full text looks.
+        yield "l.project LIKE :within", {**names, "within": f"%{exact}%"}
+
+    def _ids(self, search: Search, where: str, parameters: Mapping[str, str], *, is_ranked: bool) -> list[int]:
+        """The numbers of the rows that are shown; those passed over are counted in an index and never read."""
+        window = {**parameters, "limit": search.limit, "offset": search.offset}
+        order = _ORDERS.get(search.sort)
+        if order is not None or not parameters:
+            return self._window("listing l", where, order or _ORDERS["name"], window)
+        words = self._search
+        if is_ranked and words is not None:
+            where = where.replace(words.matches, words.found)
+            rank = f"(l.project = :exact) DESC, {_NAMED} DESC, {words.rank}, l.project"
+            return self._window(words.source, where, rank, window)
+        # Names that begin with the text come first; what the full text finds has all of them in it.
+        filtered = f"{_NAMED} AND {_FILTERS[search.show]}"
+        named = self._ask(f"SELECT COUNT(*) FROM listing l WHERE {filtered}", **parameters)[0][0]  # noqa: S608
+        ids = self._window("listing l", filtered, "l.project", window) if search.offset < named else []
+        window["limit"] = search.limit - len(ids)
+        window["offset"] = max(0, search.offset - named)
+        return ids + self._window("listing l", f"{where} AND NOT {_NAMED}", "l.project", window)
+
+    def _window(self, source: str, where: str, order: str, window: Mapping[str, object]) -> list[int]:
+        statement = f"SELECT l.id FROM {source} WHERE {where} ORDER BY {order} LIMIT :limit OFFSET :offset"  # noqa: S608
+        return [number for (number,) in self._ask(statement, **window)]
+
+    def _ask(self, statement: str, **parameters: object) -> list[Any]:
+        with self._database.reading() as connection:
+            return connection.execute(statement, parameters).fetchall()
+
+
+def terms_of(text: str) -> list[str]:
+    """The words of a search, as the full text divides them."""
+    words = re.findall(r"[^\W_]+", unicodedata.normalize("NFC", text[:MAX_TEXT]).casefold())
+    return list(dict.fromkeys(words))[:MAX_TERMS]
+
+
+def _listed(row: Sequence[Any]) -> Listed:
+    return Listed(
+        NormalizedName(row[0]),
+        name=row[1],
+        version=row[2],
+        upload=row[3],
+        uploaded_at=utc(row[4]),
+        files=row[5],
+        size=row[6],
+        yanked=row[7],
+        summary=row[8],
+        status=row[9] or "",
+    )

@@ -1,0 +1,104 @@
+"""Where the catalog of a server is, and what it is a catalog of.
+
+The rule to keep: every process of a server decides this alike, so nothing that passes may count, as a full disk does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import stat
+import sys
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from ...errors import ConfigError
+from ...text import printable
+from ..schema import SCHEMA_VERSION
+
+
+def catalog_identity(roots: Iterable[Path | str], hash_algo: str | None) -> str:
+    """What a catalog describes: rows of other roots, or with another link digest, are of no use to us.
+
+    A database takes only text, so bytes of a folder's name that are not UTF-8 are written as escapes.
+    """
+    identity = "\n".join([hash_algo or "off", *map(str, roots)])
+    return identity.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def usable_place(place: Path | str | None) -> Path | str | None:
+    """The place an operator names for the catalog; None when nobody names one.
+
+    Raises ConfigError where no file can be made or written: whoever names one wants that one.
+    """
+    if not isinstance(place, Path):
+        return place
+    fault = _fault(place)
+    if fault:
+        raise ConfigError(f"The catalog {printable(str(place))} cannot be used: {fault}; name another with --catalog.")
+    return place
+
+
+def _fault(place: Path) -> str:
+    """Why there can be no catalog at this place, empty when there can be one."""
+    folder = place.parent
+    try:
+        if not stat.S_ISDIR(folder.stat().st_mode):
+            return f"{printable(str(folder))} is not a folder"
+        if not _may(folder, os.W_OK | os.X_OK):
+            return "this user may not write to its folder"
+        status = place.stat()
+    except FileNotFoundError:
+        return "" if folder.is_dir() else "its folder does not exist"
+    except OSError as error:
+        return error.strerror or str(error)
+    if not stat.S_ISREG(status.st_mode):
+        return "it is no file"
+    return "" if _may(place, os.R_OK | os.W_OK) else "this user may not write to it"
+
+
+def _may(path: Path, mode: int) -> bool:
+    """Whether this process may, as whom it acts: by itself ``access`` asks about who started it."""
+    return os.access(path, mode, effective_ids=os.access in os.supports_effective_ids)
+
+
+def catalog_path(identity: str) -> Path | None:
+    """The first place that can be written: the user's cache folder, a private one below the temporary one, none."""
+    # Of this version: the one before may go on with its own until it ends.
+    wanted = f"{SCHEMA_VERSION}\n{identity}"
+    name = hashlib.sha256(wanted.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    user = os.getuid() if sys.platform != "win32" else "user"
+    # No home, not even in the list of users; no folder for temporary files; or nothing can be written there.
+    with contextlib.suppress(OSError, RuntimeError):
+        path = default_catalog_path(name, environ=dict(os.environ))
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if _is_ours(path.parent):
+            return path
+    with contextlib.suppress(OSError):
+        private = Path(tempfile.gettempdir()) / f"pypiserver-{user}"
+        path = private / name / "catalog.sqlite"
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if _is_ours(path.parent) and _is_ours(private):
+            return path
+    return None
+
+
+def default_catalog_path(name: str, *, environ: dict[str, str]) -> Path:
+    """Where the catalog called ``name`` lives when nobody says: the user's cache folder (XDG base directories).
+
+    Raises RuntimeError where the user has no home.
+    """
+    if os.name == "nt" and environ.get("LOCALAPPDATA"):
+        base = Path(environ["LOCALAPPDATA"])
+    else:
+        base = Path(environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
+    return base / "pypiserver" / name / "catalog.sqlite"
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether the folder can be written, and nobody else put it there for us to fall into."""
+    status = folder.lstat()
+    owned = sys.platform == "win32" or status.st_uid == os.getuid()
+    return owned and not folder.is_symlink() and os.access(folder, os.W_OK | os.X_OK)

@@ -1,0 +1,285 @@
+"""Which of our files have newer releases upstream: what to do is planned, then printed, or done by pip.
+
+``decide`` is the plan, and pure. The rules to keep: what is not known is said, never taken for "up to date"; nothing
+of upstream is run, only downloaded, unless source distributions are asked for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import io
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.tags import Tag, sys_tags
+from packaging.utils import NormalizedName, is_normalized_name
+from packaging.version import InvalidVersion, Version
+
+from ..bounded_cache import short_texts
+from ..distributions.filename import DistFile, file_key, normalize
+from ..errors import ConfigError
+from ..settings.config import default_fallback_url
+from ..upstream.client import Unreachable, UpstreamError, UpstreamFile, open_index, shown_url
+from .output import write_json
+from .pip_download import Download, Runner, as_shell_line, command, environment, run_pip, shown_command
+
+LOOKUPS = 8  # at once
+LINE = 40  # progress characters
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Which index to ask (its simple page), what to look for there, and what to do about it."""
+
+    index_url: str
+    allow_unstable: bool = False
+    allow_sdist: bool = False
+    download_directory: Path | None = None
+    ignore: frozenset[NormalizedName] = frozenset()
+    execute: bool = False
+    as_json: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """The newest file of a project here; ``name`` is as the file spells it."""
+
+    project: NormalizedName
+    name: str
+    version: str
+    folder: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was found out about one project.
+
+    ``mark`` is its progress character: ``.`` up to date, ``u`` there is an update, ``e`` no releases, ``!`` not found
+    out. An update has its ``download``, or an ``obstacle`` that says why pip could not get it.
+    """
+
+    local: Local
+    mark: str
+    download: Download | None = None
+    obstacle: str = ""
+    error: str = ""
+
+
+def newest_local(files: Iterable[tuple[DistFile, Path]]) -> list[Local]:
+    """The newest of these files of each project with the folder it lies in, by project; of equals the first."""
+    newest: dict[NormalizedName, tuple[DistFile, Path]] = {}
+    for dist, folder in files:
+        if dist.project not in newest or file_key(newest[dist.project][0]) < file_key(dist):
+            newest[dist.project] = (dist, folder)
+    return [Local(name, dist.name, dist.version, folder) for name, (dist, folder) in sorted(newest.items())]
+
+
+def read_ignorelist(path: Path) -> frozenset[NormalizedName]:
+    """The projects in a file, one on each line, ``#`` begins a comment; raises ConfigError."""
+    try:
+        lines = path.read_text("utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as fault:
+        reason = fault.strerror if isinstance(fault, OSError) else "it is no UTF-8 text"
+        raise ConfigError(f"The list of projects to leave alone, {str(path)!r}, cannot be read: {reason}.") from fault
+    names = {at: normalize(line.partition("#")[0].strip()) for at, line in enumerate(lines, 1)}
+    wrong = [str(at) for at, name in names.items() if name and not is_normalized_name(name)]
+    if wrong:
+        raise ConfigError(f"{str(path)!r} has something else than one project's name in line {', '.join(wrong)}.")
+    return frozenset(name for name in names.values() if name)
+
+
+def decide(local: Local, files: Sequence[UpstreamFile], options: Options) -> Finding:
+    """Whether these files of an index hold a newer release than ours, for the Python that runs."""
+    if not files:
+        return Finding(local, "e")
+    releases: dict[Version, list[UpstreamFile]] = {}
+    for file in files:
+        releases.setdefault(file.version, []).append(file)
+    ours = _parsed(local.version)
+    for version in sorted(releases, reverse=True):
+        if ours is not None and version <= ours:
+            break
+        if version.is_prerelease and not options.allow_unstable:
+            continue
+        usable = [file for file in releases[version] if not file.is_yanked and _runs_here(file.requires_python)]
+        if usable:
+            folder = options.download_directory or local.folder
+            download = Download(local.project, version, folder, options.index_url, options.allow_sdist)
+            return Finding(local, "u", download, _obstacle(usable, options.allow_sdist))
+    return Finding(local, ".")
+
+
+def run_update(
+    local: Sequence[Local],
+    options: Options,
+    *,
+    out: TextIO,
+    err: TextIO,
+    show: Callable[[int, int], None] = lambda done, total: None,
+    run: Runner = run_pip,
+) -> int:
+    """Look for updates and print them or, with ``execute``, have pip download them.
+
+    Gives the exit status: 0 all is up to date (with ``execute``: now), 1 there are updates, 2 something could not be
+    found out or downloaded.
+    ``show`` draws progress on a terminal. Raises UpstreamError when the index gives no answer at all.
+    """
+    asked = [each for each in local if each.project not in options.ignore]
+    text = io.StringIO() if options.as_json else out
+    text.write(f"checking {len(asked)} packages for newer version\n\n")
+    findings = []
+    for finding in _look_up(asked, options):
+        findings.append(finding)
+        show(len(findings), len(asked))
+        _write_mark(finding.mark, text, done=len(findings), total=len(asked))
+    _tell_missing(findings, options.index_url, text)
+    _tell_errors(findings, options.index_url, err)
+    updates = [(each, each.download) for each in findings if each.download]
+    statuses: dict[str, int] = {}
+    for finding, download in updates:
+        text.write(_paragraph(finding, download))
+        text.flush()
+        if options.execute and not finding.obstacle:
+            statuses[download.project] = _execute(download, run, err)
+    if options.as_json:
+        rows = [_row(finding, download, statuses) for finding, download in updates]
+        write_json(_as_json(findings, rows), out)
+    if any(statuses.values()) or any(each.error for each in findings):
+        return 2
+    return 1 if len(statuses) < len(updates) else 0
+
+
+def _look_up(local: Sequence[Local], options: Options) -> Iterator[Finding]:
+    """Findings in this order; raises Unreachable when that is the first thing that happens."""
+    with contextlib.ExitStack() as stack:
+        index = stack.enter_context(open_index(options.index_url, connections=LOOKUPS))
+        pool = ThreadPoolExecutor(LOOKUPS, "update")
+        stack.callback(pool.shutdown, cancel_futures=True)
+
+        def look_up(each: Local) -> Finding:
+            # Decided here and not below, so that there are no more pages in memory than threads.
+            return decide(each, index.files(each.project), options)
+
+        answered = False
+        for each, future in [(each, pool.submit(look_up, each)) for each in local]:
+            try:
+                yield future.result()
+                answered = True
+            except UpstreamError as error:
+                if isinstance(error, Unreachable) and not answered:
+                    raise
+                yield Finding(each, "!", error=str(error))
+
+
+def _write_mark(mark: str, out: TextIO, *, done: int, total: int) -> None:
+    """The progress character of a project, in lines; nothing on a terminal, which has a bar."""
+    if not out.isatty():
+        out.write(mark + ("\n" if done % LINE == 0 or done == total else ""))
+    if done == total:
+        out.write("\n")
+    out.flush()
+
+
+def _tell_missing(findings: Sequence[Finding], url: str, out: TextIO) -> None:
+    missing = [each.local.name for each in findings if each.mark == "e"]
+    if missing:
+        where = "pypi" if shown_url(url) == shown_url(default_fallback_url()) else shown_url(url)
+        out.write(f"no releases found on {where} for {', '.join(missing)}\n\n")
+
+
+def _tell_errors(findings: Sequence[Finding], url: str, err: TextIO) -> None:
+    projects: dict[str, list[str]] = {}
+    for each in findings:
+        if each.error:
+            projects.setdefault(each.error, []).append(each.local.name)
+    for error, names in projects.items():
+        err.write(f"pypi-server: {error} Nothing was found out about {', '.join(names)}.\n")
+    if len(findings) > 1 and all(each.mark == "e" for each in findings):
+        err.write(f"pypi-server: The index {shown_url(url)} has none of the projects; is it the simple page of one?\n")
+
+
+def _paragraph(finding: Finding, download: Download) -> str:
+    local = finding.local
+    what_to_do = f"# {finding.obstacle}" if finding.obstacle else as_shell_line(shown_command(download))
+    return f"# update {local.name} from {local.version or 'no version'} to {download.version}\n{what_to_do}\n\n"
+
+
+def _execute(download: Download, run: Runner, err: TextIO) -> int:
+    status = run(command(download), environment(download, os.environ))
+    if status:
+        what = f"{download.project} {download.version}"
+        err.write(f"pypi-server: pip ended with exit status {status}; {what} was not downloaded.\n")
+    return status
+
+
+def _row(finding: Finding, download: Download, statuses: Mapping[str, int]) -> dict[str, object]:
+    """An update as ``--json`` tells it; ``exit_status`` is pip's, where it was run."""
+    row: dict[str, object] = {
+        "project": download.project,
+        "local": finding.local.version,
+        "newest": str(download.version),
+        "folder": str(download.folder),
+        "command": None if finding.obstacle else shown_command(download),
+    }
+    if finding.obstacle:
+        row["obstacle"] = finding.obstacle
+    if download.project in statuses:
+        row["exit_status"] = statuses[download.project]
+    return row
+
+
+def _as_json(findings: Sequence[Finding], updates: list[dict[str, object]]) -> dict[str, object]:
+    return {
+        "checked": len(findings),
+        "updates": updates,
+        "no_releases": [each.local.project for each in findings if each.mark == "e"],
+        "errors": [{"project": each.local.project, "error": each.error} for each in findings if each.error],
+    }
+
+
+def _parsed(version: str) -> Version | None:
+    """The version, None when PEP 440 does not know it: such are older than any other, as pip had it."""
+    try:
+        return Version(version.replace("_", "-"))
+    except InvalidVersion:
+        return None
+
+
+def _runs_here(requires_python: str | None) -> bool:
+    """Whether this Python is among them; what cannot be parsed forbids nothing, as with pip."""
+    return _includes_this(requires_python or "")
+
+
+@short_texts(entries=1024, longest=100)
+def _includes_this(requires_python: str) -> bool:
+    try:
+        return SpecifierSet(requires_python).contains(".".join(map(str, sys.version_info[:3])))
+    except InvalidSpecifier:
+        return True
+
+
+@functools.cache
+def _tags() -> frozenset[Tag]:
+    return frozenset(sys_tags())
+
+
+def _obstacle(files: Sequence[UpstreamFile], allow_sdist: bool) -> str:
+    """Why pip could not download any of these files of a release, or nothing."""
+    if any(_fits(file.filename) if file.kind == "bdist_wheel" else allow_sdist for file in files):
+        return ""
+    if any(file.kind == "sdist" for file in files):
+        return "it has no wheel for this Python and machine; --allow-sdist downloads its source, and pip then runs that"
+    return "it has no wheel for this Python and machine"
+
+
+def _fits(wheel: str) -> bool:
+    # Not packaging.utils.parse_wheel_filename: it makes every tag, and a name can stand for thousands.
+    python, abi, platform = (set(part.split(".")) for part in wheel[:-4].lower().split("-")[-3:])
+    return any(tag.interpreter in python and tag.abi in abi and tag.platform in platform for tag in _tags())

@@ -1,0 +1,164 @@
+"""What is wrong with an archive that can be read, or dangerous to unpack: every member is looked at, none is written.
+
+**Invariants:** a fault is a kind (``unsafe`` or ``corrupt``) and a sentence that fits after "is refused: "; what
+unpacks to more than a package can have is not read to its end; one archive has a bounded number of faults.
+"""
+
+from __future__ import annotations
+
+import base64
+import csv
+import hashlib
+import io
+import posixpath
+import re
+import zipfile
+from collections.abc import Sequence
+from typing import BinaryIO
+
+from ..allowed_names import refused_in_an_archive
+from .archive_limits import MAX_METADATA, BadArchive, Source, foreign, said, sane_size
+from .tar_headers import DEVICES, LINKS, TarMember
+from .zip_directory import ZipMember
+
+MAX_SAID = 10
+# More faults of one archive are not worth a line each.
+MAX_FAULTS = 100
+# No path is longer.
+MAX_LINK = 4096
+# Stored, deflated, bzip2: the decoders of others take memory as the archive tells them.
+_METHODS = (0, 8, 12)
+# What no path has that stays where it is unpacked; most archives have none of it in any name.
+_MAY_LEAD_OUT = re.compile(r"^/|\.\.|[\\:\0]", re.MULTILINE)
+_DRIVE = re.compile(r"[A-Za-z]:")
+
+Fault = tuple[str, str]
+
+
+def zip_faults(members: Sequence[ZipMember]) -> list[Fault]:
+    """What makes a zip archive dangerous to unpack: ways out of its folder, characters no name has, too much in it."""
+    names = [member.name for member in members]
+    joined = "\n".join(names)
+    faults = []
+    if not joined.isascii() or len(joined.splitlines()) > len(names) or not joined.replace("\n", "").isprintable():
+        faults += [fault for name in names for fault in _character_faults(name)]
+    if _MAY_LEAD_OUT.search(joined):
+        faults += [("unsafe", f"its member {said(name)} leads out of its folder") for name in names if _leads_out(name)]
+    packed = sum(member.packed for member in members)
+    unpacked = sum(member.unpacked for member in members)
+    if unpacked > sane_size(packed):
+        faults.insert(0, ("unsafe", f"its {packed} bytes say they unpack to {unpacked}, which no package does"))
+    return faults[:MAX_FAULTS]
+
+
+def _leads_out(path: str) -> bool:
+    if not _MAY_LEAD_OUT.search(path):
+        return False
+    plain = path.replace("\\", "/")
+    return plain.startswith("/") or ".." in plain.split("/") or _DRIVE.match(plain) is not None or "\0" in path
+
+
+def _character_faults(name: str) -> list[Fault]:
+    refused = refused_in_an_archive(name)
+    return [] if refused is None else [("unsafe", f"its member {said(name)} has {refused} in its name")]
+
+
+def tar_faults(member: TarMember) -> list[Fault]:
+    """What makes a member of a tar archive dangerous to unpack."""
+    faults = _character_faults(member.name)
+    if _leads_out(member.name):
+        faults.append(("unsafe", f"its member {said(member.name)} leads out of its folder"))
+    if member.kind in LINKS:
+        base = posixpath.dirname(member.name) if member.kind == b"2" else ""
+        if _leads_out(posixpath.normpath(posixpath.join(base, member.link))):
+            faults.append(("unsafe", f"its link {said(member.name)} leads out of its folder"))
+    elif member.kind in DEVICES:
+        faults.append(("unsafe", f"its member {said(member.name)} is a device"))
+    return faults
+
+
+def audit_zip(file: BinaryIO, *, check_record: bool) -> list[Fault]:
+    """Every fault of the members of a zip archive that can be read, as (kind, sentence): names, links, checksums, and
+    a wheel's RECORD.
+    """
+    faults: list[Fault] = []
+    hashes: dict[str, tuple[str, int]] = {}
+    record: bytes | None = None
+    left = sane_size(file.seek(0, io.SEEK_END))
+    source = Source(file)
+    try:
+        with foreign("it cannot be unpacked", source), zipfile.ZipFile(source) as archive:
+            for member in archive.infolist():
+                faults += _name_faults(archive, member)
+                digest, size = _digest_member(archive, member, left)
+                left -= size
+                hashes[member.filename] = (digest, size)
+                if member.filename.endswith(".dist-info/RECORD") and size <= MAX_METADATA:
+                    record = archive.read(member)
+    except BadArchive as error:
+        return [*faults[:MAX_FAULTS], (error.kind, str(error))]
+    if check_record and record is not None:
+        faults += _few(_record_faults(record, hashes))
+    return faults[:MAX_FAULTS]
+
+
+def _name_faults(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> list[Fault]:
+    faults: list[Fault] = []
+    if member.compress_type not in _METHODS:
+        raise BadArchive(f"its member {said(member.filename)} is packed as not every reader can")
+    if _is_link(member) and _link_leads_out(member.filename, archive.read(member)):
+        faults.append(("unsafe", f"its link {said(member.filename)} leads out of its folder"))
+    return faults
+
+
+def _few(faults: list[Fault]) -> list[Fault]:
+    """The first of many: one wrong RECORD has a fault for every member."""
+    more = len(faults) - MAX_SAID
+    return (
+        faults
+        if more <= 0
+        else [*faults[:MAX_SAID], ("corrupt", f"its RECORD disagrees with it in {more} more places")]
+    )
+
+
+def _is_link(member: zipfile.ZipInfo) -> bool:
+    """Whether Unix unpackers would make a link of it; what such a member holds is the link's target."""
+    return (member.external_attr >> 16) & 0o170000 == 0o120000 and member.file_size <= MAX_LINK
+
+
+def _link_leads_out(path: str, target: bytes) -> bool:
+    return _leads_out(posixpath.normpath(posixpath.join(posixpath.dirname(path), target.decode("utf-8", "replace"))))
+
+
+def _digest_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, most: int) -> tuple[str, int]:
+    digest, size = hashlib.sha256(), 0
+    with archive.open(member) as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+            size += len(block)
+            if size > most:
+                raise BadArchive("it unpacks to more than a package can have", "unsafe")
+    return base64.urlsafe_b64encode(digest.digest()).rstrip(b"=").decode(), size
+
+
+def _record_faults(record: bytes, hashes: dict[str, tuple[str, int]]) -> list[Fault]:
+    """Where a wheel's RECORD (PEP 376, PEP 427) and its members disagree; only sha256 rows can be compared."""
+    faults: list[Fault] = []
+    listed: set[str] = set()
+    try:
+        rows = list(csv.reader(io.StringIO(record.decode("utf-8", "replace"))))
+    except csv.Error as error:
+        return [("corrupt", f"its RECORD cannot be read ({error})")]
+    for row in rows:
+        if not row:
+            continue
+        path, digest = row[0], row[1] if len(row) > 1 else ""
+        listed.add(path)
+        if path not in hashes:
+            faults.append(("corrupt", f"its RECORD lists {said(path)}, which is not in it"))
+        elif digest.startswith("sha256=") and digest.removeprefix("sha256=").rstrip("=") != hashes[path][0]:
+            faults.append(("corrupt", f"its member {said(path)} has another hash than its RECORD says"))
+    for path in hashes:
+        if path not in listed and not path.endswith(("/", "/RECORD", "/RECORD.jws", "/RECORD.p7s")):
+            faults.append(("corrupt", f"its RECORD does not list {said(path)}"))
+    return faults

@@ -1,0 +1,85 @@
+"""Attestations: from the upload form's field to a PEP 740 provenance object.
+
+We keep what was uploaded and check that it is about this file; we do not verify signatures, and say so by the
+publisher's kind. The rules to keep: an attestation that is malformed, or about another file, is refused.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from typing import Any
+
+from ..errors import BadRequest
+
+MAX_ATTESTATIONS = 20
+# One has 5 to 10 KiB; a megabyte of JSON can become thirty in memory.
+MAX_CHARACTERS = 1024 * 1024
+
+
+def provenance_of(attestations: str, filename: str, sha256: str) -> bytes:
+    """The provenance object (PEP 740, "Provenance objects") for the ``attestations`` field of an upload.
+
+    ``attestations`` is a JSON list; each member is a version 1 attestation whose statement has ``filename`` and
+    ``sha256`` (hex) as its subject. Raises BadRequest.
+    """
+    if len(attestations) > MAX_CHARACTERS:
+        raise BadRequest(f"The attestations field is larger than {MAX_CHARACTERS // 1024} KiB.")
+    try:
+        members = _json(attestations)
+    except ValueError as error:
+        raise BadRequest(f"The attestations field is not JSON: {error}.") from None
+    if not isinstance(members, list) or not members or len(members) > MAX_ATTESTATIONS:
+        raise BadRequest(f"The attestations field must be a list of 1 to {MAX_ATTESTATIONS} attestations.")
+    for number, member in enumerate(members, start=1):
+        fault = _fault(member, filename, sha256)
+        if fault:
+            raise BadRequest(f"Attestation {number} of {filename} is refused: {fault}.")
+    publisher = {"kind": "unverified", "claims": None}
+    provenance = {"version": 1, "attestation_bundles": [{"publisher": publisher, "attestations": members}]}
+    try:
+        return json.dumps(provenance, separators=(",", ":")).encode()
+    except RecursionError:
+        # Reading takes a little less depth than writing.
+        raise BadRequest("The attestations field is nested too deep.") from None
+
+
+def _json(text: str | bytes) -> Any:
+    """A JSON text; raises ValueError, also for what Python alone takes for JSON, and for what is nested too deep."""
+
+    def refuse(word: str) -> None:
+        raise ValueError(f"{word} is no JSON value")
+
+    try:
+        return json.loads(text, parse_constant=refuse)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+
+
+def _fault(member: Any, filename: str, sha256: str) -> str:
+    if not isinstance(member, dict) or member.get("version") != 1:
+        return "it is no version 1 attestation object"
+    material, envelope = member.get("verification_material"), member.get("envelope")
+    if not isinstance(material, dict) or not isinstance(envelope, dict):
+        return "verification_material or envelope is missing"
+    entries = material.get("transparency_entries")
+    if not isinstance(material.get("certificate"), str) or not isinstance(entries, list) or not entries:
+        return "verification_material needs a certificate and transparency_entries"
+    if not isinstance(envelope.get("signature"), str) or not isinstance(envelope.get("statement"), str):
+        return "envelope needs a statement and a signature"
+    try:
+        statement = _json(base64.b64decode(envelope["statement"], validate=True))
+        base64.b64decode(envelope["signature"], validate=True)
+        base64.b64decode(material["certificate"], validate=True)
+    except (binascii.Error, ValueError):
+        return "its statement, signature or certificate is not base64 (the statement: of JSON)"
+    subjects = statement.get("subject") if isinstance(statement, dict) else None
+    if not isinstance(subjects, list) or len(subjects) != 1 or not isinstance(subjects[0], dict):
+        return "its statement must have exactly one subject"
+    digest = subjects[0].get("digest")
+    if subjects[0].get("name") != filename:
+        return "its statement is about another file name"
+    if not isinstance(digest, dict) or digest.get("sha256") != sha256:
+        return "its statement is about other bytes (sha256)"
+    return ""

@@ -1,0 +1,131 @@
+"""Core metadata out of a wheel or sdist, and what it says.
+
+Knows archives (through :mod:`archive_limits`), not storage. The rules to keep: an archive is hostile until read, so
+nothing is extracted and every size has a limit; the raw bytes are handed on as they are, because clients verify their
+hash; reading what they say never fails.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import BinaryIO
+
+from ..errors import InvalidDistribution
+from . import archive_checks, archive_limits, filename
+from .archive_reader import Contents, is_zip, read_contents
+from .core_metadata import MAX_HEADERS, CoreMetadata, parse_metadata
+from .filename import DistFile, normalize, same_version
+from .truncation import refuse_unwritten
+
+
+def read_metadata(file: BinaryIO, dist: DistFile) -> bytes | None:
+    """The raw METADATA or PKG-INFO of an open file; None for a kind without one, or an old sdist that lacks it.
+
+    Raises InvalidDistribution when the archive cannot be read, is dangerous to unpack, or readers could read it
+    differently, or a wheel has no METADATA, WHEEL or RECORD.
+    """
+    with _refusing(dist):
+        return _sound(read_contents(file, dist))
+
+
+def read_upload(file: BinaryIO, dist: DistFile) -> bytes | None:
+    """As :func:`read_metadata`, for what must besides be what its name says. Raises InvalidDistribution."""
+    with _refusing(dist):
+        raw = _sound(read_contents(file, dist, is_thorough=True))
+        for fault in _mislabelled(dist, raw):
+            raise archive_limits.BadArchive(fault)
+        return raw
+
+
+def refuse_holes(file: io.FileIO, size: int, dist: DistFile) -> None:
+    """Raise InvalidDistribution when a part of an open file was never written (see :mod:`truncation`)."""
+    with _refusing(dist):
+        refuse_unwritten(file, size, dist)
+
+
+def _sound(contents: Contents) -> bytes | None:
+    for kind, fault in contents.faults:
+        raise archive_limits.BadArchive(fault, kind)
+    return contents.raw
+
+
+def decided(dist: DistFile, raw: bytes | None) -> DistFile:
+    """The distribution with its name cut as its metadata says, where it can be cut in several ways."""
+    if not dist.others:
+        return dist
+    core = parse_metadata(raw or b"")
+    return filename.decided(dist, core.name, core.version)
+
+
+def _mislabelled(dist: DistFile, raw: bytes | None) -> list[str]:
+    """Where file name and metadata disagree."""
+    return [] if raw is None else _disagreements(decided(dist, raw), parse_metadata(raw))
+
+
+def _disagreements(dist: DistFile, core: CoreMetadata) -> list[str]:
+    faults = []
+    if core.is_cut:
+        faults.append(f"its metadata has more than {MAX_HEADERS // 1024} kB of headers")
+    if not core.name or not core.version:
+        faults.append("its metadata has no Name or no Version")
+    else:
+        if normalize(core.name) != dist.project:
+            faults.append(f"its metadata says the name {core.name!r}, the file name says {dist.name!r}")
+        if dist.version and not same_version(core.version, dist.version):
+            faults.append(f"its metadata says the version {core.version!r}, the file name says {dist.version!r}")
+    return faults
+
+
+def is_servable(raw: bytes, core: CoreMetadata, dist: DistFile) -> bool:
+    """Whether clients may rely on the metadata without the file (PEP 658): every wheel's, and that of an sdist which
+    is metadata 2.2 or later and marks nothing that installing depends on as dynamic (PEP 643).
+
+    What is not UTF-8 ends pip with a traceback.
+    """
+    if not _is_utf_8(raw) or _disagreements(dist, core):
+        return False
+    if dist.kind == "bdist_wheel":
+        return True
+    if dist.kind != "sdist":
+        return False
+    numbers = re.fullmatch(r"(\d+)\.(\d+)", core.metadata_version)
+    dynamic = {name.lower() for name in core.dynamic}
+    is_static = not dynamic & {"name", "version", "requires-dist", "requires-python", "provides-extra"}
+    return numbers is not None and (int(numbers[1]), int(numbers[2])) >= (2, 2) and is_static
+
+
+def _is_utf_8(raw: bytes) -> bool:
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def audit_archive(file: BinaryIO, dist: DistFile) -> list[tuple[str, str]]:
+    """Every fault of an open file as (kind, sentence), for ``check``: corrupt, unsafe or mislabelled."""
+    try:
+        raw, faults = read_contents(file, dist, is_thorough=True)
+    except archive_limits.BadArchive as error:
+        return [(error.kind, str(error))]
+    found = [*[("mislabelled", fault) for fault in _mislabelled(dist, raw)], *faults]
+    if raw is not None and not _is_utf_8(raw):
+        found.append(("corrupt", "its metadata is not UTF-8, so pip does not install a wheel with it"))
+    if is_zip(dist):
+        found += archive_checks.audit_zip(file, check_record=dist.kind == "bdist_wheel")
+    return found
+
+
+class _refusing:  # noqa: N801 - reads as a clause: with _refusing(dist)
+    """Turns what archives finds into InvalidDistribution that names the file."""
+
+    def __init__(self, dist: DistFile) -> None:
+        self._dist = dist
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, archive_limits.BadArchive):
+            raise InvalidDistribution(f"{self._dist.filename} is refused: {error}") from error

@@ -1,0 +1,100 @@
+"""Whether a file that may still be copied is whole, told from its own bytes.
+
+Every format of ours that can be asked marks its end: a zip archive has its directory there, a compressed stream its
+checksum. So a file need not be watched for a second to know that nothing is missing.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import itertools
+import os
+import sys
+import zipfile
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from .archive_limits import BadArchive, Source, foreign
+from .decompression import CHUNK, FORMATS, Unpacked
+from .filename import SIDECARS, DistFile
+from .zip_directory import find_directory, read_directory
+
+# A stream that unpacks to more is not worth unpacking to learn it a second earlier.
+MAX_UNPACKED = 32 * 1024 * 1024
+# More holes are not looked at; a header with its name and fields is no longer than a block.
+MAX_HOLES = 1000
+BLOCK = 4096
+_ZIP_ENDINGS = (".whl", ".egg", ".zip")
+# What downloaders keep beside a file that is not whole yet: aria2; axel.
+UNFINISHED = (".aria2", ".st")
+# A change of any of these is a change of the file that they belong to.
+BESIDE = (*SIDECARS, *UNFINISHED)
+
+
+def is_whole(file: BinaryIO, dist: DistFile) -> bool | None:
+    """Whether the end of an open file is there; None when its bytes do not tell (an installer, a plain tar)."""
+    file.seek(0)
+    if dist.filename.lower().endswith(_ZIP_ENDINGS):
+        try:
+            find_directory(file)
+        except BadArchive:
+            return False
+        return True
+    return _is_whole_stream(file)
+
+
+def refuse_unwritten(file: io.FileIO, size: int, dist: DistFile) -> None:
+    """Raise BadArchive when a part of a zip archive was never written, as by a downloader that takes it in pieces.
+
+    Its directory is there then. Nothing but the file system knows that, by a hole; a file that was copied sparsely has
+    holes too, so the members in them are read.
+    """
+    if not hasattr(os, "SEEK_HOLE") or not dist.filename.lower().endswith(_ZIP_ENDINGS):
+        return
+    holes = list(itertools.islice(_holes(file.fileno(), size), MAX_HOLES))
+    if not holes:
+        return
+    _, members = read_directory(file)
+    source = Source(file)
+    with foreign("a part of it was never written", source), zipfile.ZipFile(source) as archive:
+        infos = archive.infolist()
+        for member, info in zip(members, infos, strict=True):
+            if any(start < member.offset + member.packed + BLOCK and member.offset < end for start, end in holes):
+                with archive.open(info) as stream:
+                    while stream.read(CHUNK):
+                        pass
+
+
+def _holes(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
+    """Where nothing was ever written, as far as the file system says."""
+    at = 0
+    while at < size:
+        try:
+            start = os.lseek(descriptor, at, os.SEEK_HOLE)
+            if start >= size:
+                return
+            at = min(size, os.lseek(descriptor, start, os.SEEK_DATA))
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                return
+            at = size
+        yield start, at
+
+
+def _is_whole_stream(file: BinaryIO) -> bool | None:
+    begin = file.read(8)
+    magic = next((each for each, _ in FORMATS if begin and begin.startswith(each[: len(begin)])), None)
+    if magic is None:
+        return None
+    if len(begin) < len(magic):
+        return False
+    try:
+        stream = Unpacked(file, sys.maxsize)
+        while stream.skip(CHUNK):
+            if stream.position >= MAX_UNPACKED:
+                return None
+    except BadArchive:
+        return False
+    # What stands behind the end may be padding, or the beginning of a second stream.
+    return None if stream.is_followed else True

@@ -1,0 +1,1 @@
+"""Packages in folders: scanning, watching, staging, placing, deleting, checking."""

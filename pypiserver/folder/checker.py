@@ -1,0 +1,122 @@
+"""``pypi-server check``: read every file and name each fault, with what to do about it.
+
+Nothing is changed. The words for a file that is skipped are the ones the server logs, because they come from the same
+places (``storage``, ``distfile``, ``metadata``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import BinaryIO
+
+from ..backend.checks import ADVICE, Fault, archive_faults, reason_of
+from ..backend.digester import Digester
+from ..backend.project_status import STATUSES
+from ..backend.stored_file import Entry, Scan
+from ..catalog import Catalog
+from ..distributions import filename
+from ..distributions.filename import DistFile, spelling_key
+from ..errors import InvalidDistribution, InvalidFilename, PypiServerError
+from .storage import Folders
+
+
+class Audit:
+    """Checks the folders of one repository against themselves and against their catalog."""
+
+    def __init__(self, folders: Folders, catalog: Catalog) -> None:
+        self._folders = folders
+        self._catalog = catalog
+        self._digester = Digester(folders, catalog, hash_algo=None)
+
+    def run(self, *, progress: Callable[[int, int], None]) -> Iterator[Fault]:
+        """Every fault, folder by folder; ``progress`` is told the files done and their number.
+
+        Raises Unavailable when a folder cannot be read.
+        """
+        scan = self._folders.scan()
+        for root, path, reason in scan.skipped:
+            yield self._fault(root, path, "skipped", reason)
+        named = list(self._named(scan))
+        for entry, outcome in named:
+            if isinstance(outcome, InvalidFilename):
+                yield self._fault(entry.root, entry.path, "skipped", str(outcome))
+        files = [(entry, outcome) for entry, outcome in named if isinstance(outcome, DistFile)]
+        yield from self._statuses()
+        yield from self._orphans(scan, files)
+        yield from self._duplicates(files)
+        digests = {(file.root, file.path): file for file in self._catalog.files()}
+        for number, (entry, dist) in enumerate(files, start=1):
+            row = digests.get((entry.root, entry.path))
+            yield from self._check(entry, dist, row.sha256 if row else "")
+            progress(number, len(files))
+
+    def _named(self, scan: Scan) -> Iterator[tuple[Entry, DistFile | InvalidFilename]]:
+        for entry in scan.entries:
+            if entry.path.endswith(filename.SIDECARS):
+                continue
+            try:
+                yield entry, filename.parse_filename(entry.path.rpartition("/")[2])
+            except InvalidFilename as error:
+                yield entry, error
+
+    def _statuses(self) -> Iterator[Fault]:
+        for name, text in self._folders.statuses().items():
+            if text.strip().partition("\n")[0].strip().lower() not in STATUSES:
+                message = f"its first line must be one of {', '.join(STATUSES)}"
+                yield self._fault(0, f".status/{name}", "status", message)
+
+    def _orphans(self, scan: Scan, files: Iterable[tuple[Entry, DistFile]]) -> Iterator[Fault]:
+        bases = {(entry.root, entry.path) for entry, _ in files}
+        for entry in scan.entries:
+            base, _, _ = entry.path.rpartition(".")
+            if entry.path.endswith(filename.SIDECARS) and (entry.root, base) not in bases:
+                message = f"it belongs to {base.rpartition('/')[2]}, which is not here"
+                yield self._fault(entry.root, entry.path, "skipped", message)
+
+    def _duplicates(self, files: Iterable[tuple[Entry, DistFile]]) -> Iterator[Fault]:
+        first: dict[str, Entry] = {}
+        spelled: dict[tuple[str, ...], Entry] = {}
+        for entry, dist in sorted(files, key=lambda pair: pair[0][:2]):
+            before = first.setdefault(dist.filename, entry)
+            if before is not entry:
+                message = f"a file of this name comes first: {self._where(before)}"
+                yield self._fault(entry.root, entry.path, "duplicate", message)
+                continue
+            other = spelled.setdefault(spelling_key(dist), entry)
+            if other is not entry:
+                message = f"it is another spelling of {self._where(other)}"
+                yield self._fault(entry.root, entry.path, "duplicate", message)
+
+    def _check(self, entry: Entry, dist: DistFile, known_sha256: str) -> Iterator[Fault]:
+        if not dist.others and not filename.is_standard(dist.version):
+            message = f"its version {dist.version!r} is not a PEP 440 version"
+            yield self._fault(entry.root, entry.path, "version", message)
+        try:
+            stream, opened = self._folders.open(entry.root, entry.path)
+            with stream:
+                yield from self._check_bytes(stream, entry, dist, known_sha256 if opened == entry else "")
+        except InvalidDistribution as error:
+            # The server does not list it, and says so in these words.
+            yield self._fault(entry.root, entry.path, *reason_of(error))
+        except PypiServerError as error:
+            yield self._fault(entry.root, entry.path, "unreadable", f"it cannot be opened ({error})")
+        except OSError as error:
+            yield self._fault(entry.root, entry.path, "unreadable", f"it cannot be read ({error.strerror or error})")
+
+    def _check_bytes(self, stream: BinaryIO, entry: Entry, dist: DistFile, known_sha256: str) -> Iterator[Fault]:
+        """What the server would see, then what it does not look for; raises OSError and InvalidDistribution."""
+        digest = self._digester.read(stream, dist)
+        if known_sha256 and digest.sha256 != known_sha256:
+            yield self._fault(entry.root, entry.path, "catalog", "its bytes are not those the catalog knows")
+        if dist.others and not filename.is_standard(digest.version):
+            message = f"its version {digest.version!r} is not a PEP 440 version"
+            yield self._fault(entry.root, entry.path, "version", message)
+        for kind, message in archive_faults(stream, dist, digest.metadata):
+            yield self._fault(entry.root, entry.path, kind, message)
+
+    def _where(self, entry: Entry) -> str:
+        return f"{entry.path} in {self._folders.roots[entry.root]}"
+
+    def _fault(self, root: int, path: str, kind: str, message: str) -> Fault:
+        advice = ADVICE[kind].format(catalog=self._catalog.connections.place())
+        return Fault(str(self._folders.roots[root]), path, kind, message, advice)

@@ -1,0 +1,77 @@
+"""The thread that digests what waits, in the one process that scans for all."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from ..backend.digester import Digester
+from ..catalog import FAILURES, Catalog
+from ..catalog.postgres.leader_lock import Lease
+from ..catalog.sqlite.leader_lock import ScanLock
+from ..errors import PypiServerError
+from ..memory import give_back
+from .storage import Folders
+
+_LOG = logging.getLogger(__name__)
+# After digesting so many files their memory is given back.
+MANY = 10_000
+
+
+class Digesting:
+    """Digests when it is woken. ``recover`` is told which failure of the catalog came at which of its generations."""
+
+    def __init__(
+        self,
+        digester: Digester,
+        folders: Folders,
+        catalog: Catalog,
+        *,
+        lock: ScanLock | Lease,
+        recover: Callable[[Exception, int], None],
+    ) -> None:
+        self._digester = digester
+        self._folders = folders
+        self._catalog = catalog
+        self._lock = lock
+        self._recover = recover
+        self._started = time.time()
+        self._is_clean = False
+        self.wake = threading.Event()
+
+    def run(self, closing: threading.Event) -> None:
+        """Work until ``closing``, which needs a last wake."""
+        while not closing.is_set():
+            self.wake.wait()
+            self.wake.clear()
+            if not self._is_clean and self._lock.is_held():
+                self._is_clean = True
+                self._clean()
+            generation = self._catalog.connections.generation
+            try:
+                self._digest_waiting(closing)
+            except FAILURES as error:
+                self._recover(error, generation)
+            except PypiServerError:
+                # A folder cannot be read. The sync thread says so, and wakes us when it can be.
+                continue
+
+    def _digest_waiting(self, closing: threading.Event) -> None:
+        """Digest what waits; the list for people is made after that, because it shows what files say."""
+        total = 0
+        while not closing.is_set() and self._lock.is_held():
+            count = self._digester.digest_some()
+            total += count
+            if not count:
+                self._catalog.listing.complete()
+                break
+        if total >= MANY:
+            give_back()
+
+    def _clean(self) -> None:
+        """Delete what uploads left behind that were killed before this process began."""
+        removed = self._folders.remove_stale_parts(self._started)
+        if removed:
+            _LOG.warning("Removed %d temporary file(s) of uploads that never came to an end.", removed)

@@ -1,0 +1,183 @@
+"""Which files the folders hold at this moment: asked before it is said of a name that it is not here.
+
+Events and scans come later than a name, by milliseconds or by seconds. The rules to keep: what is in a folder while the
+question is asked is found; a folder is listed again only when it changed; only so many names are remembered, and a
+larger tree is searched by a scan alone, which may take its time.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from bisect import bisect_left
+from collections.abc import Collection, Iterable, Iterator
+from typing import NamedTuple
+
+from ..backend.stored_file import folder_identity
+from ..distributions.filename import normalize, projects_of
+from ..native_names import native, text_of
+from .safe_open import outage
+from .storage import Folders
+
+Key = tuple[int, str]
+# Of larger trees no name is remembered, as listing one of them takes longer than a request should.
+MOST_FOLDERS = 64
+MOST_NAMES = 10_000
+# So often it is tried whether a tree became smaller.
+LARGE_SECONDS = 60.0
+# For so long after its change a folder may change again and look the same (see digests).
+TICK_NS = 20_000_000
+
+
+class _TooLargeError(Exception):
+    """There is more than may be remembered."""
+
+
+class _Listed(NamedTuple):
+    """A folder as it was listed: its state then, None when that tells nothing; names by their normal form."""
+
+    state: tuple[int, int] | None
+    names: list[tuple[str, str]]
+    folders: tuple[str, ...]
+
+
+class Presence:
+    """Looks for names in ``folders``; constructing it touches nothing."""
+
+    def __init__(self, folders: Folders) -> None:
+        self._folders = folders
+        self._lock = threading.Lock()
+        self._listed: dict[Key, _Listed] = {}
+        self._large_until = 0.0
+        # Of large trees: each root as it was listed, and its folders by the normal form of their names.
+        self._roots: dict[int, tuple[_Listed, dict[str, list[str]]]] = {}
+        self._large_roots: dict[int, float] = {}
+
+    def holding(self, projects: Collection[str], *, is_thorough: bool = False) -> list[Key] | None:
+        """Root and path of every file that may be of one of these projects, by its name.
+
+        In a tree that is too large only the roots and the folders in them that have a project's name are looked at:
+        then there may be more, and None says that nothing is known. ``is_thorough`` searches a tree of any size, once.
+        Raises Unavailable when a root cannot be read.
+        """
+        with self._lock:
+            if time.monotonic() >= self._large_until:
+                try:
+                    return [key for key in self._matching(projects) if _is_distribution(key[1])]
+                except _TooLargeError:
+                    self._listed.clear()
+                    self._large_until = time.monotonic() + LARGE_SECONDS
+            if not is_thorough:
+                # Where most who have many folders would put it.
+                return [key for key in self._likely(projects) if _is_distribution(key[1])] or None
+        found = (
+            (key[0], _below(key[1], name))
+            for key, listed in self._walk({}, limit=None)
+            for normal, name in listed.names
+            if any(normal[:at] in projects for at, letter in enumerate(normal) if letter == "-")
+        )
+        return [key for key in found if _is_distribution(key[1])]
+
+    def is_named(self, key: Key) -> bool:
+        """Whether anything has this name now."""
+        return os.path.lexists(f"{self._folders.roots[key[0]]}/{native(key[1])}")
+
+    def _matching(self, projects: Collection[str]) -> Iterator[Key]:
+        known, self._listed = self._listed, {}
+        for key, listed in self._walk(known, limit=MOST_NAMES):
+            self._listed[key] = listed
+            yield from _of(projects, key, listed)
+
+    def _likely(self, projects: Collection[str]) -> Iterator[Key]:
+        """Files in the roots themselves, and in folders of a project's name there."""
+        now = time.monotonic()
+        for root in range(len(self._folders.roots)):
+            if now < self._large_roots.get(root, 0.0):
+                continue
+            known, named = self._roots.get(root, (None, {}))
+            try:
+                listed = self._look((root, ""), known, MOST_NAMES)
+                if listed is not known:
+                    named = {}
+                    for each in listed.folders[:MOST_NAMES]:
+                        named.setdefault(str(normalize(each)), []).append(each)
+                    self._roots[root] = listed, named
+                yield from _of(projects, (root, ""), listed)
+                begin = [(root, each) for project in projects for each in named.get(project, ())]
+                for key, below in self._walk({}, limit=MOST_NAMES, begin=begin):
+                    yield from _of(projects, key, below)
+            except _TooLargeError:
+                self._roots.pop(root, None)
+                self._large_roots[root] = now + LARGE_SECONDS
+
+    def _walk(
+        self, known: dict[Key, _Listed], *, limit: int | None, begin: Iterable[Key] | None = None
+    ) -> Iterator[tuple[Key, _Listed]]:
+        """Every folder, as it is now; raises _TooLargeError at more than ``limit`` names, or too many folders."""
+        pending = [(root, "") for root in range(len(self._folders.roots))] if begin is None else list(begin)
+        count = folders = 0
+        while pending:
+            key = pending.pop()
+            listed = self._look(key, known.get(key), None if limit is None else limit - count)
+            count += len(listed.names)
+            folders += 1
+            if limit is not None and folders + len(pending) + len(listed.folders) > MOST_FOLDERS:
+                raise _TooLargeError
+            pending += [(key[0], each) for each in listed.folders]
+            yield key, listed
+
+    def _look(self, key: Key, known: _Listed | None, room: int | None) -> _Listed:
+        root, path = key
+        place = f"{self._folders.roots[root]}/{native(path)}"
+        try:
+            # Opened, as a client of NFS asks its server then.
+            with os.scandir(place) as entries:
+                status = os.stat(place)  # noqa: PTH116 - a Path costs more than the call
+                state = (status.st_mtime_ns, status.st_ino)
+                if known is not None and known.state == state:
+                    return known
+                return self._list(path, status, entries, room)
+        except OSError as error:
+            if not path:
+                raise outage(self._folders.roots[root], error) from error
+            # It went, or the scan finds that it cannot be read, and says what follows from that.
+            return _Listed(None, [], ())
+
+    def _list(
+        self, path: str, status: os.stat_result, entries: Iterable[os.DirEntry[str]], room: int | None
+    ) -> _Listed:
+        names: list[tuple[str, str]] = []
+        folders: list[str] = []
+        state = (status.st_mtime_ns, status.st_ino)
+        for entry in entries:
+            name = text_of(entry.name)
+            if name.startswith("."):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                folders.append(_below(path, name))
+            else:
+                names.append((normalize(name), name))
+            if room is not None and len(names) + len(folders) > room:
+                raise _TooLargeError
+        names.sort()
+        # FUSE keeps what it knows of a folder for a second.
+        is_told = folder_identity(status)[1] != 0 and time.time_ns() - state[0] > TICK_NS
+        return _Listed(state if is_told else None, names, tuple(folders))
+
+
+def _of(projects: Iterable[str], key: Key, listed: _Listed) -> Iterator[Key]:
+    """The files in a folder whose names begin with that of a project."""
+    for project in projects:
+        at = bisect_left(listed.names, (f"{project}-", ""))
+        while at < len(listed.names) and listed.names[at][0].startswith(f"{project}-"):
+            yield key[0], _below(key[1], listed.names[at][1])
+            at += 1
+
+
+def _is_distribution(path: str) -> bool:
+    return bool(projects_of(path.rpartition("/")[2]))
+
+
+def _below(folder: str, name: str) -> str:
+    return f"{folder}/{name}" if folder else name

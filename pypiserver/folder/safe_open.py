@@ -1,0 +1,266 @@
+"""Walking from a root down to one of its files, without following anything on the way.
+
+The rules to keep: nothing behind a link is looked at or opened, but for a file behind a last link that stays inside the
+roots; all of it happens in the one folder that the root is when it begins.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+import os
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from ..errors import Unavailable
+from ..native_names import native
+
+_NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
+# A FIFO must not block us, a child process must not inherit it, and Windows must not translate line ends.
+_READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+CAN_WALK = os.open in os.supports_dir_fd and hasattr(os, "O_DIRECTORY")
+AT_ONCE = 1000
+CAN_SCAN_OPEN = CAN_WALK and os.scandir in os.supports_fd
+# Where the system gives each open file and folder a path.
+_DESCRIPTORS = Path("/proc/self/fd")
+_FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
+# What says that a file is not there, or not where nothing behind a link is looked for; anything else tells nothing.
+NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
+# What says of a folder that was there that it went, or became something else.
+VANISHED = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
+
+
+def is_plain(path: str) -> bool:
+    """Whether a path is of the form scans give: relative, no hidden or empty part, nothing with another meaning."""
+    if "\0" in path or (os.name == "nt" and ("\\" in path or ":" in path)):
+        return False
+    return all(part and not part.startswith(".") for part in path.split("/"))
+
+
+def between(root: Path, target: Path) -> list[Path]:
+    """The folders from below the root down to the one that holds the target."""
+    parts = target.relative_to(root).parts[:-1]
+    return [root.joinpath(*parts[: number + 1]) for number in range(len(parts))]
+
+
+def is_inside(link: Path, roots: Sequence[Path]) -> bool:
+    """Whether what a link leads to is a visible file of a root."""
+    return _resolved(link, roots) is not None
+
+
+def look_through(link: Path, roots: Sequence[Path]) -> os.stat_result | None:
+    """Look at the visible file of a root that a link leads to, None when it leads elsewhere; raises as look_below."""
+    found = _resolved(link, roots)
+    return look_below(found[0], "/".join(found[1]))[0] if found else None
+
+
+def is_hidden(link: Path, roots: Sequence[Path]) -> bool:
+    """Whether what a link leads to is below a root, in a folder or with a name that begins with a dot."""
+    try:
+        target = link.resolve(strict=True)
+    except (OSError, RuntimeError):
+        return False
+    return any(root.resolve() in target.parents for root in roots)
+
+
+def _resolved(link: Path, roots: Sequence[Path]) -> tuple[Path, tuple[str, ...]] | None:
+    """The root with the visible file that a link leads to, and the path down to it; None when it leads elsewhere."""
+    try:
+        target = link.resolve(strict=True)
+    except (OSError, RuntimeError):
+        return None
+    for root in roots:
+        real = root.resolve()
+        if real in target.parents:
+            parts = target.relative_to(real).parts
+            return None if any(part.startswith(".") for part in parts) else (root, parts)
+    return None
+
+
+def outage(root: Path, error: OSError) -> Unavailable:
+    """What it means that a root cannot be read."""
+    return Unavailable(
+        f"The folder {root} cannot be read: {error.strerror or error}. Mount it, or let the server's user read it."
+    )
+
+
+@contextlib.contextmanager
+def opened_folder(path: str, *, is_root: bool) -> Iterator[int | str]:
+    """What ``os.scandir`` and ``os.stat`` take for a folder; raises OSError, also when it became a link.
+
+    It is open where it can be: to look at a file in an open folder takes three quarters of the time, as the path down
+    to it is not walked again.
+    """
+    if not CAN_SCAN_OPEN:
+        yield path
+        return
+    descriptor = os.open(path, _FOLDER if is_root else _FOLDER | _NOFOLLOW)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def entries_in(
+    folder: int | str, first: tuple[str, ...], get_on: Callable[[], object] = lambda: None
+) -> Iterator[os.DirEntry[str]]:
+    """All that is in a folder that can be read; what ends in one of ``first`` before the rest.
+
+    A large folder is read twice: a million entries fill 200 MB. ``get_on`` is called for each thousand entries that are
+    read before the first is given.
+    """
+    chosen: list[os.DirEntry[str]] = []
+    with os.scandir(folder) as entries:
+        part = some = list(itertools.islice(entries, AT_ONCE))
+        while part:
+            chosen += [entry for entry in part if entry.name.endswith(first)]
+            get_on()
+            part = list(itertools.islice(entries, AT_ONCE))
+    yield from chosen
+    with contextlib.nullcontext(some) if len(some) < AT_ONCE else os.scandir(folder) as again:
+        for entry in again:
+            if not entry.name.endswith(first):
+                yield entry
+
+
+def look_below(root: Path, path: str, suffixes: Sequence[str] = ("",)) -> list[os.stat_result | None]:
+    """Look at ``path`` below ``root`` with each of the suffixes, following no link; gives None for what is not there.
+
+    Raises Unavailable when the root cannot be read, and OSError. All of it happens in the one folder that the root is
+    now: when it goes away meanwhile, and comes back, nothing in it seems to be missing.
+    """
+    folder, _, name = path.rpartition("/")
+    if not folder and suffixes == ("",) and CAN_WALK:
+        # What is there is there; only about what is missing the root must be asked too.
+        with contextlib.suppress(OSError):
+            return [os.stat(f"{root}/{path}", follow_symlinks=False)]  # noqa: PTH116 - as below, and faster
+    try:
+        with _folder_below(root, folder) as descriptor:
+            where = "" if CAN_WALK else f"{root / folder}/"
+            return [_look(f"{where}{name}{suffix}", descriptor) for suffix in suffixes]
+    except OSError as error:
+        if error.errno in NOT_THERE:
+            return [None] * len(suffixes)
+        raise
+
+
+def _look(path: str, folder: int | None) -> os.stat_result | None:
+    try:
+        return os.stat(path, dir_fd=folder, follow_symlinks=False)
+    except OSError as error:
+        if error.errno in NOT_THERE:
+            return None
+        raise
+
+
+@contextlib.contextmanager
+def _folder_below(root: Path, folder: str) -> Iterator[int | None]:
+    """A folder below the root, open; None where the system opens no folders. Raises as :func:`look_below` does."""
+    if not CAN_WALK:
+        _refuse_links(root, root / folder / "file")
+        yield None
+        return
+    try:
+        descriptor = os.open(root, _FOLDER)
+    except OSError as error:
+        raise outage(root, error) from error
+    with _descended(descriptor, folder.split("/") if folder else []) as below:
+        yield below
+
+
+def open_below(root: Path, path: str, roots: Sequence[Path]) -> int:
+    """Open ``path`` below ``root``, following no link but a last one that stays inside the roots; raises OSError."""
+    if not CAN_WALK:
+        target = root / path
+        _refuse_links(root, target)
+        if target.is_symlink() and not is_inside(target, roots):
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+        return os.open(target, _READ)
+
+    def opened(name: str, folder: int | None = None) -> int:
+        try:
+            return os.open(name, _READ | _NOFOLLOW, dir_fd=folder)
+        except OSError as error:
+            if error.errno != errno.ELOOP:
+                raise
+            return _open_resolved(root / path, roots)
+
+    *parents, name = path.split("/")
+    if not parents:
+        # Only the last part can be a link, and that is not followed: opening the root first would cost as much.
+        return opened(f"{root}/{path}")
+    with _descended(os.open(root, _FOLDER), parents) as folder:
+        return opened(name, folder)
+
+
+def _open_resolved(link: Path, roots: Sequence[Path]) -> int:
+    """Open what a link leads to; it is resolved once, and the way down is walked without following another one."""
+    found = _resolved(link, roots)
+    if found is None:
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+    root, (*parents, name) = found
+    with _descended(os.open(root, _FOLDER), parents) as folder:
+        return os.open(name, _READ | _NOFOLLOW, dir_fd=folder)
+
+
+def _refuse_links(root: Path, target: Path) -> None:
+    if any(parent.is_symlink() for parent in between(root, target)):
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+
+
+@contextlib.contextmanager
+def held_folder(root: Path, folder: str, *, make: bool = False) -> Iterator[Path]:
+    """A path of this folder below the root that leads to no other, whatever takes its name meanwhile.
+
+    With ``make`` folders that are missing are made. Raises Unavailable when the root cannot be read, and OSError, also
+    for a link on the way. Only Linux gives an open folder a path; elsewhere it is looked at first, and named.
+    """
+    folder = native(folder)
+    parents = folder.split("/") if folder else []
+    if not parents:
+        yield root
+    elif not CAN_WALK or not _DESCRIPTORS.is_dir():
+        _refuse_links(root, root / folder / "file")
+        if make:
+            (root / folder).mkdir(parents=True, exist_ok=True)
+        yield root / folder
+    else:
+        try:
+            descriptor = os.open(root, _FOLDER)
+        except OSError as error:
+            raise outage(root, error) from error
+        with _descended(descriptor, parents, make=make) as below:
+            yield _DESCRIPTORS / str(below)
+
+
+def read_plain(path: str | Path, limit: int, *, folder: int | None = None) -> bytes | None:
+    """The first bytes of a regular file, None where another thing has its name: a link, a pipe, a folder, nothing.
+
+    It is opened first and looked at then, so that nothing can take its place in between.
+    """
+    try:
+        descriptor = os.open(path, _READ | _NOFOLLOW, dir_fd=folder)
+    except OSError:
+        return None
+    with open(descriptor, "rb", buffering=0) as file, contextlib.suppress(OSError):  # noqa: PTH123
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return file.read(limit)
+    return None
+
+
+@contextlib.contextmanager
+def _descended(folder: int, parents: Sequence[str], *, make: bool = False) -> Iterator[int]:
+    """The folder down there, following no link; takes over the descriptor of the one it begins at."""
+    try:
+        for parent in parents:
+            if make:
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(parent, dir_fd=folder)
+            below = os.open(parent, _FOLDER | _NOFOLLOW, dir_fd=folder)
+            os.close(folder)
+            folder = below
+        yield folder
+    finally:
+        os.close(folder)

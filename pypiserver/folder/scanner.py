@@ -1,0 +1,457 @@
+"""Storage to catalog: compare the two and apply the difference.
+
+The diff is the truth, events are hints. The rules to keep: the catalog is read before storage, so that what an upload
+adds meanwhile is never taken for gone; nothing but a name and a stat is needed to list a file, so only files that may
+still be growing are opened; a root that cannot be read leaves the catalog as it was.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+
+from ..allowed_names import allowed_in_a_path
+from ..backend.project_status import changed_statuses
+from ..backend.protocols import Counted
+from ..backend.stored_file import ODD_NAME, UNREAD, Entry, Scan, shown, sidecar
+from ..bounded_cache import Skipped
+from ..catalog import ANY_ROW, REPLACED, Catalog, Found, Gone, Row
+from ..distributions import filename
+from ..distributions.filename import DistFile
+from ..distributions.truncation import BESIDE, UNFINISHED
+from ..errors import InvalidFilename, Unreadable
+from ..memory import unsearched
+from ..model import ProjectStatus
+from ..text import MAX_REASON, line_of
+from .partial_files import SETTLE_SECONDS, Growing, Key, Missing
+from .presence import Presence
+from .root_guard import Roots
+from .storage import Folders
+
+_LOG = logging.getLogger(__name__)
+# How often a file is looked at whose row others keep changing; the next scan looks again anyway.
+ATTEMPTS = 3
+RUN = 50_000
+# So often a scan says that it gets on; and how many seconds a step that cannot say so may take for this many rows.
+SAY_EACH = 500
+MANY = 5000
+PATIENCE_SECONDS = 120.0
+
+
+def _get_on(patience: float = 0.0) -> None:
+    """Nobody waits for a word."""
+
+
+class Sync:
+    """Brings a catalog up to date with the folders it describes.
+
+    ``clock`` gives seconds since the epoch, as the modification times of files do.
+    """
+
+    def __init__(
+        self,
+        folders: Folders,
+        catalog: Catalog,
+        *,
+        clock: Callable[[], float] = time.time,
+        presence: Presence | None = None,
+    ) -> None:
+        self.folders = folders
+        self.catalog = catalog
+        self.roots = Roots(folders)
+        self.growing = Growing(folders, clock)
+        self.missing = Missing()
+        self.presence = presence or Presence(folders)
+        # Called as a scan gets on; its argument is how many seconds the next step may take besides.
+        self.get_on: Callable[[float], object] = _get_on
+        self._clock = clock
+        self._skipped = Skipped()
+        self._is_quiet = False
+        self._counted: Counted = iter
+        self._has_said_shadowed = False
+        self._has_unread = False
+        # Rows at the last scan; how many there are at the first is not known.
+        self._count = MANY + 1
+
+    def scan(self) -> set[Key]:
+        """Compare all of storage with the catalog, apply the difference, and give the files that are still growing.
+
+        Raises Unavailable when a root cannot be read, or has become an empty folder where another one was.
+        """
+        self.get_on(PATIENCE_SECONDS if self._count > MANY else 0.0)
+        known, roots = self.catalog.states()
+        self._count = len(known)
+        self.get_on(0.0)
+        scan = Scan(get_on=partial(self.get_on, 0.0))
+        began_with = self.roots.identities()
+        sidecars = _Sidecars()
+        files = self._told(sidecars.apart_from(self.folders.walk(scan, first=BESIDE)))
+        if known:
+            differing, seen = self._differing(known, files, sidecars)
+            self.roots.refuse_lost(roots, seen, began_with)
+            self.roots.refuse_unmounted(scan.mounts, self.catalog.has_files_below)
+            growing = self.refresh(differing, roots_are_checked=True, may_delete=True)
+        else:
+            growing = self._fill(files, sidecars)
+            self.roots.refuse_lost(roots, set(), began_with)
+            self.roots.refuse_unmounted(scan.mounts, self.catalog.has_files_below)
+        for root, path, reason in scan.skipped:
+            self._say_skipped(root, path, reason)
+        self._say_unread(scan)
+        if not self._has_said_shadowed:
+            # The rows may be those of another process, or of an earlier run.
+            self._say_shadowed()
+        self.refresh_statuses()
+        if not self._is_quiet:
+            self._say_how_many()
+        self.growing.forget_closed()
+        self._note_folders(scan, growing)
+        return growing
+
+    def _fill(self, files: Iterable[Entry], sidecars: _Sidecars) -> set[Key]:
+        """Take over all of storage into an empty catalog; gives the files that are still growing."""
+        growing: set[Key] = set()
+        held: list[Found] = []
+        # All but the youngest have settled: these need not be looked at one by one.
+        settled_ns = (self._clock() - SETTLE_SECONDS) * 1e9
+
+        def found() -> Iterator[Found]:
+            for entry in self._counted(_ordered(files)):
+                dist = self._parse(entry)
+                if dist is None:
+                    continue
+                key = entry[:2]
+                if entry.mtime_ns > settled_ns and self.growing.has(entry, dist, None):
+                    growing.add(key)
+                    held.append(self._describe(entry, dist, sidecars.of(key), None))
+                else:
+                    yield self._describe(entry, dist, sidecars.of(key), None)
+            # Its indexes are made next.
+            self.get_on(PATIENCE_SECONDS)
+
+        with unsearched():
+            self.catalog.fill(found())
+        self.get_on(0.0)
+        # Hidden, but here: what is being copied must not be looked for elsewhere.
+        self._apply(held, [Gone(file.root, file.path, file.row, is_replaced=True) for file in held], {})
+        self._say_shadowed()
+        return growing
+
+    def _told(self, entries: Iterable[Entry]) -> Iterator[Entry]:
+        """The entries, with a word for each few of them."""
+        for number, entry in enumerate(entries, 1):
+            if not number % SAY_EACH:
+                self.get_on(0.0)
+            yield entry
+
+    def _differing(self, known: set[int], files: Iterable[Entry], sidecars: _Sidecars) -> tuple[list[Key], set[int]]:
+        """The files that are not as their rows say with the rows that have no file; and the roots that have files.
+
+        ``known`` are the states of all rows.
+        """
+        differing: list[Key] = []
+        old: list[Entry] = []
+        seen: set[int] = set()
+        for entry in self._counted(files):
+            seen.add(entry.root)
+            seen_as = _state(entry, sidecars.of(entry[:2]))
+            if seen_as in known:
+                known.remove(seen_as)
+            elif (seen_before := _state(entry._replace(ctime_ns=0), sidecars.of(entry[:2]))) in known:
+                known.remove(seen_before)
+                old.append(entry)
+                if len(old) >= MANY:
+                    self._note_ctimes(old)
+                    old.clear()
+            elif self._parse(entry) is not None:
+                differing.append(entry[:2])
+        self._note_ctimes(old)
+        return sorted({*differing, *self.catalog.keys_of(known)} if known else differing), seen
+
+    def _note_ctimes(self, entries: Sequence[Entry]) -> None:
+        """Complete rows of an earlier version, whose files are not read again for that."""
+        if entries:
+            self.catalog.note_ctimes((*entry[:2], entry.identity) for entry in entries)
+
+    def is_current(self) -> bool:
+        """Whether no file can have come or gone since the last scan, of this or another process.
+
+        A folder's modification time tells, at once and at any size. What it does not tell is that a file was changed
+        in place; that is found by the next scan, or when somebody asks for the file.
+        """
+        known = self.catalog.folders()
+        if any((root, "") not in known for root in range(len(self.folders.roots))):
+            return False
+        is_current = True
+        for number, (key, state) in enumerate(known.items()):
+            if not number % SAY_EACH:
+                self.get_on(0.0)
+            if self.folders.folder_state(*key) != state:
+                is_current = False
+                break
+        if is_current:
+            self.roots.refuse_lost(set(), set(), self.roots.identities())
+        return is_current
+
+    def _note_folders(self, scan: Scan, growing: set[Key]) -> None:
+        """Remember the folders' times, but not those of the last moment: more may have come within that very time."""
+        now_ns = int(self._clock() * 1e9)
+        settled = SETTLE_SECONDS * 1e9
+        is_settled = not growing and not self.missing
+        self.get_on(PATIENCE_SECONDS if len(scan.folders) > MANY else 0.0)
+        self.catalog.note_folders(
+            (root, path, mtime_ns if is_settled and now_ns - mtime_ns > settled else -1, inode)
+            for root, path, mtime_ns, inode in scan.folders
+        )
+
+    def survey(self, *, counted: Counted = iter) -> None:
+        """Scan without a word about what is skipped: the process that goes on to serve says it.
+
+        Files go through ``counted`` as they are found.
+        """
+        self._is_quiet, self._counted = True, counted
+        try:
+            self.scan()
+        finally:
+            self._is_quiet, self._counted = False, iter
+
+    def refresh(
+        self, keys: Iterable[Key], *, roots_are_checked: bool = False, hold: bool = True, may_delete: bool = False
+    ) -> set[Key]:
+        """Compare single files with their rows; gives those that are still growing.
+
+        The row of a file that vanished is held for two seconds, hidden, and deleted by a later call (``missing.due``)
+        of the one thread that ``may_delete``, as another process may know less; one that is the last of its project
+        only when no name of it is in the folders then. Without ``hold`` it is deleted at once: the server itself has
+        removed the file.
+        Raises Unavailable when files are gone because their root is another folder now: only a scan tells whether that
+        is an outage.
+        """
+        growing: set[Key] = set()
+        for _ in range(ATTEMPTS):
+            found, others = self._look(keys, growing)
+            gone = self._gone(others, growing, hold=hold, may_delete=may_delete)
+            if hold:
+                gone = self._certain(gone, growing)
+            if gone and not roots_are_checked:
+                self.roots.refuse_others({(file.root, file.path) for file in gone}, self.catalog.folders())
+            self._apply(found, gone, {})
+            # Whose row somebody else changed meanwhile is looked at again.
+            keys = [(file.root, file.path) for file in found if self.catalog.row(file.root, file.path) != file.row]
+            if not hold:
+                keys += [key for key, _ in others if key not in growing and self.catalog.row(*key) is not None]
+            if not keys:
+                break
+        return growing
+
+    def _look(self, keys: Iterable[Key], growing: set[Key]) -> tuple[list[Found], list[tuple[Key, Row]]]:
+        """The files that differ from their rows, and the rows without a file; ``growing`` gets those still growing."""
+        found: list[Found] = []
+        others: list[tuple[Key, Row]] = []
+        for root, path in keys:
+            self.get_on(0.0)
+            # As the scan sees it: what is no UTF-8 is no text, for a database or a page.
+            if not allowed_in_a_path(path):
+                continue
+            row = self.catalog.row(root, path)
+            try:
+                entry = self.folders.stat(root, path)
+                dist = self._parse(entry) if entry is not None else None
+                if entry is not None and dist is not None:
+                    self.missing.forget((root, path))
+                    if not self.growing.has(entry, dist, row.identity if row else None):
+                        file = self.found(entry, dist, row)
+                        if file.row != row:
+                            found.append(file)
+                        continue
+                    growing.add((root, path))
+                    if row is None:
+                        # Given a row that is hidden in the same step, so that its project is known to be here.
+                        file = self.found(entry, dist, None)
+                        found.append(file)
+                        row = file.row
+            except Unreadable:
+                # Its row stays: what cannot be looked at is not gone, and must not be looked for elsewhere.
+                continue
+            if row is not None:
+                others.append(((root, path), row))
+            else:
+                self.missing.forget((root, path))
+        return found, others
+
+    def _gone(
+        self, rows: Iterable[tuple[Key, Row]], growing: Collection[Key], *, hold: bool, may_delete: bool
+    ) -> list[Gone]:
+        """The rows to delete, and those to hide: another file is growing there, or may come in a moment."""
+        gone: list[Gone] = []
+        for key, row in rows:
+            if not hold and key not in growing:
+                gone.append(Gone(*key, row))
+            elif row.inode != REPLACED:
+                mark = time.time_ns() if key in growing else self.missing.note(key)
+                gone.append(Gone(*key, row, is_replaced=True, held_at=mark))
+            elif key not in growing and may_delete and self.missing.is_gone(key, row.ctime_ns):
+                gone.append(Gone(*key, row))
+        return gone
+
+    def _certain(self, gone: list[Gone], growing: set[Key]) -> list[Gone]:
+        """The same, but that a row stays whose project has another file now, which has no row yet."""
+        going = {(file.root, file.path): projects_at(file.path) for file in gone if not file.is_replaced}
+        projects = {
+            project
+            for project in {each for every in going.values() for each in every}
+            if all((row.root, row.path) in going for row in self.catalog.rows_of(project))
+        }
+        if not projects:
+            return gone
+        held = self._projects_held(projects, going, growing)
+        return [
+            replace(file, is_replaced=True) if held & {*going.get((file.root, file.path), ())} else file
+            for file in gone
+        ]
+
+    def _projects_held(self, projects: set[str], going: Collection[Key], growing: set[Key]) -> set[str]:
+        """Those of the projects of which some folder may hold another file; what it holds gets its row."""
+        self.get_on(PATIENCE_SECONDS)
+        found = self.presence.holding(projects, is_thorough=True) or []
+        self.get_on(0.0)
+        others = [key for key in found if key not in going and self.catalog.row(*key) is None]
+        if others:
+            growing |= self.refresh(others, roots_are_checked=True)
+        # What cannot be found again went while it was looked for: another one may have come.
+        lost = [key for key in others if self.catalog.row(*key) is None and not self.presence.is_named(key)]
+        return {each for _, path in [*lost, *(key for key in found if key in going)] for each in projects_at(path)}
+
+    def refresh_statuses(self) -> None:
+        """Compare the project statuses alone."""
+        self._apply([], [], self._changed_statuses())
+
+    def found(self, entry: Entry, dist: DistFile, before: Row | None = ANY_ROW) -> Found:
+        """Describe one file, looking its sidecars up in storage; ``before`` is the row read before that."""
+        sidecars = _Sidecars(self.folders.beside(entry.root, entry.path, BESIDE))
+        return self._describe(entry, dist, sidecars.of(entry[:2]), before)
+
+    def _apply(self, found: Sequence[Found], gone: Sequence[Gone], statuses: Mapping[str, ProjectStatus]) -> None:
+        if found or gone or statuses:
+            self.get_on(PATIENCE_SECONDS if len(found) + len(gone) > MANY else 0.0)
+            self.catalog.apply(found, gone, statuses=statuses)
+            self.get_on(0.0)
+            self._say_shadowed()
+
+    def _say_shadowed(self) -> None:
+        self._has_said_shadowed = not self._is_quiet
+        for root, path, winner in self.catalog.shadowed():
+            where = f"{winner.path} in {self.folders.roots[winner.root]}"
+            self._say_skipped(root, path, f"a file of this name comes first: {where}")
+
+    def _describe(self, entry: Entry, dist: DistFile, fingerprint: str, before: Row | None) -> Found:
+        root, path, size, mtime_ns, inode, ctime_ns = entry
+        row = Row(size, mtime_ns, inode, fingerprint, ctime_ns)
+        if not fingerprint:
+            return Found(root, path, row, dist, before=before)
+        yanked = None
+        if ".yanked:" in fingerprint:
+            text = self.folders.read_text(root, sidecar(path, ".yanked"))
+            yanked = None if text is None else line_of(text, MAX_REASON)
+        return Found(
+            root,
+            path,
+            row,
+            dist,
+            yanked=yanked,
+            has_signature=".asc:" in fingerprint,
+            has_provenance=".provenance:" in fingerprint,
+            before=before,
+        )
+
+    def _parse(self, entry: Entry) -> DistFile | None:
+        if entry.path.endswith(BESIDE):
+            return None
+        try:
+            return filename.parse_filename(entry.path.rpartition("/")[2])
+        except InvalidFilename as error:
+            self._say_skipped(entry.root, entry.path, str(error))
+            return None
+
+    def _changed_statuses(self) -> dict[str, ProjectStatus]:
+        def say(name: str, reason: str) -> None:
+            self._say_skipped(0, f".status/{name}", reason)
+
+        skipped: list[str] = []
+        texts = self.folders.statuses(skipped)
+        for name in skipped:
+            say(name, ODD_NAME)
+        return changed_statuses(texts, self.catalog.statuses(), say)
+
+    def _say_unread(self, scan: Scan) -> None:
+        is_unread = any(inode == UNREAD for _, _, _, inode in scan.folders)
+        if self._is_quiet or is_unread == self._has_unread:
+            return
+        self._has_unread = is_unread
+        if is_unread:
+            _LOG.error("What cannot be read may hold any project: until it can, projects that are not known are 503.")
+        else:
+            _LOG.warning("All of the folders can be read again.")
+
+    def _say_skipped(self, root: int, path: str, reason: str) -> None:
+        if not self._is_quiet and self._skipped.is_said(root, path, reason):
+            _LOG.warning("Skipped %s in %s: %s", shown(path), self.folders.roots[root], reason)
+
+    def _say_how_many(self) -> None:
+        """After a scan: how many more were skipped than have a line of their own."""
+        for (root, reason), count in self._skipped.more():
+            _LOG.warning("Skipped %d more files in %s: %s", count, self.folders.roots[root], reason)
+
+
+def projects_at(path: str) -> tuple[str, ...]:
+    """The projects whose file may have that path, by its name."""
+    return filename.projects_of(path.rpartition("/")[2])
+
+
+def _ordered(entries: Iterable[Entry]) -> Iterator[Entry]:
+    """The entries in runs that are sorted by path, so that what is done to rows in turn stays on few pages.
+
+    100,000 files digested in the order of their folder made SQLite write each page five times.
+    """
+    iterator = iter(entries)
+    while run := list(itertools.islice(iterator, RUN)):
+        run.sort()
+        yield from run
+
+
+def _state(entry: Entry, fingerprint: str) -> int:
+    """What the catalog gives for the row of a file that is as this one was seen."""
+    return hash((*entry[:5], fingerprint, entry.ctime_ns))
+
+
+class _Sidecars:
+    """What stands beside each file, as a fingerprint by which a changed reason or a new signature is seen."""
+
+    def __init__(self, entries: Iterable[Entry] = ()) -> None:
+        self._parts: dict[Key, list[str]] = {}
+        for entry in entries:
+            self._note(entry)
+
+    def apart_from(self, entries: Iterable[Entry]) -> Iterator[Entry]:
+        """The entries without the sidecars, which are kept."""
+        for entry in entries:
+            if entry.path.endswith(BESIDE):
+                self._note(entry)
+            else:
+                yield entry
+
+    def of(self, key: Key) -> str:
+        """The fingerprint of what stands beside this file, empty when nothing does."""
+        return ";".join(sorted(self._parts[key])) if key in self._parts else ""
+
+    def _note(self, entry: Entry) -> None:
+        base, _, suffix = entry.path.rpartition(".")
+        part = f".{suffix}"
+        # A downloader writes to its own all the time; that it is there is all it says.
+        if part not in UNFINISHED:
+            part += f":{entry.size}:{entry.mtime_ns}:{entry.inode}:{entry.ctime_ns}"
+        self._parts.setdefault((entry.root, base), []).append(part)

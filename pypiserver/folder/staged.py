@@ -1,0 +1,176 @@
+"""Writing so that nobody ever sees half a file, and nobody's file is lost.
+
+Bytes go to a temporary file in the folder where the file will stand, which has no name, or a hidden one where file
+systems know no other way; ``fsync``; ``link`` to the final name, which is exclusive over threads, processes and hosts;
+``fsync`` of the folder. The rules to keep: a failure leaves the folder as it was; a link at a name we write to is never
+followed; temporary files are known by their name and age alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from ..backend.hashing import Hashed
+from ..backend.name_lock import is_named, lock, open_locked
+from ..backend.os_calls import OPERATIONS, PART, Operations, refusal
+from ..backend.stored_file import Entry, entry_of
+from ..errors import Conflict
+from ..native_names import native
+from .atomic import place
+from .safe_open import held_folder
+from .tmpfile import open_unnamed
+
+# As large as that of any file; named because finding it out costs a call of the system.
+BUFFER = io.DEFAULT_BUFFER_SIZE
+# A file of up to so many bytes is read back at once.
+SMALL = 1 << 18
+# Where nobody can tell whether a temporary file is still written to: no upload pauses for so long.
+UNLOCKED_SECONDS = 86_400.0
+
+
+class Staged(Hashed):
+    """A file that is being uploaded, hidden until :meth:`publish`, gone after :meth:`discard`."""
+
+    def __init__(
+        self, root: Path, directory: str, *, digests: Sequence[str], operations: Operations = OPERATIONS
+    ) -> None:
+        super().__init__(digests)
+        self._root = root
+        self._directory = directory
+        # As it is called in a message; the other one leads to no other folder while this file is open.
+        self._folder = self._held = root / directory if directory else root
+        self._holding = contextlib.ExitStack()
+        self._operations = operations
+        # None while the file has no name.
+        self._path: Path | None = None
+        self._file: BinaryIO | None = None
+
+    def open(self) -> Staged:
+        """Create the temporary file; raises StorageFull, Forbidden or Unavailable."""
+        try:
+            self._held = self._holding.enter_context(held_folder(self._root, self._directory))
+            descriptor = open_unnamed(self._held, self._operations, known_as=self._folder)
+            if descriptor is None:
+                self._path, descriptor = open_locked(self._held, self._operations)
+        except OSError as error:
+            self._holding.close()
+            raise refusal(error, self._folder) from error
+        except BaseException:
+            self._holding.close()
+            raise
+        self._file = os.fdopen(descriptor, "wb", BUFFER)
+        return self
+
+    def write(self, data: bytes) -> int:
+        """Take the next bytes; raises StorageFull, Forbidden or Unavailable."""
+        assert self._file is not None, "open() comes first"  # noqa: S101 - a bug of ours, not of a client
+        try:
+            self._operations.write(self._file, data)
+        except OSError as error:
+            raise refusal(error, self._folder) from error
+        return self._take(data)
+
+    def reader(self) -> BinaryIO:
+        """What was written, from its start; one reader at a time, when nothing more is to be written."""
+        assert self._file is not None, "open() comes first"  # noqa: S101
+        try:
+            self._file.flush()
+            raw = io.FileIO(self._file.fileno(), closefd=False)
+            raw.seek(0)
+            # Reading an archive goes to and fro in it, which takes thirty calls of the system.
+            return io.BytesIO(raw.read(self.size)) if self.size <= SMALL else io.BufferedReader(raw, BUFFER)
+        except OSError as error:
+            raise refusal(error, self._folder) from error
+
+    def publish(self, filename: str, *, overwrite: bool, sidecars: Mapping[str, bytes]) -> Entry:
+        """Make the file durable and visible as ``filename``, with ``sidecars`` (by suffix) beside it, all or nothing.
+
+        Raises Conflict when a file of that name is there and ``overwrite`` is off. A file that is replaced loses its
+        signature and attestations, which were about other bytes; a yank is about the release, and stays.
+        """
+        assert self._file is not None, "open() comes first"  # noqa: S101
+        target = self._held / native(filename)
+        try:
+            self._file.flush()
+            self._operations.fsync(self._file.fileno())
+            status = os.fstat(self._file.fileno())
+            if os.name == "nt":  # where nobody can rename an open file
+                self._file.close()
+            # Open, and with that locked, until it has its name: who cleans up takes what is closed for left behind.
+            temporary = self._file.fileno() if self._path is None else self._path
+            place(temporary, target, sidecars, overwrite=overwrite, operations=self._operations)
+            if os.name != "nt":
+                status = self._named(status, target)
+        except FileExistsError as error:
+            raise Conflict(f"The file {filename} already exists.") from error
+        except OSError as error:
+            raise refusal(error, self._folder) from error
+        finally:
+            self.discard()
+        return entry_of(0, f"{self._directory}/{filename}" if self._directory else filename, status)
+
+    def _named(self, status: os.stat_result, target: Path) -> os.stat_result:
+        """What is known of the file now: getting a name is a change of it."""
+        assert self._file is not None, "it is open"  # noqa: S101
+        try:
+            return os.fstat(self._file.fileno())
+        except OSError:
+            # FUSE may look for the hidden name. What cannot be told is read again later.
+            with contextlib.suppress(OSError):
+                now = target.lstat()
+                if os.path.samestat(status, now) and status.st_mtime_ns == now.st_mtime_ns:
+                    return now
+            return status
+
+    def discard(self) -> None:
+        """Delete the temporary file; nothing happens after :meth:`publish`, or a second time."""
+        if self._file is not None:
+            with contextlib.suppress(OSError):
+                self._file.close()
+            if self._path is not None:
+                with contextlib.suppress(OSError):
+                    self._path.unlink(missing_ok=True)
+        self._holding.close()
+
+
+def remove_stale(root: Path, before: float) -> int:
+    """Delete the temporary files below ``root`` that nobody writes to any more; gives their number.
+
+    Those are the ones not touched since ``before`` (seconds since the epoch) whose lock is free, because it ends with
+    the process that wrote. Hidden folders and links are not entered.
+    """
+    removed = 0
+    for folder, names, files in os.walk(root):
+        names[:] = [name for name in names if not name.startswith(".")]
+        for path in [Path(folder, name) for name in files if PART.fullmatch(name)]:
+            with contextlib.suppress(OSError):
+                removed += _remove_if_stale(path, before)
+    return removed
+
+
+def _remove_if_stale(path: Path, before: float) -> bool:
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+    try:
+        status = os.fstat(descriptor)
+        # The time of the last change of the inode: what was set aside keeps its old modification time.
+        touched = max(status.st_mtime, status.st_ctime)
+        try:
+            is_free = touched < before and lock(descriptor, wait=False)
+        except OSError:
+            is_free = touched < before - UNLOCKED_SECONDS
+        # Still locked: who waits for a claim sees that it has no name any more, and another file may have it by now.
+        if not is_free or not is_named(descriptor, path):
+            return False
+        if os.name == "nt":
+            os.close(descriptor)
+            descriptor = -1
+        path.unlink()
+        return True
+    finally:
+        if descriptor >= 0:
+            os.close(descriptor)

@@ -1,0 +1,134 @@
+"""Carrying out what intake decided, in folders: the bytes first, then the catalog; :mod:`bucket.writer` is for buckets.
+
+The rules to keep: storage says what stands there, whatever the catalog knows of it; whoever was told that something was
+done reads it at once, in every process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import hmac
+import logging
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+
+from ..backend.digester import BLOCK, WRITING_SECONDS, is_damage
+from ..backend.protocols import StagedFile
+from ..backend.stored_file import Entry
+from ..backend.writing import CatalogAccess, Checked
+from ..catalog import Digest, Row
+from ..distributions.filename import DistFile, folded
+from ..errors import Conflict, NotFound, PypiServerError, Unavailable
+from ..model import File
+from .scanner import Sync
+from .storage import Folders
+
+_LOG = logging.getLogger(__name__)
+
+
+class FolderWriter:
+    """Changes in the folders of an index, which ``sync`` compares with its catalog."""
+
+    def __init__(self, catalog_access: CatalogAccess, folders: Folders, sync: Sync) -> None:
+        self._access = catalog_access
+        self._folders = folders
+        self._sync = sync
+
+    def stage(self, standing: File | None, digests: Sequence[str]) -> StagedFile:
+        """A hidden temporary file in the folder where the file will stand."""
+        directory = standing.path.rpartition("/")[0] if standing is not None and standing.root == 0 else ""
+        return self._folders.stage(directory, digests=digests)
+
+    def standing(self, filename: str) -> File | None:
+        """The visible file of that name, as it is in storage now: an answer must not rest on the past."""
+        access = self._access
+        file = access.ask(lambda: access.digested(filename))
+        if file is not None:
+            entry = self._folders.stat(file.root, file.path)
+            if entry is None or not entry.identity.is_same(file.identity):
+                key = (file.root, file.path)
+                access.ask(lambda: self._sync.refresh([key]))
+                file = access.ask(lambda: access.digested(filename))
+        return file
+
+    def claimed(self, dist: DistFile) -> AbstractContextManager[None]:
+        """Hold what all spellings of the name have in common, until the catalog knows the file."""
+        return self._folders.claimed(f"{dist.project} {folded(dist.filename)}")
+
+    def publish(self, upload: Checked, *, overwrite: bool, stored: Callable[[str], None]) -> None:
+        """Give the file its name, and tell the catalog."""
+        access, dist = self._access, upload.dist
+        # While it can still be refused without a trace.
+        access.ask(access.catalog.refuse_unwritable)
+        overwrite = overwrite or self._is_damaged(dist)
+        try:
+            entry = upload.staged.publish(dist.filename, overwrite=overwrite, sidecars=upload.sidecars)
+        except Conflict:
+            # Someone else's file of this name came first: with the same bytes that is what was asked for.
+            if not self._is_standing(dist, upload.digest):
+                raise
+            return
+        stored(entry.path)
+        found = self._sync.found(entry, dist)
+        try:
+            access.ask(lambda: access.catalog.add(found, upload.digest))
+        except Unavailable:
+            self._take_back(upload, entry)
+            raise
+        if self._folders.stat(0, entry.path) != entry:
+            # Another upload overwrote ours, and may have told the catalog before we did.
+            access.ask(lambda: self._sync.refresh([(0, entry.path)]))
+
+    def _is_damaged(self, dist: DistFile) -> bool:
+        """Whether what stands at the name is known to be no whole archive, and not written any more."""
+        entry = self._folders.stat(0, dist.filename)
+        if entry is None or time.time() - entry.mtime_ns / 1e9 < WRITING_SECONDS:
+            return False
+        row = Row(entry.size, entry.mtime_ns, entry.inode, "")
+        fault = self._access.ask(lambda: self._access.catalog.fault(0, entry.path, row))
+        if is_damage(fault):
+            _LOG.warning("%s is replaced, as it was damaged: %s", entry.path, fault)
+        return is_damage(fault)
+
+    def _take_back(self, upload: Checked, entry: Entry) -> None:
+        """Delete a file that got its name, but no row: what is refused must not show later."""
+        # What took its place meanwhile was acknowledged to somebody else.
+        if upload.replaces is None:
+            with contextlib.suppress(NotFound):
+                self._folders.take_back(entry)
+        else:
+            _LOG.error("%s was stored, though its upload was refused: it took the place of another file.", entry.path)
+
+    def _is_standing(self, dist: DistFile, digest: Digest) -> bool:
+        """Whether a file of these bytes stands in the first root; storage is asked, and then the catalog told."""
+        sha256 = hashlib.sha256()
+        try:
+            stream, entry = self._folders.open(0, dist.filename)
+            with stream:
+                while block := stream.read(BLOCK):
+                    sha256.update(block)
+        except (PypiServerError, OSError):
+            return False
+        if not hmac.compare_digest(sha256.hexdigest(), digest.sha256):
+            return False
+        found = self._sync.found(entry, dist)
+        self._access.ask(lambda: self._access.catalog.add(found, digest))
+        return True
+
+    def remove(self, file: File) -> None:
+        """Delete a file and what stands beside it."""
+        self._folders.remove(file.root, file.path)
+
+    def yank(self, file: File, reason: bytes) -> None:
+        """Put the mark beside the file."""
+        self._folders.write_sidecar(file.root, file.path, ".yanked", reason)
+
+    def unyank(self, file: File) -> None:
+        """Take it away."""
+        self._folders.remove_sidecar(file.root, file.path, ".yanked")
+
+    def refresh(self, file: File) -> None:
+        """Compare the file with its row; one that we removed is gone at once."""
+        self._access.ask(lambda: self._sync.refresh([(file.root, file.path)], hold=False))

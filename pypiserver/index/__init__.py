@@ -1,0 +1,1 @@
+"""The use cases: read projects and files, publish, yank and delete them."""

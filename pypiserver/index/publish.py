@@ -1,0 +1,322 @@
+"""Storing and taking back: uploads, yanks and removals.
+
+The rules to keep: nothing is visible before it is checked and on disk; nothing that exists is changed unless
+overwriting is on; a refusal leaves the folder as it was; whoever gets an answer can read what was stored at once.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import hmac
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from ..backend.protocols import StagedFile
+from ..backend.writing import Checked, Writer
+from ..distributions import metadata
+from ..distributions.attestations import provenance_of
+from ..distributions.filename import (
+    MAX_FILENAME,
+    DistFile,
+    as_filed,
+    check_upload_filename,
+    normalize,
+    same_version,
+    spelling_key,
+)
+from ..errors import BadRequest, Conflict, Forbidden, NotFound, PypiServerError, Unavailable
+from ..model import File
+from ..observability.audit_log import Change
+from ..text import MAX_REASON
+from .read import Repository
+
+_LOG = logging.getLogger(__name__)
+# form field -> hashlib algorithm. A digest is written as hex, in any case.
+DIGEST_FIELDS = {"sha256_digest": "sha256", "md5_digest": "md5", "blake2_256_digest": "blake2b-256"}
+# distutils of Python 3.8 to 3.11, and of setuptools up to 74, sends all of BLAKE2b under the name of a part of it.
+WHOLE_BLAKE2 = 2 * hashlib.blake2b().digest_size
+MAX_SIGNATURE_BYTES = 256 * 1024
+BLOCK_BYTES = 256 * 1024
+# A name or version is no longer than the file name that carries it.
+MAX_NAME = MAX_FILENAME
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """An upload form (the legacy upload API): fields by name, the file already staged."""
+
+    filename: str
+    staged: StagedFile
+    fields: Mapping[str, str] = field(default_factory=dict)
+    signature: bytes | None = None
+
+
+class Recorder(Protocol):
+    """Who keeps a record of changes."""
+
+    def check(self) -> None:
+        """Raise Unavailable when a change could not be recorded, so that it is not made."""
+
+    def record(self, change: Change) -> None:
+        """Take note of a change that was done."""
+
+
+class Intake:
+    """The write half of the repository; ``overwrite`` allows replacing files by others of the same name.
+
+    ``writer`` carries out what is decided here; every change is told to ``recorder``.
+    """
+
+    def __init__(self, repository: Repository, writer: Writer, *, overwrite: bool, recorder: Recorder) -> None:
+        self.repository = repository
+        self._writer = writer
+        self.overwrite = overwrite
+        self._recorder = recorder
+
+    def stage(self, filename: str) -> StagedFile:
+        """A hidden temporary file for an upload of that name."""
+        dist = check_upload_filename(filename)
+        if not dist.others:
+            self._refuse_archived(dist)
+        self._recorder.check()
+        standing = self._writer.standing(filename) if self.overwrite else None
+        digests = ("sha256", "md5", "blake2b-256", *self._extra())
+        return self._writer.stage(standing, digests)
+
+    def _extra(self) -> tuple[str, ...]:
+        other = self.repository.digester.other_algorithm()
+        return (other,) if other and other not in ("md5",) else ()
+
+    def add(self, upload: Upload) -> str:
+        """Check a staged upload and make it visible; gives a sentence that says what was done.
+
+        Raises BadRequest or InvalidDistribution for what is wrong with it, Conflict when other bytes stand under its
+        name.
+        """
+        dist = check_upload_filename(upload.filename)
+        if not dist.others:
+            self._refuse_archived(dist)
+            _check_form(upload, dist)
+        _check_digests(upload)
+        sidecars = _sidecars(upload)
+        raw = _read_back(upload, dist)
+        if dist.others:
+            dist = metadata.decided(dist, raw)
+            self._refuse_archived(dist)
+            _check_form(upload, dist)
+        standing = self._writer.standing(upload.filename)
+        sha256 = upload.staged.hexdigest("sha256")
+        if standing is not None:
+            # Perhaps since a moment ago, by a server that could not say so any more.
+            self.repository.catalog.settle()
+            if hmac.compare_digest(standing.sha256, sha256):
+                return f"{upload.filename} is already here with the same bytes; nothing was changed."
+            if not self.overwrite:
+                raise self._exists(upload.filename)
+            if standing.root != 0:
+                raise Conflict(
+                    f"{upload.filename} already exists in a folder that takes no uploads; remove it there first."
+                )
+        with contextlib.nullcontext() if self.overwrite else self._writer.claimed(dist):
+            self._refuse_other_spelling(dist)
+            self._publish(upload, dist, raw, sidecars, standing)
+        return f"{upload.filename} was stored."
+
+    def _refuse_other_spelling(self, dist: DistFile) -> None:
+        """One file under two names (``Foo-1.0.zip``, ``foo-1.0.zip``) confuses clients, and some disks."""
+        repository = self.repository
+        for filename in repository.ask(lambda: repository.catalog.alike(dist)):
+            if spelling_key(as_filed(filename, dist.project)) != spelling_key(dist):
+                continue
+            if not self.overwrite:
+                raise Conflict(
+                    f"File already exists: {filename} is another spelling of {dist.filename}. Give the new file "
+                    "another version, or remove the old one first."
+                )
+            _LOG.warning("%s is another spelling of %s; both are kept.", dist.filename, filename)
+
+    def _publish(
+        self, upload: Upload, dist: DistFile, raw: bytes | None, sidecars: Mapping[str, bytes], standing: File | None
+    ) -> None:
+        digester = self.repository.digester
+        sha256 = upload.staged.hexdigest("sha256")
+        other = digester.other_algorithm()
+        digest = digester.describe(dist, raw, sha256=sha256, other=upload.staged.hexdigest(other) if other else None)
+        checked = Checked(upload.staged, dist, digest, sidecars, standing)
+
+        visible: list[str] = []
+
+        def stored(path: str) -> None:
+            visible.append(path)
+            self._recorder.record(Change("upload", path, sha256))
+            _LOG.info("Stored %s (%d bytes).", path, upload.staged.size)
+
+        try:
+            self._writer.publish(checked, overwrite=self.overwrite, stored=stored)
+        except Conflict:
+            self._refuse_other_spelling(dist)
+            raise self._exists(upload.filename) from None
+        except Unavailable:
+            # The record of it stays, as somebody may have seen the file.
+            for path in visible:
+                self._recorder.record(Change("delete", path, sha256, "the upload was refused, as the catalog failed"))
+            raise
+
+    def _exists(self, filename: str) -> Conflict:
+        return Conflict(
+            f"File already exists: {filename} is here with other bytes. Give the new file another version, "
+            "or let the server overwrite (-o)."
+        )
+
+    def _refuse_archived(self, dist: DistFile) -> None:
+        repository = self.repository
+        status = repository.ask(lambda: repository.catalog.project_state(dist.project)).status
+        if status.status in ("archived", "quarantined"):
+            because = f" ({status.reason})" if status.reason else ""
+            raise Forbidden(f"The project {dist.project} is {status.status}{because} and takes no uploads.")
+
+    # -- taking back ---------------------------------------------------------------------------------------------
+
+    def release_files(self, name: str, version: str) -> list[File]:
+        """Every file of one release, hidden duplicates included; raises NotFound when there is none."""
+        repository = self.repository
+        normal = normalize(name)
+        files = [
+            file
+            for file in repository.ask(lambda: repository.catalog.rows_of(normal))
+            if same_version(file.version, version)
+        ]
+        if not files:
+            raise NotFound(f"There is no release {version!r} of a project {normal!r} here.")
+        return files
+
+    def remove(self, name: str, version: str) -> int:
+        """Remove every file of one release, in every folder; gives their number.
+
+        Raises what kept a file from being removed, after trying all of them; the message names those that remain.
+        """
+
+        def remove(file: File) -> None:
+            self._writer.remove(file)
+            _LOG.info("Removed %s.", file.path)
+
+        return self._each("delete", self._chosen(name, version, None), remove)
+
+    def yank(self, name: str, version: str, *, reason: str = "", filename: str | None = None) -> int:
+        """Yank a release, or one of its files (PEP 592); gives the number of files."""
+        if len(reason) > MAX_REASON:
+            raise BadRequest(f"A reason has at most {MAX_REASON} characters; this one has {len(reason)}.")
+        text = _text(reason)
+        return self._each(
+            "yank",
+            self._chosen(name, version, filename),
+            lambda file: self._writer.yank(file, text),
+            reason=reason.strip(),
+        )
+
+    def unyank(self, name: str, version: str, *, filename: str | None = None) -> int:
+        """Take a yank back; gives the number of files."""
+        return self._each("unyank", self._chosen(name, version, filename), self._writer.unyank)
+
+    def _each(self, action: str, files: list[File], change: Callable[[File], None], *, reason: str = "") -> int:
+        """Change every file that can be changed, then say what could not; gives the number of files."""
+        failures: list[PypiServerError] = []
+        for file in files:
+            try:
+                self._recorder.check()
+                change(file)
+                self._recorder.record(Change(action, file.path, file.sha256, reason))
+            except PypiServerError as error:
+                failures.append(error)
+            self._writer.refresh(file)
+        if failures:
+            done = f" ({len(files) - len(failures)} of {len(files)} files were done.)" if len(files) > 1 else ""
+            raise type(failures[0])(" ".join(map(str, failures)) + done) from failures[0]
+        return len(files)
+
+    def _chosen(self, name: str, version: str, filename: str | None) -> list[File]:
+        if not name or not version:
+            raise BadRequest("Give both the name and the version of the release.")
+        if max(len(name), len(version)) > MAX_NAME:
+            raise NotFound(
+                f"There is no release of {len(name)} characters' name and {len(version)} characters' version."
+            )
+        files = self.release_files(name, version)
+        if filename is not None:
+            files = [file for file in files if file.filename == filename]
+            if not files:
+                raise NotFound(f"The release {version} of {normalize(name)} has no file {filename!r}.")
+        return files
+
+
+def _read_back(upload: Upload, dist: DistFile) -> bytes | None:
+    """The core metadata in the staged archive, which must be what its name says; raises InvalidDistribution."""
+    try:
+        with upload.staged.reader() as stream:
+            return metadata.read_upload(stream, dist)
+    except OSError as error:
+        raise _unreadable(upload, error) from error
+
+
+def _text(reason: str) -> bytes:
+    return (reason.strip() + "\n").encode() if reason.strip() else b""
+
+
+def _check_form(upload: Upload, dist: DistFile) -> None:
+    """The form's name and version must be those of the file name; a client that leaves them out is believed."""
+    faults = []
+    name, version = upload.fields.get("name", ""), upload.fields.get("version", "")
+    if name and normalize(name) != dist.project:
+        faults.append(f"the form's name is {name[:MAX_NAME]!r}, the file's is {dist.name!r}")
+    if version and not same_version(version, dist.version):
+        faults.append(f"the form's version is {version[:MAX_NAME]!r}, the file's is {dist.version!r}")
+    if faults:
+        raise BadRequest(f"{upload.filename} does not fit its form: {'; '.join(faults)}.")
+
+
+def _check_digests(upload: Upload) -> None:
+    for name, algorithm in DIGEST_FIELDS.items():
+        given = upload.fields.get(name, "").strip()
+        is_whole = algorithm == "blake2b-256" and len(given) == WHOLE_BLAKE2
+        if given and not _is_digest(given, _whole_blake2(upload) if is_whole else upload.staged.digest(algorithm)):
+            raise BadRequest(f"{upload.filename}: the {name} of the form is not that of the bytes that arrived.")
+
+
+def _whole_blake2(upload: Upload) -> bytes:
+    """The BLAKE2b of 512 bits, read anew: so few clients send it that nobody else should pay for it."""
+    digest = hashlib.blake2b()
+    try:
+        with upload.staged.reader() as stream:
+            while block := stream.read(BLOCK_BYTES):
+                digest.update(block)
+    except OSError as error:
+        raise _unreadable(upload, error) from error
+    return digest.digest()
+
+
+def _unreadable(upload: Upload, error: OSError) -> Unavailable:
+    return Unavailable(f"{upload.filename} could not be read back ({error.strerror or error}).")
+
+
+def _is_digest(given: str, digest: bytes) -> bool:
+    if len(given) == 2 * len(digest):
+        return hmac.compare_digest(given.lower().encode("ascii", "replace"), digest.hex().encode())
+    # The documentation of the upload API speaks of URL-safe base64 for md5_digest.
+    encoded = base64.urlsafe_b64encode(digest).rstrip(b"=")
+    return hmac.compare_digest(given.rstrip("=").encode("ascii", "replace"), encoded)
+
+
+def _sidecars(upload: Upload) -> dict[str, bytes]:
+    sidecars: dict[str, bytes] = {}
+    if upload.signature:
+        if len(upload.signature) > MAX_SIGNATURE_BYTES:
+            raise BadRequest("The gpg_signature is larger than 256 KiB.")
+        sidecars[".asc"] = upload.signature
+    attestations = upload.fields.get("attestations", "").strip()
+    if attestations:
+        sidecars[".provenance"] = provenance_of(attestations, upload.filename, upload.staged.hexdigest("sha256"))
+    return sidecars

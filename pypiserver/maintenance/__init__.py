@@ -1,0 +1,1 @@
+"""Jobs over all packages of a place."""

@@ -1,0 +1,1 @@
+"""Logs, metrics, statistics: what is told about requests and changes."""

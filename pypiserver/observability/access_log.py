@@ -1,0 +1,147 @@
+"""The access log: one line about each request, where the rest of the log goes.
+
+``ADDRESS USER "METHOD PATH" STATUS BYTES MILLISECONDSms``, or the same values by name in JSON. The rules to keep: no
+value from outside can look like another field, or like a line of its own (all of them are percent-encoded); the query
+is left out, because tokens travel there. A request's own thread only notes what its line will say. Lines are written
+many at once, past the machinery of ``logging``, which costs as much as half an answer; a ``--log-conf`` file, or a
+program that uses the application, gets records of the logger ``pypiserver.access``.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from urllib.parse import quote
+
+from .. import request_info
+from .logging_setup import ACCESS, line_handlers
+from .request_events import Environ
+
+_SAFE = "/:@!$&'()*+,;=~[]"
+# To format a number takes as long as all the rest of a line; these are those of answers that take less than 100 ms.
+_TENTHS = tuple(f"{number / 10:.1f}" for number in range(1000))
+
+
+@dataclass(frozen=True)
+class _Answered:
+    """All that a line says but times, which is the same for many requests."""
+
+    address: str
+    user: str | None
+    method: str
+    path: str
+    status: int
+    sent: int
+
+    @cached_property
+    def text(self) -> str:
+        address, user = word(self.address) or "-", word(self.user or "", "utf-8") or "-"
+        return f'{address} {user} "{word(self.method)} {word(self.path)}" {self.status} {self.sent}'
+
+    @cached_property
+    def json(self) -> str:
+        asked = {"address": self.address, "user": self.user, "method": word(self.method), "path": word(self.path)}
+        answered = {"status": self.status, "bytes": self.sent}
+        return json.dumps({"level": "INFO", "logger": ACCESS, **asked, **answered})[1:-1]
+
+
+# Most requests are alike, and a line that was made takes 300 to 900 bytes; what strangers make longer is not kept.
+_known = lru_cache(maxsize=2048)(_Answered)
+_LONGEST_KNOWN = 200
+# What a line says of an address, a user or a path, in characters.
+_LONGEST = 2048
+# When a request ended (nanoseconds since the epoch), how long it took (nanoseconds), and what else there is to say.
+Note = tuple[int, int, _Answered]
+
+
+def note_of(environ: Environ, took: int, sent: int) -> Note:
+    """What the line about a request that ended now will say."""
+    get = environ.get
+    address, path = get(request_info.CLIENT) or get("REMOTE_ADDR", ""), get("SCRIPT_NAME", "") + get("PATH_INFO", "")
+    user, method = get(request_info.USER), environ["REQUEST_METHOD"]
+    if len(address) + len(user or "") + len(method) + len(path) <= _LONGEST_KNOWN:
+        return time.time_ns(), took, _known(address, user, method, path, get(request_info.STATUS, 500), sent)
+    # Many of these wait together for a slow disk.
+    long = (address[:_LONGEST], user and user[:_LONGEST], method[:_LONGEST], path[:_LONGEST])
+    return time.time_ns(), took, _Answered(*long, get(request_info.STATUS, 500), sent)
+
+
+class AccessLog:
+    """Writes a line for each note to the log's own handlers, or hands a record to others' handlers."""
+
+    note = staticmethod(note_of)
+
+    def __init__(self) -> None:
+        self._logger = logging.getLogger(ACCESS)
+
+    @staticmethod
+    def is_wanted() -> bool:
+        """Whether anybody would see the lines: the logger ``pypiserver.access`` at level INFO."""
+        return logging.getLogger(ACCESS).isEnabledFor(logging.INFO)
+
+    def observe(self, notes: Sequence[Note]) -> None:
+        """Write their lines."""
+        handlers = line_handlers()
+        for handler in handlers:
+            handler.write_lines(json_lines(notes) if handler.is_json else text_lines(notes, handler.frmt))
+        if any(handler not in handlers for handler in self._reached()):
+            for line in text_lines(notes, "%(message)s"):
+                # Our own handlers have the line already.
+                self._logger.info("%s", line, extra={"is_clean": True, "is_written": True})
+
+    def close(self) -> None:
+        """Nothing is held back."""
+
+    def _reached(self) -> Iterator[logging.Handler]:
+        """Every handler a record of ours gets to."""
+        logger: logging.Logger | None = self._logger
+        while logger is not None:
+            yield from (each for each in logger.handlers if not isinstance(each, logging.NullHandler))
+            logger = logger.parent if logger.propagate else None
+
+
+def text_lines(notes: Iterable[Note], frmt: str) -> Iterator[str]:
+    """Their lines in the format-string of a log."""
+    last, filled = -1, ""
+    around: list[str] = []
+    for when, took, answered in notes:
+        now = when // 1_000_000
+        if now != last:
+            if now // 1000 != last // 1000:
+                filled = _filled(frmt, now // 1000)
+            last, around = now, filled.replace("\0", f"{now % 1000:03d}").split("\1")
+        tenths = (took + 50_000) // 100_000
+        yield f"{answered.text} {_TENTHS[tenths] if tenths < 1000 else tenths / 10}ms".join(around)
+
+
+def _filled(frmt: str, second: int) -> str:
+    """What all lines of a second have in common, with marks for milliseconds and message."""
+    asctime = time.strftime(logging.Formatter.default_time_format, time.localtime(second)) + ",\0"
+    like = vars(logging.LogRecord(ACCESS, logging.INFO, "", 0, "", None, None))
+    return frmt % {**like, "asctime": asctime, "message": "\1", "created": second, "msecs": 0}
+
+
+def json_lines(notes: Iterable[Note]) -> Iterator[str]:
+    """Their lines as JSON."""
+    last, utc = -1, ""
+    for when, took, answered in notes:
+        now = when // 1_000_000
+        if now != last:
+            last, utc = now, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now // 1000)) + f".{now % 1000:03d}Z"
+        yield f'{{"time": "{utc}", {answered.json}, "milliseconds": {took / 1e6:.1f}}}'
+
+
+def word(text: str, encoding: str = "latin-1") -> str:
+    """The text as one printable word of ASCII, percent-encoded like a path, and not endless.
+
+    Servers hand over what clients send as bytes in latin-1 (PEP 3333).
+    """
+    try:
+        data = text.encode(encoding)
+    except UnicodeEncodeError:
+        data = text.encode("utf-8", "backslashreplace")
+    return quote(data[:2048], safe=_SAFE)

@@ -1,0 +1,105 @@
+"""The audit log: one JSON line for every change of what is served, appended to a file that is never read here.
+
+The rules to keep: a change that could not be recorded is refused before it begins; one that was done and then cannot
+be recorded (the disk became full in between) is an error in the log, with its whole line. The file is opened for each
+line, so it can be moved away at any time; a line is one write in append mode, so lines of several processes never mix.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import hashlib
+import json
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import BinaryIO
+
+from ..errors import Unavailable
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What was done to a file: ``action`` is upload, yank, unyank, delete or restore, ``file`` its path in its folder.
+
+    ``sha256`` is that of the file's bytes; ``reason`` is that of a yank.
+    """
+
+    action: str
+    file: str
+    sha256: str
+    reason: str = ""
+
+
+class AuditLog:
+    """Appends changes to the file at ``path``. ``clock`` gives seconds since the epoch."""
+
+    def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
+        self.path = path
+        self._clock = clock
+
+    def check(self) -> None:
+        """Raise Unavailable unless a line could be written now."""
+        try:
+            os.close(self._open())
+        except OSError as error:
+            raise Unavailable(
+                f"The audit log {self.path} cannot be written ({error.strerror or error}), so nothing was changed; "
+                "name a file in a folder this user may write to with --audit-log.",
+                public="The audit log cannot be written, so nothing was changed; the server's log says why.",
+            ) from error
+
+    def write(self, change: Change, *, user: str | None, address: str | None) -> None:
+        """Append the line of a change that was done; ``address`` is None for one from the command line."""
+        time = datetime.fromtimestamp(self._clock(), timezone.utc).isoformat(timespec="milliseconds")
+        who = {"time": time.replace("+00:00", "Z"), "user": user, "address": address}
+        what = {"action": change.action, "file": change.file, "sha256": change.sha256}
+        if change.action == "yank":
+            what["reason"] = change.reason
+        line = json.dumps({**who, **what})
+        try:
+            descriptor = self._open()
+            try:
+                os.write(descriptor, f"{line}\n".encode())
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            reason = error.strerror or error
+            _LOG.critical("The audit log %s cannot be written (%s); it lacks this line: %s", self.path, reason, line)
+
+    def _open(self) -> int:
+        # Not for others: it says who did what.
+        return os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
+
+
+def local_user() -> str:
+    """Who works on this machine: the name, or the number where it has none, as in a container."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        return str(os.geteuid()) if hasattr(os, "geteuid") else "unknown"
+
+
+@contextlib.contextmanager
+def recorded(
+    log: AuditLog | None, action: str, file: str, *, read: Callable[[], BinaryIO], user: str, reason: str = ""
+) -> Iterator[None]:
+    """Around a change that the command line makes: refuse it, or record it once it is done; ``read`` opens the file."""
+    if log is None:
+        yield
+        return
+    log.check()
+    with read() as stream:
+        digest = hashlib.sha256()
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    yield
+    log.write(Change(action, file, digest.hexdigest(), reason), user=user, address=None)

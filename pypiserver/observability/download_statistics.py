@@ -1,0 +1,180 @@
+"""How often what was downloaded: counts per day, project, version and client, in a SQLite file of their own.
+
+It is not in the catalog, which can be deleted at any time: these counts exist nowhere else. The rules to keep: nobody
+is recorded, neither address nor user; a download counts when its last byte was sent; counting is no reason for an
+answer to fail or to wait.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+import sqlite3
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import ConfigError
+from .request_events import Exchange, exchange
+
+_LOG = logging.getLogger(__name__)
+BUSY_SECONDS = 5.0
+RECENT_DAYS = 30
+# Of what cannot be written, no more is kept; the key has few values for each release.
+MOST_WAITING = 100_000
+CLIENTS = frozenset({
+    "bandersnatch", "conda", "curl", "devpi", "hatch", "mamba", "nexus", "pdm", "pip", "pipenv", "pixi", "poetry",
+    "python-requests", "twine", "uv", "wget",
+})  # fmt: skip
+_TABLE = """
+CREATE TABLE IF NOT EXISTS downloads (
+    day TEXT NOT NULL, project TEXT NOT NULL, version TEXT NOT NULL, client TEXT NOT NULL, count INTEGER NOT NULL,
+    PRIMARY KEY (project, version, day, client)
+) WITHOUT ROWID
+"""
+_ADD = """
+INSERT INTO downloads (day, project, version, client, count) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (project, version, day, client) DO UPDATE SET count = count + excluded.count
+"""
+Key = tuple[str, str, str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """The downloads of a project: in all, in the last thirty days, and by version and client, the most first."""
+
+    project: str
+    total: int
+    recent: int
+    versions: dict[str, int]
+    clients: dict[str, int]
+
+
+class Downloads:
+    """Counts downloads into the file at ``path``, and reads them back. ``clock`` gives seconds since the epoch.
+
+    Nothing is opened before the first download is counted, or somebody asks; without ``makes`` nothing is made then.
+    """
+
+    def __init__(self, path: Path, *, clock: Callable[[], float] = time.time, makes: bool = True) -> None:
+        self.path = path
+        self._makes = makes
+        self._clock = clock
+        self._waiting: Counter[Key] = Counter()
+        self._connection: sqlite3.Connection | None = None
+        self._has_failed = False
+
+    def check(self) -> None:
+        """Raise ConfigError unless counts can be written."""
+        try:
+            with contextlib.closing(self._open()):
+                pass
+        except sqlite3.Error as error:
+            raise ConfigError(
+                f"The statistics {self.path} cannot be written ({error}); name a file in a folder this user may write "
+                "to with --stats."
+            ) from error
+
+    note = staticmethod(exchange)
+
+    def observe(self, exchanges: Sequence[Exchange]) -> None:
+        """Count the downloads among these."""
+        for each in exchanges:
+            if each.download is not None and each.method == "GET" and each.sent == each.download[2]:
+                project, version, _ = each.download
+                key = (_day(each.when), project, version, client_of(each.agent))
+                if key in self._waiting or len(self._waiting) < MOST_WAITING:
+                    self._waiting[key] += 1
+        self._write()
+
+    def close(self) -> None:
+        """Write what is not yet written."""
+        self._write()
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _write(self) -> None:
+        if not self._waiting:
+            return
+        try:
+            if self._connection is None:
+                self._connection = self._open()
+            self._connection.execute("BEGIN IMMEDIATE")
+            with self._connection:
+                self._connection.executemany(_ADD, [(*key, count) for key, count in self._waiting.items()])
+        except sqlite3.Error as error:
+            if not self._has_failed:
+                _LOG.error("Downloads cannot be counted in %s: %s. It is tried again.", self.path, error)
+            self._has_failed = True
+            return
+        self._waiting.clear()
+        self._has_failed = False
+
+    def _open(self, *, make: bool = True) -> sqlite3.Connection:
+        address = f"{self.path.absolute().as_uri()}?mode={'rwc' if make else 'rw'}"
+        connection = sqlite3.connect(
+            address, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=True
+        )
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
+            connection.execute(_TABLE)
+        except sqlite3.Error:
+            connection.close()
+            raise
+        return connection
+
+    def projects(self) -> list[tuple[str, int, int]]:
+        """(project, downloads in all, in the last thirty days), the most first; raises ConfigError."""
+        with self._reading() as connection:
+            rows = connection.execute(
+                "SELECT project, SUM(count), SUM(CASE WHEN day > ? THEN count ELSE 0 END) FROM downloads"
+                " GROUP BY project ORDER BY 2 DESC, 1",
+                (self._recently(),),
+            )
+            return [(str(project), int(total), int(recent)) for project, total, recent in rows]
+
+    def counts(self, project: str) -> Counts:
+        """The downloads of the project of that name in normal form; raises ConfigError."""
+        versions: Counter[str] = Counter()
+        clients: Counter[str] = Counter()
+        recent, since = 0, self._recently()
+        with self._reading() as connection:
+            rows = connection.execute(
+                "SELECT version, client, day, count FROM downloads WHERE project = ? ORDER BY version", (project,)
+            )
+            for version, client, day, count in rows:
+                versions[version] += count
+                clients[client] += count
+                recent += count if day > since else 0
+        return Counts(project, versions.total(), recent, dict(versions.most_common()), dict(clients.most_common()))
+
+    def _recently(self) -> str:
+        return _day(self._clock() - RECENT_DAYS * 86_400)
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        try:
+            with contextlib.closing(self._open(make=self._makes)) as connection:
+                yield connection
+        except sqlite3.Error as error:
+            if not self.path.exists():
+                raise ConfigError(
+                    f"There are no statistics at {self.path}; the server counts with --stats FILE."
+                ) from error
+            raise ConfigError(f"The statistics {self.path} cannot be read ({error}).") from error
+
+
+def client_of(agent: str) -> str:
+    """The client a User-Agent names, if it is one of those that install packages; ``browser``, or ``other``."""
+    match = re.match(r"[A-Za-z][A-Za-z-]*", agent)
+    name = match[0].lower() if match else ""
+    return "browser" if name == "mozilla" else name if name in CLIENTS else "other"
+
+
+def _day(when: float) -> str:
+    return time.strftime("%Y-%m-%d", time.gmtime(when))

@@ -1,0 +1,309 @@
+"""Logging: where lines go, and what the lines about a request, its response and its error look like.
+
+The rules to keep: a value from outside never starts a line of its own (control characters are escaped, tracebacks are
+indented), and no password, token or cookie is written, whatever the format asks for. ``configure`` is called by the
+command line only; a program that uses the application sets up logging itself. ``wrap`` costs nothing while lines
+about requests are switched off: it gives back the very application. The access log is in ``access_log``.
+"""
+
+from __future__ import annotations
+
+import configparser
+import io
+import logging
+import logging.config
+import os
+import re
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from ..errors import ConfigError
+from ..request_info import EXCEPTION
+from ..server.contract import SERVER
+from ..settings.config import Config
+from ..settings.discovered_files import objection
+from ..text import cut, printable
+from .log_handlers import FileLineHandler, JsonLines, LineHandler
+
+Environ = dict[str, Any]
+Application = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
+
+REQUESTS = "pypiserver.requests"  # the logger of the lines about requests; they have level INFO
+ACCESS = "pypiserver.access"  # the logger of the access log; it has one line of level INFO for each request
+LONGEST_VALUE = 4096  # characters of a header, a path or another part of a request
+LONGEST_LINE = 2048  # characters of a line; what is said of a package or a request may have megabytes
+LONGEST_TRACEBACK = 64 * 1024
+_OURS = "pypiserver-log-"
+_DEFAULT_CONF = Path("log.conf")
+_LOG = logging.getLogger(__name__)
+_warned: list[str] = []
+_LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
+_CONF_FAULTS = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    NameError,
+    ImportError,
+    RuntimeError,
+    SyntaxError,
+    configparser.Error,
+)
+_SECRET_NAME = re.compile(r"AUTH(?!ENTICATE|_TYPE)|COOKIE|TOKEN|PASSW|SECRET|API_?KEY|CREDENTIAL", re.IGNORECASE)
+# Each is linear in the length of the text: what may repeat is bounded, or cannot start in its own middle.
+_SECRETS = (
+    (re.compile(r"(?<=//)[^/@\s]+@"), "***@"),
+    (re.compile(r"((?:token|passw|secret)[\w-]{0,40}(?:=|%3D))[^&\s]+", re.IGNORECASE), r"\1***"),
+    # Of signed addresses of a bucket, at which anybody gets the file: S3, GCS and Azure, also quoted once more.
+    (re.compile(r"((?:signature|credential|accesskeyid|accessid)(?:=|%3D))[^&\s]+", re.IGNORECASE), r"\1***"),
+    (re.compile(r"((?:[?&;]|%26|%3F)sig(?:=|%3D))[^&\s]+", re.IGNORECASE), r"\1***"),
+    (re.compile(r"\b((?i:Basic|Bearer))\s{1,9}(?=\S{0,99}[A-Z0-9=+])[\w+/=.~-]{8,}"), r"\1 ***"),
+)
+_ADDRESSES = ("location", "content-location", "x-store-url", "x-accel-redirect", "x-sendfile")
+# Some servers put the whole environment of the process beside the request; '%s' shows the request's own variables.
+_OF_REQUEST = re.compile(
+    r"(HTTP|REQUEST|SERVER|REMOTE|CONTENT)_[A-Z0-9_]+|SCRIPT_NAME|PATH_INFO|QUERY_STRING|wsgi\.url_scheme"
+)
+
+
+def redacted(text: str) -> str:
+    """The text without the passwords and tokens that can be told from their form."""
+    for pattern, instead in _SECRETS:
+        text = pattern.sub(instead, text)
+    return text
+
+
+def clean(text: str, longest: int = LONGEST_LINE) -> str:
+    """One line of at most so many characters without secrets, with what cannot be printed written as an escape."""
+    # What ends a secret may be beyond the end of the line, and tells that it is one.
+    text = text[: 4 * longest]
+    # Twice: what cannot be printed may stand in the middle of a secret, and part it from what tells that it is one.
+    return cut(redacted(printable(redacted(text))), longest)
+
+
+class CleanLines(logging.Filter):
+    """Makes each record one clean line, and its traceback lines that start with blanks, so none can be forged.
+
+    It sits on handlers, in front of any formatter, also one from ``--log-conf``.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Clean the record; every record passes."""
+        # Lines about requests are already clean, and may hold the line ends of the format itself.
+        if not getattr(record, "is_clean", False):
+            record.msg, record.args, record.is_clean = clean(record.getMessage()), None, True
+            if record.exc_info and not record.exc_text:
+                lines = logging.Formatter().formatException(record.exc_info)[-LONGEST_TRACEBACK:].split("\n")
+                record.exc_text = "\n".join("    " + clean(line) for line in lines)
+            if record.stack_info:
+                record.stack_info = "\n".join("    " + clean(line) for line in record.stack_info.split("\n"))
+        return True
+
+
+def configure(config: Config) -> None:
+    """Send the log where the settings say; called again it replaces what it set up before.
+
+    Levels by ``-v``: warnings, then requests, then debugging, then the same for other libraries. A ``--log-conf``
+    file, or ``log.conf`` in the working directory, decides instead of the stream and the levels; that one only where
+    no one else can have put it there. Raises ``ConfigError`` for a file that cannot be read, understood or written.
+    """
+    root = logging.getLogger()
+    conf = config.log_conf or found_conf(config)
+    before = [each for each in root.handlers if (each.name or "").startswith(_OURS)]
+    # What fails, fails before anything was changed.
+    handlers = list(_handlers(config, with_stream=conf is None))
+    if conf is not None:
+        _read_conf(conf)
+    for old in before:
+        root.removeHandler(old)
+        old.close()
+    if conf is None or config.verbosity:
+        root.setLevel(logging.DEBUG if config.verbosity >= len(_LEVELS) else logging.WARNING)
+        logging.getLogger("pypiserver").setLevel(_LEVELS[min(config.verbosity, len(_LEVELS) - 1)])
+    for handler in handlers:
+        handler.setFormatter(JsonLines() if config.log_format == "json" else logging.Formatter(config.log_frmt))
+        if isinstance(handler, LineHandler):
+            handler.frmt, handler.is_json = config.log_frmt, config.log_format == "json"
+        root.addHandler(handler)
+    is_read = conf is not None or any(isinstance(each, LineHandler) for each in handlers)
+    logging.getLogger(SERVER).setLevel(logging.INFO)
+    logging.getLogger(ACCESS).setLevel(logging.INFO if config.access_log and is_read else logging.CRITICAL)
+    for handler in _all_handlers():
+        if not any(isinstance(each, CleanLines) for each in handler.filters):
+            handler.addFilter(CleanLines())
+    if config.log_conf is None:
+        _warn_of_strange(config)
+
+
+def found_conf(config: Config) -> Path | None:
+    """``log.conf`` in the working directory, where it is read because no file is named; absolute."""
+    if config.log_conf is not None or not _DEFAULT_CONF.is_file() or objection(_DEFAULT_CONF, config.roots):
+        return None
+    return Path(os.path.abspath(_DEFAULT_CONF))  # noqa: PTH100 - resolve() would follow links
+
+
+def _warn_of_strange(config: Config) -> None:
+    """Say once that a ``log.conf`` is not read; unlike settings, that changes nothing but what is logged."""
+    why = objection(_DEFAULT_CONF, config.roots) if _DEFAULT_CONF.is_file() else ""
+    if why and not _warned:
+        _warned.append(why)
+        _LOG.warning(
+            "log.conf in the working directory is not read, because %s; name it with --log-conf if it is meant.", why
+        )
+
+
+def _read_conf(path: Path) -> None:
+    try:
+        parser = configparser.ConfigParser()
+        with path.open(encoding="utf-8") as stream:
+            parser.read_file(stream, source=str(path))
+        logging.config.fileConfig(parser, disable_existing_loggers=False)
+    except _CONF_FAULTS as fault:
+        what = fault.strerror if isinstance(fault, OSError) and fault.strerror else f"{type(fault).__name__}: {fault}"
+        raise ConfigError(
+            f"The logging configuration {str(path)!r} cannot be used ({printable(what)}); "
+            "correct it, or name another one with --log-conf."
+        ) from fault
+
+
+def _handlers(config: Config, *, with_stream: bool) -> Iterator[logging.Handler]:
+    """The handlers the settings ask for, with names by which they are found again."""
+    if with_stream:
+        stream = {"stdout": sys.stdout, "stderr": sys.stderr}.get(config.log_stream)
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+        # Without any handler, logging would write warnings to stderr after all.
+        handler: logging.Handler = logging.NullHandler() if stream is None else LineHandler(stream)
+        handler.set_name(_OURS + "stream")
+        yield handler
+    if config.log_file is not None:
+        try:
+            handler = FileLineHandler(config.log_file)
+        except OSError as fault:
+            raise ConfigError(
+                f"The log file {str(config.log_file)!r} cannot be written ({fault.strerror}); "
+                "name a file in a folder this user may write to with --log-file."
+            ) from fault
+        handler.set_name(_OURS + "file")
+        yield handler
+
+
+def line_handlers() -> list[LineHandler]:
+    """The handlers that ``configure`` set up and that write anywhere."""
+    return [each for each in logging.getLogger().handlers if isinstance(each, LineHandler)]
+
+
+def _all_handlers() -> list[logging.Handler]:
+    loggers = [logging.getLogger(), *map(logging.getLogger, logging.Logger.manager.loggerDict)]
+    return list(dict.fromkeys(handler for logger in loggers for handler in logger.handlers))
+
+
+class Fields(Mapping[str, object]):
+    """What a format-string can select: own fields, then those of the request's environ; unknown ones are empty.
+
+    Every text comes out clean. ``str()`` shows all fields, for the format ``%s``.
+    """
+
+    def __init__(self, environ: Environ, own: Mapping[str, object]) -> None:
+        self._environ = environ
+        self._own = own
+
+    def __getitem__(self, key: str) -> object:
+        value = self._own.get(key, self._environ.get(key, ""))
+        if value and _SECRET_NAME.search(key):
+            return "***"
+        return value if isinstance(value, int) else clean(str(value), LONGEST_VALUE)
+
+    def __iter__(self) -> Iterator[str]:
+        """Own fields, then the variables that describe the request (PEP 3333)."""
+        yield from self._own
+        yield from sorted(key for key in self._environ if _OF_REQUEST.fullmatch(key))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __str__(self) -> str:
+        return "{" + ", ".join(f"{clean(key)!r}: {self[key]!r}" for key in self) + "}"
+
+    __repr__ = __str__
+
+
+def request_fields(environ: Environ) -> Fields:
+    """The fields of a request, by the names of its environ; ``bottle.request`` is its method and URL."""
+    server = f"{environ.get('SERVER_NAME', '')}:{environ.get('SERVER_PORT', '')}"
+    path = quote((environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")).encode("latin-1", "replace"))
+    query = f"?{environ['QUERY_STRING']}" if environ.get("QUERY_STRING") else ""
+    url = f"{environ.get('wsgi.url_scheme', 'http')}://{environ.get('HTTP_HOST') or server}{path}{query}"
+    return Fields(environ, {"bottle.request": f"<LocalRequest: {environ.get('REQUEST_METHOD', 'GET')} {url}>"})
+
+
+def response_fields(environ: Environ, status: str, headers: Iterable[tuple[str, str]]) -> Fields:
+    """The fields of a response: ``status``, ``status_code``, ``headers``, each header (``content_type``)."""
+    return Fields(environ, _response(status, headers))
+
+
+def error_fields(environ: Environ, response: tuple[str, Iterable[tuple[str, str]]], body: object) -> Fields:
+    """The fields of a response that is an error: also its ``body``, ``exception`` and ``traceback``."""
+    fault = environ.get(EXCEPTION)
+    trace = "".join(traceback.format_exception(fault)) if isinstance(fault, BaseException) else ""
+    words = b"".join(body).decode("utf-8", "replace") if isinstance(body, list | tuple) else ""
+    shown = repr(fault) if isinstance(fault, BaseException) else ""
+    own = {"body": words.strip(), "exception": shown, "traceback": trace.rstrip("\n")}
+    return Fields(environ, {**_response(*response), **own})
+
+
+def _response(status: str, headers: Iterable[tuple[str, str]]) -> dict[str, object]:
+    listed = [(name, _shown(name, value)) for name, value in headers]
+    code = int(status[:3]) if re.match(r"[0-9]{3}", status) else 0
+    own: dict[str, object] = {name.lower().replace("-", "_"): value for name, value in listed}
+    return {**own, "status": status, "status_line": status, "status_code": code, "headers": listed}
+
+
+def _shown(name: str, value: str) -> str:
+    """The value of a response's header; of an address no query, which may be the right to fetch a file."""
+    if _SECRET_NAME.search(name):
+        return "***"
+    address, mark, _ = value.partition("?")
+    return f"{address}?***" if mark and name.lower() in _ADDRESSES else value
+
+
+def wrap(application: Application, *, request_format: str, response_format: str, error_format: str) -> Application:
+    """The application with a line for each request, response and error; itself when no such line would be written.
+
+    An empty format leaves its line out. Whether lines are wanted is decided here, once: logger ``pypiserver.requests``
+    at level INFO.
+    """
+    logger = logging.getLogger(REQUESTS)
+    if not logger.isEnabledFor(logging.INFO) or not (request_format or response_format or error_format):
+        return application
+
+    def write(form: str, fields: Fields) -> None:
+        if form:
+            logger.info("%s", (form % fields).rstrip(), extra={"is_clean": True})
+
+    def logged(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
+        write(request_format, request_fields(environ))
+        last: tuple[str, Iterable[tuple[str, str]]] = ("", ())
+
+        def start(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
+            nonlocal last
+            last = (status, headers)
+            write(response_format, response_fields(environ, status, headers))
+            return start_response(status, headers, *exc_info)
+
+        try:
+            body = application(environ, start)
+        except Exception as fault:
+            environ[EXCEPTION] = fault
+            write(error_format, error_fields(environ, last, ()))
+            raise
+        if last[0][:1] in {"4", "5"}:
+            write(error_format, error_fields(environ, last, body))
+        return body
+
+    return logged

@@ -1,0 +1,148 @@
+"""Metrics in Prometheus' text format: what was asked and answered, and how the index is.
+
+The rules to keep: every label has few values (a route is the rule of the table, never a path); what workers count is
+added up in the files of Prometheus' own multi-process mode, when ``PROMETHEUS_MULTIPROC_DIR`` names a folder for them;
+what the index is, any worker reads from the catalog when it is asked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import struct
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from ..catalog import FAILURES
+from ..errors import ConfigError, Unavailable
+from .request_events import Exchange, exchange
+
+FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+METHODS = ("GET", "HEAD", "POST")
+BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+PREFIX = "pypiserver_"
+TRIES = 50
+
+# name without the prefix: what it counts, and its labels.
+COUNTED: dict[str, tuple[str, tuple[str, ...]]] = {
+    "requests": ("Requests that were answered.", ("route", "method", "status")),
+    "response_bytes": ("Bytes of answers' bodies that were sent.", ("route",)),
+    "page_cache_requests": ("Requests for a page by whether it was ready in the cache.", ("result",)),
+    "auth_failures": ("Requests whose user name or password was refused.", ()),
+    "changes": ("Files that were uploaded, deleted, yanked and unyanked by requests.", ("action",)),
+}
+TIMED = ("request_seconds", "How long answers took until their last byte was handed to the server.", ("route",))
+# name: what it says. An index that cannot tell leaves it out.
+STATES = {
+    "files": "Files that are listed.",
+    "projects": "Projects that are listed.",
+    "catalog_serial": "The number of the catalog's last change.",
+    "scan_seconds": "How long the last scan of the folders took.",
+    "scan_age_seconds": "Seconds since the last scan of the folders began.",
+}
+INFO = ("build", "The version of pypiserver.")
+
+
+class State(NamedTuple):
+    """How the index is; ``scan`` is when the last scan began (seconds since the epoch) and how long it took."""
+
+    files: int
+    projects: int
+    serial: int
+    scan: tuple[float, float] | None
+
+
+class Metrics:
+    """Counts exchanges, and writes what was counted; raises ConfigError without prometheus_client.
+
+    ``state`` tells how the index is, ``clock`` gives seconds since the epoch.
+    """
+
+    def __init__(self, state: Callable[[], State], version: str, *, clock: Callable[[], float] = time.time) -> None:
+        try:
+            import prometheus_client as prometheus
+            from prometheus_client import multiprocess
+        except ImportError as error:
+            raise ConfigError(
+                "Metrics need prometheus_client; install pypiserver[metrics], or leave --metrics out."
+            ) from error
+        self._prometheus: Any = prometheus
+        self._state = state
+        self._version = version
+        self._clock = clock
+        self._registry = prometheus.CollectorRegistry()
+        own: Any = self._registry
+        if os.environ.get(FOLDER):
+            own = prometheus.CollectorRegistry()
+            multiprocess.MultiProcessCollector(self._registry)  # type: ignore[no-untyped-call]
+        self._counted = {
+            name: prometheus.Counter(PREFIX + name, text, labels, registry=own)
+            for name, (text, labels) in COUNTED.items()
+        }
+        name, text, labels = TIMED
+        self._timed = prometheus.Histogram(PREFIX + name, text, labels, registry=own, buckets=BUCKETS)
+        self._registry.register(_States(self._states))
+        self.content_type: str = prometheus.exposition.CONTENT_TYPE_LATEST
+
+    note = staticmethod(exchange)
+
+    def observe(self, exchanges: Sequence[Exchange]) -> None:
+        """Count them."""
+        counted = self._counted
+        for each in exchanges:
+            route = route_label(each.route)
+            method = each.method if each.method in METHODS else "other"
+            counted["requests"].labels(route, method, str(each.status)).inc()
+            counted["response_bytes"].labels(route).inc(each.sent)
+            self._timed.labels(route).observe(each.seconds)
+            if each.page:
+                counted["page_cache_requests"].labels(each.page).inc()
+            if each.change:
+                counted["changes"].labels(each.change).inc()
+            if each.status == 401 and each.has_credentials:
+                counted["auth_failures"].inc()
+
+    def close(self) -> None:
+        """Nothing is held back."""
+
+    def exposition(self) -> bytes:
+        """All metrics as text; raises Unavailable when the files of other workers cannot be read."""
+        for _ in range(TRIES):
+            # Another worker may be about to make its file, which is empty for a moment.
+            with contextlib.suppress(struct.error, RuntimeError, OSError):
+                text: bytes = self._prometheus.generate_latest(self._registry)
+                return text
+            time.sleep(0.01)
+        raise Unavailable(f"The metrics of other workers cannot be read in {os.environ.get(FOLDER)}.")
+
+    def _states(self) -> Iterator[Any]:
+        from prometheus_client.metrics_core import GaugeMetricFamily, InfoMetricFamily
+
+        yield InfoMetricFamily(PREFIX + INFO[0], INFO[1], {"version": self._version})
+        values: dict[str, float] = {}
+        with contextlib.suppress(*FAILURES):
+            state = self._state()
+            values = {"files": state.files, "projects": state.projects, "catalog_serial": state.serial}
+            if state.scan is not None:
+                began, values["scan_seconds"] = state.scan
+                values["scan_age_seconds"] = max(0.0, self._clock() - began)
+        for name, value in values.items():
+            yield GaugeMetricFamily(PREFIX + name, STATES[name], value)
+
+
+class _States:
+    """A collector, as prometheus_client wants one: nothing is asked before somebody scrapes."""
+
+    def __init__(self, collect: Callable[[], Iterator[Any]]) -> None:
+        self.collect = collect
+
+    def describe(self) -> list[Any]:
+        """Nothing, so that registering asks nothing."""
+        return []
+
+
+def route_label(rule: str | None) -> str:
+    """A rule of the route table as a label, without its patterns; ``other`` for what is in no row."""
+    return re.sub(r"<([a-z]+)[^>]*>", r"<\1>", rule) if rule else "other"

@@ -1,0 +1,1 @@
+"""Running the application: under granian, waitress, gunicorn and the adapters of bottle."""

@@ -1,0 +1,182 @@
+"""What every server is given and has to offer: options, hooks, the address, how it is told to end.
+
+Invariants: a port that is in use is noticed before anything is started, and said in one sentence; a server ends within
+GRACE_SECONDS of SIGTERM.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import importlib.util
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any, Protocol
+
+from ..errors import ConfigError
+from ..supervisor import Loop, once
+from .graceful_shutdown import Drain
+from .process_signals import ends_with_terminal
+
+# The logger of the lines about start and end of the server; they have level INFO.
+SERVER = "pypiserver.server"
+WSGI = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+OnReady = Callable[[str, int], None]
+# Threads that wait for slow clients cost little; with fewer, 60 slow uploads and 40 stalled downloads stop others.
+DEFAULT_THREADS = {"granian": 160, "waitress": 16, "gunicorn": 160}
+# How often a server that does not end is told again.
+INSIST_SECONDS = 5.0
+# A running upload may take so long to end after SIGTERM.
+GRACE_SECONDS = 8
+OUTLASTED = f"Requests were still under way {GRACE_SECONDS} seconds after the end was asked for; they were cut off."
+BACKLOG = 1024
+
+
+class MakeApplication(Protocol):
+    """Makes the application, in the process that serves: it must not be carried across a fork."""
+
+    def __call__(self, again: bool = ...) -> WSGI:
+        """Make it; ``again`` says that another one serves already. Raises PypiServerError when it cannot be made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to serve: ``threads`` is None for the server's own default, ``connections`` are those of each process.
+
+    ``tells_names_apart`` asks for a server that drops headers with an underscore in their name.
+    """
+
+    server: str = "auto"
+    host: str = "127.0.0.1"
+    port: int = 8080
+    workers: int = 1
+    threads: int | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+    max_upload_size: int = 4 << 30
+    connections: int = 1500
+    header_bytes: int = 65_536
+    stall_seconds: int = 60
+    drain_seconds: int = 0
+    tells_names_apart: bool = False
+
+    @property
+    def name(self) -> str:
+        """The server's name, with ``auto`` resolved."""
+        if self.server != "auto":
+            return self.server
+        # granian makes one of X-Forwarded-Host and X_Forwarded_Host, which proxies pass on.
+        return "granian" if importlib.util.find_spec("granian") and not self.tells_names_apart else "waitress"
+
+    @property
+    def thread_count(self) -> int:
+        """How many requests a process answers at once."""
+        return self.threads or DEFAULT_THREADS.get(self.name, 16)
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """What a server calls in the process that it was started in: when it accepts connections, and at SIGHUP."""
+
+    ready: Callable[[], None]
+    reload: Callable[[], None]
+
+
+@contextlib.contextmanager
+def reserved(host: str, port: int) -> Iterator[socket.socket]:
+    """A socket bound to the address, not listening yet; raises ConfigError when the address cannot be had."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (socket.gaierror, UnicodeError) as error:
+        raise ConfigError(f"The host {host!r} to listen on is not known ({error}); give an IP address.") from error
+    # A name such as localhost has several addresses; clients that are given a name try the IPv4 one in any case.
+    family, _, _, _, address = sorted(found, key=lambda each: each[0] != socket.AF_INET)[0]
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if sys.platform != "win32":
+            # So that a restart need not wait for connections of the last run to be forgotten.
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+    except OSError as error:
+        bound.close()
+        raise ConfigError(_refused(host, port, error)) from error
+    with bound:
+        yield bound
+
+
+def port_of(bound: socket.socket) -> int:
+    """The port a socket is bound to."""
+    return int(bound.getsockname()[1])
+
+
+def _refused(host: str, port: int, error: OSError) -> str:
+    shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    if error.errno == errno.EADDRINUSE:
+        ask = "netstat -ano" if sys.platform == "win32" else f"ss -ltnp 'sport = :{port}'"
+        return f"The address {shown} is in use by another program (which: {ask}); end it, or choose a port with -p."
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return f"This user may not listen on {shown} ({error.strerror}); choose a port above 1023 with -p."
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f"This machine has no address {host}; give one of its own with -i, or 0.0.0.0 for all of them."
+    return f"Nothing can listen on {shown}: {error.strerror or error}."
+
+
+def say_ending() -> None:
+    """Log that the server was told to end; not to be called in a handler of signals."""
+    logging.getLogger(SERVER).info("The server was told to end; requests under way have %d seconds.", GRACE_SECONDS)
+
+
+def tell_when_it_accepts(host: str, port: int, told: Callable[[], None]) -> None:
+    """Call ``told`` from a thread as soon as somebody accepts connections at the address."""
+    local = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared with, not bound to
+
+    def wait() -> None:
+        while True:
+            with contextlib.suppress(OSError):
+                socket.create_connection((local, port), timeout=5).close()
+                break
+            time.sleep(0.02)
+        told()
+
+    once("ready", wait)
+
+
+@contextlib.contextmanager
+def ended_by_sigterm(drain: Drain) -> Iterator[None]:
+    """Let SIGTERM end a server the way an interrupt from the keyboard does, so that it closes what it holds.
+
+    It is told again until it ends: within a request wsgiref takes an interrupt for a fault of the application.
+    """
+    over = threading.Event()
+    told: list[int] = []
+
+    def insist() -> None:
+        while not over.wait(INSIST_SECONDS):
+            if told:
+                os.kill(os.getpid(), told[-1])
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        # No lock here: one signal may come while another one is handled.
+        told.append(number)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, drain.before(interrupt))
+    # Not where it is ignored, as in the background of a shell.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, interrupt)
+    if ends_with_terminal():
+        signal.signal(signal.SIGHUP, interrupt)
+    Loop("end", insist).start()
+    try:
+        yield
+    finally:
+        over.set()

@@ -1,0 +1,132 @@
+"""An application that can be replaced while it serves: at SIGHUP the settings are read again, and no request is lost.
+
+The rules to keep: a request is answered to its end by the application that began it; the old one is closed when the
+last of its requests is through, and nothing of it stays; settings that cannot be used change nothing.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import multiprocessing
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from ..errors import PypiServerError
+from ..supervisor import Loop, once
+from .contract import WSGI, MakeApplication
+
+_LOG = logging.getLogger(__name__)
+
+
+class _Serving:
+    """An application with the number of requests it is working on."""
+
+    def __init__(self, application: WSGI) -> None:
+        self.application = application
+        self.requests = 0
+        self.is_old = False
+
+
+class Reloadable:
+    """The application that ``make`` makes, made anew by :meth:`reload`."""
+
+    def __init__(self, make: MakeApplication) -> None:
+        self._make = make
+        self._lock = threading.Lock()
+        self._reloading = threading.Lock()
+        self._serving = _Serving(make())
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        """Answer one request (PEP 3333)."""
+        with self._lock:
+            serving = self._serving
+            serving.requests += 1
+        try:
+            return serving.application(environ, start_response)
+        finally:
+            with self._lock:
+                serving.requests -= 1
+                is_through = serving.is_old and not serving.requests
+            if is_through:
+                _close(serving)
+
+    def reload(self) -> None:
+        """Serve with the settings as they are now; a request that runs is not disturbed."""
+        with self._reloading:
+            try:
+                new = _Serving(self._make(again=True))
+            except PypiServerError as error:
+                _LOG.error("Nothing was reloaded: %s", error)
+                return
+            except Exception:  # noqa: BLE001 - logged with its traceback
+                _LOG.exception("Nothing was reloaded, because of an unexpected failure.")
+                return
+            with self._lock:
+                old, self._serving = self._serving, new
+                old.is_old = True
+                is_through = not old.requests
+            if is_through:
+                _close(old)
+            _LOG.warning("The settings were read again.")
+
+
+class Reloads:
+    """How often a server was told to reload: a number that it shares with its workers, which look at it."""
+
+    def __init__(self) -> None:
+        self._told = multiprocessing.Value("i", 0)
+
+    def tell(self) -> None:
+        """Make every worker reload, within a second."""
+        with self._told.get_lock():
+            self._told.value += 1
+
+    def followed_by(self, make: MakeApplication, *, each_second: Callable[[], object] = lambda: None) -> Reloadable:
+        """The application of a worker, reloaded from now on; ``each_second`` is called so often."""
+        # Read first: what is told while the settings are read may have come too late for them.
+        seen = self._told.value
+        application = Reloadable(make)
+        Loop("worker", _Follower(self, application, seen, each_second).run).start()
+        return application
+
+    def count(self) -> int:
+        """How often it was told."""
+        return int(self._told.value)
+
+
+class _Follower:
+    """What a worker does each second."""
+
+    def __init__(self, reloads: Reloads, application: Reloadable, seen: int, each_second: Callable[[], object]) -> None:
+        self._reloads = reloads
+        self._application = application
+        self._seen = seen
+        self._each_second = each_second
+
+    def run(self) -> None:
+        """Reload when that was told; what each second brings comes first, as it ends a worker without a parent."""
+        while True:
+            time.sleep(1.0)
+            self._each_second()
+            told = self._reloads.count()
+            if told != self._seen:
+                self._seen = told
+                self._application.reload()
+
+
+def _close(serving: _Serving) -> None:
+    applications = [serving.application]
+    # It may be called from a request, which must not wait until threads have ended.
+    once("close", lambda: _end(applications))
+
+
+def _end(applications: list[WSGI]) -> None:
+    """Close an application, and give back at once what it held: its parts refer to each other."""
+    close = getattr(applications.pop(), "close", None)
+    if close is not None:
+        close()
+    del close
+    gc.collect()

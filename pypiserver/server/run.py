@@ -1,0 +1,146 @@
+"""Server name to a function that runs a WSGI application.
+
+Invariants: a plain installation never ends on ``wsgiref``; a server's limits and timeouts are decided by us, not by its
+defaults.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import socket
+from collections.abc import Callable, Iterator, Mapping
+
+from ..errors import ConfigError
+from .contract import (
+    Hooks,
+    MakeApplication,
+    OnReady,
+    Options,
+    ended_by_sigterm,
+    port_of,
+    reserved,
+    tell_when_it_accepts,
+)
+from .graceful_shutdown import Drain
+
+_LOG = logging.getLogger(__name__)
+
+
+def is_hardened(server: str) -> bool:
+    """Whether the server's limits and timeouts are set by us, and tested with hostile clients."""
+    return server in _HARDENED
+
+
+def run(
+    make: MakeApplication, options: Options, *, on_ready: OnReady, on_reload: Callable[[], None] = lambda: None
+) -> None:
+    """Serve until the process is told to end; ``on_ready(server, port)`` is called once it accepts connections.
+
+    ``on_reload()`` is called at SIGHUP by servers whose workers are processes of their own.
+
+    Raises ConfigError when the address cannot be had, or the server is not installed or cannot do what is asked.
+    """
+    name = options.name
+    if options.certificate and name not in _WITH_TLS:
+        able = " or ".join(_WITH_TLS)
+        raise ConfigError(f"The server {name} cannot serve HTTPS; use --server {able}, or a proxy in front of it.")
+    if options.workers > 1 and name not in _WITH_WORKERS:
+        _LOG.warning("The server %s serves with one process; --workers %d has no effect.", name, options.workers)
+    with reserved(options.host, options.port) as listening:
+        hooks = Hooks(functools.partial(on_ready, name, port_of(listening)), on_reload)
+        with _installed(name):
+            _RUNNERS.get(name, _run_adapter)(make, options, listening, hooks)
+
+
+def prepare(name: str) -> None:
+    """Let a server of green threads replace what blocks; to be called before anything imports bottle.
+
+    Raises ConfigError when the server is not installed, or is one that bottle cannot run any more.
+    """
+    if name in _BROKEN:
+        able = "leave --server out to serve with granian"
+        raise ConfigError(f"The server {name} cannot be used, bottle cannot run it any more; {able}.")
+    with _installed(name):
+        _PATCHES.get(name, lambda: None)()
+
+
+@contextlib.contextmanager
+def _installed(name: str) -> Iterator[None]:
+    """Make a missing module one sentence."""
+    try:
+        yield
+    except ImportError as error:
+        raise ConfigError(
+            f"The server {name} cannot be used ({error}); install it, or leave --server out to serve with granian."
+        ) from error
+
+
+def _run_granian(make: MakeApplication, options: Options, listening: socket.socket, hooks: Hooks) -> None:
+    from .run_granian import serve
+
+    serve(make, options, listening, hooks)
+
+
+def _run_waitress(make: MakeApplication, options: Options, listening: socket.socket, hooks: Hooks) -> None:
+    from .run_waitress import serve
+
+    serve(make, options, listening, hooks)
+
+
+def _run_gunicorn(make: MakeApplication, options: Options, listening: socket.socket, hooks: Hooks) -> None:
+    from .run_gunicorn import serve
+
+    serve(make, options, listening, hooks)
+
+
+def _run_adapter(make: MakeApplication, options: Options, listening: socket.socket, hooks: Hooks) -> None:
+    """Any other server bottle has an adapter for, as it comes."""
+    import bottle
+
+    port = port_of(listening)
+    listening.close()
+    drain = Drain(options.drain_seconds)
+    server = _ADAPTERS.get(options.name, options.name)
+    with contextlib.ExitStack() as stack:
+        if options.name != "cgi":
+            tell_when_it_accepts(options.host, port, hooks.ready)
+            stack.enter_context(ended_by_sigterm(drain))
+        bottle.run(app=drain.told_to(make()), server=server, host=options.host, port=port, quiet=True)
+
+
+def _patch_for_gevent() -> None:
+    import gevent.hub
+    import gevent.monkey
+
+    # Not its queue: that has no whole number as its size, which ends the threads of watchdog.
+    gevent.monkey.patch_all(queue=False)
+    # An end on purpose needs no traceback.
+    gevent.hub.Hub.NOT_ERROR = (*gevent.hub.Hub.NOT_ERROR, KeyboardInterrupt)
+
+
+def _patch_for_eventlet() -> None:
+    import queue
+
+    import eventlet
+
+    kept = queue.Queue
+    eventlet.monkey_patch()
+    queue.Queue = kept  # type: ignore[misc]  # as with gevent
+
+
+_RUNNERS: Mapping[str, Callable[[MakeApplication, Options, socket.socket, Hooks], None]] = {
+    "granian": _run_granian,
+    "waitress": _run_waitress,
+    "gunicorn": _run_gunicorn,
+}
+# bottle keeps the request in a threading.local, which has to be theirs when bottle is imported.
+_PATCHES: Mapping[str, Callable[[], None]] = {"gevent": _patch_for_gevent, "eventlet": _patch_for_eventlet}
+# CherryPy's server has long been a package of its own, and bottle looks for it at its old place.
+_ADAPTERS = {"cherrypy": "cheroot"}
+# Their adapters in bottle 0.13 fail before they start.
+_BROKEN = frozenset({"diesel", "fapws3"})
+_HARDENED = frozenset(_RUNNERS)
+_WITH_TLS = ("granian", "gunicorn")
+_WITH_WORKERS = frozenset(_WITH_TLS)

@@ -1,0 +1,166 @@
+"""gunicorn, told by us how much a client may ask of it, and for how long.
+
+It forks workers from the process that was started. The rules to keep: the application is made in the worker that
+serves; what gunicorn has to say goes to our log; SIGHUP makes workers read their settings again, where gunicorn would
+replace them by workers that may not be able to start.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
+from gunicorn.glogging import Logger
+
+from ..supervisor import say
+from . import process_signals
+from .contract import BACKLOG, GRACE_SECONDS, OUTLASTED, Hooks, MakeApplication, Options, port_of, say_ending
+from .graceful_shutdown import Drain
+from .reload import Reloadable, Reloads
+from .slow_clients import watch
+
+_LOG = logging.getLogger(__name__)
+LINE_BYTES = 8190  # gunicorn allows no more
+
+
+class OurLog(Logger):  # type: ignore[misc]
+    """Hands gunicorn's messages to our log, in the parent and in workers."""
+
+    def setup(self, cfg: Any) -> None:
+        """Leave out the handlers of its own."""
+        self.error_log.propagate = True
+        self.error_log.setLevel(logging.WARNING)
+
+
+class _Arbiter(Arbiter):  # type: ignore[misc]
+    """gunicorn's parent process, whose workers miss no signal, and which says in our words what it does at the end."""
+
+    def spawn_worker(self) -> Any:
+        """Start a worker; it is let have SIGTERM when it has a handler for it."""
+        with process_signals.held():
+            return super().spawn_worker()
+
+    def stop(self, graceful: bool = True) -> None:
+        """End the workers."""
+        say_ending()
+        super().stop(graceful)
+
+    def kill_workers(self, sig: int) -> None:
+        """Send a signal to all workers."""
+        if sig == signal.SIGKILL and self.WORKERS:
+            _LOG.warning("%s", OUTLASTED)
+            # It takes those that it kills for victims of the kernel.
+            self.log.error_log.setLevel(logging.CRITICAL)
+        super().kill_workers(sig)
+
+
+class _Server(BaseApplication):  # type: ignore[misc]
+    """gunicorn with these settings, and with neither files nor command line of its own."""
+
+    def __init__(self, application: Any, settings: Mapping[str, Any]) -> None:
+        self._application = application
+        self._settings = settings
+        super().__init__()
+
+    def load_config(self) -> None:
+        """Take over the settings."""
+        for name, value in self._settings.items():
+            self.cfg.set(name, value)
+
+    def run(self) -> None:
+        """Serve until the end; leaves by SystemExit."""
+        _Arbiter(self).run()
+
+    def load(self) -> Any:
+        """The application."""
+        return self._application
+
+
+class _Later:
+    """An application that is made in the process that serves, which is gunicorn's worker."""
+
+    def __init__(self, make: MakeApplication, reloads: Reloads, started: Callable[[], object]) -> None:
+        self._make = make
+        self._reloads = reloads
+        self._started = started
+        self._made: Reloadable | None = None
+        self._lock = threading.Lock()
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        return self.get()(environ, start_response)
+
+    def get(self) -> Reloadable:
+        """The application of this process."""
+        with self._lock:
+            if self._made is None:
+                self._made = self._reloads.followed_by(self._make)
+                self._started()
+        return self._made
+
+
+def serve(make: MakeApplication, options: Options, listening: socket.socket, hooks: Hooks) -> None:
+    """Serve until SIGTERM or SIGINT; raises ImportError where gunicorn is not installed."""
+    port = port_of(listening)
+    listening.listen(BACKLOG)
+    reloads = Reloads()
+    application = _Later(make, reloads, lambda: watch(port, options.stall_seconds, threads=options.thread_count))
+
+    def reload() -> None:
+        # What gunicorn's main loop meets ends it, and all of its workers.
+        try:
+            hooks.reload()
+            reloads.tell()
+        except Exception as error:  # noqa: BLE001 - logged with its traceback
+            say("reload", error, "nothing was reloaded")
+
+    drain = Drain(options.drain_seconds)
+    ends_with_terminal = process_signals.ends_with_terminal()
+
+    def ready(arbiter: Any) -> None:
+        # In its own way Ctrl-C gives requests no time, and kills workers that have idle connections.
+        arbiter.handle_int = arbiter.handle_term
+        arbiter.handle_hup = arbiter.handle_term if ends_with_terminal else reload
+        signal.signal(signal.SIGTERM, drain.before(arbiter.signal))
+        hooks.ready()
+
+    def begin(worker: Any) -> None:
+        process_signals.let_sigterm_in()
+        application.get()
+
+    settings: dict[str, Any] = {
+        # From here on the socket is gunicorn's, which closes it.
+        "bind": f"fd://{listening.detach()}",
+        "workers": options.workers,
+        # Its plain workers answer one connection at a time: an idle one would stop them.
+        "worker_class": "gthread",
+        "threads": options.thread_count,
+        "worker_connections": options.connections,
+        "limit_request_line": min(options.header_bytes, LINE_BYTES),
+        "limit_request_field_size": min(options.header_bytes, LINE_BYTES),
+        "keepalive": 10,
+        "timeout": 60,
+        "graceful_timeout": GRACE_SECONDS,
+        # By default any local process may set SCRIPT_NAME by a header; which proxy is believed is our own setting.
+        "forwarder_headers": "",
+        "logger_class": OurLog,
+        "when_ready": ready,
+        "post_worker_init": begin,
+        "post_request": _end_unread,
+    }
+    if options.certificate:
+        settings |= {"certfile": str(options.certificate), "keyfile": str(options.key)}
+    _Server(drain.told_to(application), settings).run()
+
+
+def _end_unread(worker: Any, request: Any, environ: Mapping[str, Any], response: Any) -> None:
+    """Keep gunicorn from waiting for the rest of a body that nobody reads."""
+    if environ.get("pypiserver.unread"):
+        with contextlib.suppress(OSError):
+            environ["gunicorn.socket"].shutdown(socket.SHUT_RD)

@@ -1,0 +1,44 @@
+"""Whether the files of ``--certificate`` and ``--key`` can be used, said before anything is started."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..errors import ConfigError
+
+
+def check(certificate: Path, key: Path) -> None:
+    """Raise ConfigError for files that cannot be read, hold something else, or do not belong together."""
+    import ssl
+
+    for flag, path in (("--certificate", certificate), ("--key", key)):
+        try:
+            with path.open("rb") as file:
+                file.read(1)
+        except OSError as error:
+            raise ConfigError(f"{flag}: the file {path} cannot be read ({error.strerror or error}).") from error
+
+    def encrypted() -> str:
+        raise ConfigError(f"--key: the key {key} has a password, which nothing asks for; give one without.")
+
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, encrypted)
+    except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            raise ConfigError(f"--key: the key {key} is not that of the certificate {certificate}.") from error
+        flag, path, what = ("--key", key, "private key") if _is_chain(certificate) else (
+            "--certificate", certificate, "certificate chain"
+        )  # fmt: skip
+        raise ConfigError(f"{flag}: the file {path} holds no {what} in PEM that can be used.") from error
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"--certificate, --key: {certificate} and {key} cannot be used ({error}).") from error
+
+
+def _is_chain(certificate: Path) -> bool:
+    import ssl
+
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(certificate)
+    except (OSError, ValueError):
+        return False
+    return True

@@ -1,0 +1,84 @@
+"""The configuration file ``pypiserver.toml``: every setting by its name, at the top level, in TOML's own types.
+
+The rules to keep: what is not a setting is an error; a relative path is relative to the file, wherever the server was
+started; the file is read here and nowhere else, and parsed by the same parsers as a flag.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..errors import ConfigError
+from ..text import printable
+from . import parsers as types
+from .config import ENVIRON_PREFIX, OPEN_TO_ALL, Given, declared
+from .discovered_files import objection
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+NAME = "pypiserver.toml"
+VARIABLE = f"{ENVIRON_PREFIX}CONFIG"
+NONE = "none"
+
+
+def locate(flag: Path | None, environ: Mapping[str, str]) -> Path | None:
+    """The file to read: the one that is named (``none``: no file), or ``pypiserver.toml`` in the working directory."""
+    named = str(flag) if flag is not None else environ.get(VARIABLE, "")
+    if named.lower() == NONE:
+        return None
+    if named:
+        found: Path = types.path(named)
+        return found
+    here = Path(NAME)
+    return here if here.is_file() else None
+
+
+def refuse_strange(found: Path, roots: Iterable[Path] = ()) -> None:
+    """Raise ConfigError for a file that was found, and not named, where others may have put it there."""
+    why = objection(found, roots)
+    if why:
+        raise ConfigError(
+            f"{NAME} in the working directory is not read, because {why}. Name it with --config {NAME} if it is meant, "
+            "or leave it out with --config none."
+        )
+
+
+def read(file: Path) -> dict[str, Given]:
+    """The values in the file, by the names it uses; raises ConfigError when it cannot be read or is no TOML."""
+    try:
+        values = tomllib.loads(file.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"The configuration file {file} cannot be read: {error.strerror or error}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ConfigError(f"The configuration file {file} is not TOML: {printable(str(error))}.") from error
+    tables = [name for name, value in values.items() if isinstance(value, dict)]
+    if tables:
+        raise ConfigError(
+            f"{file}: there is no section [{printable(tables[0])}]; write the settings without sections, as in: "
+            "port = 8080"
+        )
+    folder = Path(os.path.abspath(file)).parent  # noqa: PTH100 - resolve() would follow links
+    return {
+        name: Given(f"{file}: {name}", _placed(name, value, folder), source=str(file)) for name, value in values.items()
+    }
+
+
+def _placed(name: str, value: Any, folder: Path) -> Any:
+    """The value with relative paths made absolute; ``.`` for a password file means that there is none."""
+    known = declared(name)
+    if known is None or known.parse not in (types.path, types.paths, types.catalog_place):
+        return value
+    if isinstance(value, list):
+        return [_placed(name, each, folder) for each in value]
+    if not isinstance(value, str) or not value.strip() or value.startswith("~"):
+        return value
+    if known.parse is types.catalog_place and "://" in value:
+        return value
+    return value if known.name == "password_file" and Path(value) == OPEN_TO_ALL else str(folder / value)

@@ -1,0 +1,1 @@
+"""Other indexes: asking them, and the names they are never asked for."""

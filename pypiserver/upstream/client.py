@@ -1,0 +1,298 @@
+"""Asking another index which files a project has (PEP 503, PEP 691), the way pip would ask it.
+
+The rules to keep: an answer is hostile, so its size is limited and every field is looked at before it is used; a
+request goes to the index that was named and to no other host; a password is in no message.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import re
+import ssl
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from urllib.parse import SplitResult, unquote, urljoin, urlsplit
+
+from packaging.utils import NormalizedName
+from packaging.version import InvalidVersion, Version
+
+from ..distributions.filename import as_filed
+from ..errors import ConfigError, InvalidFilename, PypiServerError
+from ..text import one_line
+
+MAX_PAGE = 64 << 20  # bytes; the largest pages of PyPI have about 30 MB
+TIMEOUT = 20.0  # seconds without a byte
+MAX_REDIRECTS = 5
+ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
+# Where a certificate authority of one's own is named; the first that is set counts, as the programs that read them do.
+CA_VARIABLES = ("PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
+_KINDS = frozenset({"bdist_wheel", "sdist"})  # what pip can download; eggs and installers are none of it
+_ADVICE = {
+    401: "; it wants a user and a password, from netrc or from --index-url",
+    403: "; it wants another user or password, from netrc or from --index-url",
+    407: "; the proxy wants a user and a password, from HTTP_PROXY or HTTPS_PROXY",
+}
+
+
+class UpstreamError(PypiServerError):
+    """The index did not tell which files a project has; the message is whole sentences that name the index."""
+
+
+class Unreachable(UpstreamError):  # noqa: N818 - named like the others of the tree
+    """There was no answer at all: no name, no connection, no trust, or too late."""
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamFile:
+    """A wheel or sdist on the page of a project; ``requires_python`` is as the index spells it."""
+
+    filename: str
+    version: Version
+    kind: str
+    requires_python: str | None = None
+    is_yanked: bool = False
+
+
+@contextmanager
+def open_index(url: str, *, connections: int, timeout: float = TIMEOUT) -> Iterator[Index]:
+    """The index at this address of a simple page; ``timeout`` is seconds without a byte. Threads can share it."""
+    with _session(connections) as session:
+        yield Index(url, session, timeout)
+
+
+def shown_url(url: str) -> str:
+    """The address without user, password, query and fragment, with a slash at its end."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    return f"{parts.scheme}://{host}{parts.path.rstrip('/')}/"
+
+
+class Index:
+    """An index that is asked about one project at a time."""
+
+    def __init__(self, url: str, session: Any, timeout: float) -> None:
+        parts = urlsplit(url)
+        self.url = shown_url(url)
+        self._session = session
+        # Without a login requests looks into netrc.
+        login = (unquote(parts.username or ""), unquote(parts.password or "")) if "@" in parts.netloc else None
+        self._options = {
+            "auth": login,
+            "timeout": timeout,
+            "verify": own_authority(os.environ) or True,
+            "headers": {"Accept": ACCEPT, "User-Agent": "pypiserver"},
+        }
+
+    def files(self, project: NormalizedName) -> list[UpstreamFile]:
+        """The files of the project, none when the index does not have it; raises UpstreamError."""
+        page = self._page(urljoin(self.url, f"{project}/"))
+        if page is None:
+            return []
+        content_type, data = page
+        reader = _READERS.get(content_type)
+        if reader is None:
+            raise self._error(f"answered with {content_type[:80] or 'something'}, which is no page of an index")
+        try:
+            rows = reader(data)
+        except (ValueError, RecursionError) as fault:
+            raise self._error("answered with a page that cannot be read") from fault
+        return list(_files(project, rows))
+
+    def _page(self, url: str) -> tuple[str, bytes] | None:
+        for _ in range(MAX_REDIRECTS + 1):
+            with self._ask(url) as response:
+                if response.is_redirect:
+                    url = self._followed(url, response.headers["location"])
+                    continue
+                if response.status_code in (404, 410):
+                    return None
+                if response.status_code != 200:
+                    raise self._error(f"answered {response.status_code}{_ADVICE.get(response.status_code, '')}")
+                content_type = one_line(response.headers.get("content-type", "")).partition(";")[0].strip().lower()
+                return content_type, self._body(response)
+        raise self._error("sent us in a circle")
+
+    def _ask(self, url: str, *, again: bool = True) -> Any:
+        try:
+            return self._session.get(url, allow_redirects=False, stream=True, **self._options)
+        # All that requests raises is an OSError; a proxy or host that is no address is a ValueError.
+        except (OSError, ValueError) as fault:
+            reason = _innermost(fault)
+            # A connection that was kept may have been closed meanwhile; that is no fault of the index.
+            if again and isinstance(reason, ConnectionError):
+                return self._ask(url, again=False)
+            raise self._unreachable(reason) from fault
+
+    def _body(self, response: Any) -> bytes:
+        data = bytearray()
+        try:
+            for chunk in response.iter_content(1 << 16):
+                data += chunk
+                if len(data) > MAX_PAGE:
+                    raise self._error(f"sent a page of more than {MAX_PAGE >> 20} MiB")
+        except OSError as fault:
+            raise self._error(f"broke off its answer ({_in_words(_innermost(fault))})") from fault
+        return bytes(data)
+
+    def _followed(self, url: str, location: str) -> str:
+        """Where a redirect leads; only within the index, so that no page can choose whom we ask."""
+        try:
+            target = urljoin(url, location)
+            old, new = urlsplit(url), urlsplit(target)
+            allowed = _origin(new) == _origin(old) or (old.scheme, new.scheme, new.hostname, new.port) == (
+                "http", "https", old.hostname, None,
+            )  # fmt: skip
+        except ValueError as fault:
+            raise self._error("sent us to something that is no address") from fault
+        if not allowed:
+            elsewhere = one_line(f"{new.scheme}://{new.netloc.rpartition('@')[2]}")[:200]
+            raise self._error(f"sent us to {elsewhere}, which was not asked for; if it is right, name it: --index-url")
+        return target
+
+    def _unreachable(self, reason: BaseException) -> Unreachable:
+        advice = " name the authority that signed it in SSL_CERT_FILE," if isinstance(reason, ssl.SSLError) else ""
+        return Unreachable(
+            f"The index {self.url} cannot be reached ({_in_words(reason)}); check the address,{advice} "
+            "or name the proxy in HTTP_PROXY or HTTPS_PROXY."
+        )
+
+    def _error(self, what: str) -> UpstreamError:
+        return UpstreamError(f"The index {self.url} {what}.")
+
+
+def own_authority(environ: Mapping[str, str]) -> str | None:
+    """The file or folder of trusted certificates that the environment names; raises ConfigError when it is missing."""
+    for name in CA_VARIABLES:
+        place = environ.get(name)
+        if place and not Path(place).exists():
+            raise ConfigError(f"The variable {name} names {place!r} as trusted certificates, and that does not exist.")
+        if place:
+            return place
+    return None
+
+
+def _session(connections: int) -> Any:
+    """A session of the requests that pip carries.
+
+    It brings what pip itself will go by when it downloads: proxies and their exceptions, netrc, certificates and kept
+    connections. It is no promised interface of pip, so this is the one place that knows of it.
+    """
+    try:
+        requests = importlib.import_module("pip._vendor.requests")
+        tls = importlib.import_module("pip._vendor.urllib3.util.ssl_")
+    except ImportError as fault:
+        raise ConfigError(
+            f"Updates are looked for by means of pip, and {sys.executable} has none, or one without 'requests'; "
+            "install it: python -m ensurepip --upgrade"
+        ) from fault
+    # The authorities of the system, as pip trusts them since 24.2; requests adds those that pip carries.
+    context = tls.create_urllib3_context()
+    context.load_default_certs()
+
+    class Adapter(requests.adapters.HTTPAdapter):  # type: ignore[misc, name-defined]
+        def init_poolmanager(self, *args: Any, **keywords: Any) -> None:
+            super().init_poolmanager(*args, ssl_context=context, **keywords)
+
+        def proxy_manager_for(self, *args: Any, **keywords: Any) -> Any:
+            return super().proxy_manager_for(*args, ssl_context=context, **keywords)
+
+    class Session(requests.Session):  # type: ignore[misc, name-defined]
+        def get_redirect_target(self, resp: Any) -> None:
+            """Nothing: we follow redirects, because requests first reads all of their bodies, without a limit."""
+
+    session = Session()
+    # An authority of one's own is trusted instead of these, which is what an adapter without our context does.
+    system = {} if own_authority(os.environ) else {"https://": Adapter}
+    for scheme in ("http://", "https://"):
+        adapter = system.get(scheme, requests.adapters.HTTPAdapter)
+        session.mount(scheme, adapter(pool_connections=1, pool_maxsize=connections))
+    return session
+
+
+def _origin(parts: SplitResult) -> tuple[str, str | None, int | None]:
+    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+
+
+def _innermost(fault: BaseException) -> BaseException:
+    """The failure of the system below the wrappers of requests and urllib3, or the innermost of these."""
+    seen: set[int] = set()
+    while id(fault) not in seen and not (isinstance(fault, OSError) and fault.strerror):
+        seen.add(id(fault))
+        context = None if fault.__suppress_context__ else fault.__context__
+        below = (getattr(fault, "reason", None), *fault.args, fault.__cause__, context)
+        fault = next((each for each in below if isinstance(each, BaseException)), fault)
+    return fault
+
+
+def _in_words(reason: BaseException) -> str:
+    """What the system says, in one short line without the password of a proxy."""
+    words = getattr(reason, "verify_message", None) or getattr(reason, "strerror", None) or str(reason)
+    return re.sub(r"//[^/@\s]+@", "//", one_line(str(words)))[:200] or type(reason).__name__
+
+
+def _files(project: NormalizedName, rows: Iterable[Mapping[str, Any]]) -> Iterator[UpstreamFile]:
+    """What pip could take of these, as far as they are files of the project."""
+    for row in rows:
+        filename, python = row.get("filename"), row.get("requires-python")
+        if not isinstance(filename, str):
+            continue
+        try:
+            dist = as_filed(filename, project)
+            version = Version(dist.version)
+        except (InvalidFilename, InvalidVersion):
+            continue
+        if dist.project == project and dist.kind in _KINDS:
+            python = python if isinstance(python, str) else None
+            yield UpstreamFile(filename, version, dist.kind, python, bool(row.get("yanked")))
+
+
+def _read_json(data: bytes) -> list[Mapping[str, Any]]:
+    """The rows of a page in JSON (PEP 691); raises ValueError."""
+    page = json.loads(data)
+    if not isinstance(page, dict) or not isinstance(page.get("files"), list):
+        raise ValueError("no list of files")
+    meta = page.get("meta")
+    version = str(meta.get("api-version", "1.0")) if isinstance(meta, dict) else "1.0"
+    if version.partition(".")[0] != "1":
+        raise ValueError("another major version of the interface (PEP 629)")
+    return [row for row in page["files"] if isinstance(row, dict)]
+
+
+def _read_html(data: bytes) -> list[Mapping[str, Any]]:
+    """The rows of a page in HTML (PEP 503, 592 and 700), named as those of a page in JSON."""
+    parser = _Anchors()
+    parser.feed(data.decode("utf-8", "replace"))
+    parser.close()
+    return parser.rows
+
+
+class _Anchors(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows: list[Mapping[str, Any]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        row = dict(attrs)
+        if tag == "a" and row.get("href"):
+            path = re.split(r"[?#]", str(row["href"]), maxsplit=1)[0]
+            self.rows.append(
+                {
+                    "filename": unquote(path.rpartition("/")[2]),
+                    "requires-python": row.get("data-requires-python"),
+                    "yanked": "data-yanked" in row,
+                }
+            )
+
+
+_READERS = {
+    "application/vnd.pypi.simple.v1+json": _read_json,
+    "application/vnd.pypi.simple.v1+html": _read_html,
+    "text/html": _read_html,
+}

@@ -1,0 +1,34 @@
+"""Names of projects that never leave this server: they are neither redirected nor asked for elsewhere."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from ..errors import ConfigError
+
+
+class PrivateNames:
+    """What ``--private`` and ``--private-file`` name: patterns with ``*``, ``?`` and ``[...]``, in any spelling."""
+
+    def __init__(self, patterns: Iterable[str]) -> None:
+        # As names are before they are compared (PEP 503); brackets may hold a range, whose dash stays.
+        self._patterns = [re.sub(r"[-_.]+", "-", pattern).lower() for pattern in patterns]
+
+    def __contains__(self, name: str) -> bool:
+        """Whether the project, by its name in normal form, is private."""
+        return any(fnmatch.fnmatchcase(name, pattern) for pattern in self._patterns)
+
+
+def read_private_names(patterns: Sequence[str], file: Path | None) -> PrivateNames:
+    """The patterns given, and those in the file, one on each line, ``#`` begins a comment; raises ConfigError."""
+    listed = list(patterns)
+    if file is not None:
+        try:
+            lines = file.read_text("utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"The file of private names {file} cannot be read: {error}.") from error
+        listed += [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    return PrivateNames(listed)

@@ -1,0 +1,1 @@
+"""What clients ask for: simple pages, files, uploads, JSON, XML-RPC, health."""

@@ -1,0 +1,83 @@
+"""How the server is: health for people, load balancers and orchestrators, and its metrics.
+
+The rules to keep: health is open to everyone, as probes cannot log in; nothing below it waits, as a probe that waits
+counts as one that failed; a server that is only not ready yet is alive, so nobody restarts it while it reads its
+folders. Anybody may ask, so an answer never says where the packages or the catalog are, or what this process does
+beside others; the log does.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import bottle
+
+from ...catalog import FAILURES
+from ...errors import PypiServerError
+from ...index.read import Repository
+from ...server.graceful_shutdown import ENVIRON_KEY
+from ...text import printable
+from ..http.responses import text, unkept
+
+_LOG = logging.getLogger(__name__)
+ENDING = "The server is about to end."
+# What a client reads instead of any other reason.
+NOT_READY = "The packages cannot be read right now; the server's log says why."
+
+
+class Status:
+    """Handlers of the health endpoint, what is below it, and the metrics; ``exposition`` gives these, None none."""
+
+    def __init__(
+        self, repository: Repository, *, exposition: Callable[[], bytes] | None = None, content_type: str = ""
+    ) -> None:
+        self._repository = repository
+        self._exposition = exposition
+        self._content_type = content_type
+        self._last_reason = ""
+
+    @property
+    def has_metrics(self) -> bool:
+        """Whether metrics are served here."""
+        return self._exposition is not None
+
+    def metrics(self) -> bottle.HTTPResponse:
+        """``/metrics``: what Prometheus scrapes."""
+        body = self._exposition() if self._exposition else b""
+        headers = {"Content-Type": self._content_type, "Content-Length": str(len(body))}
+        headers |= {"Cache-Control": "no-store", **unkept("private")}
+        return bottle.HTTPResponse(body, headers=headers)
+
+    def health(self) -> bottle.HTTPResponse:
+        """Whether the folders can be read, once they have been: 200, or 503."""
+        self._repository.serial()
+        self._repository.folders.check()
+        return text("Ok")
+
+    def live(self) -> bottle.HTTPResponse:
+        """``/live``: the process answers."""
+        return text("Ok")
+
+    def ready(self) -> bottle.HTTPResponse:
+        """``/ready``: 200 when requests can be answered, or 503 with a sentence; the log has the reason, once."""
+        is_ending = bottle.request.environ.get(ENVIRON_KEY)
+        reason = ENDING if is_ending else self._why_not()
+        if reason != self._last_reason:
+            self._last_reason = reason
+            _LOG.log(logging.WARNING if reason else logging.INFO, "Ready: %s", printable(reason or "yes."))
+        if not reason:
+            return text("Ok")
+        shown = reason if reason == ENDING or reason.endswith("still being read.") else NOT_READY
+        return text(shown, status=503, headers={"Retry-After": "2"})
+
+    def _why_not(self) -> str:
+        try:
+            state = self._repository.watch.state()
+            self._repository.folders.check()
+            self._repository.catalog.serial()
+        except PypiServerError as error:
+            return str(error)
+        except FAILURES as error:
+            return f"The catalog cannot be read: {error}."
+        return state

@@ -1,0 +1,1 @@
+"""What people see: the pages, their frame, and descriptions made safe."""

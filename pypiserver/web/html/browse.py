@@ -1,0 +1,211 @@
+"""``/projects/`` and ``/project/...``: the list of projects, and a page for each and for each of its releases."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Hashable
+from urllib.parse import quote, urlencode
+
+import bottle
+
+from ...distributions.core_metadata import CoreMetadata
+from ...distributions.filename import normalize
+from ...distributions.releases import core_metadata, named, newest, releases_of
+from ...errors import ConfigError, NotFound, Unavailable
+from ...formats.simple import prefers_html
+from ...index.read import Repository
+from ...model import Project, Search
+from ...observability.download_statistics import Counts
+from ...text import cut, one_line
+from ..http.responses import aged, redirect, revalidated
+from ..http.stale_pages import LastPages
+from . import project_page, readme
+from .atom_feed import atom
+from .pages import render, sent
+from .renderer import Renderer
+from .search_hits import Hits
+
+# No project has a page at such an address of ours.
+OURS = frozenset({"simple", "packages", "project", "projects", "static", "pypi", "legacy"})
+PAGE = 50
+# Uploads in the feed.
+FEED = 50
+MAX_TEXT = 200
+# (value, what the form calls it)
+SORTS = (
+    ("", "Best match"),
+    ("name", "Name"),
+    ("-name", "Name, from the end"),
+    ("date", "Newest upload"),
+    ("-date", "Oldest upload"),
+    ("size", "Largest"),
+    ("-size", "Smallest"),
+)
+SHOWN = (("", "All projects"), ("yanked", "With yanked files"), ("marked", "Archived, deprecated"))
+
+
+class Browse:
+    """Handlers of the pages about projects; ``url`` gives our root as the client sees it.
+
+    ``private`` says that the pages are protected; ``renderer`` renders descriptions.
+    """
+
+    def __init__(self, repository: Repository, *, url: Callable[[], str], private: bool, renderer: Renderer) -> None:
+        self._renderer = renderer
+        self._repository = repository
+        self._url = url
+        self._private = private
+        self._last = LastPages(repository)
+
+    def _redirect(self, location: str) -> bottle.HTTPResponse:
+        return redirect(location, cache_control=revalidated(private=self._private))
+
+    def projects(self) -> bottle.HTTPResponse:
+        """``GET /projects/``: every project in a table, searched by ``?q=``, sorted and paged."""
+        if not prefers_html(bottle.request.environ.get("HTTP_ACCEPT")):
+            # Whoever uses the root as index address means a project of this name.
+            return self._redirect("../simple/projects/")
+        search, number = _asked()
+        if search.text:
+            # Whoever searches types another text each time.
+            return sent(self._list(search, number), private=self._private)
+        return self._answer(("", search), lambda: self._list(search, number))
+
+    def feed(self) -> bottle.HTTPResponse:
+        """``GET /projects/feed.atom``: the newest uploads as a feed (RFC 4287)."""
+        body, age = self._last.get(("feed", self._url()), lambda: atom(self._url(), self._repository.newest(FEED)))
+        return aged(sent(body, private=self._private, content_type="application/atom+xml; charset=utf-8"), age)
+
+    def _list(self, search: Search, number: int) -> bytes:
+        total, rows = self._repository.find(search)
+        pages = max(1, -(-total // PAGE))
+        if number > pages:
+            number = pages
+            search = Search(search.text, search.sort, search.show, PAGE, (number - 1) * PAGE)
+            total, rows = self._repository.find(search)
+        values = {
+            "text": search.text,
+            "sort": search.sort or ("" if search.text else "name"),
+            "show": search.show,
+            "sorts": SORTS if search.text else SORTS[1:],
+            "shown": SHOWN,
+            "total": total,
+            "rows": rows,
+            "number": number,
+            "pages": pages,
+            "link": lambda **changes: _link(search, **changes),
+            "hits": Hits(search.text),
+        }
+        title = f"{search.text} - search" if search.text else "Projects"
+        return render("projects", title, values, root="../")
+
+    def project(self, project: str) -> bottle.HTTPResponse:
+        """``GET /project/<project>/``: what its newest release says, its files, and all its versions."""
+        normal = normalize(project)
+        if project != normal:
+            return self._redirect(f"../{quote(normal)}/")
+        return self._answer((normal, None, self._url()), lambda: self._page(self._found(normal), None))
+
+    def release(self, project: str, version: str) -> bottle.HTTPResponse:
+        """``GET /project/<project>/<version>/``: what this release says, and its files."""
+        normal = normalize(project)
+
+        def make() -> bytes:
+            found = self._found(normal)
+            spelled = named(found, version)
+            if (project, version) != (normal, spelled):
+                raise self._redirect(f"../../{quote(normal)}/{quote(spelled)}/")
+            return self._page(found, spelled)
+
+        return self._answer((normal, version, self._url()), make)
+
+    def _answer(self, key: Hashable, make: Callable[[], bytes]) -> bottle.HTTPResponse:
+        body, age = self._last.get(key, make)
+        return aged(sent(body, private=self._private), age)
+
+    def _found(self, normal: str) -> Project:
+        try:
+            return self._repository.project(normal)
+        except (NotFound, Unavailable) as error:
+            faults = project_page.fault_rows(self._repository.faults(normal))
+            if not faults:
+                raise
+            words = "; ".join(f"{path}: {fault}" for path, fault in faults)
+            listed = f"Files that cannot be listed: {words}"
+            raise type(error)(f"{error} {listed}", public=f"{error.public} {listed}") from None
+
+    def _downloads(self, normal: str) -> Counts | None:
+        # Whoever counts says in the log what is wrong with the file.
+        with contextlib.suppress(ConfigError):
+            return self._repository.downloads(normal)
+        return None
+
+    def _readme(self, core: CoreMetadata) -> str:
+        if not core.description:
+            return ""
+        return readme.shown(core.description, core.description_content_type, self._renderer)
+
+    def _page(self, project: Project, version: str | None) -> bytes:
+        root = "../../" if version is None else "../../../"
+        releases = releases_of(project)
+        chosen = newest(releases) if version is None else version
+        files = releases.get(chosen, []) + (releases.get("", []) if version is None and chosen else [])
+        core = core_metadata(releases.get(chosen, []), self._repository.core_metadata)
+        grouped = project_page.requirements(core)
+        head = project_page.heading(project, releases, chosen)
+        pinned = not head["is_newest"] or head["is_pre"] or head["is_yanked"]
+        values = {
+            **head,
+            "home": "./" if version is None else "../",
+            "summary": cut(one_line(core.summary), project_page.MAX_SUMMARY),
+            "commands": project_page.commands(project.display_name, chosen, pinned=pinned, url=self._url()),
+            "facts": project_page.facts(core),
+            "downloads": project_page.downloads(self._downloads(project.name), chosen),
+            "links": project_page.links(core),
+            "more": project_page.left_out(core),
+            "total_size": sum(file.size for file in project.files),
+            "requirements": grouped,
+            "here": self._repository.present(each.project for group in grouped.values() for each in group),
+            "classifiers": core.classifiers[: project_page.MAX_ITEMS],
+            "readme": self._readme(core),
+            "files": project_page.file_rows(files, packages=f"{root}packages/"),
+            "versions": project_page.version_rows(releases),
+            "faults": project_page.fault_rows(self._repository.faults(project.name)),
+        }
+        title = f"{project.display_name} {chosen}".strip()
+        return render("project", title, values, root=root)
+
+
+def _asked() -> tuple[Search, int]:
+    """The search that the query asks for and the number of its page; what means nothing is left out."""
+    query = bottle.request.query
+    text, sort, show = (str(query.getunicode(name) or "") for name in ("q", "sort", "show"))
+    page_text = str(query.getunicode("page") or "1")
+    number = max(1, int(page_text)) if page_text.isascii() and page_text.isdigit() and len(page_text) < 8 else 1
+    search = Search(
+        one_line(text)[:MAX_TEXT],
+        sort if sort in dict(SORTS) else "",
+        show if show in dict(SHOWN) else "",
+        PAGE,
+        (number - 1) * PAGE,
+    )
+    return search, number
+
+
+def _link(search: Search, **changes: object) -> str:
+    """The query of this list with some of it changed, for a link."""
+    values = {"q": search.text, "sort": search.sort, "show": search.show, **changes}
+    return "?" + urlencode({name: value for name, value in values.items() if value})
+
+
+def to_release(root: str) -> Callable[..., bottle.HTTPResponse]:
+    """A redirect to the page of a project, or of a release of it; ``root`` is the way to our root."""
+
+    def answer(project: str, version: str = "") -> bottle.HTTPResponse:
+        """Redirects (302) to the page of the project, or of the release."""
+        if project in OURS:
+            # A proxy serves us at /pypi and does not say so.
+            raise NotFound(f"There is no project {project!r} here.")
+        return redirect(f"{root}project/{project}/" + (f"{quote(version)}/" if version else ""))
+
+    return answer

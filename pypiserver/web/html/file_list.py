@@ -1,0 +1,55 @@
+"""``/packages/``: a page with a link to every file, 22 MB for 100,000 of them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from urllib.parse import quote
+
+import bottle
+
+from ...index.read import Repository
+from ...model import utc
+from ..http.cached_pages import KeptPages, Made
+from .pages import SECURITY, part, render, size
+
+# A page that is larger, of some 200,000 files, is made for whoever asks at the time, and not kept.
+MAX_BYTES = 64 * 1024 * 1024
+ROWS = 1000
+# What no path and no template has, in the place of the rows.
+_MARK = "\0"
+
+
+class AllFiles:
+    """The handler of the list of all files; ``private`` says that listing is protected."""
+
+    def __init__(self, repository: Repository, *, private: bool) -> None:
+        self._repository = repository
+        headers = {"Content-Type": "text/html; charset=utf-8", **SECURITY}
+        self._pages = KeptPages(repository, MAX_BYTES, private=private, headers=headers)
+
+    def listing(self) -> bottle.HTTPResponse:
+        """``GET /packages/``: a link to every file."""
+        return self._pages.answer("", self._repository.serial, self._made)
+
+    def _made(self) -> Made:
+        # The serial first: what changes while the page is made must not be taken for what it shows.
+        return Made(self._repository.serial(), b"".join(_page(self._repository.paths())))
+
+
+def _page(files: Iterator[tuple[str, int, int, str]]) -> Iterator[bytes]:
+    """The page in parts; ``files`` are path, size in bytes, modification time in nanoseconds and link digest."""
+    rows = list(itertools.islice(files, ROWS))
+    page = render("packages", "Files", {"rows": _MARK if rows else ""}, root="../")
+    head, _, tail = page.partition(_MARK.encode())
+    yield head
+    while rows:
+        yield part("packages_rows", {"rows": [_shown(*row) for row in rows]})
+        rows = list(itertools.islice(files, ROWS))
+    yield tail
+
+
+def _shown(path: str, length: int, mtime_ns: int, link_digest: str) -> tuple[str, str, str, str]:
+    # With it, --find-links of pip and uv verifies what it downloads.
+    link = f"{quote(path)}#{link_digest}" if link_digest else quote(path)
+    return link, path, size(length), utc(mtime_ns).date().isoformat()

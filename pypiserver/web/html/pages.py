@@ -1,0 +1,142 @@
+"""Pages for people: templates, the frame around every page, the one stylesheet, and the headers they are sent with.
+
+The rules to keep: all HTML goes through one escaping template engine, whose templates are files of ours or of the
+operator, never text from a request; no page loads anything from elsewhere, and the browser is told so; links are
+relative, so any mount point works.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Mapping
+from importlib.resources import files as resources
+
+import bottle
+
+from ..._version import __version__
+from ...errors import ConfigError, NotFound
+from ..http.compression import compressed
+from ..http.responses import revalidated, unkept
+
+DAY, YEAR = 86_400, 31_536_000
+# No script, no frame, nothing from elsewhere; what a package says can style, send and load nothing.
+POLICY = (
+    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+SECURITY = {
+    "Content-Security-Policy": POLICY,
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+_STATIC = {"style.css": "text/css; charset=utf-8", "icon.svg": "image/svg+xml"}
+_UNITS = ("bytes", "kB", "MB", "GB", "TB")
+
+
+def page(name: str, title: str, values: Mapping[str, object], *, root: str, private: bool) -> bottle.HTTPResponse:
+    """The answer with the page of :func:`render`; ``private`` says that it is protected."""
+    return sent(render(name, title, values, root=root), private=private)
+
+
+def sent(body: bytes, *, private: bool, content_type: str = "text/html; charset=utf-8") -> bottle.HTTPResponse:
+    """The answer with a page; ``private`` says that it is protected."""
+    headers = {"Content-Type": content_type, "Vary": "Accept", **SECURITY}
+    # A protected page has words of the request beside what others may not see: what is compressed would tell by its
+    # length how far the two are alike (BREACH).
+    if not private:
+        headers["Vary"] = "Accept, Accept-Encoding"
+        body, coding = compressed(body, bottle.request.environ.get("HTTP_ACCEPT_ENCODING"))
+        headers |= {"Content-Encoding": coding} if coding else {}
+    headers |= {"Content-Length": str(len(body)), "Cache-Control": revalidated(private=private)}
+    # Most of them say our address as the request tells it.
+    headers |= unkept("private")
+    return bottle.HTTPResponse(body, headers=headers)
+
+
+def render(name: str, title: str, values: Mapping[str, object], *, root: str) -> bytes:
+    """The page that template ``name`` makes of ``values``, in the frame that all pages share.
+
+    ``root`` is the relative address of our root seen from the page.
+    """
+    content = _template(f"{name}.html").render(**values, root=root, date=date, moment=moment, size=size)
+    frame = {"style": f"static/{_names()['style.css']}", "icon": f"static/{_names()['icon.svg']}"}
+    whole: str = _template("frame.html").render(
+        **frame, title=title, content=content, root=root, page=name, version=__version__, text=values.get("text", "")
+    )
+    return whole.encode("utf-8")
+
+
+def part(name: str, values: Mapping[str, object]) -> bytes:
+    """What template ``name`` makes of ``values``, without the frame."""
+    made: str = _template(name if "." in name else f"{name}.html").render(**values)
+    return made.encode("utf-8")
+
+
+def static(name: str) -> bottle.HTTPResponse:
+    """The stylesheet or the icon. Its address has a hash of it, so it is never asked for twice."""
+    for file, address in _names().items():
+        if address == name:
+            body = _read(file).encode("utf-8")
+            headers = {"Content-Type": _STATIC[file], "Content-Length": str(len(body)), **SECURITY}
+            return bottle.HTTPResponse(body, headers={**headers, "Cache-Control": f"max-age={YEAR}, immutable"})
+    raise NotFound("There is no such part of a page here.")
+
+
+def icon() -> bottle.HTTPResponse:
+    """``GET /favicon.ico``: the icon, for pages that do not name it, such as those of the Simple API."""
+    body = _read("icon.svg").encode("utf-8")
+    headers = {"Content-Type": _STATIC["icon.svg"], "Content-Length": str(len(body)), **SECURITY}
+    return bottle.HTTPResponse(body, headers={**headers, "Cache-Control": f"max-age={DAY}"})
+
+
+def date(time: object) -> tuple[str, str]:
+    """A time for machines and for people: in UTC, to the second and to the day."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ"), time.strftime("%Y-%m-%d")  # type: ignore[attr-defined]
+
+
+def moment(time: object) -> tuple[str, str]:
+    """A time for machines and for people: in UTC, to the second and to the minute."""
+    return date(time)[0], time.strftime("%Y-%m-%d %H:%M UTC")  # type: ignore[attr-defined]
+
+
+def size(number: float) -> str:
+    """A number of bytes as people say it: three digits and a unit of 1000."""
+    for unit in _UNITS:
+        if number < 999.5 or unit == _UNITS[-1]:
+            break
+        number /= 1000
+    digits = 0 if unit == "bytes" or number >= 99.5 else 1
+    return f"{number:.{digits}f} {unit if unit != 'bytes' or number != 1 else 'byte'}"
+
+
+def compiled(text: str) -> bottle.SimpleTemplate:
+    """The template with this text; raises ConfigError when it is none."""
+    # The text is given explicitly: a bare string could be taken for the name of a file.
+    template = bottle.SimpleTemplate(source=text, lookup=[])
+    try:
+        template.co  # noqa: B018 - compiled when it is first asked for, and errors should show at start
+    except SyntaxError as error:
+        raise ConfigError(f"The welcome page is no template that can be used: {error}.") from error
+    return template
+
+
+@functools.cache
+def _template(name: str) -> bottle.SimpleTemplate:
+    return compiled(_read(name))
+
+
+@functools.cache
+def _read(name: str) -> str:
+    folder = "static" if name in _STATIC else "templates"
+    return resources("pypiserver.web.html").joinpath(folder).joinpath(name).read_text("utf-8")
+
+
+@functools.cache
+def _names() -> dict[str, str]:
+    """The address of each static file: its name with a hash of its bytes."""
+    names = {}
+    for file in _STATIC:
+        stem, _, ending = file.partition(".")
+        names[file] = f"{stem}.{hashlib.sha256(_read(file).encode('utf-8')).hexdigest()[:12]}.{ending}"
+    return names

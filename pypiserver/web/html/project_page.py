@@ -1,0 +1,172 @@
+"""What a project's page says, as plain values for its template: pure, no request and no HTML in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from ...distributions.core_metadata import LIST_LIMITS, CoreMetadata, Requirement
+from ...distributions.filename import is_final, parse_filename, version_key
+from ...distributions.releases import is_yanked, newest
+from ...model import File, Project
+from ...observability.download_statistics import RECENT_DAYS, Counts
+from ...text import cut, one_line
+from ..http.forwarded import is_secure
+from .sanitizer import is_web_address
+
+KINDS = {
+    "bdist_wheel": "Wheel",
+    "sdist": "Source",
+    "bdist_egg": "Egg",
+    "bdist_wininst": "Windows installer",
+    "bdist_msi": "Windows installer",
+    "bdist_dumb": "Built archive",
+}
+# Metadata may say anything at any length; a page says the beginning of it, and that there is more.
+MAX_LINE = 300
+MAX_SUMMARY = 512
+_LISTS = ("classifiers", "project_urls", "requires_dist")
+MAX_ITEMS = 300
+MAX_CLIENTS = 5
+
+
+def heading(project: Project, releases: Mapping[str, Sequence[File]], version: str) -> dict[str, Any]:
+    """Name, version, and the notes that belong beside them."""
+    files = releases.get(version, [])
+    yanked = is_yanked(files)
+    return {
+        "name": project.display_name,
+        "version": version,
+        "is_newest": version == newest(releases),
+        "newest": newest(releases),
+        "is_pre": bool(version) and not is_final(version),
+        "is_yanked": yanked,
+        "reason": next((file.yanked for file in files if file.yanked), "") if yanked else "",
+        "status": project.status,
+    }
+
+
+def commands(name: str, version: str, *, pinned: bool, url: str) -> list[tuple[str, str]]:
+    """(tool, command) for installing from the server whose root is at ``url``."""
+    index = f"{url}simple/"
+    what = f"{name}=={version}" if pinned and version else name
+    trust = "" if is_secure(url) else f"--trusted-host {urlsplit(url).hostname} "
+    return [
+        ("pip", f"pip install --index-url {index} {trust}{what}"),
+        ("uv", f"uv add --index {index} {what}"),
+    ]
+
+
+def facts(core: CoreMetadata) -> list[tuple[str, str]]:
+    """(label, text) of what the metadata says in a line each."""
+    said = [
+        ("Requires Python", core.requires_python or ""),
+        ("License", core.license_expression or next(iter(core.license.splitlines()), "")),
+        ("Author", _person(core.author, core.author_email)),
+        ("Maintainer", _person(core.maintainer, core.maintainer_email)),
+        ("Extras", listed(core.provides_extra)),
+        ("Keywords", listed(core.keywords.split(","))),
+        ("Platform", listed(core.platform)),
+    ]
+    return [(label, cut(one_line(text), 2 * MAX_LINE)) for label, text in said if one_line(text)]
+
+
+def listed(items: Sequence[str]) -> str:
+    """The items with commas between them: as many as a line takes, and how many more there are."""
+    shown, length = 0, 0
+    for item in items:
+        length += len(item) + 2
+        if length > MAX_LINE and shown:
+            break
+        shown += 1
+    left = len(items) - shown
+    return ", ".join(cut(item, MAX_LINE) for item in items[:shown]) + (f" and {left:,} more" if left else "")
+
+
+def _person(name: str, email: str) -> str:
+    # Many write both into the e-mail field: Jane <jane@example.org>.
+    return email if not name or name in email else f"{name} <{email}>" if email else name
+
+
+def downloads(counts: Counts | None, version: str) -> list[tuple[str, str]]:
+    """(label, text) of how often the project and this version of it were downloaded, and by what."""
+    if counts is None:
+        return []
+    clients = ", ".join(f"{client} {count:,}" for client, count in list(counts.clients.items())[:MAX_CLIENTS])
+    said = [("In all", f"{counts.total:,}"), (f"Last {RECENT_DAYS} days", f"{counts.recent:,}")]
+    said += [(f"Version {version}", f"{counts.versions.get(version, 0):,}")] if version else []
+    return said + ([("By client", clients)] if clients else [])
+
+
+def links(core: CoreMetadata) -> list[tuple[str, str]]:
+    """(label, address) of every link that leads somewhere by HTTP, each address once."""
+    labelled = [text.partition(",")[::2] for text in core.project_urls]
+    labelled += [("Homepage", core.home_page), ("Download", core.download_url)]
+    found: dict[str, str] = {}
+    for label, address in labelled[:MAX_ITEMS]:
+        if is_web_address(address.strip()):
+            found.setdefault(address.strip(), one_line(label)[:MAX_LINE] or "Link")
+    return [(label, address) for address, label in found.items()]
+
+
+def left_out(core: CoreMetadata) -> dict[str, int]:
+    """By field of which metadata may have more than was read: how many were."""
+    return {
+        name: limit for name, (limit, _) in LIST_LIMITS.items() if name in _LISTS and len(getattr(core, name)) >= limit
+    }
+
+
+def requirements(core: CoreMetadata) -> dict[str, list[Requirement]]:
+    """The dependencies by the extra that asks for them, '' for those that always hold."""
+    grouped: dict[str, list[Requirement]] = {}
+    for each in core.requirements[:MAX_ITEMS]:
+        grouped.setdefault(each.extra, []).append(each)
+    return dict(sorted(grouped.items()))
+
+
+def file_rows(files: Sequence[File], *, packages: str) -> list[dict[str, Any]]:
+    """The rows of the table of files; ``packages`` is the relative address of ``/packages/``."""
+    return [_file_row(file, f"{packages}{quote(file.path)}") for file in files]
+
+
+def _file_row(file: File, address: str) -> dict[str, Any]:
+    algorithm, _, digest = file.link_digest.partition("=")
+    hashes = {"sha256": file.sha256, **({algorithm: digest} if algorithm else {})}
+    beside = [
+        ("signature", ".asc", file.has_signature),
+        ("metadata", ".metadata", file.metadata_sha256 is not None),
+        ("provenance", ".provenance", file.has_provenance),
+    ]
+    return {
+        "name": file.filename,
+        "address": address,
+        "kind": KINDS[file.kind],
+        "python": "" if file.kind == "sdist" else parse_filename(file.filename).pyversion,
+        "requires_python": file.requires_python or "",
+        "size": file.size,
+        "uploaded": file.uploaded_at,
+        "hashes": list(hashes.items()),
+        "beside": [(label, address + suffix) for label, suffix, is_there in beside if is_there],
+        "yanked": file.yanked,
+    }
+
+
+def fault_rows(faults: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """(path, what is wrong) of files that are not listed, the file named once."""
+    return [(path, fault.removeprefix(f"{path.rpartition('/')[2]} is refused: ")) for path, fault in faults]
+
+
+def version_rows(releases: Mapping[str, Sequence[File]]) -> list[dict[str, Any]]:
+    """The rows of the list of versions, highest first."""
+    return [
+        {
+            "version": version,
+            "address": quote(version),
+            "uploaded": max(file.uploaded_at for file in releases[version]),
+            "files": len(releases[version]),
+            "is_yanked": is_yanked(releases[version]),
+            "is_pre": not is_final(version),
+        }
+        for version in sorted(filter(None, releases), key=version_key, reverse=True)
+    ]

@@ -1,0 +1,200 @@
+"""Descriptions rendered once for each digest, in another process, while pages show plain text.
+
+**Invariants:** a request waits ``WAIT_SECONDS`` at most, and only while its description was asked for that recently, so
+one that takes long makes one reader wait, once; one description is rendered at a time, ``MAX_JOBS`` may wait, and who
+finds no place gets plain text at once; results and failures are kept by digest, both bounded in bytes, apart, so that
+neither drives out the other; nothing runs before the first description, and a process that was forked begins anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from ...bounded_cache import Remembered
+from ...process import process_id
+from .renderer_process import RenderProcess
+from .renderer_worker import Answer, Kind, Outcome
+
+_LOG = logging.getLogger(__name__)
+# An ordinary description takes 10 ms, and 200 ms where the process has to be started.
+WAIT_SECONDS = 0.3
+MAX_JOBS = 16
+# The process, 40 MB, ends when nothing was asked for so long.
+IDLE_SECONDS = 20.0
+# Try again after this where the description was not at fault.
+RETRY_SECONDS = 60.0
+# A sixteenth of it is more than one result can have.
+MAX_RESULT_BYTES = 24 << 20
+MAX_FAILURE_BYTES = 1 << 20
+# What a digest with an outcome takes, in dictionaries and objects.
+_ENTRY_BYTES = 300
+
+
+@dataclass(slots=True, eq=False)
+class _Job:
+    """A description that waits, or is being rendered; ``asked`` is when (time.monotonic)."""
+
+    kind: Kind
+    text: bytes
+    asked: float
+    done: threading.Event = field(default_factory=threading.Event)
+
+
+class Renderer:
+    """Renders the descriptions of one application; ``process`` makes what it asks. Close it."""
+
+    def __init__(
+        self,
+        *,
+        wait: float = WAIT_SECONDS,
+        idle: float = IDLE_SECONDS,
+        process: Callable[[], RenderProcess] = RenderProcess,
+    ) -> None:
+        self.wait_seconds = wait
+        self._idle = idle
+        self._make_process = process
+        self._queue = self._empty_queue()
+
+    def _empty_queue(self) -> _Queue:
+        return _Queue(self._idle, self._make_process)
+
+    def render(self, kind: Kind, text: str) -> Answer | None:
+        """What became of a description: HTML in UTF-8, or why there is none; None while it is not known."""
+        queue = self._queue
+        if queue.pid != process_id():
+            queue = self._queue = self._empty_queue()
+        data = text.encode("utf-8", "replace")
+        key = hashlib.sha256(bytes([kind]) + data).digest()
+        known = queue.known(key)
+        if known is not None:
+            return known
+        job = queue.enqueue(key, kind, data)
+        if job is None:
+            return None
+        job.done.wait(max(0.0, job.asked + self.wait_seconds - time.monotonic()))
+        return queue.known(key)
+
+    def close(self) -> None:
+        """End the thread and the process, and forget everything; asked again, it begins anew."""
+        queue, self._queue = self._queue, self._empty_queue()
+        if queue.pid == process_id():
+            queue.close()
+
+
+class _Queue:
+    """The jobs of one server process, what became of earlier ones, and the thread that works while there are any."""
+
+    def __init__(self, idle: float, process: Callable[[], RenderProcess]) -> None:
+        self.pid = process_id()
+        self._idle = idle
+        self._make_process = process
+        self._results: Remembered[bytes, Answer] = Remembered(MAX_RESULT_BYTES)
+        self._failures: Remembered[bytes, tuple[Outcome, float]] = Remembered(MAX_FAILURE_BYTES)
+        self._jobs: OrderedDict[bytes, _Job] = OrderedDict()
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._process: RenderProcess | None = None
+        self._is_closed = False
+
+    def known(self, key: bytes) -> Answer | None:
+        """What became of it, None when that is not known or should be tried again."""
+        found = self._results.get(key)
+        if found is not None:
+            return found
+        failed = self._failures.get(key)
+        return (failed[0], b"") if failed is not None and time.monotonic() < failed[1] else None
+
+    def enqueue(self, key: bytes, kind: Kind, data: bytes) -> _Job | None:
+        """The job for this description, one for all who ask; None when there are too many."""
+        with self._changed:
+            job = self._jobs.get(key)
+            if job is None:
+                if self._is_closed or len(self._jobs) >= MAX_JOBS:
+                    return None
+                job = self._jobs[key] = _Job(kind, data, time.monotonic())
+                if self.known(key) is not None:
+                    # Done between the look and the lock.
+                    del self._jobs[key]
+                    job.done.set()
+                    return job
+            if self._thread is None or not self._thread.is_alive():
+                self._start()
+            self._changed.notify()
+            return job
+
+    def _start(self) -> None:
+        thread = threading.Thread(target=self._work, name="pypiserver-renderer", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            # Too many threads, or the end of the interpreter: the next request tries again.
+            _LOG.warning("Descriptions are shown as plain text, because no thread can be started: %s.", error)
+            return
+        self._thread = thread
+
+    def close(self) -> None:
+        """End the thread, with what it works on."""
+        with self._changed:
+            self._is_closed = True
+            self._jobs.clear()
+            self._changed.notify()
+            thread, process = self._thread, self._process
+        if process is not None:
+            process.abort()
+        if thread is not None:
+            thread.join(10)
+
+    def _work(self) -> None:
+        """Render until nothing was asked for a while; whatever happens, the next request can start anew."""
+        try:
+            with contextlib.closing(self._make_process()) as process:
+                self._process = process
+                while (found := self._next()) is not None:
+                    key, job = found
+                    try:
+                        self._keep(key, self._rendered(process, job))
+                    finally:
+                        with self._changed:
+                            self._jobs.pop(key, None)
+                        job.done.set()
+        finally:
+            with self._changed:
+                if self._thread is threading.current_thread():
+                    self._thread = None
+
+    def _next(self) -> tuple[bytes, _Job] | None:
+        """The job that waits longest; it stays in the queue while it is worked on, so that nobody begins it again."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._jobs or self._is_closed, self._idle)
+            if self._is_closed or not self._jobs:
+                # Under the lock, so that who comes next sees that a thread is needed.
+                self._thread = None
+                return None
+            return next(iter(self._jobs.items()))
+
+    @staticmethod
+    def _rendered(process: RenderProcess, job: _Job) -> Answer:
+        try:
+            return process.render(job.kind, job.text)
+        except Exception as error:  # noqa: BLE001 - the thread must live on
+            _LOG.warning("Descriptions are shown as plain text for a minute, because rendering failed: %r.", error)
+            process.close()
+            return Outcome.CRASHED, b""
+
+    def _keep(self, key: bytes, answer: Answer) -> None:
+        outcome, html = answer
+        if outcome is Outcome.HTML:
+            self._results.put(key, answer, size=len(html) + _ENTRY_BYTES)
+            return
+        retry = outcome >= Outcome.MISSING
+        until = time.monotonic() + RETRY_SECONDS if retry else float("inf")
+        self._failures.put(key, (outcome, until), size=_ENTRY_BYTES)
+        level = logging.WARNING if outcome in (Outcome.CRASHED, Outcome.STALLED) else logging.INFO
+        _LOG.log(level, "A description is shown as plain text: rendering it ended with %s.", outcome.name)

@@ -1,0 +1,1 @@
+"""What any application needs of HTTP: bodies, ranges, validators, caches, forwarded headers."""

@@ -1,0 +1,84 @@
+"""Answers with pages that are made once for each state of what they show.
+
+The rules to keep: a page is validated by a strong ETag, compressed for who asks, and given for a while when the catalog
+fails; a large one is held once, however many clients take it, and a block of it is sent at a time.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Hashable, Mapping
+from typing import NamedTuple
+
+import bottle
+
+from ...errors import CatalogUnavailable
+from ...formats.simple import accepts_encoding
+from ...index.read import Repository
+from .conditional import is_not_modified
+from .file_body import BLOCK_BYTES, Blocks
+from .page_cache import Page, PageCache
+from .responses import aged, for_mirrors, revalidated, unkept
+from .single_flight import SingleFlight
+
+SerialOf = Callable[[], int]
+
+
+class Made(NamedTuple):
+    """A page as it was made: at which serial, its body, and what mirrors are told (0: nothing)."""
+
+    serial: int
+    body: bytes
+    last_serial: int = 0
+
+
+class KeptPages:
+    """Pages by key, up to ``max_bytes`` of them; ``private`` says that they are protected.
+
+    ``headers`` are those of every answer with a body.
+    """
+
+    def __init__(self, repository: Repository, max_bytes: int, *, private: bool, headers: Mapping[str, str]) -> None:
+        self._repository = repository
+        self._cache = PageCache(max_bytes)
+        self._flights = SingleFlight[Page]()
+        self._cache_control = revalidated(private=private)
+        self._headers = dict(headers)
+
+    def answer(self, key: Hashable, serial_of: SerialOf, make: Callable[[], Made]) -> bottle.HTTPResponse:
+        """The page with this key; ``make`` gives a body that is right while ``serial_of`` says the same as it.
+
+        Raises what ``make`` raises, and CatalogUnavailable where there is no page, or too old a one.
+        """
+        try:
+            page = self._current(key, serial_of)
+            if page is None:
+                page = self._flights.get(key, lambda: self._current(key, serial_of), lambda: self._kept(key, make()))
+            return self._answer(page)
+        except CatalogUnavailable:
+            last = self._cache.last(key)
+            age = None if last is None else self._repository.stale_age(last.checked, last.seen)
+            if last is None or age is None or self._repository.is_outdated(last.checked):
+                raise
+            return aged(self._answer(last), age)
+
+    def _current(self, key: Hashable, serial_of: SerialOf) -> Page | None:
+        return self._cache.get(key, now=self._repository.serial(), serial_of=serial_of)
+
+    def _kept(self, key: Hashable, made: Made) -> Page:
+        return self._cache.put(key, made.body, serial=made.serial, last_serial=made.last_serial)
+
+    def _answer(self, page: Page) -> bottle.HTTPResponse:
+        environ = bottle.request.environ
+        coding = accepts_encoding(environ.get("HTTP_ACCEPT_ENCODING"), page.codings) or "identity"
+        body, etag = page.bodies[coding]
+        headers = {"Cache-Control": self._cache_control, "Vary": "Accept-Encoding", "ETag": etag}
+        headers |= {**unkept(self._cache_control), **for_mirrors(page.last_serial)}
+        if is_not_modified(environ.get("HTTP_IF_NONE_MATCH"), etag):
+            return bottle.HTTPResponse(status=304, headers=headers)
+        headers |= {**self._headers, "Content-Length": str(len(body))}
+        if coding != "identity":
+            headers["Content-Encoding"] = coding
+        # Some servers copy all they are given, for each client.
+        sent = body if len(body) <= BLOCK_BYTES else Blocks(io.BytesIO(body), 0, len(body))
+        return bottle.HTTPResponse(sent, headers=headers)

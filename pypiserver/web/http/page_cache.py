@@ -1,0 +1,126 @@
+"""Ready pages: body, encoded bodies and validators, valid while the catalog's serial says so.
+
+Bounded by bytes. Bodies are immutable, so threads share them without a lock: a reader only assigns a number and a flag
+to the very page it found. Nothing is shared between processes but the catalog they all ask.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+
+from ...bounded_cache import weight
+from ...formats.simple import etag
+from .compression import gzip_compress, zstd_compress
+from .prepared_response import Ready
+
+MAX_BYTES = 64 * 1024 * 1024
+# Below this the header costs more than compression saves.
+MIN_COMPRESSED = 500
+# What a page takes besides its bodies and its key: validators, tables, and an answer or two that were made of it.
+PAGE_BYTES = 2500
+
+
+@dataclass(slots=True, eq=False)
+class Page:
+    """One page in one form: its serial, and per content coding its bytes and strong ETag.
+
+    ``origin`` is the address of our root that stands in it, None when there is none. ``last_serial`` is what mirrors
+    are told, 0 for nothing. ``checked`` is the catalog's serial at which the page was last known to be current,
+    ``seen`` when it was looked up or compared with another one (time.monotonic). ``is_used`` says that somebody asked
+    for it of late, ``is_outdated`` that it is known to be no longer right. ``answers`` are those already given with
+    these bytes, by what they depend on.
+    """
+
+    serial: int
+    bodies: dict[str, tuple[bytes, str]]
+    codings: tuple[str, ...]
+    origin: str | None = None
+    last_serial: int = 0
+    checked: int = -1
+    seen: float = 0.0
+    is_used: bool = False
+    is_outdated: bool = False
+    answers: dict[Hashable, Ready] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        """Bytes held by the page, whatever is asked for."""
+        return PAGE_BYTES + sum(len(body) for body, _ in self.bodies.values())
+
+
+class PageCache:
+    """Pages by key; beyond ``max_bytes`` the oldest go, those that were asked for since they were looked at last.
+
+    A page that alone is larger is not kept.
+    """
+
+    def __init__(self, max_bytes: int = MAX_BYTES) -> None:
+        self._max_bytes = max_bytes
+        self._pages: OrderedDict[Hashable, Page] = OrderedDict()
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable, *, now: int, serial_of: Callable[[], int]) -> Page | None:
+        """The page, if nothing it depends on changed; ``now`` is the catalog's serial, asked once per request."""
+        page = self._pages.get(key)
+        if page is None:
+            return None
+        if page.checked != now:
+            if serial_of() != page.serial:
+                page.is_outdated = True
+                return None
+            page.checked = now
+            page.seen = time.monotonic()
+        page.is_used = True
+        return page
+
+    def last(self, key: Hashable) -> Page | None:
+        """The page, unless it is known that something changed: an upload that was acknowledged may be missing."""
+        page = self._pages.get(key)
+        return page if page is not None and not page.is_outdated else None
+
+    def put(
+        self,
+        key: Hashable,
+        body: bytes,
+        *,
+        serial: int,
+        form: str = "",
+        origin: str | None = None,
+        last_serial: int = 0,
+    ) -> Page:
+        """Make, keep and give the page for ``body``; ``form`` goes into its validators."""
+        bodies = _encodings(body, form)
+        page = Page(serial, bodies, tuple(name for name in bodies if name != "identity"), origin, last_serial)
+        page.seen = time.monotonic()
+        with self._lock:
+            old = self._pages.pop(key, None)
+            self._bytes -= old.size + weight(key) if old else 0
+            if page.size > self._max_bytes:
+                return page
+            self._bytes += page.size + weight(key)
+            self._pages[key] = page
+            while self._bytes > self._max_bytes and len(self._pages) > 1:
+                first, oldest = self._pages.popitem(last=False)
+                if oldest.is_used or oldest is page:
+                    # A second chance, so that what is asked for stays; reading costs no lock and no reordering.
+                    oldest.is_used = False
+                    self._pages[first] = oldest
+                else:
+                    self._bytes -= oldest.size + weight(first)
+        return page
+
+
+def _encodings(body: bytes, form: str) -> dict[str, tuple[bytes, str]]:
+    suffixes = [form] if form else []
+    bodies = {"identity": (body, etag(body, *suffixes))}
+    if len(body) >= MIN_COMPRESSED:
+        bodies["gzip"] = (gzip_compress(body), etag(body, *suffixes, "gzip"))
+        compressed = zstd_compress(body)
+        if compressed is not None:
+            bodies["zstd"] = (compressed, etag(body, *suffixes, "zstd"))
+    return bodies
