@@ -204,14 +204,6 @@ class Session:
         return seconds
 
 
-def play_one(fault: Fault, home: Path, *, server: str, workers: int, seed: int) -> Outcome:
-    """One fault on a server of its own."""
-    with scene(home, server, workers, disk=fault.needs_disk, chance=random.Random(seed)) as found:
-        session = Session.begin(found, seed)
-        with session.load:
-            return session.play(fault)
-
-
 def has(database: Path, filename: str) -> bool:
     """Whether there is a row for a file in a database, which is not changed by looking."""
     question = "SELECT 1 FROM file WHERE filename = ?"
