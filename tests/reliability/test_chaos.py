@@ -21,6 +21,8 @@ from bin.soaking.scenes import Fault
 from tests.reliability.disks import reason_against
 
 SEED = 14
+# Eight readers ask 400 times in a second, not as often as they can: other tests run at the same time.
+PAUSE_SECONDS = 0.02
 # What each server does in its own way: files that are mapped, writers that wait, processes that end.
 OFTEN = (
     "db deleted",
@@ -48,9 +50,8 @@ class Servers:
         if self._session is None or kind != self._kind:
             self.close()
             home, chance = self._folders.mktemp("chaos"), random.Random(SEED)
-            self._session = Session.begin(
-                self._ending.enter_context(scene(home, server, workers, disk=fault.needs_disk, chance=chance)), SEED
-            )
+            begun = scene(home, server, workers, disk=fault.needs_disk, chance=chance)
+            self._session = Session.begin(self._ending.enter_context(begun), SEED, pause=PAUSE_SECONDS)
             self._ending.enter_context(self._session.load)
             self._kind = kind
         outcome = None
