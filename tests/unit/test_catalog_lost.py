@@ -576,12 +576,16 @@ def test_no_page_from_before_an_upload_bridges_a_lock(put: Put, root: Path, tmp_
     client, (name, data) = Client(application), make_wheel("foo", "2.0")
     with contextlib.closing(application):
         assert client.get(path).status == 200 and client.upload(name, data).status == 200
-        application.repository.catalog.connections.get().execute("PRAGMA busy_timeout = 0")  # type: ignore[attr-defined]
+        ours = application.repository.catalog.connections.get()  # type: ignore[attr-defined]
+        (patience,) = ours.execute("PRAGMA busy_timeout").fetchone()
+        ours.execute("PRAGMA busy_timeout = 0")
         with contextlib.closing(sqlite3.connect(place, isolation_level=None)) as other:
             other.execute("UPDATE file SET sha256 = '' WHERE filename = ?", (name,))
             other.execute("BEGIN IMMEDIATE")
             assert client.get(path).status == 503
             other.execute("ROLLBACK")
+        # The background thread that digests the file may write at that moment: it is waited for.
+        ours.execute(f"PRAGMA busy_timeout = {patience}")
         answer = client.get(path)
         assert (answer.status, b"2.0" in answer.body) == (200, True)
 
