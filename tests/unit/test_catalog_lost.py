@@ -253,6 +253,7 @@ def until(question: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.live
 @pytest.mark.parametrize("fault", FAULTS)
 def test_what_is_here_is_sent_nowhere_while_its_catalog_is_lost(
     workers: Workers, tmp_path: Path, fault: Callable[[Path], None]
@@ -273,6 +274,7 @@ def test_what_is_here_is_sent_nowhere_while_its_catalog_is_lost(
     assert workers.wrong == []
 
 
+@pytest.mark.live
 def test_a_catalog_that_became_another_in_place_is_replaced_so_that_new_workers_can_open_it(
     workers: Workers, tmp_path: Path
 ) -> None:
@@ -288,6 +290,7 @@ def test_a_catalog_that_became_another_in_place_is_replaced_so_that_new_workers_
     assert workers.wrong == []
 
 
+@pytest.mark.live
 def test_a_scan_that_began_in_another_catalog_says_nothing_of_this_one(
     workers: Workers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -317,6 +320,7 @@ def test_a_scan_that_began_in_another_catalog_says_nothing_of_this_one(
     assert workers.wrong == []
 
 
+@pytest.mark.live
 def test_a_backup_in_the_catalogs_place_goes_back_to_no_serial(workers: Workers, tmp_path: Path) -> None:
     before = max(application.repository.serial() for application in workers.applications)  # type: ignore[attr-defined]
     replace_by_old_copy(tmp_path / "state" / "catalog.sqlite")
@@ -328,6 +332,7 @@ def test_a_backup_in_the_catalogs_place_goes_back_to_no_serial(workers: Workers,
     assert workers.wrong == []
 
 
+@pytest.mark.live
 def test_a_folder_of_the_catalog_that_goes_is_an_outage_until_it_is_back(workers: Workers, tmp_path: Path) -> None:
     for _ in range(2):
         (tmp_path / "state").rename(tmp_path / "away")
@@ -337,6 +342,7 @@ def test_a_folder_of_the_catalog_that_goes_is_an_outage_until_it_is_back(workers
     assert workers.wrong == []
 
 
+@pytest.mark.live
 def test_a_server_of_other_folders_leaves_a_catalog_in_use_alone(
     workers: Workers, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -547,6 +553,7 @@ def test_an_io_error_that_lasts_is_damage(tmp_path: Path, monkeypatch: pytest.Mo
     assert last
 
 
+@pytest.mark.live
 def test_a_locked_catalog_refuses_an_upload_and_keeps_nothing_of_it(
     workers: Workers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -618,6 +625,7 @@ def test_no_page_from_before_an_upload_is_shown_where_no_round_succeeds(
         until(lambda: (client.get(path).status, shown()) == (200, 200))
 
 
+@pytest.mark.live
 def test_an_upload_whose_row_cannot_be_written_is_taken_back(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
     client, repository = workers.clients[0], workers.applications[0].repository  # type: ignore[attr-defined]
     name, data = make_wheel("late", "1.0")
@@ -670,6 +678,7 @@ def test_each_version_has_a_default_catalog_of_its_own(tmp_path: Path, monkeypat
     assert catalog_path(identity) != ours
 
 
+@pytest.mark.live
 def test_an_old_version_in_another_process_harms_nothing(workers: Workers, tmp_path: Path) -> None:
     """What the versions before did with a file of another schema: they dropped every table in place."""
     script = f"import sqlite3; c = sqlite3.connect({str(tmp_path / 'state' / 'catalog.sqlite')!r}, timeout=20)\n"
