@@ -151,7 +151,9 @@ class Application:
             try:
                 AuditLog(self.config.audit_log).check()
             except Unavailable as error:
-                raise ConfigError(str(error)) from error
+                raise ConfigError(
+                    str(error), kind="unwritable", setting="audit_log", value=self.config.audit_log
+                ) from error
         if self.config.certificate is not None and self.config.key is not None:
             tls_files.check(self.config.certificate, self.config.key)
 
@@ -183,7 +185,7 @@ class Application:
         assert isinstance(bucket, Bucket)  # noqa: S101
         fault = probe(bucket)
         if fault is not None and fault.is_final:
-            raise ConfigError(fault.message)
+            raise ConfigError(fault.message, kind="refused", setting="storage", value=bucket.objects.url)
         return fault.message if fault is not None else ""
 
     def damaged(self) -> list[tuple[Path | str, int]]:
@@ -300,7 +302,11 @@ def build_bucket(config: Config, *, is_serving: bool = True) -> BucketParts:
     identity = catalog_identity([config.storage], config.hash_algo)
     place = usable_place(config.catalog) or catalog_path(identity)
     if place is None:
-        raise ConfigError("There is no place for the catalog, which a bucket needs; name a file with --catalog.")
+        raise ConfigError(
+            "There is no place for the catalog, which a bucket needs; name a file with --catalog.",
+            kind="missing",
+            setting="catalog",
+        )
     catalog, lock = build_catalog(ExclusiveCatalog, place, identity)
     return build_parts(
         Bucket(Objects(config.storage, public_endpoint=config.public_storage_endpoint)),
@@ -337,7 +343,12 @@ def _delivery(config: Config, repository: Repository, cache_control: str) -> Del
     if way == "stream":
         return lambda environ, file: None
     if not bucket.objects.can_sign:
-        raise ConfigError(f"--downloads {way}: {config.storage} signs no addresses; use stream.")
+        raise ConfigError(
+            f"--downloads {way}: {config.storage} signs no addresses; use stream.",
+            kind="contradiction",
+            setting="downloads",
+            value=way,
+        )
     if way == "accel":
         return through_nginx(
             bucket.sign, config.signed_url_ttl, location=config.accel_location, cache_control=cache_control
@@ -374,4 +385,9 @@ def _welcome_text(config: Config) -> str | None:
     try:
         return config.welcome.read_text("utf-8", "replace")
     except OSError as error:
-        raise ConfigError(f"The welcome page {config.welcome} cannot be read: {error.strerror}.") from error
+        raise ConfigError(
+            f"The welcome page {config.welcome} cannot be read: {error.strerror}.",
+            kind="unreadable",
+            setting="welcome",
+            value=config.welcome,
+        ) from error

@@ -8,7 +8,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator
 
-from ..backend.checks import ADVICE, Fault, archive_faults, reason_of
+from ..backend.checks import ADVICE, Fault, archive_faults
 from ..backend.digester import BLOCK, Digester
 from ..backend.project_status import STATUSES
 from ..distributions import filename
@@ -63,7 +63,7 @@ class BucketAudit:
         try:
             yield from self._check_content(file, dist)
         except InvalidDistribution as error:
-            yield self._fault(file.path, *reason_of(error))
+            yield self._fault(file.path, error.kind, error.reason)
         except NotFound:
             yield self._fault(file.path, "missing", "it went while it was looked at")
 

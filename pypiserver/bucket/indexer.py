@@ -81,11 +81,15 @@ class BucketWatch(Background):
         if not self._is_complete:
             raise Unavailable(self._failure or f"{READING} Try again in a minute.", public=not self._failure)
 
-    def state(self) -> str:
-        """Why no request can be answered yet, empty when it can be; waits for nothing."""
+    def state(self) -> PypiServerError | None:
+        """Why no request can be answered yet, None when it can be; waits for nothing."""
         if self._pid != os.getpid():
             self.start()
-        return self._stale() if self._is_complete else self._failure or READING
+        if not self._is_complete:
+            failure = self._failure
+            return Unavailable(failure) if failure else Unavailable(READING, public=True, kind="starting")
+        stale = self._stale()
+        return Unavailable(stale, kind="stale") if stale else None
 
     def close(self) -> None:
         """End the thread of this process and give the lock to another one."""
@@ -202,9 +206,9 @@ class Unwatched:
     def ensure_current(self) -> None:
         """Nothing; whoever asks has seen that the catalog is complete."""
 
-    def state(self) -> str:
+    def state(self) -> PypiServerError | None:
         """Nothing is in the way."""
-        return ""
+        return None
 
     def last_scan(self) -> tuple[float, float] | None:
         """Not known."""

@@ -21,7 +21,7 @@ from .errors import CatalogIncomplete, CatalogReplaced
 from .postgres.serial_cache import Shared
 from .postgres.session import ANSWER_SECONDS
 from .project_list import Listing
-from .rows import Row, Standing, as_file
+from .rows import FileFault, Row, Standing, as_file
 from .sqlite.change_counter import Signal
 
 # A writer that is killed after its commit has told nobody: so old may an answer then be.
@@ -219,9 +219,9 @@ class Reads:
         with self.connections.reading() as connection:
             return [filename for (filename,) in select_alike(connection, dist).fetchall()]
 
-    def faults_of(self, name: str) -> list[tuple[str, str]]:
-        """(path, fault) of every file of a project that is not fit to be listed."""
-        return self._all(schema.SELECT_FAULTS, name=name)
+    def faults_of(self, name: str) -> list[FileFault]:
+        """What is wrong with every file of a project that is not fit to be listed."""
+        return [FileFault(*row) for row in self._all(schema.SELECT_FAULTS, name=name)]
 
     def files(self) -> list[File]:
         """Every visible file, by path."""
@@ -280,10 +280,10 @@ class Reads:
         """How many files each root has that are not fit to be listed."""
         return dict(self._all(schema.SELECT_FAULT_COUNTS))
 
-    def fault(self, root: int, path: str, row: Row) -> str:
-        """What is wrong with the file of that very row, '' when nothing is or another one stands there."""
+    def fault(self, root: int, path: str, row: Row) -> FileFault | None:
+        """What is wrong with the file of that very row, None when nothing is or another one stands there."""
         values = {"root": root, "path": path, "size": row.size, "mtime_ns": row.mtime_ns, "inode": row.inode}
-        return "".join(fault for (fault,) in self._all(schema.SELECT_FAULT, **values))
+        return next((FileFault(*each) for each in self._all(schema.SELECT_FAULT, **values)), None)
 
     def row(self, root: int, path: str) -> Row | None:
         """One file row's identity."""

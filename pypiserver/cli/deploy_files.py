@@ -187,7 +187,12 @@ def nginx(config: Config, given: Mapping[str, Given]) -> str:
     listening = _listening(base.scheme, str(base.hostname), base.port)
     prefix = base.path.rstrip("/")
     if not re.fullmatch(r"[\w/.~-]*", prefix) or not re.fullmatch(r"[\w.:-]+", str(base.hostname)):
-        raise ConfigError(f"--server-base-url {config.server_base_url}: it has characters that nginx would misread.")
+        raise ConfigError(
+            f"--server-base-url {config.server_base_url}: it has characters that nginx would misread.",
+            kind="value",
+            setting="server_base_url",
+            value=config.server_base_url,
+        )
     host = "127.0.0.1" if config.host in _EVERY_INTERFACE else config.host
     address = f"[{host}]:{config.port}" if ":" in host else f"{host}:{config.port}"
     is_open = "list" not in config.authenticate
@@ -230,7 +235,12 @@ def _listening(scheme: str, name: str, port: int | None) -> str:
 def _internal(root: str, location: str) -> str:
     """The location in which nginx finds the files of a folder, and which nobody can ask for."""
     if "$" in root or root != printable(root):
-        raise ConfigError(f"The folder {printable(root)!r} has characters in its path that nginx would misread.")
+        raise ConfigError(
+            f"The folder {printable(root)!r} has characters in its path that nginx would misread.",
+            kind="value",
+            setting="roots",
+            value=root,
+        )
     return _NGINX_FILES.format(
         location=_nginx_quoted(f"{location.rstrip('/')}{root}/"),
         folder=_nginx_quoted(f"{root}/"),
@@ -366,7 +376,10 @@ def compose(config: Config, given: Mapping[str, Given]) -> str:
         elif _is_shared(Path(path).parent):
             raise ConfigError(
                 f"{SETTINGS[name].flags[-1]}: the container would get all of {Path(path).parent}; name a file in a "
-                "folder of its own."
+                "folder of its own.",
+                kind="contradiction",
+                setting=name,
+                value=path,
             )
         else:
             volumes.append(f"{Path(path).parent}:/data/{name}")

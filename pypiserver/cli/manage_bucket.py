@@ -100,7 +100,11 @@ def _unyank(command: parser.Unyank) -> Iterator[Change]:
 
 def _delete(command: parser.Delete) -> Iterator[Change]:
     if command.yes and not command.purge:
-        raise ConfigError("A bucket has no trash: what is deleted is gone. Say --yes --purge if that is meant.")
+        raise ConfigError(
+            "A bucket has no trash: what is deleted is gone. Say --yes --purge if that is meant.",
+            kind="contradiction",
+            setting="purge",
+        )
     if command.yes:
         changed = _each(command, "delete", lambda writer, file: writer.remove(file))
     else:
@@ -119,7 +123,8 @@ def _change(command: Any, *, out: TextIO, err: TextIO) -> int:
 def _restore(command: parser.Restore, *, out: TextIO, err: TextIO) -> int:
     raise ConfigError(
         "A bucket has no trash. Upload the file again; or, where the store keeps versions of objects, bring the object "
-        "back with the store's own tools and run pypi-server reindex."
+        "back with the store's own tools and run pypi-server reindex.",
+        kind="no-trash",
     )
 
 

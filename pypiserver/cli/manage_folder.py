@@ -80,7 +80,11 @@ def _decided(folders: Folders, entry: Entry, dist: DistFile) -> DistFile:
 def update(command: parser.Update, *, out: TextIO, err: TextIO) -> int:
     """``-U``: look for newer releases upstream, of everything but private names: these are told to nobody."""
     if command.config.storage is not None:
-        raise ConfigError("-U looks at folders; copy the bucket into one first: pypi-server copy URL DIR.")
+        raise ConfigError(
+            "-U looks at folders; copy the bucket into one first: pypi-server copy URL DIR.",
+            kind="contradiction",
+            setting="storage",
+        )
     folders = Folders([Path(root).absolute() for root in command.config.roots])
     private = read_private_names(command.config.private, command.config.private_file)
     files = [
@@ -220,7 +224,11 @@ def _bytes(reason: str) -> bytes:
 
 def _stats(command: parser.Stats, *, out: TextIO, err: TextIO) -> int:
     if command.config.stats is None:
-        raise ConfigError("It is not said where downloads are counted; give the file of the server with --stats FILE.")
+        raise ConfigError(
+            "It is not said where downloads are counted; give the file of the server with --stats FILE.",
+            kind="missing",
+            setting="stats",
+        )
     downloads = Downloads(command.config.stats, makes=False)
     if command.name is None:
         rows = downloads.projects()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import BinaryIO
 
-from ..backend.checks import ADVICE, Fault, archive_faults, reason_of
+from ..backend.checks import ADVICE, Fault, archive_faults
 from ..backend.digester import Digester
 from ..backend.project_status import STATUSES
 from ..backend.stored_file import Entry, Scan
@@ -97,7 +97,7 @@ class Audit:
                 yield from self._check_bytes(stream, entry, dist, known_sha256 if opened == entry else "")
         except InvalidDistribution as error:
             # The server does not list it, and says so in these words.
-            yield self._fault(entry.root, entry.path, *reason_of(error))
+            yield self._fault(entry.root, entry.path, error.kind, error.reason)
         except PypiServerError as error:
             yield self._fault(entry.root, entry.path, "unreadable", f"it cannot be opened ({error})")
         except OSError as error:

@@ -115,7 +115,9 @@ class Watch(Background):
             if now > next_look:
                 next_look = now + LOOK_SECONDS
                 if now > until or self._stale():
-                    raise Unavailable("The package folders are still being read. Try again in a minute.")
+                    raise Unavailable(
+                        "The package folders are still being read. Try again in a minute.", kind="starting"
+                    )
 
     def _is_settled(self) -> bool:
         """Whether it is known what can be answered from the catalog that is open now, or why nothing can be."""
@@ -126,13 +128,16 @@ class Watch(Background):
             raise CatalogUnavailable("The catalog fails. Try again in a moment.")
         super()._refuse_stale()
 
-    def state(self) -> str:
-        """Why no request can be answered yet, empty when it can be; starts what is missing, and waits for nothing."""
+    def state(self) -> PypiServerError | None:
+        """Why no request can be answered yet, None when it can be; starts what is missing, and waits for nothing."""
         if self._pid != os.getpid():
             self.start()
         if not self._is_settled():
-            return "The package folders are still being read."
-        return str(self._failure or "") or self._stale()
+            return Unavailable("The package folders are still being read.", public=True, kind="starting")
+        if self._failure is not None:
+            return self._failure
+        stale = self._stale()
+        return Unavailable(stale, kind="stale") if stale else None
 
     def scan_once(self, *, counted: Counted = iter) -> None:
         """Bring the catalog up to date without starting a thread: for the command line, before it serves.

@@ -346,7 +346,8 @@ class Sync:
         self._has_said_shadowed = not self._is_quiet
         for root, path, winner in self.catalog.shadowed():
             where = f"{winner.path} in {self.folders.roots[winner.root]}"
-            self._say_skipped(root, path, f"a file of this name comes first: {where}")
+            rule = "a file of this name comes first"
+            self._say_skipped(root, path, f"{rule}: {where}", rule)
 
     def _describe(self, entry: Entry, dist: DistFile, fingerprint: str, before: Row | None) -> Found:
         root, path, size, mtime_ns, inode, ctime_ns = entry
@@ -374,7 +375,7 @@ class Sync:
         try:
             return filename.parse_filename(entry.path.rpartition("/")[2])
         except InvalidFilename as error:
-            self._say_skipped(entry.root, entry.path, str(error))
+            self._say_skipped(entry.root, entry.path, error.reason, error.rule)
             return None
 
     def _changed_statuses(self) -> dict[str, ProjectStatus]:
@@ -397,14 +398,15 @@ class Sync:
         else:
             _LOG.warning("All of the folders can be read again.")
 
-    def _say_skipped(self, root: int, path: str, reason: str) -> None:
-        if not self._is_quiet and self._skipped.is_said(root, path, reason):
+    def _say_skipped(self, root: int, path: str, reason: str, rule: str = "") -> None:
+        """Log it, or count it; ``rule`` is the reason without what is this file's own."""
+        if not self._is_quiet and self._skipped.is_said(root, path, reason, rule or reason):
             _LOG.warning("Skipped %s in %s: %s", shown(path), self.folders.roots[root], reason)
 
     def _say_how_many(self) -> None:
         """After a scan: how many more were skipped than have a line of their own."""
-        for (root, reason), count in self._skipped.more():
-            _LOG.warning("Skipped %d more files in %s: %s", count, self.folders.roots[root], reason)
+        for (root, rule), count in self._skipped.more():
+            _LOG.warning("Skipped %d more files in %s: %s", count, self.folders.roots[root], rule)
 
 
 def projects_at(path: str) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
-from ..backend.digester import BLOCK, WRITING_SECONDS, is_damage
+from ..backend.digester import BLOCK, WRITING_SECONDS
 from ..backend.protocols import StagedFile
 from ..backend.stored_file import Entry
 from ..backend.writing import CatalogAccess, Checked
@@ -88,9 +88,10 @@ class FolderWriter:
             return False
         row = Row(entry.size, entry.mtime_ns, entry.inode, "")
         fault = self._access.ask(lambda: self._access.catalog.fault(0, entry.path, row))
-        if is_damage(fault):
-            _LOG.warning("%s is replaced, as it was damaged: %s", entry.path, fault)
-        return is_damage(fault)
+        if fault is None or not fault.is_damage:
+            return False
+        _LOG.warning("%s is replaced, as it was damaged: %s", entry.path, fault.sentence)
+        return True
 
     def _take_back(self, upload: Checked, entry: Entry) -> None:
         """Delete a file that got its name, but no row: what is refused must not show later."""

@@ -16,11 +16,11 @@ from typing import BinaryIO, NamedTuple, Protocol, TypeVar
 
 from packaging.utils import NormalizedName
 
-from ..backend.digester import WRITING_SECONDS, Digester, is_damage, public_fault
+from ..backend.digester import WRITING_SECONDS, Digester, public_fault
 from ..backend.protocols import Counted, Storage
 from ..backend.stored_file import sidecar
 from ..bounded_cache import Remembered, weight
-from ..catalog import FAILURES, REPLACED, Catalog
+from ..catalog import FAILURES, REPLACED, Catalog, FileFault
 from ..catalog.queries import ProjectState
 from ..distributions.core_metadata import CoreMetadata
 from ..distributions.filename import canonical_version, file_key, normalize, projects_of
@@ -66,8 +66,8 @@ class Watching(Protocol):
     def ensure_current(self) -> None:
         """Return when the catalog reflects storage; raises Unavailable while it cannot."""
 
-    def state(self) -> str:
-        """Why no request can be answered yet, empty when it can be; waits for nothing."""
+    def state(self) -> PypiServerError | None:
+        """Why no request can be answered yet, None when it can be; waits for nothing."""
 
     def last_scan(self) -> tuple[float, float] | None:
         """When storage was last read (seconds since the epoch), and how long that took."""
@@ -218,8 +218,10 @@ class Repository:
                 continue
             self._refuse_unservable(normal)
             if self._is_absent(project=normal):
-                raise NotFound(f"There is no project {normal!r} here.")
-        raise Unavailable(f"The project {normal} is changing right now. Try again in a moment.")
+                raise NotFound(f"There is no project {normal!r} here.", kind="project", project=normal)
+        raise Unavailable(
+            f"The project {normal} is changing right now. Try again in a moment.", kind="changing", project=normal
+        )
 
     def _digest(self, project: str) -> None:
         """Digest what waits, also what changed meanwhile, as a file does that is given its time after it was closed."""
@@ -243,8 +245,8 @@ class Repository:
             return
         now = time.time()
         is_passing = any(row.inode == REPLACED or now - row.mtime_ns / 1e9 < WRITING_SECONDS for row in rows)
-        is_passing = is_passing or not all(is_damage(fault) for _, fault in faults) or not faults
-        said = [public_fault(path, fault) for path, fault in faults[:MAX_FAULTS_SAID]]
+        is_passing = is_passing or not all(fault.is_damage for fault in faults) or not faults
+        said = [public_fault(fault) for fault in faults[:MAX_FAULTS_SAID]]
         more = [f"{len(faults) - len(said)} more"] if len(faults) > len(said) else []
         advice = (
             "Wait until they are copied, or see the server's log." if is_passing else "Put good ones in their place."
@@ -253,16 +255,23 @@ class Repository:
             f"None of the files of {normal} can be served now: {'; '.join([*said, *more]) or 'they change'}. {advice}",
             public=True,
             is_passing=is_passing,
+            kind="unlisted",
+            project=normal,
         )
 
     def _refuse_faulty(self, path: str, rows: Iterable[File]) -> None:
         """Raise Unavailable for a file that is here and cannot be served: what is wrong with it."""
         for project in {row.project for row in rows}:
-            for each, fault in self.catalog.faults_of(project):
-                if each == path:
-                    advice = "Put a good one in its place." if is_damage(fault) else "Try again in a moment."
+            for fault in self.catalog.faults_of(project):
+                if fault.path == path:
+                    advice = "Put a good one in its place." if fault.is_damage else "Try again in a moment."
                     raise Unavailable(
-                        f"{public_fault(path, fault)}. {advice}", public=True, is_passing=not is_damage(fault)
+                        f"{public_fault(fault)}. {advice}",
+                        public=True,
+                        is_passing=not fault.is_damage,
+                        kind=fault.kind,
+                        filename=fault.filename,
+                        reason=fault.reason,
                     )
 
     def file(self, path: str) -> File:
@@ -282,7 +291,12 @@ class Repository:
     def _file(self, path: str) -> File:
         file = self._standing(path)
         if self.catalog.project_state(file.project).status.status == "quarantined":
-            raise Forbidden(f"The project {file.project} is quarantined; none of its files can be downloaded.")
+            raise Forbidden(
+                f"The project {file.project} is quarantined; none of its files can be downloaded.",
+                kind="quarantined",
+                filename=file.filename,
+                project=file.project,
+            )
         return file
 
     def _standing(self, path: str) -> File:
@@ -302,7 +316,7 @@ class Repository:
                 if rows:
                     continue
             if not rows or (file is not None and file.path != path):
-                raise NotFound(f"There is no file {filename!r} here.")
+                raise NotFound(f"There is no file {filename!r} here.", kind="file", filename=filename)
             if self._has_changed(rows):
                 continue
             if file is None and not self._is_replaced(rows):
@@ -310,9 +324,11 @@ class Repository:
                     # It was given its row, or became visible, since it was looked for.
                     continue
                 self._refuse_faulty(path, rows)
-                raise NotFound(f"There is no file {filename!r} here.")
+                raise NotFound(f"There is no file {filename!r} here.", kind="file", filename=filename)
             break
-        raise Unavailable(f"The file {filename} is changing right now. Try again in a moment.")
+        raise Unavailable(
+            f"The file {filename} is changing right now. Try again in a moment.", kind="changing", filename=filename
+        )
 
     def _rows_at(self, path: str) -> list[File]:
         projects = projects_of(path.rpartition("/")[2])
@@ -340,7 +356,12 @@ class Repository:
             self.sync.refresh(unknown)
             if any(self.catalog.row(*key) is None and not self._presence.is_named(key) for key in unknown):
                 # It was here a moment ago.
-                raise Unavailable(f"{filename or projects[0]} is changing right now. Try again in a moment.")
+                raise Unavailable(
+                    f"{filename or projects[0]} is changing right now. Try again in a moment.",
+                    kind="changing",
+                    filename=filename,
+                    project=projects[0],
+                )
         return _Taken(bool(keys), bool(unknown))
 
     @staticmethod
@@ -368,7 +389,12 @@ class Repository:
             if stream is not None:
                 return file, stream
             self.ask(lambda file=file: self.sync.refresh([(file.root, file.path)]))  # type: ignore[misc]
-        raise Unavailable(f"The file {path} is changing right now. Try again in a moment.", public=True)
+        raise Unavailable(
+            f"The file {path} is changing right now. Try again in a moment.",
+            public=True,
+            kind="changing",
+            filename=path.rpartition("/")[2],
+        )
 
     def sidecar(self, path: str, suffix: str) -> tuple[File, bytes]:
         """A file's signature (``.asc``) or attestations (``.provenance``); raises NotFound."""
@@ -436,8 +462,8 @@ class Repository:
         """Which of these projects, in normal form, are here."""
         return self.ask(lambda: self.catalog.listing.present(names))
 
-    def faults(self, name: str) -> list[tuple[str, str]]:
-        """(path, what is wrong with it) of every file of a project that is not listed."""
+    def faults(self, name: str) -> list[FileFault]:
+        """What is wrong with every file of a project that is not listed."""
         return self.ask(lambda: self.catalog.faults_of(normalize(name)))
 
     def ask(self, question: Callable[[], Answer]) -> Answer:

@@ -139,7 +139,9 @@ def take(item: Item, write: Callable[[bytes], object]) -> str:
             write(block)
     digest = sha256.hexdigest()
     if size != item.size or (item.sha256 and digest != item.sha256):
-        raise InvalidDistribution(f"{item.path} is refused: its bytes are not those the source knows it by.")
+        raise InvalidDistribution(
+            item.path, "its bytes are not those the source knows it by", kind="altered", ending="."
+        )
     return digest
 
 

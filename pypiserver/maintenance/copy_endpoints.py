@@ -75,10 +75,16 @@ class FolderEnd:
         try:
             self._root.mkdir(parents=True, exist_ok=True)
         except FileExistsError:
-            raise ConfigError(f"{str(self._root)!r} is not a folder; name the folder to copy to.") from None
+            raise ConfigError(
+                f"{str(self._root)!r} is not a folder; name the folder to copy to.", kind="no-folder", value=self._root
+            ) from None
         except OSError as error:
             why = error.strerror or error
-            raise ConfigError(f"The folder {str(self._root)!r} cannot be made ({why}); name another one.") from error
+            raise ConfigError(
+                f"The folder {str(self._root)!r} cannot be made ({why}); name another one.",
+                kind="unwritable",
+                value=self._root,
+            ) from error
         self._folders.check()
 
     def is_there(self, item: Item) -> bool:

@@ -167,7 +167,10 @@ def _read_conf(path: Path) -> None:
         what = fault.strerror if isinstance(fault, OSError) and fault.strerror else f"{type(fault).__name__}: {fault}"
         raise ConfigError(
             f"The logging configuration {str(path)!r} cannot be used ({printable(what)}); "
-            "correct it, or name another one with --log-conf."
+            "correct it, or name another one with --log-conf.",
+            kind="unusable",
+            setting="log_conf",
+            value=path,
         ) from fault
 
 
@@ -187,7 +190,10 @@ def _handlers(config: Config, *, with_stream: bool) -> Iterator[logging.Handler]
         except OSError as fault:
             raise ConfigError(
                 f"The log file {str(config.log_file)!r} cannot be written ({fault.strerror}); "
-                "name a file in a folder this user may write to with --log-file."
+                "name a file in a folder this user may write to with --log-file.",
+                kind="unwritable",
+                setting="log_file",
+                value=config.log_file,
             ) from fault
         handler.set_name(_OURS + "file")
         yield handler

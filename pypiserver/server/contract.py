@@ -97,7 +97,12 @@ def reserved(host: str, port: int) -> Iterator[socket.socket]:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (socket.gaierror, UnicodeError) as error:
-        raise ConfigError(f"The host {host!r} to listen on is not known ({error}); give an IP address.") from error
+        raise ConfigError(
+            f"The host {host!r} to listen on is not known ({error}); give an IP address.",
+            kind="unknown",
+            setting="host",
+            value=host,
+        ) from error
     # A name such as localhost has several addresses; clients that are given a name try the IPv4 one in any case.
     family, _, _, _, address = sorted(found, key=lambda each: each[0] != socket.AF_INET)[0]
     bound = socket.socket(family, socket.SOCK_STREAM)
@@ -108,7 +113,8 @@ def reserved(host: str, port: int) -> Iterator[socket.socket]:
         bound.bind(address)
     except OSError as error:
         bound.close()
-        raise ConfigError(_refused(host, port, error)) from error
+        setting, value = ("host", host) if error.errno == errno.EADDRNOTAVAIL else ("port", port)
+        raise ConfigError(_refused(host, port, error), kind="unusable", setting=setting, value=value) from error
     with bound:
         yield bound
 

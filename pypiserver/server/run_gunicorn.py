@@ -73,6 +73,9 @@ class _Server(BaseApplication):  # type: ignore[misc]
         """Take over the settings."""
         for name, value in self._settings.items():
             self.cfg.set(name, value)
+        # gunicorn 25 and later take commands at a socket, by default below the home, which may be read-only.
+        if "control_socket_disable" in self.cfg.settings:
+            self.cfg.set("control_socket_disable", True)
 
     def run(self) -> None:
         """Serve until the end; leaves by SystemExit."""

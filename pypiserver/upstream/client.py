@@ -172,7 +172,13 @@ def own_authority(environ: Mapping[str, str]) -> str | None:
     for name in CA_VARIABLES:
         place = environ.get(name)
         if place and not Path(place).exists():
-            raise ConfigError(f"The variable {name} names {place!r} as trusted certificates, and that does not exist.")
+            raise ConfigError(
+                f"The variable {name} names {place!r} as trusted certificates, and that does not exist.",
+                kind="missing",
+                setting=name,
+                value=place,
+                source=name,
+            )
         if place:
             return place
     return None
@@ -190,7 +196,8 @@ def _session(connections: int) -> Any:
     except ImportError as fault:
         raise ConfigError(
             f"Updates are looked for by means of pip, and {sys.executable} has none, or one without 'requests'; "
-            "install it: python -m ensurepip --upgrade"
+            "install it: python -m ensurepip --upgrade",
+            kind="not-installed",
         ) from fault
     # The authorities of the system, as pip trusts them since 24.2; requests adds those that pip carries.
     context = tls.create_urllib3_context()

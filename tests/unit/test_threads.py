@@ -17,8 +17,8 @@ from pypiserver.folder.scanner import Sync
 from pypiserver.folder.storage import Folders
 from tests.make_archives import make_wheel
 
+from .folder.test_indexer import eventually
 from .injection import Injector
-from .test_watch import eventually
 from .wsgi import Client
 
 CODE = Path(__file__).resolve().parents[2] / "pypiserver"
@@ -221,7 +221,7 @@ def test_whichever_call_of_the_thread_of_a_bucket_fails_it_goes_on(
         injector.arm(label, error(f"made to fail in {label}"))
         assert follows("deprecated") and follows("archived"), label
         injector.disarm()
-        assert eventually(lambda: watch.state() == "", SECONDS), (label, watch.state())
+        assert eventually(lambda: watch.state() is None, SECONDS), (label, watch.state())
         assert all(loop.is_alive() for loop in watch._threads), label
 
 
