@@ -16,6 +16,7 @@ from ._version import __version__
 from .access.authentication import Access, Auther, HtpasswdFile
 from .backend.digester import Digester
 from .backend.protocols import Counted
+from .backend.stored_file import Held
 from .backend.writing import Writer
 from .catalog import FAILURES, Catalog
 from .catalog.postgres.leader_lock import Lease
@@ -157,19 +158,23 @@ class Application:
         if self.config.certificate is not None and self.config.key is not None:
             tls_files.check(self.config.certificate, self.config.key)
 
-    def survey(self, *, counted: Counted = iter) -> tuple[list[tuple[Path | str, int]], str | None]:
-        """Bring the catalog up to date; gives the number of files in each folder, and where the catalog lives.
+    def survey(self, *, counted: Counted = iter) -> tuple[list[Held], str | None]:
+        """Bring the catalog up to date; gives what is known of the files in each folder, and where the catalog lives.
 
         Files go through ``counted`` as they are found.
         """
         watch, catalog = self.repository.watch, self.repository.catalog
         try:
             watch.scan_once(counted=counted)
-            counts = catalog.root_counts()
+            counts, unread, is_complete = catalog.root_counts(), catalog.unread_roots(), catalog.was_scanned()
         except FAILURES as error:
             raise Unavailable(f"The catalog {catalog.connections.place()} cannot be used: {error}.") from error
         roots = self.repository.folders.roots
-        return [(path, counts.get(root, 0)) for root, path in enumerate(roots)], catalog.connections.place()
+        held = [
+            Held(path, counts.get(root, 0) if is_complete else None, is_all=root not in unread)
+            for root, path in enumerate(roots)
+        ]
+        return held, catalog.connections.place()
 
     def storage_fault(self) -> str:
         """Why the bucket does not answer now, empty when it does; for folders nothing is asked.
@@ -260,7 +265,7 @@ def build_both(config: Config) -> tuple[Repository, Writer]:
     folders = Folders(roots)
     identity = catalog_identity(roots, config.hash_algo)
     catalog, lock = build_catalog(Catalog, usable_place(config.catalog) or catalog_path(identity), identity)
-    presence = Presence(folders)
+    presence = Presence(folders, catalog)
     sync = Sync(folders, catalog, presence=presence)
     digester = Digester(folders, catalog, hash_algo=config.hash_algo)
     watch = Watch(sync, digester, catalog, lock=lock)

@@ -54,7 +54,7 @@ class Present(Protocol):
     """Who sees which names the folders hold; in a bucket the catalog says it."""
 
     def holding(self, projects: Collection[str]) -> list[tuple[int, str]] | None:
-        """Root and path of every file that may be of these projects, None when that cannot be told in time."""
+        """Root and path of every file that may be of these projects; None where only the catalog can tell."""
 
     def is_named(self, key: tuple[int, str]) -> bool:
         """Whether anything has this name now."""
@@ -89,7 +89,7 @@ class Watching(Protocol):
 
 
 class _Taken(NamedTuple):
-    """Whether the folders hold any file that was asked for, and whether one of them had no row yet."""
+    """Whether the folders may hold any file that was asked for, and whether one of them had no row yet."""
 
     is_any: bool
     is_new: bool
@@ -362,7 +362,9 @@ class Repository:
                     filename=filename,
                     project=projects[0],
                 )
-        return _Taken(bool(keys), bool(unknown))
+        # A name that has a row is no longer told of in a large tree; it may have got it only now.
+        may_have_rows = found is None and self._presence is not None
+        return _Taken(bool(keys) or may_have_rows, bool(unknown))
 
     @staticmethod
     def _is_replaced(rows: Iterable[File]) -> bool:
