@@ -15,8 +15,8 @@ from ..errors import PypiServerError
 from ..model import File
 from .stored_file import Entry
 
-# Passes on the files of a scan, as a progress bar does that counts them.
-Counted = Callable[[Iterable[Entry]], Iterable[Entry]]
+# Told how many are done, and of how many, 0 while that is not known.
+Tell = Callable[[int, int], object]
 
 
 class StagedFile(Protocol):
@@ -77,7 +77,7 @@ class Presence(Protocol):
     """Sees which names are in storage at this moment, before the catalog knows of them."""
 
     def holding(self, projects: Collection[str]) -> list[tuple[int, str]] | None:
-        """Root and path of every file that may be of these projects, None when that cannot be told in time."""
+        """Root and path of every file that may be of these projects; None where only the catalog can tell."""
 
     def is_named(self, key: tuple[int, str]) -> bool:
         """Whether anything has this name now."""
@@ -98,8 +98,8 @@ class Indexer(CatalogKeeper, Protocol):
     def close(self) -> None:
         """End what was started in this process."""
 
-    def scan_once(self, *, counted: Counted = iter) -> None:
-        """Bring the catalog up to date without starting anything; files go through ``counted`` as they are found."""
+    def scan_once(self, *, progress: Tell | None = None) -> None:
+        """Bring the catalog up to date without starting anything; ``progress`` is told how many files were found."""
 
     def is_behind(self) -> bool:
         """Whether what storage holds could not be written down: what is not in the catalog may be here."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..errors import PypiServerError, Unavailable
-from .protocols import Counted
+from .protocols import Tell
 
 
 class Unindexed:
@@ -26,7 +26,7 @@ class Unindexed:
     def close(self) -> None:
         """End no thread."""
 
-    def scan_once(self, *, counted: Counted = iter) -> None:
+    def scan_once(self, *, progress: Tell | None = None) -> None:
         """Bring nothing up to date."""
 
     def is_behind(self) -> bool:

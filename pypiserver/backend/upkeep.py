@@ -5,7 +5,7 @@ Where one of the two has no such thing, its method raises ConfigError with a sen
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Protocol
@@ -15,9 +15,7 @@ from packaging.utils import NormalizedName
 from ..distributions.filename import DistFile
 from ..model import File
 from .checks import Fault
-
-# Told how many are done, and of how many, 0 while that is not known.
-Tell = Callable[[int, int], None]
+from .protocols import Tell
 
 
 class Inventory(Protocol):

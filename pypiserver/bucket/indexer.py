@@ -15,7 +15,7 @@ import threading
 import time
 
 from ..backend.digester import Digester
-from ..backend.protocols import Counted
+from ..backend.protocols import Tell
 from ..backend.service import Background, Parts
 from ..catalog import FAILURES, CatalogReplaced
 from ..catalog.leader_lock import LeaderLock
@@ -97,7 +97,7 @@ class BucketWatch(Background):
                 self._sole_use.give_up()
             self._give_up()
 
-    def scan_once(self, *, counted: Counted = iter) -> None:
+    def scan_once(self, *, progress: Tell | None = None) -> None:
         """For the command line: nothing is read that was not asked for."""
 
     def recover(self, error: Exception, generation: int) -> None:
@@ -172,7 +172,7 @@ class BucketWatch(Background):
             self._sole_use.look()
         if not self._is_complete and is_ours and not self._catalog.is_complete():
             began = time.time()
-            self._reindexer.survey(listed=self._get_on)
+            self._reindexer.scan(progress=self._get_on)
             self._lock.say_ready(began, self._catalog.token())
         if not self._is_complete and self._catalog.is_complete():
             with self._news:

@@ -14,8 +14,9 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from ..backend.project_status import changed_statuses
+from ..backend.protocols import Tell
 from ..backend.stored_file import Entry
-from ..backend.upkeep import ReindexReport, Tell
+from ..backend.upkeep import ReindexReport
 from ..catalog import Found, Gone
 from ..distributions import filename
 from ..errors import InvalidFilename
@@ -43,7 +44,7 @@ class Reindexer:
 
     def run(self, *, listed: Tell = _nobody, read: Tell = _nobody) -> ReindexReport:
         """List the bucket and read what is new; both are told (done, total). Raises Unavailable."""
-        report = self.survey(listed=listed)
+        report = self.scan(progress=listed)
         total = self._catalog.pending_count()
         while left := self._catalog.pending_count():
             read(total - left, total)
@@ -52,18 +53,18 @@ class Reindexer:
         read(total, total)
         return report
 
-    def survey(self, *, listed: Tell = _nobody) -> ReindexReport:
+    def scan(self, *, progress: Tell = _nobody) -> ReindexReport:
         """List the bucket, and make its files rows that still wait to be read."""
         was_complete = self._catalog.is_complete()
         unseen = self._catalog.marks()
         has_rows = bool(unseen)
         report = ReindexReport()
         rivals: list[Rival] = []
-        for batch in _batches(self._differing(unseen, report, listed)):
+        for batch in _batches(self._differing(unseen, report, progress)):
             found = self._described(batch, has_rows=has_rows)
             rivals += self._catalog.adopt(found, sha256_of)
             report.changed += len(found)
-        listed(report.files, report.files)
+        progress(report.files, report.files)
         report.gone = self._forget(unseen)
         self._settle(rivals, report, decide=not was_complete)
         self.refresh_statuses()
@@ -82,12 +83,12 @@ class Reindexer:
     def _say_status(self, name: str, reason: str) -> None:
         _LOG.warning("Skipped status/%s in %s: %s", name, self._bucket.roots[0], reason)
 
-    def _differing(self, unseen: set[int], report: ReindexReport, listed: Tell) -> Iterator[BucketFile]:
+    def _differing(self, unseen: set[int], report: ReindexReport, progress: Tell) -> Iterator[BucketFile]:
         """The files that are not as their rows say; the numbers of those that are, go out of ``unseen``."""
         for file in self._bucket.walk([]):
             report.files += 1
             if report.files % BATCH == 0:
-                listed(report.files, 0)
+                progress(report.files, 0)
             number = mark(file.path, file.size, _beside(file))
             is_known = number in unseen
             unseen.discard(number)

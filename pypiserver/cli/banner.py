@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from ..backend.stored_file import Held
 from ..errors import ConfigError
 from ..server.run import is_hardened
 from ..settings.config import Config
@@ -21,7 +22,7 @@ _NOT_HARDENED = " (works, but is not hardened; see the docs on servers)"
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What only a server that runs knows: folders with their number of files (and of those that are damaged), the
+    """What only a server that runs knows: how many files each folder has (and how many of those are damaged), the
     catalog's file, its ports.
 
     ``catalog`` is None for one in memory, ``metrics_port`` where metrics have no address of their own.
@@ -32,7 +33,7 @@ class Facts:
 
     server: str
     port: int
-    files: list[tuple[Path | str, int]]
+    files: Sequence[Held]
     catalog: str | None
     damaged: Sequence[tuple[Path | str, int]] = ()
     metrics_port: int | None = None
@@ -67,7 +68,7 @@ def render(config: Config, facts: Facts) -> str:
     rows = [
         ("index", f"{url}/simple/" + (f" ({', '.join(notes)})" if notes else "")),
         *([("elsewhere", f"{facts.elsewhere}/simple/")] if facts.elsewhere else []),
-        *[(_kind(root), f"{printable(str(root))}: {_files(count)}") for root, count in facts.files],
+        *[(_kind(held.place), _held(held, is_answering=not facts.storage_fault)) for held in facts.files],
         *([("not ready", printable(facts.storage_fault))] if facts.storage_fault else []),
         *([("damaged", _damaged(facts.damaged))] if facts.damaged else []),
         ("uploads", _who(config, facts, "update")),
@@ -93,7 +94,7 @@ def as_data(config: Config, facts: Facts) -> dict[str, object]:
         "url": f"{facts.url(config)}/",
         "server": facts.server,
         "port": facts.port,
-        "files": {str(root): count for root, count in facts.files},
+        "files": {str(held.place): held.files for held in facts.files},
         "damaged": sum(count for _, count in facts.damaged),
         "uploads": _who(config, facts, "update"),
         "downloads": _who(config, facts, "download"),
@@ -145,6 +146,16 @@ def _unknown(config: Config) -> str:
         return "not found (no fallback)"
     names = ", ".join((*config.private, *([f"those in {config.private_file}"] if config.private_file else [])))
     return f"redirected to {urlsplit(address).hostname}" + (f", but not {names}" if names else "")
+
+
+def _held(held: Held, *, is_answering: bool) -> str:
+    """A folder or bucket with what is known of its number of files."""
+    place = printable(str(held.place))
+    if not is_answering:
+        return f"{place} (does not answer, so how many files it has is not known)"
+    if held.files is None:
+        return f"{place} (not read yet, so how many files it has is not known)"
+    return f"{place}: {_files(held.files)}" + ("" if held.is_all else ", and what could not be read")
 
 
 def _damaged(damaged: Sequence[tuple[Path | str, int]]) -> str:

@@ -28,7 +28,7 @@ from ..settings.config import Config
 from ..settings.parsers import hinting, nearest
 from ..text import printable
 from .output import Change, tell_changes
-from .progress import counted, progress
+from .progress import progress
 from .release import Selection
 
 
@@ -129,7 +129,7 @@ def check(config: Config, err: TextIO) -> tuple[list[Fault], int]:
     backend = build_backend(config, is_serving=config.storage is None)
     backend.inventory.check()
     with progress("reading the folders", err) as tell_read:
-        backend.indexer.scan_once(counted=partial(counted, tell=tell_read))
+        backend.indexer.scan_once(progress=tell_read)
     with progress("checking", err) as tell_checked:
         faults = list(backend.checker.run(progress=count))
     backend.catalog.close()

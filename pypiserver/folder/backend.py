@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 from ..backend.backend import Backend, Offload
 from ..backend.digester import Digester
 from ..backend.on_demand import DigestsOnDemand
-from ..backend.protocols import Indexer
+from ..backend.protocols import Indexer, Tell
 from ..backend.unindexed import Unindexed
-from ..backend.upkeep import Orphan, ReindexReport, Tell
+from ..backend.upkeep import Orphan, ReindexReport
 from ..catalog import Catalog
 from ..catalog.recovery import RecoveringCatalog
 from ..errors import ConfigError
@@ -39,7 +39,7 @@ def make_backend(
     ``events`` says whether the file system is asked to tell of changes.
     """
     lock = catalog.leader_lock()
-    presence = Presence(folders)
+    presence = Presence(folders, catalog)
     sync = Sync(folders, catalog, presence=presence)
     digester = Digester(folders, catalog, hash_algo=hash_algo)
     indexer: Indexer = Watch(sync, digester, catalog, lock=lock, events=events) if is_serving else Unindexed()

@@ -52,11 +52,12 @@ def cached_catalogs() -> Iterator[CachedCatalog]:
     except (OSError, RuntimeError):
         return
     for folder in folders:
-        stats = [each.stat() for each in folder.iterdir() if each.is_file()]
         roots, is_current = _described(folder / "catalog.sqlite")
-        yield CachedCatalog(
-            folder, roots, sum(each.st_size for each in stats), max(each.st_mtime_ns for each in stats), is_current
-        )
+        # Whoever deletes it meanwhile is no failure.
+        with contextlib.suppress(OSError):
+            stats = [each.stat() for each in folder.iterdir()]
+            size, used_ns = sum(each.st_size for each in stats), max(each.st_mtime_ns for each in stats)
+            yield CachedCatalog(folder, roots, size, used_ns, is_current)
 
 
 def delete(cached: CachedCatalog) -> bool:

@@ -104,14 +104,14 @@ class Run:
         from ...observability import logging_setup
         from ...observability.metrics_listener import listening
         from ..banner import Facts, elsewhere, warnings
-        from ..progress import counted, progress
+        from ..progress import progress
         from ..serving import load_application
 
         config = self.config
         application = load_application(config)
         application.check()
         with progress("reading the packages", err) as tell:
-            files, where = application.survey(counted=functools.partial(counted, tell=tell))
+            files, where = application.survey(progress=tell)
         storage_fault = application.storage_fault()
         damaged = application.damaged()
         application.close()

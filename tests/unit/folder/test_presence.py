@@ -181,7 +181,7 @@ def test_a_project_whose_old_file_goes_when_its_new_one_came_is_never_sent_away(
 def test_a_file_that_is_given_its_time_after_it_was_seen_is_served_at_once(serve: Serve, put: Put, root: Path) -> None:
     path = put(NAME, BYTES, mtime=time.time())
     client = serve()
-    client._application.backend.refresher.survey()  # type: ignore[attr-defined]
+    client._application.backend.refresher.scan(quiet=True)  # type: ignore[attr-defined]
     os.utime(path, (1_600_000_000, 1_600_000_000))
     assert NAME.encode() in client.get("/simple/foo/").body
     assert client.get(f"/packages/{NAME}").body == BYTES
