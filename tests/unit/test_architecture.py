@@ -18,7 +18,7 @@ DESIGN = TOP / "docs" / "design.rst"
 FRONT = ("__init__", "__main__")
 # Where a product may be imported, by units of the plan. The type of normalised names is no more than a str.
 PRODUCTS = {
-    "bottle": {"web", "server.run", "__init__", "bottle", "bottle_wrapper"},
+    "bottle": {"web", "server.run", "cli.deploy_files", "__init__", "bottle", "bottle_wrapper"},
     "gevent": {"server.run"},
     "eventlet": {"server.run"},
     "bcrypt": {"access.password_hashes"},
