@@ -38,12 +38,14 @@ PRODUCTS = {
     "packaging.tags": {"cli.update"},
     "readme_renderer": {"web.html.renderer_worker"},
     "obstore": {"bucket.object_store"},
+    "urllib3": {"upstream.http_client"},
+    "certifi": {"upstream.http_client"},
 }
 # tomllib came with Python 3.11.
 STANDARD = sys.stdlib_module_names | {"tomllib"}
 TYPES = {"packaging.utils.NormalizedName"}
-# Who imports by a name made at run time: passlib's handlers, pip's HTTP client, whichever zstd there is.
-BY_NAME = {"access.password_hashes", "upstream.client", "web.http.compression"}
+# Who imports by a name made at run time: passlib's handlers, whichever zstd there is.
+BY_NAME = {"access.password_hashes", "web.http.compression"}
 SEES_SETTINGS = {"cli", "factory", "observability", "settings", "config", *FRONT}
 
 
