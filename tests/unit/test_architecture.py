@@ -25,7 +25,6 @@ PRODUCTS = {
     "watchdog": {"folder.fs_events"},
     "prometheus_client": {"observability.metrics"},
     "tomli": {"settings.toml_file"},
-    "tqdm": {"cli.progress"},
     "waitress": {"server.run_waitress"},
     "granian": {"server.run_granian"},
     "gunicorn": {"server.run_gunicorn"},
