@@ -6,7 +6,6 @@ The rule to keep: a memory is bounded in bytes, its keys included, because most 
 from __future__ import annotations
 
 import functools
-import re
 import sys
 import threading
 from collections.abc import Callable, Hashable
@@ -17,8 +16,7 @@ Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 # What an entry costs besides its key and its value: its place in a table, and a tuple.
 ENTRY_BYTES = 200
-# What differs from one reason to the next of its kind; and of how many kinds lines are remembered.
-_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
+# Of how many kinds lines are remembered.
 _MOST_KINDS = 1000
 
 
@@ -77,7 +75,8 @@ class Said:
 class Skipped:
     """Which files have a line in the log that says why they are left out: the first few of a kind, and a count.
 
-    A mirror's tree has an ``index.html`` for each project. ``each`` is how many of a kind have their own line.
+    A mirror's tree has an ``index.html`` for each project. ``each`` is how many of a kind have their own line; their
+    kind is the ``rule`` that all of them break.
     """
 
     def __init__(self, each: int = 10) -> None:
@@ -86,9 +85,9 @@ class Skipped:
         self._more: dict[tuple[int, str], int] = {}
         self._told: dict[tuple[int, str], int] = {}
 
-    def is_said(self, root: int, path: str, reason: str) -> bool:
+    def is_said(self, root: int, path: str, reason: str, rule: str) -> bool:
         """Whether it is to be said now; counted, if its kind was said often enough."""
-        kind = root, _QUOTED.sub("...", reason.partition(":")[0])
+        kind = root, rule
         if kind not in self._said and len(self._said) >= _MOST_KINDS:
             return False
         said = self._said.setdefault(kind, set())
@@ -101,7 +100,7 @@ class Skipped:
         return False
 
     def more(self) -> list[tuple[tuple[int, str], int]]:
-        """(root, kind) and how many more there are than were said, where that changed; counting begins anew."""
+        """(root, rule) and how many more there are than were said, where that changed; counting begins anew."""
         counts, self._more = self._more, {}
         changed = [(kind, count) for kind, count in counts.items() if self._told.get(kind) != count]
         self._told = counts

@@ -30,14 +30,18 @@ def set_password(path: Path, user: str, password: str) -> bool:
         or user != user.strip()
     ):
         raise ConfigError(
-            f"{user!r} is no user name: it must not be empty, hold ':' or control characters, or begin with #."
+            f"{user!r} is no user name: it must not be empty, hold ':' or control characters, or begin with #.",
+            kind="user",
+            value=user,
         )
     if not password or "\0" in password:
-        raise ConfigError("The password must not be empty, nor hold a NUL; nothing was changed.")
+        raise ConfigError("The password must not be empty, nor hold a NUL; nothing was changed.", kind="password")
     try:
         password.encode()
     except UnicodeEncodeError:
-        raise ConfigError("The password is not UTF-8, as clients send it; nothing was changed.") from None
+        raise ConfigError(
+            "The password is not UTF-8, as clients send it; nothing was changed.", kind="password"
+        ) from None
     try:
         # Not Path.resolve, which has an error of its own for a link that leads to itself.
         target = Path(os.path.realpath(path))
@@ -46,7 +50,12 @@ def set_password(path: Path, user: str, password: str) -> bool:
         with claimed(target):
             return _set(target, user, entry)
     except OSError as error:
-        raise ConfigError(f"The password file {path} cannot be changed: {error.strerror or error}.") from error
+        raise ConfigError(
+            f"The password file {path} cannot be changed: {error.strerror or error}.",
+            kind="unwritable",
+            setting="password_file",
+            value=path,
+        ) from error
 
 
 def _set(target: Path, user: str, entry: str) -> bool:

@@ -118,7 +118,9 @@ def _bcrypt(stored: str, password: str) -> bool:
         import bcrypt
     except Exception as error:
         raise ConfigError(
-            f"The password file has bcrypt hashes, and bcrypt cannot be used ({error}); reinstall it."
+            f"The password file has bcrypt hashes, and bcrypt cannot be used ({error}); reinstall it.",
+            kind="not-installed",
+            setting="password_file",
         ) from error
     return bcrypt.checkpw(password.encode()[:BCRYPT_BYTES], stored.encode("ascii"))
 
@@ -146,7 +148,9 @@ def _handler(name: str) -> Any:
             module = importlib.import_module(f"passlib.handlers.{modules[name]}")
     except Exception as error:
         raise ConfigError(
-            f"The password file has {name} hashes, and passlib cannot be used ({error}); install passlib or libpass."
+            f"The password file has {name} hashes, and passlib cannot be used ({error}); install passlib or libpass.",
+            kind="not-installed",
+            setting="password_file",
         ) from error
     return getattr(module, name)
 

@@ -9,7 +9,6 @@ from typing import BinaryIO
 from ..distributions import metadata
 from ..distributions.core_metadata import parse_metadata, valid_requires_python
 from ..distributions.filename import DistFile
-from ..errors import InvalidDistribution
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +41,6 @@ ADVICE = {
     "stray": "Delete it; pypi-server gc does that with what stood beside a file that went.",
     "bucket-status": "Write archived, deprecated or quarantined on its first line, or delete it.",
 }
-
-
-def reason_of(error: InvalidDistribution) -> tuple[str, str]:
-    """(kind, what is wrong) of a file that the server does not list."""
-    return getattr(error.__cause__, "kind", "corrupt"), str(error).partition(" is refused: ")[2] or str(error)
 
 
 def archive_faults(stream: BinaryIO, dist: DistFile, raw: bytes | None) -> Iterator[tuple[str, str]]:

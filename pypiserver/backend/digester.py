@@ -17,13 +17,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import BinaryIO
 
 from ..bounded_cache import Said
-from ..catalog import AWAITS, FAILURES, Catalog, Digest
+from ..catalog import FAILURES, Catalog, Digest, FileFault
 from ..distributions import filename as distfile
 from ..distributions import metadata
 from ..distributions.core_metadata import packed, parse_metadata, valid_requires_python
 from ..distributions.filename import DistFile
 from ..distributions.truncation import UNFINISHED
-from ..errors import InvalidDistribution, PypiServerError
+from ..errors import FaultKind, InvalidDistribution, PypiServerError
 from ..model import File
 from ..supervisor import say
 from ..text import MAX_SENTENCE, cut
@@ -32,8 +32,6 @@ from .stored_file import sidecar
 
 _LOG = logging.getLogger(__name__)
 BLOCK = 1 << 18
-# The fault of a file that is no longer the one its row describes; another look mends it.
-CHANGED = "it changed while it was read"
 # A smaller file is read at once: reading into a block, and again for the metadata, costs 10 us more.
 SMALL = 1 << 18
 # What is read before it is recorded: so many files, or so many bytes.
@@ -68,19 +66,13 @@ def _nothing(keys: list[tuple[int, str]]) -> None:
     """Nobody looks at them again."""
 
 
-def public_fault(path: str, fault: str) -> str:
+def public_fault(fault: FileFault) -> str:
     """What a client may know of what is wrong with a file: what is in it, and not where it is or whose."""
-    filename = path.rpartition("/")[2]
-    if is_damage(fault):
-        return fault if fault.startswith(filename) else f"{filename}: {fault}"
-    if fault.startswith(AWAITS):
-        return f"{filename} is still being downloaded"
-    return f"{filename} cannot be read now; the server's log says more"
-
-
-def is_damage(fault: str) -> bool:
-    """Whether the bytes of a file are what is wrong with it, rather than that it could not be read for a while."""
-    return " is refused: " in fault
+    if fault.is_damage:
+        return fault.sentence
+    if fault.kind == "unfinished":
+        return f"{fault.filename} is still being downloaded"
+    return f"{fault.filename} cannot be read now; the server's log says more"
 
 
 class Digester:
@@ -138,7 +130,7 @@ class Digester:
                 with ThreadPoolExecutor(min(HASHERS, len(large)), "pypiserver-hash") as pool:
                     digests += zip(large, pool.map(self.digest, large), strict=True)
             self._record(digests)
-            changed += [(file.root, file.path) for file, digest in digests if digest.fault == CHANGED]
+            changed += [(file.root, file.path) for file, digest in digests if digest.fault_kind == "changed"]
         return changed
 
     def _record(self, digests: list[tuple[File, Digest]]) -> None:
@@ -156,9 +148,8 @@ class Digester:
             except (*FAILURES, PypiServerError, MemoryError):
                 raise
             except Exception as error:  # noqa: BLE001 - the log says which file it is
-                fault = f"what it says cannot be recorded ({type(error).__name__})"
-                self._say_skipped(file, fault)
-                self.catalog.record([(file, Digest("", fault=fault))])
+                reason = f"what it says cannot be recorded ({type(error).__name__})"
+                self.catalog.record([(file, self._faulty(file, reason, "failed"))])
 
     def digest(self, file: File) -> Digest:
         """Read one file; whatever keeps it from being listed becomes the ``fault`` of the answer.
@@ -166,13 +157,13 @@ class Digester:
         Raises Unavailable when it is the folder that cannot be read: that is no fault of the file.
         """
         reason = ""
+        kind: FaultKind = "unreadable"
         # The folder may have gone and come back before it is looked at: what fails twice is the file's own fault.
         for _ in range(2):
             try:
                 return self._digest(file)
             except InvalidDistribution as error:
-                reason = str(error)
-                break
+                return self._faulty(file, error.reason, error.kind)
             except PypiServerError as error:
                 self.folders.check()
                 reason = f"it cannot be opened ({error})"
@@ -184,23 +175,24 @@ class Digester:
             except Exception as error:  # noqa: BLE001 - logged with its traceback
                 # A library failed: at an archive made for that it does so again.
                 say("digests", error, "the file is tried again, and then left out")
-                reason = f"reading it failed ({type(error).__name__})"
-        return self._faulty(file, reason)
+                reason, kind = f"reading it failed ({type(error).__name__})", "failed"
+        return self._faulty(file, reason, kind)
 
-    def _faulty(self, file: File, reason: str) -> Digest:
+    def _faulty(self, file: File, reason: str, kind: FaultKind) -> Digest:
         """What keeps a file from being listed; the names of an archive's members are in it, of any length."""
-        fault = cut(reason, MAX_SENTENCE)
-        self._say_skipped(file, fault)
-        return Digest("", fault=fault)
+        fault = FileFault(file.path, kind, cut(reason, MAX_SENTENCE))
+        self._say_skipped(file, fault.sentence)
+        return Digest("", fault=fault.reason, fault_kind=kind)
 
     def _digest(self, file: File) -> Digest:
         stream, entry = self.folders.open(file.root, file.path)
         with stream:
             if not entry.identity.is_same(file.identity):
-                return Digest("", fault=CHANGED)
+                return Digest("", fault="it changed while it was read", fault_kind="changed")
             self._wait(entry.ctime_ns or entry.mtime_ns)
             if time.time() - entry.mtime_ns / 1e9 < UNFINISHED_SECONDS and (beside := self._unfinished(file)):
-                return Digest("", fault=f"{AWAITS}{beside} says that it is still downloaded")
+                reason = f"it cannot be served yet: {beside} says that it is still downloaded"
+                return Digest("", fault=reason, fault_kind="unfinished")
             whole = io.BytesIO(stream.read(entry.size)) if entry.size <= SMALL else stream
             dist = distfile.parse_filename(file.filename)
             digest = self.read(whole, dist)

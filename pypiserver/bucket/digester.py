@@ -41,14 +41,14 @@ class BucketDigester(Digester):
         try:
             return self._known(file)
         except InvalidDistribution as error:
-            return self._faulty(file, str(error))
+            return self._faulty(file, error.reason, error.kind)
         except MemoryError:
-            return self._faulty(file, "it cannot be read (there is not enough memory)")
+            return self._faulty(file, "it cannot be read (there is not enough memory)", "unreadable")
         except (PypiServerError, OSError):
             raise
         except Exception as error:  # noqa: BLE001 - logged with its traceback
             say("digests", error, "the file is left out")
-            return self._faulty(file, f"reading it failed ({type(error).__name__})")
+            return self._faulty(file, f"reading it failed ({type(error).__name__})", "failed")
 
     def _known(self, file: File) -> Digest:
         dist, sha256 = filename.parse_filename(file.filename), sha256_of(file.path)
@@ -56,7 +56,7 @@ class BucketDigester(Digester):
             with self._bucket.open_as(file) as stream:
                 digest = self.read(stream, dist)
             if digest.sha256 != sha256:
-                raise InvalidDistribution(f"{file.filename} is refused: its bytes are not those of its key")
+                raise InvalidDistribution(file.filename, "its bytes are not those of its key", kind="altered")
             return digest
         raw = self._bucket.read_beside(file.path, METADATA)
         if raw is None:

@@ -62,7 +62,9 @@ class Objects:
         if public_endpoint is not None and os.environ.get("AWS_ENDPOINT_URL_S3"):
             raise ConfigError(
                 "--public-storage-endpoint: AWS_ENDPOINT_URL_S3 is preferred to every other endpoint; "
-                "give what it says as AWS_ENDPOINT_URL, and leave it out."
+                "give what it says as AWS_ENDPOINT_URL, and leave it out.",
+                kind="contradiction",
+                setting="public_storage_endpoint",
             )
         self.url = url
         self._public_endpoint = public_endpoint
@@ -194,7 +196,9 @@ def _obstore() -> Any:
         import obstore.exceptions
         import obstore.store
     except ImportError:
-        raise ConfigError(f"Object stores need the extra: pip install '{EXTRA}'.") from None
+        raise ConfigError(
+            f"Object stores need the extra: pip install '{EXTRA}'.", kind="not-installed", setting="storage"
+        ) from None
     return obstore
 
 

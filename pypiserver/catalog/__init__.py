@@ -6,12 +6,10 @@ every project they touch with it. When the database fails, every method raises o
 
 from .changes import Catalog
 from .errors import FAILURES, CatalogError, CatalogIncomplete, CatalogReplaced
-from .rows import ANY_ROW, REPLACED, Digest, Found, Gone, Row, Standing
-from .schema import AWAITS
+from .rows import ANY_ROW, REPLACED, Digest, FileFault, Found, Gone, Row, Standing
 
 __all__ = [
     "ANY_ROW",
-    "AWAITS",
     "FAILURES",
     "REPLACED",
     "Catalog",
@@ -19,6 +17,7 @@ __all__ = [
     "CatalogIncomplete",
     "CatalogReplaced",
     "Digest",
+    "FileFault",
     "Found",
     "Gone",
     "Row",

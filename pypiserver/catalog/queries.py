@@ -18,10 +18,11 @@ from ..model import ACTIVE, File, Indexed, ProjectStatus, last_serial
 from . import schema
 from .database import Connection, Cursor, Database
 from .errors import CatalogIncomplete, CatalogReplaced
+from .leader_lock import LeaderLock
 from .postgres.serial_cache import Shared
 from .postgres.session import ANSWER_SECONDS
 from .project_list import Listing
-from .rows import Row, Standing, as_file
+from .rows import FileFault, Row, Standing, as_file
 from .sqlite.change_counter import Signal
 
 # A writer that is killed after its commit has told nobody: so old may an answer then be.
@@ -79,6 +80,10 @@ class Reads:
         # Read before the question: what changes between the two is noticed next time.
         self._seen = _Seen(signal, value, now + SIGNAL_SECONDS, serial)
         return serial
+
+    def leader_lock(self) -> LeaderLock:
+        """The lock by which all who share the catalog agree on one scanner (see :class:`Database`)."""
+        return self.connections.leader_lock()
 
     def close(self) -> None:
         """Close the connections, and forget what would keep shared memory open."""
@@ -219,9 +224,9 @@ class Reads:
         with self.connections.reading() as connection:
             return [filename for (filename,) in select_alike(connection, dist).fetchall()]
 
-    def faults_of(self, name: str) -> list[tuple[str, str]]:
-        """(path, fault) of every file of a project that is not fit to be listed."""
-        return self._all(schema.SELECT_FAULTS, name=name)
+    def faults_of(self, name: str) -> list[FileFault]:
+        """What is wrong with every file of a project that is not fit to be listed."""
+        return [FileFault(*row) for row in self._all(schema.SELECT_FAULTS, name=name)]
 
     def files(self) -> list[File]:
         """Every visible file, by path."""
@@ -271,6 +276,10 @@ class Reads:
         """How many files each root has, hidden and faulty ones too."""
         return dict(self._all(schema.SELECT_ROOT_COUNTS))
 
+    def unread_roots(self) -> set[int]:
+        """The roots in which a folder could not be read."""
+        return {root for (root,) in self._all(schema.SELECT_UNREAD_ROOTS)}
+
     def claimant(self, filename: str) -> Standing | None:
         """The file that has a name where names are exclusive."""
         rows = self._all(schema.SELECT_CLAIM, filename=filename)
@@ -280,10 +289,10 @@ class Reads:
         """How many files each root has that are not fit to be listed."""
         return dict(self._all(schema.SELECT_FAULT_COUNTS))
 
-    def fault(self, root: int, path: str, row: Row) -> str:
-        """What is wrong with the file of that very row, '' when nothing is or another one stands there."""
+    def fault(self, root: int, path: str, row: Row) -> FileFault | None:
+        """What is wrong with the file of that very row, None when nothing is or another one stands there."""
         values = {"root": root, "path": path, "size": row.size, "mtime_ns": row.mtime_ns, "inode": row.inode}
-        return "".join(fault for (fault,) in self._all(schema.SELECT_FAULT, **values))
+        return next((FileFault(*each) for each in self._all(schema.SELECT_FAULT, **values)), None)
 
     def row(self, root: int, path: str) -> Row | None:
         """One file row's identity."""

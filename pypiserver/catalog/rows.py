@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from packaging.utils import NormalizedName
 
 from ..distributions.filename import DistFile
+from ..errors import DAMAGED, FaultKind, refused
 from ..model import File, Identity
 
 
@@ -67,7 +68,7 @@ class Gone:
 
 @dataclass(frozen=True, slots=True)
 class Digest:
-    """What reading a file brought: digests, metadata, or the ``fault`` that keeps it from being listed.
+    """What reading a file brought: digests, metadata, or the ``fault`` that keeps it from being listed, and its kind.
 
     ``core`` is what pages show of the metadata, as :func:`core_metadata.packed` gives it. ``name`` is the
     project's name as the metadata spells it, empty when it says none. ``project`` and ``version`` are set where only
@@ -83,9 +84,33 @@ class Digest:
     summary: str = ""
     keywords: str = ""
     fault: str = ""
+    fault_kind: FaultKind = ""
     name: str = ""
     project: str = ""
     version: str = ""
+
+
+class FileFault(NamedTuple):
+    """What is wrong with a file that is not listed: its path, the kind, and the ``reason``, which names no file."""
+
+    path: str
+    kind: FaultKind
+    reason: str
+
+    @property
+    def filename(self) -> str:
+        """The last part of the path."""
+        return self.path.rpartition("/")[2]
+
+    @property
+    def is_damage(self) -> bool:
+        """Whether the bytes of the file are what is wrong with it, and no later look may find it mended."""
+        return self.kind in DAMAGED
+
+    @property
+    def sentence(self) -> str:
+        """What is wrong, with the name of a file whose bytes are; the log says it."""
+        return refused(self.filename, self.reason) if self.is_damage else self.reason
 
 
 class Standing(NamedTuple):
@@ -151,7 +176,7 @@ def _digest_values(digest: Digest) -> dict[str, object]:
     return {
         "sha256": digest.sha256, "link_digest": digest.link_digest, "requires_python": digest.requires_python,
         "metadata_sha256": digest.metadata_sha256, "summary": digest.summary, "keywords": digest.keywords,
-        "fault": digest.fault, "name": digest.name, "core": digest.core,
+        "fault": digest.fault, "fault_kind": digest.fault_kind, "name": digest.name, "core": digest.core,
         "project": digest.project, "version": digest.version,
         # The fastest level: with the default one, packing 100,000 descriptions takes longer than all the rest.
         "body": None if digest.metadata is None else zlib.compress(digest.metadata, 1),

@@ -7,7 +7,9 @@ catalog is then replaced by a new file, built from storage, which is the truth.
 
 from __future__ import annotations
 
-SCHEMA_VERSION = "9"
+from ..errors import DAMAGED
+
+SCHEMA_VERSION = "10"
 
 TABLES = (
     # What the catalog belongs to: schema version, roots, digest algorithm. And its epoch: a random name, by which a
@@ -28,10 +30,11 @@ TABLES = (
         root BIGINT NOT NULL, path TEXT NOT NULL, mtime_ns BIGINT NOT NULL, inode BIGINT NOT NULL,
         PRIMARY KEY (root, path)
     )""",
-    # sha256 '' means: not digested yet. fault '' means: fit to be listed. Of several rows with one file name the first
-    # by (root, path) without a fault is visible. undecided has the projects that a file may belong to while only its
-    # metadata can say which, a blank around each: all of them are here until it is read. beside_ns is when the
-    # newest sidecar was changed, 0 for none.
+    # sha256 '' means: not digested yet. fault '' means: fit to be listed; else it says to people why it is not, and
+    # fault_kind says it to code (errors.FaultKind). Of several rows with one file name the first by (root, path)
+    # without a fault is visible. undecided has the projects that a file may belong to while only its metadata can say
+    # which, a blank around each: all of them are here until it is read. beside_ns is when the newest sidecar was
+    # changed, 0 for none.
     """CREATE TABLE IF NOT EXISTS file (
         root BIGINT NOT NULL, path TEXT NOT NULL,
         size BIGINT NOT NULL, mtime_ns BIGINT NOT NULL, inode BIGINT NOT NULL,
@@ -42,6 +45,7 @@ TABLES = (
         yanked TEXT, has_signature BIGINT NOT NULL, has_provenance BIGINT NOT NULL, fault TEXT NOT NULL,
         undecided TEXT NOT NULL DEFAULT '',
         ctime_ns BIGINT NOT NULL DEFAULT 0, beside_ns BIGINT NOT NULL DEFAULT 0,
+        fault_kind TEXT NOT NULL DEFAULT '',
         PRIMARY KEY (root, path)
     )""",
     # Core metadata, zlib-compressed, apart from the narrow rows that pages read; and ``core``, what pages show of it,
@@ -78,9 +82,10 @@ _SAME = """
     AND (file.inode = excluded.inode OR (file.inode >= 0 AND (file.inode = 0 OR excluded.inode = 0)))
     AND (file.ctime_ns = excluded.ctime_ns OR file.ctime_ns = 0 OR excluded.ctime_ns = 0)
 """
-# How the fault of a file begins that is read once what is beside it has changed.
-AWAITS = "it cannot be served yet: "
-_AWAITS = f"file.sidecars <> excluded.sidecars AND substr(file.fault, 1, {len(AWAITS)}) = '{AWAITS}'"
+# The faults that code asks for, as SQL names them (errors.FaultKind).
+_DAMAGED = ", ".join(f"'{kind}'" for kind in sorted(DAMAGED))
+# Such a file is read again once what is beside it has changed.
+_AWAITS = "file.sidecars <> excluded.sidecars AND file.fault_kind = 'unfinished'"
 _INSERT_FILE = """
     INSERT INTO file (root, path, size, mtime_ns, inode, sidecars, beside_ns, filename, project, name, version, kind,
         visible, sha256, link_digest, summary, keywords, yanked, has_signature, has_provenance, fault,
@@ -104,6 +109,7 @@ UPSERT_FILE = f"""
         summary = CASE WHEN {_SAME} THEN file.summary ELSE '' END,
         keywords = CASE WHEN {_SAME} THEN file.keywords ELSE '' END,
         fault = CASE WHEN {_SAME} AND NOT ({_AWAITS}) THEN file.fault ELSE '' END,
+        fault_kind = CASE WHEN {_SAME} AND NOT ({_AWAITS}) THEN file.fault_kind ELSE '' END,
         undecided = CASE WHEN {_SAME} THEN file.undecided ELSE excluded.undecided END,
         size = excluded.size, mtime_ns = excluded.mtime_ns, inode = excluded.inode, sidecars = excluded.sidecars,
         ctime_ns = excluded.ctime_ns, beside_ns = excluded.beside_ns, yanked = excluded.yanked,
@@ -118,7 +124,7 @@ UPSERT_FILE = f"""
 _UPLOADED = (
     *("size", "mtime_ns", "inode", "sidecars", "filename", "project", "name", "version", "kind", "visible"),
     *("sha256", "link_digest", "requires_python", "metadata_sha256", "summary", "keywords", "yanked"),
-    *("has_signature", "has_provenance", "fault", "undecided", "ctime_ns", "beside_ns"),
+    *("has_signature", "has_provenance", "fault", "fault_kind", "undecided", "ctime_ns", "beside_ns"),
 )
 UPSERT_UPLOADED = f"""
     INSERT INTO file (root, path, {", ".join(_UPLOADED)})
@@ -135,7 +141,8 @@ DELETE_FILE = f"DELETE FROM file WHERE {_IF_UNCHANGED}"  # noqa: S608
 # A file that is being replaced, or was removed a moment ago: hidden, but still its project's; without an inode it is
 # none that a scan may find.
 HOLD_FILE = f"""
-    UPDATE file SET fault = 'it is being replaced or removed', inode = -1, ctime_ns = :held_at WHERE {_IF_UNCHANGED}
+    UPDATE file SET fault = 'it is being replaced or removed', fault_kind = 'replaced', inode = -1, ctime_ns = :held_at
+    WHERE {_IF_UNCHANGED}
 """  # noqa: S608
 # A row of a version that did not note this: it goes on with what was read of the file then.
 NOTE_CTIME = """
@@ -150,7 +157,7 @@ DELETE_ORPHANED_METADATA = """
 RECORD_PENDING = f"""
     UPDATE file SET sha256 = :sha256, link_digest = :link_digest, requires_python = :requires_python,
         metadata_sha256 = :metadata_sha256, summary = :summary, keywords = :keywords,
-        fault = :fault, name = CASE WHEN :name = '' THEN name ELSE :name END,
+        fault = :fault, fault_kind = :fault_kind, name = CASE WHEN :name = '' THEN name ELSE :name END,
         project = CASE WHEN :project = '' THEN project ELSE :project END,
         version = CASE WHEN :project = '' THEN version ELSE :version END,
         undecided = CASE WHEN :project = '' THEN undecided ELSE '' END
@@ -167,10 +174,10 @@ DELETE_METADATA = f"""
     AND EXISTS (SELECT 1 FROM file WHERE {_IF_UNCHANGED})
 """  # noqa: S608
 
-# The words of digests.Digester for what a later look may find mended.
-_UNREADABLE = "fault LIKE 'it cannot be %'"
+# What a later look may find mended. A server of the version before writes no kind: its faults are read anew.
+_UNREADABLE = "fault <> '' AND fault_kind IN ('', 'unfinished', 'unreadable') AND inode <> -1"
 SELECT_UNREADABLE = f"SELECT filename, project FROM file WHERE {_UNREADABLE}"  # noqa: S608
-FORGET_UNREADABLE = f"UPDATE file SET fault = '' WHERE {_UNREADABLE}"  # noqa: S608
+FORGET_UNREADABLE = f"UPDATE file SET fault = '', fault_kind = '' WHERE {_UNREADABLE}"  # noqa: S608
 
 CHOOSE_VISIBLE = """
     UPDATE file SET visible = CASE WHEN fault = '' AND NOT EXISTS (
@@ -268,6 +275,7 @@ SELECT_CORE = """
 """
 SELECT_COUNTS = "SELECT COALESCE(SUM(files), 0), COUNT(*) FROM project WHERE files > 0"
 SELECT_ROOT_COUNTS = "SELECT root, COUNT(*) FROM file GROUP BY root"
+SELECT_UNREAD_ROOTS = "SELECT DISTINCT root FROM folder WHERE inode = -2"
 SELECT_FOLDERS = "SELECT root, path, mtime_ns, inode FROM folder"
 # "0" comes after "/".
 SELECT_ANY_BELOW = "SELECT 1 FROM file WHERE root = :root AND path > :path || '/' AND path < :path || '0' LIMIT 1"
@@ -284,13 +292,16 @@ UPSERT_FOLDER = """
 """
 SELECT_ROW = "SELECT size, mtime_ns, inode, sidecars, ctime_ns FROM file WHERE root = :root AND path = :path"
 SELECT_FAULTS = f"""
-    SELECT path, fault FROM file WHERE project = :name AND fault <> ''
-    UNION ALL SELECT path, fault FROM file WHERE {_MAY_BE_OF} AND project <> :name AND fault <> '' ORDER BY path
+    SELECT path, fault_kind, fault FROM file WHERE project = :name AND fault <> ''
+    UNION ALL SELECT path, fault_kind, fault FROM file WHERE {_MAY_BE_OF} AND project <> :name AND fault <> ''
+    ORDER BY path
 """  # noqa: S608
-SELECT_IS_DAMAGED = "SELECT 1 FROM file WHERE root = :root AND path = :path AND fault LIKE '% is refused: %'"
+SELECT_IS_DAMAGED = f"""
+    SELECT 1 FROM file WHERE root = :root AND path = :path AND fault <> '' AND fault_kind IN ({_DAMAGED})
+"""  # noqa: S608
 SELECT_FAULT = """
-    SELECT fault FROM file WHERE root = :root AND path = :path AND size = :size AND mtime_ns = :mtime_ns
-    AND inode = :inode
+    SELECT path, fault_kind, fault FROM file WHERE root = :root AND path = :path AND size = :size
+    AND mtime_ns = :mtime_ns AND inode = :inode AND fault <> ''
 """
 SELECT_FAULT_COUNTS = "SELECT root, COUNT(*) FROM file WHERE fault <> '' AND inode <> -1 GROUP BY root"
 SELECT_SHADOWED = "SELECT root, path, filename FROM file WHERE visible = 0 AND fault = '' ORDER BY root, path"

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..errors import ConfigError
+from ..errors import ConfigError, Mistake
 from ..settings import parsers as types
 from ..settings.config import GROUPS, SETTINGS, Config, Given
 from ..settings.setting import Parser, Setting
@@ -78,7 +78,8 @@ class _Release:
 
     def __post_init__(self) -> None:
         if not self.version and not self.file:
-            raise ConfigError(f"It is not said which release of {self.name!r}; give a VERSION, or --file NAME.")
+            message = f"It is not said which release of {self.name!r}; give a VERSION, or --file NAME."
+            raise ConfigError(message, kind="missing", setting="version")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +136,8 @@ class _OfBucket:
 
     def __post_init__(self) -> None:
         if self.config.storage is None:
-            raise ConfigError("This is for a bucket; name it with --storage URL. A folder is looked at by its server.")
+            message = "This is for a bucket; name it with --storage URL. A folder is looked at by its server."
+            raise ConfigError(message, kind="missing", setting="storage")
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +173,7 @@ class Configuration:
     task: str
     config: Config | None
     given: Mapping[str, Given]
-    faults: tuple[str, ...] = ()
+    faults: tuple[Mistake, ...] = ()
     file: Path | None = None
     json: bool = False
 
@@ -305,7 +307,8 @@ def _classic(config: Config, *, update: bool = False, **options: Any) -> Command
         return Update(config, **options)
     for each in _UPDATE_OPTIONS:
         if each.name in options:
-            raise ConfigError(f"{each.flags[0]} belongs to the search for updates; add -U, or leave it out.")
+            message = f"{each.flags[0]} belongs to the search for updates; add -U, or leave it out."
+            raise ConfigError(message, kind="contradiction", setting=each.name, source=each.flags[0])
     return Run(config)
 
 

@@ -21,7 +21,12 @@ _FILES = frozenset({"FILE", "HTML_FILE"})
 def completion_script(shell: str) -> str:
     """The script for ``bash``, ``zsh`` or ``fish``; raises ``ConfigError`` for another shell."""
     if shell not in _SCRIPTS:
-        raise ConfigError(f"There is no completion for the shell {shell!r}; give one of {', '.join(SHELLS)}.")
+        raise ConfigError(
+            f"There is no completion for the shell {shell!r}; give one of {', '.join(SHELLS)}.",
+            kind="unknown",
+            setting="shell",
+            value=shell,
+        )
     return _SCRIPTS[shell]()
 
 

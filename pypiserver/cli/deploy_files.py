@@ -155,7 +155,12 @@ def nginx(config: Config, given: Mapping[str, Given]) -> dict[str, object]:
     base = urlsplit(config.root_url or f"http://pypi.example{config.root_path}")
     prefix, is_https = base.path.rstrip("/"), base.scheme == "https"
     if not re.fullmatch(r"[\w/.~-]*", prefix) or not re.fullmatch(r"[\w.:-]+", str(base.hostname)):
-        raise ConfigError(f"--server-base-url {config.server_base_url}: it has characters that nginx would misread.")
+        raise ConfigError(
+            f"--server-base-url {config.server_base_url}: it has characters that nginx would misread.",
+            kind="value",
+            setting="server_base_url",
+            value=config.server_base_url,
+        )
     host = "127.0.0.1" if config.host in _EVERY_INTERFACE else config.host
     is_open = "list" not in config.authenticate
     words = ["pypi-server", "-i", host, "--accel", "nginx", *_command_line(config, given, without=("host", "accel"))]
@@ -182,7 +187,12 @@ def nginx(config: Config, given: Mapping[str, Given]) -> dict[str, object]:
 def _nginx_folder(root: str) -> str:
     """The folder; raises ConfigError when no quotes make its path safe."""
     if "$" in root or root != printable(root):
-        raise ConfigError(f"The folder {printable(root)!r} has characters in its path that nginx would misread.")
+        raise ConfigError(
+            f"The folder {printable(root)!r} has characters in its path that nginx would misread.",
+            kind="value",
+            setting="roots",
+            value=root,
+        )
     return root
 
 
@@ -207,7 +217,10 @@ def compose(config: Config, given: Mapping[str, Given]) -> dict[str, object]:
         elif _is_shared(Path(path).parent):
             raise ConfigError(
                 f"{SETTINGS[name].flags[-1]}: the container would get all of {Path(path).parent}; name a file in a "
-                "folder of its own."
+                "folder of its own.",
+                kind="contradiction",
+                setting=name,
+                value=path,
             )
         else:
             volumes.append(f"{Path(path).parent}:/data/{name}")

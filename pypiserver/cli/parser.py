@@ -13,10 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..errors import ConfigError
+from ..errors import ConfigError, Mistake
 from ..settings import toml_file
 from ..settings.config import SETTINGS, Config, Given, build, gather
-from ..settings.parsers import nearest
+from ..settings.parsers import hinting, nearest
 from ..settings.setting import Setting
 from . import help
 from .commands import (
@@ -108,7 +108,7 @@ def _configured(
     found = toml_file.locate(file, environ)
     is_named = file is not None or bool(environ.get(toml_file.VARIABLE))
     given: dict[str, Given] = {}
-    faults: list[str] = []
+    faults: list[Mistake] = []
     try:
         if found is not None and not is_named:
             toml_file.refuse_strange(found)
@@ -119,7 +119,7 @@ def _configured(
     except ConfigError as error:
         if not keep_faults:
             raise
-        return {"config": None, "given": given, "faults": tuple(str(error).splitlines()), "file": found}
+        return {"config": None, "given": given, "faults": error.mistakes, "file": found}
     return {"config": config, "given": given, "file": found}
 
 
@@ -154,10 +154,10 @@ def prepare_roots(config: Config) -> None:
     """
     faults = [fault for root in config.roots for fault in root_faults(root, create=config.roots_are_default)]
     if faults:
-        raise ConfigError("\n".join(faults))
+        raise ConfigError.of(faults)
 
 
-def root_faults(root: Path, *, create: bool) -> Iterator[str]:
+def root_faults(root: Path, *, create: bool) -> Iterator[Mistake]:
     """What is wrong with a folder to serve; ``create`` makes it when it is missing."""
     try:
         if create:
@@ -166,13 +166,18 @@ def root_faults(root: Path, *, create: bool) -> Iterator[str]:
             next(entries, None)
     except FileNotFoundError:
         hint = f" A command is the first word that is no flag: pypi-server {root} ..." if str(root) in COMMANDS else ""
-        yield f"The folder {str(root)!r} does not exist; create it, or name another one.{hint}"
+        sentence = f"The folder {str(root)!r} does not exist; create it, or name another one.{hint}"
+        yield Mistake(sentence, "missing", "roots", root)
     except (NotADirectoryError, FileExistsError):
-        yield f"{str(root)!r} is not a folder; name the folder that holds the packages."
+        sentence = f"{str(root)!r} is not a folder; name the folder that holds the packages."
+        yield Mistake(sentence, "no-folder", "roots", root)
     except OSError as fault:
         # Not Path.exists, which raises where the folder above may not be entered.
-        what = "created" if create and not os.path.exists(root) else "read"  # noqa: PTH110
-        yield f"The folder {str(root)!r} cannot be {what} ({fault.strerror}); give this user access, or name another."
+        kind, what = ("uncreatable", "created") if create and not os.path.exists(root) else ("unreadable", "read")  # noqa: PTH110
+        sentence = (
+            f"The folder {str(root)!r} cannot be {what} ({fault.strerror}); give this user access, or name another."
+        )
+        yield Mistake(sentence, kind, "roots", root)
 
 
 def _command_in(argv: Sequence[str]) -> tuple[str, list[str]]:
@@ -206,7 +211,7 @@ def _read(argv: Sequence[str], options: Sequence[Setting]) -> tuple[dict[str, Gi
     by_flag = {flag: option for option in options for flag in option.flags}
     flags: dict[str, Given] = {}
     operands: list[str] = []
-    faults: list[str] = []
+    faults: list[Mistake] = []
     words = list(reversed(argv))
     while words:
         word = words.pop()
@@ -218,16 +223,18 @@ def _read(argv: Sequence[str], options: Sequence[Setting]) -> tuple[dict[str, Gi
         for flag, value in _flags_in(word, by_flag):
             option = by_flag.get(flag)
             if option is None:
-                faults.append(f"There is no flag {flag}{_flag_hint(flag, by_flag)}")
+                faults.append(_unknown(flag, value, by_flag))
             elif not option.takes_value and value is not None:
-                faults.append(f"{flag} takes no value; leave out {value!r}.")
+                sentence = f"{flag} takes no value; leave out {value!r}."
+                faults.append(Mistake(sentence, "takes-none", option.name, value, flag))
             elif option.takes_value and value is None and (not words or words[-1][:1] == "-" != words[-1]):
-                faults.append(f"{flag} needs a value; write {flag} {option.metavar}.")
+                sentence = f"{flag} needs a value; write {flag} {option.metavar}."
+                faults.append(Mistake(sentence, "needs-value", option.name, None, flag))
             else:
                 taken = words.pop() if option.takes_value and value is None else value
                 flags[option.name] = _added(flags.get(option.name), Given(flag, taken), option.action)
     if faults:
-        raise ConfigError("\n".join(faults))
+        raise ConfigError.of(faults)
     return flags, operands
 
 
@@ -259,16 +266,20 @@ def _listed(given: Given | None) -> list[object]:
     return list(given.value) if given is not None and isinstance(given.value, list) else []
 
 
-def _flag_hint(flag: str, by_flag: Mapping[str, Setting]) -> str:
-    """The flag that was probably meant, or the command it belongs to."""
+def _unknown(flag: str, value: str | None, by_flag: Mapping[str, Setting]) -> Mistake:
+    """A flag that is none here: with the one that was probably meant, or the command it belongs to."""
     if not flag.startswith("--"):
-        near = f"; did you mean {flag.swapcase()!r}?" if flag.swapcase() in by_flag else ""
+        near = flag.swapcase() if flag.swapcase() in by_flag else ""
     else:
         known = [each for each in by_flag if each.startswith("--")]
         longer = [each for each in known if each.startswith(flag)]
         near = nearest(flag, longer, 0.0) if longer else nearest(flag, known, 0.7)
     owners = [name for name, row in COMMANDS.items() if any(flag in option.flags for option in row.options)]
-    return f"; it belongs to 'pypi-server {owners[0]}'." if owners else near or "; see pypi-server --help."
+    if owners:
+        hint, meant = f"; it belongs to 'pypi-server {owners[0]}'.", owners[0]
+    else:
+        hint, meant = hinting(near) if near else "; see pypi-server --help.", near
+    return Mistake(f"There is no flag {flag}{hint}", "misplaced" if owners else "unknown", flag, value, flag, meant)
 
 
 def _operands(words: Sequence[str], command: Subcommand, name: str, roots: list[object]) -> dict[str, Given]:
@@ -277,8 +288,14 @@ def _operands(words: Sequence[str], command: Subcommand, name: str, roots: list[
         return {"roots": Given("folder", [*roots, *words])} if roots or words else {}
     if not command.required <= len(words) <= len(command.operands):
         few = len(words) < command.required
-        wrong = f"{command.operands[len(words)].metavar} is missing" if few else f"{words[-1]!r} is too much"
-        raise ConfigError(f"{wrong}; write: pypi-server {name} {command.synopsis}")
+        operand = command.operands[len(words)] if few else None
+        wrong = f"{words[-1]!r} is too much" if operand is None else f"{operand.metavar} is missing"
+        raise ConfigError(
+            f"{wrong}; write: pypi-server {name} {command.synopsis}",
+            kind="too-many" if operand is None else "missing",
+            setting="" if operand is None else operand.name,
+            value=words[-1] if operand is None else None,
+        )
     return {each.name: Given(each.metavar, word) for each, word in zip(command.operands, words, strict=False)}
 
 
@@ -286,12 +303,12 @@ def _values(given: Mapping[str, Given], options: Sequence[Setting]) -> dict[str,
     """Parsed values of what is no setting."""
     by_name = {option.name: option for option in options}
     values: dict[str, Any] = {}
-    faults: list[str] = []
+    faults: list[Mistake] = []
     for name, each in given.items():
         try:
             values[name] = by_name[name].parse(each.value)
         except ValueError as fault:
-            faults.append(f"{each.label}: {fault}{'' if str(fault).endswith('?') else '.'}")
+            faults.append(Mistake(f"{each.label}: {fault}.", "value", name, each.value, each.label))
     if faults:
-        raise ConfigError("\n".join(faults))
+        raise ConfigError.of(faults)
     return values

@@ -12,7 +12,7 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any, TextIO
 
-from ..errors import PypiServerError
+from ..errors import ConfigError, Mistake, PypiServerError
 from ..factory import Application
 from ..observability.logging_setup import redacted
 from ..settings.config import SETTINGS, Config
@@ -24,9 +24,10 @@ DEFAULT = "default"
 
 def run(command: Configuration, *, out: TextIO, err: TextIO) -> int:
     """Do what the command says; gives 1 when there are faults."""
-    faults = [*command.faults]
+    mistakes = [*command.faults]
     if command.task == "check" and command.config is not None:
-        faults += _found(command.config)
+        mistakes += _found(command.config)
+    faults = [each.sentence for each in mistakes]
     if command.json:
         shown = None if command.config is None or command.task == "check" else dict(_settings(command, command.config))
         report = {"file": str(command.file) if command.file else None, "faults": faults}
@@ -43,7 +44,7 @@ def run(command: Configuration, *, out: TextIO, err: TextIO) -> int:
     return 0
 
 
-def _found(config: Config) -> Iterator[str]:
+def _found(config: Config) -> Iterator[Mistake]:
     """What is wrong with the files and folders the settings name."""
     from .parser import root_faults
 
@@ -53,8 +54,10 @@ def _found(config: Config) -> Iterator[str]:
     try:
         application = Application(config)
         application.check()
+    except ConfigError as error:
+        yield from error.mistakes
     except PypiServerError as error:
-        yield from str(error).splitlines()
+        yield Mistake(str(error), error.kind)
 
 
 def _settings(command: Configuration, config: Config) -> Iterator[tuple[str, dict[str, Any]]]:

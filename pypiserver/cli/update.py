@@ -87,11 +87,21 @@ def read_ignorelist(path: Path) -> frozenset[NormalizedName]:
         lines = path.read_text("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as fault:
         reason = fault.strerror if isinstance(fault, OSError) else "it is no UTF-8 text"
-        raise ConfigError(f"The list of projects to leave alone, {str(path)!r}, cannot be read: {reason}.") from fault
+        raise ConfigError(
+            f"The list of projects to leave alone, {str(path)!r}, cannot be read: {reason}.",
+            kind="unreadable",
+            setting="ignorelist_file",
+            value=path,
+        ) from fault
     names = {at: normalize(line.partition("#")[0].strip()) for at, line in enumerate(lines, 1)}
     wrong = [str(at) for at, name in names.items() if name and not is_normalized_name(name)]
     if wrong:
-        raise ConfigError(f"{str(path)!r} has something else than one project's name in line {', '.join(wrong)}.")
+        raise ConfigError(
+            f"{str(path)!r} has something else than one project's name in line {', '.join(wrong)}.",
+            kind="value",
+            setting="ignorelist_file",
+            value=path,
+        )
     return frozenset(name for name in names.values() if name)
 
 

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from typing import BinaryIO
 
 from ..allowed_names import refused_in_an_archive
+from ..errors import Damage
 from .archive_limits import MAX_METADATA, BadArchive, Source, foreign, said, sane_size
 from .tar_headers import DEVICES, LINKS, TarMember
 from .zip_directory import ZipMember
@@ -32,7 +33,7 @@ _METHODS = (0, 8, 12)
 _MAY_LEAD_OUT = re.compile(r"^/|\.\.|[\\:\0]", re.MULTILINE)
 _DRIVE = re.compile(r"[A-Za-z]:")
 
-Fault = tuple[str, str]
+Fault = tuple[Damage, str]
 
 
 def zip_faults(members: Sequence[ZipMember]) -> list[Fault]:
@@ -96,7 +97,7 @@ def audit_zip(file: BinaryIO, *, check_record: bool) -> list[Fault]:
                 if member.filename.endswith(".dist-info/RECORD") and size <= MAX_METADATA:
                     record = archive.read(member)
     except BadArchive as error:
-        return [*faults[:MAX_FAULTS], (error.kind, str(error))]
+        return [*faults[:MAX_FAULTS], (error.kind, error.reason)]
     if check_record and record is not None:
         faults += _few(_record_faults(record, hashes))
     return faults[:MAX_FAULTS]

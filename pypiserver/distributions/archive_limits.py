@@ -11,7 +11,7 @@ import io
 import os
 from typing import BinaryIO
 
-from ..errors import PypiServerError
+from ..errors import Damage, PypiServerError
 
 MAX_METADATA = 8 * 1024 * 1024
 # The largest real sdist we know (ansible 9) has 52,814 members, the largest wheel 18,093.
@@ -28,14 +28,18 @@ _SAID = 120
 
 
 class BadArchive(Exception):  # noqa: N818 - the standard library's BadZipFile is called so too
-    """The archive cannot be read, or must not be; the words name no file.
+    """The archive cannot be read, or must not be; the ``reason`` names no file.
 
-    ``kind`` is ``corrupt``, or ``unsafe`` for what looks made to deceive or to harm.
+    ``kind`` is ``corrupt``, ``unsafe`` for what looks made to deceive or to harm, or ``mislabelled``.
     """
 
-    def __init__(self, message: str, kind: str = "corrupt") -> None:
-        super().__init__(message)
+    def __init__(self, reason: str, kind: Damage = "corrupt") -> None:
+        super().__init__(reason, kind)
+        self.reason = reason
         self.kind = kind
+
+    def __str__(self) -> str:
+        return self.reason
 
 
 class foreign:  # noqa: N801 - reads as a clause: with foreign("it cannot be unpacked")

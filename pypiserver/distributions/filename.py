@@ -110,9 +110,11 @@ def _parsed_short(version: str) -> Version | None:
 
 
 def parse_filename(filename: str) -> DistFile:
-    """Read a file name; raises InvalidFilename, whose words say what is wrong with it."""
+    """Read a file name; raises InvalidFilename, whose reason says what is wrong with it."""
     if len(filename) > MAX_FILENAME or not allowed_in_a_path(filename) or "/" in filename or "\\" in filename:
-        raise InvalidFilename("its name is too long, or has characters no distribution's name has")
+        raise InvalidFilename(
+            "its name is too long, or has characters no distribution's name has", filename=filename, kind="characters"
+        )
     lower = filename.lower()
     if lower.endswith(".whl"):
         return _wheel(filename)
@@ -124,8 +126,10 @@ def parse_filename(filename: str) -> DistFile:
     if lower.endswith((".exe", ".msi")):
         return _installer(filename, "bdist_wininst" if lower.endswith(".exe") else "bdist_msi")
     if lower.endswith("-variants.json"):
-        raise InvalidFilename("it lists wheel variants, which no client asks an index for yet")
-    raise InvalidFilename("its name has none of the endings of a distribution")
+        raise InvalidFilename(
+            "it lists wheel variants, which no client asks an index for yet", filename=filename, kind="variants"
+        )
+    raise InvalidFilename("its name has none of the endings of a distribution", filename=filename, kind="ending")
 
 
 def projects_of(filename: str) -> tuple[NormalizedName, ...]:
@@ -166,14 +170,18 @@ def check_upload_filename(filename: str) -> DistFile:
     if len(filename) > MAX_UPLOADED_FILENAME or not _UPLOADED.fullmatch(filename):
         raise InvalidFilename(
             f"The file name {filename[:60]!r} cannot be stored: it must begin with a letter or digit, have only "
-            "letters, digits and . _ - + ! in it, and at most 200 characters."
+            "letters, digits and . _ - + ! in it, and at most 200 characters.",
+            filename=filename,
+            kind="characters",
         )
     try:
         dist = parse_filename(filename)
     except InvalidFilename as error:
-        raise InvalidFilename(f"The file {filename!r} cannot be stored: {error}.") from None
+        raise error.reworded(f"The file {filename!r} cannot be stored: {error.reason}.") from None
     if not dist.version:
-        raise InvalidFilename(f"The file {filename!r} cannot be stored: its name has no version.")
+        reason = "its name has no version"
+        message = f"The file {filename!r} cannot be stored: {reason}."
+        raise InvalidFilename(message, filename=filename, kind="no-version", reason=reason)
     return dist
 
 
@@ -235,9 +243,10 @@ def is_final(version: str) -> bool:
 def _dist(filename: str, name: str, version: str, *, kind: str, pyversion: str) -> DistFile:
     project = _project(name)
     if project is None:
-        raise InvalidFilename(f"{name!r} is no project name")
+        rule = "... is no project name"
+        raise InvalidFilename(f"{name!r} is no project name", filename=filename, kind="project-name", rule=rule)
     if not _is_version(version):
-        raise InvalidFilename(f"{version!r} is no version")
+        raise InvalidFilename(f"{version!r} is no version", filename=filename, kind="version", rule="... is no version")
     return DistFile(filename, project, name, version, kind, pyversion)
 
 
@@ -261,14 +270,14 @@ def _wheel(filename: str) -> DistFile:
         return _dist(filename, parts[0], parts[1], kind="bdist_wheel", pyversion=parts[2])
     match = _WHEEL.fullmatch(filename)
     if match is None or not _TAGS.fullmatch(filename, match.end("version") + 1):
-        raise InvalidFilename("it is no wheel name: NAME-VERSION[-BUILD]-PYTHON-ABI-PLATFORM.whl (PEP 427)")
+        raise _not_of_form(filename, "it is no wheel name", "NAME-VERSION[-BUILD]-PYTHON-ABI-PLATFORM.whl (PEP 427)")
     return _dist(filename, match["name"], match["version"], kind="bdist_wheel", pyversion=match["python"])
 
 
 def _egg(filename: str) -> DistFile:
     match = _EGG.fullmatch(filename)
     if match is None or not _TAGS.fullmatch(match["platform"] or "any"):
-        raise InvalidFilename("it is no egg name: NAME-VERSION[-pyX.Y[-PLATFORM]].egg")
+        raise _not_of_form(filename, "it is no egg name", "NAME-VERSION[-pyX.Y[-PLATFORM]].egg")
     # Eggs write '_' where name or version had '-'.
     return _dist(filename, match["name"], match["version"], kind="bdist_egg", pyversion=match["python"] or "any")
 
@@ -278,8 +287,13 @@ def _installer(filename: str, kind: str) -> DistFile:
     tail = _EXE_TAIL.search(stem)
     name, version = _split(stem[: tail.start()] if tail else stem)
     if not version:
-        raise InvalidFilename("it is no installer of a Python package: NAME-VERSION.PLATFORM[-pyX.Y].exe or .msi")
+        rule = "it is no installer of a Python package"
+        raise _not_of_form(filename, rule, "NAME-VERSION.PLATFORM[-pyX.Y].exe or .msi")
     return _dist(filename, name, version, kind=kind, pyversion=(tail and tail["python"]) or "any")
+
+
+def _not_of_form(filename: str, rule: str, form: str) -> InvalidFilename:
+    return InvalidFilename(f"{rule}: {form}", filename=filename, kind="form", rule=rule)
 
 
 def _archive(filename: str, stem: str) -> DistFile:

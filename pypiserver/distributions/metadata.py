@@ -34,7 +34,7 @@ def read_upload(file: BinaryIO, dist: DistFile) -> bytes | None:
     with _refusing(dist):
         raw = _sound(read_contents(file, dist, is_thorough=True))
         for fault in _mislabelled(dist, raw):
-            raise archive_limits.BadArchive(fault)
+            raise archive_limits.BadArchive(fault, "mislabelled")
         return raw
 
 
@@ -103,12 +103,12 @@ def _is_utf_8(raw: bytes) -> bool:
     return True
 
 
-def audit_archive(file: BinaryIO, dist: DistFile) -> list[tuple[str, str]]:
+def audit_archive(file: BinaryIO, dist: DistFile) -> list[archive_checks.Fault]:
     """Every fault of an open file as (kind, sentence), for ``check``: corrupt, unsafe or mislabelled."""
     try:
         raw, faults = read_contents(file, dist, is_thorough=True)
     except archive_limits.BadArchive as error:
-        return [(error.kind, str(error))]
+        return [(error.kind, error.reason)]
     found = [*[("mislabelled", fault) for fault in _mislabelled(dist, raw)], *faults]
     if raw is not None and not _is_utf_8(raw):
         found.append(("corrupt", "its metadata is not UTF-8, so pip does not install a wheel with it"))
@@ -128,4 +128,4 @@ class _refusing:  # noqa: N801 - reads as a clause: with _refusing(dist)
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if isinstance(error, archive_limits.BadArchive):
-            raise InvalidDistribution(f"{self._dist.filename} is refused: {error}") from error
+            raise InvalidDistribution(self._dist.filename, error.reason, kind=error.kind) from error

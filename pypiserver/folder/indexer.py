@@ -16,11 +16,11 @@ import threading
 import time
 
 from ..backend.digester import Digester
-from ..backend.protocols import Counted
+from ..backend.protocols import Tell
 from ..backend.service import Background, Parts
 from ..catalog import FAILURES, Catalog, CatalogReplaced
-from ..catalog.postgres.leader_lock import Lease
-from ..catalog.sqlite.leader_lock import ALIVE_SECONDS, ScanLock
+from ..catalog.leader_lock import LeaderLock
+from ..catalog.sqlite.leader_lock import ALIVE_SECONDS
 from ..errors import CatalogUnavailable, PypiServerError, Unavailable
 from ..process import process_id
 from .digest_worker import Digesting
@@ -51,7 +51,7 @@ class Watch(Background):
     """
 
     def __init__(
-        self, sync: Sync, digester: Digester, catalog: Catalog, *, lock: ScanLock | Lease, events: bool = True
+        self, sync: Sync, digester: Digester, catalog: Catalog, *, lock: LeaderLock, events: bool = True
     ) -> None:
         self.sync = sync
         self.digester = digester
@@ -115,7 +115,9 @@ class Watch(Background):
             if now > next_look:
                 next_look = now + LOOK_SECONDS
                 if now > until or self._stale():
-                    raise Unavailable("The package folders are still being read. Try again in a minute.")
+                    raise Unavailable(
+                        "The package folders are still being read. Try again in a minute.", kind="starting"
+                    )
 
     def _is_settled(self) -> bool:
         """Whether it is known what can be answered from the catalog that is open now, or why nothing can be."""
@@ -126,27 +128,30 @@ class Watch(Background):
             raise CatalogUnavailable("The catalog fails. Try again in a moment.")
         super()._refuse_stale()
 
-    def state(self) -> str:
-        """Why no request can be answered yet, empty when it can be; starts what is missing, and waits for nothing."""
+    def state(self) -> PypiServerError | None:
+        """Why no request can be answered yet, None when it can be; starts what is missing, and waits for nothing."""
         if self._pid != os.getpid():
             self.start()
         if not self._is_settled():
-            return "The package folders are still being read."
-        return str(self._failure or "") or self._stale()
+            return Unavailable("The package folders are still being read.", public=True, kind="starting")
+        if self._failure is not None:
+            return self._failure
+        stale = self._stale()
+        return Unavailable(stale, kind="stale") if stale else None
 
-    def scan_once(self, *, counted: Counted = iter) -> None:
+    def scan_once(self, *, progress: Tell | None = None) -> None:
         """Bring the catalog up to date without starting a thread: for the command line, before it serves.
 
-        Files go through ``counted`` as they are found. When another process already keeps the catalog current, this
+        ``progress`` is told how many files were found. When another process already keeps the catalog current, this
         waits for it instead.
         """
         try:
-            self._scan_once(counted)
+            self._scan_once(progress)
         except (CatalogUnavailable, *FAILURES) as error:
             cause = error.__cause__ or error
             raise Unavailable(f"The catalog {self.catalog.connections.place()} fails: {cause}.") from error
 
-    def _scan_once(self, counted: Counted) -> None:
+    def _scan_once(self, progress: Tell | None) -> None:
         deadline = time.monotonic() + FIRST_SCAN_SECONDS
         while not self._lock.acquire():
             if self._lock.is_ready(self.catalog.token()):
@@ -158,7 +163,7 @@ class Watch(Background):
             time.sleep(0.05)
         started = time.time()
         try:
-            self._with_recovery(counted)
+            self._with_recovery(progress)
             self._lock.say_ready(started, self.catalog.token())
         finally:
             self._lock.release()
@@ -167,6 +172,7 @@ class Watch(Background):
         """End the threads of this process and give the scan lock to another one."""
         if self._end(self._wake, self._digesting.wake):
             self._watcher.stop()
+            self.sync.presence.close()
             self._give_up()
 
     def recover(self, error: Exception, generation: int) -> None:
@@ -266,6 +272,7 @@ class Watch(Background):
         """One round; gives the seconds until the next one is due."""
         if self.catalog.connections.is_deleted():
             raise CatalogReplaced("it was deleted or replaced")
+        self.sync.presence.follow()
         if not self._lock.acquire():
             return self._follow()
         if self._begun != self._round:
@@ -400,7 +407,7 @@ class Watch(Background):
         self._settled = self._round
         self._ready.set()
 
-    def _with_recovery(self, counted: Counted) -> None:
+    def _with_recovery(self, progress: Tell | None) -> None:
         connections = self.catalog.connections
         generation = connections.generation
         try:
@@ -408,11 +415,11 @@ class Watch(Background):
                 if self.sync.is_current():
                     self.sync.refresh_statuses()
                 else:
-                    self.sync.survey(counted=counted)
+                    self.sync.scan(progress=progress, quiet=True)
         except FAILURES as error:
             self.recover(error, generation)
             with connections.pinned(connections.generation):
-                self.sync.survey(counted=counted)
+                self.sync.scan(progress=progress, quiet=True)
 
     def _recover_quietly(self, error: Exception, generation: int) -> None:
         # The next round of the sync thread meets what lasts, and says so.

@@ -63,7 +63,12 @@ class Folders:
             if any(root == other or root in other.parents for other in self.roots[number + 1 :]) or any(
                 other in root.parents for other in self.roots[number + 1 :]
             ):
-                raise ConfigError(f"The folder {root} is named twice, or lies inside another one; name it once.")
+                raise ConfigError(
+                    f"The folder {root} is named twice, or lies inside another one; name it once.",
+                    kind="twice",
+                    setting="roots",
+                    value=root,
+                )
             try:
                 os.scandir(root).close()
             except OSError as error:

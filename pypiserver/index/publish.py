@@ -15,8 +15,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from ..backend.backend import Backend
 from ..backend.protocols import StagedFile
-from ..backend.writing import Checked, Writer
+from ..backend.writing import Checked
 from ..distributions import metadata
 from ..distributions.attestations import provenance_of
 from ..distributions.filename import (
@@ -32,7 +33,6 @@ from ..errors import BadRequest, Conflict, Forbidden, NotFound, PypiServerError,
 from ..model import File
 from ..observability.audit_log import Change
 from ..text import MAX_REASON
-from .read import Repository
 
 _LOG = logging.getLogger(__name__)
 # form field -> hashlib algorithm. A digest is written as hex, in any case.
@@ -66,14 +66,16 @@ class Recorder(Protocol):
 
 
 class Intake:
-    """The write half of the repository; ``overwrite`` allows replacing files by others of the same name.
+    """Changes packages; ``overwrite`` allows replacing files by others of the same name.
 
-    ``writer`` carries out what is decided here; every change is told to ``recorder``.
+    The backend's writer carries out what is decided here; every change is told to ``recorder``.
     """
 
-    def __init__(self, repository: Repository, writer: Writer, *, overwrite: bool, recorder: Recorder) -> None:
-        self.repository = repository
-        self._writer = writer
+    def __init__(self, backend: Backend, *, overwrite: bool, recorder: Recorder) -> None:
+        self._catalog = backend.catalog
+        self._query = backend.queries.query
+        self._digester = backend.digester
+        self._writer = backend.writer
         self.overwrite = overwrite
         self._recorder = recorder
 
@@ -88,7 +90,7 @@ class Intake:
         return self._writer.stage(standing, digests)
 
     def _extra(self) -> tuple[str, ...]:
-        other = self.repository.digester.other_algorithm()
+        other = self._digester.other_algorithm()
         return (other,) if other and other not in ("md5",) else ()
 
     def add(self, upload: Upload) -> str:
@@ -112,14 +114,17 @@ class Intake:
         sha256 = upload.staged.hexdigest("sha256")
         if standing is not None:
             # Perhaps since a moment ago, by a server that could not say so any more.
-            self.repository.catalog.settle()
+            self._catalog.settle()
             if hmac.compare_digest(standing.sha256, sha256):
                 return f"{upload.filename} is already here with the same bytes; nothing was changed."
             if not self.overwrite:
                 raise self._exists(upload.filename)
             if standing.root != 0:
                 raise Conflict(
-                    f"{upload.filename} already exists in a folder that takes no uploads; remove it there first."
+                    f"{upload.filename} already exists in a folder that takes no uploads; remove it there first.",
+                    kind="exists",
+                    filename=upload.filename,
+                    project=dist.project,
                 )
         with contextlib.nullcontext() if self.overwrite else self._writer.claimed(dist):
             self._refuse_other_spelling(dist)
@@ -128,24 +133,27 @@ class Intake:
 
     def _refuse_other_spelling(self, dist: DistFile) -> None:
         """One file under two names (``Foo-1.0.zip``, ``foo-1.0.zip``) confuses clients, and some disks."""
-        repository = self.repository
-        for filename in repository.ask(lambda: repository.catalog.alike(dist)):
+        for filename in self._query(lambda: self._catalog.alike(dist)):
             if spelling_key(as_filed(filename, dist.project)) != spelling_key(dist):
                 continue
             if not self.overwrite:
                 raise Conflict(
                     f"File already exists: {filename} is another spelling of {dist.filename}. Give the new file "
-                    "another version, or remove the old one first."
+                    "another version, or remove the old one first.",
+                    kind="spelling",
+                    filename=dist.filename,
+                    project=dist.project,
                 )
             _LOG.warning("%s is another spelling of %s; both are kept.", dist.filename, filename)
 
     def _publish(
         self, upload: Upload, dist: DistFile, raw: bytes | None, sidecars: Mapping[str, bytes], standing: File | None
     ) -> None:
-        digester = self.repository.digester
         sha256 = upload.staged.hexdigest("sha256")
-        other = digester.other_algorithm()
-        digest = digester.describe(dist, raw, sha256=sha256, other=upload.staged.hexdigest(other) if other else None)
+        other = self._digester.other_algorithm()
+        digest = self._digester.describe(
+            dist, raw, sha256=sha256, other=upload.staged.hexdigest(other) if other else None
+        )
         checked = Checked(upload.staged, dist, digest, sidecars, standing)
 
         visible: list[str] = []
@@ -169,29 +177,33 @@ class Intake:
     def _exists(self, filename: str) -> Conflict:
         return Conflict(
             f"File already exists: {filename} is here with other bytes. Give the new file another version, "
-            "or let the server overwrite (-o)."
+            "or let the server overwrite (-o).",
+            kind="exists",
+            filename=filename,
         )
 
     def _refuse_archived(self, dist: DistFile) -> None:
-        repository = self.repository
-        status = repository.ask(lambda: repository.catalog.project_state(dist.project)).status
+        status = self._query(lambda: self._catalog.project_state(dist.project)).status
         if status.status in ("archived", "quarantined"):
             because = f" ({status.reason})" if status.reason else ""
-            raise Forbidden(f"The project {dist.project} is {status.status}{because} and takes no uploads.")
+            raise Forbidden(
+                f"The project {dist.project} is {status.status}{because} and takes no uploads.",
+                kind=status.status,
+                project=dist.project,
+            )
 
     # -- taking back ---------------------------------------------------------------------------------------------
 
     def release_files(self, name: str, version: str) -> list[File]:
         """Every file of one release, hidden duplicates included; raises NotFound when there is none."""
-        repository = self.repository
         normal = normalize(name)
         files = [
-            file
-            for file in repository.ask(lambda: repository.catalog.rows_of(normal))
-            if same_version(file.version, version)
+            file for file in self._query(lambda: self._catalog.rows_of(normal)) if same_version(file.version, version)
         ]
         if not files:
-            raise NotFound(f"There is no release {version!r} of a project {normal!r} here.")
+            raise NotFound(
+                f"There is no release {version!r} of a project {normal!r} here.", kind="release", project=normal
+            )
         return files
 
     def remove(self, name: str, version: str) -> int:
@@ -209,7 +221,9 @@ class Intake:
     def yank(self, name: str, version: str, *, reason: str = "", filename: str | None = None) -> int:
         """Yank a release, or one of its files (PEP 592); gives the number of files."""
         if len(reason) > MAX_REASON:
-            raise BadRequest(f"A reason has at most {MAX_REASON} characters; this one has {len(reason)}.")
+            raise BadRequest(
+                f"A reason has at most {MAX_REASON} characters; this one has {len(reason)}.", kind="too-long"
+            )
         text = _text(reason)
         return self._each(
             "yank",
@@ -235,21 +249,27 @@ class Intake:
             self._writer.refresh(file)
         if failures:
             done = f" ({len(files) - len(failures)} of {len(files)} files were done.)" if len(files) > 1 else ""
-            raise type(failures[0])(" ".join(map(str, failures)) + done) from failures[0]
+            raise failures[0].reworded(" ".join(map(str, failures)) + done) from failures[0]
         return len(files)
 
     def _chosen(self, name: str, version: str, filename: str | None) -> list[File]:
         if not name or not version:
-            raise BadRequest("Give both the name and the version of the release.")
+            raise BadRequest("Give both the name and the version of the release.", kind="missing")
         if max(len(name), len(version)) > MAX_NAME:
             raise NotFound(
-                f"There is no release of {len(name)} characters' name and {len(version)} characters' version."
+                f"There is no release of {len(name)} characters' name and {len(version)} characters' version.",
+                kind="release",
             )
         files = self.release_files(name, version)
         if filename is not None:
             files = [file for file in files if file.filename == filename]
             if not files:
-                raise NotFound(f"The release {version} of {normalize(name)} has no file {filename!r}.")
+                raise NotFound(
+                    f"The release {version} of {normalize(name)} has no file {filename!r}.",
+                    kind="file",
+                    filename=filename,
+                    project=normalize(name),
+                )
         return files
 
 
@@ -275,7 +295,12 @@ def _check_form(upload: Upload, dist: DistFile) -> None:
     if version and not same_version(version, dist.version):
         faults.append(f"the form's version is {version[:MAX_NAME]!r}, the file's is {dist.version!r}")
     if faults:
-        raise BadRequest(f"{upload.filename} does not fit its form: {'; '.join(faults)}.")
+        raise BadRequest(
+            f"{upload.filename} does not fit its form: {'; '.join(faults)}.",
+            kind="mislabelled",
+            filename=upload.filename,
+            project=dist.project,
+        )
 
 
 def _check_digests(upload: Upload) -> None:
@@ -283,7 +308,11 @@ def _check_digests(upload: Upload) -> None:
         given = upload.fields.get(name, "").strip()
         is_whole = algorithm == "blake2b-256" and len(given) == WHOLE_BLAKE2
         if given and not _is_digest(given, _whole_blake2(upload) if is_whole else upload.staged.digest(algorithm)):
-            raise BadRequest(f"{upload.filename}: the {name} of the form is not that of the bytes that arrived.")
+            raise BadRequest(
+                f"{upload.filename}: the {name} of the form is not that of the bytes that arrived.",
+                kind="altered",
+                filename=upload.filename,
+            )
 
 
 def _whole_blake2(upload: Upload) -> bytes:
@@ -299,7 +328,11 @@ def _whole_blake2(upload: Upload) -> bytes:
 
 
 def _unreadable(upload: Upload, error: OSError) -> Unavailable:
-    return Unavailable(f"{upload.filename} could not be read back ({error.strerror or error}).")
+    return Unavailable(
+        f"{upload.filename} could not be read back ({error.strerror or error}).",
+        kind="unreadable",
+        filename=upload.filename,
+    )
 
 
 def _is_digest(given: str, digest: bytes) -> bool:
@@ -314,7 +347,7 @@ def _sidecars(upload: Upload) -> dict[str, bytes]:
     sidecars: dict[str, bytes] = {}
     if upload.signature:
         if len(upload.signature) > MAX_SIGNATURE_BYTES:
-            raise BadRequest("The gpg_signature is larger than 256 KiB.")
+            raise BadRequest("The gpg_signature is larger than 256 KiB.", kind="too-long", filename=upload.filename)
         sidecars[".asc"] = upload.signature
     attestations = upload.fields.get("attestations", "").strip()
     if attestations:

@@ -75,7 +75,10 @@ class Downloads:
         except sqlite3.Error as error:
             raise ConfigError(
                 f"The statistics {self.path} cannot be written ({error}); name a file in a folder this user may write "
-                "to with --stats."
+                "to with --stats.",
+                kind="unwritable",
+                setting="stats",
+                value=self.path,
             ) from error
 
     note = staticmethod(exchange)
@@ -164,9 +167,17 @@ class Downloads:
         except sqlite3.Error as error:
             if not self.path.exists():
                 raise ConfigError(
-                    f"There are no statistics at {self.path}; the server counts with --stats FILE."
+                    f"There are no statistics at {self.path}; the server counts with --stats FILE.",
+                    kind="missing",
+                    setting="stats",
+                    value=self.path,
                 ) from error
-            raise ConfigError(f"The statistics {self.path} cannot be read ({error}).") from error
+            raise ConfigError(
+                f"The statistics {self.path} cannot be read ({error}).",
+                kind="unreadable",
+                setting="stats",
+                value=self.path,
+            ) from error
 
 
 def client_of(agent: str) -> str:

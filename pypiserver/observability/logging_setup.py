@@ -24,6 +24,7 @@ from urllib.parse import quote
 from ..errors import ConfigError
 from ..request_info import EXCEPTION
 from ..server.contract import SERVER
+from ..server.expect_continue import ASKED
 from ..settings.config import Config
 from ..settings.discovered_files import objection
 from ..text import cut, printable
@@ -167,7 +168,10 @@ def _read_conf(path: Path) -> None:
         what = fault.strerror if isinstance(fault, OSError) and fault.strerror else f"{type(fault).__name__}: {fault}"
         raise ConfigError(
             f"The logging configuration {str(path)!r} cannot be used ({printable(what)}); "
-            "correct it, or name another one with --log-conf."
+            "correct it, or name another one with --log-conf.",
+            kind="unusable",
+            setting="log_conf",
+            value=path,
         ) from fault
 
 
@@ -187,7 +191,10 @@ def _handlers(config: Config, *, with_stream: bool) -> Iterator[logging.Handler]
         except OSError as fault:
             raise ConfigError(
                 f"The log file {str(config.log_file)!r} cannot be written ({fault.strerror}); "
-                "name a file in a folder this user may write to with --log-file."
+                "name a file in a folder this user may write to with --log-file.",
+                kind="unwritable",
+                setting="log_file",
+                value=config.log_file,
             ) from fault
         handler.set_name(_OURS + "file")
         yield handler
@@ -287,7 +294,8 @@ def wrap(application: Application, *, request_format: str, response_format: str,
             logger.info("%s", (form % fields).rstrip(), extra={"is_clean": True})
 
     def logged(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
-        write(request_format, request_fields(environ))
+        if not environ.get(ASKED):
+            write(request_format, request_fields(environ))
         last: tuple[str, Iterable[tuple[str, str]]] = ("", ())
 
         def start(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:

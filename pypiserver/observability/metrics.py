@@ -71,7 +71,9 @@ class Metrics:
             from prometheus_client import multiprocess
         except ImportError as error:
             raise ConfigError(
-                "Metrics need prometheus_client; install pypiserver[metrics], or leave --metrics out."
+                "Metrics need prometheus_client; install pypiserver[metrics], or leave --metrics out.",
+                kind="not-installed",
+                setting="metrics",
             ) from error
         self._prometheus: Any = prometheus
         self._state = state

@@ -115,9 +115,15 @@ def refusals(host: str, port: int) -> Iterator[None]:
     try:
         yield
     except (socket.gaierror, UnicodeError) as error:
-        raise ConfigError(f"The host {host!r} to listen on is not known ({error}); give an IP address.") from error
+        raise ConfigError(
+            f"The host {host!r} to listen on is not known ({error}); give an IP address.",
+            kind="unknown",
+            setting="host",
+            value=host,
+        ) from error
     except OSError as error:
-        raise ConfigError(_refused(host, port, error)) from error
+        setting, value = ("host", host) if error.errno == errno.EADDRNOTAVAIL else ("port", port)
+        raise ConfigError(_refused(host, port, error), kind="unusable", setting=setting, value=value) from error
 
 
 def first_address(host: str, port: int) -> str:

@@ -32,7 +32,10 @@ def pid_file(path: Path | None) -> Iterator[None]:
     except OSError as error:
         raise ConfigError(
             f"The PID file {path} cannot be written ({error.strerror or error}); name a file in a folder this user "
-            "may write to with --pid-file."
+            "may write to with --pid-file.",
+            kind="unwritable",
+            setting="pid_file",
+            value=path,
         ) from error
     try:
         yield
@@ -52,12 +55,18 @@ def _refuse_another(path: Path) -> None:
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else "it holds no process number"
         raise ConfigError(
-            f"The PID file {path} is there and cannot be used ({why}); delete it, or name another one with --pid-file."
+            f"The PID file {path} is there and cannot be used ({why}); delete it, or name another one with --pid-file.",
+            kind="unusable",
+            setting="pid_file",
+            value=path,
         ) from error
     if there != os.getpid() and _has_written(there, path):
         raise ConfigError(
             f"A server with the PID file {path} runs already, as process {there}; end that one, or name another file "
-            "with --pid-file."
+            "with --pid-file.",
+            kind="running",
+            setting="pid_file",
+            value=path,
         )
 
 

@@ -45,7 +45,12 @@ def run(
     name = options.name
     if options.certificate and name not in _WITH_TLS:
         able = " or ".join(_WITH_TLS)
-        raise ConfigError(f"The server {name} cannot serve HTTPS; use --server {able}, or a proxy in front of it.")
+        raise ConfigError(
+            f"The server {name} cannot serve HTTPS; use --server {able}, or a proxy in front of it.",
+            kind="contradiction",
+            setting="server",
+            value=name,
+        )
     if options.workers > 1 and name not in _WITH_WORKERS:
         _LOG.warning("The server %s serves with one process; --workers %d has no effect.", name, options.workers)
     with reserved(options.host, options.port) as listening:
@@ -61,7 +66,12 @@ def prepare(name: str) -> None:
     """
     if name in _BROKEN:
         able = "leave --server out to serve with granian"
-        raise ConfigError(f"The server {name} cannot be used, bottle cannot run it any more; {able}.")
+        raise ConfigError(
+            f"The server {name} cannot be used, bottle cannot run it any more; {able}.",
+            kind="unusable",
+            setting="server",
+            value=name,
+        )
     with _installed(name):
         _PATCHES.get(name, lambda: None)()
 
@@ -73,7 +83,10 @@ def _installed(name: str) -> Iterator[None]:
         yield
     except ImportError as error:
         raise ConfigError(
-            f"The server {name} cannot be used ({error}); install it, or leave --server out to serve with granian."
+            f"The server {name} cannot be used ({error}); install it, or leave --server out to serve with granian.",
+            kind="not-installed",
+            setting="server",
+            value=name,
         ) from error
 
 

@@ -16,22 +16,49 @@ def check(certificate: Path, key: Path) -> None:
             with path.open("rb") as file:
                 file.read(1)
         except OSError as error:
-            raise ConfigError(f"{flag}: the file {path} cannot be read ({error.strerror or error}).") from error
+            raise ConfigError(
+                f"{flag}: the file {path} cannot be read ({error.strerror or error}).",
+                kind="unreadable",
+                setting=flag.removeprefix("--"),
+                value=path,
+                source=flag,
+            ) from error
 
     def encrypted() -> str:
-        raise ConfigError(f"--key: the key {key} has a password, which nothing asks for; give one without.")
+        raise ConfigError(
+            f"--key: the key {key} has a password, which nothing asks for; give one without.",
+            kind="password",
+            setting="key",
+            value=key,
+        )
 
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, encrypted)
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":
-            raise ConfigError(f"--key: the key {key} is not that of the certificate {certificate}.") from error
+            raise ConfigError(
+                f"--key: the key {key} is not that of the certificate {certificate}.",
+                kind="contradiction",
+                setting="key",
+                value=key,
+            ) from error
         flag, path, what = ("--key", key, "private key") if _is_chain(certificate) else (
             "--certificate", certificate, "certificate chain"
         )  # fmt: skip
-        raise ConfigError(f"{flag}: the file {path} holds no {what} in PEM that can be used.") from error
+        raise ConfigError(
+            f"{flag}: the file {path} holds no {what} in PEM that can be used.",
+            kind="value",
+            setting=flag.removeprefix("--"),
+            value=path,
+            source=flag,
+        ) from error
     except (OSError, ValueError) as error:
-        raise ConfigError(f"--certificate, --key: {certificate} and {key} cannot be used ({error}).") from error
+        raise ConfigError(
+            f"--certificate, --key: {certificate} and {key} cannot be used ({error}).",
+            kind="unusable",
+            setting="certificate",
+            value=certificate,
+        ) from error
 
 
 def _is_chain(certificate: Path) -> bool:

@@ -12,15 +12,15 @@ paste files, completion and the reference documentation are loops over it. Fault
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from ..errors import ConfigError
+from ..errors import ConfigError, Mistake
 from . import parsers as types
-from .parsers import nearest
+from .parsers import hinting, nearest
 from .setting import Setting, setting
 
 # bottle's adapters (bottle.server_names of 0.13) after the ones we set up ourselves.
@@ -54,7 +54,7 @@ def default_roots() -> tuple[Path, ...]:
     try:
         return types.paths("~/packages")
     except ValueError as fault:
-        raise ConfigError(f"No folder was given, and the default {fault}.") from None
+        raise ConfigError(f"No folder was given, and the default {fault}.", kind="missing", setting="roots") from None
 
 
 def default_fallback_url() -> str:
@@ -62,7 +62,8 @@ def default_fallback_url() -> str:
     try:
         from pip._internal.models.index import PyPI
     except ImportError:
-        raise ConfigError("pip is not installed, so the public index is not known; give --fallback-url.") from None
+        message = "pip is not installed, so the public index is not known; give --fallback-url."
+        raise ConfigError(message, kind="missing", setting="fallback_url") from None
     return f"{PyPI.simple_url}/"
 
 
@@ -335,7 +336,7 @@ class Config:
     def __post_init__(self) -> None:
         faults = list(_contradictions(self))
         if faults:
-            raise ConfigError("\n".join(faults))
+            raise ConfigError.of(faults)
 
     @classmethod
     def default_with_overrides(cls, **overrides: object) -> Config:
@@ -418,7 +419,7 @@ def make_config(**keywords: object) -> Config:
     the default anyway, as every name in ``default_config()`` does), and for values that cannot be used. ``None`` means
     the default, except for ``hash_algo``, where it means off; so does an empty text that means nothing else.
     """
-    faults: list[str] = []
+    faults: list[Mistake] = []
     written = {name: Given(f"{name}=", value) for name, value in keywords.items()}
     return build(_resolve_keywords(written, faults), faults)
 
@@ -433,7 +434,7 @@ def default_config(**overrides: object) -> dict[str, object]:
 
 def from_paste(local_conf: Mapping[str, str]) -> Config:
     """The settings of a paste section; folders are divided at line ends."""
-    faults: list[str] = []
+    faults: list[Mistake] = []
     given = _resolve_keywords({name: Given(name, value) for name, value in local_conf.items()}, faults)
     return build({name: _divided(name, each, types.lines) for name, each in given.items()}, faults)
 
@@ -450,12 +451,12 @@ def from_sources(
 
     Raises ``ConfigError`` for values that cannot be used.
     """
-    faults: list[str] = []
+    faults: list[Mistake] = []
     return build(gather(flags, environ, written or {}, faults), faults)
 
 
 def gather(
-    flags: Mapping[str, Given], environ: Mapping[str, str], file: Mapping[str, Given], faults: list[str]
+    flags: Mapping[str, Given], environ: Mapping[str, str], file: Mapping[str, Given], faults: list[Mistake]
 ) -> dict[str, Given]:
     """What is given for each setting, by the source that wins: flag, variable, file; an empty variable counts as unset.
 
@@ -471,28 +472,31 @@ def gather(
             written[name] = Given(variable, value)
         elif name not in _KEYWORDS and name.removesuffix("_file") in _KEYWORDS:
             _read_value(Given(variable, value), environ, written, faults)
-        elif name not in (*_KEYWORDS, "config") and (hint := nearest(name.upper(), map(str.upper, _KEYWORDS), 0.8)):
-            faults.append(f"{variable}: there is no such setting{hint}")
+        elif name not in (*_KEYWORDS, "config") and (meant := nearest(name.upper(), map(str.upper, _KEYWORDS), 0.8)):
+            sentence = f"{variable}: there is no such setting{hinting(meant)}"
+            faults.append(Mistake(sentence, "unknown", name, value, variable, meant))
     variables = {name: _divided(name, each) for name, each in _resolve(written, faults).items()}
     return {**_resolve(file, faults), **variables, **flags}
 
 
-def _read_value(each: Given, environ: Mapping[str, str], written: dict[str, Given], faults: list[str]) -> None:
+def _read_value(each: Given, environ: Mapping[str, str], written: dict[str, Given], faults: list[Mistake]) -> None:
     """Put the value that is in the file of ``<variable>_FILE`` where that of the variable would stand."""
     variable = each.label.removesuffix("_FILE")
     if environ.get(variable):
-        faults.append(f"{each.label}: the same setting as {variable}; give only one of them.")
+        faults.append(_twice(variable[len(ENVIRON_PREFIX) :].lower(), each, variable))
         return
     try:
         value = Path(str(each.value)).read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         words = getattr(error, "strerror", None) or "it is no text"
-        faults.append(f"{each.label}: the file {each.value} cannot be read ({words}).")
+        sentence = f"{each.label}: the file {each.value} cannot be read ({words})."
+        name = variable[len(ENVIRON_PREFIX) :].lower()
+        faults.append(Mistake(sentence, "unreadable", name, each.value, each.label))
         return
     written[variable[len(ENVIRON_PREFIX) :].lower()] = Given(each.label, value)
 
 
-def build(given: Mapping[str, Given], faults: list[str]) -> Config:
+def build(given: Mapping[str, Given], faults: list[Mistake]) -> Config:
     """Parse values by setting name; raises one ``ConfigError`` for these faults and all that come to light here."""
     values: dict[str, object] = {}
     for name, each in given.items():
@@ -502,19 +506,18 @@ def build(given: Mapping[str, Given], faults: list[str]) -> Config:
         try:
             value = declared.parse(each.value)
         except ValueError as fault:
-            end = "" if str(fault).endswith("?") else "."
-            faults.append(f"{each.label}: {fault}{end}")
+            faults.append(Mistake(f"{each.label}: {fault}.", "value", name, each.value, each.label))
         else:
             values[name] = not value if each.negate else value
     if faults:
-        raise ConfigError("\n".join(faults))
+        raise ConfigError.of(faults)
     are_default = "roots" not in values
     if are_default and values.get("storage") is not None:
         values["roots"] = ()
     return Config(**values, roots_are_default=are_default)  # type: ignore[arg-type]
 
 
-def _resolve_keywords(written: Mapping[str, Given], faults: list[str]) -> dict[str, Given]:
+def _resolve_keywords(written: Mapping[str, Given], faults: list[Mistake]) -> dict[str, Given]:
     """Values by setting name, from keywords as 1.x and 2.x took them too.
 
     What says the default gives way to another name of the same setting, and folders of which this is true to a bucket.
@@ -566,18 +569,26 @@ def _default_of(name: str) -> object:
     return found.default if found.default_factory is MISSING else found.default_factory()
 
 
-def _resolve(written: Mapping[str, Given], faults: list[str], weak: Collection[str] = ()) -> dict[str, Given]:
+def _resolve(written: Mapping[str, Given], faults: list[Mistake], weak: Collection[str] = ()) -> dict[str, Given]:
     """Values by setting name, from keywords of today and yesterday; the ``weak`` ones give way to others."""
     given: dict[str, Given] = {}
     for keyword, each in written.items():
         declared = _KEYWORDS.get(keyword)
         if declared is None:
-            faults.append(f"{each.label}: there is no such setting{nearest(keyword, _KEYWORDS) or '.'}")
+            meant = nearest(keyword, _KEYWORDS)
+            sentence = f"{each.label}: there is no such setting{hinting(meant)}"
+            faults.append(Mistake(sentence, "unknown", keyword, each.value, each.label, meant))
         elif declared.name in given and given[declared.name].label.removesuffix("=") not in weak:
-            faults.append(f"{each.label}: the same setting as {given[declared.name].label}; give only one of them.")
+            faults.append(_twice(declared.name, each, given[declared.name].label))
         else:
             given[declared.name] = each._replace(negate=keyword in declared.opposites)
     return given
+
+
+def _twice(name: str, given: Given, other: str) -> Mistake:
+    """A value of a setting that ``other`` gives already."""
+    sentence = f"{given.label}: the same setting as {other}; give only one of them."
+    return Mistake(sentence, "twice", name, given.value, given.label)
 
 
 def _divided(name: str, given: Given, folders: Callable[[str], list[str]] = types.path_list) -> Given:
@@ -586,32 +597,42 @@ def _divided(name: str, given: Given, folders: Callable[[str], list[str]] = type
     return given if split is None else given._replace(value=split(str(given.value)))
 
 
-def _contradictions(config: Config) -> list[str]:
-    faults = []
+def _contradictions(config: Config) -> Iterator[Mistake]:
+    """What does not go together, each under the setting that has to change."""
+    for name, sentence in _contradicting(config):
+        yield Mistake(sentence, "contradiction", name, getattr(config, name))
+
+
+def _contradicting(config: Config) -> Iterator[tuple[str, str]]:
     if not config.authenticate and config.auther is None and config.password_file != OPEN_TO_ALL:
         wrong = (
             "'-a .' protects no action; '-P .' must stand beside it, to say that this is meant."
             if config.password_file is None
             else f"'-a .' protects no action, so the password file {str(config.password_file)!r} would never be used."
         )
-        faults.append(f"{wrong} To open everything to everybody: -P . -a . To protect uploads: -P FILE -a update")
+        yield (
+            "authenticate",
+            f"{wrong} To open everything to everybody: -P . -a . To protect uploads: -P FILE -a update",
+        )
     if config.max_header_size < 8192:
-        faults.append("--max-header-size: at least 8K (8192 bytes) are needed; browsers send as much.")
+        yield "max_header_size", "--max-header-size: at least 8K (8192 bytes) are needed; browsers send as much."
     if config.storage is not None and not config.roots_are_default:
-        faults.append("--storage: a bucket takes the place of folders; name no DIR, or leave --storage out.")
+        yield "storage", "--storage: a bucket takes the place of folders; name no DIR, or leave --storage out."
     if config.storage is None and config.downloads != "auto":
-        faults.append("--downloads belongs to --storage; how files of folders are sent is said by --accel.")
+        yield "downloads", "--downloads belongs to --storage; how files of folders are sent is said by --accel."
     if config.storage is not None and config.accel != "off":
-        faults.append("--accel belongs to folders; how files of a bucket are sent is said by --downloads.")
+        yield "accel", "--accel belongs to folders; how files of a bucket are sent is said by --downloads."
     if config.public_storage_endpoint is not None and not (config.storage or "").startswith(("s3:", "s3a:")):
-        faults.append("--public-storage-endpoint belongs to a --storage of S3 (s3://BUCKET); leave it out.")
+        sentence = "--public-storage-endpoint belongs to a --storage of S3 (s3://BUCKET); leave it out."
+        yield "public_storage_endpoint", sentence
     elif config.public_storage_endpoint is not None and config.downloads not in ("auto", "redirect"):
-        faults.append("--public-storage-endpoint is where --downloads redirect sends clients; leave one of them out.")
+        sentence = "--public-storage-endpoint is where --downloads redirect sends clients; leave one of them out."
+        yield "public_storage_endpoint", sentence
     if config.believes_address and config.server not in ("auto", *TELLS_NAMES_APART):
-        faults.append(
+        yield (
+            "forwarded_headers",
             f"--forwarded-headers host or prefix: --server {config.server} takes X_Forwarded_Host of a client for "
-            f"X-Forwarded-Host; use --server {' or '.join(TELLS_NAMES_APART)}, or --server-base-url in its place."
+            f"X-Forwarded-Host; use --server {' or '.join(TELLS_NAMES_APART)}, or --server-base-url in its place.",
         )
     if (config.certificate is None) != (config.key is None):
-        faults.append("--certificate and --key belong together; give both, or neither.")
-    return faults
+        yield "certificate", "--certificate and --key belong together; give both, or neither."

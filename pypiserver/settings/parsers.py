@@ -35,12 +35,17 @@ _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
 def nearest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
-    """``"; did you mean 'x'?"`` for the known word most like this one (``cutoff`` from 0 to 1), or an empty text."""
+    """The known word that is most like this one (``cutoff`` from 0 to 1), or an empty text."""
     candidates = list(known)
     # Two letters in the wrong order are likelier than what the measure of difflib prefers.
     matches = [each for each in candidates if sorted(each) == sorted(word)]
     matches += difflib.get_close_matches(word, candidates, n=1, cutoff=cutoff)
-    return f"; did you mean {matches[0]!r}?" if matches else ""
+    return matches[0] if matches else ""
+
+
+def hinting(word: str) -> str:
+    """How a sentence ends that says what was probably meant, if anything."""
+    return f"; did you mean {word!r}?" if word else "."
 
 
 def boolean(value: object) -> bool:
@@ -177,7 +182,7 @@ def actions(value: object) -> frozenset[str]:
         raise ValueError("'.' means no action at all and cannot stand with others; give one or the other")
     for word in given:
         if word not in ACTIONS:
-            hint = nearest(word, ACTIONS) or "."
+            hint = hinting(nearest(word, ACTIONS))
             raise ValueError(f"there is no action {word!r}{hint} Give any of {', '.join(ACTIONS)}")
     if not given:
         raise ValueError("no action is given; give any of update, download, list, or '.' for none")
@@ -207,7 +212,7 @@ def forwarding_headers(value: object) -> tuple[str, ...]:
         return ()
     for word in given:
         if word not in FORWARDING:
-            hint = nearest(word, FORWARDING) or "."
+            hint = hinting(nearest(word, FORWARDING))
             raise ValueError(
                 f"there is no forwarding header {word!r}{hint} Give any of {', '.join(FORWARDING)}, or none"
             )
@@ -230,7 +235,7 @@ def one_of(choices: tuple[str, ...], what: str) -> Parser:
     def parse(value: object) -> str:
         word = str(value).strip().lower()
         if word not in by_lower:
-            hint = nearest(word, by_lower) or "."
+            hint = hinting(nearest(word, by_lower))
             raise ValueError(f"there is no {what} {str(value)!r}{hint} Give one of {', '.join(choices)}")
         return by_lower[word]
 
@@ -249,7 +254,7 @@ def hash_algorithm(value: object) -> str | None:
         return None
     # OpenSSL also answers to names such as "sha-256", which no client knows in a link.
     if name not in usable_hashes():
-        hint = nearest(name, usable_hashes()) or "."
+        hint = hinting(nearest(name, usable_hashes()))
         raise ValueError(f"this Python cannot compute the hash {name!r}{hint} Give a fixed-length hash, or 'off'")
     return name
 

@@ -46,7 +46,10 @@ def refuse_strange(found: Path, roots: Iterable[Path] = ()) -> None:
     if why:
         raise ConfigError(
             f"{NAME} in the working directory is not read, because {why}. Name it with --config {NAME} if it is meant, "
-            "or leave it out with --config none."
+            "or leave it out with --config none.",
+            kind="strange",
+            setting="config",
+            value=found,
         )
 
 
@@ -55,14 +58,27 @@ def read(file: Path) -> dict[str, Given]:
     try:
         values = tomllib.loads(file.read_text("utf-8"))
     except OSError as error:
-        raise ConfigError(f"The configuration file {file} cannot be read: {error.strerror or error}.") from error
+        raise ConfigError(
+            f"The configuration file {file} cannot be read: {error.strerror or error}.",
+            kind="unreadable",
+            setting="config",
+            value=file,
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ConfigError(f"The configuration file {file} is not TOML: {printable(str(error))}.") from error
+        raise ConfigError(
+            f"The configuration file {file} is not TOML: {printable(str(error))}.",
+            kind="value",
+            setting="config",
+            value=file,
+        ) from error
     tables = [name for name, value in values.items() if isinstance(value, dict)]
     if tables:
         raise ConfigError(
             f"{file}: there is no section [{printable(tables[0])}]; write the settings without sections, as in: "
-            "port = 8080"
+            "port = 8080",
+            kind="section",
+            setting="config",
+            value=file,
         )
     folder = Path(os.path.abspath(file)).parent  # noqa: PTH100 - resolve() would follow links
     return {

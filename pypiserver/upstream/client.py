@@ -145,7 +145,7 @@ class Index:
         return target
 
     def _unreachable(self, fault: RequestError) -> Unreachable:
-        advice = " name the authority that signed it in SSL_CERT_FILE," if fault.is_trust else ""
+        advice = " name the authority that signed it in SSL_CERT_FILE," if fault.kind == "untrusted" else ""
         return Unreachable(
             f"The index {self.url} cannot be reached ({fault}); check the address,{advice} "
             "or name the proxy in HTTP_PROXY or HTTPS_PROXY."

@@ -40,12 +40,8 @@ Login = tuple[str, str]
 class RequestError(PypiServerError):
     """There was no answer, or not all of it; the message is what the system says, in a few words without a full stop.
 
-    ``is_trust`` says that the certificate was the reason.
+    The kind is ``untrusted`` when the certificate was the reason, else ``unreachable``.
     """
-
-    def __init__(self, words: str, *, is_trust: bool) -> None:
-        super().__init__(words)
-        self.is_trust = is_trust
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +154,13 @@ def own_authority(environ: Mapping[str, str]) -> str | None:
     for name in CA_VARIABLES:
         place = environ.get(name)
         if place and not Path(place).exists():
-            raise ConfigError(f"The variable {name} names {place!r} as trusted certificates, and that does not exist.")
+            raise ConfigError(
+                f"The variable {name} names {place!r} as trusted certificates, and that does not exist.",
+                kind="missing",
+                setting=name,
+                value=place,
+                source=name,
+            )
         if place:
             return place
     return None
@@ -239,7 +241,8 @@ def _give_back(raw: urllib3.BaseHTTPResponse) -> None:
 
 def _failed(fault: Exception) -> RequestError:
     reason = _innermost(fault)
-    return RequestError(_in_words(reason), is_trust=isinstance(reason, ssl.SSLError))
+    kind = "untrusted" if isinstance(reason, ssl.SSLError) else "unreachable"
+    return RequestError(_in_words(reason), kind=kind)
 
 
 def _innermost(fault: BaseException) -> BaseException:

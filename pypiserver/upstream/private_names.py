@@ -29,6 +29,11 @@ def read_private_names(patterns: Sequence[str], file: Path | None) -> PrivateNam
         try:
             lines = file.read_text("utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"The file of private names {file} cannot be read: {error}.") from error
+            raise ConfigError(
+                f"The file of private names {file} cannot be read: {error}.",
+                kind="unreadable",
+                setting="private_file",
+                value=file,
+            ) from error
         listed += [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
     return PrivateNames(listed)

@@ -252,7 +252,12 @@ def refuse_collisions(endpoint: str, routes: Iterable[Route]) -> None:
         hidden = None
     # A one-part address would be taken for a project's; the default one is known to be meant.
     if rules.count(endpoint) > 1 or (hidden is not None and hidden.rule not in (f"/{_NAME}", f"/{_NAME}/")):
-        raise ConfigError(f"--health-endpoint {endpoint} is an address of the index itself; choose another one.")
+        raise ConfigError(
+            f"--health-endpoint {endpoint} is an address of the index itself; choose another one.",
+            kind="contradiction",
+            setting="health_endpoint",
+            value=endpoint,
+        )
 
 
 def action_of_post(environ: Mapping[str, Any]) -> str:

@@ -75,11 +75,11 @@ def main(storage: str, catalog: str, change: str, step: str, words: str) -> None
     application, client = client_of(storage, catalog, **settings)
     # What goes on without being asked for would be counted too.
     client.get("/simple/")
-    application.repository.watch._closing.set()
-    for thread in application.repository.watch._threads:
+    application.backend.indexer._closing.set()
+    for thread in application.backend.indexer._threads:
         thread.join()
     steps = Steps(int(step), Path(words))
-    for owner, names in ((application.repository.folders.objects, STORE), (application.repository.catalog, CATALOG)):
+    for owner, names in ((application.backend.storage.objects, STORE), (application.backend.catalog, CATALOG)):
         for name in names:
             setattr(owner, name, steps.around(name, getattr(owner, name)))
     answer = do(client)

@@ -29,7 +29,7 @@ from pypiserver.server.run_granian import ATTEMPTS, News, end, supervise
 from pypiserver.supervisor import Loop, Pulse, once
 from tests.make_archives import make_wheel
 
-from .test_watch import eventually, make_watch
+from .folder.test_indexer import eventually, make_watch
 from .wsgi import Client
 
 ODD = b"caf\xe9-1.0.tar.gz"
@@ -209,7 +209,7 @@ def test_where_no_round_succeeds_everything_is_503_and_nothing_a_redirect(
     how: str, serve: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = serve(fallback_url="https://elsewhere.example/simple")
-    watch = client._application.repository.watch  # type: ignore[attr-defined]
+    watch = client._application.backend.indexer  # type: ignore[attr-defined]
     assert eventually(lambda: client.get("/simple/unknown/").status == 302)
     tick, go_on = watch._tick, threading.Event()
 
@@ -252,7 +252,7 @@ def test_a_holder_that_does_not_get_on_gives_the_lock_to_another_process(
     (roots[0] / "bar-1.0.zip").write_bytes(b"")
     assert eventually(lambda: other._lock.is_held() and not holder._lock.is_held())
     assert eventually(lambda: bool(other.catalog.rows_of("bar")))
-    assert eventually(lambda: other.state() == "")
+    assert eventually(lambda: other.state() is None)
     go_on.set()
 
 
@@ -269,17 +269,17 @@ def test_who_follows_a_process_that_is_stopped_as_a_whole_says_so(
     beating = threading.Thread(target=lambda: [holder._touch() for _ in iter(lambda: keeps.wait(0.05), True)])
     beating.start()
     try:
-        assert eventually(lambda: follower.state() == "")
+        assert eventually(lambda: follower.state() is None)
         time.sleep(1.5)
-        assert follower.state() == "", "its heartbeat is young"
+        assert follower.state() is None, "its heartbeat is young"
     finally:
         keeps.set()
         beating.join()
-    assert eventually(lambda: follower.state() != "")
+    assert eventually(lambda: follower.state() is not None)
     with pytest.raises(Unavailable):
         follower.ensure_current()
     holder._beat()
-    assert eventually(lambda: follower.state() == "")
+    assert eventually(lambda: follower.state() is None)
     holder._lock.release()
 
 
@@ -359,7 +359,7 @@ def test_a_name_that_is_not_utf8_affects_only_itself(
     ):
         assert eventually(lambda shown=shown: shown in caplog.text), shown  # type: ignore[misc]
     assert watch.sync.refresh([(0, os.fsdecode(ODD))]) == set()
-    assert watch.state() == "" and watch._threads[0].is_alive()
+    assert watch.state() is None and watch._threads[0].is_alive()
     assert not [record for record in caplog.records if record.exc_info]
     watch.close()
     watch.catalog.connections.close()

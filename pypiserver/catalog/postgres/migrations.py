@@ -112,6 +112,14 @@ STEPS: tuple[tuple[str | Callable[[Connection], None], ...], ...] = (
         """UPDATE project SET changed_ns = COALESCE(
             (SELECT MAX(f.mtime_ns) FROM file f WHERE f.project = project.name AND f.visible = 1), 0)""",
     ),
+    # Until now the kind of a fault was told from its sentence; what has none yet is read anew, by and by.
+    (
+        "ALTER TABLE file ADD COLUMN fault_kind TEXT NOT NULL DEFAULT ''",
+        """UPDATE file SET fault_kind = 'corrupt', fault = substr(fault, strpos(fault, ' is refused: ') + 13)
+            WHERE fault LIKE '% is refused: %'""",
+        "UPDATE file SET fault_kind = 'replaced' WHERE fault <> '' AND inode = -1",
+        "UPDATE file SET fault_kind = 'changed' WHERE fault = 'it changed while it was read'",
+    ),
 )
 
 
@@ -128,7 +136,10 @@ def migrate(connection: Connection, identity: str, place: str) -> str:
     if known.get("identity") != identity:
         raise ConfigError(
             f"The catalog {place} is that of {_words(known.get('identity', ''))}, and not of {_words(identity)}. "
-            "Give this server the same folders and --hash-algo as the others, or a database of its own."
+            "Give this server the same folders and --hash-algo as the others, or a database of its own.",
+            kind="other-folders",
+            setting="catalog",
+            value=place,
         )
     return str(known.get("epoch", ""))
 

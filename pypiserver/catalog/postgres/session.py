@@ -205,7 +205,9 @@ def connect(address: str, place: str, *, prepares: bool) -> Session:
         options: dict[str, Any] = {**_OPTIONS, **psycopg.conninfo.conninfo_to_dict(address)}
     except psycopg.Error:
         # Its words may have a part of the password.
-        raise ConfigError(f"{place} is no address that PostgreSQL understands.") from None
+        raise ConfigError(
+            f"{place} is no address that PostgreSQL understands.", kind="value", setting="catalog", value=place
+        ) from None
     try:
         connection = _connection_class().connect(autocommit=True, **options)
         connection.prepare_threshold = 2 if prepares else None
@@ -285,7 +287,9 @@ def _refuse_without_driver() -> None:
         import psycopg.types.numeric  # noqa: F401
     except ImportError as error:
         raise ConfigError(
-            f"A catalog in PostgreSQL needs psycopg ({error}); install it with: pip install 'pypiserver[postgres]'"
+            f"A catalog in PostgreSQL needs psycopg ({error}); install it with: pip install 'pypiserver[postgres]'",
+            kind="not-installed",
+            setting="catalog",
         ) from error
 
 

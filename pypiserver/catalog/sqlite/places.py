@@ -37,7 +37,12 @@ def usable_place(place: Path | str | None) -> Path | str | None:
         return place
     fault = _fault(place)
     if fault:
-        raise ConfigError(f"The catalog {printable(str(place))} cannot be used: {fault}; name another with --catalog.")
+        raise ConfigError(
+            f"The catalog {printable(str(place))} cannot be used: {fault}; name another with --catalog.",
+            kind="unusable",
+            setting="catalog",
+            value=place,
+        )
     return place
 
 

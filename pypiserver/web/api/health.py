@@ -13,8 +13,9 @@ from collections.abc import Callable
 
 import bottle
 
+from ...backend.backend import Backend
 from ...catalog import FAILURES
-from ...errors import PypiServerError
+from ...errors import CatalogUnavailable, PypiServerError, Unavailable
 from ...index.read import Repository
 from ...server.graceful_shutdown import ENVIRON_KEY
 from ...text import printable
@@ -22,6 +23,8 @@ from ..http.responses import text, unkept
 
 _LOG = logging.getLogger(__name__)
 ENDING = "The server is about to end."
+# Anybody may know this.
+_TOLD = ("starting", "ending")
 # What a client reads instead of any other reason.
 NOT_READY = "The packages cannot be read right now; the server's log says why."
 
@@ -30,9 +33,17 @@ class Status:
     """Handlers of the health endpoint, what is below it, and the metrics; ``exposition`` gives these, None none."""
 
     def __init__(
-        self, repository: Repository, *, exposition: Callable[[], bytes] | None = None, content_type: str = ""
+        self,
+        repository: Repository,
+        backend: Backend,
+        *,
+        exposition: Callable[[], bytes] | None = None,
+        content_type: str = "",
     ) -> None:
         self._repository = repository
+        self._storage = backend.storage
+        self._catalog = backend.catalog
+        self._indexer = backend.indexer
         self._exposition = exposition
         self._content_type = content_type
         self._last_reason = ""
@@ -52,7 +63,7 @@ class Status:
     def health(self) -> bottle.HTTPResponse:
         """Whether the folders can be read, once they have been: 200, or 503."""
         self._repository.serial()
-        self._repository.folders.check()
+        self._storage.check()
         return text("Ok")
 
     def live(self) -> bottle.HTTPResponse:
@@ -62,22 +73,23 @@ class Status:
     def ready(self) -> bottle.HTTPResponse:
         """``/ready``: 200 when requests can be answered, or 503 with a sentence; the log has the reason, once."""
         is_ending = bottle.request.environ.get(ENVIRON_KEY)
-        reason = ENDING if is_ending else self._why_not()
+        failure = Unavailable(ENDING, public=True, kind="ending") if is_ending else self._why_not()
+        reason = "" if failure is None else str(failure)
         if reason != self._last_reason:
             self._last_reason = reason
             _LOG.log(logging.WARNING if reason else logging.INFO, "Ready: %s", printable(reason or "yes."))
-        if not reason:
+        if failure is None:
             return text("Ok")
-        shown = reason if reason == ENDING or reason.endswith("still being read.") else NOT_READY
+        shown = reason if failure.kind in _TOLD else NOT_READY
         return text(shown, status=503, headers={"Retry-After": "2"})
 
-    def _why_not(self) -> str:
+    def _why_not(self) -> PypiServerError | None:
         try:
-            state = self._repository.watch.state()
-            self._repository.folders.check()
-            self._repository.catalog.serial()
+            state = self._indexer.state()
+            self._storage.check()
+            self._catalog.serial()
         except PypiServerError as error:
-            return str(error)
+            return error
         except FAILURES as error:
-            return f"The catalog cannot be read: {error}."
+            return CatalogUnavailable(f"The catalog cannot be read: {error}.")
         return state

@@ -127,12 +127,12 @@ class Browse:
         try:
             return self._repository.project(normal)
         except (NotFound, Unavailable) as error:
-            faults = project_page.fault_rows(self._repository.faults(normal))
+            faults = self._repository.faults(normal)
             if not faults:
                 raise
-            words = "; ".join(f"{path}: {fault}" for path, fault in faults)
+            words = "; ".join(f"{fault.path}: {fault.reason}" for fault in faults)
             listed = f"Files that cannot be listed: {words}"
-            raise type(error)(f"{error} {listed}", public=f"{error.public} {listed}") from None
+            raise error.reworded(f"{error} {listed}", public=f"{error.public} {listed}") from None
 
     def _downloads(self, normal: str) -> Counts | None:
         # Whoever counts says in the log what is wrong with the file.
@@ -170,7 +170,7 @@ class Browse:
             "readme": self._readme(core),
             "files": project_page.file_rows(files, packages=f"{root}packages/"),
             "versions": project_page.version_rows(releases),
-            "faults": project_page.fault_rows(self._repository.faults(project.name)),
+            "faults": [(fault.path, fault.reason) for fault in self._repository.faults(project.name)],
         }
         title = f"{project.display_name} {chosen}".strip()
         return render("project", title, values, root=root)

@@ -117,7 +117,9 @@ def compiled(text: str) -> bottle.SimpleTemplate:
     try:
         template.co  # noqa: B018 - compiled when it is first asked for, and errors should show at start
     except SyntaxError as error:
-        raise ConfigError(f"The welcome page is no template that can be used: {error}.") from error
+        raise ConfigError(
+            f"The welcome page is no template that can be used: {error}.", kind="template", setting="welcome"
+        ) from error
     return template
 
 

@@ -152,11 +152,6 @@ def _file_row(file: File, address: str) -> dict[str, Any]:
     }
 
 
-def fault_rows(faults: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """(path, what is wrong) of files that are not listed, the file named once."""
-    return [(path, fault.removeprefix(f"{path.rpartition('/')[2]} is refused: ")) for path, fault in faults]
-
-
 def version_rows(releases: Mapping[str, Sequence[File]]) -> list[dict[str, Any]]:
     """The rows of the list of versions, highest first."""
     return [

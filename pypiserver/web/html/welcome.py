@@ -67,7 +67,11 @@ class Welcome:
         try:
             text: str = self._template.render(**values)  # type: ignore[union-attr]
         except Exception as error:
-            raise ConfigError(f"The welcome page cannot be shown: {type(error).__name__}: {error}.") from error
+            raise ConfigError(
+                f"The welcome page cannot be shown: {type(error).__name__}: {error}.",
+                kind="template",
+                setting="welcome",
+            ) from error
         return text.encode("utf-8")
 
 

@@ -85,7 +85,7 @@ def failure(error: PypiServerError) -> bottle.HTTPResponse:
     if isinstance(error, Unavailable) and error.is_passing:
         headers["Retry-After"] = "2"
     # Where clients are told less than there is to know, the log has it, however little is logged.
-    told = logging.INFO if error.public == str(error) else logging.WARNING
+    told = logging.INFO if error.is_told else logging.WARNING
     level = logging.ERROR if error.status >= 500 else told
     _LOG.log(level, "%s %s: %d %s", *_asked(), error.status, printable(cut(str(error), MAX_SENTENCE)))
     return text(message, status=f"{error.status} {reason_phrase(message)}", headers=headers)

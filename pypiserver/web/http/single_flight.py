@@ -7,6 +7,7 @@ upload; a catalog or a folder that fails is asked by one at a time, and those wh
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
@@ -48,7 +49,7 @@ class SingleFlight(Generic[Value]):
         try:
             with flight.turn:
                 if flight.failures > failures:
-                    raise type(flight.error)(*flight.error.args)
+                    raise copy.copy(flight.error)
                 value = flight.value if flight.begun > begun else None
                 return value or current() or self._make(flight, make)
         finally:

@@ -1,0 +1,135 @@
+"""Two catalogs never serve one bucket: the second waits until the first is silent or has ended."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import pypiserver
+from pypiserver.bucket.object_store import Objects
+from pypiserver.bucket.ownership import PERIOD_SECONDS, SILENCE_SECONDS, InUse, SoleUse
+
+from ..wsgi import Client
+
+pytest.importorskip("obstore")
+
+
+class Clock:
+    """Seconds that go on when somebody waits."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def objects(tmp_path: Path) -> Objects:
+    (tmp_path / "bucket").mkdir()
+    return Objects(f"file://{tmp_path}/bucket")
+
+
+def test_the_second_catalog_waits_while_the_first_one_serves(objects: Objects, clock: Clock) -> None:
+    one, two = (SoleUse(objects, name, clock=clock, wait=clock.wait) for name in ("one", "two"))
+    one.keep()
+    for _ in range(10):
+        with pytest.raises(InUse, match=r"by one\. .*postgresql"):
+            two.keep()
+        clock.wait(PERIOD_SECONDS)
+        one.keep()
+
+
+def test_the_second_begins_when_the_first_is_silent(objects: Objects, clock: Clock) -> None:
+    one, two = (SoleUse(objects, name, clock=clock, wait=clock.wait) for name in ("one", "two"))
+    one.keep()
+    with pytest.raises(InUse):
+        two.keep()
+    clock.wait(SILENCE_SECONDS - 1)
+    with pytest.raises(InUse):
+        two.keep()
+    clock.wait(1)
+    two.keep()
+    # It was away, perhaps stopped: it must not go on.
+    with pytest.raises(InUse, match="by two"):
+        one.keep()
+
+
+def test_the_second_begins_at_once_when_the_first_has_ended(objects: Objects, clock: Clock) -> None:
+    one, two = (SoleUse(objects, name, clock=clock, wait=clock.wait) for name in ("one", "two"))
+    one.keep()
+    one.give_up()
+    two.keep()
+    one.give_up()
+    with pytest.raises(InUse):
+        one.keep()
+
+
+def test_a_killed_server_goes_on_with_its_catalog_at_once(objects: Objects, clock: Clock) -> None:
+    SoleUse(objects, "one", clock=clock, wait=clock.wait).keep()
+    began = clock()
+    SoleUse(objects, "one", clock=clock, wait=clock.wait).keep()
+    assert clock() == began
+
+
+def test_of_two_that_begin_together_one_serves(objects: Objects, clock: Clock) -> None:
+    two = SoleUse(objects, "two", clock=clock, wait=clock.wait)
+    # The other one has looked before, and writes while this one waits to be sure.
+    one = SoleUse(objects, "one", clock=clock, wait=lambda seconds: two._write())
+    with pytest.raises(InUse, match="by two"):
+        one.keep()
+    two.keep()
+
+
+def test_processes_of_one_catalog_serve_once_one_of_them_has_the_bucket(objects: Objects, clock: Clock) -> None:
+    one = SoleUse(objects, "one", clock=clock, wait=clock.wait)
+    beside = SoleUse(objects, "one", clock=clock, wait=clock.wait)
+    with pytest.raises(InUse, match="by nobody yet"):
+        beside.look()
+    one.keep()
+    beside.look()
+    clock.wait(PERIOD_SECONDS)
+    SoleUse(objects, "many", gives_way=False, clock=clock).keep()
+    with pytest.raises(InUse, match="by many"):
+        beside.look()
+
+
+def test_what_is_no_claim_is_none(objects: Objects, clock: Clock) -> None:
+    objects.put("server.json", b"\xff no claim")
+    SoleUse(objects, "one", clock=clock, wait=clock.wait).keep()
+
+
+def test_a_second_server_with_a_catalog_of_its_own_is_not_ready_and_says_why(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "bucket").mkdir()
+    storage = f"file://{tmp_path}/bucket"
+    one, two = (
+        pypiserver.app(storage=storage, catalog=tmp_path / f"{name}.sqlite", password_file=".", authenticate=".")
+        for name in ("one", "two")
+    )
+    try:
+        assert Client(one).get("/simple/").status == 200
+        answer = Client(two).get("/simple/")
+        assert answer.status == 503 and b"catalog" not in answer.body
+        assert "is served with another catalog" in caplog.text
+        assert Client(two).get("/health/ready").status == 503
+        one.close()
+        answered = Client(two)
+        for _ in range(100):
+            if answered.get("/health/ready").status == 200:
+                break
+            two.backend.indexer._closing.wait(0.1)
+        assert answered.get("/simple/").status == 200
+    finally:
+        two.close()
+        one.close()

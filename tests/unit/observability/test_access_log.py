@@ -1,0 +1,205 @@
+"""The access log: a line for each request that tells the truth, cannot be forged, and goes where the log goes."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import pypiserver
+from pypiserver import request_info
+from pypiserver.observability import access_log, logging_setup
+from pypiserver.settings.config import make_config
+from tests.make_archives import make_wheel
+
+from ..conftest import OLD
+from ..web.test_routes import basic
+from ..wsgi import Client
+from .test_logging_setup import environ
+
+WHEEL, WHEEL_BYTES = make_wheel("foo", "1.0")
+SECRET = "Correct-Horse"
+Put = Callable[..., Path]
+
+
+@pytest.fixture
+def lines(root: Path, tmp_path: Path, put: Put) -> Iterator[Callable[..., list[str]]]:
+    """The lines about what ``ask`` asks a server with these settings."""
+    put(WHEEL, WHEEL_BYTES)
+
+    def lines(ask: Callable[[Client], object], **settings: Any) -> list[str]:
+        file = tmp_path / "log"
+        file.unlink(missing_ok=True)
+        known = {"roots": [root], "log_file": file, "log_stream": "none", "log_frmt": "%(name)s|%(message)s"}
+        access = {"authenticate": "update,list", "auther": lambda user, password: password == SECRET}
+        settings = {**known, "catalog": tmp_path / "catalog", **access, **settings}
+        logging_setup.configure(make_config(**settings))
+        application = pypiserver.app(**settings)
+        ask(Client(application, REMOTE_ADDR="192.0.2.7"))
+        application.close()  # type: ignore[attr-defined]
+        return file.read_text("utf-8").splitlines() if file.exists() else []
+
+    yield lines
+
+
+def timeless(lines: Iterable[str]) -> list[str]:
+    return [re.sub(r"[0-9]+\.[0-9]ms$", "TIME", line).removeprefix("pypiserver.access|") for line in lines]
+
+
+def test_a_line_has_address_user_request_status_bytes_and_time(lines: Callable[..., list[str]]) -> None:
+    def ask(client: Client) -> None:
+        client.get("/simple/", HTTP_AUTHORIZATION=basic("alice", SECRET))
+        client.get("/simple/foo/?token=1234", HTTP_AUTHORIZATION=basic("alice", "wrong"))
+        client.request("HEAD", f"/packages/{WHEEL}")
+        client.get(f"/packages/{WHEEL}")
+        client.get("/packages/no such file")
+
+    found = timeless(lines(ask))
+    assert [re.sub(r"200 [0-9]+", "200 N", line) for line in found[:1]] == ['192.0.2.7 alice "GET /simple/" 200 N TIME']
+    assert [line for line in found[1:] if "401" not in line] == [
+        f'192.0.2.7 - "HEAD /packages/{WHEEL}" 200 0 TIME',
+        f'192.0.2.7 - "GET /packages/{WHEEL}" 200 {len(WHEEL_BYTES)} TIME',
+        '192.0.2.7 - "GET /packages/no%20such%20file" 404 38 TIME',
+    ]
+    assert found[1].startswith('192.0.2.7 - "GET /simple/foo/" 401 ')
+    assert SECRET not in str(found)
+
+
+def test_the_address_is_the_clients_when_a_trusted_proxy_tells_it(lines: Callable[..., list[str]]) -> None:
+    def ask(client: Client) -> None:
+        client.get("/health", HTTP_X_FORWARDED_FOR="203.0.113.9", REMOTE_ADDR="10.0.0.1")
+        client.get("/health", HTTP_X_FORWARDED_FOR="203.0.113.9", REMOTE_ADDR="10.9.9.9")
+
+    found = lines(ask, trusted_proxy="10.0.0.1")
+    assert [line.split()[0].partition("|")[2] for line in found] == ["203.0.113.9", "10.9.9.9"]
+
+
+def test_json_has_the_same_by_name_and_so_have_other_lines(lines: Callable[..., list[str]]) -> None:
+    def ask(client: Client) -> None:
+        client.get("/simple/foo/", HTTP_AUTHORIZATION=basic("alice", SECRET))
+        logging.getLogger("pypiserver.storage").warning("skipped %s", "a\nb")
+
+    found = [json.loads(line) for line in lines(ask, log_format="json")]
+    (access,) = [line for line in found if line["logger"] == "pypiserver.access"]
+    (other,) = [line for line in found if line["logger"] == "pypiserver.storage"]
+    assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d\d\dZ", access.pop("time"))
+    assert (access.pop("milliseconds") >= 0, access.pop("bytes") > 100) == (True, True)
+    assert access == {
+        "level": "INFO", "logger": "pypiserver.access", "address": "192.0.2.7", "user": "alice", "method": "GET",
+        "path": "/simple/foo/", "status": 200,
+    }  # fmt: skip
+    assert (other["level"], other["message"]) == ("WARNING", "skipped a\\nb")
+
+
+@pytest.mark.parametrize("settings", [{"access_log": False}, {"log_file": None}])
+def test_no_line_and_no_cost_when_nobody_reads_it(
+    settings: dict[str, Any], lines: Callable[..., list[str]], tmp_path: Path, root: Path
+) -> None:
+    assert lines(lambda client: client.get("/health"), **settings) == []
+    application = pypiserver.app(root=root, catalog=tmp_path / "catalog", **settings)
+    assert not application.observers  # type: ignore[attr-defined]
+
+
+def test_the_formats_of_v_still_work_beside_it(lines: Callable[..., list[str]]) -> None:
+    found = lines(lambda client: client.get("/health"), verbosity=1)
+    assert [line for line in found if "requests" in line] == [
+        "pypiserver.requests|<LocalRequest: GET http://127.0.0.1/health>",
+        "pypiserver.requests|200 OK",
+    ]
+    assert timeless(line for line in found if "access" in line) == ['192.0.2.7 - "GET /health" 200 3 TIME']
+
+
+def test_a_program_that_uses_the_application_gets_records(
+    root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "pypiserver"):
+        application = pypiserver.app(root=root, catalog=tmp_path / "catalog")
+        Client(application).get("/health")
+        application.close()  # type: ignore[attr-defined]
+    assert [timeless([each.getMessage()]) for each in caplog.records if each.name == logging_setup.ACCESS] == [
+        ['127.0.0.1 - "GET /health" 200 3 TIME']
+    ]
+
+
+@pytest.mark.parametrize("frmt", ["%(message)s", "%(asctime)s %(message)s", "%(msecs)d %(message)s %(asctime)s"])
+def test_any_format_of_records_is_followed(frmt: str, lines: Callable[..., list[str]]) -> None:
+    (line,) = lines(lambda client: client.get("/health"), log_frmt=frmt)
+    assert '192.0.2.7 - "GET /health" 200 3 ' in line
+    assert ("asctime" in frmt) == bool(re.search(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}", line))
+
+
+@given(value=st.text(st.characters(exclude_categories=())), user=st.text())
+def test_no_value_can_forge_a_line_or_a_field(value: str, user: str) -> None:
+    asked = environ(
+        REQUEST_METHOD=value, PATH_INFO=value, REMOTE_ADDR=value, **{request_info.USER: user, request_info.STATUS: 200}
+    )
+    note = access_log.note_of(asked, 1_000_000, 5)
+    (line,) = access_log.text_lines([note], "%(message)s")
+    assert line.isascii() and line.isprintable()
+    assert len(line.split(" ")) == 7
+    assert line.count('"') == 2
+    json.loads(next(access_log.json_lines([note])))
+
+
+def test_times_have_three_digits_of_milliseconds() -> None:
+    _, took, answered = access_log.note_of(environ(), 1_000_000, 5)
+    notes = [(when * 1_000_000 + 900_000, took, answered) for when in (7007, 8500, 8750, 8750, 9750)]
+    times = [("07", "007"), ("08", "500"), ("08", "750"), ("08", "750"), ("09", "750")]
+    texts = list(access_log.text_lines(notes, "%(asctime)s %(message)s"))
+    assert [re.findall(r":(\d\d,\d{3}) ", text) for text in texts] == [[f"{time},{part}"] for time, part in times]
+    lines = [json.loads(text)["time"] for text in access_log.json_lines(notes)]
+    assert lines == [f"1970-01-01T00:00:{time}.{part}Z" for time, part in times]
+
+
+@pytest.mark.parametrize(
+    ("took", "said"),
+    [
+        (0, "0.0"),
+        (40_000, "0.0"),
+        (60_000, "0.1"),
+        (99_900_000, "99.9"),
+        (99_970_000, "100.0"),
+        (75_123_460_000, "75123.5"),
+    ],
+)
+def test_milliseconds_have_one_digit_after_the_point(took: int, said: str) -> None:
+    note = access_log.note_of(environ(), took, 5)
+    (line,) = access_log.text_lines([note], "%(message)s")
+    assert line.endswith(f" {said}ms")
+    (line,) = access_log.json_lines([note])
+    assert line.endswith(f'"milliseconds": {said}}}')
+
+
+def test_the_log_file_is_opened_anew_when_it_was_moved(root: Path, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"log_file": tmp_path / "log", "log_stream": "none", "catalog": tmp_path / "catalog"}
+    logging_setup.configure(make_config(**settings))
+    application: Any = pypiserver.app(root=root, **settings)
+    Client(application).get("/health")
+    application.observers.flush()
+    (tmp_path / "log").rename(tmp_path / "log.1")
+    Client(application).get("/simple/")
+    application.close()
+    assert "/health" in (tmp_path / "log.1").read_text()
+    assert "/simple/" in (tmp_path / "log").read_text()
+
+
+def test_a_bug_is_logged_with_its_traceback_and_not_past_the_log(
+    serve: Callable[..., Client], caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str], put: Put
+) -> None:
+    put(WHEEL, WHEEL_BYTES, mtime=OLD)
+    client = serve(welcome=None)
+    application: Any = client._application
+    application.repository.projects = lambda: 1 / 0
+    answer = client.get("/simple/")
+    assert (answer.status, answer.text) == (500, "Something went wrong in the server; its log says what.\n")
+    (record,) = [each for each in caplog.records if each.levelno == logging.ERROR]
+    assert record.getMessage() == "GET /simple/: 500"
+    assert record.exc_info and record.exc_info[0] is ZeroDivisionError
+    assert capsys.readouterr().err == ""
