@@ -1,8 +1,8 @@
 """Every setting once: name, default, flag, parser, unit, help text and the names it had before.
 
 The fields of ``Config`` are the only table. The command line, ``app(**keywords)``, ``PYPISERVER_<NAME>`` variables,
-paste files, completion and the reference documentation are loops over it. Faults are collected, so that one
-``ConfigError`` names all of them. Nothing here opens a file; settings end at ``factory``.
+paste files, completion and the reference documentation are loops over it; ``sources`` merges what they give. Faults are
+collected, so that one ``ConfigError`` names all of them. Settings end at ``factory``.
 """
 
 # ruff: noqa: RUF009 - setting() is dataclasses.field with typed metadata
@@ -11,17 +11,16 @@ paste files, completion and the reference documentation are loops over it. Fault
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urlsplit
 
 from ..errors import ConfigError, Mistake
 from . import parsers as types
-from .parsers import hinting, nearest
 from .setting import Setting, setting
+from .sources import Given, Sources
 
 # bottle's adapters (bottle.server_names of 0.13) after the ones we set up ourselves.
 SERVER_NAMES = (
@@ -36,17 +35,12 @@ BACKENDS = ("auto", "simple-dir", "cached-dir")
 LOG_STREAMS = types.LOG_STREAMS
 LOG_FORMATS = ("text", "json")
 GROUPS = ("Folders", "Server", "Access", "Index", "Logging")
-ENVIRON_PREFIX = "PYPISERVER_"
 # What a server is told when it starts, and cannot be told again while it runs.
 FIXED_AT_START = (
     "host", "port", "server", "workers", "threads", "certificate", "key", "max_upload_size", "metrics",
     "metrics_address", "drain_seconds", "forwarded_headers", "pid_file",
 )
 OPEN_TO_ALL = Path()  # '-P .': there is no password file, on purpose
-
-_IGNORED = ("VERSION",)  # 1.x had it among its defaults
-# Kubernetes tells every container the address of a service called "pypiserver" in PYPISERVER_PORT.
-_FOREIGN_VALUE = re.compile(r"(tcp|udp|sctp)://")
 
 
 def default_roots() -> tuple[Path, ...]:
@@ -388,28 +382,13 @@ def _declared(each: Field[Any]) -> Setting:
     return replace(declared, name=each.name, default_text=default_text)
 
 
+def _default_of(name: str) -> object:
+    (found,) = [each for each in fields(Config) if each.name == name]
+    return found.default if found.default_factory is MISSING else found.default_factory()
+
+
 SETTINGS: Mapping[str, Setting] = {each.name: _declared(each) for each in fields(Config) if each.metadata}
-_KEYWORDS: Mapping[str, Setting] = {
-    keyword: each for each in SETTINGS.values() for keyword in (each.name, *each.aliases, *each.opposites)
-}
-
-
-class Given(NamedTuple):
-    """A value as somebody wrote it.
-
-    ``label`` is the flag, variable or keyword, ``negate`` says that it means the opposite, and ``source`` is where it
-    was written when that is a file.
-    """
-
-    label: str
-    value: object
-    negate: bool = False
-    source: str = ""
-
-
-def declared(keyword: str) -> Setting | None:
-    """The setting of that name, of today or yesterday."""
-    return _KEYWORDS.get(keyword)
+SOURCES = Sources(SETTINGS, _default_of)
 
 
 def make_config(**keywords: object) -> Config:
@@ -421,7 +400,7 @@ def make_config(**keywords: object) -> Config:
     """
     faults: list[Mistake] = []
     written = {name: Given(f"{name}=", value) for name, value in keywords.items()}
-    return build(_resolve_keywords(written, faults), faults)
+    return build(SOURCES.resolve_keywords(written, faults), faults)
 
 
 def default_config(**overrides: object) -> dict[str, object]:
@@ -435,8 +414,8 @@ def default_config(**overrides: object) -> dict[str, object]:
 def from_paste(local_conf: Mapping[str, str]) -> Config:
     """The settings of a paste section; folders are divided at line ends."""
     faults: list[Mistake] = []
-    given = _resolve_keywords({name: Given(name, value) for name, value in local_conf.items()}, faults)
-    return build({name: _divided(name, each, types.lines) for name, each in given.items()}, faults)
+    given = SOURCES.resolve_keywords({name: Given(name, value) for name, value in local_conf.items()}, faults)
+    return build({name: SOURCES.divided(name, each, types.lines) for name, each in given.items()}, faults)
 
 
 def from_environ(environ: Mapping[str, str]) -> Config:
@@ -452,48 +431,7 @@ def from_sources(
     Raises ``ConfigError`` for values that cannot be used.
     """
     faults: list[Mistake] = []
-    return build(gather(flags, environ, written or {}, faults), faults)
-
-
-def gather(
-    flags: Mapping[str, Given], environ: Mapping[str, str], file: Mapping[str, Given], faults: list[Mistake]
-) -> dict[str, Given]:
-    """What is given for each setting, by the source that wins: flag, variable, file; an empty variable counts as unset.
-
-    A variable that looks like a misspelled setting is a fault; in a file, every name that is no setting is one.
-    ``PYPISERVER_<NAME>_FILE`` names a file with the value, as secrets are handed to containers.
-    """
-    written: dict[str, Given] = {}
-    for variable, value in environ.items():
-        name = variable[len(ENVIRON_PREFIX) :].lower()
-        if not variable.startswith(ENVIRON_PREFIX) or not value:
-            continue
-        if name in _KEYWORDS and not _FOREIGN_VALUE.match(value):
-            written[name] = Given(variable, value)
-        elif name not in _KEYWORDS and name.removesuffix("_file") in _KEYWORDS:
-            _read_value(Given(variable, value), environ, written, faults)
-        elif name not in (*_KEYWORDS, "config") and (meant := nearest(name.upper(), map(str.upper, _KEYWORDS), 0.8)):
-            sentence = f"{variable}: there is no such setting{hinting(meant)}"
-            faults.append(Mistake(sentence, "unknown", name, value, variable, meant))
-    variables = {name: _divided(name, each) for name, each in _resolve(written, faults).items()}
-    return {**_resolve(file, faults), **variables, **flags}
-
-
-def _read_value(each: Given, environ: Mapping[str, str], written: dict[str, Given], faults: list[Mistake]) -> None:
-    """Put the value that is in the file of ``<variable>_FILE`` where that of the variable would stand."""
-    variable = each.label.removesuffix("_FILE")
-    if environ.get(variable):
-        faults.append(_twice(variable[len(ENVIRON_PREFIX) :].lower(), each, variable))
-        return
-    try:
-        value = Path(str(each.value)).read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        words = getattr(error, "strerror", None) or "it is no text"
-        sentence = f"{each.label}: the file {each.value} cannot be read ({words})."
-        name = variable[len(ENVIRON_PREFIX) :].lower()
-        faults.append(Mistake(sentence, "unreadable", name, each.value, each.label))
-        return
-    written[variable[len(ENVIRON_PREFIX) :].lower()] = Given(each.label, value)
+    return build(SOURCES.gather(flags, environ, written or {}, faults), faults)
 
 
 def build(given: Mapping[str, Given], faults: list[Mistake]) -> Config:
@@ -515,86 +453,6 @@ def build(given: Mapping[str, Given], faults: list[Mistake]) -> Config:
     if are_default and values.get("storage") is not None:
         values["roots"] = ()
     return Config(**values, roots_are_default=are_default)  # type: ignore[arg-type]
-
-
-def _resolve_keywords(written: Mapping[str, Given], faults: list[Mistake]) -> dict[str, Given]:
-    """Values by setting name, from keywords as 1.x and 2.x took them too.
-
-    What says the default gives way to another name of the same setting, and folders of which this is true to a bucket.
-    """
-    used: dict[str, Given] = {}
-    for keyword, each in written.items():
-        if keyword == "welcome_msg" and isinstance(each.value, str):
-            used[keyword] = each._replace(value=types.Content(each.value) if each.value else None)
-        elif keyword not in _IGNORED:
-            used[keyword] = each._replace(value=None) if _is_left_empty(keyword, each) else each
-    names = [_KEYWORDS[keyword].name for keyword in used if keyword in _KEYWORDS]
-    has_bucket = any(each in used and used[each].value is not None for each in ("storage", "store_url"))
-    repeated = {name for name in names if names.count(name) > 1} | ({"roots"} if has_bucket else set())
-    weak = [keyword for keyword, each in used.items() if _says_default(keyword, each, repeated)]
-    first = {keyword: used.pop(keyword) for keyword in weak}
-    if has_bucket:
-        first = {keyword: each for keyword, each in first.items() if _KEYWORDS[keyword].name != "roots"}
-    return _resolve({**first, **used}, faults, weak)
-
-
-def _is_left_empty(keyword: str, given: Given) -> bool:
-    """Whether a text is empty and means nothing; what is served and who may do what is never left open so."""
-    declared = _KEYWORDS.get(keyword)
-    if declared is None or given.value != "" or declared.name in ("roots", "authenticate"):
-        return False
-    try:
-        declared.parse("")
-    except ValueError:
-        return True
-    return False
-
-
-def _says_default(keyword: str, given: Given, repeated: Collection[str]) -> bool:
-    """Whether this is one of several values of a setting, and the default."""
-    declared = _KEYWORDS.get(keyword)
-    if declared is None or declared.name not in repeated:
-        return False
-    if given.value is None and not declared.none_is_value:
-        return True
-    try:
-        value = declared.parse(given.value)
-        return bool((not value if keyword in declared.opposites else value) == _default_of(declared.name))
-    except (ValueError, ConfigError):
-        return False
-
-
-def _default_of(name: str) -> object:
-    (found,) = [each for each in fields(Config) if each.name == name]
-    return found.default if found.default_factory is MISSING else found.default_factory()
-
-
-def _resolve(written: Mapping[str, Given], faults: list[Mistake], weak: Collection[str] = ()) -> dict[str, Given]:
-    """Values by setting name, from keywords of today and yesterday; the ``weak`` ones give way to others."""
-    given: dict[str, Given] = {}
-    for keyword, each in written.items():
-        declared = _KEYWORDS.get(keyword)
-        if declared is None:
-            meant = nearest(keyword, _KEYWORDS)
-            sentence = f"{each.label}: there is no such setting{hinting(meant)}"
-            faults.append(Mistake(sentence, "unknown", keyword, each.value, each.label, meant))
-        elif declared.name in given and given[declared.name].label.removesuffix("=") not in weak:
-            faults.append(_twice(declared.name, each, given[declared.name].label))
-        else:
-            given[declared.name] = each._replace(negate=keyword in declared.opposites)
-    return given
-
-
-def _twice(name: str, given: Given, other: str) -> Mistake:
-    """A value of a setting that ``other`` gives already."""
-    sentence = f"{given.label}: the same setting as {other}; give only one of them."
-    return Mistake(sentence, "twice", name, given.value, given.label)
-
-
-def _divided(name: str, given: Given, folders: Callable[[str], list[str]] = types.path_list) -> Given:
-    """The values in one text, for settings that take several."""
-    split = folders if name == "roots" else SETTINGS[name].split
-    return given if split is None else given._replace(value=split(str(given.value)))
 
 
 def _contradictions(config: Config) -> Iterator[Mistake]:

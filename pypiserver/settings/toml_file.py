@@ -15,8 +15,9 @@ from typing import Any
 from ..errors import ConfigError
 from ..text import printable
 from . import parsers as types
-from .config import ENVIRON_PREFIX, OPEN_TO_ALL, Given, declared
+from .config import OPEN_TO_ALL, SOURCES
 from .discovered_files import objection
+from .sources import ENVIRON_PREFIX, Given
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -88,7 +89,7 @@ def read(file: Path) -> dict[str, Given]:
 
 def _placed(name: str, value: Any, folder: Path) -> Any:
     """The value with relative paths made absolute; ``.`` for a password file means that there is none."""
-    known = declared(name)
+    known = SOURCES.declared(name)
     if known is None or known.parse not in (types.path, types.paths, types.catalog_place):
         return value
     if isinstance(value, list):
