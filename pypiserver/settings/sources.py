@@ -1,8 +1,8 @@
 """Merging the sources of settings: keywords, environment variables, the configuration file and paste sections.
 
-Invariants: every source is read through one table of names, old ones included; a value keeps the flag, variable or
-keyword it was written under, so that messages can name it; faults are collected and not raised here. Values are merged
-as they were written: ``config`` parses them.
+**Invariants:** every source goes through one table of names, older names included; a value keeps the flag, variable or
+keyword it was written under, so that messages can name it; mistakes are collected, not raised. Values stay as they were
+written: ``config`` parses them.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from .parsers import hinting, nearest
 from .setting import Setting
 
 ENVIRON_PREFIX = "PYPISERVER_"
-_IGNORED = ("VERSION",)  # 1.x had it among its defaults
-# Kubernetes tells every container the address of a service called "pypiserver" in PYPISERVER_PORT.
+_IGNORED = ("VERSION",)  # default_config() of 1.x contains it
+# Kubernetes puts the address of a service called "pypiserver" into PYPISERVER_PORT of every container.
 _FOREIGN_VALUE = re.compile(r"(tcp|udp|sctp)://")
 
 
 class Given(NamedTuple):
-    """A value as somebody wrote it.
+    """A value as it was written.
 
-    ``label`` is the flag, variable or keyword, ``negate`` says that it means the opposite, and ``source`` is where it
-    was written when that is a file.
+    ``label`` is the flag, variable or keyword; ``negate`` is true for a keyword that means the opposite; ``source`` is
+    the path of the configuration file, or empty.
     """
 
     label: str
@@ -37,7 +37,7 @@ class Given(NamedTuple):
 
 
 class Sources:
-    """Values by setting name, from each source of a table of settings; ``default_of`` gives the default of one."""
+    """The names of a table of settings, and the values that each source gives; ``default_of(name)`` is a default."""
 
     def __init__(self, settings: Mapping[str, Setting], default_of: Callable[[str], object]) -> None:
         self._settings = settings
@@ -47,7 +47,7 @@ class Sources:
         }
 
     def declared(self, keyword: str) -> Setting | None:
-        """The setting of that name, of today or yesterday."""
+        """The setting with this current or older name; None for an unknown name."""
         return self._by_keyword.get(keyword)
 
     def gather(
@@ -56,8 +56,8 @@ class Sources:
         """The value given for each setting, by the source that wins: flag, variable, file.
 
         An empty variable counts as unset.
-        A variable that looks like a misspelled setting is a fault; in a file, every name that is no setting is one.
-        ``PYPISERVER_<NAME>_FILE`` names a file with the value, as secrets are handed to containers.
+        A variable that looks like a misspelled setting is a mistake; in a file, every unknown name is one.
+        ``PYPISERVER_<NAME>_FILE`` names a file that holds the value, as containers get their secrets.
         """
         written: dict[str, Given] = {}
         for variable, value in environ.items():
@@ -71,15 +71,15 @@ class Sources:
             elif name not in (*self._by_keyword, "config") and (
                 meant := nearest(name.upper(), map(str.upper, self._by_keyword), 0.8)
             ):
-                sentence = f"{variable}: there is no such setting{hinting(meant)}"
+                sentence = f"{variable}: no such setting{hinting(meant)}"
                 faults.append(Mistake(sentence, "unknown", name, value, variable, meant))
         variables = {name: self.divided(name, each) for name, each in self._resolve(written, faults).items()}
         return {**self._resolve(file, faults), **variables, **flags}
 
     def resolve_keywords(self, written: Mapping[str, Given], faults: list[Mistake]) -> dict[str, Given]:
-        """Values by setting name, from keywords as 1.x and 2.x took them too.
+        """Values by setting name, from keywords, including those of 1.x and 2.x.
 
-        A keyword that says the default gives way to another name of the same setting, and default folders to a bucket.
+        A keyword with the default value yields to another name of the same setting, and default folders to a bucket.
         """
         used: dict[str, Given] = {}
         for keyword, each in written.items():
@@ -97,14 +97,14 @@ class Sources:
         return self._resolve({**first, **used}, faults, weak)
 
     def divided(self, name: str, given: Given, folders: Callable[[str], list[str]] = types.path_list) -> Given:
-        """The values in one text, for settings that take several."""
+        """The value as a list, split, for settings that take several values."""
         split = folders if name == "roots" else self._settings[name].split
         return given if split is None else given._replace(value=split(str(given.value)))
 
     def _read_value(
         self, each: Given, environ: Mapping[str, str], written: dict[str, Given], faults: list[Mistake]
     ) -> None:
-        """Put the value that is in the file of ``<variable>_FILE`` where that of the variable would stand."""
+        """Read the file that ``<variable>_FILE`` names, as the value of the variable."""
         variable = each.label.removesuffix("_FILE")
         if environ.get(variable):
             faults.append(_twice(variable[len(ENVIRON_PREFIX) :].lower(), each, variable))
@@ -112,7 +112,7 @@ class Sources:
         try:
             value = Path(str(each.value)).read_text("utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
-            words = getattr(error, "strerror", None) or "it is no text"
+            words = getattr(error, "strerror", None) or "it is not UTF-8 text"
             sentence = f"{each.label}: the file {each.value} cannot be read ({words})."
             name = variable[len(ENVIRON_PREFIX) :].lower()
             faults.append(Mistake(sentence, "unreadable", name, each.value, each.label))
@@ -120,7 +120,7 @@ class Sources:
         written[variable[len(ENVIRON_PREFIX) :].lower()] = Given(each.label, value)
 
     def _is_left_empty(self, keyword: str, given: Given) -> bool:
-        """Whether a text is empty and means nothing; what is served and who may do what is never left open so."""
+        """Whether this is an empty string that means the default; never for ``roots`` and ``authenticate``."""
         declared = self._by_keyword.get(keyword)
         if declared is None or given.value != "" or declared.name in ("roots", "authenticate"):
             return False
@@ -131,7 +131,7 @@ class Sources:
         return False
 
     def _says_default(self, keyword: str, given: Given, repeated: Collection[str]) -> bool:
-        """Whether this is one of several values of a setting, and the default."""
+        """Whether this keyword gives the default to a setting that another keyword names too."""
         declared = self._by_keyword.get(keyword)
         if declared is None or declared.name not in repeated:
             return False
@@ -146,13 +146,13 @@ class Sources:
     def _resolve(
         self, written: Mapping[str, Given], faults: list[Mistake], weak: Collection[str] = ()
     ) -> dict[str, Given]:
-        """Values by setting name, from keywords of today and yesterday; the ``weak`` ones give way to others."""
+        """Values by setting name, from current and older keywords; those in ``weak`` yield to others."""
         given: dict[str, Given] = {}
         for keyword, each in written.items():
             declared = self._by_keyword.get(keyword)
             if declared is None:
                 meant = nearest(keyword, self._by_keyword)
-                sentence = f"{each.label}: there is no such setting{hinting(meant)}"
+                sentence = f"{each.label}: no such setting{hinting(meant)}"
                 faults.append(Mistake(sentence, "unknown", keyword, each.value, each.label, meant))
             elif declared.name in given and given[declared.name].label.removesuffix("=") not in weak:
                 faults.append(_twice(declared.name, each, given[declared.name].label))
@@ -162,6 +162,6 @@ class Sources:
 
 
 def _twice(name: str, given: Given, other: str) -> Mistake:
-    """A value of a setting that ``other`` gives already."""
-    sentence = f"{given.label}: the same setting as {other}; give only one of them."
+    """The mistake of giving a setting that ``other`` already gives."""
+    sentence = f"{given.label} and {other} are the same setting; give only one of them."
     return Mistake(sentence, "twice", name, given.value, given.label)
