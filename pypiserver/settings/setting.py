@@ -1,4 +1,7 @@
-"""One setting or flag: a row of the tables in ``config`` and ``cli.commands``."""
+"""One setting or flag: a row of the tables in ``config`` and ``cli.commands``.
+
+**Invariants:** a row is immutable; a parser accepts its own result again.
+"""
 
 from __future__ import annotations
 
