@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import functools
 import getpass
 import io
 import logging
@@ -184,7 +183,7 @@ def _run(command: parser.Run) -> int:
 
 def _serve(command: parser.Run, stack: contextlib.ExitStack) -> None:
     from .cli.banner import Facts, render
-    from .cli.progress import counted, progress
+    from .cli.progress import progress
     from .memory import give_back
     from .observability import logging_setup
     from .observability.metrics_listener import listening
@@ -194,7 +193,7 @@ def _serve(command: parser.Run, stack: contextlib.ExitStack) -> None:
     application = load_application(config)
     application.check()
     with progress("reading the packages", sys.stderr) as tell:
-        files, where = application.survey(counted=functools.partial(counted, tell=tell))
+        files, where = application.survey(progress=tell)
     storage_fault = application.storage_fault()
     damaged = application.damaged()
     application.close()

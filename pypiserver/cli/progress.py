@@ -11,16 +11,13 @@ import contextlib
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Protocol, TextIO, TypeVar
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol, TextIO
 
 Tell = Callable[[int, int], None]
-Item = TypeVar("Item")
 # Before this nobody wonders; and nobody reads faster than that.
 DELAY_SECONDS = 0.5
 PAUSE_SECONDS = 0.1
-# Telling costs as much as looking at a file, so it is done once for so many.
-STEP = 500
 WIDTH = 30
 
 
@@ -37,20 +34,8 @@ def progress(what: str, stream: TextIO | None, *, clock: Callable[[], float] = t
         bar.close()
 
 
-def counted(items: Iterable[Item], tell: Tell) -> Iterable[Item]:
-    """The items, handed through and told of; the very same where nobody looks."""
-    return items if tell is _nothing else _telling(items, tell)
-
-
 def _nothing(done: int, total: int) -> None:
     """Nobody looks."""
-
-
-def _telling(items: Iterable[Item], tell: Tell) -> Iterator[Item]:
-    for number, item in enumerate(items, 1):
-        if not number % STEP:
-            tell(number, 0)
-        yield item
 
 
 class _Drawing(Protocol):

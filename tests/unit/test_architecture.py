@@ -148,6 +148,42 @@ def test_folders_and_buckets_know_nothing_of_each_other() -> None:
     assert crossing == []
 
 
+def test_only_the_factory_knows_of_folders_and_buckets() -> None:
+    """All others speak to the value it makes (``backend.backend``)."""
+    sides = {"folder", "bucket"}
+    wrong = [
+        str(each)
+        for each in imports()
+        if each.is_ours
+        and (side := unit(module_of(each.target))) in sides
+        and unit(each.importer) not in {side, "factory"}
+    ]
+    assert wrong == []
+
+
+def test_nobody_asks_which_side_or_database_it_is() -> None:
+    """Failures apart, ``isinstance`` never names a class of folders, buckets or catalogs."""
+    defined = {
+        node.name
+        for name, path in modules().items()
+        if unit(name) in {"folder", "bucket", "catalog", "backend"}
+        for node in nodes_of(path)
+        if isinstance(node, ast.ClassDef) and not is_failure(node)
+    }
+    wrong = []
+    for name, path in modules().items():
+        for node in nodes_of(path):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "isinstance":
+                named = {each.id for each in ast.walk(node.args[1]) if isinstance(each, ast.Name)}
+                wrong += [f"{name}:{node.lineno} asks for {each}" for each in named & defined]
+    assert wrong == []
+
+
+def is_failure(node: ast.ClassDef) -> bool:
+    """Whether a class is one of those that are raised, by the names of its bases."""
+    return any(ast.unparse(base).endswith(("Error", "Unavailable", "Exception")) for base in node.bases)
+
+
 def test_no_two_modules_import_each_other_in_a_circle() -> None:
     needs: dict[str, set[str]] = {name: set() for name in modules()}
     for each in imports():

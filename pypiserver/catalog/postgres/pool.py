@@ -21,6 +21,7 @@ from ..database import FullText
 from ..errors import CatalogError, CatalogReplaced
 from ..full_text import TSVECTOR
 from ..sqlite.change_counter import Signal
+from .leader_lock import Lease
 from .migrations import migrate
 from .session import Session, connect, failing
 
@@ -183,6 +184,10 @@ class Pool:
     def recover(self, error: Exception) -> None:
         """Go on with the tables that are there now."""
         self.renew()
+
+    def leader_lock(self) -> Lease:
+        """A lock of all who have this catalog open, on a connection of its own."""
+        return Lease(self)
 
     def close(self) -> None:
         """Close what nobody uses now."""

@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 import bottle
 
+from ...backend.backend import Backend
 from ...catalog import FAILURES
 from ...errors import CatalogUnavailable, PypiServerError, Unavailable
 from ...index.read import Repository
@@ -32,9 +33,17 @@ class Status:
     """Handlers of the health endpoint, what is below it, and the metrics; ``exposition`` gives these, None none."""
 
     def __init__(
-        self, repository: Repository, *, exposition: Callable[[], bytes] | None = None, content_type: str = ""
+        self,
+        repository: Repository,
+        backend: Backend,
+        *,
+        exposition: Callable[[], bytes] | None = None,
+        content_type: str = "",
     ) -> None:
         self._repository = repository
+        self._storage = backend.storage
+        self._catalog = backend.catalog
+        self._indexer = backend.indexer
         self._exposition = exposition
         self._content_type = content_type
         self._last_reason = ""
@@ -54,7 +63,7 @@ class Status:
     def health(self) -> bottle.HTTPResponse:
         """Whether the folders can be read, once they have been: 200, or 503."""
         self._repository.serial()
-        self._repository.folders.check()
+        self._storage.check()
         return text("Ok")
 
     def live(self) -> bottle.HTTPResponse:
@@ -76,9 +85,9 @@ class Status:
 
     def _why_not(self) -> PypiServerError | None:
         try:
-            state = self._repository.watch.state()
-            self._repository.folders.check()
-            self._repository.catalog.serial()
+            state = self._indexer.state()
+            self._storage.check()
+            self._catalog.serial()
         except PypiServerError as error:
             return error
         except FAILURES as error:

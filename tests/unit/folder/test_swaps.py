@@ -21,10 +21,9 @@ from pypiserver.backend.stored_file import Scan
 from pypiserver.catalog.sqlite import file as sqlite_file
 from pypiserver.catalog.sqlite.leader_lock import ScanLock
 from pypiserver.errors import NotFound
-from pypiserver.folder import atomic, storage, trash
+from pypiserver.folder import atomic, copy_endpoint, storage, trash
 from pypiserver.folder import staged as staging
 from pypiserver.folder.storage import Folders
-from pypiserver.maintenance import copy_endpoints
 
 from ..faults import Faults
 
@@ -270,7 +269,7 @@ def test_a_sidecar_that_came_meanwhile_stays_when_packages_are_copied(
 
 
 def test_a_status_that_came_meanwhile_stays_when_packages_are_copied(tmp_path: Path) -> None:
-    end = copy_endpoints.FolderEnd(tmp_path)
+    end = copy_endpoint.FolderEnd(tmp_path)
     end.set_status("foo", "archived")
     end.set_status("foo", "deprecated")
     (tmp_path / ".status" / "bar").symlink_to(tmp_path / "nowhere")
@@ -334,6 +333,7 @@ def test_who_opens_a_catalog_alone_is_alone(tmp_path: Path, monkeypatch: pytest.
 LOOKS = {"exists", "lexists", "is_file", "is_dir", "is_symlink", "is_mount", "access", "stat", "lstat", "isfile"}
 # Everything that looks, and why nothing depends on what is there a moment later.
 REASONS = {
+    "access.authentication.HtpasswdFile.check": "which words an error has",
     "access.authentication.HtpasswdFile._current": "only whether to read; what is read is looked at when it is open",
     "catalog.sqlite.places._is_ours": "below a folder of ours in which nobody else can rename",
     "catalog.sqlite.places._fault": "which words an error has; what cannot be opened later is said then",
@@ -362,6 +362,10 @@ REASONS = {
     "folder.safe_open.open_below": "where the system opens no folders (Windows)",
     "folder.storage.Folders._files_in": "an open folder; what is opened is looked at again",
     "folder.storage.Folders._look_closer": "which reason is said; what a link leads to is resolved and then walked",
+    "folder.journal.Journal._refuse_shared": "which file system a folder is on that is watched",
+    "folder.journal.Journal._tree": "watched before it is listed; a name that is not there any more has no row",
+    "folder.journal.Journal.begin": "compared with the next one",
+    "folder.journal.Journal.read": "compared with the one that is watched",
     "folder.storage.Folders._look_through": "which reason is said",
     "folder.storage.Folders.folder_state": "compared with the next one",
     "folder.storage.Folders.walk": "a root that went is an outage",
@@ -376,7 +380,7 @@ REASONS = {
     "upstream.client.own_authority": "which words an error has",
     "web.html.renderer_process.interpreter": "of the Python we run on",
     # Not a look at a name: Folders.stat, whose answer is compared with what is open or has a row.
-    "maintenance.copy_endpoints.FolderEnd.is_there": "what is there is opened and hashed",
+    "folder.copy_endpoint.FolderEnd.is_there": "what is there is opened and hashed",
     "folder.storage.Folders._existing": "the folder is held open, and what is gone is no error",
     "folder.scanner.Sync._look": "a row is changed only while it is the one that was read before",
     "folder.writer.FolderWriter._is_damaged": "a hint; what is replaced is set aside by its name, under the claim",

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pypiserver.__main__ import main
-from pypiserver.maintenance.copy_endpoints import FolderEnd
+from pypiserver.folder.copy_endpoint import FolderEnd
 from tests.make_archives import make_sdist, make_wheel
 
 from ..storage_contract import FOO, FOO_BYTES, OTHER_BYTES, address, files, world_of

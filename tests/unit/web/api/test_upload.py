@@ -60,7 +60,7 @@ def upload(client: Client, filename: str, content: bytes, **fields: str) -> Answ
 
 
 def folders(client: Client) -> Any:
-    return client._application.repository.folders  # type: ignore[attr-defined]
+    return client._application.backend.storage  # type: ignore[attr-defined]
 
 
 @pytest.fixture
@@ -753,7 +753,7 @@ def test_a_refused_upload_shows_nothing_now_or_later(
     faults = Faults(name, at=at)
     folders(client)._operations = faults.operations
     answer = upload(client, WHEEL, WHEEL_BYTES, gpg_signature="sig")
-    client._application.repository.sync.scan()  # type: ignore[attr-defined]
+    client._application.backend.refresher.scan()  # type: ignore[attr-defined]
     if faults.happened():
         assert (answer.status, tree(root), listed(client)) == (503, before, seen)
     else:

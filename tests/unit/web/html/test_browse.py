@@ -84,9 +84,9 @@ def digested(client: Client) -> Client:
     renderer.wait_seconds, renderer._make_process = 60, lambda: PROCESS
     # What it is asked from now on goes to that process.
     renderer.close()
-    repository = client._application.repository  # type: ignore[attr-defined]
-    repository.serial()
-    while repository.digester.digest_some():
+    application = client._application
+    application.repository.serial()  # type: ignore[attr-defined]
+    while application.backend.digester.digest_some():  # type: ignore[attr-defined]
         pass
     return client
 
