@@ -33,6 +33,9 @@ CLEAN = (
     "pypiserver/request_info.py",
     "pypiserver/settings/*.py",
     "pypiserver/text.py",
+    "pypiserver/web/api/health.py",
+    "pypiserver/web/api/legacy_json.py",
+    "pypiserver/web/api/xmlrpc.py",
     "pypiserver/web/html/*.py",
 )
 # What to write instead.
