@@ -21,7 +21,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..errors import ConfigError
-from ..settings.config import OPEN_TO_ALL, SETTINGS, Config, Given
+from ..settings.config import OPEN_TO_ALL, SETTINGS, Config
+from ..settings.sources import Given
 from ..text import printable
 from .show_config import plain
 
