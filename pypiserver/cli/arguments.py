@@ -1,6 +1,6 @@
 """The words of one command, read by argparse: values by the names of its operands and options, as they were written.
 
-Flags and operands stand in any order; ``--`` ends the flags. Long flags are never abbreviated, so that a new flag
+Flags and operands can be in any order; ``--`` ends the flags. Long flags are never abbreviated, so that a new flag
 cannot change the meaning of an old script.
 
 Invariants: what is read is the same with argparse of every Python that is supported; every mistake is one of ours,
@@ -14,9 +14,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
 from ..errors import ConfigError, Mistake
-from ..settings.config import Given
 from ..settings.parsers import hinting, nearest
 from ..settings.setting import Setting
+from ..settings.sources import Given
 from .subcommand import PROGRAM, Subcommand
 
 

@@ -114,8 +114,8 @@ def warnings(config: Config, users: int | None) -> list[str]:
     if may_upload and root is not None and not os.access(root, os.W_OK):
         found.append(f"The folder {root} cannot be written by this user, so uploads fail.")
     if users == 0 and config.authenticate:
-        what = ", ".join(sorted(config.authenticate))
-        found.append(f"{config.htpasswd} has no usable user, so nobody may {what}; add one: pypi-server passwd.")
+        what = " and ".join(sorted(config.authenticate))
+        found.append(f"{config.htpasswd} has no usable user, so every {what} is refused; add one: pypi-server passwd.")
     return found
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Mapping
 
-from ..settings.config import ENVIRON_PREFIX, GROUPS, SETTINGS
+from ..settings.config import GROUPS, SETTINGS
 from ..settings.setting import Setting
+from ..settings.sources import ENVIRON_PREFIX
 from .subcommand import DOCUMENTATION, PROGRAM, Subcommand
 
 WIDTH = 79
@@ -70,7 +71,7 @@ def full(row: Subcommand, commands: Mapping[str, Subcommand]) -> str:
         return _joined(_head(row), *_examples(row), *sections(row.options), _epilogue())
     about = (
         f"{row.summary} Without a DIR it serves ~/packages. Files and folders that start with a dot are left out. "
-        "Flags and folders can stand in any order."
+        "Flags and folders can be in any order."
     )
     return _joined(
         _usage(row), paragraph(about), *sections(row.options), _commands(commands), *map(paragraph, _NOTES), _epilogue()
@@ -122,7 +123,7 @@ def _epilogue() -> str:
 
 
 def _table(rows: Iterable[tuple[str, str]]) -> str:
-    """A row for each word and what it means; what has no room beside its word is filled below it."""
+    """A row for each word and what it means; a meaning too long for its row continues below it."""
     listed = list(rows)
     column = max(len(word) for word, _ in listed) + 4
     return "\n".join(

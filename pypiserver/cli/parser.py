@@ -15,8 +15,9 @@ from typing import Any, TextIO
 from .._version import __version__
 from ..errors import ConfigError, Mistake
 from ..settings import toml_file
-from ..settings.config import SETTINGS, Config, Given, build, gather
+from ..settings.config import SETTINGS, SOURCES, Config, build
 from ..settings.setting import Setting
+from ..settings.sources import Given
 from . import help
 from .arguments import flags_in, listed, read
 from .commands import CLASSIC, COMMANDS, ROWS
@@ -106,7 +107,7 @@ def _configured(
     try:
         if found is not None and not is_named:
             toml_file.refuse_strange(found)
-        given = gather(flags, environ, toml_file.read(found) if found else {}, faults)
+        given = SOURCES.gather(flags, environ, toml_file.read(found) if found else {}, faults)
         config = build(given, faults)
         if found is not None and not is_named:
             toml_file.refuse_strange(found, config.roots)

@@ -17,7 +17,8 @@ from typing import Any, TextIO
 
 from ..errors import ConfigError, Mistake
 from ..observability.logging_setup import redacted
-from ..settings.config import SETTINGS, Config, Given, default_of
+from ..settings.config import SETTINGS, Config, default_of
+from ..settings.sources import Given
 from .config_check import mistakes_in
 from .output import write_json
 

@@ -1,6 +1,6 @@
 """The access log: one line about each request, where the rest of the log goes.
 
-``ADDRESS USER "METHOD PATH" STATUS BYTES MILLISECONDSms CLIENT "NOTE"``, where the last two stand only where there is
+``ADDRESS USER "METHOD PATH" STATUS BYTES MILLISECONDSms CLIENT "NOTE"``, the last two only where there is
 something to say: ``pip/26.3``, and the file of an upload, the reason of a refusal, or where the client was sent.
 Or the same values by name in JSON; on a terminal a short line in colors. A request's own thread only notes what its
 line will say. Lines are written many at once, past the machinery of ``logging``, which costs as much as half an answer;
@@ -54,7 +54,7 @@ class _Answered:
 
     @cached_property
     def end(self) -> str:
-        """What stands behind the time."""
+        """The end of the line, behind the time."""
         return (f" {self.client}" if self.client else "") + (f" {json.dumps(self.note)}" if self.note else "")
 
     @cached_property

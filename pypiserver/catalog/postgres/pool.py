@@ -202,7 +202,10 @@ class Pool:
             raise CatalogError(f"all {CONNECTIONS} connections have been in use for {WAIT_SECONDS:.0f} seconds")
         try:
             with contextlib.suppress(IndexError):
-                return self._idle.pop()
+                session = self._idle.pop()
+                if session.is_silent():
+                    return session
+                self._throw_away(session)
             return self.session()
         except BaseException:
             self._free.release()
@@ -231,13 +234,16 @@ class Pool:
 
     def _put_back(self, session: Session) -> None:
         if session.raw.closed or session.raw.info.transaction_status:
-            # All of them were to a server that may be gone; and its tables may be others when it is back.
-            session.raw.close()
-            self._is_migrated = False
-            self.close()
+            self._throw_away(session)
         else:
             self._idle.append(session)
         self._free.release()
+
+    def _throw_away(self, session: Session) -> None:
+        """Close it, and all that are idle: the server may be gone, and its tables may be others when it is back."""
+        session.raw.close()
+        self._is_migrated = False
+        self.close()
 
 
 def shown(address: str) -> str:

@@ -53,7 +53,7 @@ def cached_catalogs() -> Iterator[CachedCatalog]:
         return
     for folder in folders:
         roots, is_current = _described(folder / "catalog.sqlite")
-        # Whoever deletes it meanwhile is no failure.
+        # Another process may delete it meanwhile.
         with contextlib.suppress(OSError):
             stats = [each.stat() for each in folder.iterdir()]
             size, used_ns = sum(each.st_size for each in stats), max(each.st_mtime_ns for each in stats)

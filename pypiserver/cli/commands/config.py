@@ -9,7 +9,8 @@ from typing import TextIO
 
 from ...errors import Mistake
 from ...settings import parsers as types
-from ...settings.config import Config, Given
+from ...settings.config import Config
+from ...settings.sources import Given
 from ...settings.toml_file import NAME
 from ..options import ALL_SETTINGS, HELP, JSON
 from ..subcommand import Subcommand, operand

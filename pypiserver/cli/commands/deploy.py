@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TextIO
 
-from ...settings.config import Config, Given
+from ...settings.config import Config
+from ...settings.sources import Given
 from ..options import ALL_SETTINGS, HELP, ROOTS
 from ..subcommand import Subcommand
 

@@ -61,7 +61,7 @@ class Collect:
 
 COMMAND = Subcommand(
     "gc",
-    "Show what a bucket holds in vain; with --yes, delete it.",
+    "List objects of a bucket that no package refers to; with --yes, delete them.",
     Collect,
     (BUCKET_URL,),
     (JSON, YES, OLDER_THAN, *OF_BUCKET),

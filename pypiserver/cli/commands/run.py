@@ -102,7 +102,7 @@ class Run:
         from ...access.htpasswd_file import users_in
         from ...memory import give_back
         from ...observability import logging_setup
-        from ...observability.metrics_listener import listening
+        from ...observability.metrics import listening
         from ..banner import Facts, elsewhere, warnings
         from ..progress import progress
         from ..serving import load_application
@@ -122,8 +122,7 @@ class Run:
         metrics_port = None
         if config.metrics_address is not None and application.metrics is not None:
             host, port = config.metrics_address
-            kind = application.metrics.content_type
-            metrics_port = stack.enter_context(listening(host, port, application.exposition, kind))
+            metrics_port = stack.enter_context(listening(host, port, application.metric_families))
         return lambda server, port: Facts(
             server,
             port,

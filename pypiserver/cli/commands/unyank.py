@@ -23,7 +23,7 @@ class Unyank(Release):
 
 COMMAND = Subcommand(
     "unyank",
-    "Take that back.",
+    "Undo a yank.",
     Unyank,
     OPERANDS,
     OPTIONS,

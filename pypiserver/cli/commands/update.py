@@ -71,7 +71,7 @@ class Update:
 
         prepare_roots(self.config)
         logging_setup.configure(self.config)
-        # Private names are told to nobody.
+        # Private names never leave this machine.
         private = read_private_names(self.config.private, self.config.private_file)
         inventory = build_backend(self.config, is_serving=False).inventory
         files = [(dist, folder) for dist, folder in inventory.local_files() if dist.project not in private]
@@ -96,6 +96,6 @@ COMMAND = Subcommand(
     (*OPTIONS, *settings("private", "private_file", "backend"), *COMMON_WITH_ROOTS, *HELP),
     examples=(
         ("update ~/packages", "show what is newer elsewhere"),
-        ("update -x --private 'acme-*' ~/packages", "download it; of these names nobody else is asked"),
+        ("update -x --private 'acme-*' ~/packages", "download it; these names are never looked up elsewhere"),
     ),
 )

@@ -48,7 +48,7 @@ def test_it_counts_the_users_that_can_be_used(tmp_path: Path) -> None:
 def test_a_password_file_without_a_usable_user_is_a_warning(tmp_path: Path) -> None:
     config = make_config(roots=tmp_path, password_file="empty", authenticate="update,list")
     (said,) = warnings(config, 0)
-    assert "empty has no usable user, so nobody may list, update" in said
+    assert "empty has no usable user, so every list and update is refused" in said
     assert warnings(config, 1) == warnings(make_config(roots=tmp_path), None) == []
     assert rows(Facts("granian", 80, [], None, warnings=[said]))["warning"] == said
 
