@@ -14,6 +14,7 @@ from pathlib import Path
 
 from .cli import parser
 from .errors import PypiServerError
+from .terminal import colored, has_color
 from .text import printable
 
 
@@ -25,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return parser.parse(arguments, os.environ).run(sys.stdout, sys.stderr)
     except PypiServerError as error:
-        sys.stderr.write(f"pypi-server: {error}\n")
+        _say(str(error))
         return error.exit_status
     except KeyboardInterrupt:
         return 130
@@ -36,8 +37,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         # What was named on the way here is a file, whatever went wrong with it.
         named = f" ({printable(os.fsdecode(error.filename))})" if isinstance(error.filename, str | bytes) else ""
-        sys.stderr.write(f"pypi-server: This cannot be done: {error.strerror or error}{named}.\n")
+        _say(f"This cannot be done: {error.strerror or error}{named}.")
         return 2
+
+
+def _say(failure: str) -> None:
+    """Write to standard error what failed."""
+    name = colored("pypi-server:", "red") if has_color(sys.stderr) else "pypi-server:"
+    sys.stderr.write(f"{name} {failure}\n")
 
 
 def _let_odd_names_pass() -> None:

@@ -11,6 +11,6 @@ CHANGE = "pypiserver.change"  # str: upload, delete, yank or unyank, once it was
 DOWNLOAD = "pypiserver.download"  # (project, version, bytes): the release whose file is sent, and its size
 STATUS = "pypiserver.status"  # int: the status of the answer, once it began
 LENGTH = "pypiserver.length"  # int: bytes of a body that the server sends by itself
-# str: what a line about the request says besides: the file of a change, why it was refused, where it was sent instead
+# str: the end of the line about the request: the file of a change, why it was refused, where it was redirected
 NOTE = "pypiserver.note"
 EXCEPTION = "pypiserver.exception"  # the exception behind an answer that is an error

@@ -115,8 +115,9 @@ def refusals(host: str, port: int) -> Iterator[None]:
     try:
         yield
     except (socket.gaierror, UnicodeError) as error:
+        why = getattr(error, "strerror", None) or error
         raise ConfigError(
-            f"The host {host!r} to listen on is not known ({error}); give an IP address.",
+            f"The host {host!r} to listen on is not known ({why}); give an IP address.",
             kind="unknown",
             setting="host",
             value=host,

@@ -29,8 +29,9 @@ def read_private_names(patterns: Sequence[str], file: Path | None) -> PrivateNam
         try:
             lines = file.read_text("utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
+            why = error.strerror or error if isinstance(error, OSError) else "it is not UTF-8"
             raise ConfigError(
-                f"The file of private names {file} cannot be read: {error}.",
+                f"The file of private names {file} cannot be read: {why}.",
                 kind="unreadable",
                 setting="private_file",
                 value=file,

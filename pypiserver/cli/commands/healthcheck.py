@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import ssl
 import urllib.error
 import urllib.request
@@ -54,7 +55,8 @@ class HealthCheck:
         except urllib.error.HTTPError as error:
             with error:
                 err.write(f"pypi-server: {self.url} answers {error.code} {error.reason}\n")
-        except OSError as error:
+        # A host name may be none that can be encoded, or be put into a URL.
+        except (OSError, ValueError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", error)
             err.write(f"pypi-server: {self.url} does not answer: {getattr(reason, 'strerror', None) or reason}.\n")
         return 1

@@ -134,6 +134,8 @@ def assert_said(done: Outcome, words: Sequence[str]) -> None:
     # What pytest-xdist hands on must be UTF-8.
     argv = [word.encode("utf-8", "backslashreplace").decode() for word in words]
     assert "Traceback" not in done.err + done.out, (argv, done)
+    # What a database's library says is its own.
+    assert "[Errno" not in done.err or "postgresql://" in str(argv), (argv, done)
     assert done.status in (0, 1, 2), (argv, done)
     if done.status == 2:
         said = re.search(r"^pypi-server: (.{20,})", done.err, re.MULTILINE | re.DOTALL)
