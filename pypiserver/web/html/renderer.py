@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ...bounded_cache import Remembered
-from ...process import process_id
+from ...process import PerProcess
 from .renderer_process import RenderProcess
 from .renderer_worker import Answer, Kind, Outcome
 
@@ -60,16 +60,14 @@ class Renderer:
         self.wait_seconds = wait
         self._idle = idle
         self._make_process = process
-        self._queue = self._empty_queue()
+        self._queue = PerProcess(self._empty_queue)
 
     def _empty_queue(self) -> _Queue:
         return _Queue(self._idle, self._make_process)
 
     def render(self, kind: Kind, text: str) -> Answer | None:
         """What became of a description: HTML in UTF-8, or why there is none; None while it is not known."""
-        queue = self._queue
-        if queue.pid != process_id():
-            queue = self._queue = self._empty_queue()
+        queue = self._queue.get()
         data = text.encode("utf-8", "replace")
         key = hashlib.sha256(bytes([kind]) + data).digest()
         known = queue.known(key)
@@ -83,8 +81,8 @@ class Renderer:
 
     def close(self) -> None:
         """End the thread and the process, and forget everything; asked again, it begins anew."""
-        queue, self._queue = self._queue, self._empty_queue()
-        if queue.pid == process_id():
+        queue = self._queue.forget()
+        if queue is not None:
             queue.close()
 
 
@@ -92,7 +90,6 @@ class _Queue:
     """The jobs of one server process, what became of earlier ones, and the thread that works while there are any."""
 
     def __init__(self, idle: float, process: Callable[[], RenderProcess]) -> None:
-        self.pid = process_id()
         self._idle = idle
         self._make_process = process
         self._results: Remembered[bytes, Answer] = Remembered(MAX_RESULT_BYTES)
