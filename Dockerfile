@@ -26,9 +26,9 @@ ENV HOME=/data \
 WORKDIR /data
 # What no -v names is kept in a volume of its own, as with the image of 1.x and 2.x.
 VOLUME /data/packages
-# Another port inside the container is PYPISERVER_PORT, or PORT, rather than -p: the health check asks there.
 USER 1000:1000
 EXPOSE 8080
-HEALTHCHECK --interval=30s --timeout=5s --start-period=30s \
+# Traefik and "depends_on" wait for the first answer, which Docker asks for only after one interval.
+HEALTHCHECK --interval=5s --timeout=5s --start-period=30s --retries=6 \
     CMD ["docker-entrypoint", "--is-healthy"]
 ENTRYPOINT ["docker-entrypoint"]

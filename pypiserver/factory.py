@@ -17,6 +17,7 @@ from .access.authentication import Access, Auther, HtpasswdFile
 from .backend.backend import Backend
 from .backend.copy_endpoint import Endpoint
 from .backend.protocols import Tell
+from .backend.stored_file import Held
 from .catalog import FAILURES, Catalog
 from .catalog.sqlite.places import catalog_identity, catalog_path, usable_place
 from .errors import ConfigError, PypiServerError, Unavailable
@@ -149,19 +150,23 @@ class Application:
         if self.config.certificate is not None and self.config.key is not None:
             tls_files.check(self.config.certificate, self.config.key)
 
-    def survey(self, *, progress: Tell | None = None) -> tuple[list[tuple[Path | str, int]], str | None]:
-        """Bring the catalog up to date; gives the number of files in each folder, and where the catalog lives.
+    def survey(self, *, progress: Tell | None = None) -> tuple[list[Held], str | None]:
+        """Bring the catalog up to date; gives what is known of the files in each folder, and where the catalog lives.
 
         ``progress`` is told how many files were found.
         """
         indexer, catalog = self.backend.indexer, self.backend.catalog
         try:
             indexer.scan_once(progress=progress)
-            counts = catalog.root_counts()
+            counts, unread, is_complete = catalog.root_counts(), catalog.unread_roots(), catalog.was_scanned()
         except FAILURES as error:
             raise Unavailable(f"The catalog {catalog.connections.place()} cannot be used: {error}.") from error
         roots = self.backend.storage.roots
-        return [(path, counts.get(root, 0)) for root, path in enumerate(roots)], catalog.connections.place()
+        held = [
+            Held(path, counts.get(root, 0) if is_complete else None, is_all=root not in unread)
+            for root, path in enumerate(roots)
+        ]
+        return held, catalog.connections.place()
 
     def storage_fault(self) -> str:
         """Why the bucket does not answer now, empty when it does; for folders nothing is asked.

@@ -94,9 +94,14 @@ class HtpasswdFile:
         try:
             self._read()
         except OSError as error:
+            advice = f"Make one with: pypi-server passwd {self.path} USER"
+            with contextlib.suppress(OSError, AttributeError):
+                if isinstance(error, PermissionError):
+                    owner, ours = self.path.stat().st_uid, os.geteuid()
+                    advice = f"It belongs to user {owner}, and the server runs as user {ours}: "
+                    advice += "run it as that one, or let this one read it."
             raise ConfigError(
-                f"The password file {self.path} cannot be read: {error.strerror or error}. "
-                f"Make one with: pypi-server passwd {self.path} USER",
+                f"The password file {self.path} cannot be read: {error.strerror or error}. {advice}",
                 kind="unreadable",
                 setting="password_file",
                 value=self.path,

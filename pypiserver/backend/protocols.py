@@ -77,7 +77,7 @@ class Presence(Protocol):
     """Sees which names are in storage at this moment, before the catalog knows of them."""
 
     def holding(self, projects: Collection[str]) -> list[tuple[int, str]] | None:
-        """Root and path of every file that may be of these projects, None when that cannot be told in time."""
+        """Root and path of every file that may be of these projects; None where only the catalog can tell."""
 
     def is_named(self, key: tuple[int, str]) -> bool:
         """Whether anything has this name now."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple
 
 from ..model import Identity
@@ -78,6 +79,14 @@ class Scan:
         self.skipped.append((root, shown, reason))
         if not self.folders or self.folders[-1] != (root, path, -1, UNREAD):
             self.folders.append((root, path, -1, UNREAD))
+
+
+class Held(NamedTuple):
+    """How many files a root, or a bucket, has: None where nothing tells; ``is_all`` is False where a part is unread."""
+
+    place: Path | str
+    files: int | None
+    is_all: bool = True
 
 
 def sidecar(path: str, suffix: str) -> str:

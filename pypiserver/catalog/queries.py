@@ -276,6 +276,10 @@ class Reads:
         """How many files each root has, hidden and faulty ones too."""
         return dict(self._all(schema.SELECT_ROOT_COUNTS))
 
+    def unread_roots(self) -> set[int]:
+        """The roots in which a folder could not be read."""
+        return {root for (root,) in self._all(schema.SELECT_UNREAD_ROOTS)}
+
     def claimant(self, filename: str) -> Standing | None:
         """The file that has a name where names are exclusive."""
         rows = self._all(schema.SELECT_CLAIM, filename=filename)

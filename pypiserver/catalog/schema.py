@@ -275,6 +275,7 @@ SELECT_CORE = """
 """
 SELECT_COUNTS = "SELECT COALESCE(SUM(files), 0), COUNT(*) FROM project WHERE files > 0"
 SELECT_ROOT_COUNTS = "SELECT root, COUNT(*) FROM file GROUP BY root"
+SELECT_UNREAD_ROOTS = "SELECT DISTINCT root FROM folder WHERE inode = -2"
 SELECT_FOLDERS = "SELECT root, path, mtime_ns, inode FROM folder"
 # "0" comes after "/".
 SELECT_ANY_BELOW = "SELECT 1 FROM file WHERE root = :root AND path > :path || '/' AND path < :path || '0' LIMIT 1"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from ..backend.stored_file import Held
 from ..server.run import is_hardened
 from ..settings.config import Config
 from ..text import printable
@@ -18,7 +19,7 @@ _NOT_HARDENED = " (works, but is not hardened; see the docs on servers)"
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What only a server that runs knows: folders with their number of files (and of those that are damaged), the
+    """What only a server that runs knows: how many files each folder has (and how many of those are damaged), the
     catalog's file, its ports.
 
     ``catalog`` is None for one in memory, ``metrics_port`` where metrics have no address of their own.
@@ -27,7 +28,7 @@ class Facts:
 
     server: str
     port: int
-    files: list[tuple[Path | str, int]]
+    files: Sequence[Held]
     catalog: str | None
     damaged: Sequence[tuple[Path | str, int]] = ()
     metrics_port: int | None = None
@@ -58,7 +59,7 @@ def render(config: Config, facts: Facts) -> str:
     ]
     rows = [
         ("index", f"{url}/simple/" + (f" ({', '.join(notes)})" if notes else "")),
-        *[(_kind(root), f"{printable(str(root))}: {_files(count)}") for root, count in facts.files],
+        *[(_kind(held.place), _held(held, is_answering=not facts.storage_fault)) for held in facts.files],
         *([("not ready", printable(facts.storage_fault))] if facts.storage_fault else []),
         *([("damaged", _damaged(facts.damaged))] if facts.damaged else []),
         ("uploads", _who(config, "update")),
@@ -74,6 +75,16 @@ def render(config: Config, facts: Facts) -> str:
         *([("metrics", _metrics(config, facts, url))] if config.counts_metrics else []),
     ]
     return f"pypiserver is serving at {url}/\n" + "".join(f"  {name + ':':<11}{value}\n" for name, value in rows)
+
+
+def _held(held: Held, *, is_answering: bool) -> str:
+    """A folder or bucket with what is known of its number of files."""
+    place = printable(str(held.place))
+    if not is_answering:
+        return f"{place} (does not answer, so how many files it has is not known)"
+    if held.files is None:
+        return f"{place} (not read yet, so how many files it has is not known)"
+    return f"{place}: {_files(held.files)}" + ("" if held.is_all else ", and what could not be read")
 
 
 def _damaged(damaged: Sequence[tuple[Path | str, int]]) -> str:

@@ -39,7 +39,7 @@ def make_backend(
     ``events`` says whether the file system is asked to tell of changes.
     """
     lock = catalog.leader_lock()
-    presence = Presence(folders)
+    presence = Presence(folders, catalog)
     sync = Sync(folders, catalog, presence=presence)
     digester = Digester(folders, catalog, hash_algo=hash_algo)
     indexer: Indexer = Watch(sync, digester, catalog, lock=lock, events=events) if is_serving else Unindexed()

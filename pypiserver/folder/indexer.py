@@ -170,6 +170,7 @@ class Watch(Background):
         """End the threads of this process and give the scan lock to another one."""
         if self._end(self._wake, self._digesting.wake):
             self._watcher.stop()
+            self.sync.presence.close()
             self._give_up()
 
     def recover(self, error: Exception, generation: int) -> None:
@@ -269,6 +270,7 @@ class Watch(Background):
         """One round; gives the seconds until the next one is due."""
         if self.catalog.connections.is_deleted():
             raise CatalogReplaced("it was deleted or replaced")
+        self.sync.presence.follow()
         if not self._lock.acquire():
             return self._follow()
         if self._begun != self._round:

@@ -1,14 +1,15 @@
 """Which files the folders hold at this moment: asked before it is said of a name that it is not here.
 
 Events and scans come later than a name, by milliseconds or by seconds. The rules to keep: what is in a folder while the
-question is asked is found; a folder is listed again only when it changed; only so many names are remembered, and a
-larger tree is searched by a scan alone, which may take its time.
+question is asked is found; a folder is listed again only when it changed; who asks while folders are listed shares the
+next listing, and waits a bounded time; only so many names are remembered, and a larger tree is searched by a scan
+alone, which may take its time; in a larger tree the names that appeared are told by a journal, up to this moment, where
+the system has one.
 """
 
 from __future__ import annotations
 
 import os
-import threading
 import time
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator
@@ -17,6 +18,9 @@ from typing import NamedTuple
 from ..backend.stored_file import folder_identity
 from ..distributions.filename import normalize, projects_of
 from ..native_names import native, text_of
+from .following import Following
+from .journal import Rows
+from .rounds import Rounds
 from .safe_open import outage
 from .storage import Folders
 
@@ -43,34 +47,37 @@ class _Listed(NamedTuple):
 
 
 class Presence:
-    """Looks for names in ``folders``; constructing it touches nothing."""
+    """Looks for names in ``folders``; constructing it touches nothing. Without ``rows`` there is no journal."""
 
-    def __init__(self, folders: Folders) -> None:
+    def __init__(self, folders: Folders, rows: Rows | None = None) -> None:
         self._folders = folders
-        self._lock = threading.Lock()
+        self._following = Following(folders, rows) if rows is not None else None
         self._listed: dict[Key, _Listed] = {}
         self._large_until = 0.0
         # Of large trees: each root as it was listed, and its folders by the normal form of their names.
         self._roots: dict[int, tuple[_Listed, dict[str, list[str]]]] = {}
         self._large_roots: dict[int, float] = {}
+        self._listing = Rounds(self._list_all)
+        self._root_listing = Rounds(self._list_roots)
 
     def holding(self, projects: Collection[str], *, is_thorough: bool = False) -> list[Key] | None:
         """Root and path of every file that may be of one of these projects, by its name.
 
-        In a tree that is too large only the roots and the folders in them that have a project's name are looked at:
-        then there may be more, and None says that nothing is known. ``is_thorough`` searches a tree of any size, once.
-        Raises Unavailable when a root cannot be read.
+        In a tree that is too large it is those that had no row in the catalog when they were noted; None says that all
+        others have one. Where there is no journal, only the roots and the folders in them that have a project's name
+        are looked at: then there may be more. ``is_thorough`` searches a tree of any size, once.
+        Raises Unavailable when a root cannot be read, or folders take long to be.
         """
-        with self._lock:
-            if time.monotonic() >= self._large_until:
-                try:
-                    return [key for key in self._matching(projects) if _is_distribution(key[1])]
-                except _TooLargeError:
-                    self._listed.clear()
-                    self._large_until = time.monotonic() + LARGE_SECONDS
-            if not is_thorough:
-                # Where most who have many folders would put it.
-                return [key for key in self._likely(projects) if _is_distribution(key[1])] or None
+        listed = self._listing.ask() if time.monotonic() >= self._large_until else None
+        if listed is not None:
+            matching = (key for folder, each in listed.items() for key in _of(projects, folder, each))
+            return [key for key in matching if _is_distribution(key[1])]
+        if not is_thorough:
+            told = self._following.told(projects, self.is_named) if self._following is not None else None
+            if told is not None:
+                return told or None
+            # Where most who have many folders would put it.
+            return [key for key in self._likely(projects) if _is_distribution(key[1])] or None
         found = (
             (key[0], _below(key[1], name))
             for key, listed in self._walk({}, limit=None)
@@ -83,33 +90,57 @@ class Presence:
         """Whether anything has this name now."""
         return os.path.lexists(f"{self._folders.roots[key[0]]}/{native(key[1])}")
 
-    def _matching(self, projects: Collection[str]) -> Iterator[Key]:
-        known, self._listed = self._listed, {}
-        for key, listed in self._walk(known, limit=MOST_NAMES):
-            self._listed[key] = listed
-            yield from _of(projects, key, listed)
+    def follow(self) -> None:
+        """Take note of what appeared in a large tree, now and then, so that the system need not remember much."""
+        if self._following is not None:
+            self._following.follow()
 
-    def _likely(self, projects: Collection[str]) -> Iterator[Key]:
-        """Files in the roots themselves, and in folders of a project's name there."""
+    def close(self) -> None:
+        """Follow nothing any longer."""
+        if self._following is not None:
+            self._following.close()
+
+    def _list_all(self) -> dict[Key, _Listed] | None:
+        """All folders as they are now; None where they are too many."""
+        known, self._listed = self._listed, {}
+        try:
+            self._listed = dict(self._walk(known, limit=MOST_NAMES))
+        except _TooLargeError:
+            self._large_until = time.monotonic() + LARGE_SECONDS
+            return None
+        return self._listed
+
+    def _list_roots(self) -> dict[int, tuple[_Listed, dict[str, list[str]]]]:
+        """The roots as they are now, but those that are too large, with their folders by the normal form of names."""
         now = time.monotonic()
+        known, roots = self._roots, {}
         for root in range(len(self._folders.roots)):
             if now < self._large_roots.get(root, 0.0):
                 continue
-            known, named = self._roots.get(root, (None, {}))
+            before, named = known.get(root, (None, {}))
             try:
-                listed = self._look((root, ""), known, MOST_NAMES)
-                if listed is not known:
-                    named = {}
-                    for each in listed.folders[:MOST_NAMES]:
-                        named.setdefault(str(normalize(each)), []).append(each)
-                    self._roots[root] = listed, named
-                yield from _of(projects, (root, ""), listed)
-                begin = [(root, each) for project in projects for each in named.get(project, ())]
+                listed = self._look((root, ""), before, MOST_NAMES)
+            except _TooLargeError:
+                self._large_roots[root] = now + LARGE_SECONDS
+                continue
+            if listed is not before:
+                named = {}
+                for each in listed.folders:
+                    named.setdefault(str(normalize(each)), []).append(each)
+            roots[root] = listed, named
+        self._roots = roots
+        return roots
+
+    def _likely(self, projects: Collection[str]) -> Iterator[Key]:
+        """Files in the roots themselves, and in folders of a project's name there."""
+        for root, (listed, named) in self._root_listing.ask().items():
+            yield from _of(projects, (root, ""), listed)
+            begin = [(root, each) for project in projects for each in named.get(project, ())]
+            try:
                 for key, below in self._walk({}, limit=MOST_NAMES, begin=begin):
                     yield from _of(projects, key, below)
             except _TooLargeError:
-                self._roots.pop(root, None)
-                self._large_roots[root] = now + LARGE_SECONDS
+                self._large_roots[root] = time.monotonic() + LARGE_SECONDS
 
     def _walk(
         self, known: dict[Key, _Listed], *, limit: int | None, begin: Iterable[Key] | None = None

@@ -42,7 +42,7 @@ ROWS = 1000
 
 
 class _Taken(NamedTuple):
-    """Whether the folders hold any file that was asked for, and whether one of them had no row yet."""
+    """Whether the folders may hold any file that was asked for, and whether one of them had no row yet."""
 
     is_any: bool
     is_new: bool
@@ -299,7 +299,9 @@ class Repository:
                     filename=filename,
                     project=projects[0],
                 )
-        return _Taken(bool(keys), bool(unknown))
+        # A name that has a row is no longer told of in a large tree; it may have got it only now.
+        may_have_rows = found is None and self._presence is not None
+        return _Taken(bool(keys) or may_have_rows, bool(unknown))
 
     @staticmethod
     def _is_replaced(rows: Iterable[File]) -> bool:

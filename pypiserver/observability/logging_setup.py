@@ -24,6 +24,7 @@ from urllib.parse import quote
 from ..errors import ConfigError
 from ..request_info import EXCEPTION
 from ..server.contract import SERVER
+from ..server.expect_continue import ASKED
 from ..settings.config import Config
 from ..settings.discovered_files import objection
 from ..text import cut, printable
@@ -293,7 +294,8 @@ def wrap(application: Application, *, request_format: str, response_format: str,
             logger.info("%s", (form % fields).rstrip(), extra={"is_clean": True})
 
     def logged(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
-        write(request_format, request_fields(environ))
+        if not environ.get(ASKED):
+            write(request_format, request_fields(environ))
         last: tuple[str, Iterable[tuple[str, str]]] = ("", ())
 
         def start(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Protocol
 
 from .. import request_info
 from ..process import PerProcess
+from ..server.expect_continue import BodyWantedError
 from ..supervisor import Loop
 
 _LOG = logging.getLogger(__name__)
@@ -190,6 +191,9 @@ def observe(application: Application, observers: Observers) -> Application:
         began = clock()
         try:
             body = application(environ, start_response)
+        except BodyWantedError:
+            # It is not answered yet.
+            raise
         except BaseException:
             note(environ, clock() - began, 0)
             raise

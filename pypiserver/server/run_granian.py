@@ -33,6 +33,7 @@ from .contract import (
     say_ending,
     tell_when_it_accepts,
 )
+from .expect_continue import LATE_CONTINUE
 from .graceful_shutdown import Drain
 from .reload import Reloads
 from .slow_clients import watch
@@ -261,8 +262,8 @@ def _one_host(application: Callable[..., Iterable[bytes]]) -> Callable[..., Iter
         if "," in environ.get("HTTP_HOST", ""):
             start_response("400 Bad Request", [("Content-Type", "text/plain; charset=utf-8"), ("Connection", "close")])
             return [b"The request has more than one Host.\n"]
-        # hyper lets a client send its body when that is read.
-        environ["pypiserver.late_continue"] = True
+        # hyper lets a client send its body when that is read; one of HTTP/1.0 waits for nothing.
+        environ[LATE_CONTINUE] = environ.get("SERVER_PROTOCOL") != "HTTP/1.0"
         return application(environ, start_response)
 
     return guarded

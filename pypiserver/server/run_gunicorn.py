@@ -2,7 +2,8 @@
 
 It forks workers from the process that was started. The rules to keep: the application is made in the worker that
 serves; what gunicorn has to say goes to our log; SIGHUP makes workers read their settings again, where gunicorn would
-replace them by workers that may not be able to start.
+replace them by workers that may not be able to start; a client that waits for ``100 Continue`` gets it when the
+application reads its body, where gunicorn would send it before.
 """
 
 from __future__ import annotations
@@ -12,22 +13,30 @@ import logging
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 from gunicorn.glogging import Logger
+from gunicorn.workers.gthread import ThreadWorker
 
 from ..supervisor import say
 from . import process_signals
 from .contract import BACKLOG, GRACE_SECONDS, OUTLASTED, Hooks, MakeApplication, Options, port_of, say_ending
+from .expect_continue import LATE_CONTINUE
 from .graceful_shutdown import Drain
 from .reload import Reloadable, Reloads
 from .slow_clients import watch
 
 _LOG = logging.getLogger(__name__)
 LINE_BYTES = 8190  # gunicorn allows no more
+# What a client sends that was refused before it sent its body is read and thrown away, as it reads the answer only
+# then: for so long, unless it is silent; by a few threads at most.
+LINGER_SECONDS = 10.0
+SILENT_SECONDS = 1.0
+LINGERING = 8
 
 
 class OurLog(Logger):  # type: ignore[misc]
@@ -61,6 +70,82 @@ class _Arbiter(Arbiter):  # type: ignore[misc]
         super().kill_workers(sig)
 
 
+class LateContinue:
+    """A request's body, which its client sends when it is read first; until then the answer ends the connection."""
+
+    def __init__(self, request: Any, connection: socket.socket) -> None:
+        self._request = request
+        self._body = request.body
+        self._connection = connection
+        self._must_close = request.must_close
+        self.is_begun = False
+        request.must_close = True
+        request._expected_100_continue = False
+
+    @classmethod
+    def of(cls, request: Any, connection: socket.socket) -> LateContinue | None:
+        """The body of a request whose client waits, in its place; None where none does, or gunicorn decides alone."""
+        if not (getattr(request, "_expected_100_continue", False) and hasattr(request, "must_close")):
+            return None
+        if getattr(getattr(request.body, "reader", None), "length", 1) == 0:
+            request._expected_100_continue = False
+            return None
+        request.body = cls(request, connection)
+        return request.body  # type: ignore[no-any-return]
+
+    def _begin(self) -> Any:
+        if not self.is_begun:
+            self.is_begun = True
+            self._request.must_close = self._must_close
+            self._connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+        return self._body
+
+    def read(self, size: int | None = None) -> bytes:
+        """Up to ``size`` bytes."""
+        return bytes(self._begin().read(size))
+
+    def readline(self, size: int | None = None) -> bytes:
+        """Up to the end of a line."""
+        return bytes(self._begin().readline(size))
+
+    def readlines(self, size: int | None = None) -> list[bytes]:
+        """All lines."""
+        return list(self._begin().readlines(size))
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._begin())
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._body, name)
+
+
+class LateWorker(ThreadWorker):  # type: ignore[misc]
+    """gunicorn's worker, which lets clients that wait send their bodies when these are read."""
+
+    _lingering = threading.BoundedSemaphore(LINGERING)
+
+    def handle_request(self, req: Any, conn: Any) -> Any:
+        """Answer a request; says whether the connection may be used again."""
+        late = LateContinue.of(req, conn.sock)
+        again = super().handle_request(req, conn)
+        if late is not None and not late.is_begun and self._lingering.acquire(blocking=False):
+            try:
+                _linger(conn.sock)
+            finally:
+                self._lingering.release()
+        return again
+
+
+def _linger(connection: socket.socket) -> None:
+    """Say that the answer is over, and read what the client sends until it ends the connection."""
+    until = time.monotonic() + LINGER_SECONDS
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_WR)
+        connection.settimeout(SILENT_SECONDS)
+        while connection.recv(65536) and time.monotonic() < until:
+            pass
+
+
 class _Server(BaseApplication):  # type: ignore[misc]
     """gunicorn with these settings, and with neither files nor command line of its own."""
 
@@ -73,6 +158,9 @@ class _Server(BaseApplication):  # type: ignore[misc]
         """Take over the settings."""
         for name, value in self._settings.items():
             self.cfg.set(name, value)
+        # gunicorn 25 and later take commands at a socket, by default below the home, which may be read-only.
+        if "control_socket_disable" in self.cfg.settings:
+            self.cfg.set("control_socket_disable", True)
 
     def run(self) -> None:
         """Serve until the end; leaves by SystemExit."""
@@ -94,6 +182,7 @@ class _Later:
         self._lock = threading.Lock()
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        environ[LATE_CONTINUE] = isinstance(environ["wsgi.input"], LateContinue)
         return self.get()(environ, start_response)
 
     def get(self) -> Reloadable:
@@ -139,7 +228,7 @@ def serve(make: MakeApplication, options: Options, listening: socket.socket, hoo
         "bind": f"fd://{listening.detach()}",
         "workers": options.workers,
         # Its plain workers answer one connection at a time: an idle one would stop them.
-        "worker_class": "gthread",
+        "worker_class": LateWorker,
         "threads": options.thread_count,
         "worker_connections": options.connections,
         "limit_request_line": min(options.header_bytes, LINE_BYTES),

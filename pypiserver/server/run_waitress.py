@@ -1,11 +1,13 @@
 """waitress, hardened: limits of ours, requests whose framing is ambiguous refused, an end that loses no upload.
 
 waitress reads a whole request before it asks the application, so slow uploads hold no thread; their bytes are spooled
-to the temporary folder meanwhile, which needs room for the largest upload.
+to the temporary folder meanwhile, which needs room for the largest upload. Of a request whose client waits for ``100
+Continue`` the application is asked before that, without its body: what it answers then is the answer.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import signal
 import socket
@@ -19,9 +21,11 @@ from typing import Any
 from waitress import create_server, wasyncore
 from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser, ParsingError
+from waitress.task import WSGITask
 
 from ..supervisor import once
 from .contract import BACKLOG, GRACE_SECONDS, OUTLASTED, Hooks, MakeApplication, Options, say_ending
+from .expect_continue import ASKED, LATE_CONTINUE, BodyWantedError, UnsentBody
 from .graceful_shutdown import Drain
 from .process_signals import ends_with_terminal
 from .reload import Reloadable
@@ -31,10 +35,17 @@ _LOG = logging.getLogger(__name__)
 FORM_BYTES = 32 << 20
 # A header of these that comes twice, or two of them together, lets two programs see two different requests.
 _ONCE = (b"content-length", b"transfer-encoding", b"content-type", b"host")
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+# What a client sends that was refused before it sent its body is read and thrown away: it reads the answer only then.
+LINGER_SECONDS = 10.0
+LINGER_BYTES = 64 << 20
 
 
 class GuardedParser(HTTPRequestParser):  # type: ignore[misc]
     """Refuses what waitress 3.0 takes: a length and a transfer coding together, and doubled headers about framing."""
+
+    # Whether the application was asked about it without its body, and wants that.
+    is_asked = False
 
     def parse_header(self, header_plus: bytes) -> None:
         """Read the header; raises ParsingError, which becomes 400 and the end of the connection."""
@@ -50,16 +61,136 @@ class GuardedParser(HTTPRequestParser):  # type: ignore[misc]
         super().parse_header(header_plus)
 
 
+class _Question(GuardedParser):
+    """A request without its body, which its client sends only when it is told to."""
+
+    def __init__(self, request: GuardedParser) -> None:
+        self.__dict__.update(vars(request))
+        self.request = request
+        self.body_rcv = None
+
+
+class _Answering(WSGITask):  # type: ignore[misc]
+    """A request that the application may know already."""
+
+    def get_environment(self) -> dict[str, Any]:
+        """The environ (PEP 3333)."""
+        environ: dict[str, Any] = super().get_environment()
+        environ[ASKED] = self.request.is_asked
+        return environ
+
+
+class _Asking(WSGITask):  # type: ignore[misc]
+    """The application asked before the body comes: its answer ends the connection, unless it wants the body."""
+
+    is_wanted = False
+
+    def execute(self) -> None:
+        """Ask."""
+        request = self.request.request
+        with self.channel.requests_lock:
+            # Who did not wait is read as ever.
+            self.is_wanted = request.completed or request.body_bytes_received > 0
+        if not self.is_wanted:
+            environ = self.get_environment()
+            environ |= {"wsgi.input": UnsentBody(), LATE_CONTINUE: True}
+            if request.chunked:
+                # waitress leaves it out, as it takes chunks off.
+                environ["HTTP_TRANSFER_ENCODING"] = "chunked"
+            self.set_close_on_finish()
+            try:
+                super().execute()
+            except BodyWantedError:
+                self.close_on_finish = False
+                self.is_wanted = request.is_asked = True
+        if self.is_wanted and not request.completed:
+            # As the output of a task: what is written when none runs, the main thread may be sending just then.
+            self.channel.write_soon(CONTINUE)
+
+    def finish(self) -> None:
+        """End the answer, where there is one."""
+        if not self.is_wanted:
+            super().finish()
+            self.channel.lingers = True
+
+
+def can_ask() -> bool:
+    """Whether waitress has the parts of its own that asking before the body takes."""
+    parts = {
+        HTTPChannel: ("send_continue", "close_when_flushed", "total_outbufs_len", "_flush_exception", "_flush_some"),
+        HTTPRequestParser: ("completed", "expect_continue", "body_bytes_received", "body_rcv", "chunked"),
+        WSGITask: ("execute", "finish", "get_environment", "set_close_on_finish"),
+    }
+    return all(hasattr(kind, name) for kind, names in parts.items() for name in names)
+
+
 class GuardedChannel(HTTPChannel):  # type: ignore[misc]
     """A connection whose requests are read by the guarded parser."""
 
     parser_class = GuardedParser
+    # Whether the client may still send a body that nobody reads; until when that is borne, and what came.
+    lingers = False
+    close_when_flushed = False
+    linger_until = 0.0
+    lingered = 0
+
+    @staticmethod
+    def task_class(channel: GuardedChannel, request: GuardedParser) -> WSGITask:
+        """What answers a request."""
+        return (_Asking if isinstance(request, _Question) else _Answering)(channel, request)
+
+    def send_continue(self) -> None:
+        """Ask the application whether the client may send its body; called with ``requests_lock`` held.
+
+        waitress calls this when a header is complete, and no request before it is worked on.
+        """
+        request = self.request
+        if not _CAN_ASK:
+            super().send_continue()
+            return
+        request.expect_continue = False
+        # One without a body, or with a fault, is complete; waitress would wait for the rest of it.
+        if not request.completed:
+            self.requests.append(_Question(request))
+            self.server.add_task(self)
+
+    def handle_write(self) -> None:
+        """Send what there is to send; a client that was refused is listened to a while longer."""
+        if not (self.lingers and self.close_when_flushed):
+            super().handle_write()
+            return
+        self._flush_exception(self._flush_some)
+        if not self.total_outbufs_len and not self.will_close:
+            self.close_when_flushed = False
+            self.linger_until = time.monotonic() + LINGER_SECONDS
+            with contextlib.suppress(OSError):
+                self.socket.shutdown(socket.SHUT_WR)
+
+    def readable(self) -> bool:
+        """Whether to look for what the client sends."""
+        return bool(self.linger_until) or bool(super().readable())
+
+    def handle_read(self) -> None:
+        """Read, or throw away what comes from a client that was refused."""
+        if not self.linger_until:
+            super().handle_read()
+            return
+        try:
+            # Its end closes the channel.
+            self.lingered += len(self.recv(self.adj.recv_bytes))
+        except OSError:
+            self.handle_close()
+        if self.lingered > LINGER_BYTES or time.monotonic() > self.linger_until:
+            self.handle_close()
 
     @property
     def is_busy(self) -> bool:
         """Whether a request is being received, worked on or answered."""
         receiving = self.request is not None and (self.request.header_plus or self.request.headers_finished)
         return bool(receiving or self.requests or self.total_outbufs_len)
+
+
+_CAN_ASK = can_ask()
 
 
 def serve(make: MakeApplication, options: Options, listening: socket.socket, hooks: Hooks) -> None:

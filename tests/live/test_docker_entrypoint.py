@@ -246,6 +246,7 @@ def test_gunicorn_serves(command: list[str], environ: dict[str, str], data: Path
         assert upload(server.url, wheel) == 200
         assert server.stop() == 0
     assert "server:    gunicorn\n" in server.output
+    assert [path.name for path in data.iterdir()] == ["packages"]
 
 
 def test_place_for_temporary_files_is_found_where_the_usual_one_cannot_be_written(
@@ -319,6 +320,7 @@ def test_every_server_works_where_nothing_else_can_be_written(
             assert upload(live.url, path) == 200
             assert live.stop() in (0, -15)
         assert "Traceback" not in live.output
+        assert "ERROR" not in live.output
         assert "catalog:   /dev/shm/" in live.output
     finally:
         shutil.rmtree(folder, ignore_errors=True)

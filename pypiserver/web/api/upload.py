@@ -19,6 +19,7 @@ from ...distributions.attestations import MAX_CHARACTERS
 from ...distributions.filename import parse_filename
 from ...errors import BadRequest, InvalidFilename, PypiServerError
 from ...index.publish import DIGEST_FIELDS, MAX_SIGNATURE_BYTES, Intake, Upload
+from ...server.expect_continue import is_waiting
 from ...text import MAX_REASON
 from ..http.multipart import Limits, boundary_of, parse_multipart
 from ..http.request_body import Body
@@ -38,8 +39,6 @@ MAX_URLENCODED = 1024 * 1024
 # A client that is refused reads the answer only when it may finish sending: up to so much is read and thrown away.
 DRAIN_BYTES = 64 * 1024 * 1024
 DRAIN_SECONDS = 10.0
-# True in the environ where the server says "100 Continue" when the body is read, not before (RFC 9110 section 10.1.1).
-LATE_CONTINUE = "pypiserver.late_continue"
 
 
 class Uploads:
@@ -79,7 +78,8 @@ class Uploads:
                 raise BadRequest(f"The form's :action {action[:40]!r} is none of {known}.")
             return text(verb(form))
         except PypiServerError:
-            drain(body)
+            if body.is_begun or not is_waiting(environ):
+                drain(body)
             raise
         finally:
             form.discard()
@@ -232,7 +232,7 @@ def drain(body: Body, *, clock: Callable[[], float] = time.monotonic) -> None:
 
 def drain_body(environ: Mapping[str, Any]) -> None:
     """Drain a request whose body nobody has begun to read; nothing where the client waits for a word to send it."""
-    if environ.get(LATE_CONTINUE) and environ.get("HTTP_EXPECT", "").strip().lower() == "100-continue":
+    if is_waiting(environ):
         return
     with contextlib.suppress(PypiServerError):
         drain(Body(environ, 1 << 62))

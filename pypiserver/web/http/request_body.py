@@ -20,6 +20,8 @@ class Body:
         self._max_bytes = max_bytes
         self._left = max_bytes
         self._is_counted = True
+        # Whether anything of it was asked for.
+        self.is_begun = False
         length = str(environ.get("CONTENT_LENGTH") or "")
         if length:
             # int() would take '+1', ' 1' and '1_0' too (RFC 9110 section 8.6 allows digits alone).
@@ -38,6 +40,7 @@ class Body:
         if self._left <= 0 and self._is_counted:
             return b""
         wanted = min(size, self._left) if self._is_counted else size
+        self.is_begun = True
         try:
             data: bytes = self._stream.read(wanted)
         except (OSError, EOFError) as error:

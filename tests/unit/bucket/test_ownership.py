@@ -108,6 +108,7 @@ def test_what_is_no_claim_is_none(objects: Objects, clock: Clock) -> None:
     SoleUse(objects, "one", clock=clock, wait=clock.wait).keep()
 
 
+@pytest.mark.live
 def test_a_second_server_with_a_catalog_of_its_own_is_not_ready_and_says_why(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -254,6 +254,7 @@ def until(question: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.live
 @pytest.mark.parametrize("fault", FAULTS)
 def test_what_is_here_is_sent_nowhere_while_its_catalog_is_lost(
     workers: Workers, tmp_path: Path, fault: Callable[[Path], None]
@@ -274,6 +275,7 @@ def test_what_is_here_is_sent_nowhere_while_its_catalog_is_lost(
     assert workers.wrong == []
 
 
+@pytest.mark.live
 def test_a_catalog_that_became_another_in_place_is_replaced_so_that_new_workers_can_open_it(
     workers: Workers, tmp_path: Path
 ) -> None:
@@ -289,6 +291,7 @@ def test_a_catalog_that_became_another_in_place_is_replaced_so_that_new_workers_
     assert workers.wrong == []
 
 
+@pytest.mark.live
 def test_a_scan_that_began_in_another_catalog_says_nothing_of_this_one(
     workers: Workers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -318,6 +321,7 @@ def test_a_scan_that_began_in_another_catalog_says_nothing_of_this_one(
     assert workers.wrong == []
 
 
+@pytest.mark.live
 def test_a_backup_in_the_catalogs_place_goes_back_to_no_serial(workers: Workers, tmp_path: Path) -> None:
     before = max(application.repository.serial() for application in workers.applications)  # type: ignore[attr-defined]
     replace_by_old_copy(tmp_path / "state" / "catalog.sqlite")
@@ -329,6 +333,7 @@ def test_a_backup_in_the_catalogs_place_goes_back_to_no_serial(workers: Workers,
     assert workers.wrong == []
 
 
+@pytest.mark.live
 def test_a_folder_of_the_catalog_that_goes_is_an_outage_until_it_is_back(workers: Workers, tmp_path: Path) -> None:
     for _ in range(2):
         (tmp_path / "state").rename(tmp_path / "away")
@@ -338,6 +343,7 @@ def test_a_folder_of_the_catalog_that_goes_is_an_outage_until_it_is_back(workers
     assert workers.wrong == []
 
 
+@pytest.mark.live
 def test_a_server_of_other_folders_leaves_a_catalog_in_use_alone(
     workers: Workers, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -548,6 +554,7 @@ def test_an_io_error_that_lasts_is_damage(tmp_path: Path, monkeypatch: pytest.Mo
     assert last
 
 
+@pytest.mark.live
 def test_a_locked_catalog_refuses_an_upload_and_keeps_nothing_of_it(
     workers: Workers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -577,12 +584,16 @@ def test_no_page_from_before_an_upload_bridges_a_lock(put: Put, root: Path, tmp_
     client, (name, data) = Client(application), make_wheel("foo", "2.0")
     with contextlib.closing(application):
         assert client.get(path).status == 200 and client.upload(name, data).status == 200
-        application.backend.catalog.connections.get().execute("PRAGMA busy_timeout = 0")  # type: ignore[attr-defined]
+        ours = application.backend.catalog.connections.get()  # type: ignore[attr-defined]
+        (patience,) = ours.execute("PRAGMA busy_timeout").fetchone()
+        ours.execute("PRAGMA busy_timeout = 0")
         with contextlib.closing(sqlite3.connect(place, isolation_level=None)) as other:
             other.execute("UPDATE file SET sha256 = '' WHERE filename = ?", (name,))
             other.execute("BEGIN IMMEDIATE")
             assert client.get(path).status == 503
             other.execute("ROLLBACK")
+        # The background thread that digests the file may write at that moment: it is waited for.
+        ours.execute(f"PRAGMA busy_timeout = {patience}")
         answer = client.get(path)
         assert (answer.status, b"2.0" in answer.body) == (200, True)
 
@@ -615,6 +626,7 @@ def test_no_page_from_before_an_upload_is_shown_where_no_round_succeeds(
         until(lambda: (client.get(path).status, shown()) == (200, 200))
 
 
+@pytest.mark.live
 def test_an_upload_whose_row_cannot_be_written_is_taken_back(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
     client, backend = workers.clients[0], workers.applications[0].backend  # type: ignore[attr-defined]
     name, data = make_wheel("late", "1.0")
@@ -667,6 +679,7 @@ def test_each_version_has_a_default_catalog_of_its_own(tmp_path: Path, monkeypat
     assert catalog_path(identity) != ours
 
 
+@pytest.mark.live
 def test_an_old_version_in_another_process_harms_nothing(workers: Workers, tmp_path: Path) -> None:
     """What the versions before did with a file of another schema: they dropped every table in place."""
     script = f"import sqlite3; c = sqlite3.connect({str(tmp_path / 'state' / 'catalog.sqlite')!r}, timeout=20)\n"

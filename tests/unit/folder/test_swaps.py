@@ -333,6 +333,7 @@ def test_who_opens_a_catalog_alone_is_alone(tmp_path: Path, monkeypatch: pytest.
 LOOKS = {"exists", "lexists", "is_file", "is_dir", "is_symlink", "is_mount", "access", "stat", "lstat", "isfile"}
 # Everything that looks, and why nothing depends on what is there a moment later.
 REASONS = {
+    "access.authentication.HtpasswdFile.check": "which words an error has",
     "access.authentication.HtpasswdFile._current": "only whether to read; what is read is looked at when it is open",
     "catalog.sqlite.places._is_ours": "below a folder of ours in which nobody else can rename",
     "catalog.sqlite.places._fault": "which words an error has; what cannot be opened later is said then",
@@ -361,6 +362,10 @@ REASONS = {
     "folder.safe_open.open_below": "where the system opens no folders (Windows)",
     "folder.storage.Folders._files_in": "an open folder; what is opened is looked at again",
     "folder.storage.Folders._look_closer": "which reason is said; what a link leads to is resolved and then walked",
+    "folder.journal.Journal._refuse_shared": "which file system a folder is on that is watched",
+    "folder.journal.Journal._tree": "watched before it is listed; a name that is not there any more has no row",
+    "folder.journal.Journal.begin": "compared with the next one",
+    "folder.journal.Journal.read": "compared with the one that is watched",
     "folder.storage.Folders._look_through": "which reason is said",
     "folder.storage.Folders.folder_state": "compared with the next one",
     "folder.storage.Folders.walk": "a root that went is an outage",

@@ -81,6 +81,7 @@ VARIANTS = [make_wheel("foo", "1.0", summary=str(number))[1] for number in range
 SDISTS = [make_sdist("foo", "1.0", extra_members={"foo-1.0/x": b"%d" % number})[1] for number in range(16)]
 
 
+@pytest.mark.live
 @pytest.mark.parametrize("no_links", [False, True], ids=["links", "no links"])
 @pytest.mark.parametrize(
     ("filename", "variants"),

@@ -108,6 +108,7 @@ def test_a_database_that_is_away(tmp_path: Path, root: Path) -> None:
     assert_general(said, "127.0.0.1:9", "secretuser", "secretword", "secretname", root)
 
 
+@pytest.mark.live
 def test_a_bucket_that_is_away(tmp_path: Path) -> None:
     pytest.importorskip("obstore")
     bucket = tmp_path / "secret-bucket"

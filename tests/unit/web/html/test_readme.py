@@ -147,6 +147,7 @@ def test_no_part_of_a_description_looks_like_a_part_of_the_page(render: Render, 
     assert 'id="files"' not in html
 
 
+@pytest.mark.live
 @pytest.mark.parametrize(
     ("text", "reason"),
     [

@@ -1,0 +1,137 @@
+"""The journal of a large tree in this process: begun by the first who asks, begun anew when it lost something.
+
+Invariants: it is begun in a thread of its own, for which requests wait a bounded time; where it cannot be had, that is
+not tried again for a while, and nothing is told; what a fork copied is not used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable, Collection
+from functools import partial
+
+from ..errors import Unavailable
+from ..process import process_id
+from ..supervisor import once
+from .journal import Journal, Key, LostError, Rows
+from .rounds import Rounds
+from .storage import Folders
+
+_LOG = logging.getLogger(__name__)
+# So long a request waits for a journal to begin.
+BEGIN_SECONDS = 2.0
+# After it could not be had it is tried again.
+RETRY_SECONDS = 60.0
+# So often a file is followed that is moved about while it is asked for.
+MOVES = 4
+
+
+class Following:
+    """Tells which names appeared in ``folders``; constructing it starts nothing."""
+
+    def __init__(self, folders: Folders, rows: Rows) -> None:
+        self._folders = folders
+        self._rows = rows
+        self._lock = threading.Lock()
+        self._pid = process_id()
+        self._journal: Journal | None = None
+        self._beginning: threading.Event | None = None
+        self._retry = 0.0
+        self._is_closing = False
+        self._reading = Rounds(self._read)
+
+    def told(self, projects: Collection[str], is_named: Callable[[Key], bool]) -> list[Key] | None:
+        """The files of these projects that may have no row yet; None where nothing tells.
+
+        Raises Unavailable while that is being found out, and for a file that is moved about.
+        """
+        for _ in range(MOVES):
+            if self._begun() is None:
+                return None
+            journal = self._reading.ask()
+            if journal is None:
+                continue
+            noted = journal.of(projects)
+            gone = [each for each in noted if not is_named(each[0])]
+            if not gone:
+                return [key for key, _ in noted]
+            # What went may have come elsewhere: that was told by the time it was looked for.
+            journal.forget(gone)
+        raise Unavailable("The package folders are changing right now. Try again in a moment.", kind="changing")
+
+    def follow(self) -> None:
+        """Read what there is, and keep few names; nothing where nobody asked yet."""
+        if self._journal is not None and self._pid == process_id():
+            journal = None
+            # Whoever reads it just now does the same.
+            with contextlib.suppress(Unavailable):
+                journal = self._reading.ask()
+            if journal is not None:
+                journal.sweep()
+
+    def close(self) -> None:
+        """Follow nothing any longer, until somebody asks again."""
+        self._is_closing = True
+        with contextlib.suppress(Unavailable):
+            self._reading.ask()
+        self._is_closing = False
+
+    def _begun(self) -> Journal | None:
+        """The journal, once it is begun; None where none can be had."""
+        journal = self._journal
+        if journal is not None and self._pid == process_id():
+            return journal
+        with self._lock:
+            if self._pid != process_id():
+                self._pid, self._beginning, self._retry = process_id(), None, 0.0
+                self._drop(self._journal)
+            beginning = self._beginning
+            if beginning is None:
+                if self._journal is not None or time.monotonic() < self._retry:
+                    return self._journal
+                beginning = self._beginning = threading.Event()
+                if not once("journal", partial(self._begin, beginning)):
+                    self._beginning = None
+                    return None
+        if not beginning.wait(BEGIN_SECONDS):
+            raise Unavailable(
+                "The package folders are still being looked through. Try again in a moment.", kind="starting"
+            )
+        return self._journal
+
+    def _begin(self, beginning: threading.Event) -> None:
+        journal = Journal(self._folders, self._rows)
+        try:
+            journal.begin()
+            self._journal = journal
+        except (OSError, LostError) as error:
+            self._retry = time.monotonic() + RETRY_SECONDS
+            _LOG.info("What is moved into a folder is told by watching alone: %s", error)
+        finally:
+            if self._journal is not journal:
+                journal.close()
+            self._beginning = None
+            beginning.set()
+
+    def _read(self) -> Journal | None:
+        """The journal with all that happened up to now; None when it lost something."""
+        journal = self._journal
+        if journal is None or self._is_closing:
+            self._drop(journal)
+            return None
+        try:
+            journal.read()
+        except LostError as error:
+            _LOG.info("The folders are looked through again: %s", error)
+            self._retry = 0.0
+            self._drop(journal)
+            return None
+        return journal
+
+    def _drop(self, journal: Journal | None) -> None:
+        if journal is not None:
+            self._journal = None
+            journal.close()

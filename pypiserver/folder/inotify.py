@@ -1,0 +1,88 @@
+"""The kernel's queue of names that appear in folders (inotify, Linux), read when somebody wants to know.
+
+watchdog reads such a queue in a thread, and hands events on some time later; here the one who asks reads it, so nothing
+is on its way. Invariants: an event is in the queue before the call that made it returns (inotify(7)); reading never
+waits; elsewhere than on Linux making one is an OSError.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import struct
+from typing import NamedTuple
+
+CREATED, MOVED_TO = 0x100, 0x80
+DELETED_SELF, MOVED_SELF = 0x400, 0x800
+UNMOUNTED, OVERFLOWED, IGNORED = 0x2000, 0x4000, 0x8000
+IS_FOLDER = 0x4000_0000
+_ONLY_FOLDERS, _NO_LINKS, _BESIDES = 0x0100_0000, 0x0200_0000, 0x2000_0000
+# A folder may be watched twice, as one of two roots may be in the other.
+_APPEARED = CREATED | MOVED_TO | _ONLY_FOLDERS | _NO_LINKS | _BESIDES
+_GONE = DELETED_SELF | MOVED_SELF
+# wd, mask, cookie, length of the name with its padding.
+_HEAD = struct.Struct("iIII")
+_READ_BYTES = 256 * 1024
+
+
+class Event(NamedTuple):
+    """What happened in a watched folder: to the entry ``name``, or to the folder itself (no name)."""
+
+    folder: int
+    mask: int
+    name: str
+
+
+class Inotify:
+    """One queue of events. Raises OSError where the system has none, or gives no more."""
+
+    def __init__(self) -> None:
+        self._fd = -1
+        try:
+            self._libc = ctypes.CDLL(None, use_errno=True)
+            begin = self._libc.inotify_init1
+        except (AttributeError, TypeError, OSError) as error:
+            raise OSError(errno.ENOSYS, "there is no inotify here") from error
+        self._fd = begin(os.O_NONBLOCK | os.O_CLOEXEC)
+        if self._fd < 0:
+            self._fail()
+
+    def watch(self, folder: str, *, itself: bool = False) -> int:
+        """Tell of names that appear in a folder from now on; ``itself``: and of the folder's own end or move.
+
+        Gives the number by which events name the folder, the same for the same folder. Raises OSError.
+        """
+        number: int = self._libc.inotify_add_watch(self._fd, os.fsencode(folder), _APPEARED | (_GONE if itself else 0))
+        if number < 0:
+            self._fail()
+        return number
+
+    def read(self) -> list[Event]:
+        """All that happened since the last call, up to now."""
+        events: list[Event] = []
+        while True:
+            try:
+                data = os.read(self._fd, _READ_BYTES)
+            except BlockingIOError:
+                return events
+            at = 0
+            while at < len(data):
+                folder, mask, _, length = _HEAD.unpack_from(data, at)
+                at += _HEAD.size
+                events.append(Event(folder, mask, os.fsdecode(data[at : at + length].rstrip(b"\0"))))
+                at += length
+            if len(data) < _READ_BYTES // 2:
+                # The queue was emptied: what comes after this call is not asked for.
+                return events
+
+    def close(self) -> None:
+        """End it; a second call does nothing."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    @staticmethod
+    def _fail() -> None:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))

@@ -1,0 +1,201 @@
+"""Names of files that appeared in a large tree and may have no row in the catalog yet, up to this very moment.
+
+Each process has a journal of its own: who asks reads the kernel's queue, and depends on no thread and no other process.
+Invariants: a name that stands in a folder has a row, or was seen by a scan, or is in the journal once :meth:`read` was
+called; what cannot be followed (an event was lost, a root is another folder now) raises LostError, and the journal is
+begun anew; a name is forgotten only as it was when it was looked up, as it may have come again since; names take a
+bounded number of bytes.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+from ..backend.mounts import is_shared
+from ..distributions.filename import projects_of
+from ..distributions.truncation import BESIDE
+from ..native_names import native, text_of
+from .inotify import IGNORED, IS_FOLDER, OVERFLOWED, UNMOUNTED, Event, Inotify
+from .storage import Folders
+
+Key = tuple[int, str]
+# A name, and the number of the note that was taken of it last.
+Noted = tuple[Key, int]
+MOST_BYTES = 16 << 20
+# In a tree of more folders nothing is followed: a folder takes some 300 bytes here, and a watch of the kernel's.
+MOST_FOLDERS = 50_000
+# What a name takes besides its letters, once for each project it may be of.
+KEY_BYTES = 300
+# So many names are looked up at a time, to forget those that have a row.
+SWEPT = 1000
+
+
+class LostError(Exception):
+    """What happened in the folders is not known from here on."""
+
+
+class Rows(Protocol):
+    """What is known of the folders: the catalog."""
+
+    def folders(self) -> dict[Key, tuple[int, int]]:
+        """Modification time and inode of each folder, as the last scan found it."""
+
+    def row(self, root: int, path: str) -> object:
+        """The row of a file, None when it has none."""
+
+
+class Journal:
+    """Begun by :meth:`begin`. One thread at a time may begin or read it."""
+
+    def __init__(self, folders: Folders, rows: Rows) -> None:
+        self._folders = folders
+        self._rows = rows
+        self._inotify: Inotify | None = None
+        # Folders by the number of their watch: root and path, of each root that has it. The identities of the roots.
+        self._places: dict[int, dict[int, str]] = {}
+        self._identities: list[tuple[int, int]] = []
+        self._devices: set[int] = set()
+        self._lock = threading.Lock()
+        self._names: dict[str, dict[Key, int]] = {}
+        self._bytes = 0
+        self._numbers = itertools.count()
+
+    def begin(self) -> None:
+        """Watch every folder, and take note of what the last scan may not have seen.
+
+        Raises OSError where the system cannot watch all of it, and LostError when the folders are too much to follow.
+        """
+        self._inotify = Inotify()
+        known = self._rows.folders()
+        for root, place in enumerate(self._folders.roots):
+            if is_shared(place):
+                raise LostError("other machines may write there")
+            status = os.stat(place)  # noqa: PTH116 - a Path costs more than the call
+            self._identities.append((status.st_dev, status.st_ino))
+            self._devices.add(status.st_dev)
+            for folder, names in self._tree((root, "")):
+                if self._folders.folder_state(*folder) != known.get(folder):
+                    self._note(key for key in names if self._rows.row(*key) is None)
+
+    def read(self) -> None:
+        """Take note of everything that appeared up to now; raises LostError."""
+        assert self._inotify is not None, "it was begun"  # noqa: S101
+        for number, place in enumerate(self._folders.roots):
+            try:
+                status = os.stat(place)  # noqa: PTH116
+            except OSError as error:
+                raise LostError(f"{place} went away") from error
+            if (status.st_dev, status.st_ino) != self._identities[number]:
+                raise LostError(f"{place} is another folder now")
+        try:
+            for event in self._inotify.read():
+                self._take(event)
+        except OSError as error:
+            raise LostError(str(error)) from error
+
+    def of(self, projects: Iterable[str]) -> list[Noted]:
+        """What was noted of these projects."""
+        with self._lock:
+            return [noted for project in projects for noted in self._names.get(project, {}).items()]
+
+    def forget(self, noted: Iterable[Noted]) -> None:
+        """These are known otherwise, or gone."""
+        with self._lock:
+            for key, number in noted:
+                for project in projects_of(key[1].rpartition("/")[2]):
+                    names = self._names.get(project, {})
+                    if names.get(key) == number:
+                        del names[key]
+                        self._bytes -= KEY_BYTES + len(key[1])
+                        if not names:
+                            del self._names[project]
+
+    def sweep(self) -> None:
+        """Forget names that have a row by now, some at a time, so that few are kept while nobody asks."""
+        with self._lock:
+            every = (noted for names in self._names.values() for noted in names.items())
+            some = list(itertools.islice(every, SWEPT))
+        self.forget([noted for noted in some if self._rows.row(*noted[0]) is not None])
+
+    def close(self) -> None:
+        """Watch no longer."""
+        if self._inotify is not None:
+            self._inotify.close()
+
+    def _take(self, event: Event) -> None:
+        if event.mask & OVERFLOWED:
+            raise LostError("more happened than the kernel remembers")
+        places = self._places.get(event.folder, {})
+        if not event.name:
+            if event.mask & UNMOUNTED or "" in places.values():
+                raise LostError("a folder was moved or unmounted")
+            if event.mask & IGNORED:
+                self._places.pop(event.folder, None)
+            return
+        name = text_of(event.name)
+        if name.startswith("."):
+            return
+        # A copy, as a folder may be moved into itself by another name of it.
+        for root, path in list(places.items()):
+            key = (root, f"{path}/{name}" if path else name)
+            if event.mask & IS_FOLDER:
+                for _, names in self._tree(key):
+                    self._note(names)
+            else:
+                self._note([key])
+
+    def _tree(self, begin: Key) -> Iterator[tuple[Key, list[Key]]]:
+        """Every folder from this one on, watched from now on, with the files that are in it now."""
+        assert self._inotify is not None, "it was begun"  # noqa: S101
+        pending = [begin]
+        while pending:
+            root, path = pending.pop()
+            place = f"{self._folders.roots[root]}/{native(path)}" if path else str(self._folders.roots[root])
+            names: list[Key] = []
+            try:
+                # Before it is listed: what comes later is told.
+                self._places.setdefault(self._inotify.watch(place, itself=not path), {})[root] = path
+                if len(self._places) > MOST_FOLDERS:
+                    raise LostError("there are more folders than are followed")
+                self._refuse_shared(place)
+                with os.scandir(place) as entries:
+                    for entry in entries:
+                        name = text_of(entry.name)
+                        if name.startswith("."):
+                            continue
+                        key = (root, f"{path}/{name}" if path else name)
+                        if entry.is_dir(follow_symlinks=False):
+                            pending.append(key)
+                        else:
+                            names.append(key)
+            except (FileNotFoundError, NotADirectoryError):
+                if not path:
+                    raise
+                # It went on; where it stayed below a root, that is told.
+                continue
+            yield (root, path), names
+
+    def _refuse_shared(self, place: str) -> None:
+        """Raise LostError for another file system that others may write to."""
+        device = os.stat(place).st_dev  # noqa: PTH116
+        if device not in self._devices:
+            if is_shared(Path(place)):
+                raise LostError("other machines may write there")
+            self._devices.add(device)
+
+    def _note(self, keys: Iterable[Key]) -> None:
+        of_projects = [(key, projects_of(key[1].rpartition("/")[2])) for key in keys if not key[1].endswith(BESIDE)]
+        with self._lock:
+            for key, projects in of_projects:
+                for project in projects:
+                    names = self._names.setdefault(project, {})
+                    if key not in names:
+                        self._bytes += KEY_BYTES + len(key[1])
+                    names[key] = next(self._numbers)
+        if self._bytes > MOST_BYTES:
+            raise LostError("more names appeared than are kept")
