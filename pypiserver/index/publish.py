@@ -47,12 +47,17 @@ MAX_NAME = MAX_FILENAME
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """An upload form (the legacy upload API): fields by name, the file already staged."""
+    """An upload form (the legacy upload API): fields by name, the file already staged, with what its name says."""
 
-    filename: str
+    dist: DistFile
     staged: StagedFile
     fields: Mapping[str, str] = field(default_factory=dict)
     signature: bytes | None = None
+
+    @property
+    def filename(self) -> str:
+        """The file's name."""
+        return self.dist.filename
 
 
 class Recorder(Protocol):
@@ -79,15 +84,15 @@ class Intake:
         self.overwrite = overwrite
         self._recorder = recorder
 
-    def stage(self, filename: str) -> StagedFile:
-        """A hidden temporary file for an upload of that name."""
+    def stage(self, filename: str) -> tuple[DistFile, StagedFile]:
+        """What that name of an upload says, and a hidden temporary file for it; raises InvalidFilename."""
         dist = check_upload_filename(filename)
         if not dist.others:
             self._refuse_archived(dist)
         self._recorder.check()
         standing = self._writer.standing(filename) if self.overwrite else None
         digests = ("sha256", "md5", "blake2b-256", *self._extra())
-        return self._writer.stage(standing, digests)
+        return dist, self._writer.stage(standing, digests)
 
     def _extra(self) -> tuple[str, ...]:
         other = self._digester.other_algorithm()
@@ -99,7 +104,7 @@ class Intake:
         Raises BadRequest or InvalidDistribution for what is wrong with it, Conflict when other bytes stand under its
         name.
         """
-        dist = check_upload_filename(upload.filename)
+        dist = upload.dist
         if not dist.others:
             self._refuse_archived(dist)
             _check_form(upload, dist)
