@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from ..backend.backend import Backend
+from ..backend.hashing import update_from
 from ..backend.protocols import StagedFile
 from ..backend.writing import Checked
 from ..distributions import metadata
@@ -40,7 +41,6 @@ DIGEST_FIELDS = {"sha256_digest": "sha256", "md5_digest": "md5", "blake2_256_dig
 # distutils of Python 3.8 to 3.11, and of setuptools up to 74, sends all of BLAKE2b under the name of a part of it.
 WHOLE_BLAKE2 = 2 * hashlib.blake2b().digest_size
 MAX_SIGNATURE_BYTES = 256 * 1024
-BLOCK_BYTES = 256 * 1024
 # A name or version is no longer than the file name that carries it.
 MAX_NAME = MAX_FILENAME
 
@@ -322,14 +322,12 @@ def _check_digests(upload: Upload) -> None:
 
 def _whole_blake2(upload: Upload) -> bytes:
     """The BLAKE2b of 512 bits, read anew: so few clients send it that nobody else should pay for it."""
-    digest = hashlib.blake2b()
     try:
         with upload.staged.reader() as stream:
-            while block := stream.read(BLOCK_BYTES):
-                digest.update(block)
+            digest: bytes = update_from(hashlib.blake2b(), stream).digest()
     except OSError as error:
         raise _unreadable(upload, error) from error
-    return digest.digest()
+    return digest
 
 
 def _unreadable(upload: Upload, error: OSError) -> Unavailable:
