@@ -186,7 +186,7 @@ def _serve(command: parser.Run, stack: contextlib.ExitStack) -> None:
     from .cli.progress import progress
     from .memory import give_back
     from .observability import logging_setup
-    from .observability.metrics_listener import listening
+    from .observability.metrics import listening
     from .server import contract, run
 
     config = command.config
@@ -202,8 +202,7 @@ def _serve(command: parser.Run, stack: contextlib.ExitStack) -> None:
     metrics_port = None
     if config.metrics_address is not None and application.metrics is not None:
         host, port = config.metrics_address
-        kind = application.metrics.content_type
-        metrics_port = stack.enter_context(listening(host, port, application.exposition, kind))
+        metrics_port = stack.enter_context(listening(host, port, application.metric_families))
     options = contract.Options(
         server=config.server,
         host=config.host,

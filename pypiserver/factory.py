@@ -198,6 +198,11 @@ class Application:
         self.observers.flush()
         return self.metrics.exposition() if self.metrics else b""
 
+    def metric_families(self) -> list[Any]:
+        """The metrics as prometheus_client has them, none where none are counted."""
+        self.observers.flush()
+        return self.metrics.collect() if self.metrics else []
+
     def close(self) -> None:
         """End the threads this process started."""
         self.observers.close()

@@ -18,14 +18,13 @@ DESIGN = TOP / "docs" / "design.rst"
 FRONT = ("__init__", "__main__")
 # Where a product may be imported, by units of the plan. The type of normalised names is no more than a str.
 PRODUCTS = {
-    "bottle": {"web", "server.run", "__init__", "bottle", "bottle_wrapper"},
+    "bottle": {"web", "server.run", "cli.deploy_files", "__init__", "bottle", "bottle_wrapper"},
     "gevent": {"server.run"},
     "eventlet": {"server.run"},
     "bcrypt": {"access.password_hashes"},
     "watchdog": {"folder.fs_events"},
     "prometheus_client": {"observability.metrics"},
     "tomli": {"settings.toml_file"},
-    "tqdm": {"cli.progress"},
     "waitress": {"server.run_waitress"},
     "granian": {"server.run_granian"},
     "gunicorn": {"server.run_gunicorn"},
@@ -38,12 +37,14 @@ PRODUCTS = {
     "packaging.tags": {"cli.update"},
     "readme_renderer": {"web.html.renderer_worker"},
     "obstore": {"bucket.object_store"},
+    "urllib3": {"upstream.http_client"},
+    "certifi": {"upstream.http_client"},
 }
 # tomllib came with Python 3.11.
 STANDARD = sys.stdlib_module_names | {"tomllib"}
 TYPES = {"packaging.utils.NormalizedName"}
-# Who imports by a name made at run time: passlib's handlers, pip's HTTP client, whichever zstd there is.
-BY_NAME = {"access.password_hashes", "upstream.client", "web.http.compression"}
+# Who imports by a name made at run time: passlib's handlers, whichever zstd there is.
+BY_NAME = {"access.password_hashes", "web.http.compression"}
 SEES_SETTINGS = {"cli", "factory", "observability", "settings", "config", *FRONT}
 
 

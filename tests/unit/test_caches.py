@@ -72,6 +72,7 @@ REASONS = {
     "folder.atomic._Steps._parts": "of one upload",
     "folder.atomic._Steps._undo": "of one upload",
     "folder.scanner._Sidecars._parts": "of one scan",
+    "upstream.http_client.HttpClient._pools": "one for each proxy that the environment names",
     "upstream.client._Anchors.rows": "of one page, which has a limit",
     "folder.indexer.Watch._growing": "files of the last second, as the last look found them",
     "web.html.sanitizer._Writer._open": "of one description, which has a limit",

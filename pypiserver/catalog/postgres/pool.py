@@ -208,7 +208,10 @@ class Pool:
             raise CatalogError(f"all {CONNECTIONS} connections have been in use for {WAIT_SECONDS:.0f} seconds")
         try:
             with contextlib.suppress(IndexError):
-                return ours.idle.pop()
+                session = ours.idle.pop()
+                if session.is_silent():
+                    return session
+                self._throw_away(session)
             return self.session()
         except BaseException:
             ours.free.release()
@@ -228,13 +231,16 @@ class Pool:
     def _put_back(self, session: Session) -> None:
         ours = self._ours.get()
         if session.raw.closed or session.raw.info.transaction_status:
-            # All of them were to a server that may be gone; and its tables may be others when it is back.
-            session.raw.close()
-            ours.is_migrated = False
-            self.close()
+            self._throw_away(session)
         else:
             ours.idle.append(session)
         ours.free.release()
+
+    def _throw_away(self, session: Session) -> None:
+        """Close it, and all that are idle: the server may be gone, and its tables may be others when it is back."""
+        session.raw.close()
+        self._ours.get().is_migrated = False
+        self.close()
 
 
 def shown(address: str) -> str:

@@ -1,9 +1,9 @@
-"""How the server is: health for people, load balancers and orchestrators, and its metrics.
+"""Health checks for people, load balancers and orchestrators, and the metrics page.
 
-The rules to keep: health is open to everyone, as probes cannot log in; nothing below it waits, as a probe that waits
-counts as one that failed; a server that is only not ready yet is alive, so nobody restarts it while it reads its
-folders. Anybody may ask, so an answer never says where the packages or the catalog are, or what this process does
-beside others; the log does.
+**Invariants:** health is open to everyone, because probes cannot log in; ``live`` and ``ready`` never wait, because a
+probe that times out counts as failed; a server that is not ready yet is alive, so that no orchestrator restarts it
+while it scans its folders. Any client may ask, so an answer never names the place of packages or catalog, or the role
+of this process; the log does.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ..http.responses import text, unkept
 
 _LOG = logging.getLogger(__name__)
 ENDING = "The server is about to end."
-# Anybody may know this.
+# These facts are public.
 _TOLD = ("starting", "ending")
 # What a client reads instead of any other reason.
 NOT_READY = "The packages cannot be read right now; the server's log says why."

@@ -377,7 +377,8 @@ REASONS = {
     "folder.staged.Staged._named": "compared with what is open",
     "folder.trash._not_removed": "which words an error has",
     "folder.trash._set_aside": "a file with a hidden name",
-    "upstream.client.own_authority": "which words an error has",
+    "upstream.http_client.own_authority": "which words an error has",
+    "upstream.http_client.trust": "what OpenSSL makes of the folder is what counts",
     "web.html.renderer_process.interpreter": "of the Python we run on",
     # Not a look at a name: Folders.stat, whose answer is compared with what is open or has a row.
     "folder.copy_endpoint.FolderEnd.is_there": "what is there is opened and hashed",

@@ -108,7 +108,7 @@ def test_a_project_whose_files_are_all_damaged_is_here_and_an_outage(
         assert (answer.status, answer.headers.get("location")) == (503, None)
     answer = client.get("/packages/bar-1.0.zip")
     assert (answer.status, "retry-after" in answer.headers) == (503, False)
-    assert "it is no whole zip archive" in answer.text
+    assert "it is not a complete zip archive" in answer.text
 
 
 def test_a_file_that_could_not_be_read_is_here_and_an_outage(
