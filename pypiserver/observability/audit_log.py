@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import getpass
-import hashlib
 import json
 import logging
 import os
@@ -20,6 +19,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import BinaryIO
 
+from ..backend.hashing import sha256_of_stream
 from ..errors import Unavailable
 
 _LOG = logging.getLogger(__name__)
@@ -107,14 +107,6 @@ def recorded(
         yield
         return
     log.check()
-    digest = sha256 or _sha256_of(read)
+    digest = sha256 or sha256_of_stream(read())
     yield
     log.write(Change(action, file, digest, reason), user=user, address=None)
-
-
-def _sha256_of(read: Callable[[], BinaryIO]) -> str:
-    with read() as stream:
-        digest = hashlib.sha256()
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
