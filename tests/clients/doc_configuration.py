@@ -1,6 +1,6 @@
 """Configuration that the documentation shows for other programs, given to the program that reads it.
 
-Pieces of a file stand where the page says they belong: in a server of nginx, or at the top level of Apache.
+Pieces of a file go where the page says they belong: in a server of nginx, or at the top level of Apache.
 
 Invariants: nothing is started; paths and accounts that this machine has not are the only words that change.
 """
@@ -45,7 +45,7 @@ MODULES = (
 
 
 def nginx(text: str, folder: Path) -> None:
-    """A whole server, a zone for a cache, or what stands in a server."""
+    """A whole server, a zone for a cache, or what belongs into a server."""
     certificate = make_certificate(folder)
     whole = text if re.match("upstream|server|proxy_cache_path", text) else UPSTREAM.format(piece=text)
     if "pypiserver_cache;" in whole:

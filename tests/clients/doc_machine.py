@@ -1,4 +1,4 @@
-"""The packages of the machine on which the documentation is run: this checkout's wheel, and what stands for PyPI.
+"""The packages of the machine on which the documentation is run: this checkout's wheel, and what acts as PyPI.
 
 Wheels of others are fetched once, as of the day that the clients' environments have, and kept below .cache/clients.
 What is installed on the machine of a page comes from there.

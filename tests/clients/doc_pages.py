@@ -30,7 +30,6 @@ NOT_RUN = (
     "needs macOS",
     "needs a bucket",
     "needs PostgreSQL",
-    "needs a host name and HTTPS",
     "needs another machine",
     "needs a browser",
 )

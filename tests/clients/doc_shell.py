@@ -31,7 +31,7 @@ CHANGED = {
     # Folders of the machine.
     r"(?<![\w~./-])/(srv|opt|var|mnt|etc|run|tmp)/": r"{root}/\g<1>/",
     r"(?<![\w.])/home/ada\b": "{root}/home/ada",
-    # What a reader fills in, and hosts that stand for any.
+    # What a reader fills in, and example hosts.
     r"\bPACKAGE\b": "demo",
     r"\bWORD\b": "demo",
     r"https://pypi\.example/simple/ (?=-d)": "{index} --trusted-host {host} ",
@@ -45,7 +45,7 @@ CHANGED = {
 }
 # An answer of "there is something", which is no failure.
 ANSWERS = r"pypi-server -U|pip search"
-# Without pip, uv and the like waiting for somebody.
+# What may go on until it is ended.
 SERVES = re.compile(r"(?:uvx )?(?:\S*/)?(?:pypi-server|pypiserver|gunicorn)(?= |$)(.*)", re.DOTALL)
 NO_SERVER = {*COMMANDS} - {"run"}
 PROLOGUE = r"""set -eu -o pipefail
@@ -91,7 +91,7 @@ at() { printf '\n@@ %s\n' "$1"; printf '\n@@ %s\n' "$1" >&2; }
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What stands for the reader's: a folder for its root, two free ports, and an index that stands for PyPI."""
+    """What the reader's machine is here: a folder for its root, two free ports, and an index that acts as PyPI."""
 
     root: Path
     port: int

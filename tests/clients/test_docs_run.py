@@ -38,10 +38,11 @@ PAGE_SECONDS = 150
 
 @pytest.fixture(scope="module")
 def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of what stands for PyPI: wheels of others, this checkout, and the packages the pages speak of."""
+    """The address of what acts as PyPI: wheels of others, this checkout, and the packages the pages speak of."""
     folder = tmp_path_factory.mktemp("index")
     try:
         folders = (wheelhouse(), own_wheel(), folder / "shelf")
+        programs(folder / "programs")
     except MissingPythonError as missing:
         pytest.skip(str(missing))
     shelf(folder / "shelf", PUBLIC)
