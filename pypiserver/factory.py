@@ -51,6 +51,7 @@ from .web.api.offload import Deliver, redirecting, through_nginx
 from .web.api.simple import Simple
 from .web.api.upload import Uploads
 from .web.html.file_list import AllFiles
+from .web.html.pages import Frame
 from .web.html.renderer import Renderer
 from .web.html.welcome import Welcome
 from .web.http.body_limit import Gate
@@ -92,6 +93,7 @@ class Application:
         threads = ServerOptions(
             server=config.server, threads=config.threads, tells_names_apart=config.believes_address
         ).thread_count
+        frame = Frame(config.title) if config.title else Frame()
         self.web = Web(
             repository=self.repository,
             access=access,
@@ -106,7 +108,7 @@ class Application:
                 private=access.is_protected("list"),
                 server_base_url=config.root_url,
             ),
-            all_files=AllFiles(self.repository, private=access.is_protected("list")),
+            all_files=AllFiles(self.repository, private=access.is_protected("list"), frame=frame),
             files=Files(
                 self.repository,
                 cache_control=_cache_control(config, access),
@@ -115,7 +117,7 @@ class Application:
                 deliver=_delivery(config, self.repository, _cache_control(config, access)),
             ),
             uploads=Uploads(self.intake, max_bytes=config.max_upload_size, max_form_bytes=config.max_form_size),
-            welcome=Welcome(_welcome_text(config)),
+            welcome=Welcome(_welcome_text(config), frame),
             status=_status(config, self.repository, self.exposition, self.metrics),
             server_base_url=config.root_url,
             health_endpoint=config.health_endpoint,
@@ -123,6 +125,7 @@ class Application:
             max_search_size=config.max_search_size,
             renderer=Renderer(),
             cross_origin=CrossOrigin(config.allow_origin),
+            frame=frame,
         )
         self.routes = self.web.routes()
         logged: WSGI = wrap(

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from ..text import one_line
 from .setting import Parser
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -26,6 +27,8 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 ACTIONS = ("update", "download", "list")
 FORWARDING = ("proto", "for", "host", "prefix", "forwarded")
 # Those with a host, and those that tests use; memory:// ends with its process.
+# Characters; more would not fit in the head of a page on a phone.
+MAX_TITLE = 80
 _LOCAL_BUCKETS = ("file", "memory")
 BUCKETS = ("s3", "s3a", "gs", "az", "azure", "abfs", "abfss", "adl", *_LOCAL_BUCKETS)
 LOG_STREAMS = ("stderr", "stdout", "none")
@@ -101,6 +104,14 @@ def text(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{value!r} is not text")
     return value
+
+
+def title(value: object) -> str:
+    """A name to show: one line of at most 80 characters."""
+    line = one_line(text(value))
+    if not line or len(line) > MAX_TITLE:
+        raise ValueError(f"{value!r} is no title; give a text of 1 to {MAX_TITLE} characters")
+    return line
 
 
 def path(value: object) -> Path:

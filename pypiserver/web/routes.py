@@ -86,10 +86,17 @@ class Web:
     max_search_size: int
     renderer: Renderer
     cross_origin: CrossOrigin
+    frame: pages.Frame
 
     def routes(self) -> list[Route]:
         """The table of all addresses; the first that fits wins."""
-        browse = Browse(self.repository, url=self.url, private=self.access.is_protected("list"), renderer=self.renderer)
+        browse = Browse(
+            self.repository,
+            url=self.url,
+            private=self.access.is_protected("list"),
+            renderer=self.renderer,
+            frame=self.frame,
+        )
         below = self.health_endpoint.rstrip("/")
         gets: list[tuple[str, Handler, Action]] = [
             ("/", self.show_welcome, None),
@@ -211,14 +218,14 @@ class Web:
             except PypiServerError as error:
                 if is_post:
                     self.gate.drain(environ)
-                return readable(failure(error))
+                return readable(failure(error), self.frame)
             try:
                 if is_post:
                     with self.gate.reading(environ):
                         return handler(**arguments)
                 return handler(**arguments)
             except PypiServerError as error:
-                return readable(failure(error))
+                return readable(failure(error), self.frame)
 
         is_shared = self.cross_origin.is_on and route.method == "GET" and for_programs(route.rule)
         return self.cross_origin.readable(guarded) if is_shared else guarded
@@ -226,7 +233,7 @@ class Web:
 
 def build(web: Web) -> bottle.Bottle:
     """The bottle application that serves the table of routes."""
-    application = Dispatch(functools.partial(_answer_unmatched, web.gate))
+    application = Dispatch(functools.partial(_answer_unmatched, web), web.frame)
     routes = web.routes()
     refuse_collisions(web.health_endpoint, routes)
     for route in routes:
@@ -294,14 +301,14 @@ def _is_xml(environ: Mapping[str, Any]) -> bool:
     return kind in ("text/xml", "application/xml")
 
 
-def _answer_unmatched(gate: Gate, error: bottle.HTTPError) -> bottle.HTTPResponse:
+def _answer_unmatched(web: Web, error: bottle.HTTPError) -> bottle.HTTPResponse:
     """The answer to an unknown address, or a wrong method."""
     # Whoever uploads to a wrong address reads what is said here only after sending all.
-    gate.drain(bottle.request.environ)
+    web.gate.drain(bottle.request.environ)
     if error.status_code == 400:
-        return readable(failure(BadRequest("The address is not UTF-8, or has control characters.")))
+        return readable(failure(BadRequest("The address is not UTF-8, or has control characters.")), web.frame)
     if error.status_code == 405:
         # bottle names the methods of the table; what takes GET takes HEAD.
         allow = error.get_header("Allow", "GET").replace("GET", "GET,HEAD").replace(",", ", ")
-        return readable(failure(MethodNotAllowed(f"This address takes {allow}. {ADDRESSES}", allow)))
-    return readable(failure(NotFound(f"There is nothing at this address. {ADDRESSES}")))
+        return readable(failure(MethodNotAllowed(f"This address takes {allow}. {ADDRESSES}", allow)), web.frame)
+    return readable(failure(NotFound(f"There is nothing at this address. {ADDRESSES}")), web.frame)

@@ -12,8 +12,8 @@ from ...model import Listed
 from .pages import date, part
 
 
-def atom(url: str, uploads: Sequence[Listed]) -> bytes:
-    """The feed of these ``uploads``, the newest first, for the index whose root is at ``url``."""
+def atom(url: str, uploads: Sequence[Listed], *, site: str) -> bytes:
+    """The feed of these ``uploads``, the newest first, for the index called ``site`` whose root is at ``url``."""
     entries = [
         {
             "address": f"{url}project/{quote(each.project)}/{quote(each.upload)}/",
@@ -25,4 +25,4 @@ def atom(url: str, uploads: Sequence[Listed]) -> bytes:
     ]
     # A feed has a date also while it is empty.
     updated = entries[0]["updated"] if entries else "1970-01-01T00:00:00Z"
-    return part("feed.xml", {"url": url, "updated": updated, "entries": entries})
+    return part("feed.xml", {"url": url, "site": site, "updated": updated, "entries": entries})

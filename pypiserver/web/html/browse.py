@@ -21,7 +21,7 @@ from ..http.responses import aged, redirect, revalidated
 from ..http.stale_pages import LastPages
 from . import project_page, readme
 from .atom_feed import atom
-from .pages import render, sent
+from .pages import Frame, sent
 from .renderer import Renderer
 from .search_hits import Hits
 
@@ -47,10 +47,13 @@ SHOWN = (("", "All projects"), ("yanked", "With yanked files"), ("marked", "Arch
 class Browse:
     """Handlers of the pages about projects; ``url`` gives our root as the client sees it.
 
-    ``private`` says that the pages are protected; ``renderer`` renders descriptions.
+    ``private`` says that the pages are protected; ``renderer`` renders descriptions; ``frame`` is that of all pages.
     """
 
-    def __init__(self, repository: Repository, *, url: Callable[[], str], private: bool, renderer: Renderer) -> None:
+    def __init__(
+        self, repository: Repository, *, url: Callable[[], str], private: bool, renderer: Renderer, frame: Frame
+    ) -> None:
+        self._frame = frame
         self._renderer = renderer
         self._repository = repository
         self._url = url
@@ -73,8 +76,11 @@ class Browse:
 
     def feed(self) -> bottle.HTTPResponse:
         """``GET /projects/feed.atom``: the newest uploads as a feed (RFC 4287)."""
-        body, age = self._last.get(("feed", self._url()), lambda: atom(self._url(), self._repository.newest(FEED)))
+        body, age = self._last.get(("feed", self._url()), self._feed)
         return aged(sent(body, private=self._private, content_type="application/atom+xml; charset=utf-8"), age)
+
+    def _feed(self) -> bytes:
+        return atom(self._url(), self._repository.newest(FEED), site=self._frame.site)
 
     def _list(self, search: Search, number: int) -> bytes:
         total, rows = self._repository.find(search)
@@ -97,7 +103,7 @@ class Browse:
             "hits": Hits(search.text),
         }
         title = f"{search.text} - search" if search.text else "Projects"
-        return render("projects", title, values, root="../")
+        return self._frame.render("projects", title, values, root="../")
 
     def project(self, project: str) -> bottle.HTTPResponse:
         """``GET /project/<project>/``: what its newest release says, its files, and all its versions."""
@@ -173,7 +179,7 @@ class Browse:
             "faults": [(fault.path, fault.reason) for fault in self._repository.faults(project.name)],
         }
         title = f"{project.display_name} {chosen}".strip()
-        return render("project", title, values, root=root)
+        return self._frame.render("project", title, values, root=root)
 
 
 def _asked() -> tuple[Search, int]:

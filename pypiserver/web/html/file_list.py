@@ -11,7 +11,7 @@ import bottle
 from ...index.read import Repository
 from ...model import utc
 from ..http.cached_pages import KeptPages, Made
-from .pages import SECURITY, part, render, size
+from .pages import SECURITY, Frame, part, size
 
 # A page that is larger, of some 200,000 files, is made for whoever asks at the time, and not kept.
 MAX_BYTES = 64 * 1024 * 1024
@@ -23,8 +23,9 @@ _MARK = "\0"
 class AllFiles:
     """The handler of the list of all files; ``private`` says that listing is protected."""
 
-    def __init__(self, repository: Repository, *, private: bool) -> None:
+    def __init__(self, repository: Repository, *, private: bool, frame: Frame) -> None:
         self._repository = repository
+        self._frame = frame
         headers = {"Content-Type": "text/html; charset=utf-8", **SECURITY}
         self._pages = KeptPages(repository, MAX_BYTES, private=private, headers=headers)
 
@@ -34,13 +35,13 @@ class AllFiles:
 
     def _made(self) -> Made:
         # The serial first: what changes while the page is made must not be taken for what it shows.
-        return Made(self._repository.serial(), b"".join(_page(self._repository.paths())))
+        return Made(self._repository.serial(), b"".join(_page(self._repository.paths(), self._frame)))
 
 
-def _page(files: Iterator[tuple[str, int, int, str]]) -> Iterator[bytes]:
+def _page(files: Iterator[tuple[str, int, int, str]], frame: Frame) -> Iterator[bytes]:
     """The page in parts; ``files`` are path, size in bytes, modification time in nanoseconds and link digest."""
     rows = list(itertools.islice(files, ROWS))
-    page = render("packages", "Files", {"rows": _MARK if rows else ""}, root="../")
+    page = frame.render("packages", "Files", {"rows": _MARK if rows else ""}, root="../")
     head, _, tail = page.partition(_MARK.encode())
     yield head
     while rows:

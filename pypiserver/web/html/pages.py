@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.resources import files as resources
 
 import bottle
@@ -19,6 +20,8 @@ from ...errors import ConfigError, NotFound
 from ..http.compression import compressed
 from ..http.responses import revalidated, unkept
 
+# What an index without a title is called.
+SITE = "pypiserver"
 DAY, YEAR = 86_400, 31_536_000
 # No script, no frame, nothing from elsewhere; what a package says can style, send and load nothing.
 POLICY = (
@@ -32,11 +35,6 @@ SECURITY = {
 }
 _STATIC = {"style.css": "text/css; charset=utf-8", "icon.svg": "image/svg+xml"}
 _UNITS = ("bytes", "kB", "MB", "GB", "TB")
-
-
-def page(name: str, title: str, values: Mapping[str, object], *, root: str, private: bool) -> bottle.HTTPResponse:
-    """The answer with the page of :func:`render`; ``private`` says that it is protected."""
-    return sent(render(name, title, values, root=root), private=private)
 
 
 def sent(body: bytes, *, private: bool, content_type: str = "text/html; charset=utf-8") -> bottle.HTTPResponse:
@@ -54,17 +52,23 @@ def sent(body: bytes, *, private: bool, content_type: str = "text/html; charset=
     return bottle.HTTPResponse(body, headers=headers)
 
 
-def render(name: str, title: str, values: Mapping[str, object], *, root: str) -> bytes:
-    """The page that template ``name`` makes of ``values``, in the frame that all pages share.
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """The frame that all pages of an index share; ``site`` is what the index is called."""
 
-    ``root`` is the relative address of our root seen from the page.
-    """
-    content = _template(f"{name}.html").render(**values, root=root, date=date, moment=moment, size=size)
-    frame = {"style": f"static/{_names()['style.css']}", "icon": f"static/{_names()['icon.svg']}"}
-    whole: str = _template("frame.html").render(
-        **frame, title=title, content=content, root=root, page=name, version=__version__, text=values.get("text", "")
-    )
-    return whole.encode("utf-8")
+    site: str = SITE
+
+    def render(self, name: str, title: str, values: Mapping[str, object], *, root: str) -> bytes:
+        """The page that template ``name`` makes of ``values``.
+
+        ``root`` is the relative address of our root seen from the page.
+        """
+        content = _template(f"{name}.html").render(**values, root=root, date=date, moment=moment, size=size)
+        frame = {"style": f"static/{_names()['style.css']}", "icon": f"static/{_names()['icon.svg']}"}
+        whole: str = _template("frame.html").render(
+            **frame, title=title, content=content, root=root, page=name, version=__version__, site=self.site
+        )
+        return whole.encode("utf-8")
 
 
 def part(name: str, values: Mapping[str, object]) -> bytes:

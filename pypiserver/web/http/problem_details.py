@@ -14,7 +14,7 @@ from typing import Any
 import bottle
 
 from ...formats.simple import prefers_html, prefers_json
-from ..html.pages import SECURITY, render
+from ..html.pages import SECURITY, Frame
 from .responses import text
 
 # A page links to its frame by as many steps up; no address of ours is deeper.
@@ -43,8 +43,8 @@ def form_for(environ: Mapping[str, Any]) -> Reading:
     return Reading.SENTENCE
 
 
-def readable(answer: bottle.HTTPResponse) -> bottle.HTTPResponse:
-    """The answer to a failure, which is a sentence, in the form for this request."""
+def readable(answer: bottle.HTTPResponse, frame: Frame) -> bottle.HTTPResponse:
+    """The answer to a failure, which is a sentence, in the form for this request; ``frame`` is that of pages."""
     environ = bottle.request.environ
     form = form_for(environ)
     if form is Reading.SENTENCE:
@@ -57,6 +57,6 @@ def readable(answer: bottle.HTTPResponse) -> bottle.HTTPResponse:
         body = json.dumps({"title": title, "status": answer.status_code, "detail": sentence})
     else:
         steps = min(str(environ.get("PATH_INFO", "")).count("/") - 1, MAX_DEPTH)
-        body = render("failure", title, {"title": title, "message": sentence}, root="../" * steps).decode()
+        body = frame.render("failure", title, {"title": title, "message": sentence}, root="../" * steps).decode()
         headers |= SECURITY
     return text(body, status=answer.status_line, headers=headers)

@@ -363,7 +363,7 @@ def test_the_feed_has_the_newest_uploads(serve: Serve, put: Put) -> None:
 def test_a_feed_is_xml_whatever_a_summary_says(summary: str) -> None:
     moment = datetime(2026, 1, 1, tzinfo=timezone.utc)
     row = Listed(NormalizedName("foo"), "foo", "1.0", "1.0+x", moment, 1, 1, 0, one_line(summary), "")
-    feed = ElementTree.fromstring(atom("https://pypi.example/", [row]))
+    feed = ElementTree.fromstring(atom("https://pypi.example/", [row], site="pypiserver"))
     assert feed.find("{http://www.w3.org/2005/Atom}entry/{http://www.w3.org/2005/Atom}id") is not None
 
 
