@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from ._version import __version__
 from .access.authentication import Access, Auther, HtpasswdFile
@@ -57,6 +57,7 @@ from .web.html.welcome import Welcome
 from .web.http.body_limit import Gate
 from .web.http.cors import CrossOrigin
 from .web.http.forwarded import TrustedProxy
+from .web.http.problem_details import Elsewhere
 from .web.routes import Web, build
 
 if TYPE_CHECKING:
@@ -94,12 +95,13 @@ class Application:
             server=config.server, threads=config.threads, tells_names_apart=config.believes_address
         ).thread_count
         frame = Frame(config.title) if config.title else Frame()
+        fallback = _fallback(config)
         self.web = Web(
             repository=self.repository,
             access=access,
             simple=Simple(
                 self.repository,
-                fallback=_fallback(config),
+                fallback=fallback,
                 private=access.is_protected("list"),
                 server_base_url=config.root_url,
             ),
@@ -126,6 +128,7 @@ class Application:
             renderer=Renderer(),
             cross_origin=CrossOrigin(config.allow_origin),
             frame=frame,
+            elsewhere=_elsewhere(config, fallback),
         )
         self.routes = self.web.routes()
         logged: WSGI = wrap(
@@ -381,6 +384,20 @@ def _fallback(config: Config) -> Callable[[str], str | None]:
     base = fallback_address.rstrip("/")
     private = read_private_names(config.private, config.private_file)
     return lambda name: None if name in private else f"{base}/{quote(name)}/"
+
+
+def _elsewhere(config: Config, fallback: Callable[[str], str | None]) -> Callable[[str], Elsewhere | None]:
+    """Where people may look for an unknown project: at PyPI its page, at any other index what clients read."""
+
+    def look(name: str) -> Elsewhere | None:
+        address = fallback(name)
+        if address is None:
+            return None
+        if config.fallback_url is None:
+            return Elsewhere(address.replace("/simple/", "/project/", 1), "PyPI")
+        return Elsewhere(address, urlsplit(address).hostname or "")
+
+    return look
 
 
 def _cache_control(config: Config, access: Access) -> str:

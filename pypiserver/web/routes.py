@@ -16,7 +16,16 @@ import bottle
 
 from .. import request_info
 from ..access.authentication import Access
-from ..errors import BadRequest, ConfigError, ContentTooLarge, MethodNotAllowed, NotFound, PypiServerError
+from ..distributions.filename import parse_filename
+from ..errors import (
+    BadRequest,
+    ConfigError,
+    ContentTooLarge,
+    InvalidFilename,
+    MethodNotAllowed,
+    NotFound,
+    PypiServerError,
+)
 from ..index.read import Repository
 from .api import xmlrpc
 from .api.files import Files
@@ -33,7 +42,7 @@ from .http.body_limit import Gate
 from .http.cors import CrossOrigin, refuse_other_sites
 from .http.dispatch import Dispatch
 from .http.forwarded import REWRITTEN, base_url
-from .http.problem_details import readable
+from .http.problem_details import Elsewhere, readable
 from .http.request_body import Body
 from .http.responses import failure, redirect
 
@@ -87,6 +96,8 @@ class Web:
     renderer: Renderer
     cross_origin: CrossOrigin
     frame: pages.Frame
+    # Where people may look for a project that is not here; None for private ones, and where nothing is to be sought.
+    elsewhere: Callable[[str], Elsewhere | None]
 
     def routes(self) -> list[Route]:
         """The table of all addresses; the first that fits wins."""
@@ -218,17 +229,32 @@ class Web:
             except PypiServerError as error:
                 if is_post:
                     self.gate.drain(environ)
-                return readable(failure(error), self.frame)
+                return self.refusal(error, arguments)
             try:
                 if is_post:
                     with self.gate.reading(environ):
                         return handler(**arguments)
                 return handler(**arguments)
             except PypiServerError as error:
-                return readable(failure(error), self.frame)
+                return self.refusal(error, arguments)
 
         is_shared = self.cross_origin.is_on and route.method == "GET" and for_programs(route.rule)
         return self.cross_origin.readable(guarded) if is_shared else guarded
+
+    def refusal(self, error: PypiServerError, arguments: Mapping[str, str]) -> bottle.HTTPResponse:
+        """The answer to a failure; a page of it helps to find the project that the address names."""
+        name = error.project or arguments.get("project", "") or project_of(arguments.get("path", ""))
+        # An outage, or a file that is not here, says nothing about other indexes.
+        elsewhere = self.elsewhere(name) if error.status == 404 and error.kind == "project" else None
+        return readable(failure(error), self.frame, name=name, elsewhere=elsewhere)
+
+
+def project_of(path: str) -> str:
+    """The project whose file would be at this path, '' where its name is none of a file."""
+    try:
+        return parse_filename(path.rpartition("/")[2]).project
+    except InvalidFilename:
+        return ""
 
 
 def build(web: Web) -> bottle.Bottle:
