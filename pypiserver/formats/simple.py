@@ -101,6 +101,11 @@ def prefers_html(accept: str | None) -> bool:
     return asked > 0 and asked == max(wanted.values())
 
 
+def is_browser(accept: str | None) -> bool:
+    """Whether a person's browser asks: pip before 22.2 wants ``text/html`` too, but no ``application/xhtml+xml``."""
+    return "application/xhtml+xml" in (accept or "") and prefers_html(accept)
+
+
 def prefers_json(accept: str | None) -> bool:
     """Whether a JSON type is what is wanted most: of equals, whether it is named first."""
     wanted = dict(_qualities(accept or ""))

@@ -21,6 +21,7 @@ from ..backend.protocols import Counted, Storage
 from ..backend.stored_file import sidecar
 from ..bounded_cache import Remembered, weight
 from ..catalog import FAILURES, REPLACED, Catalog, FileFault
+from ..catalog.file_pages import FilePage, FileSearch
 from ..catalog.queries import ProjectState
 from ..distributions.core_metadata import CoreMetadata
 from ..distributions.filename import canonical_version, file_key, normalize, projects_of
@@ -446,6 +447,10 @@ class Repository:
         while rows:
             rows = self.ask(partial(self.catalog.paths, root, rows[-1][0], ROWS))
             yield from rows
+
+    def files(self, search: FileSearch) -> FilePage:
+        """A page of the list of files for people."""
+        return self.ask(lambda: self.catalog.file_list.page(search))
 
     def totals(self) -> tuple[int, int]:
         """How many projects and how many files are visible."""

@@ -8,9 +8,11 @@ from urllib.parse import quote
 
 import bottle
 
+from ...formats.simple import is_browser
 from ...index.read import Repository
 from ...model import utc
 from ..http.cached_pages import KeptPages, Made
+from .file_search import FileSearchPage
 from .pages import SECURITY, Frame, part, size
 
 # A page that is larger, of some 200,000 files, is made for whoever asks at the time, and not kept.
@@ -26,11 +28,14 @@ class AllFiles:
     def __init__(self, repository: Repository, *, private: bool, frame: Frame) -> None:
         self._repository = repository
         self._frame = frame
-        headers = {"Content-Type": "text/html; charset=utf-8", **SECURITY}
+        self._for_people = FileSearchPage(repository, private=private, frame=frame)
+        headers = {"Content-Type": "text/html; charset=utf-8", "Vary": "Accept, Accept-Encoding", **SECURITY}
         self._pages = KeptPages(repository, MAX_BYTES, private=private, headers=headers)
 
     def listing(self) -> bottle.HTTPResponse:
-        """``GET /packages/``: a link to every file."""
+        """``GET /packages/``: a link to every file; for browsers, unless ``?all``, a page of them with a search."""
+        if is_browser(bottle.request.environ.get("HTTP_ACCEPT")) and "all" not in bottle.request.query:
+            return self._for_people.answer()
         return self._pages.answer("", self._repository.serial, self._made)
 
     def _made(self) -> Made:
