@@ -19,13 +19,15 @@ from ..._version import __version__
 from ...errors import ConfigError, NotFound
 from ..http.compression import compressed
 from ..http.responses import revalidated, unkept
+from .copy_script import SCRIPT, SOURCE
 
 # What an index without a title is called.
 SITE = "pypiserver"
 DAY, YEAR = 86_400, 31_536_000
-# No script, no frame, nothing from elsewhere; what a package says can style, send and load nothing.
+# No script but ours, no frame, nothing from elsewhere; what a package says can style, send and load nothing.
 POLICY = (
-    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    f"default-src 'none'; script-src {SOURCE}; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; "
+    "frame-ancestors 'none'"
 )
 SECURITY = {
     "Content-Security-Policy": POLICY,
@@ -66,7 +68,14 @@ class Frame:
         content = _template(f"{name}.html").render(**values, root=root, date=date, moment=moment, size=size)
         frame = {"style": f"static/{_names()['style.css']}", "icon": f"static/{_names()['icon.svg']}"}
         whole: str = _template("frame.html").render(
-            **frame, title=title, content=content, root=root, page=name, version=__version__, site=self.site
+            **frame,
+            title=title,
+            content=content,
+            root=root,
+            page=name,
+            version=__version__,
+            site=self.site,
+            script=SCRIPT if " data-copy>" in content else "",
         )
         return whole.encode("utf-8")
 
