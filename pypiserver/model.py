@@ -151,11 +151,13 @@ class Search:
 
     ``sort`` is ``name``, ``date`` or ``size``, with a ``-`` the other way round; anything else means by relevance.
     ``show`` is '', ``yanked`` (some file is) or ``marked`` (with a status).
+    ``needs`` is a project in normal form on which the newest release of each depends, '' for any.
     """
 
     text: str = ""
     sort: str = ""
     show: str = ""
+    needs: str = ""
     limit: int = 50
     offset: int = 0
 

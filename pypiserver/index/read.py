@@ -469,6 +469,10 @@ class Repository:
         """Which of these projects, in normal form, are here."""
         return self.ask(lambda: self.catalog.listing.present(names))
 
+    def needing(self, name: str, limit: int) -> tuple[int, list[tuple[str, str]]]:
+        """How many projects' newest releases depend on this one, and (normal form, name) of the first of them."""
+        return self.ask(lambda: self.catalog.listing.needing(normalize(name), limit))
+
     def faults(self, name: str) -> list[FileFault]:
         """What is wrong with every file of a project that is not listed."""
         return self.ask(lambda: self.catalog.faults_of(normalize(name)))

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from .. import project_list, schema
+from .. import dependencies, project_list, schema
 from ..database import Connection, FullText
 from ..errors import CatalogError, CatalogIncomplete, CatalogInUse
 from .leader_lock import leads_to, try_lock
@@ -92,7 +92,7 @@ def _meta(identity: str, search: FullText | None) -> dict[str, str]:
 
 
 def _statements(search: FullText | None) -> tuple[str, ...]:
-    return (*schema.TABLES, *project_list.TABLES, *(search.tables if search else ()))
+    return (*schema.TABLES, *project_list.TABLES, *dependencies.TABLES, *(search.tables if search else ()))
 
 
 def _create(connection: SqliteConnection, identity: str, search: FullText | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Hashable
+from dataclasses import replace
 from urllib.parse import quote, urlencode
 
 import bottle
@@ -31,6 +32,8 @@ PAGE = 50
 # Uploads in the feed.
 FEED = 50
 MAX_TEXT = 200
+# As many projects that need one are on its page; the list has all.
+NEEDED_BY = 20
 # (value, what the form calls it)
 SORTS = (
     ("", "Best match"),
@@ -87,7 +90,7 @@ class Browse:
         pages = max(1, -(-total // PAGE))
         if number > pages:
             number = pages
-            search = Search(search.text, search.sort, search.show, PAGE, (number - 1) * PAGE)
+            search = replace(search, offset=(number - 1) * PAGE)
             total, rows = self._repository.find(search)
         values = {
             "text": search.text,
@@ -95,6 +98,7 @@ class Browse:
             "show": search.show,
             "sorts": SORTS if search.text else SORTS[1:],
             "shown": SHOWN,
+            "needs": search.needs,
             "total": total,
             "rows": rows,
             "number": number,
@@ -160,6 +164,7 @@ class Browse:
         grouped = project_page.requirements(core)
         head = project_page.heading(project, releases, chosen)
         pinned = not head["is_newest"] or head["is_pre"] or head["is_yanked"]
+        needing, needed_by = self._repository.needing(project.name, NEEDED_BY)
         values = {
             **head,
             "home": "./" if version is None else "../",
@@ -173,6 +178,9 @@ class Browse:
             "requirements": grouped,
             "here": self._repository.present(each.project for group in grouped.values() for each in group),
             "classifiers": core.classifiers[: project_page.MAX_ITEMS],
+            "needed_by": needed_by,
+            "needing": needing,
+            "normal": project.name,
             "readme": self._readme(core),
             "files": project_page.file_rows(files, packages=f"{root}packages/"),
             "versions": project_page.version_rows(releases),
@@ -185,13 +193,14 @@ class Browse:
 def _asked() -> tuple[Search, int]:
     """The search that the query asks for and the number of its page; what means nothing is left out."""
     query = bottle.request.query
-    text, sort, show = (str(query.getunicode(name) or "") for name in ("q", "sort", "show"))
+    text, sort, show, needs = (str(query.getunicode(name) or "") for name in ("q", "sort", "show", "needs"))
     page_text = str(query.getunicode("page") or "1")
     number = max(1, int(page_text)) if page_text.isascii() and page_text.isdigit() and len(page_text) < 8 else 1
     search = Search(
         one_line(text)[:MAX_TEXT],
         sort if sort in dict(SORTS) else "",
         show if show in dict(SHOWN) else "",
+        normalize(one_line(needs)[:MAX_TEXT]),
         PAGE,
         (number - 1) * PAGE,
     )
@@ -200,7 +209,7 @@ def _asked() -> tuple[Search, int]:
 
 def _link(search: Search, **changes: object) -> str:
     """The query of this list with some of it changed, for a link."""
-    values = {"q": search.text, "sort": search.sort, "show": search.show, **changes}
+    values = {"q": search.text, "sort": search.sort, "show": search.show, "needs": search.needs, **changes}
     return "?" + urlencode({name: value for name, value in values.items() if value})
 
 
