@@ -164,6 +164,7 @@ class Browse:
         grouped = project_page.requirements(core)
         head = project_page.heading(project, releases, chosen)
         pinned = not head["is_newest"] or head["is_pre"] or head["is_yanked"]
+        faults = self._repository.faults(project.name)
         needing, needed_by = self._repository.needing(project.name, NEEDED_BY)
         values = {
             **head,
@@ -184,7 +185,8 @@ class Browse:
             "readme": self._readme(core),
             "files": project_page.file_rows(files, packages=f"{root}packages/"),
             "versions": project_page.version_rows(releases),
-            "faults": [(fault.path, fault.reason) for fault in self._repository.faults(project.name)],
+            "faults": [(fault.path, fault.reason) for fault in faults[: project_page.MAX_FAULTS]],
+            "more_faults": max(0, len(faults) - project_page.MAX_FAULTS),
         }
         title = f"{project.display_name} {chosen}".strip()
         return self._frame.render("project", title, values, root=root)
