@@ -10,7 +10,7 @@ COPY setup.py setup.cfg pyproject.toml README.rst LICENSE.txt /source/
 COPY pypiserver /source/pypiserver
 # Bytecode is made now, since a container may not be able to write it later.
 RUN python -m venv /opt/pypiserver \
-    && /opt/pypiserver/bin/pip install --no-cache-dir --compile '/source[web,metrics,progress,objectstore,postgres,gunicorn]'
+    && /opt/pypiserver/bin/pip install --no-cache-dir --compile '/source[web,metrics,objectstore,postgres,gunicorn]'
 
 FROM python:3.13-slim
 COPY --from=build /opt/pypiserver /opt/pypiserver

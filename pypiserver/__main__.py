@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import functools
 import getpass
 import io
 import logging
@@ -184,17 +183,17 @@ def _run(command: parser.Run) -> int:
 
 def _serve(command: parser.Run, stack: contextlib.ExitStack) -> None:
     from .cli.banner import Facts, render
-    from .cli.progress import counted, progress
+    from .cli.progress import progress
     from .memory import give_back
     from .observability import logging_setup
-    from .observability.metrics_listener import listening
+    from .observability.metrics import listening
     from .server import contract, run
 
     config = command.config
     application = load_application(config)
     application.check()
     with progress("reading the packages", sys.stderr) as tell:
-        files, where = application.survey(counted=functools.partial(counted, tell=tell))
+        files, where = application.survey(progress=tell)
     storage_fault = application.storage_fault()
     damaged = application.damaged()
     application.close()
@@ -203,8 +202,7 @@ def _serve(command: parser.Run, stack: contextlib.ExitStack) -> None:
     metrics_port = None
     if config.metrics_address is not None and application.metrics is not None:
         host, port = config.metrics_address
-        kind = application.metrics.content_type
-        metrics_port = stack.enter_context(listening(host, port, application.exposition, kind))
+        metrics_port = stack.enter_context(listening(host, port, application.metric_families))
     options = contract.Options(
         server=config.server,
         host=config.host,

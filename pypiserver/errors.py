@@ -1,12 +1,12 @@
-"""The tree of failures, each with the HTTP status it becomes.
+"""The tree of exceptions, each with its HTTP status.
 
-Every message says what went wrong, which file, project or setting it was, and what to do. The web layer maps
-``status`` to an answer in one place; the command line prints the message and exits with ``exit_status``.
+Every message says what happened, to which file, project or setting, and what to do. The web layer maps ``status`` to an
+answer in one place; the command line prints the message and exits with ``exit_status``.
 
 **Invariants:** the message is for operators: the log and the command line show it. Clients get ``public``, which for a
-failure of the server (status 500 and above) is a general sentence unless the place that raises it says otherwise, so
-no path, host name or role reaches a stranger by a message whose author did not think of it. What code needs to know of
-a failure is in its data (``kind``, ``filename``, ``reason`` ...): no code compares or takes apart a sentence.
+failure of the server (status 500 and above) is a general sentence unless the code that raises it says otherwise, so
+that no message leaks a path, host name or role by accident. Code reads the data of an exception (``kind``,
+``filename``, ``reason`` ...): no code compares or parses a sentence.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, TypeVar, get_args
 
-# What may be wrong with the bytes of a file: it is no archive that can be read, it is made to deceive or to harm, it is
-# not what its name says, or not what its place in storage was given for.
+# Faults in the bytes of a file: not a readable archive; made to deceive or to harm; not what its name says; not what
+# was stored under its name or key.
 Damage = Literal["corrupt", "unsafe", "mislabelled", "altered"]
 DAMAGED: frozenset[str] = frozenset(get_args(Damage))
-# Why a file is not listed, '' for one that is: damage; or it cannot be opened or read, a downloader still writes it,
-# it changed while it was read, it is being replaced or removed, or reading it or recording what it says failed.
+# Why a file is not listed, '' for a listed one: damage; or it cannot be opened or read, a downloader still writes it,
+# it changed during the read, it is being replaced or removed, or reading it or recording its metadata failed.
 FaultKind = Literal["", Damage, "unreadable", "unfinished", "changed", "replaced", "failed"]
 Error = TypeVar("Error", bound="PypiServerError")
 
 
 class PypiServerError(Exception):
-    """Base of every failure we raise on purpose; ``str()`` of it is one or more plain sentences.
+    """Base of every exception that pypiserver raises itself; ``str()`` is one or more plain sentences.
 
-    Its data say the same to code: ``kind`` is one short word that stays when the sentence is written anew, ``filename``
-    and ``project`` are what it is about, ``reason`` is the part of the sentence that says why. Each is empty where it
-    says nothing.
+    Its data say the same to code: ``kind`` is one short word that stays when the sentence changes, ``filename`` and
+    ``project`` are the subject, ``reason`` is the part of the sentence that says why. An attribute that does not apply
+    is empty.
     """
 
     status = 500
@@ -48,7 +48,7 @@ class PypiServerError(Exception):
         project: str = "",
         reason: str = "",
     ) -> None:
-        """``public`` is the sentence for clients, True for the message itself, None for what is usual."""
+        """``public`` is the sentence for clients; True means the message itself, None the class's default."""
         super().__init__(message)
         self._public = public
         self.kind = kind
@@ -57,23 +57,23 @@ class PypiServerError(Exception):
         self.reason = reason
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Copies and pickles have the same data, whatever the constructor takes."""
+        """Copies and pickles keep the data, independent of the constructor's parameters."""
         return _made_again, (type(self), self.args), self.__dict__
 
     @property
     def public(self) -> str:
-        """What a client may read: the message where the client is at fault, else no more than ``general``."""
+        """The text for clients: the message for a client's error, ``general`` for a failure of the server."""
         if isinstance(self._public, str):
             return self._public
         return str(self) if self.is_told else self.general
 
     @property
     def is_told(self) -> bool:
-        """Whether ``public`` is the message itself, so clients know all there is to know."""
+        """Whether ``public`` is the message itself."""
         return self._public is True or (self._public is None and self.status < 500)
 
     def reworded(self: Error, message: str, *, public: str | bool | None = None) -> Error:
-        """The same failure with the same data in another sentence, and with what clients may read of that."""
+        """A copy with the same data and another message; ``public`` as in the constructor."""
         other = copy.copy(self)
         other.args = (message,)
         other._public = public
@@ -86,11 +86,11 @@ def _made_again(kind: type[PypiServerError], args: tuple[object, ...]) -> PypiSe
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """One thing that is wrong with the settings, in a sentence, and as data.
+    """One mistake in the settings, as a sentence and as data.
 
-    ``kind`` is one short word, ``setting`` the name of the setting (a flag of the command line that belongs to none is
-    there as it was written), ``value`` what was given for it, ``source`` the flag, variable, keyword or file that gave
-    it, ``suggestion`` what was probably meant.
+    ``kind`` is one short word, ``setting`` the name of the setting (or an unknown flag as it was written), ``value``
+    the given value, ``source`` the flag, variable, keyword or file that gave it, ``suggestion`` the name that was
+    probably meant.
     """
 
     sentence: str
@@ -105,7 +105,7 @@ class Mistake:
 
 
 class ConfigError(PypiServerError):
-    """Settings, flags or keywords that cannot be used: one mistake, or all that were found together.
+    """Invalid settings, flags or keywords: one mistake, or all that were found together.
 
     ``mistakes`` has at least one; ``setting``, ``value`` and ``source`` are those of the first.
     """
@@ -125,7 +125,7 @@ class ConfigError(PypiServerError):
 
     @classmethod
     def of(cls, mistakes: Iterable[Mistake]) -> ConfigError:
-        """One failure for all of these, a line for each."""
+        """One exception for all of these mistakes, with a line for each; ``mistakes`` must not be empty."""
         found = tuple(mistakes)
         error = cls("\n".join(map(str, found)), kind=found[0].kind)
         error.mistakes = found
@@ -133,12 +133,12 @@ class ConfigError(PypiServerError):
 
     @property
     def setting(self) -> str:
-        """The name of the setting; empty for what is none."""
+        """The name of the first mistake's setting; empty if it concerns none."""
         return self.mistakes[0].setting
 
     @property
     def value(self) -> object:
-        """What was given for it, as it was written."""
+        """The value that was given for it, as it was written."""
         return self.mistakes[0].value
 
     @property
@@ -161,7 +161,7 @@ class BadRequest(PypiServerError):
 class InvalidFilename(BadRequest):
     """A file name that does not name a distribution.
 
-    ``rule`` is what it breaks, in words that are the same for every name.
+    ``rule`` is the broken rule, in words that are the same for every name.
     """
 
     def __init__(self, message: str, *, filename: str, kind: str, rule: str = "", reason: str = "") -> None:
@@ -170,9 +170,9 @@ class InvalidFilename(BadRequest):
 
 
 class InvalidDistribution(BadRequest):
-    """An archive that cannot be read, or that disagrees with its file name, form or digests.
+    """An archive that cannot be read, or that does not match its file name, upload form or digests.
 
-    ``reason`` says what is wrong with ``filename``, and ``ending`` is what ends the sentence.
+    ``reason`` says what is wrong with ``filename``; ``ending`` is appended to the message.
     """
 
     kind: Damage
@@ -182,7 +182,7 @@ class InvalidDistribution(BadRequest):
 
 
 def refused(filename: str, reason: str) -> str:
-    """The sentence, without its full stop, for a file with something wrong in it."""
+    """The sentence, without a full stop, for a damaged file."""
     return f"{filename} is refused: {reason}"
 
 
@@ -193,10 +193,10 @@ class Unauthorized(PypiServerError):
 
 
 class Forbidden(PypiServerError):
-    """The action is allowed to nobody, or storage refuses it."""
+    """The action is refused to everyone, or storage refuses it (RFC 9110 section 15.5.4)."""
 
     status = 403
-    general = "The server may not do this; its log says why."
+    general = "The server is not allowed to do this; its log says why."
 
 
 class NotFound(PypiServerError):
@@ -206,7 +206,7 @@ class NotFound(PypiServerError):
 
 
 class MethodNotAllowed(PypiServerError):
-    """The route exists for other methods only; ``allow`` lists them."""
+    """The route exists for other methods only; ``allow`` lists them (RFC 9110 section 10.2.1)."""
 
     status = 405
 
@@ -216,7 +216,7 @@ class MethodNotAllowed(PypiServerError):
 
 
 class Conflict(PypiServerError):
-    """A file of that name already exists with other bytes, or the project takes no uploads."""
+    """A file of that name already exists with other bytes, or the project accepts no uploads."""
 
     status = 409
 
@@ -228,9 +228,9 @@ class ContentTooLarge(PypiServerError):
 
 
 class Unavailable(PypiServerError):
-    """Storage cannot be read, or too many slow password checks are waiting; trying again may help.
+    """Storage cannot be read, or too many slow password checks are waiting; a retry may help.
 
-    ``is_passing`` is off where it does not: somebody must do something first.
+    ``is_passing`` is false if a retry does not help, because an operator must act first.
     """
 
     status = 503
@@ -252,13 +252,13 @@ class Unavailable(PypiServerError):
 
 
 class CatalogUnavailable(Unavailable):
-    """The catalog cannot be asked; what is remembered of it may still be right."""
+    """The catalog's database does not answer; cached pages may still be right."""
 
-    general = "The catalog cannot be asked right now. Try again in a moment; the server's log says more."
+    general = "The catalog cannot be read right now. Try again in a moment; the server's log says more."
 
 
 class Unreadable(Unavailable):
-    """One file, or the folder it is in, cannot be looked at; whether it is there cannot be told."""
+    """One file, or its folder, cannot be read; whether the file exists is unknown."""
 
 
 class StorageFull(PypiServerError):

@@ -9,26 +9,21 @@ import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 from ._version import __version__
 from .access.authentication import Access, Auther, HtpasswdFile
-from .backend.digester import Digester
-from .backend.protocols import Counted
+from .backend.backend import Backend
+from .backend.copy_endpoint import Endpoint
+from .backend.protocols import Tell
 from .backend.stored_file import Held
-from .backend.writing import Writer
 from .catalog import FAILURES, Catalog
-from .catalog.postgres.leader_lock import Lease
-from .catalog.postgres.pool import Pool
-from .catalog.sqlite.leader_lock import ScanLock
 from .catalog.sqlite.places import catalog_identity, catalog_path, usable_place
 from .errors import ConfigError, PypiServerError, Unavailable
-from .folder.indexer import Watch
-from .folder.presence import Presence
-from .folder.scanner import Sync
+from .folder.backend import make_backend as make_folder_backend
+from .folder.copy_endpoint import FolderEnd
 from .folder.storage import Folders
-from .folder.writer import FolderWriter
 from .index.publish import Intake
 from .index.read import Repository
 from .native_names import say_other_locale
@@ -60,14 +55,10 @@ from .web.http.forwarded import TrustedProxy
 from .web.http.problem_details import Elsewhere
 from .web.routes import Web, build
 
-if TYPE_CHECKING:
-    from .bucket.backend import BucketParts
-
 WSGI = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 # So many files, of so many bytes together, are read before the server says that it is ready.
 READ_BEFORE = 200
 BYTES_BEFORE = 1 << 25
-AnyCatalog = TypeVar("AnyCatalog", bound=Catalog)
 
 
 class Application:
@@ -79,17 +70,18 @@ class Application:
     def __init__(self, config: Config) -> None:
         self.config = config
         say_other_locale()
-        self.repository, writer = build_both(config)
+        self.backend = build_backend(config)
+        self.stats = Downloads(config.stats) if config.stats else None
+        self.repository = Repository(self.backend, stats=self.stats, stale_for=config.stale_for)
         self.intake = Intake(
-            self.repository,
-            writer,
+            self.backend,
             overwrite=config.overwrite,
             recorder=Recorder(AuditLog(config.audit_log) if config.audit_log else None),
         )
         auther = build_auther(config)
         access = Access(auther, config.authenticate)
-        self.metrics = _metrics(config, self.repository)
-        self.observers = Observers(list(_observers(config, self.metrics, self.repository.stats)))
+        self.metrics = _metrics(config, self.backend)
+        self.observers = Observers(list(_observers(config, self.metrics, self.stats)))
         # However many uploads stall, half of the server's threads are left for others.
         threads = ServerOptions(
             server=config.server, threads=config.threads, tells_names_apart=config.believes_address
@@ -115,12 +107,12 @@ class Application:
                 self.repository,
                 cache_control=_cache_control(config, access),
                 private_files=access.is_protected("download"),
-                accel=accel_header(config.accel, config.accel_location),
-                deliver=_delivery(config, self.repository, _cache_control(config, access)),
+                accel=accel_header(config.accel, config.accel_location, self.backend.offload.local_path),
+                deliver=_delivery(config, self.backend, _cache_control(config, access)),
             ),
             uploads=Uploads(self.intake, max_bytes=config.max_upload_size, max_form_bytes=config.max_form_size),
             welcome=Welcome(_welcome_text(config), frame),
-            status=_status(config, self.repository, self.exposition, self.metrics),
+            status=_status(config, self.repository, self.backend, self.exposition, self.metrics),
             server_base_url=config.root_url,
             health_endpoint=config.health_endpoint,
             gate=Gate(min(config.max_uploads, max(1, threads // 2))),
@@ -152,8 +144,8 @@ class Application:
         """Raise ConfigError for what would only be noticed later: a password file, audit log or certificate."""
         if self.config.htpasswd is not None:
             HtpasswdFile(self.config.htpasswd).check()
-        if self.repository.stats is not None:
-            self.repository.stats.check()
+        if self.stats is not None:
+            self.stats.check()
         if self.config.audit_log is not None:
             try:
                 AuditLog(self.config.audit_log).check()
@@ -164,18 +156,18 @@ class Application:
         if self.config.certificate is not None and self.config.key is not None:
             tls_files.check(self.config.certificate, self.config.key)
 
-    def survey(self, *, counted: Counted = iter) -> tuple[list[Held], str | None]:
+    def survey(self, *, progress: Tell | None = None) -> tuple[list[Held], str | None]:
         """Bring the catalog up to date; gives what is known of the files in each folder, and where the catalog lives.
 
-        Files go through ``counted`` as they are found.
+        ``progress`` is told how many files were found.
         """
-        watch, catalog = self.repository.watch, self.repository.catalog
+        indexer, catalog = self.backend.indexer, self.backend.catalog
         try:
-            watch.scan_once(counted=counted)
+            indexer.scan_once(progress=progress)
             counts, unread, is_complete = catalog.root_counts(), catalog.unread_roots(), catalog.was_scanned()
         except FAILURES as error:
             raise Unavailable(f"The catalog {catalog.connections.place()} cannot be used: {error}.") from error
-        roots = self.repository.folders.roots
+        roots = self.backend.storage.roots
         held = [
             Held(path, counts.get(root, 0) if is_complete else None, is_all=root not in unread)
             for root, path in enumerate(roots)
@@ -187,47 +179,41 @@ class Application:
 
         Raises ConfigError for what will not heal: there is no such bucket, or it refuses us.
         """
-        if self.config.storage is None:
-            return ""
-        from .bucket.probe import probe
-        from .bucket.storage import Bucket
-
-        bucket = self.repository.folders
-        assert isinstance(bucket, Bucket)  # noqa: S101
-        fault = probe(bucket)
-        if fault is not None and fault.is_final:
-            raise ConfigError(fault.message, kind="refused", setting="storage", value=bucket.objects.url)
-        return fault.message if fault is not None else ""
+        return self.backend.storage_fault()
 
     def damaged(self) -> list[tuple[Path | str, int]]:
         """How many files of each folder are known not to be fit to be listed, where there are any.
 
         Few files are read for that first, so that a small folder tells all; the rest shows while it serves.
         """
-        repository = self.repository
-        pending = repository.catalog.pending(READ_BEFORE + 1)
-        is_little = isinstance(repository.folders, Folders) and len(pending) <= READ_BEFORE
+        backend = self.backend
+        pending = backend.catalog.pending(READ_BEFORE + 1)
+        is_little = backend.reads_before_fork and len(pending) <= READ_BEFORE
         if is_little and sum(file.size for file in pending) <= BYTES_BEFORE:
             with contextlib.suppress(PypiServerError):
-                repository.digester.digest_some()
-        counts = repository.catalog.fault_counts()
-        return [(path, counts[root]) for root, path in enumerate(repository.folders.roots) if root in counts]
+                backend.digester.digest_some()
+        counts = backend.catalog.fault_counts()
+        return [(path, counts[root]) for root, path in enumerate(backend.storage.roots) if root in counts]
 
     def start(self) -> None:
         """Begin to keep the catalog current, in the process that serves; otherwise the first request does that."""
-        self.repository.watch.start()
+        self.backend.indexer.start()
 
     def exposition(self) -> bytes:
         """The metrics as text, empty where none are counted."""
         self.observers.flush()
         return self.metrics.exposition() if self.metrics else b""
 
+    def metric_families(self) -> list[Any]:
+        """The metrics as prometheus_client has them, none where none are counted."""
+        self.observers.flush()
+        return self.metrics.collect() if self.metrics else []
+
     def close(self) -> None:
         """End the threads this process started."""
         self.observers.close()
         self.web.renderer.close()
-        self.repository.watch.close()
-        self.repository.catalog.close()
+        self.backend.close()
 
 
 def _observers(config: Config, metrics: Metrics | None, stats: Downloads | None) -> Iterator[Observer]:
@@ -240,77 +226,56 @@ def _observers(config: Config, metrics: Metrics | None, stats: Downloads | None)
         yield stats
 
 
-def _metrics(config: Config, repository: Repository) -> Metrics | None:
+def _metrics(config: Config, backend: Backend) -> Metrics | None:
     """What counts requests, and asks the catalog how the index is: only what it already knows, nothing is started."""
-    catalog, watch = repository.catalog, repository.watch
+    catalog, indexer = backend.catalog, backend.indexer
     return (
-        Metrics(lambda: State(*catalog.counts(), catalog.serial(), watch.last_scan()), __version__)
+        Metrics(lambda: State(*catalog.counts(), catalog.serial(), indexer.last_scan()), __version__)
         if config.counts_metrics
         else None
     )
 
 
-def _status(config: Config, repository: Repository, exposition: Callable[[], bytes], metrics: Metrics | None) -> Status:
+def _status(
+    config: Config,
+    repository: Repository,
+    backend: Backend,
+    exposition: Callable[[], bytes],
+    metrics: Metrics | None,
+) -> Status:
     if metrics is None or config.metrics_address is not None:
-        return Status(repository)
-    return Status(repository, exposition=exposition, content_type=metrics.content_type)
+        return Status(repository, backend)
+    return Status(repository, backend, exposition=exposition, content_type=metrics.content_type)
 
 
-def build_repository(config: Config) -> Repository:
-    """Storage, catalog and what keeps them together; starts nothing."""
-    return build_both(config)[0]
+def build_backend(config: Config, *, is_serving: bool = True) -> Backend:
+    """The backend over the folders of ``config``, or its bucket; starts nothing.
 
-
-def build_both(config: Config) -> tuple[Repository, Writer]:
-    """The repository, and who makes its changes, for the folders of ``config`` or its bucket."""
-    if config.storage is not None:
-        parts = build_bucket(config)
-        in_bucket = bucket_repository(config, parts)
-        return in_bucket, parts.writer(in_bucket)
-    roots = [Path(os.path.abspath(root)) for root in config.roots]  # noqa: PTH100 - resolve() would follow links
-    folders = Folders(roots)
-    identity = catalog_identity(roots, config.hash_algo)
-    catalog, lock = build_catalog(Catalog, usable_place(config.catalog) or catalog_path(identity), identity)
-    presence = Presence(folders, catalog)
-    sync = Sync(folders, catalog, presence=presence)
-    digester = Digester(folders, catalog, hash_algo=config.hash_algo)
-    watch = Watch(sync, digester, catalog, lock=lock)
-    stats = Downloads(config.stats) if config.stats else None
-    repository = Repository(
-        folders=folders,
-        catalog=catalog,
-        sync=sync,
-        digester=digester,
-        watch=watch,
-        stats=stats,
-        stale_for=config.stale_for,
-        presence=presence,
+    Without ``is_serving`` it is one for a command that changes packages: that needs no catalog of folders, and the one
+    of a bucket as it is.
+    """
+    return (
+        _over_folders(config, is_serving)
+        if config.storage is None
+        else _over_bucket(config, config.storage, is_serving)
     )
-    return repository, FolderWriter(repository, folders, sync)
 
 
-def build_catalog(
-    kind: Callable[..., AnyCatalog], place: Path | str | None, identity: str
-) -> tuple[AnyCatalog, ScanLock | Lease]:
-    """The catalog at ``place``, and the lock by which all that share it agree on one scanner."""
-    if isinstance(place, str):
-        catalog = kind(place, identity)
-        assert isinstance(catalog.connections, Pool), "its place is an address"  # noqa: S101
-        return catalog, Lease(catalog.connections)
-    lock = ScanLock(Path(f"{place}.lock") if place else None)
-    # While others may serve from it, a file is theirs, whatever it holds.
-    return kind(place, identity, may_replace=lock.is_held), lock
+def _over_folders(config: Config, is_serving: bool) -> Backend:
+    roots = [Path(os.path.abspath(root)) for root in config.roots]  # noqa: PTH100 - resolve() would follow links
+    identity = catalog_identity(roots, config.hash_algo)
+    place = (usable_place(config.catalog) or catalog_path(identity)) if is_serving else None
+    catalog = Catalog(place, identity)
+    return make_folder_backend(Folders(roots), catalog, hash_algo=config.hash_algo, is_serving=is_serving)
 
 
-def build_bucket(config: Config, *, is_serving: bool = True) -> BucketParts:
-    """What there is over the bucket of ``config``; a command that does not serve starts nothing."""
-    from .bucket.backend import build_parts
+def _over_bucket(config: Config, url: str, is_serving: bool) -> Backend:
+    from .bucket.backend import make_backend
     from .bucket.catalog import ExclusiveCatalog
     from .bucket.object_store import Objects
     from .bucket.storage import Bucket
 
-    assert config.storage is not None, "who asks has looked"  # noqa: S101
-    identity = catalog_identity([config.storage], config.hash_algo)
+    identity = catalog_identity([url], config.hash_algo)
     place = usable_place(config.catalog) or catalog_path(identity)
     if place is None:
         raise ConfigError(
@@ -318,42 +283,36 @@ def build_bucket(config: Config, *, is_serving: bool = True) -> BucketParts:
             kind="missing",
             setting="catalog",
         )
-    catalog, lock = build_catalog(ExclusiveCatalog, place, identity)
-    return build_parts(
-        Bucket(Objects(config.storage, public_endpoint=config.public_storage_endpoint)),
-        catalog,
-        lock,
+    return make_backend(
+        Bucket(Objects(url, public_endpoint=config.public_storage_endpoint)),
+        ExclusiveCatalog(place, identity),
         hash_algo=config.hash_algo,
         overwrite=config.overwrite,
         is_serving=is_serving,
     )
 
 
-def bucket_repository(config: Config, parts: BucketParts) -> Repository:
-    """The repository over a bucket."""
-    return Repository(
-        folders=parts.bucket,
-        catalog=parts.catalog,
-        sync=parts.reindexer,
-        digester=parts.digester,
-        watch=parts.watch,
-        stats=Downloads(config.stats) if config.stats else None,
-        stale_for=config.stale_for,
-    )
-
-
-def _delivery(config: Config, repository: Repository, cache_control: str) -> Deliver | None:
-    """How files of a bucket are sent; None for those of folders."""
-    if config.storage is None:
-        return None
+def build_endpoint(place: Path | str) -> Endpoint:
+    """What packages are copied from or to: a folder, or the bucket at an address."""
+    if isinstance(place, Path):
+        return FolderEnd(place.absolute())
+    from .bucket.copy_endpoint import BucketEnd
+    from .bucket.object_store import Objects, require
     from .bucket.storage import Bucket
 
-    bucket = repository.folders
-    assert isinstance(bucket, Bucket)  # noqa: S101
-    way = config.downloads if config.downloads != "auto" else "redirect" if bucket.objects.can_sign else "stream"
+    require()
+    return BucketEnd(Bucket(Objects(place)))
+
+
+def _delivery(config: Config, backend: Backend, cache_control: str) -> Deliver | None:
+    """How files of a bucket are sent; None for those of folders, which are on this disk."""
+    if backend.offload.local_path is not None:
+        return None
+    sign = backend.offload.sign
+    way = config.downloads if config.downloads != "auto" else "redirect" if sign is not None else "stream"
     if way == "stream":
         return lambda environ, file: None
-    if not bucket.objects.can_sign:
+    if sign is None:
         raise ConfigError(
             f"--downloads {way}: {config.storage} signs no addresses; use stream.",
             kind="contradiction",
@@ -361,10 +320,8 @@ def _delivery(config: Config, repository: Repository, cache_control: str) -> Del
             value=way,
         )
     if way == "accel":
-        return through_nginx(
-            bucket.sign, config.signed_url_ttl, location=config.accel_location, cache_control=cache_control
-        )
-    return redirecting(bucket.sign, config.signed_url_ttl, age=config.cache_control)
+        return through_nginx(sign, config.signed_url_ttl, location=config.accel_location, cache_control=cache_control)
+    return redirecting(sign, config.signed_url_ttl, age=config.cache_control)
 
 
 def build_auther(config: Config) -> Auther | None:

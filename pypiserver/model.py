@@ -1,6 +1,7 @@
-"""The values the layers hand to each other: a file, a project, a project's status.
+"""The values that the layers pass to each other: a file, a project, a project's status.
 
-They hold what the catalog knows, never a path of the file system, and are immutable, so threads share them freely.
+**Invariants:** they hold facts from the catalog, never a path of the file system; they are immutable, so threads share
+them.
 """
 
 from __future__ import annotations
@@ -15,17 +16,17 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 def utc(nanoseconds: int) -> datetime:
-    """The moment so many nanoseconds after 1970, in whole microseconds."""
+    """The time in UTC, from nanoseconds since the epoch (1970), cut to microseconds."""
     # fromtimestamp() refuses times before 1970 on Windows.
     return _EPOCH + timedelta(microseconds=nanoseconds // 1000)
 
 
 class Identity(NamedTuple):
-    """By what a file is known again: another one at its path differs in one of these.
+    """The attributes by which a scan recognizes an unchanged file; another file at its path differs in one of them.
 
-    Times are nanoseconds since the epoch. ``ctime_ns`` is when anything of the file changed last, its modification time
-    included, so that a copy with the old time and size differs. 0 stands for an inode or a time that the file system
-    cannot be believed, or a catalog of an earlier version has not: that tells nothing.
+    ``size`` is bytes; times are nanoseconds since the epoch. ``ctime_ns`` is the time of the last change of data or
+    attributes, so that a copy with the old size and modification time differs. 0 is an inode or time that the file
+    system makes up, or that a catalog of an earlier version lacks; it matches any value.
     """
 
     size: int
@@ -34,7 +35,7 @@ class Identity(NamedTuple):
     ctime_ns: int
 
     def is_same(self, other: Identity) -> bool:
-        """Whether both may be of one file, which was not changed."""
+        """Whether both may be of one unchanged file."""
         return self[:2] == other[:2] and all(
             ours == theirs or (min(ours, theirs) == 0 and max(ours, theirs) > 0)
             for ours, theirs in zip(self[2:], other[2:], strict=True)
@@ -73,7 +74,7 @@ class File:
 
     @property
     def identity(self) -> Identity:
-        """By what the file is known again."""
+        """The attributes by which a scan recognizes this file."""
         return Identity(self.size, self.mtime_ns, self.inode, self.ctime_ns)
 
     @property
@@ -91,10 +92,10 @@ class ProjectStatus:
 
 
 def last_serial(changed_ns: int) -> int:
-    """The number by which mirrors see a change, of what was changed at that time: its seconds since 1970.
+    """The serial that mirrors see for a change at this time (nanoseconds since the epoch): its seconds.
 
-    It comes from storage and not from a counter of ours, so it is the same after the catalog was built anew. XML-RPC
-    has numbers of 31 bits, and mirrors take 0 for none.
+    It comes from storage and not from a counter, so it survives a rebuild of the catalog. It is from 1 to 2**31 - 1,
+    because XML-RPC has integers of 31 bits and mirrors take 0 for none.
     """
     return min(max(changed_ns // 1_000_000_000, 1), 2**31 - 1)
 
@@ -127,10 +128,10 @@ class Indexed(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A project as a row of a list: ``version`` is its newest release, ``summary`` what that says on one line.
+    """A project as a row of a list: ``version`` is its newest release, ``summary`` that release's summary on one line.
 
-    ``upload`` is the version that was uploaded last, at ``uploaded_at``; ``size`` is in bytes over all ``files``;
-    ``yanked`` is how many of them are. ``status`` is '' for an active project (PEP 792).
+    ``upload`` is the version of the last upload, at ``uploaded_at`` (UTC); ``files`` is their number, ``size`` their
+    total size in bytes, ``yanked`` the number of yanked ones. ``status`` is '' for an active project (PEP 792).
     """
 
     project: NormalizedName
@@ -147,11 +148,11 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """A page of the list of projects: those that ``text`` finds, all for ''.
+    """A request for a page of the list of projects: those that ``text`` finds, or all for ''.
 
-    ``sort`` is ``name``, ``date`` or ``size``, with a ``-`` the other way round; anything else means by relevance.
-    ``show`` is '', ``yanked`` (some file is) or ``marked`` (with a status).
-    ``needs`` is a project in normal form on which the newest release of each depends, '' for any.
+    ``sort`` is ``name``, ``date`` or ``size``, reversed with a leading ``-``; any other value means by relevance.
+    ``show`` is '' (all), ``yanked`` (with a yanked file) or ``marked`` (with a status). ``needs`` is a project in
+    normal form on which the newest release of each depends, '' for any.
     """
 
     text: str = ""

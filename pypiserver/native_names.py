@@ -1,8 +1,8 @@
-"""The names of files as Python gives them in this process, and as catalogs, pages and logs have them.
+"""File names as Python gives them in this process, and as catalogs, pages and logs hold them.
 
-Python decodes names by the locale, which is ASCII where Apache runs it on Debian (``LANG=C``); ours are always UTF-8,
-with surrogate escapes (PEP 383) for other bytes, so that processes of any locale share a catalog. The rule to keep: a
-name from the system passes :func:`text_of` when it comes in, a path of ours :func:`native` when it goes out.
+Python decodes names by the locale, which is ASCII under Apache on Debian (``LANG=C``); ours are always UTF-8, with
+surrogate escapes (PEP 383) for other bytes, so that processes of any locale can share a catalog. **Invariants:** a name
+from the system passes :func:`text_of` on its way in, a path to the system :func:`native` on its way out.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ IS_UTF8 = codecs.lookup(sys.getfilesystemencoding()).name == "utf-8"
 
 
 def text_of(name: str) -> str:
-    """A name, or a path, that the system gave."""
+    """A name or path from the system, as catalogs hold it: UTF-8 with surrogate escapes."""
     return name if IS_UTF8 else os.fsencode(name).decode("utf-8", "surrogateescape")
 
 
 def native(path: str) -> str:
-    """A path of ours, as the system takes it."""
+    """A path from a catalog, as ``open`` takes it in this process."""
     return path if IS_UTF8 else os.fsdecode(path.encode("utf-8", "surrogateescape"))
 
 
 @functools.cache
 def say_other_locale() -> None:
-    """Warn once where Python takes the names of files for another encoding than UTF-8."""
+    """Log a warning, once, if Python decodes file names with another encoding than UTF-8."""
     if not IS_UTF8:
         _LOG.warning(
             "Python reads the names of files as %s here, because the locale is %s. Packages are served anyway; set "

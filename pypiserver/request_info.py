@@ -1,11 +1,11 @@
-"""What handlers leave in a request's WSGI environ for those who write about it afterwards: log, metrics, statistics.
+"""Keys of the WSGI environ under which handlers leave facts about a request for log, metrics and statistics.
 
-Nothing in the web layer reads these; a key that is missing means that nobody knows.
+**Invariants:** the web layer itself reads none of them; a missing key means "unknown".
 """
 
-CLIENT = "pypiserver.client"  # str: the address of the client, as far as trusted proxies tell
+CLIENT = "pypiserver.client"  # str: the client's address, taken from trusted proxies if there are any
 USER = "pypiserver.user"  # str: who logged in, for an action that needs it
-ROUTE = "pypiserver.route"  # str: the rule of the route that answered
+ROUTE = "pypiserver.route"  # str: the rule of the route that matched
 PAGE = "pypiserver.page"  # str: "hit" or "miss" in the page cache
 CHANGE = "pypiserver.change"  # str: upload, delete, yank or unyank, once it was done
 DOWNLOAD = "pypiserver.download"  # (project, version, bytes): the release whose file is sent, and its size

@@ -43,6 +43,7 @@ class FakeIndex:
     before: Callable[[], object] = lambda: None
     seen: list[tuple[str, str | None]] = field(default_factory=list)
     port: int = 0
+    connections: int = 0
 
     @property
     def url(self) -> str:
@@ -122,6 +123,10 @@ def serving(index: FakeIndex, *, certificate: Path | None = None) -> Iterator[Fa
             pass
 
     class Server(ThreadingHTTPServer):
+        def process_request(self, request: Any, client_address: object) -> None:
+            index.connections += 1
+            super().process_request(request, client_address)
+
         def handle_error(self, request: object, client_address: object) -> None:
             """Clients that hang up are what some tests are about."""
 

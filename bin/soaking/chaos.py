@@ -26,7 +26,7 @@ from tests.reliability.disks import Disk, reason_against, serving_on_disk
 
 from .faults import FAULTS
 from .processes import end, is_alive, serving, tree
-from .readers import WRONG, Known, Load, seconds_until
+from .readers import PAUSE_SECONDS, WRONG, Known, Load, seconds_until
 from .scenes import Fault, Scene
 
 HEALED_SECONDS = 30.0
@@ -119,9 +119,9 @@ class Session:
     load: Load
 
     @classmethod
-    def begin(cls, scene: Scene, seed: int) -> Session:
+    def begin(cls, scene: Scene, seed: int, *, pause: float = PAUSE_SECONDS) -> Session:
         """Put packages there, and see that the fallback is on."""
-        load = Load(scene.live.url, Known(), seed)
+        load = Load(scene.live.url, Known(), seed, pause)
         for number in range(PROJECTS):
             filename, data = wheel(f"here-{number}")
             (scene.packages / filename).write_bytes(data)
@@ -202,14 +202,6 @@ class Session:
         if seconds < SHOWN_SECONDS:
             self.load.known.add(project, filename, data)
         return seconds
-
-
-def play_one(fault: Fault, home: Path, *, server: str, workers: int, seed: int) -> Outcome:
-    """One fault on a server of its own."""
-    with scene(home, server, workers, disk=fault.needs_disk, chance=random.Random(seed)) as found:
-        session = Session.begin(found, seed)
-        with session.load:
-            return session.play(fault)
 
 
 def has(database: Path, filename: str) -> bool:

@@ -85,11 +85,12 @@ class Known:
 
 @dataclass
 class Load:
-    """Readers and one uploader; ``figures`` grow while they run."""
+    """Readers, each of which waits ``pause`` seconds between requests, and one uploader; ``figures`` grow meanwhile."""
 
     url: str
     known: Known
     seed: int
+    pause: float = PAUSE_SECONDS
     figures: Counter[str] = field(default_factory=Counter)
     samples: list[str] = field(default_factory=list)
     _over: threading.Event = field(default_factory=threading.Event)
@@ -128,7 +129,7 @@ class Load:
             connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=40)
             try:
                 for _ in range(REQUESTS_EACH):
-                    if self._over.wait(PAUSE_SECONDS):
+                    if self._over.wait(self.pause):
                         return
                     question = self.known.question(chance)
                     connection.request("GET", question.path, headers={"Accept": question.accept})

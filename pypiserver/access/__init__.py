@@ -1,1 +1,1 @@
-"""Who is asking, and what may they do."""
+"""Authentication and authorization: the user of a request, and the allowed actions."""

@@ -1,8 +1,8 @@
-"""Who may do what: the htpasswd file, any callable, and which actions need either.
+"""Authentication against the htpasswd file or a callable, and the actions that need it (RFC 7617).
 
-The rules to keep: whatever is wrong closes the door; a password is never kept, logged or compared in plain text; right
-passwords are remembered for a while, because clients send them with each of hundreds of requests; every failed login
-costs the same checks, whichever user it names, known or not.
+**Invariants:** every failure denies access; no password is stored, logged or compared in plain text; correct passwords
+are cached for a while, because clients send them with each of hundreds of requests; every failed login takes the same
+number of hash checks, for unknown users too.
 """
 
 from __future__ import annotations
@@ -31,27 +31,27 @@ Auther = Callable[[str, str], bool]
 _LOG = logging.getLogger(__name__)
 REMEMBER = 512
 REMEMBER_SECONDS = 600.0
-# An editor that replaces the file may leave a moment without one.
+# An editor that replaces the file may leave a gap without one.
 GRACE_SECONDS = 5.0
 WAIT_SECONDS = 5.0
-# Within the time that a file system can tell apart, a file may change again and look the same.
+# A second change within the resolution of the file system's times leaves the file's identity unchanged.
 SETTLE_SECONDS = 2.0
-# For each check that runs so many may wait: each of them holds a thread that others need.
+# This many logins may wait for each running check: a waiting one holds a thread that others need.
 WAITING = 4
 _BUSY = "Too many passwords are being checked right now. Try again in a moment."
-# A larger file is refused as a whole: one that is cut in a line would let half of a password in.
+# A larger file is refused as a whole: one cut within a line would accept half of a password.
 MAX_FILE = 16 * 1024 * 1024
-# A failed login takes one check for each scheme and cost in the file, of this many costliest ones.
+# A failed login takes one check for each scheme and cost in the file, up to this many, the costliest first.
 DECOYS = 8
 MAX_HEADER = 8192
 
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """The password file as it was read: its identity, its entries, and the right passwords seen since, as MACs.
+    """One version of the password file: its identity, its entries, and MACs of the correct passwords seen since.
 
-    ``digest`` is that of its bytes; ``is_settled`` says that another change will give it another identity. ``decoys``
-    are what a failed login is checked against. ``logins`` has the user and the time of whole headers that were right.
+    ``digest`` is the SHA-256 of its bytes; ``is_settled`` says that any further change will change the identity. A
+    failed login is checked against ``decoys``. ``logins`` has the user and time of whole headers that were correct.
     """
 
     identity: tuple[int, ...]
@@ -64,9 +64,10 @@ class _Table:
 
 
 class HtpasswdFile:
-    """Checks passwords against the htpasswd file at ``path``, which is read again whenever it changes.
+    """Checks passwords against the htpasswd file at ``path``, and reads the file again when it changes.
 
-    ``slow_checks`` of them run at once (None: one for each processor). ``clock`` gives seconds that never go back.
+    At most ``slow_checks`` slow hashes are verified at once (None: one for each processor). ``clock`` gives monotonic
+    seconds.
     """
 
     def __init__(
@@ -77,7 +78,7 @@ class HtpasswdFile:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.path = path
-        # A Path costs more than the look.
+        # Using a Path costs more than the stat.
         self._name = str(path)
         self._clock = clock
         self._table = _Table(())
@@ -108,7 +109,7 @@ class HtpasswdFile:
             ) from error
 
     def __call__(self, user: str, password: str) -> bool:
-        """Whether the password is the user's; raises Unavailable while too many slow checks are waiting."""
+        """Whether the password is the user's; raises Unavailable when too many slow checks are waiting."""
         if "\0" in password or "\0" in user:
             return False
         table = self._current()
@@ -127,9 +128,9 @@ class HtpasswdFile:
     def login(self, authorization: str) -> str | None:
         """The user of an Authorization header, None for a wrong password; raises Unauthorized and Unavailable.
 
-        A header that was right of late is known by a digest of all of it, which takes a quarter of the time.
+        A recent correct header is recognized by a digest of all of it, which takes a quarter of the time.
         """
-        # What is read while the password is checked has a table of its own, to which this one says nothing.
+        # If the file changes during the check, the result belongs to this table and not to the new one.
         table = self._current()
         digest = hashlib.blake2s(authorization.encode("utf-8", "surrogatepass"), key=self._key).digest()
         known, now = table.logins.get(digest), self._clock()
@@ -143,10 +144,10 @@ class HtpasswdFile:
         return user
 
     def _verify(self, entry: Entry | None, decoys: tuple[Entry, ...], password: str) -> bool:
-        """Whether the password fits the user's entry; if not, the decoys are checked too.
+        """Whether the password matches the user's entry; if not, check the decoys too.
 
-        The user's own entry takes the place of the decoy that costs the same, so time tells neither which users there
-        are nor what their hashes cost.
+        The user's own entry replaces the decoy of the same cost, so the time shows neither which users exist nor what
+        their hashes cost.
         """
         if entry is not None and not entry.is_slow and self._fits(entry, password):
             return True
@@ -162,7 +163,7 @@ class HtpasswdFile:
         try:
             return fits(entry, password)
         except ConfigError as error:
-            # Whose hash needs a library that is missing is refused like everybody else.
+            # A hash whose library is missing fails like a wrong password.
             if entry.scheme not in self._missing:
                 self._missing.add(entry.scheme)
                 _LOG.error("%s", error)
@@ -170,7 +171,7 @@ class HtpasswdFile:
 
     @contextlib.contextmanager
     def _turn(self, is_slow: bool) -> Iterator[None]:
-        """Wait until a slow check may run; raises Unavailable when too many others wait, or for too long."""
+        """Wait until a slow check may run; raises Unavailable when too many wait, or the wait takes too long."""
         if not is_slow:
             yield
             return
@@ -187,7 +188,7 @@ class HtpasswdFile:
             self._waiting.release()
 
     def _current(self) -> _Table:
-        # A look takes two microseconds, and a changed file counts from the next request on.
+        # The stat takes two microseconds, and a changed file counts from the next request on.
         try:
             if not self._table.is_settled or _identity(os.stat(self._name)) != self._table.identity:  # noqa: PTH116
                 self._read()
@@ -236,7 +237,7 @@ class HtpasswdFile:
 
 
 def _identity(status: os.stat_result) -> tuple[int, ...]:
-    """What changes with the file: also a change that keeps its size and sets its time back (ctime)."""
+    """Attributes that change with the file, even if its size stays and its time is set back (ctime)."""
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
@@ -247,7 +248,7 @@ def _make_room(remembered: dict[bytes, Any]) -> None:
 
 
 class Access:
-    """The guard: ``protected`` are the actions that need a login, ``auther`` knows the passwords (None: nobody)."""
+    """The guard: ``protected`` actions need a login; ``auther`` checks passwords (None: every login is refused)."""
 
     def __init__(self, auther: Auther | None, protected: Collection[str]) -> None:
         self._auther = auther
@@ -258,20 +259,20 @@ class Access:
         return action in self._protected
 
     def is_refused(self, action: str) -> bool:
-        """Whether nobody may do it: it needs a login, and nobody has one."""
+        """Whether the action is refused to everyone: it needs a login, and nothing can check one."""
         return action in self._protected and self._auther is None
 
     def check(self, action: str, authorization: str | None) -> str | None:
-        """Let the request pass, giving its user, None for an open action.
+        """The user who may do this, None for an open action.
 
-        Raises Unauthorized for missing, unreadable or wrong credentials, Forbidden when nobody may.
+        Raises Unauthorized for missing, malformed or wrong credentials, Forbidden for an action refused to everyone.
         """
         if action not in self._protected:
             return None
         if self._auther is None:
             raise Forbidden(
-                f"Nobody may do this here: {action!r} is protected, and the server has no password file. "
-                "Its operator can give one with -P FILE."
+                f"The action {action!r} is refused to everyone: it is protected, and the server has no password file. "
+                "The operator can set one with -P FILE."
             )
         if authorization is None:
             raise Unauthorized(f"The action {action!r} needs a user name and a password.")
@@ -289,7 +290,7 @@ class Access:
         except PypiServerError:
             raise
         except Exception:  # noqa: BLE001 - logged with its traceback
-            # Somebody else's code: whatever goes wrong in it must not open the door, nor show a traceback to a client.
+            # Foreign code: no error in it may grant access or show a traceback to a client.
             _LOG.exception("The auther failed; the request is refused.")
             return None
 
@@ -306,7 +307,7 @@ def parse_basic(authorization: str) -> tuple[str, str]:
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError:
-        # Clients built on requests send latin-1 where they can.
+        # Clients built on requests send latin-1 if the text allows it.
         text = data.decode("latin-1")
     user, colon, password = text.partition(":")
     if not colon or "\0" in text:

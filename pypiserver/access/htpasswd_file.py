@@ -1,7 +1,7 @@
 """Setting a password in an htpasswd file.
 
-The rules to keep: the file is replaced in one step, and nobody can read it meanwhile who could not before; lines that
-are not about the user stay as they are, also those that others write at the same time.
+**Invariants:** the file is replaced atomically, and only users who could read it before can read it meanwhile; lines of
+other users stay unchanged, even those that other processes write at the same time.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from .password_hashes import make_hash
 
 
 def set_password(path: Path, user: str, password: str) -> bool:
-    """Set a user's password in the htpasswd file, which is made when it is missing; True when the user is new.
+    """Set a user's password in the htpasswd file, and create the file if it is missing; True for a new user.
 
-    Other lines, owner and mode stay as they are; the file is replaced in one step. Raises ConfigError.
+    Other lines, owner and mode stay as they are. Raises ConfigError for an invalid user or password, and when the file
+    cannot be changed.
     """
     if (
         not user
@@ -30,12 +31,12 @@ def set_password(path: Path, user: str, password: str) -> bool:
         or user != user.strip()
     ):
         raise ConfigError(
-            f"{user!r} is no user name: it must not be empty, hold ':' or control characters, or begin with #.",
+            f"{user!r} is not a user name: it must not be empty, contain ':' or control characters, or begin with #.",
             kind="user",
             value=user,
         )
     if not password or "\0" in password:
-        raise ConfigError("The password must not be empty, nor hold a NUL; nothing was changed.", kind="password")
+        raise ConfigError("The password must not be empty or contain a NUL; nothing was changed.", kind="password")
     try:
         password.encode()
     except UnicodeEncodeError:
@@ -43,10 +44,10 @@ def set_password(path: Path, user: str, password: str) -> bool:
             "The password is not UTF-8, as clients send it; nothing was changed.", kind="password"
         ) from None
     try:
-        # Not Path.resolve, which has an error of its own for a link that leads to itself.
+        # Not Path.resolve, which raises RuntimeError for a link that leads to itself.
         target = Path(os.path.realpath(path))
         entry = f"{user}:{make_hash(password)}"
-        # Of several that are set at once none is lost: each sees what the one before it wrote.
+        # Concurrent changes are not lost: each sees what the one before it wrote.
         with claimed(target):
             return _set(target, user, entry)
     except OSError as error:
@@ -59,7 +60,7 @@ def set_password(path: Path, user: str, password: str) -> bool:
 
 
 def _set(target: Path, user: str, entry: str) -> bool:
-    """Give the user this line; True when the user is new."""
+    """Write this line for the user; True for a new user."""
     while True:
         old, status = _read(target)
         lines = old.decode("utf-8", "surrogateescape").splitlines()
@@ -73,7 +74,7 @@ def _set(target: Path, user: str, entry: str) -> bool:
 
 
 def _read(path: Path) -> tuple[bytes, os.stat_result | None]:
-    """What the file holds, and what it is: both of one file, None when there is none."""
+    """The content of the file and its stat, both of the same file; no bytes and None if it is missing."""
     try:
         with path.open("rb") as file:
             return file.read(), os.fstat(file.fileno())
@@ -82,7 +83,7 @@ def _read(path: Path) -> tuple[bytes, os.stat_result | None]:
 
 
 def _replace(path: Path, text: str, old: bytes, status: os.stat_result | None) -> bool:
-    """Put a new file in the place of the ``old`` one; False when another program changed that meanwhile."""
+    """Replace the file whose content was ``old``; False when another program changed it meanwhile."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
@@ -92,7 +93,7 @@ def _replace(path: Path, text: str, old: bytes, status: os.stat_result | None) -
             os.fsync(file.fileno())
         if status is not None:
             if os.name != "nt":
-                # Only root may give it to somebody else; for others it is theirs, as any file they write.
+                # Only root may set the owner; for other users the new file is their own, like any file they write.
                 with contextlib.suppress(PermissionError):
                     os.chown(temporary, status.st_uid, status.st_gid)
             temporary.chmod(status.st_mode & 0o777)

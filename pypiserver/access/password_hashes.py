@@ -1,7 +1,7 @@
-"""One line of a htpasswd file: which scheme its hash is of, what checking it costs, and whether a password fits.
+"""One line of an htpasswd file: the scheme of its hash, the cost of a check, and the check itself.
 
-The rules to keep: only text in a known form logs anybody in; bcrypt is called directly, and of passlib only the four
-handlers that nothing else brings; a hash that would take minutes to check is refused when it is read.
+**Invariants:** only a hash in a known form can log a user in; bcrypt is called directly, and only four handlers of
+passlib are used; a hash that would take minutes to check is refused when it is read.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ..errors import ConfigError
 
 MAX_ROUNDS = 1_000_000
 MAX_BCRYPT_COST = 15
-# Apache cuts passwords at what bcrypt uses; bcrypt 5 refuses longer ones instead of cutting them itself.
+# Apache cuts passwords to what bcrypt uses; bcrypt 5 refuses longer ones instead of cutting them.
 BCRYPT_BYTES = 72
 NEW_COST = 10
 
@@ -38,7 +38,7 @@ _DES = re.compile(r"[./A-Za-z0-9]{13}")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A user's stored hash: its text, its scheme, and about how many milliseconds one check takes."""
+    """A user's stored hash: its text, its scheme, and the approximate milliseconds of one check."""
 
     stored: str
     scheme: str
@@ -46,12 +46,12 @@ class Entry:
 
     @property
     def is_slow(self) -> bool:
-        """Whether checks of it must not all run at once."""
+        """Whether the number of concurrent checks must be limited."""
         return self.milliseconds >= 2
 
 
 def read_entry(stored: str) -> Entry:
-    """Recognise a stored hash; raises ValueError with the reason when it cannot log anybody in."""
+    """Recognize a stored hash; raises ValueError with the reason for one that cannot log a user in."""
     if match := _BCRYPT.fullmatch(stored):
         cost = int(match[1])
         if not 4 <= cost <= MAX_BCRYPT_COST:
@@ -75,13 +75,13 @@ def read_entry(stored: str) -> Entry:
 
 
 def decoys_of(entries: Iterable[Entry], limit: int) -> tuple[Entry, ...]:
-    """An entry of each scheme and cost, the costliest first, at most ``limit`` of them."""
+    """One entry for each scheme and cost, the costliest first, at most ``limit`` of them."""
     kinds = {(entry.milliseconds, entry.scheme): entry for entry in entries}
     return tuple(kinds[kind] for kind in sorted(kinds, reverse=True)[:limit])
 
 
 def without(decoys: tuple[Entry, ...], entry: Entry | None) -> tuple[Entry, ...]:
-    """The decoys but the one that costs what the entry costs, or nearly so."""
+    """The decoys without the one whose cost is closest to the entry's."""
     if entry is None or not decoys:
         return decoys
 
@@ -94,19 +94,19 @@ def without(decoys: tuple[Entry, ...], entry: Entry | None) -> tuple[Entry, ...]
 
 
 def fits(entry: Entry, password: str) -> bool:
-    """Whether the password is the one the entry was made of; raises ConfigError when a library for it is missing."""
+    """Whether the password matches the entry; raises ConfigError when the library for its scheme is missing."""
     try:
         return _VERIFIERS[entry.scheme](entry.stored, password)
     except ValueError:
-        # Of the known form, and yet no hash: its library says so only now (bits that must be zero).
+        # The form is right but the hash is invalid, which only the library detects (bits that must be zero).
         return False
 
 
 def make_hash(password: str, *, cost: int = NEW_COST) -> str:
     """A new bcrypt hash.
 
-    Cost 10 takes about 60 ms: a pip run makes hundreds of requests, and although successes are remembered, wrong
-    guesses must stay affordable to refuse.
+    Cost 10 takes about 60 ms: a pip run makes hundreds of requests, and although successes are cached, refusing wrong
+    guesses must stay cheap.
     """
     import bcrypt
 
@@ -118,7 +118,7 @@ def _bcrypt(stored: str, password: str) -> bool:
         import bcrypt
     except Exception as error:
         raise ConfigError(
-            f"The password file has bcrypt hashes, and bcrypt cannot be used ({error}); reinstall it.",
+            f"The password file has bcrypt hashes, but bcrypt cannot be imported ({error}); reinstall it.",
             kind="not-installed",
             setting="password_file",
         ) from error
@@ -134,7 +134,7 @@ def _passlib(handler: str) -> Callable[[str, str], bool]:
 
 @functools.cache
 def _handler(name: str) -> Any:
-    # passlib.hash as a whole would load its bcrypt back end, which breaks with bcrypt 5: take the one module.
+    # passlib.hash as a whole would load its bcrypt back end, which breaks with bcrypt 5: load only this module.
     modules = {
         "apr_md5_crypt": "md5_crypt",
         "sha256_crypt": "sha2_crypt",
@@ -143,12 +143,13 @@ def _handler(name: str) -> Any:
     }
     try:
         with warnings.catch_warnings():
-            # It imports crypt, which Python 3.11 and 3.12 say goes away; passlib copes.
+            # It imports crypt, which Python 3.11 and 3.12 deprecate; passlib works without it.
             warnings.simplefilter("ignore", DeprecationWarning)
             module = importlib.import_module(f"passlib.handlers.{modules[name]}")
     except Exception as error:
         raise ConfigError(
-            f"The password file has {name} hashes, and passlib cannot be used ({error}); install passlib or libpass.",
+            f"The password file has {name} hashes, but passlib cannot be imported ({error}); install passlib or "
+            "libpass.",
             kind="not-installed",
             setting="password_file",
         ) from error

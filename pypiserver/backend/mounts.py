@@ -71,16 +71,16 @@ def is_shared(folder: Path, *, mounts: Path = MOUNTS) -> bool:
 def kind_of(folder: Path, *, mounts: Path = MOUNTS) -> str:
     """The type of the file system a folder is on, such as ``ext4``; empty where the system does not say (not Linux)."""
     with contextlib.suppress(OSError):
-        place = folder.resolve()
+        place = f"{folder.resolve()}/"
         found = ""
-        longest = -1
+        longest = 0
         for line in mounts.read_text("utf-8", "surrogateescape").splitlines():
             # "36 35 98:0 /root /mount/point rw,noatime master:1 - ext3 /dev/root rw"; proc(5) has the fields.
             left, _, right = line.partition(" - ")
-            point = Path(_ESCAPE.sub(lambda code: chr(int(code[1], 8)), left.split(" ")[4]))
+            point = _ESCAPE.sub(lambda code: chr(int(code[1], 8)), left.split(" ")[4]).rstrip("/") + "/"
             # Of two at one place the later one hides the other.
-            if len(point.parts) >= longest and place.is_relative_to(point):
-                found, longest = right.split(" ")[0], len(point.parts)
+            if len(point) >= longest and place.startswith(point):
+                found, longest = right.split(" ")[0], len(point)
         return found
     return ""
 

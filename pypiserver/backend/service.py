@@ -15,8 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from ..catalog.postgres.leader_lock import Lease
-from ..catalog.sqlite.leader_lock import ScanLock
+from ..catalog.leader_lock import LeaderLock
 from ..errors import Unavailable
 from ..supervisor import Loop, Pulse
 
@@ -31,7 +30,7 @@ YIELD_SECONDS = 5.0
 class Background(ABC):
     """What both watches are made on: threads that end together, and the lock by which one process works for all."""
 
-    def __init__(self, lock: ScanLock | Lease) -> None:
+    def __init__(self, lock: LeaderLock) -> None:
         self._lock = lock
         self._start_lock = threading.Lock()
         self._recover_lock = threading.Lock()

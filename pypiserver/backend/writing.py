@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Protocol
 
-from ..catalog import Catalog, Digest
+from ..catalog import Digest
 from ..distributions.filename import DistFile
 from ..model import File
 from .protocols import StagedFile
-
-Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,20 +26,6 @@ class Checked:
     digest: Digest
     sidecars: Mapping[str, bytes]
     replaces: File | None
-
-
-class CatalogAccess(Protocol):
-    """The catalog, with recovery when it fails, as those who change storage need it."""
-
-    @property
-    def catalog(self) -> Catalog:
-        """The catalog itself, for questions to :meth:`ask`."""
-
-    def ask(self, question: Callable[[], Answer]) -> Answer:
-        """Put a question to the catalog once it is up to date; raises CatalogUnavailable."""
-
-    def digested(self, filename: str) -> File | None:
-        """The visible file of that name, digested now where it was not; part of a question to :meth:`ask`."""
 
 
 class Writer(Protocol):

@@ -1,63 +1,87 @@
-"""What stands in for folders, sync and watch where packages are in a bucket; imported only there."""
+"""The constructor of a backend over a bucket; imported only where packages are in one."""
 
 from __future__ import annotations
 
 import hashlib
 import socket
-from dataclasses import dataclass
 
-from ..backend.writing import CatalogAccess
-from ..catalog.postgres.leader_lock import Lease
-from ..catalog.sqlite.leader_lock import ScanLock
+from ..backend.backend import Backend, Offload
+from ..backend.on_demand import DigestsOnDemand
+from ..backend.protocols import Indexer
+from ..backend.unindexed import Unindexed
+from ..catalog.leader_lock import LeaderLock
+from ..catalog.recovery import RecoveringCatalog
+from ..errors import ConfigError
 from .catalog import ExclusiveCatalog
+from .checker import BucketAudit
 from .digester import BucketDigester
-from .indexer import BucketWatch, Unwatched
+from .garbage import Garbage
+from .indexer import BucketWatch
+from .inventory import BucketInventory, NoTrash
 from .object_store import require
 from .ownership import SoleUse
+from .probe import probe
 from .scanner import Reindexer
 from .storage import Bucket
 from .writer import BucketWriter
 
 
-@dataclass(frozen=True, slots=True)
-class BucketParts:
-    """A bucket and its catalog, with what keeps the one like the other."""
-
-    bucket: Bucket
-    catalog: ExclusiveCatalog
-    digester: BucketDigester
-    reindexer: Reindexer
-    watch: BucketWatch | Unwatched
-
-    def writer(self, access: CatalogAccess) -> BucketWriter:
-        """Who changes bucket and catalog together."""
-        return BucketWriter(access, self.catalog, self.bucket)
-
-
-def build_parts(
+def make_backend(
     bucket: Bucket,
     catalog: ExclusiveCatalog,
-    lock: ScanLock | Lease,
     *,
     hash_algo: str | None,
     overwrite: bool,
-    is_serving: bool,
-) -> BucketParts:
-    """The parts for a bucket; starts nothing, and asks nothing of it. Raises ConfigError."""
+    is_serving: bool = True,
+) -> Backend:
+    """The backend over ``bucket``; where nothing is served, a command takes the catalog as it is.
+
+    Raises ConfigError when the library is missing.
+    """
     require()
+    lock = catalog.leader_lock()
     digester = BucketDigester(bucket, catalog, hash_algo=hash_algo)
     reindexer = Reindexer(bucket, catalog, digester, overwrite=overwrite)
-    watch = (
+    indexer: Indexer = (
         BucketWatch(reindexer, digester, catalog, lock=lock, sole_use=_sole_use(bucket, catalog, lock))
         if is_serving
-        else Unwatched()
+        else Unindexed()
     )
-    return BucketParts(bucket, catalog, digester, reindexer, watch)
+    queries = RecoveringCatalog(catalog, indexer)
+    digests = DigestsOnDemand(catalog, digester, reindexer)
+    return Backend(
+        kind="bucket",
+        storage=bucket,
+        catalog=catalog,
+        queries=queries,
+        indexer=indexer,
+        refresher=reindexer,
+        presence=None,
+        digester=digester,
+        digests=digests,
+        writer=BucketWriter(queries, catalog, digests, bucket),
+        offload=Offload(sign=bucket.sign if bucket.objects.can_sign else None),
+        storage_fault=lambda: _fault(bucket),
+        reads_before_fork=False,
+        inventory=BucketInventory(bucket, catalog),
+        trash=NoTrash(),
+        checker=BucketAudit(bucket, catalog),
+        reindexer=reindexer,
+        garbage=Garbage(bucket, catalog),
+    )
 
 
-def _sole_use(bucket: Bucket, catalog: ExclusiveCatalog, lock: ScanLock | Lease) -> SoleUse:
+def _fault(bucket: Bucket) -> str:
+    """Why the bucket does not answer now, '' when it does; raises ConfigError for what will not heal."""
+    fault = probe(bucket)
+    if fault is not None and fault.is_final:
+        raise ConfigError(fault.message, kind="refused", setting="storage", value=bucket.objects.url)
+    return fault.message if fault is not None else ""
+
+
+def _sole_use(bucket: Bucket, catalog: ExclusiveCatalog, lock: LeaderLock) -> SoleUse:
     """The claim of this catalog to the bucket: a file's is one of many, a database's is everybody's."""
-    if isinstance(lock, Lease):
+    if lock.spans_machines:
         return SoleUse(bucket.objects, "servers with a catalog in PostgreSQL", gives_way=False)
     place = hashlib.sha256((catalog.connections.place() or "").encode("utf-8", "surrogateescape")).hexdigest()
     return SoleUse(bucket.objects, f"{socket.gethostname()} (catalog {place[:8]})")

@@ -6,11 +6,12 @@ Nothing is changed. A file is read to the local disk once, and judged there as o
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from ..backend.checks import ADVICE, Fault, archive_faults
 from ..backend.digester import BLOCK, Digester
 from ..backend.project_status import STATUSES
+from ..backend.protocols import Tell
 from ..distributions import filename
 from ..distributions.filename import DistFile
 from ..errors import InvalidDistribution, InvalidFilename, NotFound
@@ -30,7 +31,7 @@ class BucketAudit:
         self._catalog = catalog
         self._digester = Digester(bucket, catalog, hash_algo=None)
 
-    def run(self, *, progress: Callable[[int, int], None]) -> Iterator[Fault]:
+    def run(self, *, progress: Tell) -> Iterator[Fault]:
         """Every fault, in the order of the keys; ``progress`` is told the files done, and how many rows there are."""
         for name, text in self._bucket.statuses().items():
             if text.strip().partition("\n")[0].strip().lower() not in STATUSES:

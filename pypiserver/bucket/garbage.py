@@ -10,8 +10,8 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
 
+from ..backend.upkeep import Orphan
 from ..errors import Unavailable
 from .catalog import ExclusiveCatalog
 from .object_store import StoredObject
@@ -20,14 +20,6 @@ from .storage import FILES, SIBLINGS, Bucket, BucketFile, is_path
 BATCH = 1000
 # Every writer waits while these are deleted: one answer of the store.
 AT_ONCE = 100
-
-
-class Orphan(NamedTuple):
-    """A file that no row refers to, or what stood beside one: its path, the bytes of it all, and when it came."""
-
-    path: str
-    size: int
-    modified_ns: int
 
 
 class Garbage:

@@ -15,11 +15,10 @@ import threading
 import time
 
 from ..backend.digester import Digester
-from ..backend.protocols import Counted
+from ..backend.protocols import Tell
 from ..backend.service import Background, Parts
 from ..catalog import FAILURES, CatalogReplaced
-from ..catalog.postgres.leader_lock import Lease
-from ..catalog.sqlite.leader_lock import ScanLock
+from ..catalog.leader_lock import LeaderLock
 from ..errors import CatalogUnavailable, PypiServerError, Unavailable
 from .catalog import ExclusiveCatalog
 from .ownership import InUse, SoleUse
@@ -45,7 +44,7 @@ class BucketWatch(Background):
         digester: Digester,
         catalog: ExclusiveCatalog,
         *,
-        lock: ScanLock | Lease,
+        lock: LeaderLock,
         sole_use: SoleUse,
     ) -> None:
         self._sole_use = sole_use
@@ -98,7 +97,7 @@ class BucketWatch(Background):
                 self._sole_use.give_up()
             self._give_up()
 
-    def scan_once(self, *, counted: Counted = iter) -> None:
+    def scan_once(self, *, progress: Tell | None = None) -> None:
         """For the command line: nothing is read that was not asked for."""
 
     def recover(self, error: Exception, generation: int) -> None:
@@ -173,7 +172,7 @@ class BucketWatch(Background):
             self._sole_use.look()
         if not self._is_complete and is_ours and not self._catalog.is_complete():
             began = time.time()
-            self._reindexer.survey(listed=self._get_on)
+            self._reindexer.scan(progress=self._get_on)
             self._lock.say_ready(began, self._catalog.token())
         if not self._is_complete and self._catalog.is_complete():
             with self._news:
@@ -198,35 +197,3 @@ class BucketWatch(Background):
         with self._news:
             self._failure = failure
             self._news.notify_all()
-
-
-class Unwatched:
-    """In place of a watch where nothing is served: the catalog is taken as it is."""
-
-    def ensure_current(self) -> None:
-        """Nothing; whoever asks has seen that the catalog is complete."""
-
-    def state(self) -> PypiServerError | None:
-        """Nothing is in the way."""
-        return None
-
-    def last_scan(self) -> tuple[float, float] | None:
-        """Not known."""
-        return None
-
-    def start(self) -> None:
-        """Nothing to start."""
-
-    def close(self) -> None:
-        """Nothing to end."""
-
-    def scan_once(self, *, counted: Counted = iter) -> None:
-        """Nothing to bring up to date."""
-
-    def is_behind(self) -> bool:
-        """No."""
-        return False
-
-    def recover(self, error: Exception, generation: int) -> None:
-        """Raise what failed as Unavailable."""
-        raise Unavailable(f"The catalog fails: {error}.") from error

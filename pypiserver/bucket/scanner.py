@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 from ..backend.project_status import changed_statuses
+from ..backend.protocols import Tell
 from ..backend.stored_file import Entry
+from ..backend.upkeep import ReindexReport
 from ..catalog import Found, Gone
 from ..distributions import filename
 from ..errors import InvalidFilename
@@ -26,21 +27,10 @@ from .storage import INODE, UPLOADED, Bucket, BucketFile, sha256_of
 
 _LOG = logging.getLogger(__name__)
 BATCH = 1000
-Tell = Callable[[int, int], None]
 
 
 def _nobody(done: int, total: int) -> None:
     """Nobody looks."""
-
-
-@dataclass(slots=True)
-class Report:
-    """What a run found: files in the bucket, rows that are new or changed, rows that went, files without a name."""
-
-    files: int = 0
-    changed: int = 0
-    gone: int = 0
-    skipped: int = 0
 
 
 class Reindexer:
@@ -52,9 +42,9 @@ class Reindexer:
         self._digester = digester
         self._overwrite = overwrite
 
-    def run(self, *, listed: Tell = _nobody, read: Tell = _nobody) -> Report:
+    def run(self, *, listed: Tell = _nobody, read: Tell = _nobody) -> ReindexReport:
         """List the bucket and read what is new; both are told (done, total). Raises Unavailable."""
-        report = self.survey(listed=listed)
+        report = self.scan(progress=listed)
         total = self._catalog.pending_count()
         while left := self._catalog.pending_count():
             read(total - left, total)
@@ -63,18 +53,18 @@ class Reindexer:
         read(total, total)
         return report
 
-    def survey(self, *, listed: Tell = _nobody) -> Report:
+    def scan(self, *, progress: Tell = _nobody) -> ReindexReport:
         """List the bucket, and make its files rows that still wait to be read."""
         was_complete = self._catalog.is_complete()
         unseen = self._catalog.marks()
         has_rows = bool(unseen)
-        report = Report()
+        report = ReindexReport()
         rivals: list[Rival] = []
-        for batch in _batches(self._differing(unseen, report, listed)):
+        for batch in _batches(self._differing(unseen, report, progress)):
             found = self._described(batch, has_rows=has_rows)
             rivals += self._catalog.adopt(found, sha256_of)
             report.changed += len(found)
-        listed(report.files, report.files)
+        progress(report.files, report.files)
         report.gone = self._forget(unseen)
         self._settle(rivals, report, decide=not was_complete)
         self.refresh_statuses()
@@ -93,12 +83,12 @@ class Reindexer:
     def _say_status(self, name: str, reason: str) -> None:
         _LOG.warning("Skipped status/%s in %s: %s", name, self._bucket.roots[0], reason)
 
-    def _differing(self, unseen: set[int], report: Report, listed: Tell) -> Iterator[BucketFile]:
+    def _differing(self, unseen: set[int], report: ReindexReport, progress: Tell) -> Iterator[BucketFile]:
         """The files that are not as their rows say; the numbers of those that are, go out of ``unseen``."""
         for file in self._bucket.walk([]):
             report.files += 1
             if report.files % BATCH == 0:
-                listed(report.files, 0)
+                progress(report.files, 0)
             number = mark(file.path, file.size, _beside(file))
             is_known = number in unseen
             unseen.discard(number)
@@ -143,7 +133,7 @@ class Reindexer:
             self._catalog.apply([], gone)
         return len(gone)
 
-    def _settle(self, rivals: list[Rival], report: Report, *, decide: bool) -> None:
+    def _settle(self, rivals: list[Rival], report: ReindexReport, *, decide: bool) -> None:
         """Several files of one name: one keeps it. ``decide``: nobody has said which it is."""
         for found, _ in rivals:
             for rival in self._catalog.adopt([found], sha256_of):

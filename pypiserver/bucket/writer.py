@@ -12,8 +12,10 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
-from ..backend.writing import CatalogAccess, Checked
+from ..backend.on_demand import DigestsOnDemand
+from ..backend.writing import Checked
 from ..catalog import Found, Gone, Standing
+from ..catalog.recovery import RecoveringCatalog
 from ..distributions.filename import DistFile
 from ..errors import Conflict, NotFound, PypiServerError
 from ..model import File
@@ -28,9 +30,12 @@ _LOG = logging.getLogger(__name__)
 class BucketWriter:
     """Changes in the bucket of a repository and in its catalog."""
 
-    def __init__(self, catalog_access: CatalogAccess, catalog: ExclusiveCatalog, bucket: Bucket) -> None:
-        self._access = catalog_access
+    def __init__(
+        self, queries: RecoveringCatalog, catalog: ExclusiveCatalog, digests: DigestsOnDemand, bucket: Bucket
+    ) -> None:
+        self._query = queries.query
         self._catalog = catalog
+        self._digests = digests
         self._bucket = bucket
 
     def stage(self, standing: File | None, digests: Sequence[str]) -> Spooled:
@@ -39,7 +44,7 @@ class BucketWriter:
 
     def standing(self, filename: str) -> File | None:
         """The visible file of that name: the catalog's word is the last one."""
-        return self._access.ask(lambda: self._access.digested(filename))
+        return self._query(lambda: self._digests.file(filename))
 
     def claimed(self, dist: DistFile) -> AbstractContextManager[None]:
         """Nothing: the catalog looks for other spellings in the transaction that gives the file its row."""
@@ -57,7 +62,7 @@ class BucketWriter:
         found = found_from(
             entry, upload.dist, {suffix: len(data) for suffix, data in sidecars.items()}, sidecars.get(".yanked")
         )
-        had = self._access.ask(lambda: self._catalog.claimant(upload.dist.filename)) if not overwrite else None
+        had = self._query(lambda: self._catalog.claimant(upload.dist.filename)) if not overwrite else None
         before = self._take(found, upload, overwrite=overwrite) or had
         stored(entry.path)
         if not self._bucket.is_there(entry.path, upload.sidecars):
@@ -68,10 +73,10 @@ class BucketWriter:
 
     def _take(self, found: Found, upload: Checked, *, overwrite: bool) -> Standing | None:
         """Give the name to the file, and give what had it; raises Conflict."""
-        ask, catalog = self._access.ask, self._catalog
+        query, catalog = self._query, self._catalog
         if overwrite:
-            return ask(lambda: catalog.replace(found, upload.digest))
-        standing = ask(lambda: catalog.add(found, upload.digest, exclusive=True))
+            return query(lambda: catalog.replace(found, upload.digest))
+        standing = query(lambda: catalog.add(found, upload.digest, exclusive=True))
         # Our own path: somebody uploads the same bytes, or our row was written before its answer was lost.
         if standing is not None and standing.path != found.path:
             raise Conflict(f"The file {upload.dist.filename} already exists.")
@@ -85,13 +90,13 @@ class BucketWriter:
             if row is not None:
                 self._catalog.apply([], [Gone(file.root, file.path, row)])
 
-        self._access.ask(forget)
+        self._query(forget)
         self._sweep(file.path, file.filename)
 
     def _sweep(self, path: str, what: str) -> None:
         """Delete what no row refers to any more; what cannot be deleted stays for ``gc``, and is no failure."""
         try:
-            self._access.ask(lambda: self._catalog.sweep([path], self._bucket.remove))
+            self._query(lambda: self._catalog.sweep([path], self._bucket.remove))
         except PypiServerError as error:
             _LOG.warning(
                 "%s is no longer listed, but its object could not be deleted (%s); pypi-server gc deletes it.",
@@ -117,7 +122,7 @@ class BucketWriter:
                 self._catalog.apply([remarked(file, row, reason)])
             return row is not None
 
-        if not self._access.ask(mark):
+        if not self._query(mark):
             raise NotFound(f"There is no file {file.filename!r} here any more.")
 
     def refresh(self, file: File) -> None:

@@ -7,7 +7,7 @@ changed only while it still describes the file that was looked at (size, mtime_n
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -31,8 +31,7 @@ AT_ONCE = 500
 class Catalog(Reads):
     """The catalog at ``place`` (a SQLite file, the URL of a PostgreSQL database, None: in memory) of ``identity``.
 
-    ``full_text`` is whether FTS5 answers searches, None where SQLite is to say whether it can. ``may_replace`` says
-    whether a file of another identity is used by no other process.
+    ``full_text`` is whether FTS5 answers searches, None where SQLite is to say whether it can.
     Constructing it opens nothing. Every method may raise one of ``FAILURES``.
     """
 
@@ -42,14 +41,13 @@ class Catalog(Reads):
         identity: str,
         *,
         full_text: bool | None = None,
-        may_replace: Callable[[], bool] = lambda: True,
     ) -> None:
         has_search = has_fts5() if full_text is None else full_text
         database: Database
         if isinstance(place, str):
             database = Pool(place, identity)
         else:
-            database = Connections(place, identity, FTS5 if has_search else None, may_replace)
+            database = Connections(place, identity, FTS5 if has_search else None)
         super().__init__(database)
 
     def refuse_unwritable(self) -> None:

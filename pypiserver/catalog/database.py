@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
+from .leader_lock import LeaderLock
 from .sqlite.change_counter import Signal
 
 Parameters = Mapping[str, Any] | Sequence[Any]
@@ -117,6 +118,12 @@ class Database(Protocol):
 
     def recover(self, error: Exception) -> None:
         """Go on with another catalog after a failure for which :meth:`is_lost`; it is to be filled first."""
+
+    def leader_lock(self) -> LeaderLock:
+        """The lock by which all who share the catalog agree on one scanner; asking for it takes nothing.
+
+        From then on a catalog of something else, which others may serve from, is replaced only while it is held.
+        """
 
     def close(self) -> None:
         """End what can be ended from this thread."""

@@ -19,6 +19,7 @@ from . import schema
 from .database import Connection, Cursor, Database
 from .errors import CatalogIncomplete, CatalogReplaced
 from .file_pages import FileList
+from .leader_lock import LeaderLock
 from .postgres.serial_cache import Shared
 from .postgres.session import ANSWER_SECONDS
 from .project_list import Listing
@@ -81,6 +82,10 @@ class Reads:
         # Read before the question: what changes between the two is noticed next time.
         self._seen = _Seen(signal, value, now + SIGNAL_SECONDS, serial)
         return serial
+
+    def leader_lock(self) -> LeaderLock:
+        """The lock by which all who share the catalog agree on one scanner (see :class:`Database`)."""
+        return self.connections.leader_lock()
 
     def close(self) -> None:
         """Close the connections, and forget what would keep shared memory open."""

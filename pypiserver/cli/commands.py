@@ -16,8 +16,9 @@ from typing import Any
 
 from ..errors import ConfigError, Mistake
 from ..settings import parsers as types
-from ..settings.config import GROUPS, SETTINGS, Config, Given
+from ..settings.config import GROUPS, SETTINGS, Config
 from ..settings.setting import Parser, Setting
+from ..settings.sources import Given
 
 SHELLS = ("bash", "zsh", "fish")
 TASKS = ("check", "show")

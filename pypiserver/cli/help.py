@@ -8,8 +8,9 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Mapping
 
-from ..settings.config import ENVIRON_PREFIX, SETTINGS
+from ..settings.config import SETTINGS
 from ..settings.setting import Setting
+from ..settings.sources import ENVIRON_PREFIX
 
 WIDTH = 79
 

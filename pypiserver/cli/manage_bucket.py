@@ -10,21 +10,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, TextIO
 
-from ..bucket.backend import BucketParts
-from ..bucket.checker import BucketAudit
-from ..bucket.garbage import Garbage, Orphan
-from ..bucket.object_store import Objects, require
-from ..bucket.storage import Bucket
-from ..bucket.writer import BucketWriter
+from ..backend.backend import Backend
+from ..backend.upkeep import Orphan
+from ..backend.writing import Writer
 from ..distributions import filename
 from ..distributions.filename import normalize, same_version
-from ..errors import ConfigError, NotFound, Unavailable
-from ..factory import bucket_repository, build_bucket
+from ..errors import NotFound
+from ..factory import build_backend, build_endpoint
 from ..maintenance.copy import copy
-from ..maintenance.copy_endpoints import BucketEnd, FolderEnd
 from ..model import File
 from ..observability import audit_log
 from ..text import printable
@@ -39,21 +34,17 @@ def run(command: Any, *, out: TextIO, err: TextIO) -> int:
     return handler(command, out=out, err=err)
 
 
-def _complete(command: Any) -> BucketParts:
+def _complete(command: Any) -> Backend:
     """The bucket with a catalog that knows all of it; raises Unavailable when it does not."""
-    parts = build_bucket(command.config, is_serving=False)
-    if not parts.catalog.is_complete():
-        raise Unavailable(
-            f"The catalog {parts.catalog.connections.place()} does not know {command.config.storage} yet. Name the "
-            "catalog of the server with --catalog, or run pypi-server reindex first."
-        )
-    return parts
+    backend = build_backend(command.config, is_serving=False)
+    backend.inventory.check()
+    return backend
 
 
-def _chosen(parts: BucketParts, command: Any) -> list[File]:
+def _chosen(backend: Backend, command: Any) -> list[File]:
     """The files a command is about: a release, or one file; raises NotFound naming what there is."""
     normal = normalize(command.name)
-    project = parts.catalog.rows_of(normal)
+    project = backend.inventory.files(normal)
     chosen = [
         file
         for file in project
@@ -69,16 +60,15 @@ def _chosen(parts: BucketParts, command: Any) -> list[File]:
     raise NotFound(f"There is no {wanted} in {command.root}; of {normal} there is {', '.join(there)}.")
 
 
-def _each(command: Any, action: str, change: Callable[[BucketWriter, File], None]) -> Iterator[File]:
+def _each(command: Any, action: str, change: Callable[[Writer, File], None]) -> Iterator[File]:
     """Change every file the command is about, with a line in the audit log, if there is one."""
-    parts = _complete(command)
+    backend = _complete(command)
     log = audit_log.AuditLog(command.config.audit_log) if command.config.audit_log else None
     reason = command.reason.strip() if action == "yank" else ""
-    writer = parts.writer(bucket_repository(command.config, parts))
-    for file in _chosen(parts, command):
+    for file in _chosen(backend, command):
         if log is not None:
             log.check()
-        change(writer, file)
+        change(backend.writer, file)
         if log is not None:
             log.write(
                 audit_log.Change(action, file.path, file.sha256, reason), user=audit_log.local_user(), address=None
@@ -100,11 +90,7 @@ def _unyank(command: parser.Unyank) -> Iterator[Change]:
 
 def _delete(command: parser.Delete) -> Iterator[Change]:
     if command.yes and not command.purge:
-        raise ConfigError(
-            "A bucket has no trash: what is deleted is gone. Say --yes --purge if that is meant.",
-            kind="contradiction",
-            setting="purge",
-        )
+        build_backend(command.config, is_serving=False).trash.ensure()
     if command.yes:
         changed = _each(command, "delete", lambda writer, file: writer.remove(file))
     else:
@@ -121,17 +107,14 @@ def _change(command: Any, *, out: TextIO, err: TextIO) -> int:
 
 
 def _restore(command: parser.Restore, *, out: TextIO, err: TextIO) -> int:
-    raise ConfigError(
-        "A bucket has no trash. Upload the file again; or, where the store keeps versions of objects, bring the object "
-        "back with the store's own tools and run pypi-server reindex.",
-        kind="no-trash",
-    )
+    build_backend(command.config, is_serving=False).trash.paths()
+    return 0
 
 
 def _check(command: parser.Check, *, out: TextIO, err: TextIO) -> int:
-    parts = _complete(command)
+    backend = _complete(command)
     with progress("checking", err) as tell:
-        faults = list(BucketAudit(parts.bucket, parts.catalog).run(progress=tell))
+        faults = list(backend.checker.run(progress=tell))
     if command.json:
         write_json({"faults": [asdict(fault) for fault in faults]}, out)
         return 1 if faults else 0
@@ -142,10 +125,10 @@ def _check(command: parser.Check, *, out: TextIO, err: TextIO) -> int:
 
 
 def _reindex(command: parser.Reindex, *, out: TextIO, err: TextIO) -> int:
-    parts = build_bucket(command.config, is_serving=False)
+    backend = build_backend(command.config, is_serving=False)
     began = time.monotonic()
     with progress("listing", err) as listed, progress("reading", err) as read:
-        report = parts.reindexer.run(listed=listed, read=read)
+        report = backend.reindexer.run(listed=listed, read=read)
     took = time.monotonic() - began
     if command.json:
         write_json({**asdict(report), "seconds": round(took, 3)}, out)
@@ -158,8 +141,7 @@ def _reindex(command: parser.Reindex, *, out: TextIO, err: TextIO) -> int:
 
 
 def _collect(command: parser.Collect, *, out: TextIO, err: TextIO) -> int:
-    parts = build_bucket(command.config, is_serving=False)
-    garbage = Garbage(parts.bucket, parts.catalog)
+    garbage = build_backend(command.config, is_serving=False).garbage
     orphans: Iterator[Orphan] = garbage.find(command.older_than)
     found = list(garbage.delete(orphans) if command.yes else orphans)
     size = sum(each.size for each in found)
@@ -176,7 +158,7 @@ def _collect(command: parser.Collect, *, out: TextIO, err: TextIO) -> int:
 
 
 def _copy(command: parser.Copy, *, out: TextIO, err: TextIO) -> int:
-    source, destination = _end(command.source), _end(command.destination)
+    source, destination = build_endpoint(command.source), build_endpoint(command.destination)
     with progress("copying", err) as tell:
         report = copy(source, destination, progress=tell)
     if command.json:
@@ -192,13 +174,6 @@ def _copy(command: parser.Copy, *, out: TextIO, err: TextIO) -> int:
     if isinstance(command.destination, str) and report.copied:
         out.write(f"A server that runs on {command.destination} sees them after: pypi-server reindex\n")
     return 1 if report.left_out else 0
-
-
-def _end(place: Path | str) -> FolderEnd | BucketEnd:
-    if isinstance(place, Path):
-        return FolderEnd(place.absolute())
-    require()
-    return BucketEnd(Bucket(Objects(place)))
 
 
 def _files(count: int) -> str:

@@ -6,23 +6,19 @@ keep: nothing is deleted without being asked for twice (``--yes``, ``--purge``);
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO, TextIO
 
-from ..backend.stored_file import Entry
+from ..backend.backend import Backend
 from ..catalog import FAILURES
-from ..distributions import filename, metadata
-from ..distributions.filename import DistFile, normalize, same_version
-from ..errors import ConfigError, InvalidFilename, NotFound, PypiServerError, Unavailable
-from ..factory import build_repository
-from ..folder.checker import Audit
-from ..folder.storage import Folders
-from ..folder.trash import FOLDER as TRASH
-from ..native_names import native
+from ..distributions import filename
+from ..distributions.filename import normalize, same_version
+from ..errors import ConfigError, InvalidFilename, NotFound, Unavailable
+from ..factory import build_backend
+from ..model import File
 from ..observability.audit_log import AuditLog, local_user, recorded
 from ..observability.download_statistics import RECENT_DAYS, Downloads
 from ..observability.logging_setup import redacted
@@ -31,7 +27,7 @@ from ..text import printable
 from ..upstream.private_names import read_private_names
 from . import parser
 from .output import Change, tell_changes, write_json
-from .progress import counted, progress
+from .progress import progress
 from .update import Options, newest_local, read_ignorelist, run_update
 
 
@@ -57,41 +53,11 @@ def _catalog_of(config: Config) -> str:
     return redacted(printable(str(place).partition("?")[0])) if "://" in str(place) else printable(str(place))
 
 
-def distributions(folders: Folders) -> Iterable[tuple[Entry, DistFile]]:
-    """Every distribution file in the folders, straight from storage."""
-    for entry in folders.scan().entries:
-        if not entry.path.endswith(filename.SIDECARS):
-            try:
-                dist = filename.parse_filename(entry.path.rpartition("/")[2])
-            except InvalidFilename:
-                continue
-            yield entry, _decided(folders, entry, dist) if dist.others else dist
-
-
-def _decided(folders: Folders, entry: Entry, dist: DistFile) -> DistFile:
-    """The distribution with its name cut as its metadata says; as it is usual when that cannot be read."""
-    try:
-        with folders.open(entry.root, entry.path)[0] as stream:
-            return metadata.decided(dist, metadata.read_metadata(stream, dist))
-    except (PypiServerError, OSError):
-        return dist
-
-
 def update(command: parser.Update, *, out: TextIO, err: TextIO) -> int:
     """``-U``: look for newer releases upstream, of everything but private names: these are told to nobody."""
-    if command.config.storage is not None:
-        raise ConfigError(
-            "-U looks at folders; copy the bucket into one first: pypi-server copy URL DIR.",
-            kind="contradiction",
-            setting="storage",
-        )
-    folders = Folders([Path(root).absolute() for root in command.config.roots])
+    backend = build_backend(command.config, is_serving=False)
     private = read_private_names(command.config.private, command.config.private_file)
-    files = [
-        (dist, (folders.roots[entry.root] / native(entry.path)).parent)
-        for entry, dist in distributions(folders)
-        if dist.project not in private
-    ]
+    files = [(dist, folder) for dist, folder in backend.inventory.local_files() if dist.project not in private]
     options = Options(
         index_url=command.index_url or default_fallback_url(),
         allow_unstable=command.allow_unstable,
@@ -106,32 +72,36 @@ def update(command: parser.Update, *, out: TextIO, err: TextIO) -> int:
         return run_update(newest_local(files), options, out=out, err=err, show=tell)
 
 
-def _chosen(folders: Folders, command: Any) -> list[Entry]:
+def _chosen(backend: Backend, command: Any) -> list[File]:
     """The files a command is about: a release, or one file; raises NotFound naming what there is."""
     normal = normalize(command.name)
-    project = [(entry, dist) for entry, dist in distributions(folders) if dist.project == normal]
+    project = backend.inventory.files(normal)
     chosen = [
-        entry
-        for entry, dist in project
-        if (not command.version or same_version(dist.version, command.version))
-        and (not command.file or dist.filename == command.file)
+        file
+        for file in project
+        if (not command.version or same_version(file.version, command.version))
+        and (not command.file or file.filename == command.file)
     ]
     if chosen:
-        return sorted(chosen)
+        return chosen
     if not project:
-        raise NotFound(f"There is no project {normal!r} in {folders.roots[0]}.")
-    there = sorted({dist.version for _, dist in project}, key=filename.version_key)
+        raise NotFound(f"There is no project {normal!r} in {backend.storage.roots[0]}.")
+    there = sorted({file.version for file in project}, key=filename.version_key)
     wanted = command.file or f"{normal} {command.version}"
-    raise NotFound(f"There is no {wanted} in {folders.roots[0]}; of {normal} there is {', '.join(there)}.")
+    raise NotFound(f"There is no {wanted} in {backend.storage.roots[0]}; of {normal} there is {', '.join(there)}.")
 
 
-def _recorded(command: Any, action: str, folder: Path, path: str) -> AbstractContextManager[None]:
-    """Around a change of the file at ``path``, now in ``folder``: it goes into the audit log, if there is one."""
+def _recorded(command: Any, action: str, path: str, read: Callable[[], BinaryIO]) -> AbstractContextManager[None]:
+    """Around a change of the file at ``path``, which ``read`` opens: it goes into the audit log, if there is one."""
     file = command.config.audit_log
     user = local_user() if file else ""
     reason = command.reason.strip() if action == "yank" else ""
     log = AuditLog(file) if file else None
-    return recorded(log, action, path, read=lambda: (folder / path).open("rb"), user=user, reason=reason)
+    return recorded(log, action, path, read=read, user=user, reason=reason)
+
+
+def _changing(command: Any, backend: Backend, action: str, file: File) -> AbstractContextManager[None]:
+    return _recorded(command, action, file.path, partial(backend.inventory.open, file))
 
 
 def _change(command: Any, *, out: TextIO, err: TextIO) -> int:
@@ -142,46 +112,47 @@ def _change(command: Any, *, out: TextIO, err: TextIO) -> int:
 
 
 def _yank(command: parser.Yank) -> Iterator[Change]:
-    folders = _folders(command.root)
+    backend = _backend(command)
     reason = command.reason.strip()
-    for entry in _chosen(folders, command):
-        with _recorded(command, "yank", folders.roots[entry.root], entry.path):
-            folders.write_sidecar(entry.root, entry.path, ".yanked", _bytes(reason))
-        yield _changed("yank", folders, entry)
+    for file in _chosen(backend, command):
+        with _changing(command, backend, "yank", file):
+            backend.writer.yank(file, _bytes(reason))
+        yield _changed("yank", backend, file)
 
 
 def _unyank(command: parser.Unyank) -> Iterator[Change]:
-    folders = _folders(command.root)
-    for entry in _chosen(folders, command):
-        with _recorded(command, "unyank", folders.roots[entry.root], entry.path):
-            folders.remove_sidecar(entry.root, entry.path, ".yanked")
-        yield _changed("unyank", folders, entry)
+    backend = _backend(command)
+    for file in _chosen(backend, command):
+        with _changing(command, backend, "unyank", file):
+            backend.writer.unyank(file)
+        yield _changed("unyank", backend, file)
 
 
 def _delete(command: parser.Delete) -> Iterator[Change]:
-    folders = _folders(command.root)
-    action, remove = ("delete", folders.remove) if command.purge else ("trash", folders.trash)
-    for entry in _chosen(folders, command):
+    backend = _backend(command)
+    action, remove = ("delete", backend.writer.remove) if command.purge else ("trash", backend.trash.move)
+    for file in _chosen(backend, command):
         if command.yes:
-            with _recorded(command, "delete", folders.roots[entry.root], entry.path):
-                remove(entry.root, entry.path)
-        yield _changed(action, folders, entry, done=command.yes)
+            with _changing(command, backend, "delete", file):
+                remove(file)
+        yield _changed(action, backend, file, done=command.yes)
 
 
 def _restore(command: parser.Restore) -> Iterator[Change]:
-    folders = _folders(command.root)
+    backend = _backend(command)
+    roots, trash = backend.storage.roots, backend.trash
     found = False
-    for root, path in folders.list_trash():
+    for root, path in trash.paths():
         if command.name is not None:
             if not _is_meant(path, command, normalize(command.name)):
                 continue
-            with _recorded(command, "restore", folders.roots[root] / TRASH, path):
-                folders.restore(root, path)
+            with _recorded(command, "restore", path, partial(trash.open, root, path)):
+                trash.restore(root, path)
         found = True
-        yield Change("restore", str(folders.roots[root]), path, done=command.name is not None)
+        yield Change("restore", str(roots[root]), path, done=command.name is not None)
     if command.name is not None and not found:
         normal = normalize(command.name)
-        raise NotFound(f"The trash of {folders.roots[0]} holds no such file of {normal}; `restore DIR` lists it.")
+        raise NotFound(f"The trash of {roots[0]} holds no such file of {normal}; `restore DIR` lists it.")
 
 
 def _is_meant(path: str, command: parser.Restore, normal: str) -> bool:
@@ -195,18 +166,17 @@ def _is_meant(path: str, command: parser.Restore, normal: str) -> bool:
     return not command.file or dist.filename == command.file
 
 
-def _changed(action: str, folders: Folders, entry: Entry, *, done: bool = True) -> Change:
-    return Change(action, str(folders.roots[entry.root]), entry.path, done=done)
+def _changed(action: str, backend: Backend, file: File, *, done: bool = True) -> Change:
+    return Change(action, str(backend.storage.roots[file.root]), backend.inventory.label(file), done=done)
 
 
 def _check(command: parser.Check, *, out: TextIO, err: TextIO) -> int:
-    repository = build_repository(command.config)
-    assert isinstance(repository.folders, Folders), "a bucket has a check of its own"  # noqa: S101
+    backend = build_backend(command.config)
     with progress("reading the folders", err) as tell:
-        repository.watch.scan_once(counted=partial(counted, tell=tell))
+        backend.indexer.scan_once(progress=tell)
     with progress("checking", err) as tell:
-        faults = list(Audit(repository.folders, repository.catalog).run(progress=tell))
-    repository.catalog.connections.close()
+        faults = list(backend.checker.run(progress=tell))
+    backend.catalog.close()
     if command.json:
         write_json({"faults": [asdict(fault) for fault in faults]}, out)
         return 1 if faults else 0
@@ -248,10 +218,10 @@ def _stats(command: parser.Stats, *, out: TextIO, err: TextIO) -> int:
     return 0
 
 
-def _folders(root: Path | str) -> Folders:
-    folders = Folders([Path(root).absolute()])
-    folders.check()
-    return folders
+def _backend(command: Any) -> Backend:
+    backend = build_backend(command.config, is_serving=False)
+    backend.inventory.check()
+    return backend
 
 
 # Those that have nothing to do with where packages are.

@@ -15,9 +15,10 @@ from typing import Any
 
 from ..errors import ConfigError, Mistake
 from ..settings import toml_file
-from ..settings.config import SETTINGS, Config, Given, build, gather
+from ..settings.config import SETTINGS, SOURCES, Config, build
 from ..settings.parsers import hinting, nearest
 from ..settings.setting import Setting
+from ..settings.sources import Given
 from . import help
 from .commands import (
     CLASSIC,
@@ -112,7 +113,7 @@ def _configured(
     try:
         if found is not None and not is_named:
             toml_file.refuse_strange(found)
-        given = gather(flags, environ, toml_file.read(found) if found else {}, faults)
+        given = SOURCES.gather(flags, environ, toml_file.read(found) if found else {}, faults)
         config = build(given, faults)
         if found is not None and not is_named:
             toml_file.refuse_strange(found, config.roots)

@@ -1,26 +1,22 @@
-"""How far long work is: a bar on a terminal, nothing elsewhere.
+"""How far long work is: a bar with pace and remaining time on a terminal, nothing elsewhere.
 
-With tqdm (``pypiserver[progress]``) it also tells the pace and the time that is left. The rules to keep: work that is
-soon done shows nothing; when it is done the line is gone, so what is printed next begins on a clean one; no thread is
-started, because servers fork after this.
+Invariants: work that is soon done shows nothing; when it is done the line is gone, so what is printed next begins on a
+clean one; a line is never wider than the terminal; no thread is started, because servers fork after this.
 """
 
 from __future__ import annotations
 
 import contextlib
+import datetime
 import shutil
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Protocol, TextIO, TypeVar
+from collections.abc import Callable, Iterator
+from typing import TextIO
 
 Tell = Callable[[int, int], None]
-Item = TypeVar("Item")
 # Before this nobody wonders; and nobody reads faster than that.
 DELAY_SECONDS = 0.5
 PAUSE_SECONDS = 0.1
-# Telling costs as much as looking at a file, so it is done once for so many.
-STEP = 500
 WIDTH = 30
 
 
@@ -37,101 +33,50 @@ def progress(what: str, stream: TextIO | None, *, clock: Callable[[], float] = t
         bar.close()
 
 
-def counted(items: Iterable[Item], tell: Tell) -> Iterable[Item]:
-    """The items, handed through and told of; the very same where nobody looks."""
-    return items if tell is _nothing else _telling(items, tell)
-
-
 def _nothing(done: int, total: int) -> None:
     """Nobody looks."""
 
 
-def _telling(items: Iterable[Item], tell: Tell) -> Iterator[Item]:
-    for number, item in enumerate(items, 1):
-        if not number % STEP:
-            tell(number, 0)
-        yield item
-
-
-class _Drawing(Protocol):
-    def draw(self, done: int, total: int) -> None: ...
-
-    def clear(self) -> None: ...
-
-
 class _Bar:
-    """Decides when to draw; what it draws with is made when that is first needed."""
+    """One line that is written over; ``clock`` gives seconds."""
 
     def __init__(self, what: str, stream: TextIO, clock: Callable[[], float]) -> None:
         self._what = what
         self._stream = stream
         self._clock = clock
-        self._due = clock() + DELAY_SECONDS
-        self._drawing: _Drawing | None = None
+        self._began = clock()
+        self._due = self._began + DELAY_SECONDS
+        self._length = 0
 
     def tell(self, done: int, total: int) -> None:
+        """Draw, unless that was done a moment ago; with the last one the line is cleared."""
         if done == total:
             self.close()
             return
         now = self._clock()
         if now >= self._due:
             self._due = now + PAUSE_SECONDS
-            if self._drawing is None:
-                self._drawing = _with_tqdm(self._what, self._stream, done) or _Plain(self._what, self._stream)
-            self._drawing.draw(done, total)
+            self._draw(_line(self._what, done, total, now - self._began))
 
     def close(self) -> None:
-        if self._drawing is not None:
-            self._drawing.clear()
-            self._drawing = None
+        """Leave a clean line."""
+        if self._length:
+            self._draw("")
+            self._stream.write("\r")
+            self._stream.flush()
 
-
-class _Plain:
-    """The bar, or the count, and no more."""
-
-    def __init__(self, what: str, stream: TextIO) -> None:
-        self._what = what
-        self._stream = stream
-        self._length = 0
-
-    def draw(self, done: int, total: int) -> None:
-        line = f"{self._what} {done:,}"
-        if total:
-            line = f"{self._what} [{'#' * (WIDTH * done // total):<{WIDTH}}] {done:,}/{total:,}"
+    def _draw(self, line: str) -> None:
+        line = line[: shutil.get_terminal_size().columns - 1]
         self._stream.write(f"\r{line:<{self._length}}")
         self._stream.flush()
         self._length = len(line)
 
-    def clear(self) -> None:
-        self._stream.write(f"\r{'':<{self._length}}\r")
-        self._stream.flush()
 
-
-class _Tqdm:
-    def __init__(self, bar: Any) -> None:
-        self._bar = bar
-
-    def draw(self, done: int, total: int) -> None:
-        self._bar.n, self._bar.total = done, total or None
-        self._bar.refresh()
-
-    def clear(self) -> None:
-        self._bar.close()
-
-
-def _with_tqdm(what: str, stream: TextIO, done: int) -> _Drawing | None:
-    """A bar of tqdm's whose pace is that from now on; None where tqdm is not installed."""
-    try:
-        from tqdm import tqdm
-    except ImportError:
-        return None
-
-    class Bar(tqdm):  # type: ignore[misc]
-        """Without the thread that looks after bars, and the lock for bars of several processes."""
-
-        monitor_interval = 0
-
-    Bar.set_lock(threading.RLock())
-    # Some terminals say that they have no columns and no lines, and tqdm then draws nothing.
-    columns, lines = shutil.get_terminal_size()
-    return _Tqdm(Bar(desc=what, file=stream, initial=done, leave=False, ncols=columns, nrows=lines, unit=""))
+def _line(what: str, done: int, total: int, seconds: float) -> str:
+    """The bar, or the count where the total is not known; with the pace since the beginning once there is one."""
+    pace = done / seconds if seconds > 0 else 0.0
+    shown = f", {pace:,.0f}/s" if pace >= 1 else ""
+    if not total:
+        return f"{what} {done:,}{shown}"
+    left = f", {datetime.timedelta(seconds=round((total - done) / pace))} left" if pace else ""
+    return f"{what} [{'#' * (WIDTH * done // total):<{WIDTH}}] {done:,}/{total:,}{shown}{left}"

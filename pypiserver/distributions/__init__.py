@@ -1,1 +1,1 @@
-"""What a file name, an archive and its metadata say (PEP 427, 440, 503, 625, 643, 658, 740)."""
+"""File names, archives and core metadata of distributions (PEP 427, 440, 503, 625, 643, 658, 740)."""

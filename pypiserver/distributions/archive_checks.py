@@ -1,7 +1,8 @@
-"""What is wrong with an archive that can be read, or dangerous to unpack: every member is looked at, none is written.
+"""Faults of an archive that can be read: members that are dangerous to unpack, and a wheel's RECORD that disagrees.
 
-**Invariants:** a fault is a kind (``unsafe`` or ``corrupt``) and a sentence that fits after "is refused: "; what
-unpacks to more than a package can have is not read to its end; one archive has a bounded number of faults.
+**Invariants:** every member is checked, none is unpacked to disk; a fault is a kind (``unsafe`` or ``corrupt``) and a
+sentence that fits after "is refused: "; reading stops at the size limit (decompression bomb); one archive has a bounded
+number of faults.
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ from .tar_headers import DEVICES, LINKS, TarMember
 from .zip_directory import ZipMember
 
 MAX_SAID = 10
-# More faults of one archive are not worth a line each.
+# Faults of one archive beyond this number are not listed.
 MAX_FAULTS = 100
-# No path is longer.
+# Bytes; no path is longer (PATH_MAX).
 MAX_LINK = 4096
-# Stored, deflated, bzip2: the decoders of others take memory as the archive tells them.
+# Stored, deflated, bzip2: decoders of other methods allocate as much memory as the archive says.
 _METHODS = (0, 8, 12)
-# What no path has that stays where it is unpacked; most archives have none of it in any name.
+# Only a path that matches this can leave the folder it is unpacked to; most archives have no such name.
 _MAY_LEAD_OUT = re.compile(r"^/|\.\.|[\\:\0]", re.MULTILINE)
 _DRIVE = re.compile(r"[A-Za-z]:")
 
@@ -37,7 +38,7 @@ Fault = tuple[Damage, str]
 
 
 def zip_faults(members: Sequence[ZipMember]) -> list[Fault]:
-    """What makes a zip archive dangerous to unpack: ways out of its folder, characters no name has, too much in it."""
+    """Faults that make a zip archive dangerous to unpack: paths out of its folder, forbidden characters, its size."""
     names = [member.name for member in members]
     joined = "\n".join(names)
     faults = []
@@ -48,7 +49,7 @@ def zip_faults(members: Sequence[ZipMember]) -> list[Fault]:
     packed = sum(member.packed for member in members)
     unpacked = sum(member.unpacked for member in members)
     if unpacked > sane_size(packed):
-        faults.insert(0, ("unsafe", f"its {packed} bytes say they unpack to {unpacked}, which no package does"))
+        faults.insert(0, ("unsafe", f"its {packed} bytes would unpack to {unpacked}, more than any package"))
     return faults[:MAX_FAULTS]
 
 
@@ -65,7 +66,7 @@ def _character_faults(name: str) -> list[Fault]:
 
 
 def tar_faults(member: TarMember) -> list[Fault]:
-    """What makes a member of a tar archive dangerous to unpack."""
+    """Faults that make a member of a tar archive dangerous to unpack."""
     faults = _character_faults(member.name)
     if _leads_out(member.name):
         faults.append(("unsafe", f"its member {said(member.name)} leads out of its folder"))
@@ -79,8 +80,9 @@ def tar_faults(member: TarMember) -> list[Fault]:
 
 
 def audit_zip(file: BinaryIO, *, check_record: bool) -> list[Fault]:
-    """Every fault of the members of a zip archive that can be read, as (kind, sentence): names, links, checksums, and
-    a wheel's RECORD.
+    """Every fault of a readable zip archive, as (kind, sentence): names, links, checksums, and a wheel's RECORD.
+
+    ``check_record`` compares the members with the RECORD (PEP 376, PEP 427).
     """
     faults: list[Fault] = []
     hashes: dict[str, tuple[str, int]] = {}
@@ -106,14 +108,14 @@ def audit_zip(file: BinaryIO, *, check_record: bool) -> list[Fault]:
 def _name_faults(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> list[Fault]:
     faults: list[Fault] = []
     if member.compress_type not in _METHODS:
-        raise BadArchive(f"its member {said(member.filename)} is packed as not every reader can")
+        raise BadArchive(f"its member {said(member.filename)} has a compression that not every reader knows")
     if _is_link(member) and _link_leads_out(member.filename, archive.read(member)):
         faults.append(("unsafe", f"its link {said(member.filename)} leads out of its folder"))
     return faults
 
 
 def _few(faults: list[Fault]) -> list[Fault]:
-    """The first of many: one wrong RECORD has a fault for every member."""
+    """The first faults and the number of the rest: one wrong RECORD has a fault for every member."""
     more = len(faults) - MAX_SAID
     return (
         faults
@@ -123,7 +125,7 @@ def _few(faults: list[Fault]) -> list[Fault]:
 
 
 def _is_link(member: zipfile.ZipInfo) -> bool:
-    """Whether Unix unpackers would make a link of it; what such a member holds is the link's target."""
+    """Whether Unix unpackers would create a link; the member's content is then the link's target."""
     return (member.external_attr >> 16) & 0o170000 == 0o120000 and member.file_size <= MAX_LINK
 
 
@@ -143,7 +145,7 @@ def _digest_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, most: int)
 
 
 def _record_faults(record: bytes, hashes: dict[str, tuple[str, int]]) -> list[Fault]:
-    """Where a wheel's RECORD (PEP 376, PEP 427) and its members disagree; only sha256 rows can be compared."""
+    """Disagreements of a wheel's RECORD (PEP 376, PEP 427) and its members; only sha256 rows are compared."""
     faults: list[Fault] = []
     listed: set[str] = set()
     try:

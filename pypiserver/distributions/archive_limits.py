@@ -1,8 +1,9 @@
-"""What reading archives has in common: the limits, the one error, the border to foreign code, and plain paths.
+"""Shared parts of reading archives: the limits, the one exception, the border to libraries, and normalized paths.
 
-An archive comes from outside, so everything in it may be a lie. **Invariants:** every count, size and ratio has a limit
-that is looked at before a library makes objects of it; a fault is a BadArchive with words that fit after "is refused:
-"; whatever a library raises over bytes of an archive is such a fault (:class:`foreign`); a storage that fails is not.
+An archive comes from outside, so no number in it can be trusted. **Invariants:** every count, size and ratio has a
+limit, checked before a library creates objects from it; a fault is a BadArchive whose reason fits after "is refused: ";
+any exception of a library about bytes of an archive becomes such a fault (:class:`foreign`), a failure of storage does
+not.
 """
 
 from __future__ import annotations
@@ -14,23 +15,23 @@ from typing import BinaryIO
 from ..errors import Damage, PypiServerError
 
 MAX_METADATA = 8 * 1024 * 1024
-# The largest real sdist we know (ansible 9) has 52,814 members, the largest wheel 18,093.
+# The largest known sdist (ansible 9) has 52,814 members, the largest wheel 18,093.
 MAX_MEMBERS = 100_000
-# No path is longer (PATH_MAX).
+# Bytes; no path is longer (PATH_MAX).
 MAX_NAME = 4096
 # Folders within folders; real archives have some twenty.
 MAX_DEPTH = 128
 MAX_UNPACKED = 64 * 1024**3
 MAX_RATIO = 200
-# Smaller archives are no bombs, whatever their ratio: a file of zeros compresses a thousandfold.
+# Bytes. Smaller content is never a bomb: a file of zeros compresses a thousandfold.
 RATIO_FROM = 128 * 1024 * 1024
 _SAID = 120
 
 
 class BadArchive(Exception):  # noqa: N818 - the standard library's BadZipFile is called so too
-    """The archive cannot be read, or must not be; the ``reason`` names no file.
+    """The archive cannot be read, or is refused; the ``reason`` does not contain the file name.
 
-    ``kind`` is ``corrupt``, ``unsafe`` for what looks made to deceive or to harm, or ``mislabelled``.
+    ``kind`` is ``corrupt``, ``unsafe`` (made to deceive or to harm), or ``mislabelled``.
     """
 
     def __init__(self, reason: str, kind: Damage = "corrupt") -> None:
@@ -43,10 +44,10 @@ class BadArchive(Exception):  # noqa: N818 - the standard library's BadZipFile i
 
 
 class foreign:  # noqa: N801 - reads as a clause: with foreign("it cannot be unpacked")
-    """The border to code that is not ours: every exception in the block becomes a BadArchive.
+    """The border to libraries: every exception in the block becomes a BadArchive.
 
-    RecursionError and MemoryError too: it is the archive that asks for so much. What storage says (an OSError with a
-    number, or one that ``source`` raised) passes, since the archive may be good. ``passing`` passes as well.
+    This includes RecursionError and MemoryError, which the archive causes. Failures of storage (an OSError with an
+    errno, or one that ``source`` raised) pass, because the archive may be good; so do the types in ``passing``.
     """
 
     def __init__(self, fault: str, source: Source | None = None, passing: tuple[type[Exception], ...] = ()) -> None:
@@ -69,7 +70,7 @@ class foreign:  # noqa: N801 - reads as a clause: with foreign("it cannot be unp
 
 
 class Source(io.RawIOBase):
-    """A file lent to foreign code, that remembers in ``error`` what storage raised: libraries swallow such things."""
+    """A file for use by a library; ``error`` keeps what storage raised, because libraries swallow exceptions."""
 
     def __init__(self, file: BinaryIO) -> None:
         super().__init__()
@@ -77,23 +78,23 @@ class Source(io.RawIOBase):
         self.error: Exception | None = None
 
     def readable(self) -> bool:
-        """Always."""
+        """See :class:`io.IOBase`."""
         return True
 
     def seekable(self) -> bool:
-        """Always."""
+        """See :class:`io.IOBase`."""
         return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Move, as the file does."""
+        """The new position, in bytes."""
         return self._file.seek(offset, whence)
 
     def tell(self) -> int:
-        """The position in the file."""
+        """The position in the file, in bytes."""
         return self._file.tell()
 
     def read(self, size: int | None = -1) -> bytes:
-        """So many bytes, or all that are left."""
+        """Up to ``size`` bytes, or the rest for None and -1; raises what storage raises, and keeps it in ``error``."""
         try:
             return self._file.read(-1 if size is None else size)
         except (OSError, PypiServerError) as error:
@@ -101,27 +102,27 @@ class Source(io.RawIOBase):
             raise
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
-        """Fill the buffer."""
+        """Fill the buffer as far as possible; the number of bytes read."""
         data = self.read(len(buffer))
         buffer[: len(data)] = data
         return len(data)
 
 
 def sane_size(packed: int) -> int:
-    """The most bytes that so many packed ones unpack to unless they are a bomb."""
+    """The most bytes that ``packed`` bytes may unpack to; more is a decompression bomb."""
     return min(MAX_UNPACKED, max(RATIO_FROM, MAX_RATIO * packed))
 
 
 def said(name: str) -> str:
-    """A member's name for a message: it may be long, and hold anything."""
+    """A member's name, quoted and shortened for a message."""
     return repr(name if len(name) <= _SAID else name[:_SAID] + "...")
 
 
 def parts_of(name: str) -> list[str]:
-    """The folders and the name that a path ends up as on any system, in lower case: no '.', '..', '\\' or doubled '/'.
+    """The components that a path can have on any system, in lower case: without '.', '..', '\\' and repeated '/'.
 
-    Windows drops the dots and spaces at the end of a name, and neither Windows nor macOS tells upper from lower case.
-    Raises BadArchive for a path that is deeper than any sane one.
+    Windows drops dots and spaces at the end of a name, and Windows and macOS ignore case. Raises BadArchive for a path
+    with more than ``MAX_DEPTH`` folders.
     """
     parts: list[str] = []
     plain = name.replace("\\", "/")

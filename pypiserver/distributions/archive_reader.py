@@ -1,8 +1,8 @@
-"""What is in a distribution: the one reading of an archive that gives the metadata that is checked, shown and served.
+"""Reading the metadata of a distribution, the only reader for checks, pages and downloads.
 
-Installers differ in how they find a member, and systems in which names are one file. **Invariants:** the archive is
-read once; metadata is the bytes that every known reader finds, or the archive is refused with the reason; what
-zipfile and tarfile make of it is compared with that.
+Installers differ in how they find a member, and systems in which names are the same file. **Invariants:** the archive
+is read once; metadata is the bytes that every known reader finds, or the archive is refused with the reason; the result
+is compared with that of zipfile and tarfile.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ from .zip_consistency import check_layout, has_mark, read_member
 from .zip_directory import ZIP_TAIL, ZipMember, read_directory
 
 _ZIP_ENDINGS = (".whl", ".egg", ".zip")
-# Installers begin with these bytes; more is not known about them.
+# Installers begin with these bytes; nothing else of them is checked.
 _MAGIC = {"bdist_wininst": b"MZ", "bdist_msi": b"\xd0\xcf\x11\xe0"}
 _INFO = ".dist-info"
 _IN_INFO = ("METADATA", "WHEEL", "RECORD")
 _FOLDED = {name.casefold(): name for name in _IN_INFO}
-# zipfile's own reading is compared where it costs little.
+# Only archives with at most this many members are compared with zipfile, which is slow.
 _MOST_COMPARED = 20_000
-# More copies of one PKG-INFO than any tool writes.
+# No tool writes more copies of one PKG-INFO.
 _MOST_ALIKE = 8
 _MORE_THAN_ONE = "it has more than one metadata member"
-# Bytes of the names of all members of a tar archive: 100,000 of 335 each.
+# Bytes of all member names of a tar archive together: 100,000 of 335 each.
 MAX_NAMES = 32 * 1024 * 1024
 
 
 class Contents(NamedTuple):
-    """The raw METADATA or PKG-INFO, None for a kind without one or an old sdist that lacks it; and what is wrong.
+    """The raw METADATA or PKG-INFO, None for a kind without one or an old sdist that lacks it; and the faults.
 
-    A file with ``faults`` can be read, and is refused all the same: pip and uv do not install it, or it is dangerous.
+    A file with ``faults`` can be read but is refused: pip and uv do not install it, or it is dangerous.
     """
 
     raw: bytes | None
@@ -49,15 +49,15 @@ class Contents(NamedTuple):
 
 
 def read_contents(file: BinaryIO, dist: DistFile, *, is_thorough: bool = False) -> Contents:
-    """Read an open distribution; raises BadArchive when it cannot be read, or when not all readers read the same.
+    """Read an open distribution; raises BadArchive when it cannot be read, or when readers would disagree.
 
-    ``is_thorough`` compares with zipfile also what is plain.
+    ``is_thorough`` also compares archives of the plainest form with zipfile.
     """
     with foreign("it cannot be read", passing=(OSError,)):
         if dist.kind in _MAGIC:
             file.seek(0)
             is_installer = file.read(8).startswith(_MAGIC[dist.kind])
-            return Contents(None, [] if is_installer else [("corrupt", "it does not begin as an installer does")])
+            return Contents(None, [] if is_installer else [("corrupt", "it does not begin like an installer")])
         if is_zip(dist):
             return _read_zip(file, dist, is_thorough)
         return _read_tar(file, dist)
@@ -88,7 +88,7 @@ def _read_zip(file: BinaryIO, dist: DistFile, is_thorough: bool) -> Contents:
 
 
 def _check_doubles(members: Sequence[ZipMember]) -> None:
-    """Two members of one path with different bytes: which is installed depends on the reader's order."""
+    """Refuse two members of one path with different bytes: the reader's order decides which one is installed."""
     names = [member.name for member in members]
     joined = "\n".join(names)
     if len(set(names)) == len(names) and not any(odd in joined for odd in ("\\", "./", "//")):
@@ -104,7 +104,7 @@ def _check_doubles(members: Sequence[ZipMember]) -> None:
 
 
 def _in_zip(dist: DistFile, members: Sequence[ZipMember]) -> list[ZipMember]:
-    """The members that are the metadata, of one size and checksum; raises BadArchive when readers could differ."""
+    """The metadata members, all of one size and checksum; raises BadArchive when readers could disagree."""
     if dist.kind == "bdist_wheel":
         return [_in_wheel(dist, members)]
     if dist.kind == "bdist_egg":
@@ -115,7 +115,7 @@ def _in_zip(dist: DistFile, members: Sequence[ZipMember]) -> list[ZipMember]:
         is_right = _is_plain_pkg_info
     else:
         return []
-    # Some tools wrote it twice, and every reader takes the same bytes then.
+    # Some tools wrote it twice; every reader then takes the same bytes.
     if len(found) > _MOST_ALIKE or len({(member.crc, member.unpacked) for member in found}) > 1:
         raise BadArchive(_MORE_THAN_ONE, "unsafe")
     for member in found:
@@ -129,7 +129,7 @@ def _check_spelling(name: str, is_right: Callable[[str], bool]) -> None:
 
 
 def _is_pkg_info(name: str) -> bool:
-    """Whether some system takes this path for FOLDER/PKG-INFO."""
+    """Whether this path is FOLDER/PKG-INFO on any system."""
     if not _may_be_info(name):
         return False
     parts = parts_of(name)
@@ -141,7 +141,7 @@ def _may_be_info(name: str) -> bool:
 
 
 def _is_plain_pkg_info(name: str) -> bool:
-    """Whether it is called FOLDER/PKG-INFO, perhaps with ./ before it, as tar writes for a folder '.'."""
+    """Whether this is FOLDER/PKG-INFO, with an optional leading ./, which tar writes for a folder '.'."""
     while name.startswith("./"):
         name = name[2:]
     folder, _, last = name.partition("/")
@@ -149,7 +149,7 @@ def _is_plain_pkg_info(name: str) -> bool:
 
 
 def _in_wheel(dist: DistFile, members: Sequence[ZipMember]) -> ZipMember:
-    """METADATA in the one .dist-info folder (PEP 427), whatever a system makes of names."""
+    """METADATA in the only .dist-info folder (PEP 427), on every system."""
     infos: set[str] = set()
     found: list[ZipMember] = []
     others = []
@@ -159,7 +159,7 @@ def _in_wheel(dist: DistFile, members: Sequence[ZipMember]) -> ZipMember:
             continue
         folder, _, rest = name.partition("/")
         if rest in _IN_INFO and folder in infos:
-            # Spelled as it must be, like nearly all.
+            # The correct spelling, as in nearly all wheels.
             found += [member] if rest == "METADATA" else []
             continue
         parts = parts_of(name)
@@ -180,7 +180,7 @@ def _in_wheel(dist: DistFile, members: Sequence[ZipMember]) -> ZipMember:
 
 
 def _in_info(dist: DistFile, info: str, others: Sequence[tuple[ZipMember, list[str]]]) -> list[ZipMember]:
-    """METADATA among members of the .dist-info folder that may be spelled in an odd way."""
+    """METADATA among members of the .dist-info folder with an unusual spelling."""
     if not info.endswith(_INFO) or not _is_info_of(dist, [info]):
         raise BadArchive(f"its .dist-info folder {said(info)} is not that of its file name", "unsafe")
     found = []
@@ -207,7 +207,7 @@ def _compare_with_zipfile(
 ) -> None:
     """A self-test: what pip reads by zipfile is what was read here."""
     source = Source(file)
-    with foreign("it is no zip archive that can be read", source), zipfile.ZipFile(source) as archive:
+    with foreign("it is not a readable zip archive", source), zipfile.ZipFile(source) as archive:
         names = [info.orig_filename for info in archive.infolist()]
         same = names == [member.name for member in members]
         if not same or any([archive.read(member.name) != raw for member in wanted]):  # noqa: C419 - StopIteration stays
@@ -232,14 +232,14 @@ def _read_tar(file: BinaryIO, dist: DistFile) -> Contents:
         if data is not None:
             _check_spelling(member.name, _is_plain_pkg_info)
             if member.kind not in REGULAR:
-                raise BadArchive(f"its member {said(member.name)} is no file", "unsafe")
+                raise BadArchive(f"its member {said(member.name)} is not a regular file", "unsafe")
             if found is not None and found[1] != data:
                 raise BadArchive(_MORE_THAN_ONE, "unsafe")
             found = (member, data)
         path = "/".join(parts_of(member.name)).encode("utf-8", "surrogateescape")
         length += len(path)
         if length > MAX_NAMES:
-            raise BadArchive("the names in it are longer, all together, than any sane ones", "unsafe")
+            raise BadArchive(f"the names of its members take more than {MAX_NAMES >> 20} MiB", "unsafe")
         if member.kind in LINKS:
             links[path] = links.get(path, 0) + 1
         names.append(path)
@@ -253,12 +253,12 @@ def _read_tar(file: BinaryIO, dist: DistFile) -> Contents:
 
 
 def _check_links(links: dict[bytes, int], names: list[bytes]) -> None:
-    """A member that is unpacked through a link, or over one, lands elsewhere, and not with every reader."""
+    """Refuse a member that unpacks through a link, or over one: some readers write it to another place."""
     names.sort()
     for link, count in links.items():
         at = bisect_left(names, link)
         if names[at + count : at + count + 1] == [link] or count > 1:
-            raise BadArchive(f"its member {_said(link)} is a link, and more than that", "unsafe")
+            raise BadArchive(f"its member {_said(link)} is a link, and another member has the same path", "unsafe")
         below = bisect_left(names, link + b"/")
         if below < len(names) and names[below].startswith(link + b"/"):
             raise BadArchive(f"its member {_said(names[below])} is unpacked through a link", "unsafe")
@@ -269,20 +269,20 @@ def _said(path: bytes) -> str:
 
 
 def _refuse_zip_behind(file: BinaryIO, size: int) -> None:
-    """pip looks for a zip archive at the end of every file before it looks for tar."""
+    """Refuse a zip archive at the end of a tar archive: pip looks for zip before tar."""
     file.seek(max(0, size - ZIP_TAIL))
     if file.read(ZIP_TAIL)[:-18].find(b"PK\x05\x06") >= 0 and has_mark(file, 0, size, (b"PK\x01\x02",)):
         raise BadArchive("it is a tar archive for some readers and a zip archive for others", "unsafe")
 
 
 def _compare_with_tarfile(member: TarMember, data: bytes) -> None:
-    """A self-test: tarfile finds the metadata in these headers as it was found here."""
+    """Self-test: tarfile finds the same metadata in these headers."""
     alone = io.BytesIO(member.headers + data + bytes(-len(data) % BLOCK + 2 * BLOCK))
     with (
-        foreign("it is no tar archive that can be read"),
+        foreign("it is not a readable tar archive"),
         tarfile.open(fileobj=alone, mode="r:", encoding="utf-8", errors="surrogateescape") as archive,
     ):
         first = archive.next()
         stream = archive.extractfile(first) if first is not None and first.isreg() else None
         if stream is None or first is None or first.name != member.name or stream.read() != data:
-            raise BadArchive("Python's tarfile reads it in another way", "unsafe")
+            raise BadArchive("Python's tarfile reads it differently", "unsafe")

@@ -1,7 +1,7 @@
-"""Attestations: from the upload form's field to a PEP 740 provenance object.
+"""Attestations: from the upload form's field to a provenance object (PEP 740).
 
-We keep what was uploaded and check that it is about this file; we do not verify signatures, and say so by the
-publisher's kind. The rules to keep: an attestation that is malformed, or about another file, is refused.
+**Invariants:** an attestation that is malformed, or about another file, is refused; signatures are not verified, and
+the publisher's kind in the provenance says so (``unverified``).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from ..errors import BadRequest
 
 MAX_ATTESTATIONS = 20
-# One has 5 to 10 KiB; a megabyte of JSON can become thirty in memory.
+# One attestation has 5 to 10 KiB; a megabyte of JSON can become thirty in memory.
 MAX_CHARACTERS = 1024 * 1024
 
 
@@ -22,7 +22,7 @@ def provenance_of(attestations: str, filename: str, sha256: str) -> bytes:
     """The provenance object (PEP 740, "Provenance objects") for the ``attestations`` field of an upload.
 
     ``attestations`` is a JSON list; each member is a version 1 attestation whose statement has ``filename`` and
-    ``sha256`` (hex) as its subject. Raises BadRequest.
+    ``sha256`` (hex) as its subject. Raises BadRequest for any other value.
     """
     if len(attestations) > MAX_CHARACTERS:
         raise BadRequest(f"The attestations field is larger than {MAX_CHARACTERS // 1024} KiB.")
@@ -41,15 +41,15 @@ def provenance_of(attestations: str, filename: str, sha256: str) -> bytes:
     try:
         return json.dumps(provenance, separators=(",", ":")).encode()
     except RecursionError:
-        # Reading takes a little less depth than writing.
+        # Writing JSON needs slightly more depth than reading it.
         raise BadRequest("The attestations field is nested too deep.") from None
 
 
 def _json(text: str | bytes) -> Any:
-    """A JSON text; raises ValueError, also for what Python alone takes for JSON, and for what is nested too deep."""
+    """The value of a JSON text; raises ValueError, also for NaN and Infinity, and for too deep nesting."""
 
     def refuse(word: str) -> None:
-        raise ValueError(f"{word} is no JSON value")
+        raise ValueError(f"{word} is not a JSON value")
 
     try:
         return json.loads(text, parse_constant=refuse)
@@ -59,7 +59,7 @@ def _json(text: str | bytes) -> Any:
 
 def _fault(member: Any, filename: str, sha256: str) -> str:
     if not isinstance(member, dict) or member.get("version") != 1:
-        return "it is no version 1 attestation object"
+        return "it is not a version 1 attestation object"
     material, envelope = member.get("verification_material"), member.get("envelope")
     if not isinstance(material, dict) or not isinstance(envelope, dict):
         return "verification_material or envelope is missing"

@@ -1,8 +1,8 @@
-"""What core metadata says: reading it, and the form in which the catalog keeps it for pages.
+"""Core metadata: parsing it, and the form in which the catalog stores it for pages.
 
-The rules to keep: reading never fails, takes time linear in the bytes, and keeps no more of a field than its limit
-below, because packages are hostile until read; headers are those that the standard library's ``email`` finds, which is
-what clients use. Requirements are parsed when a file is read and kept, so that no page parses any.
+**Invariants:** parsing never fails, takes time linear in the bytes, and keeps no more of a field than its limit below,
+because packages are hostile until read; it finds the same headers as the standard library's ``email``, which clients
+use. Requirements are parsed once, when a file is read, and never for a page.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from ..bounded_cache import short_texts
 from ..text import cut
 from .filename import normalize
 
-# Characters of all headers but Description, which old metadata has among them.
+# Characters of all headers except Description, which is a header in old metadata.
 MAX_HEADERS = 512 * 1024
-# Bytes of the body that are read as description.
+# Bytes of the body that are kept as description.
 MAX_DESCRIPTION = 1_000_000
-# Characters of each field. Real packages stay far below; what is longer is cut.
+# Characters of each field. Real packages stay far below; longer values are cut.
 LIMITS = {
     "metadata_version": 20,
     "name": 200,
@@ -37,7 +37,7 @@ LIMITS = {
     "author_email": 2000,
     "maintainer": 2000,
     "maintainer_email": 2000,
-    # Some have the text of a license here; the GPL has 35,000.
+    # Some packages have the text of a license here; the GPL has 35,000 characters.
     "license": 40_000,
     "license_expression": 1000,
     "keywords": 4000,
@@ -45,7 +45,7 @@ LIMITS = {
     "download_url": 2000,
     "requires_python": 500,
 }
-# How many of each, and the characters of one. A requirement that was cut is no requirement any more.
+# The number of values, and the characters of one. A requirement that was cut is not parsed.
 LIST_LIMITS = {
     "requires_dist": (300, 1000),
     "provides_extra": (500, 200),
@@ -65,10 +65,10 @@ _FOLD = re.compile(r"\n(?: {7}\||[^\S\n]+)")
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """One Requires-Dist (PEP 508): ``project`` is the normal form of ``name``, or '' when the text cannot be read.
+    """One Requires-Dist (PEP 508): ``project`` is the normal form of ``name``, or '' for an invalid text.
 
-    ``rest`` is what follows the name (extras, versions, an address), ``extra`` the extra that asks for it, and
-    ``marker`` what else must hold.
+    ``rest`` is what follows the name (extras, versions, a URL), ``extra`` the extra that needs it, and ``marker`` the
+    rest of the environment marker.
     """
 
     name: str
@@ -80,11 +80,11 @@ class Requirement:
 
 @dataclass(frozen=True, slots=True)
 class CoreMetadata:
-    """What a METADATA or PKG-INFO says (core metadata specification), text as it stands, '' or () when absent.
+    """The fields of METADATA or PKG-INFO (core metadata specification), unchanged; '' or () for absent ones.
 
-    ``requires_python`` is None when absent, and may be anything otherwise: see :func:`valid_requires_python`.
-    ``is_cut`` says that there are more headers than are read. ``body_at`` is the byte at which the description
-    begins, -1 when it is not the body. ``requirements`` are those of ``requires_dist``, as :func:`unpacked` gives them.
+    ``requires_python`` is None when absent, and may be invalid: see :func:`valid_requires_python`. ``is_cut`` says that
+    headers beyond the limit were not read. ``body_at`` is the byte at which the description begins, -1 when it is not
+    the body. ``requirements`` are the parsed ``requires_dist``, set by :func:`unpacked` only.
     """
 
     metadata_version: str = ""
@@ -119,17 +119,17 @@ _FIELDS = {
     "project-url": "project_urls",
     **{name.replace("_", "-"): name for name in (*LIMITS, *LIST_LIMITS) if name not in ("classifiers", "project_urls")},
 }
-# What a page needs not, or has from elsewhere.
+# Fields that pages do not need, or get from elsewhere.
 _NOT_KEPT = frozenset({"metadata_version", "version", "dynamic", "is_cut", "requirements"})
 
 
-# A header: its field, or its own name where that is none of ours; where it begins, and its value begins and ends.
-# '-' is a line that is skipped, and '' one that is no header, with which the body begins.
+# A header: its field, or its own name if it is not one of ours; the offsets of its start, and of its value's start and
+# end. '-' is a line to skip, and '' a line that is not a header, with which the body begins.
 _Header = tuple[str, int, int, int]
 
 
 def parse_metadata(raw: bytes) -> CoreMetadata:
-    """Read core metadata; odd bytes are replaced, odd headers left out, what is too long is cut, nothing is raised."""
+    """Parse core metadata; never raises: replaces invalid bytes, skips invalid headers, cuts long values."""
     head, body_at = _head(raw)
     values: dict[str, Any] = {}
     lists: dict[str, list[str]] = {}
@@ -155,7 +155,7 @@ def parse_metadata(raw: bytes) -> CoreMetadata:
             if text != "UNKNOWN":
                 values[name] = text
     if not values.get("description"):
-        # Where a line is no header, the body begins, whether or not a blank line comes before it.
+        # A line that is not a header begins the body, even without a blank line before it.
         body = head[rest : rest + MAX_DESCRIPTION] + "\n\n" if rest < len(head) else ""
         body = (body + _text(raw[body_at : body_at + MAX_DESCRIPTION]))[:MAX_DESCRIPTION]
         if body.strip():
@@ -166,7 +166,7 @@ def parse_metadata(raw: bytes) -> CoreMetadata:
 
 
 def _head(raw: bytes) -> tuple[str, int]:
-    """The lines before the first blank one, with their ends made ``\\n``, and where the body begins."""
+    """The lines before the first blank one, with ``\\n`` as line ends, and the byte at which the body begins."""
     if raw.startswith((b"\n", b"\r")):
         return "", 2 if raw.startswith(b"\r\n") else 1
     at = raw.find(b"\n\n")
@@ -184,9 +184,9 @@ def _text(raw: bytes) -> str:
 
 
 def _headers(head: str) -> Iterator[_Header]:
-    """Each header as the standard library finds them.
+    """The headers that the standard library's parser finds.
 
-    Its parser takes 140 us for ten headers, 14 s for 100,000 files, and an object for each line.
+    That parser takes 140 us for ten headers, 14 s for 100,000 files, and an object for each line.
     """
     at = 0
     while at < len(head):
@@ -202,13 +202,13 @@ def _headers(head: str) -> Iterator[_Header]:
 
 
 def _unfolded(head: str, start: int, end: int, longest: int) -> str:
-    """A header's value on its lines, without the indent (or the bar) that continued them."""
+    """A header's value, without the indent (or the bar) of continuation lines."""
     value = head[start : min(end, start + 2 * longest + 1000)].strip()
     return cut(_FOLD.sub("\n", value) if "\n" in value else value, longest)
 
 
 def valid_requires_python(text: str | None) -> str | None:
-    """The specifier set of Requires-Python as it stands, None when it is absent or cannot be parsed (PEP 440)."""
+    """The specifier set of Requires-Python, unchanged; None when it is absent or invalid (PEP 440)."""
     if not text or not text.strip() or len(text) > LIMITS["requires_python"]:
         return None
     return _specifiers(text) or None
@@ -224,11 +224,11 @@ def _specifiers(text: str) -> str:
 
 
 def parse_requirement(text: str) -> Requirement:
-    """Read one Requires-Dist; one that cannot be read is all name."""
+    """Parse one Requires-Dist (PEP 508); of an invalid one, the whole text becomes the name."""
     return _requirement(text)
 
 
-# Those of a project's releases are mostly the same.
+# A project's releases mostly have the same requirements.
 @short_texts(entries=1024, longest=100)
 def _requirement(text: str) -> Requirement:
     longest = LIST_LIMITS["requires_dist"][1]
@@ -260,7 +260,7 @@ def needed_projects(core: CoreMetadata) -> list[str]:
 
 
 def packed(core: CoreMetadata) -> bytes:
-    """What the catalog keeps of it for pages: all but a description that is the body, which it has already."""
+    """The compressed form that the catalog stores for pages, without a description that is the body."""
     values = {each.name: getattr(core, each.name) for each in fields(core) if each.name not in _NOT_KEPT}
     if core.body_at >= 0:
         del values["description"]
@@ -272,7 +272,7 @@ def packed(core: CoreMetadata) -> bytes:
 
 
 def unpacked(data: bytes) -> CoreMetadata:
-    """What was packed; ``requires_python`` is a valid one, and ``description`` is empty when it is the body."""
+    """The metadata from :func:`packed`; ``requires_python`` is valid or None, a description in the body is missing."""
     values = json.loads(zlib.decompress(data))
     for name in LIST_LIMITS:
         values[name] = tuple(values.get(name, ()))
@@ -281,5 +281,5 @@ def unpacked(data: bytes) -> CoreMetadata:
 
 
 def described(core: CoreMetadata, body: bytes) -> CoreMetadata:
-    """The same with the description, which begins ``body``."""
+    """The same metadata with its description from ``body``, the bytes from ``body_at`` on."""
     return replace(core, description=_text(body[:MAX_DESCRIPTION]))

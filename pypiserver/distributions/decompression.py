@@ -1,8 +1,8 @@
-"""Compressed streams, unpacked block by block: gzip, bzip2, xz, or none.
+"""Unpacking compressed streams block by block: gzip, bzip2, xz, or none.
 
-The file is read here and only bytes are handed to the libraries, so that what they raise is about the bytes.
-**Invariants:** no more than ``limit`` bytes come out, at most :data:`CHUNK` at a time; a dictionary of xz takes 128 MiB
-at most; a stream counts as read only when its end and its checksum were seen.
+**Invariants:** this module reads the file and passes only bytes to the libraries, so that their exceptions are about
+the bytes; it unpacks at most ``limit`` bytes, at most :data:`CHUNK` at a time; an xz dictionary takes at most 128 MiB;
+a stream counts as read only after its end and its checksum.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import BinaryIO, Protocol
 from .archive_limits import BadArchive, foreign
 
 CHUNK = 1 << 18
-# What is read at once: a library copies what is left of it at the end of every stream.
+# Bytes of one read; a library copies the rest of them at the end of every stream.
 BLOCK = 1 << 15
 # `xz -9` needs 65 MiB; a header of 12 bytes can ask for 1.5 GiB.
 XZ_MEMORY = 128 * 1024 * 1024
@@ -26,26 +26,26 @@ _CUT_OFF = "it is cut off, or was never whole"
 
 
 class Decompressor(Protocol):
-    """What the three libraries have in common: see :class:`bz2.BZ2Decompressor`."""
+    """The common interface of the three libraries: see :class:`bz2.BZ2Decompressor`."""
 
     @property
     def eof(self) -> bool:
-        """Whether the end of the stream was seen, with its checksum."""
+        """Whether the end of the stream and its checksum were read."""
 
     @property
     def needs_input(self) -> bool:
-        """Whether more bytes come out only when more go in."""
+        """Whether it needs more input to give more output."""
 
     @property
     def unused_data(self) -> bytes:
-        """What came in behind the end."""
+        """The input after the end of the stream."""
 
     def decompress(self, data: bytes, max_length: int) -> bytes:
-        """At most so many bytes of what these packed ones, and those that came before, unpack to."""
+        """Up to ``max_length`` unpacked bytes of the input so far, including ``data``."""
 
 
 class _Gzip:
-    """zlib's object with the face of the others."""
+    """zlib's object with the interface of the others."""
 
     def __init__(self) -> None:
         self._stream = zlib.decompressobj(31)
@@ -66,7 +66,7 @@ class _Gzip:
 
 
 class _Plain:
-    """No compression: it ends with the file."""
+    """No compression: the stream ends with the file."""
 
     eof = False
     unused_data = b""
@@ -90,7 +90,7 @@ FORMATS: tuple[tuple[bytes, Callable[[], Decompressor]], ...] = (
 
 
 class Unpacked:
-    """The unpacked bytes of a file, read from the front.
+    """The unpacked bytes of a file, read sequentially.
 
     ``position`` counts them. ``joint`` is where the last stream but the first began: Python's libraries read streams
     that follow each other as one, others end with the first. ``is_followed`` tells that anything follows a stream.
@@ -113,7 +113,7 @@ class Unpacked:
         self._begin()
 
     def read(self, size: int) -> bytes:
-        """The next ``size`` bytes, fewer only at the end; raises BadArchive, also when the stream is cut off."""
+        """The next ``size`` bytes, fewer only at the end; raises BadArchive for a damaged or truncated stream."""
         end = self._at + size
         if end <= len(self._chunk):
             data = self._chunk[self._at : end]
@@ -130,7 +130,7 @@ class Unpacked:
         return data
 
     def skip(self, size: int) -> int:
-        """Pass over ``size`` bytes; gives how many there were."""
+        """Skip up to ``size`` bytes; the number of bytes skipped."""
         left = size
         while left and (self._at < len(self._chunk) or self._next()):
             step = min(left, len(self._chunk) - self._at)
@@ -151,7 +151,7 @@ class Unpacked:
                 if not self._packed:
                     return self._ended()
             packed, self._packed = (self._packed, b"") if self._stream.needs_input else (b"", self._packed)
-            with foreign("it is no archive that can be unpacked"):
+            with foreign("it cannot be unpacked"):
                 self._chunk = self._stream.decompress(packed, CHUNK)
             self._made += len(self._chunk)
             if self._made > self._limit:
@@ -165,7 +165,7 @@ class Unpacked:
         return False
 
     def _follow(self, rest: bytes) -> None:
-        """After the end of a stream: another one, padding, or what no reader looks at."""
+        """After the end of a stream: begin another one, or accept padding and bytes that no reader reads."""
         is_padded = False
         self._packed = rest + self._packed or self._file.read(BLOCK)
         self.is_followed = self.is_followed or bool(self._packed)
@@ -178,13 +178,13 @@ class Unpacked:
                 self._stream = None
                 return
         if is_padded:
-            raise BadArchive("it has a second stream behind its end, which not every reader reads", "unsafe")
+            raise BadArchive("it has a second stream after its end, which not every reader reads", "unsafe")
         self.joint = self._made
         self._begin()
 
     def _begin(self) -> None:
         self._streams += 1
         if self._streams > MAX_STREAMS:
-            raise BadArchive(f"it has more than {MAX_STREAMS} streams, one behind the other", "unsafe")
-        with foreign("it is no archive that can be unpacked"):
+            raise BadArchive(f"it has more than {MAX_STREAMS} streams, one after the other", "unsafe")
+        with foreign("it cannot be unpacked"):
             self._stream = self._maker()

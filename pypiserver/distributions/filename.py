@@ -1,8 +1,7 @@
-"""File names of distributions: which project, version and kind they name, and how files are sorted.
+"""File names of distributions: the project, version and kind that they name, and the order of files.
 
-``packaging`` knows the names of today (PEP 427, PEP 625). The rules for yesterday's are here, one function for each
-kind; each gives the parts or says why the name is none. The rule to keep: whatever the name, the answer is a DistFile
-or InvalidFilename, in time linear in its length.
+``packaging`` parses current names (PEP 427, PEP 625). The rules for legacy names are here, one function for each kind.
+**Invariants:** for any name, the result is a DistFile or InvalidFilename, in time linear in its length.
 """
 
 from __future__ import annotations
@@ -27,9 +26,9 @@ _ARCHIVES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".zip")
 _PROJECT = re.compile(r"[a-z0-9]|[a-z0-9][a-z0-9-]*[a-z0-9]")
 _VERSION = re.compile(r"[A-Za-z0-9._+!*-]+")
 _UPLOADED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]*")
-# What follows the version: a build number and tags. A browser adds " (2)", a file manager " copy".
+# The build number and tags after the version. A browser adds " (2)", a file manager " copy".
 _TAGS = re.compile(r"[A-Za-z0-9._+!-]+")
-# Name, version, an optional build number that starts with a digit, and the three tags; '-' divides, '_' is in names.
+# Name, version, an optional build number that starts with a digit, and the three tags, separated by '-'.
 _WHEEL = re.compile(
     r"(?P<name>[^-].*?)-(?P<version>[0-9][^-]*)(?:-(?P<build>[0-9][^-]*))?"
     r"-(?P<python>[^-]+)-(?P<abi>[^-]+)-(?P<platform>[^-]+)\.whl",
@@ -39,27 +38,27 @@ _EGG = re.compile(
     r"(?P<name>[^-]+)-(?P<version>[^-]+)(?:-py(?P<python>[0-9.]+)(?:-(?P<platform>.+))?)?\.egg", re.IGNORECASE
 )
 _EXE_TAIL = re.compile(r"[.-](?:win32|win-amd64|win-arm32|win-arm64)(?:-py(?P<python>[0-9.]+))?$", re.IGNORECASE)
-# What distutils wrote between version and ending of a bdist_dumb; the operating system's name may have a version.
+# The platform that distutils wrote between version and ending of a bdist_dumb; it may include a system version.
 _DUMB_TAIL = re.compile(
     r"[.-](?:linux|macosx|darwin|win|freebsd|openbsd|netbsd|solaris|sunos|aix|hp-ux|cygwin|mingw)"
     r"(?:-?[0-9][0-9.]*)?(?:[-_][a-z0-9_]+)*(?:-py(?P<python>[0-9.]+))?$",
     re.IGNORECASE,
 )
-# What is looked at of a name that can be cut in many ways.
+# At most this many ways to split an ambiguous name are tried.
 MAX_CUTS = 16
-# Where a version may begin in a legacy name, best sign first: dotted numbers, those after a v, then any number.
+# Patterns of where a version begins in a legacy name, best first: dotted numbers, those after a v, then any number.
 _LEGACY_VERSION = tuple(
     re.compile(sign, re.IGNORECASE) for sign in (r"-(?=[0-9]+\.[0-9])", r"-(?=v[0-9]+\.)", r"-(?=v?[0-9])")
 )
 
 
 class DistFile(NamedTuple):
-    """What a file name says.
+    """The parts of a file name.
 
-    ``project`` is the normal form (PEP 503) of ``name``; ``name`` and ``version`` are as the file name spells them, and
-    a version may be empty. ``kind`` is ``bdist_wheel``, ``sdist``, ``bdist_egg``, ``bdist_wininst``, ``bdist_msi`` or
-    ``bdist_dumb``, as upload forms call it, and so is ``pyversion``: ``py3``, ``2.7``, ``source`` or ``any``.
-    ``others`` are the projects that it belongs to where its name is cut in another way, which its metadata decides.
+    ``project`` is the normal form (PEP 503) of ``name``; ``name`` and ``version`` are in the file name's spelling, and
+    the version may be empty. ``kind`` is ``bdist_wheel``, ``sdist``, ``bdist_egg``, ``bdist_wininst``, ``bdist_msi`` or
+    ``bdist_dumb``, as in upload forms; so is ``pyversion``: ``py3``, ``2.7``, ``source`` or ``any``. ``others`` are the
+    projects that it would belong to if its name were split differently; its metadata decides.
     """
 
     filename: str
@@ -72,11 +71,11 @@ class DistFile(NamedTuple):
 
 
 class Sortable(Protocol):
-    """What :func:`file_key` needs."""
+    """The attributes that :func:`file_key` needs."""
 
     @property
     def version(self) -> str:
-        """The version as the file name spells it."""
+        """The version in the file name's spelling."""
 
     @property
     def filename(self) -> str:
@@ -88,16 +87,16 @@ def normalize(name: str) -> NormalizedName:
     return _normalized(name)
 
 
-# Strangers may ask for any name, and metadata and forms carry megabytes: what is longer than names usually are is
-# worked out each time. Whoever reads many names reads them sorted, so that a few thousand are enough; a parsed version
-# takes half a kilobyte. Together these memories take 6 MB at most.
+# Clients may ask for any name, and metadata and forms carry megabytes: only texts of usual length are cached. Callers
+# read many names in sorted order, so a few thousand entries are enough; a parsed version takes half a kilobyte. All
+# these caches together take 6 MB at most.
 REMEMBERED = 4096
 MAX_REMEMBERED = 64
 _normalized = short_texts(entries=REMEMBERED, longest=MAX_REMEMBERED)(canonicalize_name)
 
 
 def _parsed(version: str) -> Version | None:
-    """The version as PEP 440 reads it, None when it does not, or when no file name has room for it."""
+    """The version, None if it is invalid (PEP 440) or too long for a file name."""
     return _parsed_short(version) if len(version) <= MAX_FILENAME else None
 
 
@@ -110,10 +109,10 @@ def _parsed_short(version: str) -> Version | None:
 
 
 def parse_filename(filename: str) -> DistFile:
-    """Read a file name; raises InvalidFilename, whose reason says what is wrong with it."""
+    """Parse a file name; raises InvalidFilename, whose ``reason`` says what is wrong with it."""
     if len(filename) > MAX_FILENAME or not allowed_in_a_path(filename) or "/" in filename or "\\" in filename:
         raise InvalidFilename(
-            "its name is too long, or has characters no distribution's name has", filename=filename, kind="characters"
+            "its name is too long, or has characters that no distribution has", filename=filename, kind="characters"
         )
     lower = filename.lower()
     if lower.endswith(".whl"):
@@ -133,7 +132,7 @@ def parse_filename(filename: str) -> DistFile:
 
 
 def projects_of(filename: str) -> tuple[NormalizedName, ...]:
-    """The projects in normal form whose file may have that name, none when it is no distribution's."""
+    """The projects, in normal form, that a file of that name may belong to; none if it is not a distribution."""
     try:
         dist = parse_filename(filename)
     except InvalidFilename:
@@ -142,7 +141,7 @@ def projects_of(filename: str) -> tuple[NormalizedName, ...]:
 
 
 def decided(dist: DistFile, name: str, version: str) -> DistFile:
-    """The distribution as its metadata says it is to be cut; as it is when that says nothing about its name."""
+    """The distribution with its name split as in its metadata (``name``, ``version``); unchanged if none matches."""
     project = _normalized(name) if name else ""
     fitting = [each for each in _cuts(dist) if each.project == project] if dist.others else []
     return next((each for each in fitting if same_version(each.version, version)), (*fitting, dist)[0])._replace(
@@ -151,12 +150,12 @@ def decided(dist: DistFile, name: str, version: str) -> DistFile:
 
 
 def as_filed(filename: str, project: str) -> DistFile:
-    """Read the name of a file that is known to belong to a project; raises InvalidFilename."""
+    """Parse the name of a file that is known to belong to a project; raises InvalidFilename."""
     return decided(parse_filename(filename), project, "")
 
 
 def _cuts(dist: DistFile) -> Iterator[DistFile]:
-    """Every way to cut the name of an sdist, the usual one first."""
+    """Every way to split the name of an sdist, the usual one first."""
     yield dist
     stem = _stem(dist.filename)
     for match in itertools.islice(_LEGACY_VERSION[-1].finditer(stem), MAX_CUTS):
@@ -166,7 +165,7 @@ def _cuts(dist: DistFile) -> Iterator[DistFile]:
 
 
 def check_upload_filename(filename: str) -> DistFile:
-    """Read the name of an uploaded file, more strictly than one that somebody copied; raises InvalidFilename."""
+    """Parse the name of an uploaded file, more strictly than :func:`parse_filename`; raises InvalidFilename."""
     if len(filename) > MAX_UPLOADED_FILENAME or not _UPLOADED.fullmatch(filename):
         raise InvalidFilename(
             f"The file name {filename[:60]!r} cannot be stored: it must begin with a letter or digit, have only "
@@ -186,14 +185,14 @@ def check_upload_filename(filename: str) -> DistFile:
 
 
 def version_key(version: str) -> tuple[Any, ...]:
-    """A key that sorts versions as PEP 440 does, unparseable ones lowest, equal ones by their text: never by chance."""
+    """A key that sorts versions as PEP 440 does, invalid ones lowest, equal ones by their text."""
     parsed = _parsed(version)
     return (0, version) if parsed is None else (1, parsed, version)
 
 
 @short_texts(entries=REMEMBERED, longest=MAX_REMEMBERED)
 def release_key(version: str) -> tuple[Any, ...]:
-    """A key that sorts versions as :func:`version_key` does, every final one after all others."""
+    """A key that sorts versions like :func:`version_key`, but every final one after all others."""
     return (is_final(version), *version_key(version))
 
 
@@ -203,31 +202,31 @@ def file_key(file: Sortable) -> tuple[Any, ...]:
 
 
 def canonical_version(version: str) -> str:
-    """What all spellings of one version have in common: the normal form of PEP 440; a legacy one in lower case.
+    """A key that is equal for all spellings of one version: its PEP 440 normal form; a legacy version in lower case.
 
-    A wheel's or egg's ``_`` stands for the ``-`` it cannot have.
+    In a wheel's or egg's name, ``_`` means the ``-`` it cannot contain.
     """
     parsed = _parsed(version) or _parsed(version.replace("_", "-"))
     return version.lower().replace("_", "-") if parsed is None else canonicalize_version(str(parsed))
 
 
 def same_version(one: str, other: str) -> bool:
-    """Whether two spellings mean one version."""
+    """Whether two spellings are the same version (PEP 440)."""
     return one == other or canonical_version(one) == canonical_version(other)
 
 
 def is_standard(version: str) -> bool:
-    """Whether the version is one that PEP 440 knows."""
+    """Whether the version is valid (PEP 440)."""
     return _parsed(version) is not None
 
 
 def folded(filename: str) -> str:
-    """What all file names have in common that differ in case and in ``-``, ``_`` and ``.`` alone."""
+    """A key that is equal for file names that differ only in case and in ``-``, ``_`` and ``.``."""
     return filename.lower().replace("_", "-").replace(".", "-")
 
 
 def spelling_key(dist: DistFile) -> tuple[str, ...]:
-    """What all spellings of one file have in common: project, version, kind, and what follows them in its name."""
+    """A key that is equal for all spellings of one file name: project, version, kind, and the rest of the name."""
     rest = dist.filename.lower()
     for part in (dist.name.lower(), dist.version.lower()):
         rest = rest.replace(part, "", 1)
@@ -235,7 +234,7 @@ def spelling_key(dist: DistFile) -> tuple[str, ...]:
 
 
 def is_final(version: str) -> bool:
-    """Whether the version is a PEP 440 one that is no pre-release or development release."""
+    """Whether the version is valid (PEP 440) and not a pre-release or development release."""
     parsed = _parsed(version)
     return parsed is not None and not parsed.is_prerelease
 
@@ -243,10 +242,12 @@ def is_final(version: str) -> bool:
 def _dist(filename: str, name: str, version: str, *, kind: str, pyversion: str) -> DistFile:
     project = _project(name)
     if project is None:
-        rule = "... is no project name"
-        raise InvalidFilename(f"{name!r} is no project name", filename=filename, kind="project-name", rule=rule)
+        rule = "... is not a project name"
+        raise InvalidFilename(f"{name!r} is not a project name", filename=filename, kind="project-name", rule=rule)
     if not _is_version(version):
-        raise InvalidFilename(f"{version!r} is no version", filename=filename, kind="version", rule="... is no version")
+        raise InvalidFilename(
+            f"{version!r} is not a version", filename=filename, kind="version", rule="... is not a version"
+        )
     return DistFile(filename, project, name, version, kind, pyversion)
 
 
@@ -266,19 +267,19 @@ def _wheel(filename: str) -> DistFile:
     parts = filename[:-4].split("-")
     is_plain = len(parts) == 5 and "" not in parts and "0" <= parts[1][0] <= "9"
     if is_plain and _TAGS.fullmatch(filename, len(parts[0]) + len(parts[1]) + 2):
-        # What the expression finds in all but the oldest names, in half of its time.
+        # The same result as the regular expression's in all but the oldest names, in half the time.
         return _dist(filename, parts[0], parts[1], kind="bdist_wheel", pyversion=parts[2])
     match = _WHEEL.fullmatch(filename)
     if match is None or not _TAGS.fullmatch(filename, match.end("version") + 1):
-        raise _not_of_form(filename, "it is no wheel name", "NAME-VERSION[-BUILD]-PYTHON-ABI-PLATFORM.whl (PEP 427)")
+        raise _not_of_form(filename, "it is not a wheel name", "NAME-VERSION[-BUILD]-PYTHON-ABI-PLATFORM.whl (PEP 427)")
     return _dist(filename, match["name"], match["version"], kind="bdist_wheel", pyversion=match["python"])
 
 
 def _egg(filename: str) -> DistFile:
     match = _EGG.fullmatch(filename)
     if match is None or not _TAGS.fullmatch(match["platform"] or "any"):
-        raise _not_of_form(filename, "it is no egg name", "NAME-VERSION[-pyX.Y[-PLATFORM]].egg")
-    # Eggs write '_' where name or version had '-'.
+        raise _not_of_form(filename, "it is not an egg name", "NAME-VERSION[-pyX.Y[-PLATFORM]].egg")
+    # Eggs have '_' for each '-' in name and version.
     return _dist(filename, match["name"], match["version"], kind="bdist_egg", pyversion=match["python"] or "any")
 
 
@@ -287,7 +288,7 @@ def _installer(filename: str, kind: str) -> DistFile:
     tail = _EXE_TAIL.search(stem)
     name, version = _split(stem[: tail.start()] if tail else stem)
     if not version:
-        rule = "it is no installer of a Python package"
+        rule = "it is not an installer of a Python package"
         raise _not_of_form(filename, rule, "NAME-VERSION.PLATFORM[-pyX.Y].exe or .msi")
     return _dist(filename, name, version, kind=kind, pyversion=(tail and tail["python"]) or "any")
 
@@ -297,7 +298,7 @@ def _not_of_form(filename: str, rule: str, form: str) -> InvalidFilename:
 
 
 def _archive(filename: str, stem: str) -> DistFile:
-    """A source distribution, or a bdist_dumb when a platform stands after the version."""
+    """A source distribution, or a bdist_dumb if a platform follows the version."""
     tail = _DUMB_TAIL.search(stem)
     if tail:
         name, version = _split(stem[: tail.start()])
@@ -318,11 +319,11 @@ def _stem(filename: str) -> str:
 
 
 def _split(stem: str) -> tuple[str, str]:
-    """Name and version of a legacy stem, the version empty when there is none.
+    """Name and version of a legacy stem; the version is empty if there is none.
 
-    PEP 625 puts them apart at the last dash. Older names have dashes in the name, in the version, or in both: the
-    longest rest that PEP 440 knows as a version wins, if it has a dot; where there is no dot, the last that looks like
-    one, as in ``plot-3d-20240101``; then the first.
+    PEP 625 separates them at the last dash. Older names have dashes in the name, in the version, or in both: the
+    longest suffix that is a valid version wins, if it has a dot; without a dot, the last that looks like one, as in
+    ``plot-3d-20240101``; then the first.
     """
     name, dash, last = stem.rpartition("-")
     if dash and "-" not in name and _parsed(last):

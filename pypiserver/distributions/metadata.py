@@ -1,8 +1,8 @@
-"""Core metadata out of a wheel or sdist, and what it says.
+"""Core metadata of a wheel or sdist: extracting it, and comparing it with the file name.
 
-Knows archives (through :mod:`archive_limits`), not storage. The rules to keep: an archive is hostile until read, so
-nothing is extracted and every size has a limit; the raw bytes are handed on as they are, because clients verify their
-hash; reading what they say never fails.
+**Invariants:** an archive is hostile until read, so nothing is unpacked to disk and every size has a limit; the raw
+bytes stay unchanged, because clients verify their hash; parsing them never fails; this module knows archives, not
+storage.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def read_metadata(file: BinaryIO, dist: DistFile) -> bytes | None:
 
 
 def read_upload(file: BinaryIO, dist: DistFile) -> bytes | None:
-    """As :func:`read_metadata`, for what must besides be what its name says. Raises InvalidDistribution."""
+    """Like :func:`read_metadata`; also raises InvalidDistribution when metadata and file name disagree."""
     with _refusing(dist):
         raw = _sound(read_contents(file, dist, is_thorough=True))
         for fault in _mislabelled(dist, raw):
@@ -51,7 +51,7 @@ def _sound(contents: Contents) -> bytes | None:
 
 
 def decided(dist: DistFile, raw: bytes | None) -> DistFile:
-    """The distribution with its name cut as its metadata says, where it can be cut in several ways."""
+    """The distribution with its name split as its metadata says, for a name that can be split in several ways."""
     if not dist.others:
         return dist
     core = parse_metadata(raw or b"")
@@ -59,7 +59,7 @@ def decided(dist: DistFile, raw: bytes | None) -> DistFile:
 
 
 def _mislabelled(dist: DistFile, raw: bytes | None) -> list[str]:
-    """Where file name and metadata disagree."""
+    """The disagreements of file name and metadata, as sentences."""
     return [] if raw is None else _disagreements(decided(dist, raw), parse_metadata(raw))
 
 
@@ -78,10 +78,10 @@ def _disagreements(dist: DistFile, core: CoreMetadata) -> list[str]:
 
 
 def is_servable(raw: bytes, core: CoreMetadata, dist: DistFile) -> bool:
-    """Whether clients may rely on the metadata without the file (PEP 658): every wheel's, and that of an sdist which
-    is metadata 2.2 or later and marks nothing that installing depends on as dynamic (PEP 643).
+    """Whether clients may rely on the metadata without the file (PEP 658).
 
-    What is not UTF-8 ends pip with a traceback.
+    They may for every wheel, and for an sdist with metadata 2.2 or later that marks no field that installers use as
+    dynamic (PEP 643). Metadata that is not UTF-8 makes pip fail with a traceback, so it is not servable.
     """
     if not _is_utf_8(raw) or _disagreements(dist, core):
         return False
@@ -118,7 +118,7 @@ def audit_archive(file: BinaryIO, dist: DistFile) -> list[archive_checks.Fault]:
 
 
 class _refusing:  # noqa: N801 - reads as a clause: with _refusing(dist)
-    """Turns what archives finds into InvalidDistribution that names the file."""
+    """Turns a BadArchive into an InvalidDistribution with the file name."""
 
     def __init__(self, dist: DistFile) -> None:
         self._dist = dist

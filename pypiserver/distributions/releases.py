@@ -1,6 +1,6 @@
-"""A project's releases: which files are of one, which is the newest, and what its metadata says.
+"""A project's releases: their files, the newest one, and its metadata.
 
-Pages for people and the legacy JSON say the same, because they ask here.
+**Invariants:** pages for people and the legacy JSON both use this module, so they agree.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from .filename import canonical_version, is_final, same_version, version_key
 
 
 def releases_of(project: Project) -> dict[str, list[File]]:
-    """The files of each version, whichever way their names spell it; files without one are those of the version ''."""
+    """The files of each version, in any spelling of it; files without a version are under ''."""
     spelled = {canonical_version(version): version for version in project.versions}
     releases: dict[str, list[File]] = {version: [] for version in project.versions}
     for file in project.files:
@@ -23,7 +23,7 @@ def releases_of(project: Project) -> dict[str, list[File]]:
 
 
 def newest(releases: Mapping[str, Sequence[File]]) -> str:
-    """The highest final release, else the highest of all; a yanked one only where there is no other, as on PyPI."""
+    """The highest final release, else the highest of all; a yanked one only if there is no other, as on PyPI."""
     return max(
         releases,
         key=lambda version: (not is_yanked(releases[version]), is_final(version), version_key(version)),
@@ -37,7 +37,7 @@ def is_yanked(files: Sequence[File]) -> bool:
 
 
 def named(project: Project, version: str) -> str:
-    """The version as the project spells it; raises NotFound when it is not here."""
+    """The version in the project's spelling; raises NotFound for an unknown version."""
     for each in project.versions:
         if same_version(each, version):
             return each
@@ -45,6 +45,6 @@ def named(project: Project, version: str) -> str:
 
 
 def core_metadata(files: Sequence[File], metadata: Callable[[File], CoreMetadata | None]) -> CoreMetadata:
-    """What a release says about itself: a wheel says what will be installed, an old sdist often little."""
+    """A release's metadata, from a wheel if there is one: an old sdist often says little."""
     best_first = sorted(files, key=lambda file: file.kind != "bdist_wheel")
     return next((core for core in map(metadata, best_first) if core is not None), CoreMetadata())

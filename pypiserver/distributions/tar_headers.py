@@ -1,8 +1,8 @@
-"""Walking the headers of a tar archive (POSIX ustar and pax, GNU long names), each once, from the front.
+"""Walking the headers of a tar archive (POSIX ustar and pax, GNU long names), each once, in order.
 
-tarfile makes objects of every header, parses pax records before their number is known, and ends quietly at a header it
-cannot read where others go on. **Invariants:** a header costs 512 bytes and a bounded extension; what readers are
-known to take in two ways is a BadArchive; a member's bytes are passed over unless they are asked for.
+tarfile creates objects for every header, parses pax records before it knows their number, and stops silently at an
+invalid header where other readers continue. **Invariants:** a header costs 512 bytes and a bounded extension; a header
+that known readers interpret differently is a BadArchive; a member's bytes are skipped unless they are wanted.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from .decompression import Unpacked
 BLOCK = 512
 MAX_EXTENSION = 64 * 1024
 MAX_RECORDS = 100
-# Of all headers: some ten for each of the most members.
+# Of all headers together: about ten for each of the most members.
 MAX_ALL_RECORDS = 1_000_000
-# git archive writes one; tarfile adds what all of them say to every member that follows.
+# git archive writes one; tarfile applies all of them to every following member.
 MAX_GLOBALS = 100
 # Extension headers before one member: a global one, a pax one, a long name and a long link, and some to spare.
 MAX_IN_A_ROW = 8
 REGULAR, LINKS, DEVICES, FOLDER = b"0\0" + b"7", b"12", b"346", b"5"
 _ZEROS = bytes(BLOCK)
 _EXTENSIONS = b"xgLK"
-# Types without bytes: tarfile does not pass over any, others pass over as many as the header says.
+# Types without bytes: tarfile skips none, other readers skip as many as the header says.
 _NO_BYTES = b"123456"
 # Sparse files (GNU, old and new), Solaris' pax headers, parts of other volumes: no build tool writes them.
 _ODD = b"SXMVN"
@@ -36,11 +36,11 @@ _OCTAL = re.compile(rb"[ ]*([0-7]*)[ \0]*")
 _LENGTH = re.compile(rb"([1-9][0-9]{0,5}) ")
 _SIGNED = struct.Struct("148b8x356b")
 _NUMBERS = (slice(100, 108), slice(108, 116), slice(116, 124), slice(136, 148), slice(329, 337), slice(337, 345))
-_NO_TAR = "it is no tar archive that can be read"
+_NO_TAR = "it is not a readable tar archive"
 _CUT_OFF = "it is cut off, or was never whole"
 
 
-# What pax headers and GNU's long names say about the member that follows.
+# Attributes of the following member, from pax headers and GNU long names.
 _Extensions = tuple[dict[bytes, bytes], dict[bytes, bytes]]
 
 
@@ -58,7 +58,7 @@ class TarMember(NamedTuple):
 
 
 class _Budget:
-    """What the pax headers of one archive may still say."""
+    """The number of records and bytes that the pax headers of one archive may still have."""
 
     def __init__(self) -> None:
         self._records = MAX_ALL_RECORDS
@@ -68,11 +68,11 @@ class _Budget:
         self._records -= records
         self._globals -= kind == b"g"
         if self._records < 0 or self._globals < 0:
-            raise BadArchive("its pax headers say more than any sane ones", "unsafe")
+            raise BadArchive("its pax headers are larger than those of any package", "unsafe")
 
 
 def walk_tar(stream: Unpacked, is_wanted: Callable[[TarMember], bool]) -> Iterator[tuple[TarMember, bytes | None]]:
-    """Every member, with its bytes if it is wanted (8 MiB at most); raises BadArchive.
+    """Every member, with its bytes if it is wanted (at most 8 MiB); raises BadArchive.
 
     The stream is read to its end: nothing may be hidden there, and its checksum is behind all.
     """
@@ -109,7 +109,7 @@ def _next_member(stream: Unpacked, budget: _Budget) -> TarMember | None:
                 raise BadArchive(_CUT_OFF)
             return None
         if at == stream.joint:
-            raise BadArchive("it has a second stream behind its end, which not every reader reads", "unsafe")
+            raise BadArchive("it has a second stream after its end, which not every reader reads", "unsafe")
         if at == 0 and len(block) < BLOCK:
             raise BadArchive(f"{_NO_TAR} (it is shorter than a header)")
         _check_header(block)
@@ -128,7 +128,7 @@ def _next_member(stream: Unpacked, budget: _Budget) -> TarMember | None:
         elif kind in b"LK" and kind not in long:
             long[kind] = data.partition(b"\0")[0]
         else:
-            raise BadArchive("a member of it has two names, or two headers that could give it one", "unsafe")
+            raise BadArchive("a member of it has two names, or two headers that may name it", "unsafe")
     raise BadArchive(f"it has more than {MAX_IN_A_ROW} extension headers before one member", "unsafe")
 
 
@@ -137,17 +137,17 @@ def _check_header(block: bytes) -> None:
         raise BadArchive(_CUT_OFF)
     if not is_header(block):
         raise BadArchive(f"{_NO_TAR} (a header's checksum is wrong)")
-    # tarfile takes a header with a number it cannot read for the end of the archive.
+    # tarfile takes a header with an invalid number for the end of the archive.
     if not (block[100:124] + block[136:148] + block[329:345]).strip(b"01234567\0"):
         return
     for place in _NUMBERS:
         field = block[place]
         if field[0] not in (0o200, 0o377) and not _OCTAL.fullmatch(field.partition(b"\0")[0]):
-            raise BadArchive(f"{_NO_TAR} (a header has a number that is none)")
+            raise BadArchive(f"{_NO_TAR} (a header has an invalid number)")
 
 
 def is_header(block: bytes) -> bool:
-    """Whether a block has the checksum of a tar header, which some programs make of signed bytes."""
+    """Whether a block has the checksum of a tar header, which some programs compute from signed bytes."""
     match = _OCTAL.fullmatch(block[148:156].partition(b"\0")[0])
     if len(block) < BLOCK or match is None or not match[1]:
         return False
@@ -164,9 +164,9 @@ def _size(block: bytes) -> int:
     elif match := _OCTAL.fullmatch(field):
         size = int(match[1] or b"0", 8)
     else:
-        raise BadArchive("a member of it has a size that is none, or less than nothing", "unsafe")
+        raise BadArchive("a member of it has an invalid or negative size", "unsafe")
     if size >= 1 << 40:
-        raise BadArchive("a member of it is larger than any sane one", "unsafe")
+        raise BadArchive("a member of it is larger than any package", "unsafe")
     return size
 
 
@@ -177,7 +177,7 @@ def _extension(stream: Unpacked, size: int) -> tuple[bytes, bytes]:
     if len(data) + len(padding) != size + -size % BLOCK:
         raise BadArchive(_CUT_OFF)
     if padding.strip(b"\0"):
-        # tarfile reads on into the padding, others do not.
+        # tarfile continues into the padding, others do not.
         raise BadArchive("an extension header of it is longer for some readers", "unsafe")
     return data, padding
 
@@ -191,20 +191,20 @@ def _records(data: bytes) -> dict[bytes, bytes]:
         end = at + int(match[1]) if match else at
         key, equals, value = data[match.end() : end - 1].partition(b"=") if match else (b"", b"", b"")
         if not key or not equals or end > len(data) or data[end - 1 : end] != b"\n" or key in records:
-            raise BadArchive("a pax header of it cannot be read, or says something twice", "unsafe")
+            raise BadArchive("a pax header of it is invalid, or has a key twice", "unsafe")
         if len(records) >= MAX_RECORDS:
-            raise BadArchive(f"a pax header of it says more than {MAX_RECORDS} things", "unsafe")
+            raise BadArchive(f"a pax header of it has more than {MAX_RECORDS} records", "unsafe")
         if key.startswith(b"GNU.sparse."):
-            raise BadArchive("it has a sparse file, which not every reader reads the same way", "unsafe")
+            raise BadArchive("it has a sparse file, which readers interpret differently", "unsafe")
         records[key] = value
         at = end
     if records.get(b"hdrcharset", b"BINARY") not in (b"BINARY", b"ISO-IR 10646 2000 UTF-8"):
-        raise BadArchive("a pax header of it is in a character set that nobody uses")
+        raise BadArchive("a pax header of it is in an unsupported character set")
     return records
 
 
 def _check_global(records: dict[bytes, bytes]) -> None:
-    """A global header may say what is true of all members (git archive puts a comment there), not what they are."""
+    """Refuse a global header that names members; others, like git archive's comment, are allowed."""
     if records.keys() & {b"path", b"linkpath", b"size"}:
         raise BadArchive("a global pax header of it names all members that follow", "unsafe")
 
@@ -219,16 +219,16 @@ def _member(
     name, prefix = _text(block[:100]), _text(block[345:500])
     if prefix:
         if block[257:263] != b"ustar\0":
-            raise BadArchive(f"its member {said(_decode(name))} has another folder for some readers", "unsafe")
+            raise BadArchive(f"its member {said(_decode(name))} is in another folder for some readers", "unsafe")
         name = prefix + b"/" + name
     path = _one_of(name, pax.get(b"path"), long.get(b"L"))
     link = _one_of(_text(block[157:257]), pax.get(b"linkpath"), long.get(b"K"))
     if not path or len(path) > MAX_NAME or len(link) > MAX_NAME or b"\0" in path + link:
-        raise BadArchive("a name in it is empty, longer than a path can be, or has a NUL in it", "unsafe")
+        raise BadArchive("a name in it is empty, longer than any path, or contains a NUL", "unsafe")
     if pax.get(b"size", b"%d" % size) != b"%d" % size:
         raise BadArchive(f"its member {said(_decode(path))} has two sizes", "unsafe")
     if size and (kind in _NO_BYTES or (kind == b"\0" and name.endswith(b"/"))):
-        raise BadArchive(f"its member {said(_decode(path))} is no file and has bytes", "unsafe")
+        raise BadArchive(f"its member {said(_decode(path))} is not a file but has bytes", "unsafe")
     return TarMember(
         _decode(path), FOLDER if kind == b"\0" and name.endswith(b"/") else kind, size, _decode(link), headers
     )
@@ -251,7 +251,7 @@ def _decode(name: bytes) -> str:
 
 
 def _check_end(stream: Unpacked) -> None:
-    """Behind the end there is padding; a member there is one that only some readers find."""
+    """Refuse members after the end, which only some readers find; padding is allowed."""
     while block := stream.read(BLOCK):
         if block != _ZEROS and is_header(block):
-            raise BadArchive("it hides a member behind its end", "unsafe")
+            raise BadArchive("it hides a member after its end", "unsafe")

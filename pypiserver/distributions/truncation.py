@@ -1,7 +1,7 @@
-"""Whether a file that may still be copied is whole, told from its own bytes.
+"""Detecting from its bytes whether a file is complete or truncated.
 
-Every format of ours that can be asked marks its end: a zip archive has its directory there, a compressed stream its
-checksum. So a file need not be watched for a second to know that nothing is missing.
+A zip archive has its directory at the end, a compressed stream its checksum, so the server need not watch a new file
+for a second to know that it is complete. **Invariants:** None means that the bytes do not tell; reading is bounded.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from .decompression import CHUNK, FORMATS, Unpacked
 from .filename import SIDECARS, DistFile
 from .zip_directory import find_directory, read_directory
 
-# A stream that unpacks to more is not worth unpacking to learn it a second earlier.
+# Bytes. Unpacking a larger stream takes longer than waiting.
 MAX_UNPACKED = 32 * 1024 * 1024
-# More holes are not looked at; a header with its name and fields is no longer than a block.
+# At most this many holes are checked. A header with its name and fields is no longer than a block (bytes).
 MAX_HOLES = 1000
 BLOCK = 4096
 _ZIP_ENDINGS = (".whl", ".egg", ".zip")
-# What downloaders keep beside a file that is not whole yet: aria2; axel.
+# The control files that downloaders keep next to an incomplete file: aria2; axel.
 UNFINISHED = (".aria2", ".st")
-# A change of any of these is a change of the file that they belong to.
+# A change of any of these is a change of the file they belong to.
 BESIDE = (*SIDECARS, *UNFINISHED)
 
 
 def is_whole(file: BinaryIO, dist: DistFile) -> bool | None:
-    """Whether the end of an open file is there; None when its bytes do not tell (an installer, a plain tar)."""
+    """Whether an open file has its end; None when its bytes do not tell (an installer, a plain tar)."""
     file.seek(0)
     if dist.filename.lower().endswith(_ZIP_ENDINGS):
         try:
@@ -45,10 +45,10 @@ def is_whole(file: BinaryIO, dist: DistFile) -> bool | None:
 
 
 def refuse_unwritten(file: io.FileIO, size: int, dist: DistFile) -> None:
-    """Raise BadArchive when a part of a zip archive was never written, as by a downloader that takes it in pieces.
+    """Raise BadArchive when a part of a zip archive was never written, as by a downloader that fetches pieces.
 
-    Its directory is there then. Nothing but the file system knows that, by a hole; a file that was copied sparsely has
-    holes too, so the members in them are read.
+    Such a file has its directory; only a hole in the file system shows the gap. A sparse copy has holes too, so the
+    members in holes are read. ``size`` is the file's size in bytes.
     """
     if not hasattr(os, "SEEK_HOLE") or not dist.filename.lower().endswith(_ZIP_ENDINGS):
         return
@@ -67,7 +67,7 @@ def refuse_unwritten(file: io.FileIO, size: int, dist: DistFile) -> None:
 
 
 def _holes(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
-    """Where nothing was ever written, as far as the file system says."""
+    """The (start, end) of each hole of the file, in bytes, if the file system reports them."""
     at = 0
     while at < size:
         try:
@@ -96,5 +96,5 @@ def _is_whole_stream(file: BinaryIO) -> bool | None:
                 return None
     except BadArchive:
         return False
-    # What stands behind the end may be padding, or the beginning of a second stream.
+    # Bytes after the end may be padding, or the beginning of a second stream.
     return None if stream.is_followed else True

@@ -1,8 +1,8 @@
-"""Whether a zip archive says the same to readers of its directory and to readers that begin at the front.
+"""Checks that a zip archive is the same for readers of its directory and for streaming readers.
 
-pip reads the directory at the end, uv the headers before each member as they arrive: where the two differ, what is
-checked is not what is installed. **Invariants:** the archive begins with a member; every member has one header, which
-agrees with its entry; members share no bytes, and none is hidden before, between or behind them, or in one.
+pip reads the directory at the end, uv the header before each member as it arrives: if the two differ, the checked
+content is not the installed one. **Invariants:** the archive begins with a member; every member has one header, which
+agrees with its entry; members share no bytes, and none is hidden before, between or after them, or in one.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _offset = attrgetter("offset")
 def check_layout(
     file: BinaryIO, directory: ZipDirectory, members: Sequence[ZipMember], *, may_be_script: bool = False
 ) -> None:
-    """Raise BadArchive where headers and directory disagree, or something is between them.
+    """Raise BadArchive if headers and directory disagree, or bytes between members look like a member.
 
     ``may_be_script`` allows a script before the archive, as eggs have it that install themselves.
     """
@@ -58,26 +58,26 @@ def check_layout(
 def _check_script(file: BinaryIO, end: int) -> None:
     file.seek(0)
     if file.read(2) != b"#!":
-        raise BadArchive("bytes stand before the archive", "unsafe")
+        raise BadArchive("it has bytes before its first member", "unsafe")
     _check_gap(file, 2, end)
 
 
 def _check_gap(file: BinaryIO, start: int, end: int) -> None:
-    """What is between members is never unpacked, and must not look as if it could be."""
+    """Refuse bytes between members that look like a member; readers of the directory skip them."""
     if start > end:
         raise BadArchive("members of it share their bytes", "unsafe")
     if has_mark(file, start, end, (_MARK, _ENTRY_MARK)):
         raise BadArchive("it hides a member that is not in its directory", "unsafe")
     if start == 0:
-        raise BadArchive("bytes stand before the archive", "unsafe")
+        raise BadArchive("it has bytes before its first member", "unsafe")
 
 
 def _check_member(file: BinaryIO, member: ZipMember) -> int:
-    """Compare a member's header with its entry; gives where its bytes end."""
+    """Compare a member's header with its entry; the offset at which its bytes end."""
     file.seek(member.offset)
     head = file.read(_LOCAL.size + len(member.raw))
     if head[4:] == member.head and head[28:30] == b"\0\0" and head.startswith(_MARK) and member.packed < FULL:
-        # As in the directory, to the last bit, and without extra fields: so are nearly all.
+        # Nearly all headers equal their entry in every bit, and have no extra fields.
         if member.method == _STORED and member.packed != member.unpacked:
             raise BadArchive(f"its member {said(member.name)} has two sizes", "unsafe")
         return member.offset + len(head) + member.packed
@@ -105,11 +105,11 @@ def _check_member(file: BinaryIO, member: ZipMember) -> int:
 
 
 def _check_streamed(file: BinaryIO, member: ZipMember, end: int, is_bomb: bool) -> int:
-    """A member whose sizes are behind it ends where its bytes say, for readers from the front; gives its end."""
+    """Check a member whose sizes follow its bytes, as a streaming reader sees it; the offset at which it ends."""
     start = end - member.packed
     if has_mark(file, start, end, (_MARK, _ENTRY_MARK, _BEHIND_MARK)):
         if is_bomb:
-            # It would have to be unpacked.
+            # Only unpacking it would tell.
             raise BadArchive("it unpacks to more than a package can have", "unsafe")
         if not _ends_at(file, member, start):
             raise BadArchive(f"its member {said(member.name)} ends early for some readers", "unsafe")
@@ -127,7 +127,7 @@ def _check_streamed(file: BinaryIO, member: ZipMember, end: int, is_bomb: bool) 
 
 
 def _ends_at(file: BinaryIO, member: ZipMember, start: int) -> bool:
-    """Whether the packed bytes of a member are one whole stream, to the last byte, of no more bytes than it says."""
+    """Whether a member's packed bytes are exactly one stream, which unpacks to no more bytes than it says."""
     if member.method != _DEFLATED:
         return False
     stream, left, unpacked = zlib.decompressobj(-15), member.packed, 0
@@ -152,7 +152,7 @@ def _blocks(file: BinaryIO, start: int, end: int) -> Iterator[bytes]:
 
 
 def has_mark(file: BinaryIO, start: int, end: int, marks: Sequence[bytes]) -> bool:
-    """Whether one of these marks of four bytes is in a part of a file."""
+    """Whether one of these four-byte marks is in the given part of a file."""
     before = b""
     for block in _blocks(file, start, end):
         seen = before + block
@@ -163,11 +163,11 @@ def has_mark(file: BinaryIO, start: int, end: int, marks: Sequence[bytes]) -> bo
 
 
 def read_member(file: BinaryIO, member: ZipMember) -> bytes:
-    """The bytes of a member that :func:`check_layout` found good; raises BadArchive."""
+    """The unpacked bytes of a member that passed :func:`check_layout`; raises BadArchive."""
     if member.packed > MAX_METADATA or member.unpacked > MAX_METADATA:
         raise BadArchive("its metadata is larger than 8 MiB")
     if member.flags & ENCRYPTED or member.method not in (_STORED, _DEFLATED):
-        raise BadArchive("its metadata is encrypted, or packed as not every reader can")
+        raise BadArchive("its metadata is encrypted, or has a compression that not every reader knows")
     file.seek(member.offset)
     head = file.read(_LOCAL.size)
     if len(head) != _LOCAL.size:

@@ -1,9 +1,8 @@
-"""The directory at the end of a zip archive, as every reader must find it.
+"""The directory at the end of a zip archive (APPNOTE 4.3.12 to 4.3.16), in the form that all readers agree on.
 
-zipfile makes an object of every member before anybody can count them, and where it looks for the directory is not where
-others look. **Invariants:** the end record, its zip64 form and the directory follow each other without a gap; what can
-be found or read in two ways is a BadArchive; counts and lengths are limited before anything is made of them; a member
-costs one tuple.
+zipfile creates an object for every member before a caller can count them, and looks for the directory in other places
+than other readers. **Invariants:** the end record, its zip64 form and the directory follow each other without a gap; an
+ambiguous record is a BadArchive; counts and lengths are checked before objects are created; a member costs one tuple.
 """
 
 from __future__ import annotations
@@ -26,14 +25,14 @@ _LOCATOR = struct.Struct("<4sLQL")
 _END64 = struct.Struct("<4sQ2H2L4Q")
 # The end record and its comment, which has 65,535 bytes at most.
 ZIP_TAIL = 65_535 + _END.size
-_NOT_WHOLE = "it is no whole zip archive: "
+_NOT_WHOLE = "it is not a complete zip archive: "
 _NOT_ASCII = re.compile(rb"[\x80-\xff]+"), re.compile(r"[^\x00-\x7f]+")
 # Extra fields (APPNOTE 4.5, 4.6.9): 64-bit sizes, and Info-ZIP's name in Unicode.
 _ZIP64, _UNICODE_PATH = 0x0001, 0x7075
 
 
 class ZipMember(NamedTuple):
-    """One entry of the directory; ``raw`` is the name's bytes, ``name`` what zipfile makes of them.
+    """One entry of the directory; ``raw`` is the name's bytes, ``name`` the text that zipfile decodes from them.
 
     ``head`` is the header before the member as most tools write it: without its mark, as it is in the directory.
     """
@@ -63,7 +62,7 @@ class ZipDirectory(NamedTuple):
 
 
 def find_directory(file: BinaryIO) -> ZipDirectory:
-    """The directory of a zip archive, not read further than to its length.
+    """The directory of a zip archive, found by its end record; its entries are not read.
 
     Raises BadArchive when it is not where the end of the file says, as in a file that is cut off, or when another
     reader might find another one.
@@ -78,10 +77,10 @@ def find_directory(file: BinaryIO) -> ZipDirectory:
     _, *numbers, comment = _END.unpack_from(tail, at)
     behind = at + _END.size + comment
     if behind > len(tail):
-        raise BadArchive(_NOT_WHOLE + "the comment at its end is cut off")
-    # Blocks of a medium are filled up with NULs; pip and uv take that, and uv nothing else.
+        raise BadArchive(_NOT_WHOLE + "the comment at its end is truncated")
+    # Copies from block devices are padded with NULs; pip and uv accept these, and uv accepts nothing else.
     if tail[behind:].strip(b"\0"):
-        raise BadArchive("other bytes stand behind its end, which not every reader takes")
+        raise BadArchive("it has other bytes after its end, which not every reader accepts")
     _refuse_other_end(tail, at, behind)
     is_plain = not comment and behind == len(tail)
     end = size - len(tail) + at
@@ -90,16 +89,16 @@ def find_directory(file: BinaryIO) -> ZipDirectory:
 
 
 def _refuse_other_end(tail: bytes, last: int, behind: int) -> None:
-    """An earlier end record whose comment reaches to the end of the file is the one that other readers find."""
+    """Refuse an earlier end record whose comment reaches the end of the file: other readers find that one."""
     at = tail.find(b"PK\x05\x06")
     while 0 <= at < last:
         if len(tail) - at >= _END.size and behind <= at + _END.size + _END.unpack_from(tail, at)[-1] <= len(tail):
-            raise BadArchive("it has two ends, and which directory is read depends on the reader", "unsafe")
+            raise BadArchive("it has two end records, so readers use different directories", "unsafe")
         at = tail.find(b"PK\x05\x06", at + 1)
 
 
 def _large_end(file: BinaryIO, end: int, numbers: list[int]) -> list[int] | None:
-    """What the zip64 end record says, which zipfile reads wherever it is and others only when they need it."""
+    """The values of the zip64 end record, which zipfile always reads and others only when they need it."""
     if end < _LOCATOR.size:
         return None
     file.seek(end - _LOCATOR.size)
@@ -122,7 +121,7 @@ def _directory(file: BinaryIO, numbers: list[int], end: int, is_plain: bool) -> 
     if disk or first or here != count:
         raise BadArchive("it is one of several parts of an archive")
     if length > MAX_DIRECTORY or count > MAX_MEMBERS:
-        raise BadArchive(f"its directory is larger than any sane one ({count} members, {length} bytes)")
+        raise BadArchive(f"its directory is larger than that of any package ({count} members, {length} bytes)")
     start = end - length
     prefix = start - offset
     if start < 0 or prefix < 0 or (shift and -shift[0] != prefix):
@@ -142,7 +141,7 @@ def read_directory(file: BinaryIO) -> tuple[ZipDirectory, list[ZipMember]]:
     members: list[ZipMember] = []
     while at < len(entries):
         if len(entries) - at < _ENTRY.size or len(members) >= directory.members:
-            raise BadArchive(_NOT_WHOLE + "its directory is cut off, or longer than it says")
+            raise BadArchive(_NOT_WHOLE + "its directory is truncated, or longer than it says")
         (mark, _, _, flags, method, _, _, crc, packed, unpacked, name_length, extra_length, comment, disk, _, _,
          offset) = _ENTRY.unpack_from(entries, at)  # fmt: skip
         begin = at + _ENTRY.size
@@ -165,25 +164,25 @@ def read_directory(file: BinaryIO) -> tuple[ZipDirectory, list[ZipMember]]:
 
 
 def decoded(raw: bytes, flags: int) -> str:
-    """A member's name as zipfile reads it; raises BadArchive for one that no file can have."""
+    """A member's name as zipfile decodes it; raises BadArchive for a name that no file can have."""
     if not raw or len(raw) > MAX_NAME or b"\0" in raw:
-        raise BadArchive("a name in it is empty, longer than a path can be, or has a NUL in it", "unsafe")
+        raise BadArchive("a name in it is empty, longer than any path, or contains a NUL", "unsafe")
     if raw.isascii():
         return str(raw, "ascii")
     try:
         return raw.decode("utf-8" if flags & UTF_8 else "cp437")
     except UnicodeDecodeError:
-        raise BadArchive("a name in it is marked as UTF-8 and is none") from None
+        raise BadArchive("a name in it is marked as UTF-8 but is not") from None
 
 
 def extra_fields(extra: bytes) -> dict[int, bytes]:
-    """The extra fields of a member by their number; raises BadArchive for what readers may take in two ways."""
+    """The extra fields of a member by their number; raises BadArchive for ambiguous ones (APPNOTE 4.5)."""
     fields: dict[int, bytes] = {}
     at = 0
     while at + 4 <= len(extra):
         number, length = struct.unpack_from("<2H", extra, at)
         if at + 4 + length > len(extra):
-            raise BadArchive("an extra field in it is cut off")
+            raise BadArchive("an extra field in it is truncated")
         if number in fields and number in (_ZIP64, _UNICODE_PATH):
             raise BadArchive("a member of it has its sizes or its name twice", "unsafe")
         fields[number] = extra[at + 4 : at + 4 + length]
@@ -192,7 +191,7 @@ def extra_fields(extra: bytes) -> dict[int, bytes]:
 
 
 def large_sizes(fields: dict[int, bytes], small: list[int]) -> list[int]:
-    """These numbers, those that did not fit into 32 bits from the zip64 field; it may not contradict the others."""
+    """These numbers, with those that do not fit into 32 bits from the zip64 field, which must not contradict others."""
     data = fields.get(_ZIP64, b"")
     large = list(struct.unpack_from(f"<{min(len(data) // 8, 3)}Q", data))
     try:
@@ -205,7 +204,7 @@ def large_sizes(fields: dict[int, bytes], small: list[int]) -> list[int]:
 
 
 def check_unicode_path(fields: dict[int, bytes], raw: bytes, name: str) -> None:
-    """Info-ZIP's other name of a member, which newer readers use: it may only spell what is not ASCII better."""
+    """Check Info-ZIP's Unicode name of a member, which newer readers use: only non-ASCII characters may differ."""
     field = fields.get(_UNICODE_PATH)
     if field is None:
         return

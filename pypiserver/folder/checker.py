@@ -6,12 +6,13 @@ places (``storage``, ``distfile``, ``metadata``).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
 from ..backend.checks import ADVICE, Fault, archive_faults
 from ..backend.digester import Digester
 from ..backend.project_status import STATUSES
+from ..backend.protocols import Tell
 from ..backend.stored_file import Entry, Scan
 from ..catalog import Catalog
 from ..distributions import filename
@@ -28,7 +29,7 @@ class Audit:
         self._catalog = catalog
         self._digester = Digester(folders, catalog, hash_algo=None)
 
-    def run(self, *, progress: Callable[[int, int], None]) -> Iterator[Fault]:
+    def run(self, *, progress: Tell) -> Iterator[Fault]:
         """Every fault, folder by folder; ``progress`` is told the files done and their number.
 
         Raises Unavailable when a folder cannot be read.

@@ -9,8 +9,7 @@ from collections.abc import Callable
 
 from ..backend.digester import Digester
 from ..catalog import FAILURES, Catalog
-from ..catalog.postgres.leader_lock import Lease
-from ..catalog.sqlite.leader_lock import ScanLock
+from ..catalog.leader_lock import LeaderLock
 from ..errors import PypiServerError
 from ..memory import give_back
 from .storage import Folders
@@ -29,7 +28,7 @@ class Digesting:
         folders: Folders,
         catalog: Catalog,
         *,
-        lock: ScanLock | Lease,
+        lock: LeaderLock,
         recover: Callable[[Exception, int], None],
     ) -> None:
         self._digester = digester

@@ -16,11 +16,11 @@ import threading
 import time
 
 from ..backend.digester import Digester
-from ..backend.protocols import Counted
+from ..backend.protocols import Tell
 from ..backend.service import Background, Parts
 from ..catalog import FAILURES, Catalog, CatalogReplaced
-from ..catalog.postgres.leader_lock import Lease
-from ..catalog.sqlite.leader_lock import ALIVE_SECONDS, ScanLock
+from ..catalog.leader_lock import LeaderLock
+from ..catalog.sqlite.leader_lock import ALIVE_SECONDS
 from ..errors import CatalogUnavailable, PypiServerError, Unavailable
 from ..process import process_id
 from .digest_worker import Digesting
@@ -51,7 +51,7 @@ class Watch(Background):
     """
 
     def __init__(
-        self, sync: Sync, digester: Digester, catalog: Catalog, *, lock: ScanLock | Lease, events: bool = True
+        self, sync: Sync, digester: Digester, catalog: Catalog, *, lock: LeaderLock, events: bool = True
     ) -> None:
         self.sync = sync
         self.digester = digester
@@ -139,19 +139,19 @@ class Watch(Background):
         stale = self._stale()
         return Unavailable(stale, kind="stale") if stale else None
 
-    def scan_once(self, *, counted: Counted = iter) -> None:
+    def scan_once(self, *, progress: Tell | None = None) -> None:
         """Bring the catalog up to date without starting a thread: for the command line, before it serves.
 
-        Files go through ``counted`` as they are found. When another process already keeps the catalog current, this
+        ``progress`` is told how many files were found. When another process already keeps the catalog current, this
         waits for it instead.
         """
         try:
-            self._scan_once(counted)
+            self._scan_once(progress)
         except (CatalogUnavailable, *FAILURES) as error:
             cause = error.__cause__ or error
             raise Unavailable(f"The catalog {self.catalog.connections.place()} fails: {cause}.") from error
 
-    def _scan_once(self, counted: Counted) -> None:
+    def _scan_once(self, progress: Tell | None) -> None:
         deadline = time.monotonic() + FIRST_SCAN_SECONDS
         while not self._lock.acquire():
             if self._lock.is_ready(self.catalog.token()):
@@ -163,7 +163,7 @@ class Watch(Background):
             time.sleep(0.05)
         started = time.time()
         try:
-            self._with_recovery(counted)
+            self._with_recovery(progress)
             self._lock.say_ready(started, self.catalog.token())
         finally:
             self._lock.release()
@@ -407,7 +407,7 @@ class Watch(Background):
         self._settled = self._round
         self._ready.set()
 
-    def _with_recovery(self, counted: Counted) -> None:
+    def _with_recovery(self, progress: Tell | None) -> None:
         connections = self.catalog.connections
         generation = connections.generation
         try:
@@ -415,11 +415,11 @@ class Watch(Background):
                 if self.sync.is_current():
                     self.sync.refresh_statuses()
                 else:
-                    self.sync.survey(counted=counted)
+                    self.sync.scan(progress=progress, quiet=True)
         except FAILURES as error:
             self.recover(error, generation)
             with connections.pinned(connections.generation):
-                self.sync.survey(counted=counted)
+                self.sync.scan(progress=progress, quiet=True)
 
     def _recover_quietly(self, error: Exception, generation: int) -> None:
         # The next round of the sync thread meets what lasts, and says so.

@@ -7,6 +7,7 @@ still be growing are opened; a root that cannot be read leaves the catalog as it
 
 from __future__ import annotations
 
+import copy
 import itertools
 import logging
 import time
@@ -16,7 +17,7 @@ from functools import partial
 
 from ..allowed_names import allowed_in_a_path
 from ..backend.project_status import changed_statuses
-from ..backend.protocols import Counted
+from ..backend.protocols import Tell
 from ..backend.stored_file import ODD_NAME, UNREAD, Entry, Scan, shown, sidecar
 from ..bounded_cache import Skipped
 from ..catalog import ANY_ROW, REPLACED, Catalog, Found, Gone, Row
@@ -71,17 +72,27 @@ class Sync:
         self._clock = clock
         self._skipped = Skipped()
         self._is_quiet = False
-        self._counted: Counted = iter
         self._has_said_shadowed = False
         self._has_unread = False
         # Rows at the last scan; how many there are at the first is not known.
         self._count = MANY + 1
 
-    def scan(self) -> set[Key]:
+    def scan(self, *, progress: Tell | None = None, quiet: bool = False) -> set[Key]:
         """Compare all of storage with the catalog, apply the difference, and give the files that are still growing.
 
-        Raises Unavailable when a root cannot be read, or has become an empty folder where another one was.
+        ``progress`` is told how many files were found. A ``quiet`` scan says nothing of what is skipped: the process
+        that goes on to serve says it. Raises Unavailable when a root cannot be read, or has become an empty folder
+        where another one was.
         """
+        return self._silent()._scan(progress) if quiet else self._scan(progress)
+
+    def _silent(self) -> Sync:
+        """The same, but for what it says."""
+        silent = copy.copy(self)
+        silent._is_quiet = True
+        return silent
+
+    def _scan(self, progress: Tell | None) -> set[Key]:
         self.get_on(PATIENCE_SECONDS if self._count > MANY else 0.0)
         known, roots = self.catalog.states()
         self._count = len(known)
@@ -89,14 +100,14 @@ class Sync:
         scan = Scan(get_on=partial(self.get_on, 0.0))
         began_with = self.roots.identities()
         sidecars = _Sidecars()
-        files = self._told(sidecars.apart_from(self.folders.walk(scan, first=BESIDE)))
+        files = _counted(sidecars.apart_from(self.folders.walk(scan, first=BESIDE)), lambda *_: self.get_on(0.0))
         if known:
-            differing, seen = self._differing(known, files, sidecars)
+            differing, seen = self._differing(known, _counted(files, progress), sidecars)
             self.roots.refuse_lost(roots, seen, began_with)
             self.roots.refuse_unmounted(scan.mounts, self.catalog.has_files_below)
             growing = self.refresh(differing, roots_are_checked=True, may_delete=True)
         else:
-            growing = self._fill(files, sidecars)
+            growing = self._fill(_counted(_ordered(files), progress), sidecars)
             self.roots.refuse_lost(roots, set(), began_with)
             self.roots.refuse_unmounted(scan.mounts, self.catalog.has_files_below)
         for root, path, reason in scan.skipped:
@@ -113,14 +124,14 @@ class Sync:
         return growing
 
     def _fill(self, files: Iterable[Entry], sidecars: _Sidecars) -> set[Key]:
-        """Take over all of storage into an empty catalog; gives the files that are still growing."""
+        """Take over all of storage, in this order, into an empty catalog; gives the files that are still growing."""
         growing: set[Key] = set()
         held: list[Found] = []
         # All but the youngest have settled: these need not be looked at one by one.
         settled_ns = (self._clock() - SETTLE_SECONDS) * 1e9
 
         def found() -> Iterator[Found]:
-            for entry in self._counted(_ordered(files)):
+            for entry in files:
                 dist = self._parse(entry)
                 if dist is None:
                     continue
@@ -141,13 +152,6 @@ class Sync:
         self._say_shadowed()
         return growing
 
-    def _told(self, entries: Iterable[Entry]) -> Iterator[Entry]:
-        """The entries, with a word for each few of them."""
-        for number, entry in enumerate(entries, 1):
-            if not number % SAY_EACH:
-                self.get_on(0.0)
-            yield entry
-
     def _differing(self, known: set[int], files: Iterable[Entry], sidecars: _Sidecars) -> tuple[list[Key], set[int]]:
         """The files that are not as their rows say with the rows that have no file; and the roots that have files.
 
@@ -156,7 +160,7 @@ class Sync:
         differing: list[Key] = []
         old: list[Entry] = []
         seen: set[int] = set()
-        for entry in self._counted(files):
+        for entry in files:
             seen.add(entry.root)
             seen_as = _state(entry, sidecars.of(entry[:2]))
             if seen_as in known:
@@ -207,17 +211,6 @@ class Sync:
             (root, path, mtime_ns if is_settled and now_ns - mtime_ns > settled else -1, inode)
             for root, path, mtime_ns, inode in scan.folders
         )
-
-    def survey(self, *, counted: Counted = iter) -> None:
-        """Scan without a word about what is skipped: the process that goes on to serve says it.
-
-        Files go through ``counted`` as they are found.
-        """
-        self._is_quiet, self._counted = True, counted
-        try:
-            self.scan()
-        finally:
-            self._is_quiet, self._counted = False, iter
 
     def refresh(
         self, keys: Iterable[Key], *, roots_are_checked: bool = False, hold: bool = True, may_delete: bool = False
@@ -423,6 +416,18 @@ def _ordered(entries: Iterable[Entry]) -> Iterator[Entry]:
     while run := list(itertools.islice(iterator, RUN)):
         run.sort()
         yield from run
+
+
+def _counted(entries: Iterable[Entry], tell: Tell | None) -> Iterable[Entry]:
+    """The entries; ``tell`` is told of each few of them how many there were."""
+    return entries if tell is None else _telling(entries, tell)
+
+
+def _telling(entries: Iterable[Entry], tell: Tell) -> Iterator[Entry]:
+    for number, entry in enumerate(entries, 1):
+        if not number % SAY_EACH:
+            tell(number, 0)
+        yield entry
 
 
 def _state(entry: Entry, fingerprint: str) -> int:

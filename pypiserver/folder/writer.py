@@ -15,10 +15,12 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
 from ..backend.digester import BLOCK, WRITING_SECONDS
+from ..backend.on_demand import DigestsOnDemand
 from ..backend.protocols import StagedFile
 from ..backend.stored_file import Entry
-from ..backend.writing import CatalogAccess, Checked
-from ..catalog import Digest, Row
+from ..backend.writing import Checked
+from ..catalog import Catalog, Digest, Row
+from ..catalog.recovery import RecoveringCatalog
 from ..distributions.filename import DistFile, folded
 from ..errors import Conflict, NotFound, PypiServerError, Unavailable
 from ..model import File
@@ -31,8 +33,12 @@ _LOG = logging.getLogger(__name__)
 class FolderWriter:
     """Changes in the folders of an index, which ``sync`` compares with its catalog."""
 
-    def __init__(self, catalog_access: CatalogAccess, folders: Folders, sync: Sync) -> None:
-        self._access = catalog_access
+    def __init__(
+        self, queries: RecoveringCatalog, catalog: Catalog, digests: DigestsOnDemand, folders: Folders, sync: Sync
+    ) -> None:
+        self._query = queries.query
+        self._catalog = catalog
+        self._digests = digests
         self._folders = folders
         self._sync = sync
 
@@ -43,14 +49,13 @@ class FolderWriter:
 
     def standing(self, filename: str) -> File | None:
         """The visible file of that name, as it is in storage now: an answer must not rest on the past."""
-        access = self._access
-        file = access.ask(lambda: access.digested(filename))
+        file = self._query(lambda: self._digests.file(filename))
         if file is not None:
             entry = self._folders.stat(file.root, file.path)
             if entry is None or not entry.identity.is_same(file.identity):
                 key = (file.root, file.path)
-                access.ask(lambda: self._sync.refresh([key]))
-                file = access.ask(lambda: access.digested(filename))
+                self._query(lambda: self._sync.refresh([key]))
+                file = self._query(lambda: self._digests.file(filename))
         return file
 
     def claimed(self, dist: DistFile) -> AbstractContextManager[None]:
@@ -59,9 +64,9 @@ class FolderWriter:
 
     def publish(self, upload: Checked, *, overwrite: bool, stored: Callable[[str], None]) -> None:
         """Give the file its name, and tell the catalog."""
-        access, dist = self._access, upload.dist
+        dist = upload.dist
         # While it can still be refused without a trace.
-        access.ask(access.catalog.refuse_unwritable)
+        self._query(self._catalog.refuse_unwritable)
         overwrite = overwrite or self._is_damaged(dist)
         try:
             entry = upload.staged.publish(dist.filename, overwrite=overwrite, sidecars=upload.sidecars)
@@ -73,13 +78,13 @@ class FolderWriter:
         stored(entry.path)
         found = self._sync.found(entry, dist)
         try:
-            access.ask(lambda: access.catalog.add(found, upload.digest))
+            self._query(lambda: self._catalog.add(found, upload.digest))
         except Unavailable:
             self._take_back(upload, entry)
             raise
         if self._folders.stat(0, entry.path) != entry:
             # Another upload overwrote ours, and may have told the catalog before we did.
-            access.ask(lambda: self._sync.refresh([(0, entry.path)]))
+            self._query(lambda: self._sync.refresh([(0, entry.path)]))
 
     def _is_damaged(self, dist: DistFile) -> bool:
         """Whether what stands at the name is known to be no whole archive, and not written any more."""
@@ -87,7 +92,7 @@ class FolderWriter:
         if entry is None or time.time() - entry.mtime_ns / 1e9 < WRITING_SECONDS:
             return False
         row = Row(entry.size, entry.mtime_ns, entry.inode, "")
-        fault = self._access.ask(lambda: self._access.catalog.fault(0, entry.path, row))
+        fault = self._query(lambda: self._catalog.fault(0, entry.path, row))
         if fault is None or not fault.is_damage:
             return False
         _LOG.warning("%s is replaced, as it was damaged: %s", entry.path, fault.sentence)
@@ -115,7 +120,7 @@ class FolderWriter:
         if not hmac.compare_digest(sha256.hexdigest(), digest.sha256):
             return False
         found = self._sync.found(entry, dist)
-        self._access.ask(lambda: self._access.catalog.add(found, digest))
+        self._query(lambda: self._catalog.add(found, digest))
         return True
 
     def remove(self, file: File) -> None:
@@ -132,4 +137,4 @@ class FolderWriter:
 
     def refresh(self, file: File) -> None:
         """Compare the file with its row; one that we removed is gone at once."""
-        self._access.ask(lambda: self._sync.refresh([(file.root, file.path)], hold=False))
+        self._query(lambda: self._sync.refresh([(file.root, file.path)], hold=False))

@@ -1,7 +1,7 @@
 """The legacy JSON API: ``/pypi/<project>/json`` and its relatives, as PyPI answers and pip-compile reads it.
 
-It is no standard; the keys are PyPI's, those that say something here. One value per project, made from the same files
-as the simple page and the metadata in the catalog.
+No standard defines it; the keys are those of PyPI that apply here. **Invariants:** one value per project, made from the
+same files as the simple page and from the metadata in the catalog.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from ..model import File, Project
 def render(
     project: Project, version: str | None, *, metadata: Callable[[File], CoreMetadata | None], base_url: str
 ) -> bytes:
-    """The JSON of a project, or of one ``version`` of it; ``base_url`` is our root as the client sees it.
+    """The JSON of a project, or of one ``version`` of it; ``base_url`` is the server's absolute root URL.
 
-    Raises NotFound for a version that is not here.
+    Raises NotFound for an unknown version.
     """
     releases = releases_of(project)
     chosen = newest(releases) if version is None else named(project, version)

@@ -1,9 +1,9 @@
-"""The Simple Repository API's wire format: values to JSON or HTML, and which of the two a client wants.
+"""The Simple Repository API's wire format: values to JSON or HTML, and content negotiation (PEP 503, 691, 700, 740).
 
-JSON and HTML are written from the same values, so they cannot disagree. The rules to keep: pure functions; every text
-that is not ours is escaped; links are relative, so any mount point works (but that of a provenance, see below); an API
-version is announced only because what it demands is there for every file; nothing that counts our changes stands on a
-page, so its bytes and ETag outlive a restart and a catalog that is built anew (``_last-serial`` is a file's time).
+**Invariants:** JSON and HTML come from the same values, so they cannot disagree; functions are pure; every text from
+outside is escaped; links are relative, so any mount point works (except the provenance link, see below); the API
+version is one whose requirements every file meets; a page has no counter of ours, so its bytes and ETag survive a
+restart and a rebuild of the catalog (``_last-serial`` is a file's time).
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from urllib.parse import quote
 
 from ..model import File, Indexed, Project, last_serial
 
-# 1.1 demands versions and size (PEP 700), 1.3 provenance where known (PEP 740), 1.4 project-status (PEP 792): all of
-# them are there for every file of ours. 1.5 would promise namespaces (PEP 752).
+# 1.1 requires versions and size (PEP 700), 1.3 provenance if known (PEP 740), 1.4 project-status (PEP 792): every page
+# has all of them. 1.5 would promise namespaces (PEP 752).
 API_VERSION = "1.4"
-# PEP 503 allows these to stay as they are in a path; '+' and '!' occur in versions.
+# These need no quoting in a path; '+' and '!' occur in versions.
 _SAFE = "/!+~"
 
 
 class Form(enum.Enum):
-    """A serialisation, by its media type (PEP 691)."""
+    """A serialization, by its media type (PEP 691, "Content-Types")."""
 
     JSON = "application/vnd.pypi.simple.v1+json"
     HTML = "application/vnd.pypi.simple.v1+html"
@@ -34,7 +34,7 @@ class Form(enum.Enum):
 
     @property
     def content_type(self) -> str:
-        """The Content-Type of an answer in this form."""
+        """The Content-Type header of an answer in this form."""
         return self.value if self is Form.JSON else f"{self.value}; charset=utf-8"
 
 
@@ -47,9 +47,9 @@ _NAMES = {
 }
 
 
-# What PyPI offers to a wildcard, in its order.
+# What PyPI offers for a wildcard, in its order.
 _OFFERS = (Form.TEXT_HTML, Form.HTML, Form.JSON)
-# Browsers send some hundred characters, strangers any number: what is longer is read anew each time, up to a limit.
+# Browsers send some hundred characters, others any number: longer headers are not cached, and read up to a limit.
 _REMEMBERED = 256
 _LONGEST_REMEMBERED = 512
 _LONGEST_READ = 4096
@@ -58,9 +58,9 @@ _LONGEST_READ = 4096
 def negotiate(accept: str | None, format_parameter: str | None) -> Form:
     """The form to answer in (PEP 691, "Version + format selection").
 
-    Named types are ranked by q, JSON before HTML among equals; a wildcard alone, nothing, and nothing we have all mean
-    ``text/html``, because browsers and old clients say so and expect a page. ``application/*`` means what it means to
-    PyPI: its HTML. ``?format=`` overrides the header.
+    Named types are ranked by q, JSON before HTML among equals. Only a wildcard, no header, and only unknown types mean
+    ``text/html``, because browsers and old clients send those and expect a page. ``application/*`` means the same as on
+    PyPI: its HTML type. ``?format=`` overrides the header.
     """
     if len(accept or "") + len(format_parameter or "") <= _LONGEST_REMEMBERED:
         return _known_form(accept, format_parameter)
@@ -69,7 +69,7 @@ def negotiate(accept: str | None, format_parameter: str | None) -> Form:
 
 def _form(accept: str | None, format_parameter: str | None) -> Form:
     if format_parameter:
-        # The specification's example has a bare '+', which the rules of forms read as a space.
+        # The specification's example has a bare '+', which form decoding turns into a space.
         chosen = _NAMES.get(format_parameter.strip().lower().replace(" ", "+"))
         if chosen is not None:
             return chosen
@@ -95,7 +95,7 @@ _known_form = functools.lru_cache(maxsize=_REMEMBERED)(_form)
 
 
 def prefers_html(accept: str | None) -> bool:
-    """Whether a browser asks: ``text/html`` is named and nothing is wanted more (RFC 9110 section 12.5.1)."""
+    """Whether the client is a browser: it names ``text/html``, and no type has a higher q (RFC 9110 section 12.5.1)."""
     wanted = dict(_qualities(accept or ""))
     asked = wanted.get(Form.TEXT_HTML.value, 0.0)
     return asked > 0 and asked == max(wanted.values())
@@ -107,7 +107,7 @@ def is_browser(accept: str | None) -> bool:
 
 
 def prefers_json(accept: str | None) -> bool:
-    """Whether a JSON type is what is wanted most: of equals, whether it is named first."""
+    """Whether a JSON type has the highest q, and is the first of those with that q (RFC 9110 section 12.5.1)."""
     wanted = dict(_qualities(accept or ""))
     best = max(wanted, key=lambda name: wanted[name], default="")
     is_json = best in ("application/json", "application/*") or (best[:12] == "application/" and best[-5:] == "+json")
@@ -115,7 +115,7 @@ def prefers_json(accept: str | None) -> bool:
 
 
 def accepts_encoding(accept_encoding: str | None, available: tuple[str, ...]) -> str | None:
-    """The content coding to use of those that are available, None for identity (RFC 9110 section 12.5.3)."""
+    """The content coding to use of the ``available`` ones, None for identity (RFC 9110 section 12.5.3)."""
     if len(accept_encoding or "") <= _LONGEST_REMEMBERED:
         return _known_coding(accept_encoding, available)
     return _coding(accept_encoding, available)
@@ -136,7 +136,7 @@ _known_coding = functools.lru_cache(maxsize=_REMEMBERED)(_coding)
 
 
 def _qualities(header: str) -> Iterable[tuple[str, float]]:
-    """The members of a header with their q; what cannot be read counts as unwanted."""
+    """The members of a header with their q, from 0.0 to 1.0; an invalid q counts as 0."""
     for member in header[:_LONGEST_READ].split(","):
         name, *parameters = (part.strip().lower() for part in member.split(";"))
         quality = 1.0
@@ -154,17 +154,17 @@ def _qualities(header: str) -> Iterable[tuple[str, float]]:
 
 
 def etag(body: bytes, *suffixes: str) -> str:
-    """A strong validator for these bytes (RFC 9110 section 8.8.3); ``suffixes`` tell types and encodings apart."""
+    """A strong validator for these bytes (RFC 9110 section 8.8.3); ``suffixes`` distinguish types and encodings."""
     return f'"{"-".join([hashlib.sha256(body).hexdigest()[:40], *suffixes])}"'
 
 
 def index_serial(projects: Iterable[Indexed]) -> int:
-    """The ``last_serial`` of the list of projects: the highest there is."""
+    """The ``last_serial`` of the list of projects: the highest of them."""
     return max((project.last_serial for project in projects), default=last_serial(0))
 
 
 def render_index(projects: Sequence[Indexed], form: Form) -> bytes:
-    """The list of projects, each with its display name; in JSON with what mirrors read, in PyPI's words."""
+    """The list of projects with display names (PEP 503, 691); the JSON has ``_last-serial``, PyPI's key for mirrors."""
     if form is Form.JSON:
         listed = [{"name": display, "_last-serial": serial} for _, display, serial in projects]
         meta = {"api-version": API_VERSION, "_last-serial": index_serial(projects)}
@@ -174,9 +174,9 @@ def render_index(projects: Sequence[Indexed], form: Form) -> bytes:
 
 
 def render_project(project: Project, form: Form, *, files_url: str, secure_files_url: str = "") -> bytes:
-    """A project's page; ``files_url`` is the relative address of ``/packages/`` seen from it.
+    """A project's page (PEP 503, PEP 691); ``files_url`` is the relative URL of ``/packages/`` from that page.
 
-    ``secure_files_url`` is its absolute address at a secure origin, without which no provenance may be advertised
+    ``secure_files_url`` is its absolute URL at a secure origin, or empty; without it the page advertises no provenance
     (PEP 740: "MUST be a fully qualified URL", "MUST represent a secure origin").
     """
     if form is Form.JSON:
@@ -214,7 +214,7 @@ def _file(file: File, files_url: str, secure_files_url: str) -> dict[str, object
         "upload-time": _time(file),
         "yanked": False if file.yanked is None else file.yanked or True,
         "gpg-sig": file.has_signature,
-        # The name of PEP 714, and the one of before it as PyPI spells it: "dist-info-metadata" stops pip 22.3 to 23.1.
+        # The key of PEP 714, and the older one in PyPI's spelling: "dist-info-metadata" breaks pip 22.3 to 23.1.
         "core-metadata": core_metadata,
         "data-dist-info-metadata": core_metadata,
     }

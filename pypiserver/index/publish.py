@@ -15,8 +15,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from ..backend.backend import Backend
 from ..backend.protocols import StagedFile
-from ..backend.writing import Checked, Writer
+from ..backend.writing import Checked
 from ..distributions import metadata
 from ..distributions.attestations import provenance_of
 from ..distributions.filename import (
@@ -32,7 +33,6 @@ from ..errors import BadRequest, Conflict, Forbidden, NotFound, PypiServerError,
 from ..model import File
 from ..observability.audit_log import Change
 from ..text import MAX_REASON
-from .read import Repository
 
 _LOG = logging.getLogger(__name__)
 # form field -> hashlib algorithm. A digest is written as hex, in any case.
@@ -66,14 +66,16 @@ class Recorder(Protocol):
 
 
 class Intake:
-    """The write half of the repository; ``overwrite`` allows replacing files by others of the same name.
+    """Changes packages; ``overwrite`` allows replacing files by others of the same name.
 
-    ``writer`` carries out what is decided here; every change is told to ``recorder``.
+    The backend's writer carries out what is decided here; every change is told to ``recorder``.
     """
 
-    def __init__(self, repository: Repository, writer: Writer, *, overwrite: bool, recorder: Recorder) -> None:
-        self.repository = repository
-        self._writer = writer
+    def __init__(self, backend: Backend, *, overwrite: bool, recorder: Recorder) -> None:
+        self._catalog = backend.catalog
+        self._query = backend.queries.query
+        self._digester = backend.digester
+        self._writer = backend.writer
         self.overwrite = overwrite
         self._recorder = recorder
 
@@ -88,7 +90,7 @@ class Intake:
         return self._writer.stage(standing, digests)
 
     def _extra(self) -> tuple[str, ...]:
-        other = self.repository.digester.other_algorithm()
+        other = self._digester.other_algorithm()
         return (other,) if other and other not in ("md5",) else ()
 
     def add(self, upload: Upload) -> str:
@@ -112,7 +114,7 @@ class Intake:
         sha256 = upload.staged.hexdigest("sha256")
         if standing is not None:
             # Perhaps since a moment ago, by a server that could not say so any more.
-            self.repository.catalog.settle()
+            self._catalog.settle()
             if hmac.compare_digest(standing.sha256, sha256):
                 return f"{upload.filename} is already here with the same bytes; nothing was changed."
             if not self.overwrite:
@@ -131,8 +133,7 @@ class Intake:
 
     def _refuse_other_spelling(self, dist: DistFile) -> None:
         """One file under two names (``Foo-1.0.zip``, ``foo-1.0.zip``) confuses clients, and some disks."""
-        repository = self.repository
-        for filename in repository.ask(lambda: repository.catalog.alike(dist)):
+        for filename in self._query(lambda: self._catalog.alike(dist)):
             if spelling_key(as_filed(filename, dist.project)) != spelling_key(dist):
                 continue
             if not self.overwrite:
@@ -148,10 +149,11 @@ class Intake:
     def _publish(
         self, upload: Upload, dist: DistFile, raw: bytes | None, sidecars: Mapping[str, bytes], standing: File | None
     ) -> None:
-        digester = self.repository.digester
         sha256 = upload.staged.hexdigest("sha256")
-        other = digester.other_algorithm()
-        digest = digester.describe(dist, raw, sha256=sha256, other=upload.staged.hexdigest(other) if other else None)
+        other = self._digester.other_algorithm()
+        digest = self._digester.describe(
+            dist, raw, sha256=sha256, other=upload.staged.hexdigest(other) if other else None
+        )
         checked = Checked(upload.staged, dist, digest, sidecars, standing)
 
         visible: list[str] = []
@@ -181,8 +183,7 @@ class Intake:
         )
 
     def _refuse_archived(self, dist: DistFile) -> None:
-        repository = self.repository
-        status = repository.ask(lambda: repository.catalog.project_state(dist.project)).status
+        status = self._query(lambda: self._catalog.project_state(dist.project)).status
         if status.status in ("archived", "quarantined"):
             because = f" ({status.reason})" if status.reason else ""
             raise Forbidden(
@@ -195,12 +196,9 @@ class Intake:
 
     def release_files(self, name: str, version: str) -> list[File]:
         """Every file of one release, hidden duplicates included; raises NotFound when there is none."""
-        repository = self.repository
         normal = normalize(name)
         files = [
-            file
-            for file in repository.ask(lambda: repository.catalog.rows_of(normal))
-            if same_version(file.version, version)
+            file for file in self._query(lambda: self._catalog.rows_of(normal)) if same_version(file.version, version)
         ]
         if not files:
             raise NotFound(

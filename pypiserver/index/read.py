@@ -1,7 +1,6 @@
-"""The rules about packages: what is listed, what may be downloaded, what may be stored, yanked and removed.
+"""Reading packages: what is listed, and what may be downloaded; :mod:`publish` is the other half.
 
-The read half is a port of a few questions (projects, project, file, metadata); the write half is :mod:`publish`. The
-rules to keep: a path from outside is looked up, never joined; a page is given only when every file on it has its
+Invariants: a path from outside is looked up, never joined; a page is given only when every file on it has its
 sha256; what fails in storage is Unavailable, never an empty answer; what is not in the catalog is not found only when
 the catalog, complete and still in its place, says so at that moment.
 """
@@ -10,26 +9,25 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from typing import BinaryIO, NamedTuple, Protocol, TypeVar
+from typing import BinaryIO, NamedTuple
 
 from packaging.utils import NormalizedName
 
-from ..backend.digester import WRITING_SECONDS, Digester, public_fault
-from ..backend.protocols import Counted, Storage
+from ..backend.backend import Backend
+from ..backend.digester import WRITING_SECONDS, public_fault
 from ..backend.stored_file import sidecar
 from ..bounded_cache import Remembered, weight
-from ..catalog import FAILURES, REPLACED, Catalog, FileFault
+from ..catalog import FAILURES, REPLACED, FileFault
 from ..catalog.file_pages import FilePage, FileSearch
 from ..catalog.queries import ProjectState
 from ..distributions.core_metadata import CoreMetadata
 from ..distributions.filename import canonical_version, file_key, normalize, projects_of
-from ..errors import CatalogUnavailable, Forbidden, NotFound, PypiServerError, Unavailable
+from ..errors import CatalogUnavailable, Forbidden, NotFound, Unavailable
 from ..model import File, Indexed, Listed, Project, Search, last_serial
 from ..observability.download_statistics import Counts, Downloads
 
-Answer = TypeVar("Answer")
 # More than any upload may bring: what somebody put there by hand must not fill the memory.
 MAX_SIDECAR_BYTES = 16 * 1024 * 1024
 # How many bytes of files' rows, and of metadata, are remembered.
@@ -42,51 +40,6 @@ MOST_LOOKED_AT = 50
 MAX_FAULTS_SAID = 3
 # How many rows a list of all files takes at a time.
 ROWS = 1000
-
-
-class Refresher(Protocol):
-    """Who compares storage with the catalog."""
-
-    def refresh(self, keys: Iterable[tuple[int, str]]) -> object:
-        """Compare single files, by root and path, with their rows."""
-
-
-class Present(Protocol):
-    """Who sees which names the folders hold; in a bucket the catalog says it."""
-
-    def holding(self, projects: Collection[str]) -> list[tuple[int, str]] | None:
-        """Root and path of every file that may be of these projects; None where only the catalog can tell."""
-
-    def is_named(self, key: tuple[int, str]) -> bool:
-        """Whether anything has this name now."""
-
-
-class Watching(Protocol):
-    """Who keeps the catalog current while serving."""
-
-    def ensure_current(self) -> None:
-        """Return when the catalog reflects storage; raises Unavailable while it cannot."""
-
-    def state(self) -> PypiServerError | None:
-        """Why no request can be answered yet, None when it can be; waits for nothing."""
-
-    def last_scan(self) -> tuple[float, float] | None:
-        """When storage was last read (seconds since the epoch), and how long that took."""
-
-    def start(self) -> None:
-        """Begin, in the process that serves; otherwise the first request does that."""
-
-    def close(self) -> None:
-        """End what was started in this process."""
-
-    def scan_once(self, *, counted: Counted = iter) -> None:
-        """Bring the catalog up to date without starting anything; files go through ``counted`` as they are found."""
-
-    def is_behind(self) -> bool:
-        """Whether what storage holds could not be written down: what is not in the catalog may be here."""
-
-    def recover(self, error: Exception, generation: int) -> None:
-        """Go on after the catalog failed, with the connections of that generation; raises Unavailable."""
 
 
 class _Taken(NamedTuple):
@@ -102,39 +55,29 @@ class Repository:
     Every method raises Unavailable while a folder cannot be read.
     """
 
-    def __init__(
-        self,
-        *,
-        folders: Storage,
-        catalog: Catalog,
-        sync: Refresher,
-        digester: Digester,
-        watch: Watching,
-        stats: Downloads | None = None,
-        stale_for: float = 0.0,
-        presence: Present | None = None,
-    ) -> None:
-        self.folders = folders
-        self.catalog = catalog
-        self.sync = sync
-        self.digester = digester
-        self.watch = watch
+    def __init__(self, backend: Backend, *, stats: Downloads | None = None, stale_for: float = 0.0) -> None:
+        self._storage = backend.storage
+        self._catalog = backend.catalog
+        self._query = backend.queries.query
+        self._indexer = backend.indexer
+        self._refresher = backend.refresher
+        self._presence = backend.presence
+        self._digests = backend.digests
         # SQLite's part in a small download was 40 us of 90, in a METADATA 40 of 57.
         self._files: Remembered[str, tuple[int, File, float]] = Remembered(FILE_BYTES)
         self._metadata: Remembered[str, bytes] = Remembered(METADATA_BYTES)
-        self.stats = stats
-        self._presence = presence
+        self._stats = stats
         self._stale_for = stale_for
         # The last serial, and when it was the last one (time.monotonic).
         self._heard = (-1, 0.0)
 
     def downloads(self, name: str) -> Counts | None:
         """How often the project was downloaded, None where nobody counts; raises ConfigError for an unusable file."""
-        return self.stats.counts(normalize(name)) if self.stats is not None else None
+        return self._stats.counts(normalize(name)) if self._stats is not None else None
 
     def serial(self) -> int:
         """The number of the last change of anything."""
-        serial = self.ask(self.catalog.serial)
+        serial = self._query(self._catalog.serial)
         self._heard = (serial, time.monotonic())
         return serial
 
@@ -153,22 +96,22 @@ class Repository:
         The catalog is asked though it cannot be brought up to date, as while another program locks it. A database that
         others keep is not asked: it is away.
         """
-        if not self.catalog.connections.is_disposable:
+        if not self._catalog.connections.is_disposable:
             return False
         try:
-            if self.catalog.serial() == serial:
+            if self._catalog.serial() == serial:
                 return False
-            return not project or self.catalog.project_state(project).serial != project_serial
+            return not project or self._catalog.project_state(project).serial != project_serial
         except FAILURES:
             return self._heard[0] != serial
 
     def project_serial(self, name: str) -> int:
         """The number of the last change of a project, 0 for one that never was."""
-        return self.ask(lambda: self.catalog.project_state(name).serial)
+        return self._query(lambda: self._catalog.project_state(name).serial)
 
     def projects(self) -> Sequence[Indexed]:
         """Every project, sorted by its normal form."""
-        return self.ask(self.catalog.projects)
+        return self._query(self._catalog.projects)
 
     def project(self, name: str) -> Project:
         """The project of that name, in any spelling (PEP 503); raises NotFound when it has no file.
@@ -177,7 +120,7 @@ class Repository:
         for elsewhere.
         """
         normal = normalize(name)
-        return self.ask(lambda: self._project(normal))
+        return self._query(lambda: self._project(normal))
 
     def _project(self, normal: NormalizedName) -> Project:
         state, files = self._listed(normal)
@@ -205,16 +148,16 @@ class Repository:
         for pause in PAUSES:
             if pause:
                 time.sleep(pause)
-            state = self.catalog.project_state(normal)
-            files = self.catalog.files_of(normal)
+            state = self._catalog.project_state(normal)
+            files = self._catalog.files_of(normal)
             if any(not file.sha256 or file.project != normal for file in files):
-                self._digest(normal)
-                state = self.catalog.project_state(normal)
+                self._digests.digest_project(normal)
+                state = self._catalog.project_state(normal)
                 # What still has no digest changed while it was read: it is being copied, and not listed yet.
-                files = [file for file in self.catalog.files_of(normal) if file.sha256 and file.project == normal]
+                files = [file for file in self._catalog.files_of(normal) if file.sha256 and file.project == normal]
             if files:
                 return state, files
-            rows = self.catalog.rows_of(normal)
+            rows = self._catalog.rows_of(normal)
             if rows and (self._has_changed(rows) or self._take_in((normal,)).is_new):
                 continue
             self._refuse_unservable(normal)
@@ -224,24 +167,18 @@ class Repository:
             f"The project {normal} is changing right now. Try again in a moment.", kind="changing", project=normal
         )
 
-    def _digest(self, project: str) -> None:
-        """Digest what waits, also what changed meanwhile, as a file does that is given its time after it was closed."""
-        if changed := self.digester.digest_project(project):
-            self.sync.refresh(changed)
-            self.digester.digest_project(project)
-
     def _has_changed(self, rows: Sequence[File]) -> bool:
         """Whether another look at hidden files tells more than their rows do: no event may have told of it yet."""
         if self._presence is None:
             return False
         before = {(row.root, row.path): row for row in rows[:MOST_LOOKED_AT]}
-        self.sync.refresh(before)
-        after = {(row.root, row.path): row for row in self.catalog.rows_of(rows[0].project)}
+        self._refresher.refresh(before)
+        after = {(row.root, row.path): row for row in self._catalog.rows_of(rows[0].project)}
         return any(after.get(key) != row for key, row in before.items())
 
     def _refuse_unservable(self, normal: str) -> None:
         """Raise Unavailable for a project that has files, none of which can be listed: what is wrong with them."""
-        rows, faults = self.catalog.rows_of(normal), self.catalog.faults_of(normal)
+        rows, faults = self._catalog.rows_of(normal), self._catalog.faults_of(normal)
         if not rows and not faults:
             return
         now = time.time()
@@ -263,7 +200,7 @@ class Repository:
     def _refuse_faulty(self, path: str, rows: Iterable[File]) -> None:
         """Raise Unavailable for a file that is here and cannot be served: what is wrong with it."""
         for project in {row.project for row in rows}:
-            for fault in self.catalog.faults_of(project):
+            for fault in self._catalog.faults_of(project):
                 if fault.path == path:
                     advice = "Put a good one in its place." if fault.is_damage else "Try again in a moment."
                     raise Unavailable(
@@ -282,7 +219,7 @@ class Repository:
             serial = self.serial()
             if known is None or known[0] != serial:
                 # The serial was read before: whatever changes meanwhile makes the answer one of the past.
-                known = (serial, self.ask(lambda: self._file(path)), time.monotonic())
+                known = (serial, self._query(lambda: self._file(path)), time.monotonic())
                 self._files.put(path, known, size=weight(known))
         except CatalogUnavailable:
             if known is None or self.stale_age(known[0], known[2]) is None:
@@ -291,7 +228,7 @@ class Repository:
 
     def _file(self, path: str) -> File:
         file = self._standing(path)
-        if self.catalog.project_state(file.project).status.status == "quarantined":
+        if self._catalog.project_state(file.project).status.status == "quarantined":
             raise Forbidden(
                 f"The project {file.project} is quarantined; none of its files can be downloaded.",
                 kind="quarantined",
@@ -306,7 +243,7 @@ class Repository:
         for pause in PAUSES:
             if pause:
                 time.sleep(pause)
-            file = self.digested(filename)
+            file = self._digests.file(filename)
             if file is not None and file.path == path and file.sha256:
                 return file
             rows = self._rows_at(path)
@@ -321,7 +258,7 @@ class Repository:
             if self._has_changed(rows):
                 continue
             if file is None and not self._is_replaced(rows):
-                if self.catalog.file(filename) is not None:
+                if self._catalog.file(filename) is not None:
                     # It was given its row, or became visible, since it was looked for.
                     continue
                 self._refuse_faulty(path, rows)
@@ -333,17 +270,17 @@ class Repository:
 
     def _rows_at(self, path: str) -> list[File]:
         projects = projects_of(path.rpartition("/")[2])
-        return [row for project in projects for row in self.catalog.rows_of(project) if row.path == path]
+        return [row for project in projects for row in self._catalog.rows_of(project) if row.path == path]
 
     def _is_absent(self, *, project: str = "", filename: str = "") -> bool:
-        """Whether a project or file is certainly not here; part of a question to :meth:`ask`."""
-        if self.watch.is_behind():
+        """Whether a project or file is certainly not here; part of a question to the catalog."""
+        if self._indexer.is_behind():
             raise CatalogUnavailable("The catalog cannot be brought up to date now. Try again in a moment.")
-        if not self.catalog.is_absent(project=project, filename=filename):
+        if not self._catalog.is_absent(project=project, filename=filename):
             return False
         taken = self._take_in((project,) if project else projects_of(filename), filename)
         # A row may have come after the first question also where it was not this one that gave it.
-        return not taken.is_any or self.catalog.is_absent(project=project, filename=filename)
+        return not taken.is_any or self._catalog.is_absent(project=project, filename=filename)
 
     def _take_in(self, projects: tuple[str, ...], filename: str = "") -> _Taken:
         """Give what the folders hold now of these projects its rows, before any event has told of it.
@@ -352,10 +289,10 @@ class Repository:
         """
         found = self._presence.holding(projects) if self._presence is not None and projects else None
         keys = [key for key in found or () if not filename or key[1].rpartition("/")[2] == filename]
-        unknown = [key for key in keys if self.catalog.row(*key) is None]
+        unknown = [key for key in keys if self._catalog.row(*key) is None]
         if unknown and self._presence is not None:
-            self.sync.refresh(unknown)
-            if any(self.catalog.row(*key) is None and not self._presence.is_named(key) for key in unknown):
+            self._refresher.refresh(unknown)
+            if any(self._catalog.row(*key) is None and not self._presence.is_named(key) for key in unknown):
                 # It was here a moment ago.
                 raise Unavailable(
                     f"{filename or projects[0]} is changing right now. Try again in a moment.",
@@ -376,22 +313,14 @@ class Repository:
             for row in rows
         )
 
-    def digested(self, filename: str) -> File | None:
-        """The visible file of that name, digested now where it was not; part of a question to :meth:`ask`."""
-        file = self.catalog.file(filename)
-        if file is not None and not file.sha256:
-            self._digest(file.project)
-            file = self.catalog.file(filename)
-        return file
-
     def open(self, path: str) -> tuple[File, BinaryIO]:
         """The file at that path and its bytes: both from the same inode, size and time, or Unavailable."""
         for _ in range(2):
             file = self.file(path)
-            stream = self.folders.open_as(file)
+            stream = self._storage.open_as(file)
             if stream is not None:
                 return file, stream
-            self.ask(lambda file=file: self.sync.refresh([(file.root, file.path)]))  # type: ignore[misc]
+            self._query(lambda file=file: self._refresher.refresh([(file.root, file.path)]))  # type: ignore[misc]
         raise Unavailable(
             f"The file {path} is changing right now. Try again in a moment.",
             public=True,
@@ -405,9 +334,9 @@ class Repository:
         stands = file.has_signature if suffix == ".asc" else file.has_provenance
         if stands:
             try:
-                stream, _ = self.folders.open(file.root, sidecar(file.path, suffix))
+                stream, _ = self._storage.open(file.root, sidecar(file.path, suffix))
             except NotFound:
-                self.folders.check()
+                self._storage.check()
             else:
                 with stream:
                     body = stream.read(MAX_SIDECAR_BYTES + 1)
@@ -420,7 +349,7 @@ class Repository:
         digest = file.metadata_sha256
         known = self._metadata.get(digest) if digest else None
         if known is None:
-            known = self.ask(lambda: self.catalog.metadata(file))
+            known = self._query(lambda: self._catalog.metadata(file))
             # By its digest, so that what is remembered is right for ever.
             if known is not None and digest:
                 self._metadata.put(digest, known, size=len(known))
@@ -428,11 +357,11 @@ class Repository:
 
     def core_metadata(self, file: File) -> CoreMetadata | None:
         """What the core metadata inside a file says, None when it carries none."""
-        return self.ask(lambda: self.catalog.core_metadata(file))
+        return self._query(lambda: self._catalog.core_metadata(file))
 
     def summaries(self) -> list[tuple[str, str, str]]:
         """(name, version, summary) of every project's newest release, as lists for people show it."""
-        return self.ask(self.catalog.listing.summaries)
+        return self._query(self._catalog.listing.summaries)
 
     def paths(self) -> Iterator[tuple[str, int, int, str]]:
         """Path, size (bytes), modification time (nanoseconds) and link digest of every visible file, by path.
@@ -440,75 +369,39 @@ class Repository:
         The digest is empty for a file that was not read yet, and where no link is to have one. Asked for as they are
         taken; what comes or goes meanwhile may be among them or not.
         """
-        return heapq.merge(*(self._paths(root) for root in range(len(self.folders.roots))))
+        return heapq.merge(*(self._paths(root) for root in range(len(self._storage.roots))))
 
     def _paths(self, root: int) -> Iterator[tuple[str, int, int, str]]:
         rows = [("", 0, 0, "")]
         while rows:
-            rows = self.ask(partial(self.catalog.paths, root, rows[-1][0], ROWS))
+            rows = self._query(partial(self._catalog.paths, root, rows[-1][0], ROWS))
             yield from rows
 
     def files(self, search: FileSearch) -> FilePage:
         """A page of the list of files for people."""
-        return self.ask(lambda: self.catalog.file_list.page(search))
+        return self._query(lambda: self._catalog.file_list.page(search))
 
     def totals(self) -> tuple[int, int]:
         """How many projects and how many files are visible."""
-        files, projects = self.ask(self.catalog.counts)
+        files, projects = self._query(self._catalog.counts)
         return projects, files
 
     def find(self, search: Search) -> tuple[int, list[Listed]]:
         """How many projects match, and those of the page asked for."""
-        return self.ask(lambda: self.catalog.listing.find(search))
+        return self._query(lambda: self._catalog.listing.find(search))
 
     def newest(self, limit: int) -> list[Listed]:
         """The projects that were uploaded to last, the last one first."""
-        return self.ask(lambda: self.catalog.listing.newest(limit))
+        return self._query(lambda: self._catalog.listing.newest(limit))
 
     def present(self, names: Iterable[str]) -> set[str]:
         """Which of these projects, in normal form, are here."""
-        return self.ask(lambda: self.catalog.listing.present(names))
+        return self._query(lambda: self._catalog.listing.present(names))
 
     def needing(self, name: str, limit: int) -> tuple[int, list[tuple[str, str]]]:
         """How many projects' newest releases depend on this one, and (normal form, name) of the first of them."""
-        return self.ask(lambda: self.catalog.listing.needing(normalize(name), limit))
+        return self._query(lambda: self._catalog.listing.needing(normalize(name), limit))
 
     def faults(self, name: str) -> list[FileFault]:
         """What is wrong with every file of a project that is not listed."""
-        return self.ask(lambda: self.catalog.faults_of(normalize(name)))
-
-    def ask(self, question: Callable[[], Answer]) -> Answer:
-        """Put a question to an up-to-date catalog; when the catalog fails, or is replaced, ask again."""
-        generation = self._current_generation()
-        try:
-            answer = question()
-        except FAILURES as error:
-            self.watch.recover(error, generation)
-        except PypiServerError:
-            if self.catalog.connections.generation == generation:
-                raise
-        else:
-            if self.catalog.connections.generation == generation:
-                return answer
-        # What was asked may have been the new catalog, while it was still being filled.
-        generation = self._current_generation()
-        try:
-            answer = question()
-        except FAILURES as error:
-            raise CatalogUnavailable(f"The catalog fails: {error}. Try again in a moment.") from error
-        except NotFound:
-            if self.catalog.connections.generation == generation:
-                raise
-        else:
-            if self.catalog.connections.generation == generation:
-                return answer
-        raise CatalogUnavailable("The catalog is being replaced. Try again in a moment.")
-
-    def _current_generation(self) -> int:
-        """Which catalog it is that is up to date."""
-        connections = self.catalog.connections
-        while True:
-            generation = connections.generation
-            self.watch.ensure_current()
-            if connections.generation == generation:
-                return generation
+        return self._query(lambda: self._catalog.faults_of(normalize(name)))

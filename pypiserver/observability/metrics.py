@@ -1,24 +1,29 @@
-"""Metrics in Prometheus' text format: what was asked and answered, and how the index is.
+"""Metrics in Prometheus' text format: what was asked and answered, how the index is, and their own listener.
 
 The rules to keep: every label has few values (a route is the rule of the table, never a path); what workers count is
 added up in the files of Prometheus' own multi-process mode, when ``PROMETHEUS_MULTIPROC_DIR`` names a folder for them;
-what the index is, any worker reads from the catalog when it is asked.
+what the index is, any worker reads from the catalog when it is asked. A client of the listener that is silent ends.
 """
 
 from __future__ import annotations
 
 import contextlib
+import io
+import logging
 import os
 import re
 import struct
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, TextIO
 
 from ..catalog import FAILURES
 from ..errors import ConfigError, Unavailable
+from ..server.contract import first_address, refusals
+from ..supervisor import say
 from .request_events import Exchange, exchange
 
+_LOG = logging.getLogger(__name__)
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 METHODS = ("GET", "HEAD", "POST")
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -111,11 +116,15 @@ class Metrics:
 
     def exposition(self) -> bytes:
         """All metrics as text; raises Unavailable when the files of other workers cannot be read."""
+        text: bytes = self._prometheus.generate_latest(self)
+        return text
+
+    def collect(self) -> list[Any]:
+        """All metrics as families of prometheus_client; raises Unavailable as :meth:`exposition` does."""
         for _ in range(TRIES):
             # Another worker may be about to make its file, which is empty for a moment.
             with contextlib.suppress(struct.error, RuntimeError, OSError):
-                text: bytes = self._prometheus.generate_latest(self._registry)
-                return text
+                return list(self._registry.collect())
             time.sleep(0.01)
         raise Unavailable(f"The metrics of other workers cannot be read in {os.environ.get(FOLDER)}.")
 
@@ -132,6 +141,63 @@ class Metrics:
                 values["scan_age_seconds"] = max(0.0, self._clock() - began)
         for name, value in values.items():
             yield GaugeMetricFamily(PREFIX + name, STATES[name], value)
+
+
+@contextlib.contextmanager
+def listening(host: str, port: int, collect: Callable[[], Iterable[Any]]) -> Iterator[int]:
+    """``--metrics-address``: serve the metrics alone while the block runs, in the parent of all workers.
+
+    Gives the port. Raises ConfigError when the address cannot be had.
+    """
+    from prometheus_client import start_http_server
+
+    with refusals(host, port):
+        server, thread = start_http_server(port, first_address(host, port), _Told(collect))
+    # The first client may come before this; it has no more than a connection then.
+    theirs: Any = server.RequestHandlerClass
+    server.RequestHandlerClass = type("Handler", (_Handler, theirs), {})
+    server.handle_error = _client_failed  # type: ignore[method-assign]
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(5)
+
+
+class _Handler:
+    """What the listener of prometheus_client leaves open: how long a silent client is waited for, and who is told."""
+
+    timeout = 5  # seconds
+
+    def get_stderr(self) -> TextIO:
+        """Nowhere: what fails is in our log already."""
+        return io.StringIO()
+
+
+def _client_failed(request: object, client_address: object) -> None:
+    """Say what failed, as a rule a client that went away; debugging alone tells of clients."""
+    _LOG.debug("A request for the metrics failed.", exc_info=True)
+
+
+class _Told:
+    """A registry, as the listener wants one, that tells our log when it fails."""
+
+    def __init__(self, collect: Callable[[], Iterable[Any]]) -> None:
+        self._collect = collect
+
+    def collect(self) -> Iterable[Any]:
+        """The families; what fails is the client's 500."""
+        try:
+            return self._collect()
+        except Exception as error:
+            say("metrics", error, "the metrics were not given")
+            raise
+
+    def restricted_registry(self, names: Iterable[str]) -> _Told:
+        """Those families that have one of the names, as ``?name[]=`` asks."""
+        wanted = set(names)
+        return _Told(lambda: [each for each in self.collect() if wanted & {sample.name for sample in each.samples}])
 
 
 class _States:

@@ -94,8 +94,26 @@ class Hooks:
 @contextlib.contextmanager
 def reserved(host: str, port: int) -> Iterator[socket.socket]:
     """A socket bound to the address, not listening yet; raises ConfigError when the address cannot be had."""
+    with refusals(host, port):
+        family, address = _resolved(host, port)
+        bound = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            if sys.platform != "win32":
+                # So that a restart need not wait for connections of the last run to be forgotten.
+                bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            bound.bind(address)
+        except OSError:
+            bound.close()
+            raise
+    with bound:
+        yield bound
+
+
+@contextlib.contextmanager
+def refusals(host: str, port: int) -> Iterator[None]:
+    """Make ConfigErrors of what the system says to someone who binds to this address."""
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        yield
     except (socket.gaierror, UnicodeError) as error:
         raise ConfigError(
             f"The host {host!r} to listen on is not known ({error}); give an IP address.",
@@ -103,20 +121,21 @@ def reserved(host: str, port: int) -> Iterator[socket.socket]:
             setting="host",
             value=host,
         ) from error
-    # A name such as localhost has several addresses; clients that are given a name try the IPv4 one in any case.
-    family, _, _, _, address = sorted(found, key=lambda each: each[0] != socket.AF_INET)[0]
-    bound = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        if sys.platform != "win32":
-            # So that a restart need not wait for connections of the last run to be forgotten.
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind(address)
     except OSError as error:
-        bound.close()
         setting, value = ("host", host) if error.errno == errno.EADDRNOTAVAIL else ("port", port)
         raise ConfigError(_refused(host, port, error), kind="unusable", setting=setting, value=value) from error
-    with bound:
-        yield bound
+
+
+def first_address(host: str, port: int) -> str:
+    """The IP address to listen on; raises what :func:`refusals` translates."""
+    return str(_resolved(host, port)[1][0])
+
+
+def _resolved(host: str, port: int) -> tuple[int, tuple[Any, ...]]:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    # A name such as localhost has several addresses; clients that are given a name try the IPv4 one in any case.
+    family, _, _, _, address = sorted(found, key=lambda each: each[0] != socket.AF_INET)[0]
+    return family, address
 
 
 def port_of(bound: socket.socket) -> int:

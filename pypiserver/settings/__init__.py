@@ -1,1 +1,1 @@
-"""Every setting once: its name, default, parser and help, and the sources it is read from."""
+"""Every setting once: its name, default, parser and help text, and the sources it comes from."""

@@ -1,4 +1,7 @@
-"""What one setting or flag is: a row of the tables in ``config`` and ``commands``."""
+"""One setting or flag: a row of the tables in ``config`` and ``cli.commands``.
+
+**Invariants:** a row is immutable; a parser accepts its own result again.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,11 @@ Parser = Callable[[object], Any]
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One setting or flag: everything the command line, keywords, environment, paste and the documentation need.
+    """One setting or flag, with everything that the command line, keywords, environment, paste and docs need.
 
-    ``action`` is what the flag does: ``value`` takes one, ``repeat`` takes one each time, ``switch`` means true,
-    ``off`` means false, ``count`` adds one. ``aliases`` are keywords of yesterday; ``opposites`` are keywords that
-    mean the negated value. ``split`` divides the text of a variable or paste file into several values.
+    ``action`` is what the flag does: ``value`` takes one value, ``repeat`` one value each time, ``switch`` means true,
+    ``off`` means false, ``count`` adds one. ``aliases`` are older keywords; ``opposites`` are keywords that mean the
+    negated value. ``split`` splits the text of a variable or paste file into several values.
     """
 
     parse: Parser
@@ -35,7 +38,7 @@ class Setting:
 
     @property
     def takes_value(self) -> bool:
-        """Whether the flag is followed by a value."""
+        """Whether a value follows the flag."""
         return self.action in {"value", "repeat"}
 
 

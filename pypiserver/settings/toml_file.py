@@ -1,7 +1,7 @@
 """The configuration file ``pypiserver.toml``: every setting by its name, at the top level, in TOML's own types.
 
-The rules to keep: what is not a setting is an error; a relative path is relative to the file, wherever the server was
-started; the file is read here and nowhere else, and parsed by the same parsers as a flag.
+**Invariants:** an unknown name is an error; a relative path is relative to the file, not to the working directory; only
+this module reads the file, and values go through the same parsers as flags.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from typing import Any
 from ..errors import ConfigError
 from ..text import printable
 from . import parsers as types
-from .config import ENVIRON_PREFIX, OPEN_TO_ALL, Given, declared
+from .config import OPEN_TO_ALL, SOURCES
 from .discovered_files import objection
+from .sources import ENVIRON_PREFIX, Given
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -29,7 +30,10 @@ NONE = "none"
 
 
 def locate(flag: Path | None, environ: Mapping[str, str]) -> Path | None:
-    """The file to read: the one that is named (``none``: no file), or ``pypiserver.toml`` in the working directory."""
+    """The file to read: the named one (``none``: no file), or ``pypiserver.toml`` in the working directory.
+
+    Raises ValueError for a name that is no path.
+    """
     named = str(flag) if flag is not None else environ.get(VARIABLE, "")
     if named.lower() == NONE:
         return None
@@ -41,12 +45,12 @@ def locate(flag: Path | None, environ: Mapping[str, str]) -> Path | None:
 
 
 def refuse_strange(found: Path, roots: Iterable[Path] = ()) -> None:
-    """Raise ConfigError for a file that was found, and not named, where others may have put it there."""
+    """Raise ConfigError for a file that was found, not named, if another user may have put it there."""
     why = objection(found, roots)
     if why:
         raise ConfigError(
-            f"{NAME} in the working directory is not read, because {why}. Name it with --config {NAME} if it is meant, "
-            "or leave it out with --config none.",
+            f"{NAME} in the working directory is not read, because {why}. To use it, pass --config {NAME}; to ignore "
+            "it, pass --config none.",
             kind="strange",
             setting="config",
             value=found,
@@ -54,7 +58,7 @@ def refuse_strange(found: Path, roots: Iterable[Path] = ()) -> None:
 
 
 def read(file: Path) -> dict[str, Given]:
-    """The values in the file, by the names it uses; raises ConfigError when it cannot be read or is no TOML."""
+    """The values in the file, by the names it uses; raises ConfigError when it cannot be read or is not TOML."""
     try:
         values = tomllib.loads(file.read_text("utf-8"))
     except OSError as error:
@@ -74,8 +78,7 @@ def read(file: Path) -> dict[str, Given]:
     tables = [name for name, value in values.items() if isinstance(value, dict)]
     if tables:
         raise ConfigError(
-            f"{file}: there is no section [{printable(tables[0])}]; write the settings without sections, as in: "
-            "port = 8080",
+            f"{file}: no section [{printable(tables[0])}] exists; write settings without sections, as in: port = 8080",
             kind="section",
             setting="config",
             value=file,
@@ -87,8 +90,8 @@ def read(file: Path) -> dict[str, Given]:
 
 
 def _placed(name: str, value: Any, folder: Path) -> Any:
-    """The value with relative paths made absolute; ``.`` for a password file means that there is none."""
-    known = declared(name)
+    """The value with relative paths made absolute, except ``.`` for the password file, which means none."""
+    known = SOURCES.declared(name)
     if known is None or known.parse not in (types.path, types.paths, types.catalog_place):
         return value
     if isinstance(value, list):

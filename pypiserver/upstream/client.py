@@ -1,4 +1,4 @@
-"""Asking another index which files a project has (PEP 503, PEP 691), the way pip would ask it.
+"""Asking another index which files a project has (PEP 503, PEP 691), the way pip asks it.
 
 The rules to keep: an answer is hostile, so its size is limited and every field is looked at before it is used; a
 request goes to the index that was named and to no other host; a password is in no message.
@@ -6,17 +6,13 @@ request goes to the index that was named and to no other host; a password is in 
 
 from __future__ import annotations
 
-import importlib
+import contextlib
 import json
-import os
 import re
-import ssl
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from html.parser import HTMLParser
-from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
@@ -24,15 +20,17 @@ from packaging.utils import NormalizedName
 from packaging.version import InvalidVersion, Version
 
 from ..distributions.filename import as_filed
-from ..errors import ConfigError, InvalidFilename, PypiServerError
+from ..errors import InvalidFilename, PypiServerError
 from ..text import one_line
+from .http_client import HttpClient, RequestError, Response, login_for, login_in, open_client
 
 MAX_PAGE = 64 << 20  # bytes; the largest pages of PyPI have about 30 MB
 TIMEOUT = 20.0  # seconds without a byte
 MAX_REDIRECTS = 5
 ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
-# Where a certificate authority of one's own is named; the first that is set counts, as the programs that read them do.
-CA_VARIABLES = ("PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
+# What is compressed otherwise is compressed by a library that may be missing here.
+HEADERS = {"Accept": ACCEPT, "Accept-Encoding": "gzip, deflate", "User-Agent": "pypiserver"}
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _KINDS = frozenset({"bdist_wheel", "sdist"})  # what pip can download; eggs and installers are none of it
 _ADVICE = {
     401: "; it wants a user and a password, from netrc or from --index-url",
@@ -63,8 +61,8 @@ class UpstreamFile:
 @contextmanager
 def open_index(url: str, *, connections: int, timeout: float = TIMEOUT) -> Iterator[Index]:
     """The index at this address of a simple page; ``timeout`` is seconds without a byte. Threads can share it."""
-    with _session(connections) as session:
-        yield Index(url, session, timeout)
+    with open_client(connections=connections, timeout=timeout) as client:
+        yield Index(url, client)
 
 
 def shown_url(url: str) -> str:
@@ -77,18 +75,10 @@ def shown_url(url: str) -> str:
 class Index:
     """An index that is asked about one project at a time."""
 
-    def __init__(self, url: str, session: Any, timeout: float) -> None:
-        parts = urlsplit(url)
+    def __init__(self, url: str, client: HttpClient) -> None:
         self.url = shown_url(url)
-        self._session = session
-        # Without a login requests looks into netrc.
-        login = (unquote(parts.username or ""), unquote(parts.password or "")) if "@" in parts.netloc else None
-        self._options = {
-            "auth": login,
-            "timeout": timeout,
-            "verify": own_authority(os.environ) or True,
-            "headers": {"Accept": ACCEPT, "User-Agent": "pypiserver"},
-        }
+        self._client = client
+        self._login = login_in(url) or login_for(urlsplit(url).hostname or "")
 
     def files(self, project: NormalizedName) -> list[UpstreamFile]:
         """The files of the project, none when the index does not have it; raises UpstreamError."""
@@ -107,38 +97,36 @@ class Index:
 
     def _page(self, url: str) -> tuple[str, bytes] | None:
         for _ in range(MAX_REDIRECTS + 1):
-            with self._ask(url) as response:
-                if response.is_redirect:
+            with self._answer(url) as response:
+                if response.status in REDIRECTS and "location" in response.headers:
                     url = self._followed(url, response.headers["location"])
                     continue
-                if response.status_code in (404, 410):
+                if response.status in (404, 410):
                     return None
-                if response.status_code != 200:
-                    raise self._error(f"answered {response.status_code}{_ADVICE.get(response.status_code, '')}")
+                if response.status != 200:
+                    raise self._error(f"answered {response.status}{_ADVICE.get(response.status, '')}")
                 content_type = one_line(response.headers.get("content-type", "")).partition(";")[0].strip().lower()
                 return content_type, self._body(response)
         raise self._error("sent us in a circle")
 
-    def _ask(self, url: str, *, again: bool = True) -> Any:
-        try:
-            return self._session.get(url, allow_redirects=False, stream=True, **self._options)
-        # All that requests raises is an OSError; a proxy or host that is no address is a ValueError.
-        except (OSError, ValueError) as fault:
-            reason = _innermost(fault)
-            # A connection that was kept may have been closed meanwhile; that is no fault of the index.
-            if again and isinstance(reason, ConnectionError):
-                return self._ask(url, again=False)
-            raise self._unreachable(reason) from fault
+    @contextmanager
+    def _answer(self, url: str) -> Iterator[Response]:
+        with contextlib.ExitStack() as stack:
+            try:
+                response = stack.enter_context(self._client.get(url, HEADERS, self._login))
+            except RequestError as fault:
+                raise self._unreachable(fault) from fault
+            yield response
 
-    def _body(self, response: Any) -> bytes:
+    def _body(self, response: Response) -> bytes:
         data = bytearray()
         try:
-            for chunk in response.iter_content(1 << 16):
+            for chunk in response.chunks():
                 data += chunk
                 if len(data) > MAX_PAGE:
                     raise self._error(f"sent a page of more than {MAX_PAGE >> 20} MiB")
-        except OSError as fault:
-            raise self._error(f"broke off its answer ({_in_words(_innermost(fault))})") from fault
+        except RequestError as fault:
+            raise self._error(f"broke off its answer ({fault})") from fault
         return bytes(data)
 
     def _followed(self, url: str, location: str) -> str:
@@ -156,10 +144,10 @@ class Index:
             raise self._error(f"sent us to {elsewhere}, which was not asked for; if it is right, name it: --index-url")
         return target
 
-    def _unreachable(self, reason: BaseException) -> Unreachable:
-        advice = " name the authority that signed it in SSL_CERT_FILE," if isinstance(reason, ssl.SSLError) else ""
+    def _unreachable(self, fault: RequestError) -> Unreachable:
+        advice = " name the authority that signed it in SSL_CERT_FILE," if fault.kind == "untrusted" else ""
         return Unreachable(
-            f"The index {self.url} cannot be reached ({_in_words(reason)}); check the address,{advice} "
+            f"The index {self.url} cannot be reached ({fault}); check the address,{advice} "
             "or name the proxy in HTTP_PROXY or HTTPS_PROXY."
         )
 
@@ -167,81 +155,8 @@ class Index:
         return UpstreamError(f"The index {self.url} {what}.")
 
 
-def own_authority(environ: Mapping[str, str]) -> str | None:
-    """The file or folder of trusted certificates that the environment names; raises ConfigError when it is missing."""
-    for name in CA_VARIABLES:
-        place = environ.get(name)
-        if place and not Path(place).exists():
-            raise ConfigError(
-                f"The variable {name} names {place!r} as trusted certificates, and that does not exist.",
-                kind="missing",
-                setting=name,
-                value=place,
-                source=name,
-            )
-        if place:
-            return place
-    return None
-
-
-def _session(connections: int) -> Any:
-    """A session of the requests that pip carries.
-
-    It brings what pip itself will go by when it downloads: proxies and their exceptions, netrc, certificates and kept
-    connections. It is no promised interface of pip, so this is the one place that knows of it.
-    """
-    try:
-        requests = importlib.import_module("pip._vendor.requests")
-        tls = importlib.import_module("pip._vendor.urllib3.util.ssl_")
-    except ImportError as fault:
-        raise ConfigError(
-            f"Updates are looked for by means of pip, and {sys.executable} has none, or one without 'requests'; "
-            "install it: python -m ensurepip --upgrade",
-            kind="not-installed",
-        ) from fault
-    # The authorities of the system, as pip trusts them since 24.2; requests adds those that pip carries.
-    context = tls.create_urllib3_context()
-    context.load_default_certs()
-
-    class Adapter(requests.adapters.HTTPAdapter):  # type: ignore[misc, name-defined]
-        def init_poolmanager(self, *args: Any, **keywords: Any) -> None:
-            super().init_poolmanager(*args, ssl_context=context, **keywords)
-
-        def proxy_manager_for(self, *args: Any, **keywords: Any) -> Any:
-            return super().proxy_manager_for(*args, ssl_context=context, **keywords)
-
-    class Session(requests.Session):  # type: ignore[misc, name-defined]
-        def get_redirect_target(self, resp: Any) -> None:
-            """Nothing: we follow redirects, because requests first reads all of their bodies, without a limit."""
-
-    session = Session()
-    # An authority of one's own is trusted instead of these, which is what an adapter without our context does.
-    system = {} if own_authority(os.environ) else {"https://": Adapter}
-    for scheme in ("http://", "https://"):
-        adapter = system.get(scheme, requests.adapters.HTTPAdapter)
-        session.mount(scheme, adapter(pool_connections=1, pool_maxsize=connections))
-    return session
-
-
 def _origin(parts: SplitResult) -> tuple[str, str | None, int | None]:
     return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
-
-
-def _innermost(fault: BaseException) -> BaseException:
-    """The failure of the system below the wrappers of requests and urllib3, or the innermost of these."""
-    seen: set[int] = set()
-    while id(fault) not in seen and not (isinstance(fault, OSError) and fault.strerror):
-        seen.add(id(fault))
-        context = None if fault.__suppress_context__ else fault.__context__
-        below = (getattr(fault, "reason", None), *fault.args, fault.__cause__, context)
-        fault = next((each for each in below if isinstance(each, BaseException)), fault)
-    return fault
-
-
-def _in_words(reason: BaseException) -> str:
-    """What the system says, in one short line without the password of a proxy."""
-    words = getattr(reason, "verify_message", None) or getattr(reason, "strerror", None) or str(reason)
-    return re.sub(r"//[^/@\s]+@", "//", one_line(str(words)))[:200] or type(reason).__name__
 
 
 def _files(project: NormalizedName, rows: Iterable[Mapping[str, Any]]) -> Iterator[UpstreamFile]:

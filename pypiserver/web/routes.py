@@ -261,8 +261,10 @@ def build(web: Web) -> bottle.Bottle:
     """The bottle application that serves the table of routes."""
     application = Dispatch(functools.partial(_answer_unmatched, web), web.frame)
     routes = web.routes()
-    refuse_collisions(web.health_endpoint, routes)
-    for route in routes:
+    # The health endpoint comes last: whether its address is one of the others is asked of the router that has them.
+    for route in sorted(routes, key=lambda route: route.rule == web.health_endpoint):
+        if route.rule == web.health_endpoint and route.method == "GET":
+            refuse_collisions(web.health_endpoint, routes, application.router)
         application.route(route.rule, route.method, web.guarded(route))
     return application
 
@@ -272,12 +274,8 @@ def for_programs(rule: str) -> bool:
     return rule.startswith(("/simple", "/+simple", "/packages", "/pypi/", f"/{_NAME}"))
 
 
-def refuse_collisions(endpoint: str, routes: Iterable[Route]) -> None:
-    """The health endpoint must not hide another address; raises ConfigError."""
-    router = bottle.Router()
-    for route in routes:
-        if route.method == "GET" and route.rule != endpoint:
-            router.add(route.rule, "GET", route)
+def refuse_collisions(endpoint: str, routes: Iterable[Route], router: bottle.Router) -> None:
+    """The health endpoint must not hide another address, all of which ``router`` knows; raises ConfigError."""
     rules = [route.rule for route in routes if route.method == "GET"]
     try:
         hidden, _ = router.match({"REQUEST_METHOD": "GET", "PATH_INFO": endpoint})

@@ -68,7 +68,7 @@ def test_an_outage_of_the_store_is_503_and_ends_by_itself(
             assert (refused.status, "packages cannot be read" in refused.text) == (503, True)
             assert client.upload(*make_wheel("bar", "1.0")).status == 503
             # Who answered a moment ago is not asked again.
-            client._application.repository.folders._checked = -1e9  # type: ignore[attr-defined]
+            client._application.backend.storage._checked = -1e9  # type: ignore[attr-defined]
             assert (client.get("/health").status, client.get("/health/ready").status) == (503, 503)
             world.lose_catalog()
             empty = world.client()
@@ -118,7 +118,7 @@ def test_a_signed_address_is_the_same_everywhere_until_half_of_its_life_is_over(
         path = address(files(client)[0])
         others = [world.client().get(path).headers["location"] for _ in range(2)]
         assert others == [client.get(path).headers["location"]] * 2
-        sign = client._application.repository.folders.sign  # type: ignore[attr-defined]
+        sign = client._application.backend.storage.sign  # type: ignore[attr-defined]
         now = [time.time()]
         own, other = (Addresses(sign, LONGEST, clock=lambda: now[0]) for _ in range(2))
         given = {}

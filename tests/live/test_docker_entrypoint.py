@@ -361,7 +361,7 @@ def test_image_is_what_the_tests_above_assume() -> None:
     # What a volume is made with must be there, and open to every user, before it is declared.
     assert DOCKERFILE.index("chmod 777 /data /data/packages") < DOCKERFILE.index("VOLUME")
     (extras,) = re.findall(r"/source\[([\w,]+)\]", DOCKERFILE)
-    assert extras.split(",") == ["web", "metrics", "progress", "objectstore", "postgres", "gunicorn"]
+    assert extras.split(",") == ["web", "metrics", "objectstore", "postgres", "gunicorn"]
     setup = configparser.ConfigParser()
     setup.read(REPOSITORY / "setup.cfg")
     assert set(extras.split(",")) <= set(setup["options.extras_require"])

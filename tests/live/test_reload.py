@@ -88,7 +88,7 @@ def test_settings_are_read_again(server: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("broken", "words"),
     [
-        ("prot = 1", "prot: there is no such setting; did you mean 'port'?"),
+        ("prot = 1", "prot: no such setting; did you mean 'port'?"),
         (SETTINGS.format(fallback="false", log="third") + 'welcome = "nowhere"', "nowhere cannot be read"),
     ],
     ids=["a setting", "a file"],

@@ -16,12 +16,10 @@ from typing import BinaryIO
 
 import pytest
 
-from pypiserver.backend.digester import Digester
+from pypiserver.backend.backend import Backend
 from pypiserver.backend.stored_file import Entry
 from pypiserver.catalog import Catalog
-from pypiserver.catalog.sqlite.leader_lock import ScanLock
-from pypiserver.folder.indexer import Watch
-from pypiserver.folder.scanner import Sync
+from pypiserver.folder.backend import make_backend
 from pypiserver.folder.storage import Folders
 from pypiserver.index.read import Repository
 from tests.live_server import pypi_server, running
@@ -96,29 +94,28 @@ class SlowFolders(Folders):
 
 
 @pytest.fixture
-def slow(root: Path, tmp_path: Path) -> Iterator[Repository]:
+def slow(root: Path, tmp_path: Path) -> Iterator[Backend]:
     folders, catalog = SlowFolders([root]), Catalog(tmp_path / "catalog.sqlite", "")
-    sync, digester = Sync(folders, catalog), Digester(folders, catalog, hash_algo="sha256")
-    watch = Watch(sync, digester, catalog, lock=ScanLock(tmp_path / "lock"), events=False)
-    yield Repository(folders=folders, catalog=catalog, sync=sync, digester=digester, watch=watch)
+    backend = make_backend(folders, catalog, hash_algo="sha256", events=False)
+    yield backend
     folders.go.set()
-    watch.close()
-    catalog.connections.close()
+    backend.close()
 
 
-def test_a_page_that_is_asked_for_is_completed_first(slow: Repository, put: Put) -> None:
+def test_a_page_that_is_asked_for_is_completed_first(slow: Backend, put: Put) -> None:
     """The background is in the middle of something long, and behind it in the queue is all the rest."""
     for number in range(50):
         put(*make_wheel("slow", f"1.{number}"))
     wheel, data = make_wheel("wanted", "1.0", requires_python=">=3.8")
     put(wheel, data)
-    slow.serial()
-    folders = slow.folders
+    repository = Repository(slow)
+    repository.serial()
+    folders = slow.storage
     assert isinstance(folders, SlowFolders) and folders.begun.wait(60)
-    (file,) = slow.project("wanted").files
+    (file,) = repository.project("wanted").files
     assert (file.sha256, file.requires_python) == (hashlib.sha256(data).hexdigest(), ">=3.8")
-    with slow.open(wheel)[1] as stream:
+    with repository.open(wheel)[1] as stream:
         assert stream.read() == data
     assert not folders.go.is_set() and slow.catalog.pending_count() == 50
     folders.go.set()
-    assert len(slow.project("slow").files) == 50
+    assert len(repository.project("slow").files) == 50

@@ -1,14 +1,12 @@
-"""A process that changes a bucket and is killed just before one of the steps of that: run by the tests.
+"""A process that changes a bucket and is killed just before one of the steps of that: ``main`` is run by the tests.
 
-``python -m tests.reliability.bucket_crash STORAGE CATALOG CHANGE STEP WORDS``: WORDS is a file that gets the name of
-every step that is reached; STEP 0 is never reached, so all of them are.
+WORDS is a file that gets the name of every step that is reached; STEP 0 is never reached, so all of them are.
 """
 
 from __future__ import annotations
 
 import os
 import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -69,22 +67,21 @@ def client_of(storage: str, catalog: str | Path, **settings: object) -> tuple[An
     return application, Client(application)
 
 
-def main(storage: str, catalog: str, change: str, step: str, words: str) -> None:
+def main(environ: dict[str, str], storage: str, catalog: str, change: str, step: int, words: Path) -> None:
+    # The process that this one was forked from may be older than the credentials.
+    os.environ.clear()
+    os.environ.update(environ)
     do, settings, _ = CHANGES[change]
     ownership.CONFIRM_SECONDS = NO_RIVALS
     application, client = client_of(storage, catalog, **settings)
     # What goes on without being asked for would be counted too.
     client.get("/simple/")
-    application.repository.watch._closing.set()
-    for thread in application.repository.watch._threads:
+    application.backend.indexer._closing.set()
+    for thread in application.backend.indexer._threads:
         thread.join()
-    steps = Steps(int(step), Path(words))
-    for owner, names in ((application.repository.folders.objects, STORE), (application.repository.catalog, CATALOG)):
+    steps = Steps(step, words)
+    for owner, names in ((application.backend.storage.objects, STORE), (application.backend.catalog, CATALOG)):
         for name in names:
             setattr(owner, name, steps.around(name, getattr(owner, name)))
     answer = do(client)
     assert answer.status == 200, answer
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

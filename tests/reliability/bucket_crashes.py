@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import subprocess
-import sys
+import multiprocessing
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,14 @@ import pytest
 
 from pypiserver.__main__ import main
 from pypiserver.bucket import ownership
+from tests.reliability import bucket_crash
 from tests.reliability.bucket_crash import AFTER, BEFORE, CHANGES, NO_RIVALS, client_of
 from tests.unit.storage_contract import address, files, post
 
 KNOWN = {hashlib.sha256(data).hexdigest(): data for data in (BEFORE, AFTER)}
+# A process that has imported everything and started nothing is what each one that dies begins as.
+FORKED = multiprocessing.get_context("forkserver")
+FORKED.set_forkserver_preload(["tests.reliability.bucket_crash"])
 State = list[tuple[str, object]]
 
 
@@ -65,11 +69,12 @@ def _prepared(change: str, home: Path, storage: str, name: str) -> State:
 
 
 def _child(change: str, home: Path, storage: str, name: str, step: int, words: Path) -> int:
-    command = [sys.executable, "-m", "tests.reliability.bucket_crash"]
-    command += [storage, str(home / f"{name}.sqlite"), change, str(step), str(words)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode in (0, -9), done.stderr
-    return done.returncode
+    catalog = str(home / f"{name}.sqlite")
+    process = FORKED.Process(target=bucket_crash.main, args=(dict(os.environ), storage, catalog, change, step, words))
+    process.start()
+    process.join(120)
+    assert process.exitcode in (0, -9)
+    return process.exitcode
 
 
 def _do(change: str, storage: str, catalog: Path) -> None:

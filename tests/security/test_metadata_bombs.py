@@ -146,9 +146,9 @@ def kept_by(before: Callable[[], object], work: Callable[[], object]) -> int:
 
 
 def digested(client: Client) -> Client:
-    repository = client._application.repository  # type: ignore[attr-defined]
-    repository.serial()
-    while repository.digester.digest_some():
+    application = client._application
+    application.repository.serial()  # type: ignore[attr-defined]
+    while application.backend.digester.digest_some():  # type: ignore[attr-defined]
         pass
     return client
 

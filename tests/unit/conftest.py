@@ -32,6 +32,26 @@ settings.load_profile("patient")
 gc.set_threshold(100_000, 50, 50)
 
 
+# Thousands of small files, many of which are synced, take half of the system's time there; none of these tests is about
+# what a disk keeps.
+MEMORY = "/dev/shm"
+MEMORY_BYTES = 4 << 30
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Folders of tests are in memory, but for those of the live ones, where there is plenty of it."""
+    if not hasattr(config, "workerinput") and config.option.markexpr == "not live" and has_memory():
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", MEMORY)
+
+
+def has_memory() -> bool:
+    """Whether there is a file system in memory that has room, and lets programs be started from it."""
+    if not os.path.isdir(MEMORY):
+        return False
+    found = os.statvfs(MEMORY)
+    return found.f_bavail * found.f_frsize > MEMORY_BYTES and not found.f_flag & os.ST_NOEXEC
+
+
 def pytest_collection_finish() -> None:
     """What was collected stays."""
     gc.freeze()

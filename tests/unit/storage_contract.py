@@ -117,6 +117,7 @@ def test_ranges_and_validators(world: World) -> None:
     assert client.get(url, HTTP_RANGE="bytes=0-9", HTTP_IF_RANGE='"other"').body == FOO_BYTES
 
 
+@pytest.mark.live
 def test_a_large_file_arrives_whole_and_in_parts(world: World) -> None:
     name, data = make_wheel("large", "1.0", extra_members={"large.bin": random.Random(1).randbytes(9_000_000)})
     client = world.client()
@@ -207,6 +208,7 @@ def test_another_server_sees_a_change_at_once(world: World) -> None:
     assert len(files(one)) == 2
 
 
+@pytest.mark.live
 def test_of_racing_uploads_of_one_name_one_is_stored(world: World) -> None:
     servers = [world.client(), world.client()]
     files(servers[0])

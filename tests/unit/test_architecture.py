@@ -18,14 +18,13 @@ DESIGN = TOP / "docs" / "design.rst"
 FRONT = ("__init__", "__main__")
 # Where a product may be imported, by units of the plan. The type of normalised names is no more than a str.
 PRODUCTS = {
-    "bottle": {"web", "server.run", "__init__", "bottle", "bottle_wrapper"},
+    "bottle": {"web", "server.run", "cli.deploy_files", "__init__", "bottle", "bottle_wrapper"},
     "gevent": {"server.run"},
     "eventlet": {"server.run"},
     "bcrypt": {"access.password_hashes"},
     "watchdog": {"folder.fs_events"},
     "prometheus_client": {"observability.metrics"},
     "tomli": {"settings.toml_file"},
-    "tqdm": {"cli.progress"},
     "waitress": {"server.run_waitress"},
     "granian": {"server.run_granian"},
     "gunicorn": {"server.run_gunicorn"},
@@ -38,12 +37,14 @@ PRODUCTS = {
     "packaging.tags": {"cli.update"},
     "readme_renderer": {"web.html.renderer_worker"},
     "obstore": {"bucket.object_store"},
+    "urllib3": {"upstream.http_client"},
+    "certifi": {"upstream.http_client"},
 }
 # tomllib came with Python 3.11.
 STANDARD = sys.stdlib_module_names | {"tomllib"}
 TYPES = {"packaging.utils.NormalizedName"}
-# Who imports by a name made at run time: passlib's handlers, pip's HTTP client, whichever zstd there is.
-BY_NAME = {"access.password_hashes", "upstream.client", "web.http.compression"}
+# Who imports by a name made at run time: passlib's handlers, whichever zstd there is.
+BY_NAME = {"access.password_hashes", "web.http.compression"}
 SEES_SETTINGS = {"cli", "factory", "observability", "settings", "config", *FRONT}
 
 
@@ -146,6 +147,42 @@ def test_folders_and_buckets_know_nothing_of_each_other() -> None:
         each for each in imports() if each.is_ours and {unit(each.importer), unit(module_of(each.target))} == sides
     ]
     assert crossing == []
+
+
+def test_only_the_factory_knows_of_folders_and_buckets() -> None:
+    """All others speak to the value it makes (``backend.backend``)."""
+    sides = {"folder", "bucket"}
+    wrong = [
+        str(each)
+        for each in imports()
+        if each.is_ours
+        and (side := unit(module_of(each.target))) in sides
+        and unit(each.importer) not in {side, "factory"}
+    ]
+    assert wrong == []
+
+
+def test_nobody_asks_which_side_or_database_it_is() -> None:
+    """Failures apart, ``isinstance`` never names a class of folders, buckets or catalogs."""
+    defined = {
+        node.name
+        for name, path in modules().items()
+        if unit(name) in {"folder", "bucket", "catalog", "backend"}
+        for node in nodes_of(path)
+        if isinstance(node, ast.ClassDef) and not is_failure(node)
+    }
+    wrong = []
+    for name, path in modules().items():
+        for node in nodes_of(path):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "isinstance":
+                named = {each.id for each in ast.walk(node.args[1]) if isinstance(each, ast.Name)}
+                wrong += [f"{name}:{node.lineno} asks for {each}" for each in named & defined]
+    assert wrong == []
+
+
+def is_failure(node: ast.ClassDef) -> bool:
+    """Whether a class is one of those that are raised, by the names of its bases."""
+    return any(ast.unparse(base).endswith(("Error", "Unavailable", "Exception")) for base in node.bases)
 
 
 def test_no_two_modules_import_each_other_in_a_circle() -> None:

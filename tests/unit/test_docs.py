@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -244,15 +245,22 @@ def test_the_first_page_leads_to_every_page() -> None:
 
 
 @pytest.mark.live
-def test_the_source_distribution_has_the_documentation_and_the_tests(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "build", "--sdist", "-q", "-o", str(tmp_path), str(REPOSITORY)]
+def test_what_is_distributed_has_all_that_it_should(tmp_path: Path) -> None:
+    """The source distribution the documentation and the tests, too; the wheel made of it all files of the program."""
+    command = [sys.executable, "-m", "build", "-q", "-o", str(tmp_path), str(REPOSITORY)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    with tarfile.open(next(tmp_path.iterdir())) as archive:
+    with tarfile.open(next(tmp_path.glob("*.tar.gz"))) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     pages = {str(page.relative_to(REPOSITORY)) for page in PAGES}
     assert pages | {"docs/conf.py", "tests/unit/test_docs.py", "bin/test", "tox.ini", "LICENSE.txt"} <= names
     assert not [name for name in names if name.endswith((".pyc", ".lock")) or ".cache" in name]
+    program = {str(path.relative_to(REPOSITORY)) for path in (REPOSITORY / "pypiserver").rglob("*.*")}
+    program = {name for name in program if not name.endswith(".pyc")}
+    assert {"pypiserver/py.typed", "pypiserver/cli/templates/nginx.conf"} <= program
+    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
+        assert program - set(wheel.namelist()) == set()
+    assert program - names == set()
 
 
 def test_no_file_names_the_public_index() -> None:

@@ -31,6 +31,7 @@ from tests.make_archives import make_wheel
 BOMB = bombs.Bomb(7, "tar: sparse", "bomb-7", "bomb-7-1.0.tar.gz", b"1234")
 
 
+@pytest.mark.live
 @pytest.mark.parametrize("kind", bombs.ORDER)
 def test_each_kind_of_bomb_is_a_package_of_its_project_and_the_same_for_its_seed(
     kind: str, monkeypatch: pytest.MonkeyPatch
@@ -68,6 +69,7 @@ def test_a_zip_with_something_around_it_is_one_that_zipfile_reads(zip64: bool) -
         assert (archive.comment, len(archive.namelist())) == (b"end", len(members))
 
 
+@pytest.mark.live
 def test_a_streamed_zip_is_one_that_zipfile_reads_and_a_large_directory_is_near_its_limit() -> None:
     archive = zips.Archive(zips.members_of(make_wheel("a", "1.0")[1]))
     marks = set()

@@ -203,13 +203,14 @@ def test_a_thread_that_was_ended_is_begun_again_by_the_next_request(
     assert eventually(lambda: bool(watch.catalog.rows_of("bar")))
 
 
+@pytest.mark.live
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("how", ["hangs", "fails"])
 def test_where_no_round_succeeds_everything_is_503_and_nothing_a_redirect(
     how: str, serve: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = serve(fallback_url="https://elsewhere.example/simple")
-    watch = client._application.repository.watch  # type: ignore[attr-defined]
+    watch = client._application.backend.indexer  # type: ignore[attr-defined]
     assert eventually(lambda: client.get("/simple/unknown/").status == 302)
     tick, go_on = watch._tick, threading.Event()
 
@@ -230,6 +231,7 @@ def test_where_no_round_succeeds_everything_is_503_and_nothing_a_redirect(
     assert eventually(lambda: client.get("/simple/unknown/").status == 302)
 
 
+@pytest.mark.live
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("how", ["hangs", "fails"])
 def test_a_holder_that_does_not_get_on_gives_the_lock_to_another_process(
@@ -307,6 +309,7 @@ def test_a_heartbeat_comes_from_rounds_that_succeed_and_from_nothing_else(
     watch._lock.release()
 
 
+@pytest.mark.live
 def test_a_long_scan_says_that_it_gets_on(roots: list[Path], watches: Callable[[], Watch]) -> None:
     for number in range(3 * SAY_EACH):
         (roots[0] / f"foo-{number}.0.zip").touch()
@@ -396,6 +399,7 @@ while time.monotonic() < until:
 """
 
 
+@pytest.mark.live
 def test_nobody_dies_when_the_signal_is_cut(tmp_path: Path) -> None:
     path = tmp_path / "signal"
     command = [sys.executable, "-c", READER, str(path)]
@@ -447,6 +451,7 @@ class Workers:
         time.sleep(0.001)
 
 
+@pytest.mark.live
 @pytest.mark.parametrize("count", [1, 4])
 def test_workers_are_replaced_however_often_they_die(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pypiserver.server.run_granian.FIRST_PAUSE_SECONDS", 0.01)

@@ -204,14 +204,14 @@ def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
 def test_whichever_call_of_the_thread_of_a_bucket_fails_it_goes_on(
     error: type[Exception], bucket: Client, injector: Injector, tmp_path: Path
 ) -> None:
-    watch = bucket._application.repository.watch  # type: ignore[attr-defined]
+    watch = bucket._application.backend.indexer  # type: ignore[attr-defined]
     status = tmp_path / "bucket" / "status" / "foo"
     assert bucket.upload(*make_wheel("foo", "1.0")).status == 200
     status.parent.mkdir(exist_ok=True)
 
     def follows(word: str) -> bool:
         status.write_text(word)
-        catalog = bucket._application.repository.catalog  # type: ignore[attr-defined]
+        catalog = bucket._application.backend.catalog  # type: ignore[attr-defined]
         return eventually(lambda: catalog.project_state("foo")[1].status == word, SECONDS)
 
     assert follows("archived")

@@ -11,10 +11,11 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from typing import Protocol
 
 from ..errors import CatalogError
-from ..sqlite.leader_lock import FRESH_SECONDS, catalog_in, scan_in
-from .pool import Pool
+from ..leader_lock import FRESH_SECONDS, catalog_in, scan_in
 from .session import Session, failing
 
 # Together with the schema the tables are in.
@@ -36,10 +37,22 @@ _SAY = f"""
 """  # noqa: S608
 
 
+class Sessions(Protocol):
+    """Who connects to the catalog's database."""
+
+    def session(self) -> Session:
+        """A new connection, for the lock alone."""
+
+    def reading(self) -> AbstractContextManager[Session]:
+        """A connection of many, for one question."""
+
+
 class Lease:
     """The lock of the catalog that ``database`` leads to. Every method may raise CatalogError."""
 
-    def __init__(self, database: Pool) -> None:
+    spans_machines = True
+
+    def __init__(self, database: Sessions) -> None:
         self._database = database
         self._session: Session | None = None
         # A fork's parent goes on with its own.

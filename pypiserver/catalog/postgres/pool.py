@@ -21,6 +21,7 @@ from ..database import FullText
 from ..errors import CatalogError, CatalogReplaced
 from ..full_text import TSVECTOR
 from ..sqlite.change_counter import Signal
+from .leader_lock import Lease
 from .migrations import migrate
 from .session import Session, connect, failing
 
@@ -184,6 +185,10 @@ class Pool:
         """Go on with the tables that are there now."""
         self.renew()
 
+    def leader_lock(self) -> Lease:
+        """A lock of all who have this catalog open, on a connection of its own."""
+        return Lease(self)
+
     def close(self) -> None:
         """Close what nobody uses now."""
         if self._pid == os.getpid():
@@ -197,7 +202,10 @@ class Pool:
             raise CatalogError(f"all {CONNECTIONS} connections have been in use for {WAIT_SECONDS:.0f} seconds")
         try:
             with contextlib.suppress(IndexError):
-                return self._idle.pop()
+                session = self._idle.pop()
+                if session.is_silent():
+                    return session
+                self._throw_away(session)
             return self.session()
         except BaseException:
             self._free.release()
@@ -226,13 +234,16 @@ class Pool:
 
     def _put_back(self, session: Session) -> None:
         if session.raw.closed or session.raw.info.transaction_status:
-            # All of them were to a server that may be gone; and its tables may be others when it is back.
-            session.raw.close()
-            self._is_migrated = False
-            self.close()
+            self._throw_away(session)
         else:
             self._idle.append(session)
         self._free.release()
+
+    def _throw_away(self, session: Session) -> None:
+        """Close it, and all that are idle: the server may be gone, and its tables may be others when it is back."""
+        session.raw.close()
+        self._is_migrated = False
+        self.close()
 
 
 def shown(address: str) -> str:

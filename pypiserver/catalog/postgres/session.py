@@ -10,6 +10,8 @@ import contextlib
 import functools
 import itertools
 import re
+import select
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -83,6 +85,16 @@ class Session:
                 cursor.executemany(translated(statement), part)
             cursors.append(cursor)
         return _Answer(self, cursors)
+
+    def is_silent(self) -> bool:
+        """Whether the server has said nothing unasked, as one that ends does: known without asking it."""
+        if self.raw.closed:
+            return False
+        if sys.platform == "win32":
+            return not select.select([self.raw.fileno()], [], [], 0)[0]
+        poll = select.poll()
+        poll.register(self.raw.fileno(), select.POLLIN)
+        return not poll.poll(0)
 
     def catch_up(self) -> None:
         """Wait for the answers to all that was said; raises what one of them says."""

@@ -38,6 +38,7 @@ from .file import (
     set_aside,
     states_of,
 )
+from .leader_lock import ScanLock
 
 # A first scan writes every index of the catalog: a small page cache would write most pages several times.
 BULK_CACHE = -65536
@@ -52,7 +53,7 @@ class Connections:
     """Hands out the calling thread's connection to the catalog at ``path``; None keeps the catalog in memory.
 
     ``identity`` names what the catalog describes (roots, digest algorithm). A file that describes something else is
-    replaced by a new one when ``may_replace`` says that no other process serves from it, and is CatalogInUse otherwise.
+    replaced by a new one, and is CatalogInUse while another process may have the :meth:`leader_lock`.
     ``search`` is how its words are found. Nothing is opened before the first :meth:`get`.
     """
 
@@ -67,7 +68,6 @@ class Connections:
         path: Path | None,
         identity: str,
         search: FullText | None,
-        may_replace: Callable[[], bool] = lambda: True,
     ) -> None:
         self.path = path
         self.identity = identity
@@ -75,7 +75,8 @@ class Connections:
         self.generation = 0
         self.epoch = ""
         self.signal: Signal | None = None
-        self._may_replace = may_replace
+        # None while nobody asked for it: then no other process shares the file.
+        self._leader_lock: ScanLock | None = None
         self._names = [] if path is None else [str(path) + suffix for suffix in ("", "-wal", "-shm")]
         self._local = threading.local()
         self._memory: SqliteConnection | None = None
@@ -94,6 +95,12 @@ class Connections:
     def place(self) -> str | None:
         """The file's path."""
         return None if self.path is None else str(self.path)
+
+    def leader_lock(self) -> ScanLock:
+        """The lock on a file next to the catalog's; one of another identity is replaced by its holder alone."""
+        if self._leader_lock is None:
+            self._leader_lock = ScanLock(None if self.path is None else Path(f"{self.path}.lock"))
+        return self._leader_lock
 
     def get(self) -> SqliteConnection:
         """The connection of this thread in this process; raises ``sqlite3.Error`` when it cannot be had."""
@@ -362,7 +369,7 @@ class Connections:
     def _make_way(self, path: Path, error: Exception) -> None:
         """Take away a file that is no catalog of ours; raises ``error`` when it has to stay."""
         if isinstance(error, CatalogInUse):
-            if not self._may_replace():
+            if self._leader_lock is not None and not self._leader_lock.is_held():
                 raise error
             _LOG.warning("The catalog %s cannot be used: %s. No server uses it; a new one replaces it.", path, error)
             if error.is_catalog:

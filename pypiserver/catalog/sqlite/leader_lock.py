@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ...errors import Unavailable
+from ..leader_lock import FRESH_SECONDS, catalog_in, scan_in
 
 if sys.platform == "win32":
     import msvcrt
@@ -34,7 +35,6 @@ else:
 
 
 ALIVE_SECONDS = 5.0
-FRESH_SECONDS = 2.0
 # A heartbeat is a call of the system; nobody needs more of them.
 HEARTBEAT_SECONDS = 0.4
 
@@ -51,6 +51,8 @@ def leads_to(path: Path, file: BinaryIO) -> bool:
 
 class ScanLock:
     """The scan lock in the file ``path``; with None nobody shares, and the lock is always ours."""
+
+    spans_machines = False
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
@@ -184,18 +186,3 @@ class ScanLock:
             self._file.truncate()
             self._file.write(text.encode("utf-8", "replace"))
             self._file.flush()
-
-
-def scan_in(said: str) -> tuple[float, float] | None:
-    """When the scan that a holder speaks of began and how long it took, None where it speaks of none."""
-    word, *numbers = said.split() or [""]
-    try:
-        began, took = map(float, numbers[:2])
-    except ValueError:
-        return None
-    return (began, took) if word == "ready" else None
-
-
-def catalog_in(said: str) -> str:
-    """The catalog that a holder speaks of, empty where it speaks of none."""
-    return "".join(said.split()[3:4])

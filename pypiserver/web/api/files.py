@@ -17,10 +17,10 @@ from urllib.parse import quote
 import bottle
 
 from ... import request_info
+from ...backend.backend import LocalPath
 from ...errors import NotFound, Unavailable
 from ...index.read import Repository
 from ...model import File
-from ...native_names import native
 from ..http.conditional import Answer, Expect, is_not_modified, send_file
 from ..http.prepared_response import Ready
 from ..http.responses import revalidated, unkept
@@ -31,14 +31,14 @@ from .offload import Deliver
 KEPT_BYTES = 65_536
 # mod_xsendfile takes a path as it is up to 0.12, and decodes it since 1.0: these are the same to both.
 _PLAIN = re.compile(r"[ -$&-~]+")
-Accel = Callable[[str], tuple[str, str] | None]
+Accel = Callable[[File], tuple[str, str] | None]
 
 
 class Files:
     """Handlers below ``/packages/``; ``cache_control`` is the header every file is sent with.
 
-    ``private_files`` says that the files are protected. ``accel`` gives the header by which a proxy is told to send the
-    file at a path itself, None where no proxy can. ``deliver`` may answer in our place, where files are not on a disk.
+    ``private_files`` says that the files are protected. ``accel`` gives the header by which a proxy is told to send a
+    file itself, None where no proxy can. ``deliver`` may answer in our place, where files are not on a disk.
     """
 
     def __init__(
@@ -90,8 +90,7 @@ class Files:
         """The answer that lets somebody else send the file: preconditions and ranges are its own then."""
         if self._deliver is not None:
             return self._deliver(environ, file)
-        place = f"{self._repository.folders.roots[file.root]}/{native(file.path)}"
-        told = self._accel(place) if self._accel is not None and file.size > KEPT_BYTES else None
+        told = self._accel(file) if self._accel is not None and file.size > KEPT_BYTES else None
         if told is None:
             return None
         etag = f'"{file.sha256}"'
@@ -158,13 +157,16 @@ def _expecting(file: File, stream: Any) -> Expect:
     return expect
 
 
-def accel_header(way: str, location: str) -> Accel | None:
-    """How to hand a file over: ``nginx`` below an internal location, ``sendfile`` by its path, None for ``off``."""
-    if way == "off":
+def accel_header(way: str, location: str, local_path: LocalPath | None) -> Accel | None:
+    """How to hand a file over: ``nginx`` below an internal location, ``sendfile`` by its path, None for ``off``.
+
+    ``local_path`` gives where a file is on this disk; None where files are not.
+    """
+    if way == "off" or local_path is None:
         return None
     if way == "sendfile":
-        return lambda path: ("X-Sendfile", path) if _PLAIN.fullmatch(path) else None
-    return lambda path: ("X-Accel-Redirect", location.rstrip("/") + quote(os.fsencode(path)))
+        return lambda file: ("X-Sendfile", path) if _PLAIN.fullmatch(path := local_path(file)) else None
+    return lambda file: ("X-Accel-Redirect", location.rstrip("/") + quote(os.fsencode(local_path(file))))
 
 
 def file_cache_control(*, age: int | None, private: bool) -> str:

@@ -1,9 +1,9 @@
-"""How the server is: health for people, load balancers and orchestrators, and its metrics.
+"""Health checks for people, load balancers and orchestrators, and the metrics page.
 
-The rules to keep: health is open to everyone, as probes cannot log in; nothing below it waits, as a probe that waits
-counts as one that failed; a server that is only not ready yet is alive, so nobody restarts it while it reads its
-folders. Anybody may ask, so an answer never says where the packages or the catalog are, or what this process does
-beside others; the log does.
+**Invariants:** health is open to everyone, because probes cannot log in; ``live`` and ``ready`` never wait, because a
+probe that times out counts as failed; a server that is not ready yet is alive, so that no orchestrator restarts it
+while it scans its folders. Any client may ask, so an answer never names the place of packages or catalog, or the role
+of this process; the log does.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 import bottle
 
+from ...backend.backend import Backend
 from ...catalog import FAILURES
 from ...errors import CatalogUnavailable, PypiServerError, Unavailable
 from ...index.read import Repository
@@ -22,7 +23,7 @@ from ..http.responses import text, unkept
 
 _LOG = logging.getLogger(__name__)
 ENDING = "The server is about to end."
-# Anybody may know this.
+# These facts are public.
 _TOLD = ("starting", "ending")
 # What a client reads instead of any other reason.
 NOT_READY = "The packages cannot be read right now; the server's log says why."
@@ -32,9 +33,17 @@ class Status:
     """Handlers of the health endpoint, what is below it, and the metrics; ``exposition`` gives these, None none."""
 
     def __init__(
-        self, repository: Repository, *, exposition: Callable[[], bytes] | None = None, content_type: str = ""
+        self,
+        repository: Repository,
+        backend: Backend,
+        *,
+        exposition: Callable[[], bytes] | None = None,
+        content_type: str = "",
     ) -> None:
         self._repository = repository
+        self._storage = backend.storage
+        self._catalog = backend.catalog
+        self._indexer = backend.indexer
         self._exposition = exposition
         self._content_type = content_type
         self._last_reason = ""
@@ -54,7 +63,7 @@ class Status:
     def health(self) -> bottle.HTTPResponse:
         """Whether the folders can be read, once they have been: 200, or 503."""
         self._repository.serial()
-        self._repository.folders.check()
+        self._storage.check()
         return text("Ok")
 
     def live(self) -> bottle.HTTPResponse:
@@ -76,9 +85,9 @@ class Status:
 
     def _why_not(self) -> PypiServerError | None:
         try:
-            state = self._repository.watch.state()
-            self._repository.folders.check()
-            self._repository.catalog.serial()
+            state = self._indexer.state()
+            self._storage.check()
+            self._catalog.serial()
         except PypiServerError as error:
             return error
         except FAILURES as error:

@@ -1,6 +1,6 @@
-"""The addresses of the legacy JSON.
+"""Handlers of the legacy JSON: ``/pypi/<project>/json`` and its relatives.
 
-The rule to keep: it names absolute addresses, so it is another one for each address that we are asked at.
+**Invariants:** the JSON contains absolute URLs, so each root URL of the server has its own cached page.
 """
 
 from __future__ import annotations

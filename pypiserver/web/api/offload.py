@@ -12,13 +12,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote
 
+from ...backend.backend import Sign
 from ...bounded_cache import Remembered, weight
 from ...model import File
 from ..http.prepared_response import Ready
 from ..http.responses import revalidated, unkept
 
-# A path, for how many seconds, and from when (seconds since the epoch): an address at which anybody gets the file.
-Sign = Callable[[str, int, int], str]
 # The answer that lets somebody else send the file, None where we are to send it.
 Deliver = Callable[[Mapping[str, Any], File], Ready | None]
 # Bytes of addresses remembered in each process; one takes about 1,000 with its path.

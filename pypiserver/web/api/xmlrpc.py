@@ -1,8 +1,8 @@
 """XML-RPC, of which clients use ``search`` (``pip search``) and the lists that mirrors read (bandersnatch 6, pulp).
 
-The rules to keep: a document type is refused before anything in it is expanded; a fault is an answer in XML with status
-200, because pip ends in a traceback at any HTTP error, and only for what a method is asked; a call that cannot be read,
-or of another method, is an error of HTTP, because pulp takes a fault for the list and tries the index after an error.
+**Invariants:** a document type is refused before any entity is expanded; a fault is XML with status 200, because pip
+fails with a traceback at any HTTP error, and is used only for wrong arguments of a known method; an invalid call or an
+unknown method is an HTTP error, because pulp takes a fault for the list, but tries the index after an error.
 """
 
 from __future__ import annotations

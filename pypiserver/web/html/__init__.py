@@ -1,1 +1,1 @@
-"""What people see: the pages, their frame, and descriptions made safe."""
+"""Pages for people: their content, their frame, and sanitized descriptions."""

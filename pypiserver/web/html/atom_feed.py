@@ -1,6 +1,6 @@
-"""The newest uploads as an Atom feed (RFC 4287), for readers of feeds and for chat.
+"""The newest uploads as an Atom feed (RFC 4287), for feed readers and chat.
 
-**Invariants:** text from packages is escaped by the template engine, and has no character that XML does not know.
+**Invariants:** the template engine escapes text from packages, which has no character that XML forbids.
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ from .pages import date, part
 
 
 def atom(url: str, uploads: Sequence[Listed], *, site: str) -> bytes:
-    """The feed of these ``uploads``, the newest first, for the index called ``site`` whose root is at ``url``."""
+    """The feed of these ``uploads``, newest first, as UTF-8; ``url`` is the absolute URL of the server's root.
+
+    ``site`` is what the index is called.
+    """
     entries = [
         {
             "address": f"{url}project/{quote(each.project)}/{quote(each.upload)}/",
@@ -23,6 +26,6 @@ def atom(url: str, uploads: Sequence[Listed], *, site: str) -> bytes:
         }
         for each in uploads
     ]
-    # A feed has a date also while it is empty.
+    # A feed needs a date even when it is empty.
     updated = entries[0]["updated"] if entries else "1970-01-01T00:00:00Z"
     return part("feed.xml", {"url": url, "site": site, "updated": updated, "entries": entries})

@@ -1,4 +1,8 @@
-"""``/projects/`` and ``/project/...``: the list of projects, and a page for each and for each of its releases."""
+"""Handlers of ``/projects/`` and ``/project/...``: the list of projects, and pages of projects and releases.
+
+**Invariants:** a list or page that cannot be read from the catalog is the last known one, or 503; a search is never
+cached, because its text can be anything.
+"""
 
 from __future__ import annotations
 
@@ -26,15 +30,15 @@ from .pages import Frame, sent
 from .renderer import Renderer
 from .search_hits import Hits
 
-# No project has a page at such an address of ours.
+# First path components of other routes; a proxy may strip a prefix that makes them look like project names.
 OURS = frozenset({"simple", "packages", "project", "projects", "static", "pypi", "legacy"})
 PAGE = 50
 # Uploads in the feed.
 FEED = 50
 MAX_TEXT = 200
-# As many projects that need one are on its page; the list has all.
+# The page of a project names this many projects that need it; the list has all.
 NEEDED_BY = 20
-# (value, what the form calls it)
+# (value, label in the form)
 SORTS = (
     ("", "Best match"),
     ("name", "Name"),
@@ -48,9 +52,9 @@ SHOWN = (("", "All projects"), ("yanked", "With yanked files"), ("marked", "Arch
 
 
 class Browse:
-    """Handlers of the pages about projects; ``url`` gives our root as the client sees it.
+    """Handlers of the pages about projects; ``url`` gives the absolute URL of the server's root for the client.
 
-    ``private`` says that the pages are protected; ``renderer`` renders descriptions; ``frame`` is that of all pages.
+    ``private`` says that the pages need a login; ``renderer`` renders descriptions; ``frame`` is that of all pages.
     """
 
     def __init__(
@@ -69,11 +73,11 @@ class Browse:
     def projects(self) -> bottle.HTTPResponse:
         """``GET /projects/``: every project in a table, searched by ``?q=``, sorted and paged."""
         if not prefers_html(bottle.request.environ.get("HTTP_ACCEPT")):
-            # Whoever uses the root as index address means a project of this name.
+            # A client that uses the server's root as index URL asks for a project of this name.
             return self._redirect("../simple/projects/")
         search, number = _asked()
         if search.text:
-            # Whoever searches types another text each time.
+            # Searches rarely repeat, so caching them is useless.
             return sent(self._list(search, number), private=self._private)
         return self._answer(("", search), lambda: self._list(search, number))
 
@@ -110,14 +114,14 @@ class Browse:
         return self._frame.render("projects", title, values, root="../")
 
     def project(self, project: str) -> bottle.HTTPResponse:
-        """``GET /project/<project>/``: what its newest release says, its files, and all its versions."""
+        """``GET /project/<project>/``: the metadata and files of its newest release, and all its versions."""
         normal = normalize(project)
         if project != normal:
             return self._redirect(f"../{quote(normal)}/")
         return self._answer((normal, None, self._url()), lambda: self._page(self._found(normal), None))
 
     def release(self, project: str, version: str) -> bottle.HTTPResponse:
-        """``GET /project/<project>/<version>/``: what this release says, and its files."""
+        """``GET /project/<project>/<version>/``: the metadata and files of this release."""
         normal = normalize(project)
 
         def make() -> bytes:
@@ -145,7 +149,7 @@ class Browse:
             raise error.reworded(f"{error} {listed}", public=f"{error.public} {listed}") from None
 
     def _downloads(self, normal: str) -> Counts | None:
-        # Whoever counts says in the log what is wrong with the file.
+        # The writer of the file logs what is wrong with it.
         with contextlib.suppress(ConfigError):
             return self._repository.downloads(normal)
         return None
@@ -193,7 +197,7 @@ class Browse:
 
 
 def _asked() -> tuple[Search, int]:
-    """The search that the query asks for and the number of its page; what means nothing is left out."""
+    """The search in the query string and the number of its page; invalid values are ignored."""
     query = bottle.request.query
     text, sort, show, needs = (str(query.getunicode(name) or "") for name in ("q", "sort", "show", "needs"))
     page_text = str(query.getunicode("page") or "1")
@@ -210,18 +214,18 @@ def _asked() -> tuple[Search, int]:
 
 
 def _link(search: Search, **changes: object) -> str:
-    """The query of this list with some of it changed, for a link."""
+    """The query string of this list with some values changed, for a link."""
     values = {"q": search.text, "sort": search.sort, "show": search.show, "needs": search.needs, **changes}
     return "?" + urlencode({name: value for name, value in values.items() if value})
 
 
 def to_release(root: str) -> Callable[..., bottle.HTTPResponse]:
-    """A redirect to the page of a project, or of a release of it; ``root`` is the way to our root."""
+    """A handler that redirects to the page of a project or release; ``root`` is the relative URL of the root."""
 
     def answer(project: str, version: str = "") -> bottle.HTTPResponse:
         """Redirects (302) to the page of the project, or of the release."""
         if project in OURS:
-            # A proxy serves us at /pypi and does not say so.
+            # A proxy that serves this index at /pypi without forwarding the prefix.
             raise NotFound(f"There is no project {project!r} here.")
         return redirect(f"{root}project/{project}/" + (f"{quote(version)}/" if version else ""))
 

@@ -1,4 +1,7 @@
-"""``/packages/``: a page with a link to every file, 22 MB for 100,000 of them."""
+"""The handler of ``/packages/``: a page with a link to every file, 22 MB for 100,000 files.
+
+**Invariants:** the page is rendered in parts and cached by serial; a page above the limit is rendered for each request.
+"""
 
 from __future__ import annotations
 
@@ -15,15 +18,15 @@ from ..http.cached_pages import KeptPages, Made
 from .file_search import FileSearchPage
 from .pages import SECURITY, Frame, part, size
 
-# A page that is larger, of some 200,000 files, is made for whoever asks at the time, and not kept.
+# Bytes. A larger page, of about 200,000 files, is shared by concurrent requests and not cached.
 MAX_BYTES = 64 * 1024 * 1024
 ROWS = 1000
-# What no path and no template has, in the place of the rows.
+# Marks the place of the rows; no path and no template contains it.
 _MARK = "\0"
 
 
 class AllFiles:
-    """The handler of the list of all files; ``private`` says that listing is protected."""
+    """The handler of the list of all files; ``private`` says that listing needs a login."""
 
     def __init__(self, repository: Repository, *, private: bool, frame: Frame) -> None:
         self._repository = repository
@@ -39,12 +42,12 @@ class AllFiles:
         return self._pages.answer("", self._repository.serial, self._made)
 
     def _made(self) -> Made:
-        # The serial first: what changes while the page is made must not be taken for what it shows.
+        # Read the serial first: a change during rendering must make the page outdated.
         return Made(self._repository.serial(), b"".join(_page(self._repository.paths(), self._frame)))
 
 
 def _page(files: Iterator[tuple[str, int, int, str]], frame: Frame) -> Iterator[bytes]:
-    """The page in parts; ``files`` are path, size in bytes, modification time in nanoseconds and link digest."""
+    """The page in parts; ``files`` are path, bytes, modification time (nanoseconds, UTC) and link digest."""
     rows = list(itertools.islice(files, ROWS))
     page = frame.render("packages", "Files", {"rows": _MARK if rows else ""}, root="../")
     head, _, tail = page.partition(_MARK.encode())
@@ -56,6 +59,6 @@ def _page(files: Iterator[tuple[str, int, int, str]], frame: Frame) -> Iterator[
 
 
 def _shown(path: str, length: int, mtime_ns: int, link_digest: str) -> tuple[str, str, str, str]:
-    # With it, --find-links of pip and uv verifies what it downloads.
+    # With the digest, --find-links of pip and uv verifies its downloads.
     link = f"{quote(path)}#{link_digest}" if link_digest else quote(path)
     return link, path, size(length), utc(mtime_ns).date().isoformat()

@@ -1,9 +1,8 @@
-"""Markdown made readable without a library: the few forms that most descriptions consist of.
+"""Rendering the common forms of Markdown without a library, for a plain installation.
 
-Where readme_renderer is installed, it renders descriptions (:mod:`renderer`); this is for a plain installation.
-**Invariants:** one pass over the lines, and work that grows with the text alone, as it is done in the serving process;
-what is written is in the strict form that :func:`sanitizer.is_safe` checks; what is not understood is shown
-as it stands. Pictures (badges, mostly) and HTML tags are left out.
+If readme_renderer is installed, it renders descriptions instead (:mod:`renderer`). **Invariants:** one pass over the
+lines in linear time, because it runs in the serving process; the output has the strict form that
+:func:`sanitizer.is_safe` checks; unknown syntax is shown unchanged; images (mostly badges) and HTML tags are dropped.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ _DONE = re.compile(r"\[([ xX])\] ")
 _QUOTE = re.compile(r" {0,3}> ?")
 _DEFINITION = re.compile(r" {0,3}\[([^\[\]]+)\]:[ \t]*(\S+)")
 _TAG = re.compile(r"</?[a-zA-Z][^<>]*>|<!--[^<>]*-->")
-# Each alternative ends at a character that it cannot pass, so that no text is read twice.
+# Each alternative ends at a character that it cannot match, so that no text is matched twice.
 _INLINE = re.compile(
     r"`(?P<code>[^`]+)`"
     r"|\[?!\[[^\[\]]*\](?:\([^()]*\)|\[[^\[\]]*\])(?P<linked>\](?:\([^()]*\)|\[[^\[\]]*\]))?"
@@ -56,7 +55,7 @@ def _definitions(lines: list[str]) -> dict[str, str]:
 
 
 class _Blocks:
-    """Reads lines block by block; each reader takes the lines of one block and gives its HTML, or None."""
+    """Reads lines block by block; each reader consumes the lines of one block and returns its HTML, or None."""
 
     def __init__(self, lines: list[str], links: Links) -> None:
         self._lines = lines
@@ -76,7 +75,7 @@ class _Blocks:
             yield next(html for html in (read() for read in readers) if html is not None)
 
     def _take(self, is_of: Callable[[str], bool]) -> list[str]:
-        """The lines from here on that belong to a block."""
+        """Consume the lines of a block from here on."""
         start = self._at
         while self._at < len(self._lines) and is_of(self._lines[self._at]):
             self._at += 1
@@ -114,7 +113,7 @@ class _Blocks:
         if first is None:
             return None
         items: list[str] = []
-        # An item goes on in lines that are indented, and the list over a blank line before such a line or an item.
+        # Indented lines continue an item; the list continues over a blank line before such a line or an item.
         while self._at < len(self._lines):
             line = self._lines[self._at]
             item = _ITEM.match(line)
@@ -161,7 +160,7 @@ class _Blocks:
         return f"<p>{html}</p>" if html else ""
 
     def _inline(self, text: str, *, is_plain: bool = False) -> str:
-        """The text with its inline forms; ``is_plain`` looks for no bold ones, which it is in."""
+        """The text with its inline forms as HTML; ``is_plain`` ignores bold, for text that is already bold."""
         parts: list[str] = []
         end = 0
         for match in _INLINE.finditer(text):

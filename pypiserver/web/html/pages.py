@@ -1,8 +1,8 @@
-"""Pages for people: templates, the frame around every page, the one stylesheet, and the headers they are sent with.
+"""The frame of pages for people: templates, the stylesheet, and the headers of every page.
 
-The rules to keep: all HTML goes through one escaping template engine, whose templates are files of ours or of the
-operator, never text from a request; no page loads anything from elsewhere, and the browser is told so; links are
-relative, so any mount point works.
+**Invariants:** all HTML goes through one escaping template engine, whose templates are files of this package or of the
+operator, never text from a request; no page loads anything from other hosts, and the Content-Security-Policy enforces
+that; links are relative, so any mount point works.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .copy_script import SCRIPT, SOURCE
 # What an index without a title is called.
 SITE = "pypiserver"
 DAY, YEAR = 86_400, 31_536_000
-# No script but ours, no frame, nothing from elsewhere; what a package says can style, send and load nothing.
+# No script but ours, no frame, nothing from other hosts; text of a package can style, send and load nothing.
 POLICY = (
     f"default-src 'none'; script-src {SOURCE}; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; "
     "frame-ancestors 'none'"
@@ -40,16 +40,16 @@ _UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
 
 def sent(body: bytes, *, private: bool, content_type: str = "text/html; charset=utf-8") -> bottle.HTTPResponse:
-    """The answer with a page; ``private`` says that it is protected."""
+    """The answer with a page; ``private`` says that it needs a login."""
     headers = {"Content-Type": content_type, "Vary": "Accept", **SECURITY}
-    # A protected page has words of the request beside what others may not see: what is compressed would tell by its
-    # length how far the two are alike (BREACH).
+    # A protected page has words of the request next to secrets: the length of a compressed page would show how similar
+    # the two are (BREACH).
     if not private:
         headers["Vary"] = "Accept, Accept-Encoding"
         body, coding = compressed(body, bottle.request.environ.get("HTTP_ACCEPT_ENCODING"))
         headers |= {"Content-Encoding": coding} if coding else {}
     headers |= {"Content-Length": str(len(body)), "Cache-Control": revalidated(private=private)}
-    # Most of them say our address as the request tells it.
+    # Most pages contain the server's URL as the request gives it.
     headers |= unkept("private")
     return bottle.HTTPResponse(body, headers=headers)
 
@@ -61,9 +61,9 @@ class Frame:
     site: str = SITE
 
     def render(self, name: str, title: str, values: Mapping[str, object], *, root: str) -> bytes:
-        """The page that template ``name`` makes of ``values``.
+        """The page of template ``name`` with ``values``, as UTF-8.
 
-        ``root`` is the relative address of our root seen from the page.
+        ``root`` is the relative URL of the server's root from that page.
         """
         content = _template(f"{name}.html").render(**values, root=root, date=date, moment=moment, size=size)
         frame = {"style": f"static/{_names()['style.css']}", "icon": f"static/{_names()['icon.svg']}"}
@@ -81,23 +81,26 @@ class Frame:
 
 
 def part(name: str, values: Mapping[str, object]) -> bytes:
-    """What template ``name`` makes of ``values``, without the frame."""
+    """The output of template ``name`` with ``values``, without the frame, as UTF-8."""
     made: str = _template(name if "." in name else f"{name}.html").render(**values)
     return made.encode("utf-8")
 
 
 def static(name: str) -> bottle.HTTPResponse:
-    """The stylesheet or the icon. Its address has a hash of it, so it is never asked for twice."""
+    """The stylesheet or the icon; its URL contains its hash, so clients cache it for good.
+
+    Raises NotFound for any other name.
+    """
     for file, address in _names().items():
         if address == name:
             body = _read(file).encode("utf-8")
             headers = {"Content-Type": _STATIC[file], "Content-Length": str(len(body)), **SECURITY}
             return bottle.HTTPResponse(body, headers={**headers, "Cache-Control": f"max-age={YEAR}, immutable"})
-    raise NotFound("There is no such part of a page here.")
+    raise NotFound("There is no such stylesheet or icon here.")
 
 
 def icon() -> bottle.HTTPResponse:
-    """``GET /favicon.ico``: the icon, for pages that do not name it, such as those of the Simple API."""
+    """``GET /favicon.ico``: the icon, for pages without a link to it, such as those of the Simple API."""
     body = _read("icon.svg").encode("utf-8")
     headers = {"Content-Type": _STATIC["icon.svg"], "Content-Length": str(len(body)), **SECURITY}
     return bottle.HTTPResponse(body, headers={**headers, "Cache-Control": f"max-age={DAY}"})
@@ -114,7 +117,7 @@ def moment(time: object) -> tuple[str, str]:
 
 
 def size(number: float) -> str:
-    """A number of bytes as people say it: three digits and a unit of 1000."""
+    """A number of bytes for people: up to three digits and a unit in powers of 1000."""
     for unit in _UNITS:
         if number < 999.5 or unit == _UNITS[-1]:
             break
@@ -124,14 +127,14 @@ def size(number: float) -> str:
 
 
 def compiled(text: str) -> bottle.SimpleTemplate:
-    """The template with this text; raises ConfigError when it is none."""
-    # The text is given explicitly: a bare string could be taken for the name of a file.
+    """The template with this text; raises ConfigError when it has a syntax error."""
+    # bottle would take a bare string for the name of a file.
     template = bottle.SimpleTemplate(source=text, lookup=[])
     try:
-        template.co  # noqa: B018 - compiled when it is first asked for, and errors should show at start
+        template.co  # noqa: B018 - compiles the template, so that errors show at start
     except SyntaxError as error:
         raise ConfigError(
-            f"The welcome page is no template that can be used: {error}.", kind="template", setting="welcome"
+            f"The welcome page is not a valid template: {error}.", kind="template", setting="welcome"
         ) from error
     return template
 
@@ -149,7 +152,7 @@ def _read(name: str) -> str:
 
 @functools.cache
 def _names() -> dict[str, str]:
-    """The address of each static file: its name with a hash of its bytes."""
+    """The last component of each static file's URL: its name with a hash of its bytes."""
     names = {}
     for file in _STATIC:
         stem, _, ending = file.partition(".")

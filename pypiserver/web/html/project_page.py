@@ -1,4 +1,8 @@
-"""What a project's page says, as plain values for its template: pure, no request and no HTML in it."""
+"""The values of a project's page for its template.
+
+**Invariants:** functions are pure: no request, no HTML, no I/O; lists and texts are bounded, because metadata is
+untrusted.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +27,7 @@ KINDS = {
     "bdist_msi": "Windows installer",
     "bdist_dumb": "Built archive",
 }
-# Metadata may say anything at any length; a page says the beginning of it, and that there is more.
+# Characters. Metadata can be of any length; a page shows its beginning, and that there is more.
 MAX_LINE = 300
 MAX_SUMMARY = 512
 _LISTS = ("classifiers", "project_urls", "requires_dist")
@@ -33,7 +37,7 @@ MAX_FAULTS = 50
 
 
 def heading(project: Project, releases: Mapping[str, Sequence[File]], version: str) -> dict[str, Any]:
-    """Name, version, and the notes that belong beside them."""
+    """Name, version, and the notes next to them (newest, pre-release, yanked, status)."""
     files = releases.get(version, [])
     yanked = is_yanked(files)
     return {
@@ -49,7 +53,7 @@ def heading(project: Project, releases: Mapping[str, Sequence[File]], version: s
 
 
 def commands(name: str, version: str, *, pinned: bool, url: str) -> list[tuple[str, str]]:
-    """(tool, command) for installing from the server whose root is at ``url``."""
+    """(tool, command) for installing from this server; ``url`` is the absolute URL of its root."""
     index = f"{url}simple/"
     what = f"{name}=={version}" if pinned and version else name
     trust = "" if is_secure(url) else f"--trusted-host {urlsplit(url).hostname} "
@@ -60,7 +64,7 @@ def commands(name: str, version: str, *, pinned: bool, url: str) -> list[tuple[s
 
 
 def facts(core: CoreMetadata) -> list[tuple[str, str]]:
-    """(label, text) of what the metadata says in a line each."""
+    """(label, text) of the metadata fields that fit on one line each."""
     said = [
         ("Requires Python", core.requires_python or ""),
         ("License", core.license_expression or _first_line(core.license)),
@@ -80,7 +84,7 @@ def _first_line(text: str) -> str:
 
 
 def listed(items: Sequence[str]) -> str:
-    """The items with commas between them: as many as a line takes, and how many more there are."""
+    """The items separated by commas: as many as fit on a line, and the number of the rest."""
     shown, length = 0, 0
     for item in items:
         length += len(item) + 2
@@ -97,7 +101,7 @@ def _person(name: str, email: str) -> str:
 
 
 def downloads(counts: Counts | None, version: str) -> list[tuple[str, str]]:
-    """(label, text) of how often the project and this version of it were downloaded, and by what."""
+    """(label, text) of the downloads of the project and of this version, and of the clients; empty without counts."""
     if counts is None:
         return []
     clients = ", ".join(f"{client} {count:,}" for client, count in list(counts.clients.items())[:MAX_CLIENTS])
@@ -108,25 +112,25 @@ def downloads(counts: Counts | None, version: str) -> list[tuple[str, str]]:
 
 
 def links(core: CoreMetadata) -> list[tuple[str, str]]:
-    """(label, address) of every link that leads somewhere by HTTP, each address once."""
-    labelled = [text.partition(",")[::2] for text in core.project_urls]
-    labelled += [("Homepage", core.home_page), ("Download", core.download_url)]
+    """(label, URL) of every http or https link in the metadata, each URL once."""
+    labeled = [text.partition(",")[::2] for text in core.project_urls]
+    labeled += [("Homepage", core.home_page), ("Download", core.download_url)]
     found: dict[str, str] = {}
-    for label, address in labelled[:MAX_ITEMS]:
+    for label, address in labeled[:MAX_ITEMS]:
         if is_web_address(address.strip()):
             found.setdefault(address.strip(), cut(one_line(label), MAX_LINE) or "Link")
     return [(label, address) for address, label in found.items()]
 
 
 def left_out(core: CoreMetadata) -> dict[str, int]:
-    """By field of which metadata may have more than was read: how many were."""
+    """The fields that were cut at their limit, with that limit: the metadata may have more values."""
     return {
         name: limit for name, (limit, _) in LIST_LIMITS.items() if name in _LISTS and len(getattr(core, name)) >= limit
     }
 
 
 def requirements(core: CoreMetadata) -> dict[str, list[Requirement]]:
-    """The dependencies by the extra that asks for them, '' for those that always hold."""
+    """The dependencies by extra, '' for those that are always needed."""
     grouped: dict[str, list[Requirement]] = {}
     for each in core.requirements[:MAX_ITEMS]:
         grouped.setdefault(each.extra, []).append(each)
@@ -134,14 +138,14 @@ def requirements(core: CoreMetadata) -> dict[str, list[Requirement]]:
 
 
 def file_rows(files: Sequence[File], *, packages: str) -> list[dict[str, Any]]:
-    """The rows of the table of files; ``packages`` is the relative address of ``/packages/``."""
+    """The rows of the table of files; ``packages`` is the relative URL of ``/packages/``."""
     return [_file_row(file, f"{packages}{quote(file.path)}") for file in files]
 
 
 def _file_row(file: File, address: str) -> dict[str, Any]:
     algorithm, _, digest = file.link_digest.partition("=")
     hashes = {"sha256": file.sha256, **({algorithm: digest} if algorithm else {})}
-    beside = [
+    sidecars = [
         ("signature", ".asc", file.has_signature),
         ("metadata", ".metadata", file.metadata_sha256 is not None),
         ("provenance", ".provenance", file.has_provenance),
@@ -155,7 +159,7 @@ def _file_row(file: File, address: str) -> dict[str, Any]:
         "size": file.size,
         "uploaded": file.uploaded_at,
         "hashes": list(hashes.items()),
-        "beside": [(label, address + suffix) for label, suffix, is_there in beside if is_there],
+        "sidecars": [(label, address + suffix) for label, suffix, is_there in sidecars if is_there],
         "yanked": file.yanked,
     }
 

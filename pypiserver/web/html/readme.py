@@ -1,9 +1,8 @@
-"""A project's long description as HTML that may stand on a page of ours.
+"""A project's long description as HTML that is safe to include in a page.
 
-Markdown and reStructuredText are rendered by another process, see :mod:`renderer`; until that is done, and for what
-cannot be rendered within the limits, the page has the plain text, and a sentence that says why. Without readme_renderer
-Markdown is made readable by :mod:`light_markdown`. **Invariants:** work in this process is linear, and bounded
-whatever a description holds.
+Another process renders Markdown and reStructuredText, see :mod:`renderer`; until it has finished, and for text that it
+cannot render within the limits, the page shows the plain text and the reason. Without readme_renderer,
+:mod:`light_markdown` renders Markdown. **Invariants:** work in this process is linear and bounded for any description.
 """
 
 from __future__ import annotations
@@ -22,10 +21,10 @@ from .sanitizer import MAX_DEPTH
 
 _LOG = logging.getLogger(__name__)
 EXTRA = "pip install 'pypiserver[web]'"
-# Characters. A description of 100,000 is a book; what is longer is not read to its end on this page either.
+# Characters. A description of 100,000 is a book; longer ones are not read to the end on this page anyway.
 MAX_RENDERED = 100_000
 MAX_SHOWN = 200_000
-# Without a library: the worst text of this size takes a tenth of a second, in the serving process.
+# Characters. Without a library, the worst text of this size takes a tenth of a second in the serving process.
 MAX_LIGHT = 50_000
 MAX_LIGHT_LINES = 5_000
 MAX_LIGHT_BYTES = 4 << 20
@@ -45,7 +44,7 @@ _REASONS = {
 
 
 def shown(text: str, content_type: str, renderer: Renderer) -> str:
-    """The description as safe HTML; ``content_type`` is that of the metadata, where nothing means reStructuredText."""
+    """The description as safe HTML; ``content_type`` is Description-Content-Type, '' means reStructuredText."""
     kind = _kind(content_type)
     if kind is None:
         return _plain(text, "")
@@ -66,7 +65,7 @@ def shown(text: str, content_type: str, renderer: Renderer) -> str:
 
 
 def _kind(content_type: str) -> Kind | None:
-    """How the description is written; None for plain text and what else we cannot render."""
+    """The markup of the description; None for plain text and unknown types."""
     kind = _KINDS.get(content_type.partition(";")[0].strip().lower())
     is_common_mark = "variant=commonmark" in content_type.lower().replace(" ", "")
     return Kind.COMMONMARK if kind is Kind.GFM and is_common_mark else kind
@@ -74,7 +73,7 @@ def _kind(content_type: str) -> Kind | None:
 
 @functools.cache
 def _is_installed() -> bool:
-    """Whether readme_renderer is here; the log says once that it is not. Nothing of it is imported."""
+    """Whether readme_renderer is installed, without importing it; logs a warning once if it is not."""
     is_here = importlib.util.find_spec("readme_renderer") is not None
     if not is_here:
         _say_missing()
@@ -83,7 +82,7 @@ def _is_installed() -> bool:
 
 @functools.cache
 def _say_missing() -> None:
-    _LOG.warning("Descriptions are shown almost as they are, because readme_renderer is not installed: %s.", EXTRA)
+    _LOG.warning("Descriptions are shown almost unformatted, because readme_renderer is not installed: %s.", EXTRA)
 
 
 def _because(outcome: Outcome) -> str:
@@ -91,7 +90,7 @@ def _because(outcome: Outcome) -> str:
 
 
 def _light(text: str, kind: Kind) -> str:
-    """What can be done without a library, once for each text."""
+    """The description rendered without a library, cached by its digest."""
     if kind is Kind.RST or len(text) > MAX_LIGHT or text.count("\n") > MAX_LIGHT_LINES:
         return _plain(text, "")
     key = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()

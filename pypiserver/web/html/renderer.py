@@ -1,9 +1,9 @@
-"""Descriptions rendered once for each digest, in another process, while pages show plain text.
+"""Rendering each description once, in another process, while pages show plain text.
 
-**Invariants:** a request waits ``WAIT_SECONDS`` at most, and only while its description was asked for that recently, so
-one that takes long makes one reader wait, once; one description is rendered at a time, ``MAX_JOBS`` may wait, and who
-finds no place gets plain text at once; results and failures are kept by digest, both bounded in bytes, apart, so that
-neither drives out the other; nothing runs before the first description, and a process that was forked begins anew.
+**Invariants:** a request waits at most ``WAIT_SECONDS``, counted from the first request for that description, so a slow
+one delays one reader once; one description is rendered at a time, at most ``MAX_JOBS`` wait, and a request beyond that
+gets plain text at once; results and failures are cached by digest in separate caches, bounded in bytes, so that neither
+evicts the other; nothing runs before the first description, and a forked process starts with an empty queue.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from .renderer_process import RenderProcess
 from .renderer_worker import Answer, Kind, Outcome
 
 _LOG = logging.getLogger(__name__)
-# An ordinary description takes 10 ms, and 200 ms where the process has to be started.
+# An ordinary description takes 10 ms, and 200 ms if the process has to be started.
 WAIT_SECONDS = 0.3
 MAX_JOBS = 16
-# The process, 40 MB, ends when nothing was asked for so long.
+# The process, 40 MB, ends after this time without a request.
 IDLE_SECONDS = 20.0
-# Try again after this where the description was not at fault.
+# Retry after this time if the failure was not the description's fault.
 RETRY_SECONDS = 60.0
-# A sixteenth of it is more than one result can have.
+# One result takes less than a sixteenth of it.
 MAX_RESULT_BYTES = 24 << 20
 MAX_FAILURE_BYTES = 1 << 20
-# What a digest with an outcome takes, in dictionaries and objects.
+# Memory of one cache entry without its HTML.
 _ENTRY_BYTES = 300
 
 
 @dataclass(slots=True, eq=False)
 class _Job:
-    """A description that waits, or is being rendered; ``asked`` is when (time.monotonic)."""
+    """A description that waits or is being rendered; ``asked`` is the time of the first request (time.monotonic)."""
 
     kind: Kind
     text: bytes
@@ -48,7 +48,10 @@ class _Job:
 
 
 class Renderer:
-    """Renders the descriptions of one application; ``process`` makes what it asks. Close it."""
+    """Renders the descriptions of one application; ``process`` creates the rendering process. Close it.
+
+    ``wait`` and ``idle`` are seconds: the longest wait of a request, and the idle time before the process ends.
+    """
 
     def __init__(
         self,
@@ -66,7 +69,7 @@ class Renderer:
         return _Queue(self._idle, self._make_process)
 
     def render(self, kind: Kind, text: str) -> Answer | None:
-        """What became of a description: HTML in UTF-8, or why there is none; None while it is not known."""
+        """The outcome for a description: HTML in UTF-8, or the reason for none; None while it is unknown."""
         queue = self._queue
         if queue.pid != process_id():
             queue = self._queue = self._empty_queue()
@@ -82,14 +85,14 @@ class Renderer:
         return queue.known(key)
 
     def close(self) -> None:
-        """End the thread and the process, and forget everything; asked again, it begins anew."""
+        """End the thread and the process, and empty the caches; a later request starts them again."""
         queue, self._queue = self._queue, self._empty_queue()
         if queue.pid == process_id():
             queue.close()
 
 
 class _Queue:
-    """The jobs of one server process, what became of earlier ones, and the thread that works while there are any."""
+    """The jobs of one server process, the outcomes of earlier ones, and the thread that works while there are any."""
 
     def __init__(self, idle: float, process: Callable[[], RenderProcess]) -> None:
         self.pid = process_id()
@@ -104,7 +107,7 @@ class _Queue:
         self._is_closed = False
 
     def known(self, key: bytes) -> Answer | None:
-        """What became of it, None when that is not known or should be tried again."""
+        """The cached outcome, None if there is none or it should be retried."""
         found = self._results.get(key)
         if found is not None:
             return found
@@ -112,7 +115,7 @@ class _Queue:
         return (failed[0], b"") if failed is not None and time.monotonic() < failed[1] else None
 
     def enqueue(self, key: bytes, kind: Kind, data: bytes) -> _Job | None:
-        """The job for this description, one for all who ask; None when there are too many."""
+        """The job for this description, shared by all its requests; None when the queue is full or closed."""
         with self._changed:
             job = self._jobs.get(key)
             if job is None:
@@ -120,7 +123,7 @@ class _Queue:
                     return None
                 job = self._jobs[key] = _Job(kind, data, time.monotonic())
                 if self.known(key) is not None:
-                    # Done between the look and the lock.
+                    # Finished between the lookup and the lock.
                     del self._jobs[key]
                     job.done.set()
                     return job
@@ -134,13 +137,13 @@ class _Queue:
         try:
             thread.start()
         except RuntimeError as error:
-            # Too many threads, or the end of the interpreter: the next request tries again.
+            # Too many threads, or the interpreter is shutting down: the next request tries again.
             _LOG.warning("Descriptions are shown as plain text, because no thread can be started: %s.", error)
             return
         self._thread = thread
 
     def close(self) -> None:
-        """End the thread, with what it works on."""
+        """End the thread and abort its job."""
         with self._changed:
             self._is_closed = True
             self._jobs.clear()
@@ -152,7 +155,7 @@ class _Queue:
             thread.join(10)
 
     def _work(self) -> None:
-        """Render until nothing was asked for a while; whatever happens, the next request can start anew."""
+        """Render until the queue has been idle for a while; after any exception, the next request can start again."""
         try:
             with contextlib.closing(self._make_process()) as process:
                 self._process = process
@@ -170,11 +173,11 @@ class _Queue:
                     self._thread = None
 
     def _next(self) -> tuple[bytes, _Job] | None:
-        """The job that waits longest; it stays in the queue while it is worked on, so that nobody begins it again."""
+        """The oldest job; it stays in the queue while it is rendered, so that it is not started twice."""
         with self._changed:
             self._changed.wait_for(lambda: self._jobs or self._is_closed, self._idle)
             if self._is_closed or not self._jobs:
-                # Under the lock, so that who comes next sees that a thread is needed.
+                # Under the lock, so that the next request sees that it must start a thread.
                 self._thread = None
                 return None
             return next(iter(self._jobs.items()))
@@ -183,7 +186,7 @@ class _Queue:
     def _rendered(process: RenderProcess, job: _Job) -> Answer:
         try:
             return process.render(job.kind, job.text)
-        except Exception as error:  # noqa: BLE001 - the thread must live on
+        except Exception as error:  # noqa: BLE001 - the thread must survive
             _LOG.warning("Descriptions are shown as plain text for a minute, because rendering failed: %r.", error)
             process.close()
             return Outcome.CRASHED, b""

@@ -1,8 +1,8 @@
-"""The process in which descriptions are rendered, as the server sees it: started, asked, and ended.
+"""The server's side of the rendering process: starting it, sending requests, and ending it.
 
-**Invariants:** it is started by exec, never by a bare fork, with no descriptor of the server but its two pipes, no
-environment and no working folder; it is asked for one thing at a time, and answers within ``ANSWER_SECONDS`` or is
-killed with all that it started; what it says is bounded, and believed only in the sanitizer's strict form.
+**Invariants:** it is started by exec, never by a bare fork, with no descriptor of the server except its two pipes, no
+environment and no working folder; it gets one request at a time, and answers within ``ANSWER_SECONDS`` or is killed
+with its children; its answer is bounded, and accepted only in the sanitizer's strict form.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from pathlib import Path
 from . import sanitizer
 from .renderer_worker import FRAME, MAX_HTML, WALL_SECONDS, Answer, Kind, Outcome
 
-# Its own limit, and the time to start on a machine that is busy.
+# Its own limit, and the time to start on a busy machine.
 ANSWER_SECONDS = WALL_SECONDS + 10.0
 _PROGRAM = "import sys; sys.path[:] = sys.argv[1:]; from pypiserver.web.html.renderer_worker import main; main()"
-# Where some systems find the interpreter's own libraries.
+# Some systems need these to find the interpreter's own libraries.
 _ENVIRON = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")
 
 
 class RenderProcess:
-    """The process, started when it is first asked; for one thread at a time. Close it.
+    """The process, started by the first request; for one thread at a time. Close it.
 
-    ``program`` is what it runs, and ``seconds`` within how many it must answer.
+    ``program`` is its Python code, ``seconds`` the time within which it must answer.
     """
 
     def __init__(self, *, seconds: float = ANSWER_SECONDS, program: str = _PROGRAM) -> None:
@@ -38,11 +38,11 @@ class RenderProcess:
         self._is_aborted = False
 
     def render(self, kind: Kind, text: bytes) -> Answer:
-        """What becomes of a text in UTF-8. Raises OSError when no process can be started."""
+        """The outcome for a text in UTF-8. Raises OSError when no process can be started."""
         was_running = self._process is not None
         outcome, html = self._asked(kind, text)
         if outcome is Outcome.CRASHED and was_running and not self._is_aborted:
-            # It ended meanwhile, when memory was short for instance.
+            # It ended since the last request, for instance for lack of memory.
             outcome, html = self._asked(kind, text)
         if outcome in (Outcome.CRASHED, Outcome.STALLED) or sys.platform == "win32":
             self.close()
@@ -71,13 +71,13 @@ class RenderProcess:
         return answer
 
     def abort(self) -> None:
-        """Kill the process while another thread waits for its answer, which then is that it crashed."""
+        """Kill the process while another thread waits for its answer; that thread gets ``CRASHED``."""
         self._is_aborted = True
         if (process := self._process) is not None:
             _kill(process)
 
     def close(self) -> None:
-        """End the process and what it started; it may be asked again."""
+        """End the process and its children; the next request starts it again."""
         process, self._process = self._process, None
         if process is None:
             return
@@ -85,7 +85,7 @@ class RenderProcess:
         with contextlib.suppress(OSError):
             process.stdin.close()
         try:
-            # At the end of its input it ends what it started, which else would be left to the first process of all.
+            # At the end of its input it ends its children, which init would have to reap otherwise.
             process.wait(1)
         except subprocess.TimeoutExpired:
             _kill(process)
@@ -95,7 +95,7 @@ class RenderProcess:
 
 
 def _exchanged(process: subprocess.Popen[bytes], kind: Kind, text: bytes) -> Answer:
-    """Send one text and read what became of it; raises OSError and ValueError when that is no answer."""
+    """Send one text and read the outcome; raises OSError and ValueError for an invalid answer."""
     assert process.stdin is not None and process.stdout is not None  # noqa: S101
     process.stdin.write(FRAME.pack(kind, len(text)) + text)
     process.stdin.flush()
@@ -113,7 +113,7 @@ def _exchanged(process: subprocess.Popen[bytes], kind: Kind, text: bytes) -> Ans
 
 
 def _started(program: str) -> subprocess.Popen[bytes]:
-    # As we found ourselves and readme_renderer, wherever they were installed or put.
+    # The paths on which this process found pypiserver and readme_renderer.
     paths = list(dict.fromkeys([*filter(os.path.isabs, sys.path), str(Path(__file__).absolute().parents[3])]))
     own = {name: os.environ[name] for name in _ENVIRON if name in os.environ}
     return subprocess.Popen(  # noqa: S603
@@ -122,17 +122,17 @@ def _started(program: str) -> subprocess.Popen[bytes]:
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         cwd=os.path.abspath(os.sep),  # noqa: PTH100
-        # docutils believes the configuration files of a folder and a user before what it is told.
+        # docutils prefers the configuration files of the folder and the user to its arguments.
         env={**own, "DOCUTILSCONFIG": "", "MALLOC_ARENA_MAX": "1"},
-        # A group of its own, to be killed together.
+        # Its own process group, so that it can be killed with its children.
         start_new_session=True,
     )
 
 
 def interpreter() -> str:
-    """The path of the Python we run on, also where another program has it built in (mod_wsgi, uWSGI).
+    """The path of the running Python, even if another program embeds it (mod_wsgi, uWSGI).
 
-    Raises FileNotFoundError where there is none.
+    Raises FileNotFoundError if there is none.
     """
     name = Path(sys.executable or "").name.lower()
     if name.startswith(("python", "pypy")):

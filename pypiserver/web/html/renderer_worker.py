@@ -1,9 +1,9 @@
-"""The program that renders descriptions: a fork server, in a process of its own that the server starts with -I -c.
+"""The program that renders descriptions: a fork server in a separate process, which the server starts with -I -c.
 
-A description is anybody's text, and rendering it may take any time and memory, or crash. **Invariants:** each one is
-rendered in a fork of this process that has limits and ends with it, so none sees or spoils another; only libraries are
-loaded before that; what is written is a frame with a known outcome and at most ``MAX_HTML`` bytes; this process ends
-when its standard input does. It imports nothing of ours but the sanitizer, and readme_renderer at the first job.
+A description is untrusted text, and rendering it may take any time and memory, or crash. **Invariants:** each one is
+rendered in its own fork of this process, with limits, so that descriptions cannot affect each other; before the fork
+only libraries are loaded; an answer is a frame with a known outcome and at most ``MAX_HTML`` bytes; this process ends
+with its standard input. It imports only the sanitizer from pypiserver, and readme_renderer at the first job.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from typing import NoReturn
 
 from . import sanitizer
 
-# For each description. The interpreter with its libraries takes 45 MiB of the memory.
+# Limits for each description. The interpreter and its libraries take 45 MiB of the memory.
 MEMORY_BYTES = 256 << 20
 CPU_SECONDS = 2
 WALL_SECONDS = 10
 MAX_FILES = 32
 MAX_TEXT = 400_000
 MAX_HTML = 1 << 20
-# Nobody asks for so long, though the pipe is open: the server was forked, and is gone.
+# No request for this time, though the pipe is open: a fork of the server holds it, and the server has ended.
 IDLE_SECONDS = 300
 # A kind or an outcome, and how many bytes follow.
 FRAME = struct.Struct(">BI")
 
 
 class Kind(IntEnum):
-    """How a description is written."""
+    """The markup of a description."""
 
     RST = 0
     GFM = 1
@@ -43,7 +43,7 @@ class Kind(IntEnum):
 
 
 class Outcome(IntEnum):
-    """What became of a description."""
+    """The result of rendering a description: HTML, or the reason for none."""
 
     HTML = 0
     INVALID = 1
@@ -52,14 +52,14 @@ class Outcome(IntEnum):
     TOO_MUCH_MEMORY = 4
     TOO_LARGE = 5
     TOO_DEEP = 6
-    # What is not the description's fault, and may be otherwise the next time.
+    # Not the description's fault; a retry may succeed.
     MISSING = 16
     STALLED = 17
     CRASHED = 18
 
 
 Answer = tuple[Outcome, bytes]
-# Uses what docutils, the Markdown parsers and Pygments load when they are first used.
+# Makes docutils, the Markdown parsers and Pygments load what they load at first use.
 _WARM_UP = {
     Kind.RST: "A\n=\n\n*a* `b <https://c.example>`_\n\n.. code:: python\n\n   d = 1\n",
     Kind.GFM: "# A\n\n*a* [b](https://c.example)\n\n```python\nd = 1\n```\n",
@@ -70,7 +70,7 @@ _WARM_UP = {
 def main() -> None:
     """Answer jobs from standard input until it ends."""
     out = os.dup(1)
-    # What a library prints must not get into a frame.
+    # Output that a library prints must not get into a frame.
     nowhere = os.open(os.devnull, os.O_RDWR)
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)
@@ -91,7 +91,7 @@ def _is_asked() -> bool:
 
 
 def _isolated(kind: Kind, text: str) -> Answer:
-    """What a fork of this process makes of the text, or this process itself where it cannot fork."""
+    """The outcome from a fork of this process, or from this process itself if it cannot fork."""
     try:
         _prepare(kind)
     except ImportError:
@@ -130,7 +130,7 @@ def _render_and_exit(writer: int, kind: Kind, text: str) -> NoReturn:
 
 
 def _collected(reader: int) -> bytes | None:
-    """All that a fork writes, within the limit; None when the server has gone meanwhile."""
+    """The output of a fork, up to the limit; None if the server has ended."""
     data = bytearray()
     while len(data) <= MAX_HTML + 1:
         if 0 in select.select([0, reader], [], [])[0]:
@@ -143,7 +143,7 @@ def _collected(reader: int) -> bytes | None:
 
 
 def _judged(status: int, data: bytes) -> Answer:
-    """What the end of a fork says about its description."""
+    """The outcome that the exit status of a fork means."""
     if os.WIFSIGNALED(status):
         return _SIGNALS.get(os.WTERMSIG(status), Outcome.INVALID), b""
     if os.WEXITSTATUS(status) or not data or data[0] not in list(Outcome):
@@ -153,7 +153,7 @@ def _judged(status: int, data: bytes) -> Answer:
     return Outcome(data[0]), data[1:]
 
 
-# Libraries that are written in Rust abort when there is no memory; SIGKILL is the kernel's, for lack of memory.
+# Libraries written in Rust abort when memory runs out; the kernel sends SIGKILL for lack of memory.
 _SIGNALS: dict[int, Outcome] = (
     {}
     if sys.platform == "win32"
@@ -171,13 +171,13 @@ def _rendered(kind: Kind, text: str) -> Answer:
         html = _renderer(kind)(text)
         if html is None:
             return Outcome.INVALID, b""
-        # What we take out, of pictures and classes, is never the larger part.
+        # The sanitizer removes images and classes, never the larger part.
         data = sanitizer.rewritten(html).encode("utf-8", "replace") if len(html) <= 4 * MAX_HTML else b""
     except MemoryError:
         return Outcome.TOO_MUCH_MEMORY, b""
     except (RecursionError, sanitizer.TooDeepError):
         return Outcome.TOO_DEEP, b""
-    except Exception:  # noqa: BLE001 - docutils raises anything at all for odd text, which then is plain text
+    except Exception:  # noqa: BLE001 - docutils raises any exception for unusual text, which then stays plain text
         return Outcome.INVALID, b""
     if len(html) > 4 * MAX_HTML or len(data) > MAX_HTML:
         return Outcome.TOO_LARGE, b""
@@ -185,7 +185,7 @@ def _rendered(kind: Kind, text: str) -> Answer:
 
 
 def _renderer(kind: Kind) -> Callable[[str], str | None]:
-    """What renders this kind, and takes out what is dangerous, as PyPI does; raises ImportError where it is missing."""
+    """The function that renders and sanitizes this kind as PyPI does; raises ImportError if it is not installed."""
     from readme_renderer import markdown, rst
 
     if kind is Kind.RST:
@@ -201,15 +201,15 @@ _prepared: set[Kind] = set()
 
 
 def _prepare(kind: Kind) -> None:
-    """Load what this kind needs, once for all forks."""
+    """Load the libraries for this kind, once for all forks."""
     if kind not in _prepared:
         _renderer(kind)(_WARM_UP[kind])
         _prepared.add(kind)
 
 
 def _limit_process() -> None:
-    """Limits of this process and its forks, each as far as the system has it."""
-    # When the machine is short of memory, this is what to end.
+    """Set the limits of this process and its forks, as far as the system supports them."""
+    # When the machine runs out of memory, the kernel should end this process first.
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:  # noqa: PTH123
         file.write("1000")
     _set_limits(
@@ -221,7 +221,7 @@ def _limit_process() -> None:
 
 
 def _limit_job() -> None:
-    """Limits of one description; the kernel ends what exceeds them."""
+    """Set the limits of one description; the kernel ends the fork that exceeds them."""
     if sys.platform != "win32":
         for number in (signal.SIGXCPU, signal.SIGALRM, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
@@ -242,17 +242,17 @@ def _set_limits(**limits: int) -> None:
         try:
             number = getattr(resource, name)
             soft, hard = (sys.maxsize if each < 0 else each for each in resource.getrlimit(number))
-            # SIGXCPU, which says what was exceeded, comes before SIGKILL.
+            # SIGXCPU, which names the exceeded limit, comes before SIGKILL.
             hard = min(hard, limit + 1 if name == "RLIMIT_CPU" else limit)
             resource.setrlimit(number, (min(soft, limit, hard), hard))
         except (AttributeError, ValueError, OSError):
-            # Other systems lack some of them, or take no smaller one.
+            # Other systems lack some of them, or do not accept a smaller one.
             if sys.platform == "linux":
                 raise
 
 
 def _address_space() -> int:
-    """Bytes of this process's address space, 0 where the system does not say."""
+    """Bytes of this process's address space, 0 if the system does not report it."""
     try:
         with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123
             return int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
@@ -261,7 +261,7 @@ def _address_space() -> int:
 
 
 def _read(descriptor: int, length: int) -> bytes:
-    """So many bytes, fewer at the end."""
+    """Exactly ``size`` bytes, fewer only at the end of the input."""
     data = bytearray()
     while len(data) < length and (block := os.read(descriptor, length - len(data))):
         data += block

@@ -1,9 +1,9 @@
-"""HTML of others, written anew in a form so strict that a regular expression can check it.
+"""Rewriting sanitized HTML in a form so strict that a regular expression can check it.
 
-The process that renders a description writes with :func:`rewritten`; the server, which does not trust that process,
-checks with :func:`is_safe`. **Invariants:** both read the same tables; only the tags and attributes in them, every tag
-closed, no deeper than ``MAX_DEPTH``; links lead somewhere by HTTP or mail, or to a heading of the same description;
-pictures are their words (a picture from elsewhere would tell its server who reads what); checking is linear.
+The rendering process writes with :func:`rewritten`; the server, which does not trust that process, checks with
+:func:`is_safe`. **Invariants:** both use the same tables; the output has only the tags and attributes in them, every
+tag closed, at most ``MAX_DEPTH`` deep; links are http, https or mailto, or point to a heading of the same description;
+images become their alternative text (an external image would tell its server who reads the page); checking is linear.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from html import escape
 from html.parser import HTMLParser
 from urllib.parse import urlsplit
 
-# No text for people stands in so many boxes, and browsers have limits of their own.
+# No real text is nested deeper, and browsers have limits of their own.
 MAX_DEPTH = 100
 _VOID = frozenset({"br", "hr", "col"})
-# What readme_renderer lets through, but pictures and fields; headings stand below the page's own.
+# The tags that readme_renderer allows, except images and form fields; headings rank below the page's own.
 _TAGS = _VOID | {
     *(
         "a",
@@ -56,16 +56,16 @@ REL = "nofollow noopener"
 _TAG = re.compile(r'<(/?)([a-z][a-z0-9]*)((?: [a-z]+="[^"<>]*")*)>')
 _ATTRIBUTE = re.compile(r' ([a-z]+)="([^"]*)"')
 _ADDRESS = re.compile(r"#readme-|https?://[^/]|mailto:", re.IGNORECASE)
-# Those of highlighted code; others could dress words up as a part of the page.
+# The classes of highlighted code; others could make text look like a part of the page.
 _CLASS = re.compile(r"[a-z][a-z0-9]?")
 
 
 class TooDeepError(ValueError):
-    """Tags stand in each other deeper than ``MAX_DEPTH``."""
+    """Tags are nested deeper than ``MAX_DEPTH``."""
 
 
 def rewritten(html: str) -> str:
-    """Sanitized HTML in our strict form; raises TooDeepError."""
+    """Sanitized HTML rewritten in the strict form; raises TooDeepError."""
     writer = _Writer()
     writer.feed(html)
     writer.close()
@@ -73,7 +73,7 @@ def rewritten(html: str) -> str:
 
 
 def is_safe(html: str) -> bool:
-    """Whether this is in the strict form that :func:`rewritten` gives."""
+    """Whether this HTML has the strict form of :func:`rewritten`, in linear time."""
     tags = 0
     opened: list[str] = []
     for match in _TAG.finditer(html):
@@ -113,7 +113,7 @@ def _is_safe_value(tag: str, name: str, value: str) -> bool:
 
 
 def is_web_address(address: str) -> bool:
-    """Whether a link may lead there: by HTTP, and to a host."""
+    """Whether a link may point there: an http or https URL with a host."""
     try:
         parts = urlsplit(address)
     except ValueError:
@@ -122,7 +122,7 @@ def is_web_address(address: str) -> bool:
 
 
 class _Writer(HTMLParser):
-    """Writes sanitized HTML anew, with every tag closed."""
+    """Rewrites sanitized HTML with every tag closed."""
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
@@ -130,7 +130,7 @@ class _Writer(HTMLParser):
         self._open: list[str] = []
 
     def finished(self) -> str:
-        """What was written."""
+        """The output, with all open tags closed."""
         return "".join([*self._parts, *(f"</{tag}>" for tag in reversed(self._open))])
 
     def handle_data(self, data: str) -> None:
@@ -162,12 +162,12 @@ class _Writer(HTMLParser):
 
 
 def _kept(tag: str, values: dict[str, str]) -> dict[str, str]:
-    """The attributes of a tag that stay."""
+    """The allowed attributes of a tag."""
     kept = {name: values[name] for name in _ATTRIBUTES.get(tag, ()) if name in values}
     if "class" in kept and _CLASS.fullmatch(kept["class"]) is None:
         del kept["class"]
     if "id" in values:
-        # So that no part of a description can pass for a part of the page.
+        # The prefix keeps an id of a description from clashing with an id of the page.
         kept["id"] = f"readme-{values['id']}"
     if tag == "a" and "href" in values:
         kept.update(_link(values["href"]))
@@ -186,5 +186,5 @@ def _link(address: str) -> dict[str, str]:
         return {"href": f"#readme-{address[1:]}"}
     if is_web_address(address) or address.lower().startswith("mailto:"):
         return {"href": address, "rel": REL}
-    # What is relative leads into the project's repository, not here.
+    # Relative links are meant for the project's repository, not for this server.
     return {}

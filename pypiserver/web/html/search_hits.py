@@ -1,4 +1,8 @@
-"""Which parts of a text a search has found, so that a page can mark them."""
+"""Splitting a text into matches of a search and the rest, so that a page can highlight the matches.
+
+**Invariants:** a word matches exactly if the full-text index finds it: if it begins with a word of the search, without
+case and accents.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +16,13 @@ _WORD = re.compile(r"[^\W_]+")
 
 
 class Hits:
-    """Divides texts into what the words of ``search`` find, as the full text does it: words that begin with one."""
+    """Splits texts into words that begin with a word of ``search``, and the rest."""
 
     def __init__(self, search: str) -> None:
         self._terms = tuple(_plain(term) for term in terms_of(search))
 
     def __call__(self, text: str) -> Iterator[tuple[str, bool]]:
-        """(part, whether it is found) of the text, in order."""
+        """(part, whether it matches) of the text, in order."""
         if not self._terms:
             yield text, False
             return
@@ -32,5 +36,5 @@ class Hits:
 
 
 def _plain(word: str) -> str:
-    """The word without case and accents."""
+    """The word case-folded and without accents."""
     return "".join(each for each in unicodedata.normalize("NFD", word) if not unicodedata.combining(each)).casefold()

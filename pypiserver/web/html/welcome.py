@@ -1,6 +1,7 @@
-"""``GET /``: what this server is, its address, and what to paste into each tool.
+"""``GET /``: the URL of the index and the settings for each tool.
 
-Three pages: the operator's own for everybody; else one for browsers, and a bare one for whatever else asks.
+**Invariants:** the operator's own page (``--welcome``) replaces the built-in ones: a page for browsers, and a bare one
+for other clients; a client that may not list gets no number and no name of a project.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ HEADING = "Python package index"
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What only those may know who may list: how many projects and files, and the ``newest`` uploads."""
+    """The number of projects and files and the ``newest`` uploads, for clients that may list."""
 
     projects: int
     files: int
@@ -34,9 +35,9 @@ class Counts:
 class Welcome:
     """The page at ``/``: ``template`` is the operator's own (``--welcome``), None for the built-in ones.
 
-    Its variables are TITLE (of the index), URL (our root), VERSION (of pypiserver), NUMPKGS (number of files, empty for
-    those who may not list them), PACKAGES and SIMPLE (the paths of the two lists, as in older versions). Raises
-    ConfigError for a template that is broken.
+    Its variables are TITLE (of the index), URL (the server's root), VERSION (of pypiserver), NUMPKGS (number of files,
+    empty for clients that may not list), PACKAGES and SIMPLE (the paths of the two lists, as in older versions). Raises
+    ConfigError for a template with a syntax error.
     """
 
     def __init__(self, template: str | None, frame: Frame) -> None:
@@ -46,9 +47,9 @@ class Welcome:
     def answer(
         self, environ: Mapping[str, str], url: str, counts: Counts | None, *, uploads: str = ""
     ) -> bottle.HTTPResponse:
-        """The page for a client that sees our root at ``url``; ``counts`` is None when it may not list.
+        """The page; ``url`` is the server's root as the client sees it, ``counts`` is None if it may not list.
 
-        ``uploads`` is ``refused`` where nobody may, ``login`` where a password is asked for, else ''.
+        ``uploads`` is ``refused`` if uploads are refused to everyone, ``login`` if they need a password, else ''.
         """
         path = urlsplit(url).path
         values = {
@@ -72,7 +73,7 @@ class Welcome:
             "settings": settings(url),
             "uploads": uploads,
         }
-        # Credentials decide what stands here, so no cache may share it.
+        # The content depends on credentials, so no cache may share it.
         return sent(self._frame.render("welcome", HEADING, facts, root=""), private=True)
 
     def _own(self, values: Mapping[str, object]) -> bytes:
@@ -88,10 +89,10 @@ class Welcome:
 
 
 def settings(url: str) -> list[tuple[str, str, str]]:
-    """(tool, file, text to paste there) of each tool, for the server whose root is at ``url``."""
+    """(tool, file, text to paste there) of each tool; ``url`` is the absolute URL of the server's root."""
     index, host = f"{url}simple/", urlsplit(url).hostname or ""
     host = f"[{host}]" if ":" in host else host
-    # pip and PDM leave out an index without TLS that is not on their own machine, unless told to trust it.
+    # pip and PDM ignore an index without TLS on another machine unless it is a trusted host.
     trusted = "" if is_secure(url) else f"trusted-host = {host}\n"
     verify = "true" if is_secure(url) else "false"
     return [

@@ -1,8 +1,9 @@
 """multipart/form-data (RFC 7578), parsed while it arrives.
 
 The rules to keep: time linear in the body, memory bounded whatever arrives; files go straight to their sinks; what old
-clients send is understood (bare line feeds, parts without a type, boundaries of dashes); nothing but the field's name
-and the file's name is taken from a part's header, and of a path the last part alone.
+clients send is understood (bare line feeds of distutils, around packages too until Python 3.5; parts without a type;
+boundaries of dashes); nothing but the field's name and the file's name is taken from a part's header, and of a path the
+last part alone.
 """
 
 from __future__ import annotations

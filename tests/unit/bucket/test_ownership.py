@@ -108,6 +108,7 @@ def test_what_is_no_claim_is_none(objects: Objects, clock: Clock) -> None:
     SoleUse(objects, "one", clock=clock, wait=clock.wait).keep()
 
 
+@pytest.mark.live
 def test_a_second_server_with_a_catalog_of_its_own_is_not_ready_and_says_why(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -128,7 +129,7 @@ def test_a_second_server_with_a_catalog_of_its_own_is_not_ready_and_says_why(
         for _ in range(100):
             if answered.get("/health/ready").status == 200:
                 break
-            two.repository.watch._closing.wait(0.1)
+            two.backend.indexer._closing.wait(0.1)
         assert answered.get("/simple/").status == 200
     finally:
         two.close()

@@ -26,8 +26,8 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 
 def parts(client: Client) -> tuple[Any, Any]:
-    repository = client._application.repository  # type: ignore[attr-defined]
-    return repository.folders, repository.catalog
+    backend = client._application.backend  # type: ignore[attr-defined]
+    return backend.storage, backend.catalog
 
 
 def before(owner: Any, name: str, first: Callable[[], object]) -> None:
@@ -103,6 +103,7 @@ def test_the_old_bytes_come_back_while_they_are_replaced(world: World) -> None:
     assert two.get(address(file)).body == FOO_BYTES
 
 
+@pytest.mark.live
 def test_nobody_gets_a_row_while_objects_are_deleted(world: World) -> None:
     client = world.client()
     files(client)

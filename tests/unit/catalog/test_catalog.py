@@ -160,6 +160,7 @@ def test_a_damaged_file_is_built_again(tmp_path: Path) -> None:
     assert Catalog(path, "roots").counts() == (0, 0)
 
 
+@pytest.mark.live
 def test_many_may_make_a_catalog_at_the_same_time(tmp_path: Path) -> None:
     failures: list[sqlite3.Error] = []
     for number in range(20):

@@ -82,4 +82,4 @@ def test_a_user_without_a_name_is_a_number_in_the_audit_log(
 @pytest.mark.usefixtures("nowhere")
 def test_without_a_home_the_default_folder_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     done = pypi_server(capsys, "-p", 0)
-    assert done.status == 2 and "the home folder is not known" in done.err
+    assert done.status == 2 and "without a home folder" in done.err

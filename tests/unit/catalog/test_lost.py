@@ -254,6 +254,7 @@ def until(question: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.live
 @pytest.mark.parametrize("fault", FAULTS)
 def test_what_is_here_is_sent_nowhere_while_its_catalog_is_lost(
     workers: Workers, tmp_path: Path, fault: Callable[[Path], None]
@@ -274,13 +275,14 @@ def test_what_is_here_is_sent_nowhere_while_its_catalog_is_lost(
     assert workers.wrong == []
 
 
+@pytest.mark.live
 def test_a_catalog_that_became_another_in_place_is_replaced_so_that_new_workers_can_open_it(
     workers: Workers, tmp_path: Path
 ) -> None:
     with contextlib.closing(sqlite3.connect(tmp_path / "state" / "catalog.sqlite", timeout=20)) as other, other:
         other.execute("UPDATE meta SET value = '0' WHERE name = 'schema'")
     for application in workers.applications:
-        application.repository.watch._next_scan = 0.0  # type: ignore[attr-defined]
+        application.backend.indexer._next_scan = 0.0  # type: ignore[attr-defined]
     newer = Workers(workers.root, tmp_path / "state" / "catalog.sqlite", count=1)
     try:
         until(lambda: all(newer.clients[0].get(f"/simple/{name}/").status == 200 for name in HERE))
@@ -289,12 +291,13 @@ def test_a_catalog_that_became_another_in_place_is_replaced_so_that_new_workers_
     assert workers.wrong == []
 
 
+@pytest.mark.live
 def test_a_scan_that_began_in_another_catalog_says_nothing_of_this_one(
     workers: Workers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A request met the failure, and put a new file in its place, while the scan went on."""
-    watch = workers.applications[0].repository.watch  # type: ignore[attr-defined]
-    other = workers.applications[1].repository.watch  # type: ignore[attr-defined]
+    watch = workers.applications[0].backend.indexer  # type: ignore[attr-defined]
+    other = workers.applications[1].backend.indexer  # type: ignore[attr-defined]
     if not watch._lock.is_held():
         watch, other = other, watch
     connections, replaced = watch.catalog.connections, threading.Event()
@@ -318,17 +321,19 @@ def test_a_scan_that_began_in_another_catalog_says_nothing_of_this_one(
     assert workers.wrong == []
 
 
+@pytest.mark.live
 def test_a_backup_in_the_catalogs_place_goes_back_to_no_serial(workers: Workers, tmp_path: Path) -> None:
     before = max(application.repository.serial() for application in workers.applications)  # type: ignore[attr-defined]
     replace_by_old_copy(tmp_path / "state" / "catalog.sqlite")
     for application, client in zip(workers.applications, workers.clients, strict=True):
-        connections = application.repository.catalog.connections  # type: ignore[attr-defined]
+        connections = application.backend.catalog.connections  # type: ignore[attr-defined]
         until(lambda connections=connections: connections.generation > 0)  # type: ignore[misc]
         until(lambda client=client: client.get("/simple/bar/").status == 200)  # type: ignore[misc]
         assert application.repository.serial() > before  # type: ignore[attr-defined]
     assert workers.wrong == []
 
 
+@pytest.mark.live
 def test_a_folder_of_the_catalog_that_goes_is_an_outage_until_it_is_back(workers: Workers, tmp_path: Path) -> None:
     for _ in range(2):
         (tmp_path / "state").rename(tmp_path / "away")
@@ -338,6 +343,7 @@ def test_a_folder_of_the_catalog_that_goes_is_an_outage_until_it_is_back(workers
     assert workers.wrong == []
 
 
+@pytest.mark.live
 def test_a_server_of_other_folders_leaves_a_catalog_in_use_alone(
     workers: Workers, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -348,7 +354,7 @@ def test_a_server_of_other_folders_leaves_a_catalog_in_use_alone(
         with pytest.raises(Unavailable, match="it is that of other folders, another --hash-algo"):
             application.survey()  # type: ignore[attr-defined]
         answer = Client(application)
-        application.repository.watch.start()  # type: ignore[attr-defined]
+        application.backend.indexer.start()  # type: ignore[attr-defined]
         until(lambda answer=answer: answer.get("/simple/").status == 503)  # type: ignore[misc]
         assert answer.get("/simple/foo/").status == 503
         application.close()  # type: ignore[attr-defined]
@@ -548,19 +554,20 @@ def test_an_io_error_that_lasts_is_damage(tmp_path: Path, monkeypatch: pytest.Mo
     assert last
 
 
+@pytest.mark.live
 def test_a_locked_catalog_refuses_an_upload_and_keeps_nothing_of_it(
     workers: Workers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client, catalog = workers.clients[0], tmp_path / "state" / "catalog.sqlite"
     name, data = make_wheel("late", "1.0")
-    repository = workers.applications[0].repository  # type: ignore[attr-defined]
+    backend = workers.applications[0].backend  # type: ignore[attr-defined]
 
     def locked() -> None:
         raise sqlite3.OperationalError("database is locked")
 
-    monkeypatch.setattr(repository.catalog, "refuse_unwritable", locked)
+    monkeypatch.setattr(backend.catalog, "refuse_unwritable", locked)
     with pytest.raises(CatalogUnavailable):
-        repository.ask(repository.catalog.refuse_unwritable)
+        backend.queries.query(backend.catalog.refuse_unwritable)
     assert client.upload(name, data).status == 503
     assert not (workers.root / name).exists()
     monkeypatch.undo()
@@ -577,12 +584,16 @@ def test_no_page_from_before_an_upload_bridges_a_lock(put: Put, root: Path, tmp_
     client, (name, data) = Client(application), make_wheel("foo", "2.0")
     with contextlib.closing(application):
         assert client.get(path).status == 200 and client.upload(name, data).status == 200
-        application.repository.catalog.connections.get().execute("PRAGMA busy_timeout = 0")  # type: ignore[attr-defined]
+        ours = application.backend.catalog.connections.get()  # type: ignore[attr-defined]
+        (patience,) = ours.execute("PRAGMA busy_timeout").fetchone()
+        ours.execute("PRAGMA busy_timeout = 0")
         with contextlib.closing(sqlite3.connect(place, isolation_level=None)) as other:
             other.execute("UPDATE file SET sha256 = '' WHERE filename = ?", (name,))
             other.execute("BEGIN IMMEDIATE")
             assert client.get(path).status == 503
             other.execute("ROLLBACK")
+        # The background thread that digests the file may write at that moment: it is waited for.
+        ours.execute(f"PRAGMA busy_timeout = {patience}")
         answer = client.get(path)
         assert (answer.status, b"2.0" in answer.body) == (200, True)
 
@@ -604,7 +615,7 @@ def test_no_page_from_before_an_upload_is_shown_where_no_round_succeeds(
     def shown() -> int:
         """The status where nothing can be brought up to date."""
         with monkeypatch.context() as patch:
-            patch.setattr(application.repository.watch, "ensure_current", refuse)  # type: ignore[attr-defined]
+            patch.setattr(application.backend.indexer, "ensure_current", refuse)  # type: ignore[attr-defined]
             return client.get(path).status
 
     with contextlib.closing(application):
@@ -615,14 +626,15 @@ def test_no_page_from_before_an_upload_is_shown_where_no_round_succeeds(
         until(lambda: (client.get(path).status, shown()) == (200, 200))
 
 
+@pytest.mark.live
 def test_an_upload_whose_row_cannot_be_written_is_taken_back(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
-    client, repository = workers.clients[0], workers.applications[0].repository  # type: ignore[attr-defined]
+    client, backend = workers.clients[0], workers.applications[0].backend  # type: ignore[attr-defined]
     name, data = make_wheel("late", "1.0")
 
     def full(found: object, digest: object) -> None:
         raise sqlite3.OperationalError("database or disk is full")
 
-    monkeypatch.setattr(repository.catalog, "add", full)
+    monkeypatch.setattr(backend.catalog, "add", full)
     assert client.upload(name, data).status == 503
     assert not (workers.root / name).exists()
     monkeypatch.undo()
@@ -667,6 +679,7 @@ def test_each_version_has_a_default_catalog_of_its_own(tmp_path: Path, monkeypat
     assert catalog_path(identity) != ours
 
 
+@pytest.mark.live
 def test_an_old_version_in_another_process_harms_nothing(workers: Workers, tmp_path: Path) -> None:
     """What the versions before did with a file of another schema: they dropped every table in place."""
     script = f"import sqlite3; c = sqlite3.connect({str(tmp_path / 'state' / 'catalog.sqlite')!r}, timeout=20)\n"

@@ -61,7 +61,7 @@ def application(client: Client) -> Application:
 
 
 def lease(client: Client) -> Lease:
-    lock = application(client).repository.watch._lock
+    lock = application(client).backend.indexer._lock
     assert isinstance(lock, Lease)
     return lock
 
@@ -169,7 +169,7 @@ def test_who_is_told_that_a_file_is_there_finds_it_everywhere(
     monkeypatch.setattr(postgres, "SETTLED_SECONDS", 1.1)
     one, two, three = (serve(catalog=database) for _ in range(3))
     assert [each.get("/simple/foo/").status for each in (one, two, three)] == [302] * 3
-    pool = application(one).repository.catalog.connections
+    pool = application(one).backend.catalog.connections
     # As if it had been killed after the commit.
     monkeypatch.setattr(pool, "settle", lambda: None)
     two.get("/simple/")
@@ -255,7 +255,7 @@ def test_every_page_that_was_seen_bridges_an_outage(
         kind = "application/vnd.pypi.simple.v1+json" if path.startswith("/simple/") else "text/html"
         return client.get(path, **{"HTTP_ACCEPT": kind, "HTTP_AUTHORIZATION": "Basic YTpi", **environ})
 
-    catalog = client._application.repository.catalog  # type: ignore[attr-defined]
+    catalog = client._application.backend.catalog  # type: ignore[attr-defined]
     # What is read in the background meanwhile would make the pages others.
     assert get("/simple/").status == 200 and eventually(lambda: catalog.pending_count() == 0)
     before = {path: get(path) for path in (*SEEN, "/projects/?q=foo")}

@@ -137,7 +137,7 @@ def test_a_user_without_a_name_is_its_number_in_the_audit_log(
 PASSWORDS = {
     "nothing": (b"", "must not be empty"),
     "an empty line": (b"\n", "must not be empty"),
-    "a NUL": (b"x\0y\n", "must not be empty, nor hold a NUL"),
+    "a NUL": (b"x\0y\n", "must not be empty or contain a NUL"),
     "no UTF-8": (b"\xff\xfe\n", "UTF-8"),
     "only a part of a line": (b"sesame", ""),
 }

@@ -45,7 +45,7 @@ STANDING = {*FILES, f"{WHEEL}.asc"}
 
 def listed(client: Client, project: str = "foo-bar") -> dict[str, object]:
     """What a client is told: file names, and whether or why they are yanked."""
-    client._application.repository.sync.scan()  # type: ignore[attr-defined]
+    client._application.backend.refresher.scan()  # type: ignore[attr-defined]
     answer = client.get(f"/simple/{project}/", HTTP_ACCEPT=JSON)
     return {file["filename"]: file["yanked"] for file in answer.json()["files"]} if answer.status == 200 else {}
 

@@ -13,14 +13,16 @@ from pathlib import Path
 import pytest
 
 from pypiserver.cli import manage_folder, parser
-from pypiserver.cli.progress import STEP, counted, progress
+from pypiserver.cli.progress import progress
 from tests.fake_index import FakeIndex, serving
 from tests.make_archives import make_wheel
 
 AT_ONCE = """
 import sys
 from pypiserver.cli import progress
-progress.DELAY_SECONDS, progress.PAUSE_SECONDS, progress.STEP = 0.0, 0.0, 1
+progress.DELAY_SECONDS, progress.PAUSE_SECONDS = 0.0, 0.0
+from pypiserver.folder import scanner
+scanner.SAY_EACH = 1
 from pypiserver.__main__ import main
 sys.exit(main())
 """
@@ -50,12 +52,6 @@ class Clock:
         return self.now
 
 
-@pytest.fixture
-def without_tqdm(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "tqdm", None)
-
-
-@pytest.mark.usefixtures("without_tqdm")
 def test_a_bar_of_hashes_shows_when_work_takes_long_and_leaves_nothing() -> None:
     terminal, clock = Terminal(), Clock()
     with progress("checking", terminal, clock=clock) as tell:
@@ -67,8 +63,8 @@ def test_a_bar_of_hashes_shows_when_work_takes_long_and_leaves_nothing() -> None
         clock.now = 0.6
         tell(2000, 6000)
         assert terminal.getvalue().split("\r")[1:] == [
-            f"checking [{'#' * 5:<30}] 1,000/6,000",
-            f"checking [{'#' * 10:<30}] 2,000/6,000",
+            f"checking [{'#' * 5:<30}] 1,000/6,000, 2,000/s, 0:00:02 left",
+            f"checking [{'#' * 10:<30}] 2,000/6,000, 3,333/s, 0:00:01 left",
         ]
         tell(6000, 6000)
         assert terminal.left == ""
@@ -76,35 +72,33 @@ def test_a_bar_of_hashes_shows_when_work_takes_long_and_leaves_nothing() -> None
     assert terminal.left == "no faults"
 
 
-@pytest.mark.usefixtures("without_tqdm")
 def test_a_number_that_is_not_known_is_counted() -> None:
     terminal, clock = Terminal(), Clock()
     with progress("reading", terminal, clock=clock) as tell:
         clock.now = 1.0
-        assert list(counted(iter(range(3 * STEP)), tell)) == list(range(3 * STEP))
-        assert terminal.getvalue() == f"\rreading {STEP:,}"
+        tell(1000, 0)
+        assert terminal.getvalue() == "\rreading 1,000, 1,000/s"
     assert terminal.left == ""
 
 
-def test_tqdm_draws_where_it_is_installed_and_starts_no_thread() -> None:
-    pytest.importorskip("tqdm")
+@pytest.mark.parametrize("columns", [20, 40, 60, 200])
+def test_a_line_is_never_wider_than_the_terminal(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
     terminal, clock, threads = Terminal(), Clock(), threading.active_count()
     with progress("checking", terminal, clock=clock) as tell:
-        clock.now = 0.5
-        tell(1000, 4000)
-        assert re.search(r"checking: +25%\|.*\| 1000/4000 \[.*\]", terminal.getvalue())
-        assert threading.active_count() == threads
-        tell(4000, 4000)
-        assert terminal.left == ""
+        for clock.now, done in ((1.0, 1), (1000.0, 3), (10_000.0, 1)):
+            tell(done, 1_000_000)
+    assert {len(part) < columns for part in terminal.getvalue().split("\r")} == {True}
+    assert terminal.left == ""
+    assert threading.active_count() == threads
 
 
 @pytest.mark.parametrize("stream", [io.StringIO(), None], ids=["a file", "closed"])
-def test_nothing_is_written_elsewhere_and_items_are_left_alone(stream: io.StringIO | None) -> None:
-    clock, items = Clock(), [1, 2, 3]
+def test_nothing_is_written_elsewhere(stream: io.StringIO | None) -> None:
+    clock = Clock()
     with progress("checking", stream, clock=clock) as tell:
         clock.now = 9.0
         tell(1, 2)
-        assert counted(items, tell) is items
     assert stream is None or stream.getvalue() == ""
 
 
@@ -112,20 +106,19 @@ def test_nothing_is_written_elsewhere_and_items_are_left_alone(stream: io.String
 def packages(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr("pypiserver.cli.progress.DELAY_SECONDS", 0.0)
     monkeypatch.setattr("pypiserver.cli.progress.PAUSE_SECONDS", 0.0)
-    monkeypatch.setattr("pypiserver.cli.progress.STEP", 1)
+    monkeypatch.setattr("pypiserver.folder.scanner.SAY_EACH", 1)
     for name in ("one", "three", "two"):
         wheel, data = make_wheel(name, "1.0")
         (root / wheel).write_bytes(data)
     return root
 
 
-@pytest.mark.usefixtures("without_tqdm")
 def test_a_check_reads_the_folders_and_then_the_files(packages: Path, tmp_path: Path) -> None:
     command = parser.parse(["check", str(packages), "--catalog", str(tmp_path / "c.sqlite")], {})
     out, terminal = io.StringIO(), Terminal()
     assert manage_folder.run(command, out=out, err=terminal) == 0
     shown = [part for part in terminal.getvalue().split("\r") if part.strip()]
-    assert [re.sub(r" \[.*\]", "", part) for part in shown] == [
+    assert [re.sub(r" \[.*\]|, .*", "", part).strip() for part in shown] == [
         "reading the folders 1", "reading the folders 2", "reading the folders 3", "checking 1/3", "checking 2/3",
     ]  # fmt: skip
     assert terminal.left == ""
@@ -134,7 +127,6 @@ def test_a_check_reads_the_folders_and_then_the_files(packages: Path, tmp_path: 
     assert pipe.getvalue() == ""
 
 
-@pytest.mark.usefixtures("without_tqdm")
 def test_an_update_tells_how_many_projects_were_looked_up(packages: Path) -> None:
     with serving(FakeIndex()) as index:
         for name in ("one", "three", "two"):

@@ -73,7 +73,7 @@ def test_other_bytes_behind_the_end_of_a_zip_archive_are_the_reason() -> None:
     """uv refuses them; pip does not look."""
     name, data = make_wheel("foo", "1.0")
     for behind in (b"\n", bytes(100) + b"x"):
-        with pytest.raises(InvalidDistribution, match="other bytes stand behind its end"):
+        with pytest.raises(InvalidDistribution, match="other bytes after its end"):
             scanned(name, data + behind)
 
 

@@ -64,14 +64,14 @@ def test_no_more_attestations_are_taken_than_anybody_sends() -> None:
         ("no json", "not JSON"),
         ("[", "not JSON"),
         ("[" * 100_000, "nested too deep"),
-        ('[{"version": NaN}]', "NaN is no JSON"),
+        ('[{"version": NaN}]', "NaN is not a JSON"),
         ("1" * 10_000, "not JSON"),
         ("{}", "list of 1 to 20"),
         ("[]", "list of 1 to 20"),
         ("null", "list of 1 to 20"),
         ("[" + "{}," * 400_000 + "{}]", "larger than 1024 KiB"),
-        ("[null]", "Attestation 1 of foo-1.0.tar.gz is refused: it is no version 1"),
-        ("[[]]", "no version 1"),
+        ("[null]", "Attestation 1 of foo-1.0.tar.gz is refused: it is not a version 1"),
+        ("[[]]", "not a version 1"),
     ],
     ids=range(12),
 )
@@ -101,8 +101,8 @@ def _with(value: Any, *path: str) -> Callable[[dict[str, Any]], None]:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (_without("version"), "no version 1"),
-        (_with(2, "version"), "no version 1"),
+        (_without("version"), "not a version 1"),
+        (_with(2, "version"), "not a version 1"),
         (_without("verification_material"), "is missing"),
         (_with([], "verification_material"), "is missing"),
         (_without("verification_material", "certificate"), "needs a certificate"),

@@ -67,7 +67,7 @@ def test_an_egg_that_is_a_script_is_read_too_but_no_wheel_is_one() -> None:
     name, data = make_egg("foo", "1.0")
     assert read((name, b"#!/bin/sh\n" + data)) == read((name, data))
     name, data = make_wheel("foo", "1.0")
-    with pytest.raises(InvalidDistribution, match="before the archive"):
+    with pytest.raises(InvalidDistribution, match="bytes before its first member"):
         read((name, b"#!/bin/sh\n" + data))
 
 

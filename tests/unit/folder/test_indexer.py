@@ -72,6 +72,7 @@ def test_what_a_killed_upload_left_is_removed_at_start(roots: list[Path], watch:
     running.publish("bar-1.0.zip", overwrite=False, sidecars={})
 
 
+@pytest.mark.live
 def test_an_outage_met_by_an_event_does_not_end_the_thread(roots: list[Path], watch: Watch) -> None:
     watch.ensure_current()
     away = roots[1].with_name("away")
@@ -84,6 +85,7 @@ def test_an_outage_met_by_an_event_does_not_end_the_thread(roots: list[Path], wa
     assert all(thread.is_alive() for thread in watch._threads)
 
 
+@pytest.mark.live
 @pytest.mark.parametrize("events", [True, False])
 def test_a_file_that_stays_away_is_gone_though_nothing_tells_so(
     events: bool, roots: list[Path], watch: Watch, monkeypatch: pytest.MonkeyPatch
@@ -110,6 +112,7 @@ class Unmounted(Sync):
         return answer
 
 
+@pytest.mark.live
 def test_a_root_that_is_replaced_before_the_first_scan_is_an_outage(roots: list[Path], tmp_path: Path) -> None:
     catalog = Catalog(tmp_path / "catalog.sqlite", "")
     lock = ScanLock(tmp_path / "lock")
@@ -162,6 +165,7 @@ def test_a_folder_that_others_write_to_is_looked_at_often(
         catalog.connections.close()
 
 
+@pytest.mark.live
 def test_who_follows_does_not_take_an_empty_catalog_for_the_one_that_was_scanned(
     roots: list[Path], watch: Watch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -237,8 +241,8 @@ def test_a_folder_may_be_called_like_a_file_without_a_name(roots: list[Path], wa
 def test_an_upload_is_told_to_the_catalog_once(serve: Callable[..., Client], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pypiserver.folder.indexer.UPLOAD_SECONDS", 60.0)
     client = serve()
-    intake = client._application.intake  # type: ignore[attr-defined]
-    catalog, watch = intake.repository.catalog, intake.repository.watch
+    backend = client._application.backend  # type: ignore[attr-defined]
+    catalog, watch = backend.catalog, backend.indexer
     watch.ensure_current()
     if not eventually(watch._watcher.is_running, 5):
         pytest.skip("nothing can be watched here")

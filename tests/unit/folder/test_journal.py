@@ -307,11 +307,11 @@ def test_a_row_that_comes_before_the_journal_is_asked_is_seen(
     large: Client, put: Put, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another worker may give it between the two questions, and the journal drops it then."""
-    repository = large._application.repository  # type: ignore[attr-defined]
+    backend = large._application.backend  # type: ignore[attr-defined]
     real = following.Following.told
 
     def told(self: Any, *arguments: Any) -> Any:
-        repository.sync.refresh([(0, f"other3/{NAME}")])
+        backend.refresher.refresh([(0, f"other3/{NAME}")])
         self.follow()
         return real(self, *arguments)
 

@@ -76,10 +76,10 @@ def test_while_a_folder_is_left_out_what_is_not_known_is_not_looked_for_elsewher
 ) -> None:
     put(NAME, BYTES)
     client = serve()
-    repository = client._application.repository  # type: ignore[attr-defined]
+    backend = client._application.backend  # type: ignore[attr-defined]
     assert (client.get("/simple/foo/").status, client.get("/simple/bar/").status) == (200, 302)
     hide(root)
-    repository.sync.scan()
+    backend.refresher.scan()
     for path in ("/simple/bar/", "/packages/bar-1.0.zip", "/bar/json", "/simple/bar/?format=json"):
         answer = client.get(path)
         assert (answer.status, answer.headers.get("location")) == (503, None), path
@@ -88,7 +88,7 @@ def test_while_a_folder_is_left_out_what_is_not_known_is_not_looked_for_elsewher
     for path in root.iterdir():
         if path.is_dir():
             shutil.rmtree(path)
-    repository.sync.scan()
+    backend.refresher.scan()
     assert client.get("/simple/bar/").status == 302
 
 

@@ -109,7 +109,7 @@ def test_a_row_that_comes_while_it_is_asked_for_is_seen(
     client = serve()
     assert client.get("/simple/foo/").status == 302
     put(NAME, BYTES)
-    real, sync = Presence.holding, client._application.repository.sync  # type: ignore[attr-defined]
+    real, sync = Presence.holding, client._application.backend.refresher  # type: ignore[attr-defined]
 
     def holding(self: Presence, projects: Collection[str], *, is_thorough: bool = False) -> object:
         sync.refresh([(0, NAME)])
@@ -142,7 +142,7 @@ def test_the_only_file_of_a_project_is_exchanged_without_an_outage(serve: Serve,
     assert client.get("/simple/foo/").status == 200
     put(f"new/{NEXT}", NEXT_BYTES)
     old.unlink()
-    client._application.repository.sync.refresh([(0, NAME)])  # type: ignore[attr-defined]
+    client._application.backend.refresher.refresh([(0, NAME)])  # type: ignore[attr-defined]
     assert NEXT.encode() in client.get("/simple/foo/").body
 
 
@@ -173,7 +173,7 @@ def test_a_project_whose_old_file_goes_when_its_new_one_came_is_never_sent_away(
             assert answer.status in (200, 503), (path, answer)
     monkeypatch.undo()
     application = client._application
-    application.repository.sync.scan()  # type: ignore[attr-defined]
+    application.backend.refresher.scan()  # type: ignore[attr-defined]
     assert NEXT.encode() in client.get("/simple/foo/").body
 
 
@@ -181,8 +181,7 @@ def test_a_project_whose_old_file_goes_when_its_new_one_came_is_never_sent_away(
 def test_a_file_that_is_given_its_time_after_it_was_seen_is_served_at_once(serve: Serve, put: Put, root: Path) -> None:
     path = put(NAME, BYTES, mtime=time.time())
     client = serve()
-    repository = client._application.repository  # type: ignore[attr-defined]
-    repository.sync.survey()
+    client._application.backend.refresher.scan(quiet=True)  # type: ignore[attr-defined]
     os.utime(path, (1_600_000_000, 1_600_000_000))
     assert NAME.encode() in client.get("/simple/foo/").body
     assert client.get(f"/packages/{NAME}").body == BYTES

@@ -252,6 +252,7 @@ def _race(count: int, each: Callable[[int], None]) -> list[object]:
     return outcomes
 
 
+@pytest.mark.live
 @pytest.mark.parametrize("number", [0, errno.EPERM, errno.ENOTSUP], ids=["links", "EPERM", "ENOTSUP"])
 def test_of_many_writers_one_wins_with_its_own_signature(tmp_path: Path, number: int) -> None:
     operations = Faults("link" if number else "", number).operations
@@ -287,6 +288,7 @@ for number in range(rounds):
 """
 
 
+@pytest.mark.live
 def test_of_many_processes_one_wins_each_round(tmp_path: Path) -> None:
     rounds = 30
     for number in range(rounds):
@@ -311,6 +313,7 @@ def test_of_many_processes_one_wins_each_round(tmp_path: Path) -> None:
             assert contents(tmp_path / number) == dict.fromkeys((NAME, f"{NAME}.asc"), str(writer).encode())
 
 
+@pytest.mark.live
 def test_many_who_overwrite_leave_one_file_with_its_own_signature(tmp_path: Path) -> None:
     def store(writer: int) -> None:
         sidecars = {".asc": b"%d" % writer} if writer % 2 else {}
@@ -510,6 +513,7 @@ def test_a_temporary_file_that_is_cleaned_up_before_it_is_locked_is_made_again(t
     assert contents(tmp_path) == {NAME: b"new bytes", **{NAME + ending: data for ending, data in SIDECARS.items()}}
 
 
+@pytest.mark.live
 @pytest.mark.skipif(sys.platform == "win32", reason="files are not locked there")
 def test_a_claim_that_another_program_keeps_is_not_waited_for_for_ever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -21,10 +21,9 @@ from pypiserver.backend.stored_file import Scan
 from pypiserver.catalog.sqlite import file as sqlite_file
 from pypiserver.catalog.sqlite.leader_lock import ScanLock
 from pypiserver.errors import NotFound
-from pypiserver.folder import atomic, storage, trash
+from pypiserver.folder import atomic, copy_endpoint, storage, trash
 from pypiserver.folder import staged as staging
 from pypiserver.folder.storage import Folders
-from pypiserver.maintenance import copy_endpoints
 
 from ..faults import Faults
 
@@ -270,7 +269,7 @@ def test_a_sidecar_that_came_meanwhile_stays_when_packages_are_copied(
 
 
 def test_a_status_that_came_meanwhile_stays_when_packages_are_copied(tmp_path: Path) -> None:
-    end = copy_endpoints.FolderEnd(tmp_path)
+    end = copy_endpoint.FolderEnd(tmp_path)
     end.set_status("foo", "archived")
     end.set_status("foo", "deprecated")
     (tmp_path / ".status" / "bar").symlink_to(tmp_path / "nowhere")
@@ -378,10 +377,11 @@ REASONS = {
     "folder.staged.Staged._named": "compared with what is open",
     "folder.trash._not_removed": "which words an error has",
     "folder.trash._set_aside": "a file with a hidden name",
-    "upstream.client.own_authority": "which words an error has",
+    "upstream.http_client.own_authority": "which words an error has",
+    "upstream.http_client.trust": "what OpenSSL makes of the folder is what counts",
     "web.html.renderer_process.interpreter": "of the Python we run on",
     # Not a look at a name: Folders.stat, whose answer is compared with what is open or has a row.
-    "maintenance.copy_endpoints.FolderEnd.is_there": "what is there is opened and hashed",
+    "folder.copy_endpoint.FolderEnd.is_there": "what is there is opened and hashed",
     "folder.storage.Folders._existing": "the folder is held open, and what is gone is no error",
     "folder.scanner.Sync._look": "a row is changed only while it is the one that was read before",
     "folder.writer.FolderWriter._is_damaged": "a hint; what is replaced is set aside by its name, under the claim",

@@ -252,7 +252,7 @@ def test_an_answer_has_a_strong_validator_and_is_made_once(serve: Serve, put: Pu
     # It is about the address it was asked at, and about the files that are there now.
     assert client.get(path, HTTP_HOST="pypi.example", HTTP_IF_NONE_MATCH=etag, **headers).status == 200
     put(f"{WHEEL}.yanked", b"")
-    client._application.repository.sync.scan()  # type: ignore[attr-defined]
+    client._application.backend.refresher.scan()  # type: ignore[attr-defined]
     assert client.get(path, HTTP_IF_NONE_MATCH=etag, **headers).status == 200
 
 

@@ -629,7 +629,7 @@ def test_a_page_is_the_same_from_a_catalog_that_was_built_anew(serve: Serve, put
     put(*make_wheel("other", "1.0"))
     tags = {first.get(path, HTTP_ACCEPT=JSON).headers["etag"]}
     put("other-2.0.tar.gz", make_sdist("other", "2.0")[1])
-    first._application.repository.sync.scan()  # type: ignore[attr-defined]
+    first._application.backend.refresher.scan()  # type: ignore[attr-defined]
     tags |= {client.get(path, HTTP_ACCEPT=JSON).headers["etag"] for client in (first, serve())}
     assert len(tags) == 1
 

@@ -21,6 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 import pypiserver
 from pypiserver.catalog import Digest
 from pypiserver.errors import Conflict, NotFound, PypiServerError, Unavailable
+from pypiserver.factory import Application
 from pypiserver.index.publish import Intake, Upload
 from pypiserver.index.read import Repository
 from pypiserver.web.api.change_recorder import Recorder
@@ -64,9 +65,9 @@ def together(count: int, each: Callable[[int], object]) -> list[Any]:
 
 
 @pytest.fixture
-def intake(serve: Serve) -> Intake:
-    intake: Intake = serve()._application.intake  # type: ignore[attr-defined]
-    return intake
+def application(serve: Serve) -> Application:
+    application: Application = serve()._application
+    return application
 
 
 def listed(repository: Repository, project: str = "foo") -> dict[str, str]:
@@ -80,6 +81,7 @@ VARIANTS = [make_wheel("foo", "1.0", summary=str(number))[1] for number in range
 SDISTS = [make_sdist("foo", "1.0", extra_members={"foo-1.0/x": b"%d" % number})[1] for number in range(16)]
 
 
+@pytest.mark.live
 @pytest.mark.parametrize("no_links", [False, True], ids=["links", "no links"])
 @pytest.mark.parametrize(
     ("filename", "variants"),
@@ -87,50 +89,52 @@ SDISTS = [make_sdist("foo", "1.0", extra_members={"foo-1.0/x": b"%d" % number})[
     ids=["wheel", "sdist"],
 )
 def test_of_sixteen_who_upload_one_name_one_wins(
-    intake: Intake, root: Path, filename: str, variants: list[bytes], no_links: bool
+    application: Application, root: Path, filename: str, variants: list[bytes], no_links: bool
 ) -> None:
     if no_links:
-        intake.repository.folders._operations = Faults("link", errno.EPERM).operations
-    outcomes = together(16, lambda number: add(intake, filename, variants[number], signature=b"%d" % number))
+        application.backend.storage._operations = Faults("link", errno.EPERM).operations
+    outcomes = together(
+        16, lambda number: add(application.intake, filename, variants[number], signature=b"%d" % number)
+    )
     (winner,) = [number for number, outcome in enumerate(outcomes) if outcome == f"{filename} was stored."]
     assert outcomes.count(Conflict) == 15
     assert {path.name: path.read_bytes() for path in root.iterdir()} == {
         filename: variants[winner],
         f"{filename}.asc": b"%d" % winner,
     }
-    assert listed(intake.repository) == {filename: hashlib.sha256(variants[winner]).hexdigest()}
+    assert listed(application.repository) == {filename: hashlib.sha256(variants[winner]).hexdigest()}
 
 
-def test_sixteen_who_upload_the_same_bytes_all_succeed(intake: Intake, root: Path) -> None:
+def test_sixteen_who_upload_the_same_bytes_all_succeed(application: Application, root: Path) -> None:
     # An sdist: one that was just written is not listed by a scan, so only storage can tell.
-    outcomes = together(16, lambda number: add(intake, "foo-1.0.tar.gz", SDISTS[0]))
+    outcomes = together(16, lambda number: add(application.intake, "foo-1.0.tar.gz", SDISTS[0]))
     assert all(isinstance(outcome, str) for outcome in outcomes)
     assert set(tree(root)) == {"foo-1.0.tar.gz"}
-    assert listed(intake.repository) == {"foo-1.0.tar.gz": hashlib.sha256(SDISTS[0]).hexdigest()}
+    assert listed(application.repository) == {"foo-1.0.tar.gz": hashlib.sha256(SDISTS[0]).hexdigest()}
 
 
-def test_whoever_is_told_that_the_file_is_there_can_read_it_at_once(intake: Intake) -> None:
+def test_whoever_is_told_that_the_file_is_there_can_read_it_at_once(application: Application) -> None:
     def store(number: int) -> dict[str, str]:
-        add(intake, "foo-1.0.tar.gz", SDISTS[0])
-        return listed(intake.repository)
+        add(application.intake, "foo-1.0.tar.gz", SDISTS[0])
+        return listed(application.repository)
 
     assert together(8, store) == [{"foo-1.0.tar.gz": hashlib.sha256(SDISTS[0]).hexdigest()}] * 8
 
 
 def test_of_many_who_overwrite_the_last_one_stays_whole(serve: Serve, root: Path) -> None:
-    intake: Intake = serve(overwrite=True)._application.intake  # type: ignore[attr-defined]
+    application: Application = serve(overwrite=True)._application
     name = "foo-1.0-py3-none-any.whl"
-    add(intake, name, VARIANTS[0])
-    outcomes = together(12, lambda number: add(intake, name, VARIANTS[number]))
+    add(application.intake, name, VARIANTS[0])
+    outcomes = together(12, lambda number: add(application.intake, name, VARIANTS[number]))
     assert all(isinstance(outcome, str) for outcome in outcomes)
     assert set(tree(root)) == {name} and (root / name).read_bytes() in VARIANTS
-    assert listed(intake.repository) == {name: hashlib.sha256((root / name).read_bytes()).hexdigest()}
+    assert listed(application.repository) == {name: hashlib.sha256((root / name).read_bytes()).hexdigest()}
 
 
 def test_who_tells_the_catalog_last_is_not_believed_against_storage(serve: Serve, root: Path) -> None:
-    intake: Intake = serve(overwrite=True)._application.intake  # type: ignore[attr-defined]
+    application: Application = serve(overwrite=True)._application
     name = "foo-1.0-py3-none-any.whl"
-    catalog = intake.repository.catalog
+    catalog = application.backend.catalog
     real, calls, may_go_on = catalog.add, [0], threading.Event()
 
     def slow_first(*arguments: Any) -> None:
@@ -140,37 +144,37 @@ def test_who_tells_the_catalog_last_is_not_believed_against_storage(serve: Serve
         real(*arguments)
 
     catalog.add = slow_first  # type: ignore[method-assign]
-    first = threading.Thread(target=add, args=(intake, name, VARIANTS[0]))
+    first = threading.Thread(target=add, args=(application.intake, name, VARIANTS[0]))
     first.start()
     while not calls[0]:
         first.join(0.01)
-    add(intake, name, VARIANTS[1])
+    add(application.intake, name, VARIANTS[1])
     may_go_on.set()
     first.join()
     assert (root / name).read_bytes() == VARIANTS[1]
-    assert listed(intake.repository) == {name: hashlib.sha256(VARIANTS[1]).hexdigest()}
+    assert listed(application.repository) == {name: hashlib.sha256(VARIANTS[1]).hexdigest()}
 
 
-def test_two_uploads_of_one_project_do_not_hide_each_other(intake: Intake) -> None:
-    outcomes = together(12, lambda number: add(intake, *make_wheel("foo", f"1.{number}")))
+def test_two_uploads_of_one_project_do_not_hide_each_other(application: Application) -> None:
+    outcomes = together(12, lambda number: add(application.intake, *make_wheel("foo", f"1.{number}")))
     assert all(isinstance(outcome, str) for outcome in outcomes)
-    assert len(listed(intake.repository)) == 12
+    assert len(listed(application.repository)) == 12
 
 
 def test_a_file_that_could_not_be_read_once_is_listed_when_its_bytes_are_uploaded(
-    intake: Intake, put: Callable[..., Path]
+    application: Application, put: Callable[..., Path]
 ) -> None:
     put("foo-1.0.tar.gz", SDISTS[0])
-    intake.repository.digester.digest = lambda file: Digest("", fault="it cannot be read (I/O error)")  # type: ignore[method-assign]
+    application.backend.digester.digest = lambda file: Digest("", fault="it cannot be read (I/O error)")  # type: ignore[method-assign]
     with pytest.raises(Unavailable):
-        intake.repository.project("foo")
-    add(intake, "foo-1.0.tar.gz", SDISTS[0])
-    assert listed(intake.repository) == {"foo-1.0.tar.gz": hashlib.sha256(SDISTS[0]).hexdigest()}
+        application.repository.project("foo")
+    add(application.intake, "foo-1.0.tar.gz", SDISTS[0])
+    assert listed(application.repository) == {"foo-1.0.tar.gz": hashlib.sha256(SDISTS[0]).hexdigest()}
     with pytest.raises(Conflict):
-        add(intake, "foo-1.0.tar.gz", SDISTS[1])
+        add(application.intake, "foo-1.0.tar.gz", SDISTS[1])
 
 
-def test_an_archive_that_cannot_be_read_back_is_an_outage(intake: Intake, root: Path) -> None:
+def test_an_archive_that_cannot_be_read_back_is_an_outage(application: Application, root: Path) -> None:
     class Broken:
         def __init__(self, staged: Any) -> None:
             self._staged = staged
@@ -181,10 +185,10 @@ def test_an_archive_that_cannot_be_read_back_is_an_outage(intake: Intake, root: 
         def reader(self) -> Any:
             return open("/proc/self/mem", "rb")  # a regular file that gives EIO
 
-    staged = intake.stage("foo-1.0-py3-none-any.whl")
+    staged = application.intake.stage("foo-1.0-py3-none-any.whl")
     staged.write(VARIANTS[0])
     with raises(Unavailable, kind="unreadable", filename="foo-1.0-py3-none-any.whl"):
-        intake.add(Upload("foo-1.0-py3-none-any.whl", Broken(staged)))  # type: ignore[arg-type]
+        application.intake.add(Upload("foo-1.0-py3-none-any.whl", Broken(staged)))  # type: ignore[arg-type]
     staged.discard()
     assert tree(root) == {}
 
@@ -222,15 +226,13 @@ class Model(RuleBasedStateMachine):
             roots=[self.root], password_file=".", authenticate=".", catalog=self.folder / "catalog.sqlite"
         )
         self.repository: Repository = self.application.repository
+        self.backend: Any = self.application.backend
         # What the background sees half way, and looks at again a moment later, is another test's matter.
-        self.repository.watch.ensure_current()
-        self.repository.watch.close()
-        self.repository.watch.ensure_current = lambda: None  # type: ignore[method-assign]
-        self.good = self.repository.folders._operations
-        self.intakes = {
-            each: Intake(self.repository, self.application.intake._writer, overwrite=each, recorder=Recorder(None))
-            for each in (False, True)
-        }
+        self.backend.indexer.ensure_current()
+        self.backend.indexer.close()
+        self.backend.indexer.ensure_current = lambda: None  # type: ignore[method-assign]
+        self.good = self.backend.storage._operations
+        self.intakes = {each: Intake(self.backend, overwrite=each, recorder=Recorder(None)) for each in (False, True)}
         self.files: dict[str, Stored] = {}
         self.trash: dict[str, Stored] = {}
 
@@ -262,13 +264,13 @@ class Model(RuleBasedStateMachine):
         self, name: str, variant: int, signature: bytes | None, overwrite: bool, fault: str, at: int
     ) -> None:
         faults = Faults(fault, at=at)
-        self.repository.folders._operations = faults.operations
+        self.backend.storage._operations = faults.operations
         try:
             self.upload(name, variant, signature, overwrite)
         except Unavailable:
             assert faults.happened()
         finally:
-            self.repository.folders._operations = self.good
+            self.backend.storage._operations = self.good
 
     @rule(name=names)
     def remove(self, name: str) -> None:
@@ -302,29 +304,29 @@ class Model(RuleBasedStateMachine):
     @rule(name=names)
     def throw_away(self, name: str) -> None:
         try:
-            self.repository.folders.trash(0, name)
+            self.backend.storage.trash(0, name)
         except NotFound:
             assert name not in self.files
         else:
             self.trash[name] = self.files.pop(name)
-        self.repository.ask(lambda: self.repository.sync.refresh([(0, name)], hold=False))
+        self.backend.queries.query(lambda: self.backend.refresher.refresh([(0, name)], hold=False))
 
     @precondition(lambda self: self.trash)
     @rule(name=names)
     def restore(self, name: str) -> None:
         try:
-            self.repository.folders.restore(0, name)
+            self.backend.storage.restore(0, name)
         except NotFound:
             assert name not in self.trash
         except Conflict:
             assert name in self.files
         else:
             self.files[name] = self.trash.pop(name)
-        self.repository.ask(lambda: self.repository.sync.refresh([(0, name)]))
+        self.backend.queries.query(lambda: self.backend.refresher.refresh([(0, name)]))
 
     @rule()
     def scan(self) -> None:
-        self.repository.ask(self.repository.sync.scan)
+        self.backend.queries.query(self.backend.refresher.scan)
 
     @invariant()
     def the_folder_is_what_the_model_says(self) -> None:

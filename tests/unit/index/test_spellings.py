@@ -46,6 +46,7 @@ def race(clients: list[Client], uploads: list[tuple[str, bytes]]) -> list[int]:
     return statuses
 
 
+@pytest.mark.live
 @pytest.mark.parametrize("kind", STORAGES)
 def test_of_two_spellings_uploaded_together_one_is_stored(kind: str, tmp_path: Path) -> None:
     clients = servers(kind, tmp_path)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pypiserver.__main__ import main
-from pypiserver.maintenance.copy_endpoints import FolderEnd
+from pypiserver.folder.copy_endpoint import FolderEnd
 from tests.make_archives import make_sdist, make_wheel
 
 from ..storage_contract import FOO, FOO_BYTES, OTHER_BYTES, address, files, world_of
@@ -115,7 +115,7 @@ def test_what_would_not_be_served_is_left_out_and_named(source: Path, tmp_path: 
     assert f"left out below/{FOO}" not in shown, "the first by path is the one in below/, as it is for a server"
     assert f"left out {FOO}: a file of this name comes first: below/{FOO}" in shown
     assert "left out notes.txt: " in shown
-    assert f"left out {name}: {name} is refused: it is no whole zip archive" in shown
+    assert f"left out {name}: {name} is refused: it is not a complete zip archive" in shown
 
 
 def test_an_interrupted_copy_goes_on(source: Path, tmp_path: Path, copy: Copy, monkeypatch: pytest.MonkeyPatch) -> None:

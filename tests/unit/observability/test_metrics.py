@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import socket
 import sys
 import threading
+import urllib.error
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -204,6 +207,42 @@ def test_four_workers_are_added_up_whoever_is_asked(server: str, tmp_path: Path)
         found = scraped(live.url)
         assert (found["files",], found["page_cache_requests_total", "miss"] > 1) == (0.0, True)
         assert 0 <= found["scan_age_seconds",] < 60
+
+
+def answered(port: int) -> str:
+    with DIRECT.open(f"http://127.0.0.1:{port}/metrics", timeout=20) as answer:
+        return str(answer.read().decode())
+
+
+def test_clients_that_say_nothing_do_not_hinder_others(capsys: pytest.CaptureFixture[str]) -> None:
+    made = Metrics(lambda: State(3, 2, 1, None), "1.0")
+    with contextlib.ExitStack() as stack:
+        port = stack.enter_context(metrics.listening("127.0.0.1", 0, made.collect))
+        for _ in range(20):
+            stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+        assert parsed(answered(port))["files",] == 3.0
+    with pytest.raises(OSError, match="refused"):
+        answered(port)
+    assert capsys.readouterr().err == ""
+
+
+def test_what_fails_is_500_and_in_the_log(caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]) -> None:
+    def collect() -> list[object]:
+        raise OSError("no such folder")
+
+    with metrics.listening("127.0.0.1", 0, collect) as port, pytest.raises(urllib.error.HTTPError, match="500"):
+        answered(port)
+    assert "no such folder" in caplog.text
+    assert capsys.readouterr().err == ""
+
+
+def test_an_address_that_cannot_be_had_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigError, match=str(port)), metrics.listening("127.0.0.1", port, list):
+            pass
+    with pytest.raises(ConfigError, match=r"nowhere\.invalid"), metrics.listening("nowhere.invalid", 0, list):
+        pass
 
 
 @pytest.mark.live

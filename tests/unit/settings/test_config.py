@@ -15,8 +15,9 @@ import pytest
 
 from pypiserver.errors import ConfigError, Mistake
 from pypiserver.settings import config
-from pypiserver.settings.config import SETTINGS, Config, Given, default_config, from_environ, from_paste, make_config
+from pypiserver.settings.config import SETTINGS, SOURCES, Config, default_config, from_environ, from_paste, make_config
 from pypiserver.settings.parsers import Content
+from pypiserver.settings.sources import Given
 
 OPEN = {"authenticate": ".", "password_file": "."}
 
@@ -170,7 +171,7 @@ def test_an_old_name_can_be_set_in_the_defaults(name: str, value: object) -> Non
     conf[name] = value
     assert make_config(**conf) == make_config(**{name: value})
     # What was set by today's name, and again by yesterday's, is another matter.
-    today = config._KEYWORDS[name].name if name != "welcome_msg" else "welcome"
+    today = SOURCES.declared(name).name if name != "welcome_msg" else "welcome"
     conf[today] = {"roots": "/x", "authenticate": "download", "host": "::1", "verbosity": 3, "server": "granian",
                    "backend": "cached-dir"}.get(today, "other")  # fmt: skip
     if today != "fallback":

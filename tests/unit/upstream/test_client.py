@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import shutil
+import ssl
 import subprocess
 import threading
+import tracemalloc
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +17,7 @@ from packaging.version import Version
 
 from pypiserver.distributions.filename import normalize
 from pypiserver.errors import ConfigError
-from pypiserver.upstream import client
+from pypiserver.upstream import client, http_client
 from pypiserver.upstream.client import Unreachable, UpstreamError, UpstreamFile, open_index
 from tests.fake_index import JSON, Answer, FakeIndex, serving
 from tests.raising import raises
@@ -145,6 +149,25 @@ def test_a_connection_that_was_closed_meanwhile_is_made_anew(index: FakeIndex) -
         assert [asked.files(normalize("raven")) for _ in range(3)] == [[], [], []]
 
 
+def test_one_connection_is_enough_for_projects_that_are_missing(index: FakeIndex) -> None:
+    with open_index(index.url, connections=1) as asked:
+        assert [asked.files(normalize(name)) for name in ("a", "b", "c")] == [[], [], []]
+        assert len(asked.files(normalize("raven"))) == 2
+    assert index.connections == 1
+
+
+def test_no_more_is_unpacked_than_a_page_may_have(index: FakeIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "MAX_PAGE", 1 << 20)
+    bomb = zlib.compress(b" " * (64 << 20), wbits=31)
+    index.answers[PAGE] = Answer(200, bomb, {"Content-Type": JSON, "Content-Encoding": "gzip"})
+    tracemalloc.start()
+    try:
+        assert refused(index.url) == f"The index {index.url} sent a page of more than 1 MiB."
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
+
+
 def test_an_index_that_cannot_be_reached_is_named_without_its_password() -> None:
     message = refused(f"{DEAD.replace('//', '//me:secret@')}/simple/")
     assert message.startswith(f"The index {DEAD}/simple/ cannot be reached (Connection refused); check the address")
@@ -205,6 +228,43 @@ def test_exceptions_from_the_proxy_are_kept(index: FakeIndex, monkeypatch: pytes
     assert len(files(index.url)) == 2
 
 
+@pytest.mark.parametrize("exceptions", ["127.0.0.0/8", "pypi.example, 127.0.0.1/32", "*"])
+def test_a_network_can_be_excepted_from_the_proxy(
+    index: FakeIndex, exceptions: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", DEAD)
+    monkeypatch.setenv("no_proxy", "10.0.0.0/8, oops/8")
+    assert "cannot be reached" in refused(index.url)
+    monkeypatch.setenv("no_proxy", exceptions)
+    assert len(files(index.url)) == 2
+
+
+@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:9", "http://[oops", "gopher://127.0.0.1"])
+def test_a_proxy_that_cannot_be_used_is_no_answer(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("all_proxy", proxy)
+    assert "cannot be reached" in refused("http://pypi.invalid/simple/")
+
+
+def test_a_proxy_may_lack_its_scheme(index: FakeIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", f"127.0.0.1:{index.port}")
+    assert len(files("http://pypi.invalid/simple/")) == 2
+
+
+def test_the_host_may_have_letters_that_dns_has_not(index: FakeIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", f"127.0.0.1:{index.port}")
+    assert len(files("http://me:sécret@müller.invalid/simple/")) == 2
+    ((_, authorization),) = index.seen
+    assert authorization == "Basic " + base64.b64encode("me:sécret".encode()).decode()
+
+
+def test_the_authorities_of_certifi_are_trusted_where_the_system_has_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ssl.SSLContext, "load_default_certs", lambda self: None)
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
+    assert http_client.trust(None).cert_store_stats()["x509_ca"] > 50
+
+
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A certificate that is its own authority, and its key, in one file."""
@@ -222,7 +282,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("variable", [None, *client.CA_VARIABLES])
+@pytest.mark.parametrize("variable", [None, *http_client.CA_VARIABLES])
 def test_an_authority_of_the_environment_is_trusted(
     certificate: Path, variable: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

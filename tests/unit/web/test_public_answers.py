@@ -65,7 +65,7 @@ def test_a_disk_that_takes_nothing(
 ) -> None:
     caplog.set_level(logging.INFO)
     client = serve()
-    folders: Any = client._application.repository.folders  # type: ignore[attr-defined]
+    folders: Any = client._application.backend.storage  # type: ignore[attr-defined]
     folders._operations = Faults(name, number).operations
     answer = client.upload(FOO, FOO_BYTES)
     assert answer.status >= 400
@@ -82,7 +82,7 @@ def test_a_catalog_that_fails(serve: Serve, root: Path, monkeypatch: pytest.Monk
     (root / FOO).write_bytes(FOO_BYTES)
     client = serve(stale_for=0)
     assert client.get("/simple/foo/").status == 200
-    catalog: Any = client._application.repository.catalog  # type: ignore[attr-defined]
+    catalog: Any = client._application.backend.catalog  # type: ignore[attr-defined]
     place = catalog.connections.place()
 
     def fail(*_: object) -> None:
@@ -100,7 +100,7 @@ def test_a_database_that_is_away(tmp_path: Path, root: Path) -> None:
         application = pypiserver.app(roots=[root], password_file=".", authenticate=".", catalog=address, stale_for=0)
     except errors.PypiServerError:
         pytest.skip("no application without its database")
-    application.repository.watch._ready.set()  # type: ignore[attr-defined]
+    application.backend.indexer._ready.set()  # type: ignore[attr-defined]
     try:
         said = everything(Client(application))
     finally:
@@ -108,6 +108,7 @@ def test_a_database_that_is_away(tmp_path: Path, root: Path) -> None:
     assert_general(said, "127.0.0.1:9", "secretuser", "secretword", "secretname", root)
 
 
+@pytest.mark.live
 def test_a_bucket_that_is_away(tmp_path: Path) -> None:
     pytest.importorskip("obstore")
     bucket = tmp_path / "secret-bucket"

@@ -128,7 +128,7 @@ def test_touch_corrects_the_upload_time(serve: Serve, root: Path) -> None:
     client = serve()
     client.get("/simple/foo-bar/")
     os.utime(root / WHEEL, (OLD + 60, OLD + 60))
-    client._application.repository.sync.scan()  # type: ignore[attr-defined]
+    client._application.backend.refresher.scan()  # type: ignore[attr-defined]
     files = client.get("/simple/foo-bar/", HTTP_ACCEPT=JSON).json()["files"]
     assert [file["upload-time"][:19] for file in files if file["filename"] == WHEEL] == ["2020-09-13T12:27:40"]
 
@@ -158,7 +158,7 @@ def test_a_page_changes_with_the_folder(serve: Serve, put: Put) -> None:
     client = serve()
     before = client.get("/simple/foo-bar/")
     put(*make_wheel("foo_bar", "9.9"))
-    client._application.repository.sync.scan()  # type: ignore[attr-defined]
+    client._application.backend.refresher.scan()  # type: ignore[attr-defined]
     after = client.get("/simple/foo-bar/", HTTP_IF_NONE_MATCH=before.headers["etag"])
     assert after.status == 200 and "9.9" in after.text
 
@@ -233,7 +233,7 @@ def test_head_equals_get_at_every_address(serve: Serve, put: Put, accept: str, c
         put(*make_wheel("foo_bar", f"3.{number}"))
     client = serve()
     client.get("/simple/foo-bar/")
-    client._application.repository.digester.digest_some()  # type: ignore[attr-defined]
+    client._application.backend.digester.digest_some()  # type: ignore[attr-defined]
     rules = {route.rule for route in client._application.routes if route.method == "GET"}  # type: ignore[attr-defined]
     assert rules == set(EXAMPLES)
     for path in [path for paths in EXAMPLES.values() for path in paths]:
@@ -430,7 +430,7 @@ def test_a_lost_folder_is_an_outage_and_never_a_redirect(serve: Serve, root: Pat
     client = serve()
     assert client.get("/simple/").status == 200
     root.rename(root.with_name("away"))
-    watch = client._application.repository.watch  # type: ignore[attr-defined]
+    watch = client._application.backend.indexer  # type: ignore[attr-defined]
     for path in ("/simple/", "/simple/foo-bar/", "/simple/unknown/", f"/packages/{WHEEL}", "/health"):
         watch._scan()
         answer = client.get(path)

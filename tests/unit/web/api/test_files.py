@@ -185,7 +185,7 @@ def test_a_signature_and_attestations_are_sent_as_they_are(serve: Serve, put: Pu
         assert (answer.status, answer.body, answer.headers["content-type"]) == (200, body, kind)
         assert client.get(PATH + suffix, HTTP_IF_NONE_MATCH=answer.headers["etag"]).status == 304
         put(WHEEL + suffix, b"another one")
-        client._application.repository.sync.scan()  # type: ignore[attr-defined]
+        client._application.backend.refresher.scan()  # type: ignore[attr-defined]
         assert client.get(PATH + suffix, HTTP_IF_NONE_MATCH=answer.headers["etag"]).body == b"another one"
 
 
@@ -299,7 +299,7 @@ def test_a_large_listing_is_sent_in_blocks_and_revalidated(
     client = serve()
     # By then every file was read, and the page changes no more.
     client.get("/simple/foo-bar/")
-    while client._application.repository.digester.digest_some():  # type: ignore[attr-defined]
+    while client._application.backend.digester.digest_some():  # type: ignore[attr-defined]
         pass
     monkeypatch.setattr("pypiserver.web.http.cached_pages.BLOCK_BYTES", 500)
     blocks: list[int] = []

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import bottle
 import pytest
@@ -74,14 +73,14 @@ def test_a_catalog_that_cannot_be_read_is_the_reason(caplog: pytest.LogCaptureFi
     def serial() -> int:
         raise sqlite3.OperationalError("disk I/O error")
 
-    repository: Any = SimpleNamespace(
-        watch=SimpleNamespace(state=lambda: ""),
-        folders=SimpleNamespace(check=lambda: None),
+    backend = SimpleNamespace(
+        indexer=SimpleNamespace(state=lambda: None),
+        storage=SimpleNamespace(check=lambda: None),
         catalog=SimpleNamespace(serial=serial),
     )
     # What the test before asked is this thread's request until there is another one.
     bottle.request.bind({})
-    answer = Status(repository).ready()
+    answer = Status(SimpleNamespace(), backend).ready()
     assert (answer.status_code, answer.body) == (503, f"{NOT_READY}\n".encode())
     assert "The catalog cannot be read: disk I/O error." in caplog.text
 

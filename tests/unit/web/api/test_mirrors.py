@@ -41,7 +41,7 @@ def packages(put: Put) -> None:
 
 
 def rescan(client: Client) -> None:
-    client._application.repository.sync.scan()  # type: ignore[attr-defined]
+    client._application.backend.refresher.scan()  # type: ignore[attr-defined]
 
 
 def called(client: Client, method: str, *parameters: Any, path: str = "/pypi") -> Answer:

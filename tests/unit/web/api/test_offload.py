@@ -6,12 +6,14 @@ import calendar
 import hashlib
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 import pypiserver
+from pypiserver import factory
 from pypiserver.bucket.presign import signed_at
 from pypiserver.errors import ConfigError, Unavailable
 from pypiserver.web.api.offload import Addresses
@@ -38,17 +40,14 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
 
 def signing(world: World, **settings: object) -> Client:
     """A server of that catalog whose store is another one."""
-    from pypiserver.bucket.object_store import Objects
-
-    client = world.client(downloads="stream")
-    repository = client._application.repository  # type: ignore[attr-defined]
-    other = world.client(**{"storage": "s3://bucket/pre/fix", "catalog": world.catalog.with_name("other"), **settings})
-    application = other._application
-    application.repository.catalog = repository.catalog  # type: ignore[attr-defined]
-    application.repository.digester = repository.digester  # type: ignore[attr-defined]
-    application.repository.watch = repository.watch  # type: ignore[attr-defined]
-    assert isinstance(application.repository.folders.objects, Objects)  # type: ignore[attr-defined]
-    return other
+    filled = world.client(downloads="stream")._application.backend  # type: ignore[attr-defined]
+    shared = {name: getattr(filled, name) for name in ("catalog", "queries", "indexer", "digester", "digests")}
+    build = factory.build_backend
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(factory, "build_backend", lambda config: replace(build(config), **shared))
+        return world.client(
+            **{"storage": "s3://bucket/pre/fix", "catalog": world.catalog.with_name("other"), **settings}
+        )
 
 
 @pytest.mark.parametrize("way", ["auto", "redirect"])

@@ -60,7 +60,7 @@ def upload(client: Client, filename: str, content: bytes, **fields: str) -> Answ
 
 
 def folders(client: Client) -> Any:
-    return client._application.repository.folders  # type: ignore[attr-defined]
+    return client._application.backend.storage  # type: ignore[attr-defined]
 
 
 @pytest.fixture
@@ -225,7 +225,7 @@ def test_a_good_upload_takes_the_place_of_a_damaged_file(serve: Serve, root: Pat
     client = serve(disable_fallback=True)
     answer = client.get("/simple/foo-bar/")
     assert answer.status == 503 and "retry-after" not in answer.headers
-    assert f"{WHEEL} is refused: it is no whole zip archive" in answer.text and str(root) not in answer.text
+    assert f"{WHEEL} is refused: it is not a complete zip archive" in answer.text and str(root) not in answer.text
     assert client.upload(WHEEL, WHEEL_BYTES[:-40]).status == 400
     assert client.upload(WHEEL, WHEEL_BYTES).status == 200
     assert list(listed(client)) == [WHEEL]
@@ -260,7 +260,7 @@ def test_a_damaged_installer_is_hidden_like_any_damaged_file(ending: str, serve:
     put(f"foo_bar-1.0.win32{ending}", b"<html>not found</html>")
     client = serve(fallback_url="https://pypi.example/simple")
     answer = client.get("/simple/foo-bar/")
-    assert answer.status == 503 and "does not begin as an installer does" in answer.text
+    assert answer.status == 503 and "does not begin like an installer" in answer.text
 
 
 def test_a_release_with_a_long_version_is_yanked(serve: Serve, put: Put) -> None:
@@ -753,7 +753,7 @@ def test_a_refused_upload_shows_nothing_now_or_later(
     faults = Faults(name, at=at)
     folders(client)._operations = faults.operations
     answer = upload(client, WHEEL, WHEEL_BYTES, gpg_signature="sig")
-    client._application.repository.sync.scan()  # type: ignore[attr-defined]
+    client._application.backend.refresher.scan()  # type: ignore[attr-defined]
     if faults.happened():
         assert (answer.status, tree(root), listed(client)) == (503, before, seen)
     else:

@@ -85,9 +85,9 @@ def digested(client: Client) -> Client:
     renderer.wait_seconds, renderer._make_process = 60, lambda: PROCESS
     # What it is asked from now on goes to that process.
     renderer.close()
-    repository = client._application.repository  # type: ignore[attr-defined]
-    repository.serial()
-    while repository.digester.digest_some():
+    application = client._application
+    application.repository.serial()  # type: ignore[attr-defined]
+    while application.backend.digester.digest_some():  # type: ignore[attr-defined]
         pass
     return client
 
@@ -415,7 +415,7 @@ def test_a_project_shows_its_newest_release(root: Path, look: Callable[..., Answ
         "2.2.0rc1 pre 2026-02-28",
         "2.0.0 yanked 2025-08-03",
         "Topic :: Scientific/Engineering :: Hydrology",
-        "lantern-1.9.0-py3-none-any.whl : it is no whole zip archive",
+        "lantern-1.9.0-py3-none-any.whl : it is not a complete zip archive",
         "Readings are in UTC.",
         "signature · metadata",
     ):
@@ -483,7 +483,7 @@ def test_what_is_not_here_is_missing(serve: Serve, put: Put, path: str) -> None:
 
 def test_a_project_of_broken_files_says_what_is_wrong_with_them(put: Put, look: Callable[..., Answer]) -> None:
     put("foo-1.0-py3-none-any.whl", b"PK nothing")
-    said = "Files that cannot be listed: foo-1.0-py3-none-any.whl: it is no whole zip archive"
+    said = "Files that cannot be listed: foo-1.0-py3-none-any.whl: it is not a complete zip archive"
     assert said in look("/project/foo/", status=503).text
 
 

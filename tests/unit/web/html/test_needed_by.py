@@ -24,9 +24,9 @@ def client(serve: Callable[..., Client], put: Callable[..., Path], monkeypatch: 
     for name in ("App.One", "app-two", "zebra"):
         put(*make_wheel(name, "1.0", metadata=core_metadata(name, "1.0", requires_dist=["Lib>=1", "absent"])))
     client = serve()
-    repository = client._application.repository  # type: ignore[attr-defined]
-    repository.serial()
-    while repository.digester.digest_some():
+    application = client._application
+    application.repository.serial()  # type: ignore[attr-defined]
+    while application.backend.digester.digest_some():  # type: ignore[attr-defined]
         pass
     return client
 

@@ -147,6 +147,7 @@ def test_no_part_of_a_description_looks_like_a_part_of_the_page(render: Render, 
     assert 'id="files"' not in html
 
 
+@pytest.mark.live
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
@@ -205,7 +206,7 @@ print(threading.active_count(), [name for name in sys.modules if name in ("docut
 def test_without_readme_renderer_markdown_is_readable_and_the_log_says_once_what_to_install() -> None:
     done = subprocess.run([sys.executable, "-c", WITHOUT], capture_output=True, text=True, timeout=60)
     assert done.stdout.splitlines() == [
-        "WARNING Descriptions are shown almost as they are, because readme_renderer is not installed: "
+        "WARNING Descriptions are shown almost unformatted, because readme_renderer is not installed: "
         "pip install 'pypiserver[web]'.",
         "<h3>a</h3>",
         '<pre class="plain"># b</pre>',

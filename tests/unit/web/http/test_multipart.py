@@ -59,6 +59,29 @@ FORMS = [
         id="setup.py register: bare line feeds",
     ),
     pytest.param(
+        b"".join(
+            b"\n--b\nContent-Disposition: form-data; name=" + field + b"\n\n" + value
+            for field, value in (
+                (b'"a"', b"1"),
+                (b'"content";filename="foo-1.0.zip"', FILE),
+                (b'"b"', b"2"),
+            )
+        )
+        + b"\n--b--\n",
+        ({"a": ["1"], "b": ["2"]}, {("content", "foo-1.0.zip"): FILE}),
+        id="setup.py upload before Python 3.5: a package between bare line feeds",
+    ),
+    pytest.param(
+        b'--b \t\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n--b-- \r\n',
+        ({"a": ["1"]}, {}),
+        id="blanks behind a delimiter (RFC 2046 5.1.1)",
+    ),
+    pytest.param(
+        b'--b\r\nContent-Disposition: form-data; name="c"; filename="\xfc.zip"\r\n\r\nx\r\n--b--\r\n',
+        ({}, {("c", "ü.zip"): b"x"}),
+        id="a file name in latin-1",
+    ),
+    pytest.param(
         part('content-disposition: form-data; filename="foo-1.0.zip"; name="content"', b"") + b"--b--\r\n",
         ({}, {("content", "foo-1.0.zip"): b""}),
         id="empty file, names the other way round, lower case",

@@ -1,0 +1,85 @@
+"""What the commands of an operator see of a bucket: what its catalog says, and that there is no trash."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import BinaryIO
+
+from packaging.utils import NormalizedName
+
+from ..distributions.filename import DistFile
+from ..errors import ConfigError, Unavailable
+from ..model import File
+from .catalog import ExclusiveCatalog
+from .storage import Bucket
+
+
+class BucketInventory:
+    """The files of ``bucket`` that have a row in ``catalog``, which is the judge of names."""
+
+    def __init__(self, bucket: Bucket, catalog: ExclusiveCatalog) -> None:
+        self._bucket = bucket
+        self._catalog = catalog
+
+    def check(self) -> None:
+        """Raise Unavailable unless the catalog knows all of the bucket."""
+        if not self._catalog.is_complete():
+            raise Unavailable(
+                f"The catalog {self._catalog.connections.place()} does not know {self._bucket.roots[0]} yet. Name the "
+                "catalog of the server with --catalog, or run pypi-server reindex first."
+            )
+
+    def files(self, project: NormalizedName) -> list[File]:
+        """Every file of a project."""
+        return self._catalog.rows_of(project)
+
+    def label(self, file: File) -> str:
+        """The name of a file: its path is made of its digest."""
+        return file.filename
+
+    def open(self, file: File) -> BinaryIO:
+        """The bytes of a file."""
+        return self._bucket.open_as(file)
+
+    def local_files(self) -> Iterable[tuple[DistFile, Path]]:
+        """Raise ConfigError."""
+        raise ConfigError(
+            "-U looks at folders; copy the bucket into one first: pypi-server copy URL DIR.",
+            kind="contradiction",
+            setting="storage",
+        )
+
+
+class NoTrash:
+    """In place of a trash."""
+
+    exists = False
+
+    def ensure(self) -> None:
+        """Raise ConfigError."""
+        raise ConfigError(
+            "A bucket has no trash: what is deleted is gone. Say --yes --purge if that is meant.",
+            kind="contradiction",
+            setting="purge",
+        )
+
+    def move(self, file: File) -> None:
+        """Raise ConfigError."""
+        self.ensure()
+
+    def paths(self) -> list[tuple[int, str]]:
+        """Raise ConfigError."""
+        raise ConfigError(
+            "A bucket has no trash. Upload the file again; or, where the store keeps versions of objects, bring the "
+            "object back with the store's own tools and run pypi-server reindex.",
+            kind="no-trash",
+        )
+
+    def open(self, root: int, path: str) -> BinaryIO:
+        """Raise FileNotFoundError."""
+        raise FileNotFoundError(path)
+
+    def restore(self, root: int, path: str) -> None:
+        """Raise ConfigError."""
+        self.paths()

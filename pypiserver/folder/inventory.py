@@ -1,0 +1,108 @@
+"""What the commands of an operator see of folders: the files themselves, without a catalog, and the trash."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from packaging.utils import NormalizedName
+
+from ..backend.stored_file import Entry
+from ..distributions import filename, metadata
+from ..distributions.filename import DistFile
+from ..errors import InvalidFilename, PypiServerError
+from ..model import File
+from ..native_names import native
+from .storage import Folders
+from .trash import FOLDER
+
+
+class FolderInventory:
+    """Every distribution file in ``folders``, straight from storage."""
+
+    def __init__(self, folders: Folders) -> None:
+        self._folders = folders
+
+    def check(self) -> None:
+        """Raise Unavailable unless every folder can be read."""
+        self._folders.check()
+
+    def files(self, project: NormalizedName) -> list[File]:
+        """Every file of a project, by root and path."""
+        return [_file(entry, dist) for entry, dist in sorted(self._distributions()) if dist.project == project]
+
+    def label(self, file: File) -> str:
+        """The path of a file below its root."""
+        return file.path
+
+    def open(self, file: File) -> BinaryIO:
+        """The bytes of a file; raises NotFound and Unavailable."""
+        return self._folders.open(file.root, file.path)[0]
+
+    def local_files(self) -> Iterator[tuple[DistFile, Path]]:
+        """Every file, with the folder it is in."""
+        for entry, dist in self._distributions():
+            yield dist, (self._folders.roots[entry.root] / native(entry.path)).parent
+
+    def _distributions(self) -> Iterator[tuple[Entry, DistFile]]:
+        for entry in self._folders.scan().entries:
+            if not entry.path.endswith(filename.SIDECARS):
+                try:
+                    dist = filename.parse_filename(entry.path.rpartition("/")[2])
+                except InvalidFilename:
+                    continue
+                yield entry, self._decided(entry, dist) if dist.others else dist
+
+    def _decided(self, entry: Entry, dist: DistFile) -> DistFile:
+        """The distribution with its name cut as its metadata says; as it is usual when that cannot be read."""
+        try:
+            with self._folders.open(entry.root, entry.path)[0] as stream:
+                return metadata.decided(dist, metadata.read_metadata(stream, dist))
+        except (PypiServerError, OSError):
+            return dist
+
+
+class FolderTrash:
+    """The hidden folder ``.trash`` of each of ``folders``."""
+
+    exists = True
+
+    def __init__(self, folders: Folders) -> None:
+        self._folders = folders
+
+    def ensure(self) -> None:
+        """Return, as there is one."""
+
+    def move(self, file: File) -> None:
+        """Move a file here, with what stands beside it."""
+        self._folders.trash(file.root, file.path)
+
+    def paths(self) -> list[tuple[int, str]]:
+        """Root and path, as it was below the root, of every file that is here."""
+        return self._folders.list_trash()
+
+    def open(self, root: int, path: str) -> BinaryIO:
+        """The bytes of a file that is here; raises OSError."""
+        return (self._folders.roots[root] / FOLDER / path).open("rb")
+
+    def restore(self, root: int, path: str) -> None:
+        """Move a file back, with what stood beside it; raises Conflict where another one has its name."""
+        self._folders.restore(root, path)
+
+
+def _file(entry: Entry, dist: DistFile) -> File:
+    return File(
+        filename=dist.filename,
+        project=dist.project,
+        name=dist.name,
+        version=dist.version,
+        kind=dist.kind,
+        path=entry.path,
+        root=entry.root,
+        size=entry.size,
+        mtime_ns=entry.mtime_ns,
+        inode=entry.inode,
+        sha256="",
+        ctime_ns=entry.ctime_ns,
+    )

@@ -1,0 +1,88 @@
+"""Words that readers must look up or read twice do not come back where the English has been cleaned.
+
+``CLEAN`` grows: add a room or page once its help, messages, comments and docstrings are in plain English.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+TOP = Path(__file__).resolve().parents[2]
+CLEAN = (
+    "README.rst",
+    "docs/contributing.rst",
+    "docs/design.rst",
+    "docs/glossary.rst",
+    "docs/howto/*.rst",
+    "docs/index.rst",
+    "docs/rationale.rst",
+    "docs/reference/settings.rst",
+    "docs/security.rst",
+    "docs/tutorial.rst",
+    "docs/which-index.rst",
+    "pypiserver/access/*.py",
+    "pypiserver/allowed_names.py",
+    "pypiserver/distributions/*.py",
+    "pypiserver/errors.py",
+    "pypiserver/formats/*.py",
+    "pypiserver/model.py",
+    "pypiserver/native_names.py",
+    "pypiserver/request_info.py",
+    "pypiserver/settings/*.py",
+    "pypiserver/text.py",
+    "pypiserver/web/api/health.py",
+    "pypiserver/web/api/legacy_json.py",
+    "pypiserver/web/api/xmlrpc.py",
+    "pypiserver/web/html/*.py",
+)
+# What to write instead.
+BETTER = {
+    "so long": "for this many seconds, as long as",
+    "so many": "this many",
+    "whoever|whomever": "users who, clients that, code that",
+    "nobody|noone": "no user, no client; refused to everyone",
+    "everybody": "everyone, all users",
+    "somebody|anybody": "another user, a client, an attacker",
+    "stands|stood": "is, has",
+    "beside|besides": "next to; also",
+    "away": "down, removed",
+    "in vain": "unreferenced, without effect",
+    "for ever": "without end, without a timeout",
+    "yesterday|yesterday's": "older, legacy",
+    "had it|be had": "contained it; available",
+    "anew|afresh": "again",
+    "the rules? to keep": "**Invariants:**",
+    "goes on|go on|went on|going on": "continues, keeps, still",
+    'behaviour|colour|licence|labelled(?! ")|defence': "US spelling",
+    r"(?:normal|serial|recogn|author|organ|sanit)is(?:e|es|ed|ing|ation)": "US spelling",
+}
+PATTERNS = {re.compile(rf"(?<!\w)(?:{words})(?!\w)"): better for words, better in BETTER.items()}
+ANY = re.compile(rf"(?<!\w)(?:{'|'.join(BETTER)})(?!\w)")
+CAPITAL = re.compile(r"\b[A-Z](?=[a-z])")
+
+
+def found_in(text: str) -> list[str]:
+    """Each line with such a word, with its number and what to write instead."""
+    plain = CAPITAL.sub(lambda match: match[0].lower(), text)
+    return [
+        f"{number}: {match[0]!r} in {line.strip()!r}; better: {better}"
+        for number, line in enumerate(plain.splitlines() if ANY.search(plain) else (), start=1)
+        for pattern, better in PATTERNS.items()
+        if (match := pattern.search(line))
+    ]
+
+
+@pytest.mark.parametrize("files", CLEAN)
+def test_what_was_cleaned_stays_in_plain_english(files: str) -> None:
+    paths = sorted(TOP.glob(files))
+    assert paths, "no such file"
+    wrong = [f"{path.relative_to(TOP)}:{each}" for path in paths for each in found_in(path.read_text("utf-8"))]
+    assert wrong == []
+
+
+def test_each_of_the_words_is_found() -> None:
+    assert len(found_in("Whoever stands beside it\nworked in vain.")) == 4
+    assert found_in("beside_them = SO_LONG or BESIDE") == []
