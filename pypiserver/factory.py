@@ -33,6 +33,7 @@ from .observability.download_statistics import Downloads
 from .observability.logging_setup import wrap
 from .observability.metrics import Metrics, State
 from .observability.request_events import Observer, Observers, observe
+from .observability.uploaders import Uploaders
 from .server import tls_files
 from .server.contract import Options as ServerOptions
 from .settings.config import Config
@@ -120,6 +121,8 @@ class Application:
             renderer=Renderer(),
             cross_origin=CrossOrigin(config.allow_origin),
             frame=frame,
+            # A user's name is half of a login: only those who log in see it.
+            uploaders=Uploaders(config.audit_log) if config.audit_log and access.is_protected("list") else None,
             elsewhere=_elsewhere(config, fallback),
         )
         self.routes = self.web.routes()

@@ -27,6 +27,7 @@ from ..errors import (
     PypiServerError,
 )
 from ..index.read import Repository
+from ..observability.uploaders import Uploaders
 from .api import xmlrpc
 from .api.files import Files
 from .api.health import Status
@@ -96,6 +97,8 @@ class Web:
     renderer: Renderer
     cross_origin: CrossOrigin
     frame: pages.Frame
+    # Who uploaded a file; None where pages are not to say it.
+    uploaders: Uploaders | None
     # Where people may look for a project that is not here; None for private ones, and where nothing is to be sought.
     elsewhere: Callable[[str], Elsewhere | None]
 
@@ -107,6 +110,7 @@ class Web:
             private=self.access.is_protected("list"),
             renderer=self.renderer,
             frame=self.frame,
+            uploaders=self.uploaders,
         )
         below = self.health_endpoint.rstrip("/")
         gets: list[tuple[str, Handler, Action]] = [

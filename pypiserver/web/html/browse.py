@@ -21,6 +21,7 @@ from ...formats.simple import prefers_html
 from ...index.read import Repository
 from ...model import Project, Search
 from ...observability.download_statistics import Counts
+from ...observability.uploaders import Uploaders
 from ...text import cut, one_line
 from ..http.responses import aged, redirect, revalidated
 from ..http.stale_pages import LastPages
@@ -54,12 +55,21 @@ SHOWN = (("", "All projects"), ("yanked", "With yanked files"), ("marked", "Arch
 class Browse:
     """Handlers of the pages about projects; ``url`` gives the absolute URL of the server's root for the client.
 
-    ``private`` says that the pages need a login; ``renderer`` renders descriptions; ``frame`` is that of all pages.
+    ``private`` says that the pages need a login; ``renderer`` renders descriptions; ``frame`` is that of all pages;
+    ``uploaders`` tells who uploaded a file, None where pages are not to say it.
     """
 
     def __init__(
-        self, repository: Repository, *, url: Callable[[], str], private: bool, renderer: Renderer, frame: Frame
+        self,
+        repository: Repository,
+        *,
+        url: Callable[[], str],
+        private: bool,
+        renderer: Renderer,
+        frame: Frame,
+        uploaders: Uploaders | None = None,
     ) -> None:
+        self._uploaders = uploaders
         self._frame = frame
         self._renderer = renderer
         self._repository = repository
@@ -188,6 +198,7 @@ class Browse:
             "normal": project.name,
             "readme": self._readme(core),
             "files": project_page.file_rows(files, packages=f"{root}packages/"),
+            "uploader": self._uploaders.of if self._uploaders else None,
             "versions": project_page.version_rows(releases),
             "faults": [(fault.path, fault.reason) for fault in faults[: project_page.MAX_FAULTS]],
             "more_faults": max(0, len(faults) - project_page.MAX_FAULTS),

@@ -157,6 +157,7 @@ def _file_row(file: File, address: str) -> dict[str, Any]:
         "python": "" if file.kind == "sdist" else parse_filename(file.filename).pyversion,
         "requires_python": file.requires_python or "",
         "size": file.size,
+        "sha256": file.sha256,
         "uploaded": file.uploaded_at,
         "hashes": list(hashes.items()),
         "sidecars": [(label, address + suffix) for label, suffix, is_there in sidecars if is_there],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -58,3 +59,17 @@ def test_files_that_are_not_offered_are_counted_where_they_are_many(
         put(f"foo-0.{number}-py3-none-any.whl", b"PK nothing")
     page = serve().get("/project/foo/", HTTP_ACCEPT="text/html").text
     assert len(re.findall("<li><code>foo-0", page)) == 2 and "<li>and 3 more</li>" in page
+
+
+@pytest.mark.parametrize(
+    ("authenticate", "is_said"), [("list", True), ("list,update", True), ("update", False), ("download", False)]
+)
+def test_who_uploaded_a_file_is_said_to_those_who_log_in(
+    serve: Callable[..., Client], tmp_path: Path, authenticate: str, is_said: bool
+) -> None:
+    login = "Basic " + base64.b64encode(b"i<b>nes:x").decode()
+    client = serve(auther=lambda user, password: True, authenticate=authenticate, audit_log=tmp_path / "audit.jsonl")
+    filename, data = make_wheel("foo", "1.0")
+    assert client.upload(filename, data, HTTP_AUTHORIZATION=login).status == 200
+    page = client.get("/project/foo/", HTTP_ACCEPT="text/html", HTTP_AUTHORIZATION=login).text
+    assert ("<br>by i&lt;b&gt;nes" in page) == (is_said and "update" in authenticate) and "<b>nes" not in page
