@@ -1,14 +1,20 @@
-"""Which process this is, for those who ask with each request.
+"""Which process this is, and what each process has for itself.
 
-``os.getpid`` is a call of the system, a twelfth of what a page costs us. The rule to keep: a fork tells the child, so
-nothing is known that may be wrong.
+``os.getpid`` is a call of the system, a twelfth of what a page costs us. Invariant: a fork tells the child, so nothing
+is known that may be wrong, and what the parent had is neither used nor closed.
 """
 
 from __future__ import annotations
 
 import os
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
 
+Value = TypeVar("Value")
 _ids = [os.getpid()]
+_holders: weakref.WeakSet[PerProcess[Any]] = weakref.WeakSet()
 
 
 def process_id() -> int:
@@ -16,8 +22,47 @@ def process_id() -> int:
     return _ids[0]
 
 
+class PerProcess(Generic[Value]):
+    """A value that each process makes for itself, by ``make``, when it first asks for it.
+
+    ``value`` is that of this process, None before. What a fork copied is kept and left alone: it may be a connection of
+    the parent's, or a lock held by a thread that was not copied.
+    """
+
+    def __init__(self, make: Callable[[], Value]) -> None:
+        self.value: Value | None = None
+        self._make = make
+        self._lock = threading.Lock()
+        self._inherited: list[Value] = []
+        _holders.add(self)
+
+    def get(self) -> Value:
+        """The value of this process, made now if need be."""
+        value = self.value
+        return value if value is not None else self._begin()
+
+    def forget(self) -> Value | None:
+        """Let the next who asks make another one; gives the one there was in this process."""
+        value, self.value = self.value, None
+        return value
+
+    def _begin(self) -> Value:
+        with self._lock:
+            if self.value is None:
+                self.value = self._make()
+            return self.value
+
+    def _forked(self) -> None:
+        self._lock = threading.Lock()
+        value = self.forget()
+        if value is not None:
+            self._inherited.append(value)
+
+
 def _forked() -> None:
     _ids[0] = os.getpid()
+    for holder in list(_holders):
+        holder._forked()
 
 
 if hasattr(os, "register_at_fork"):

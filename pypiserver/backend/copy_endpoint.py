@@ -12,7 +12,7 @@ from typing import BinaryIO, Protocol
 
 from ..distributions.filename import DistFile
 from ..errors import InvalidDistribution
-from .digester import BLOCK
+from .hashing import BLOCK
 
 # What people put beside a file; a bucket has more.
 KEPT = (".asc", ".yanked", ".provenance")
@@ -73,12 +73,3 @@ def take(item: Item, write: Callable[[bytes], object]) -> str:
             item.path, "its bytes are not those the source knows it by", kind="altered", ending="."
         )
     return digest
-
-
-def sha256_of_stream(stream: BinaryIO) -> str:
-    """The digest of what is left of a stream, which is closed then."""
-    sha256 = hashlib.sha256()
-    with stream:
-        while block := stream.read(BLOCK):
-            sha256.update(block)
-    return sha256.hexdigest()

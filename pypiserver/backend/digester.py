@@ -27,11 +27,11 @@ from ..errors import FaultKind, InvalidDistribution, PypiServerError
 from ..model import File
 from ..supervisor import say
 from ..text import MAX_SENTENCE, cut
+from .hashing import BLOCK
 from .protocols import Storage
 from .stored_file import sidecar
 
 _LOG = logging.getLogger(__name__)
-BLOCK = 1 << 18
 # A smaller file is read at once: reading into a block, and again for the metadata, costs 10 us more.
 SMALL = 1 << 18
 # What is read before it is recorded: so many files, or so many bytes.

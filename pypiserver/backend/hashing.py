@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, BinaryIO
+
+# Bytes read at a time.
+BLOCK = 1 << 18
 
 
 class Hashed:
@@ -29,6 +32,20 @@ class Hashed:
     def hexdigest(self, name: str) -> str:
         """The same as lower-case hex."""
         return self.digest(name).hex()
+
+
+def update_from(digest: Any, stream: BinaryIO) -> Any:
+    """The hash, updated with what is left of the stream."""
+    while block := stream.read(BLOCK):
+        digest.update(block)
+    return digest
+
+
+def sha256_of_stream(stream: BinaryIO) -> str:
+    """The digest of what is left of a stream, which is closed then, as lower-case hex; raises OSError."""
+    with stream:
+        hexdigest: str = update_from(hashlib.sha256(), stream).hexdigest()
+    return hexdigest
 
 
 def new_hash(name: str) -> Any:

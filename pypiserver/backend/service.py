@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -17,6 +16,7 @@ from functools import partial
 
 from ..catalog.leader_lock import LeaderLock
 from ..errors import Unavailable
+from ..process import PerProcess
 from ..supervisor import Loop, Pulse
 
 Parts = Mapping[str, Callable[[], None]]
@@ -32,9 +32,8 @@ class Background(ABC):
 
     def __init__(self, lock: LeaderLock) -> None:
         self._lock = lock
-        self._start_lock = threading.Lock()
         self._recover_lock = threading.Lock()
-        self._pid = -1
+        self._loops = PerProcess(self._make_loops)
         self._reset()
 
     def _reset(self) -> None:
@@ -58,19 +57,21 @@ class Background(ABC):
 
     def start(self) -> None:
         """Start the threads in this process; a second call does nothing."""
-        with self._start_lock:
-            if self._pid == os.getpid():
-                return
-            self._reset()
-            self._lock.forget()
-            parts = {**self._parts(), "guard": self._guard}
-            pulse, closing = self._pulse, self._closing
-            self._threads = [
-                Loop(name, work, closing=closing, failed=partial(self._met, name), ended=pulse.call)
-                for name, work in parts.items()
-            ]
-            self._pid = os.getpid()
+        if self._loops.value is None:
+            self._loops.get()
             self._revive()
+
+    def _make_loops(self) -> list[Loop]:
+        """What is to run in this process."""
+        self._reset()
+        self._lock.forget()
+        parts = {**self._parts(), "guard": self._guard}
+        pulse, closing = self._pulse, self._closing
+        self._threads = [
+            Loop(name, work, closing=closing, failed=partial(self._met, name), ended=pulse.call)
+            for name, work in parts.items()
+        ]
+        return self._threads
 
     def _met(self, name: str, error: Exception) -> None:
         self._begin_again(name)
@@ -131,7 +132,7 @@ class Background(ABC):
 
     def _end(self, *wake: threading.Event) -> bool:
         """End the threads, which may wait for these events too; gives whether this process had any."""
-        if self._pid != os.getpid():
+        if self._loops.value is None:
             return False
         for event in (self._closing, *wake):
             event.set()
@@ -142,4 +143,4 @@ class Background(ABC):
     def _give_up(self) -> None:
         """Let another process work for all."""
         self._lock.release()
-        self._pid = -1
+        self._loops.forget()

@@ -6,15 +6,14 @@ The rules to keep: a file has a row exactly when it has its name; what has no ro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from ..catalog import schema
 from ..catalog.changes import Catalog, touched
+from ..catalog.database import in_lists
 from ..catalog.rows import Found, file_row, upsert_row
 
-# How many values one question has; SQLite before 3.32 takes 999 parameters.
-AT_ONCE = 500
 # The one root there is.
 ROOT = 0
 # The row of `folder` that says that all of the bucket was read once.
@@ -56,8 +55,8 @@ class ExclusiveCatalog(Catalog):
         """Those of the paths that have a row."""
         found: set[str] = set()
         with self.connections.reading() as connection:
-            for statement, names in _questions(_SELECT_PATHS, paths):
-                found.update(path for (path,) in connection.execute(statement, names))
+            for names, values in in_lists(paths):
+                found.update(path for (path,) in connection.execute(_SELECT_PATHS.format(names=names), values))
         return found
 
     def adopt(self, found: Sequence[Found], sha256_of: Callable[[str], str]) -> list[Rival]:
@@ -69,8 +68,8 @@ class ExclusiveCatalog(Catalog):
         with self.connections.transaction() as connection:
             connection.executemany(schema.CLAIM_NAME, claims)
             standing: dict[str, str] = {}
-            for statement, names in _questions(_SELECT_CLAIMS, [file.dist.filename for file in found]):
-                standing.update((filename, path) for filename, path in connection.execute(statement, names))
+            for names, values in in_lists([file.dist.filename for file in found]):
+                standing.update(connection.execute(_SELECT_CLAIMS.format(names=names), values))
             taken = [file for file in found if standing[file.dist.filename] == file.path]
             new = [file_row(file) for file in taken if file.before is None]
             connection.executemany(schema.INSERT_NEW_FILE, new)
@@ -99,8 +98,8 @@ class ExclusiveCatalog(Catalog):
         """
         with self.connections.transaction() as connection:
             kept: set[str] = set()
-            for statement, names in _questions(_SELECT_PATHS, paths):
-                kept.update(path for (path,) in connection.execute(statement, names))
+            for names, values in in_lists(paths):
+                kept.update(path for (path,) in connection.execute(_SELECT_PATHS.format(names=names), values))
             free = [path for path in paths if path not in kept]
             if free:
                 delete(free)
@@ -110,10 +109,3 @@ class ExclusiveCatalog(Catalog):
 def mark(path: str, size: int, fingerprint: str) -> int:
     """The number of a file in this state; that two have one need not be expected."""
     return hash((path, size, fingerprint))
-
-
-def _questions(statement: str, values: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
-    """The statement with a list of names in place of ``{names}``, as often as it takes, with their values."""
-    for first in range(0, len(values), AT_ONCE):
-        some = {f"name{number}": value for number, value in enumerate(values[first : first + AT_ONCE])}
-        yield statement.format(names=", ".join(f":{name}" for name in some)), some

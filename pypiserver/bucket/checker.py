@@ -9,7 +9,8 @@ import tempfile
 from collections.abc import Iterator
 
 from ..backend.checks import ADVICE, Fault, archive_faults
-from ..backend.digester import BLOCK, Digester
+from ..backend.digester import Digester
+from ..backend.hashing import BLOCK
 from ..backend.project_status import STATUSES
 from ..backend.protocols import Tell
 from ..distributions import filename

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from ..backend.copy_endpoint import KEPT, Item, sha256_of_stream, take
+from ..backend.copy_endpoint import KEPT, Item, take
+from ..backend.hashing import sha256_of_stream
 from ..distributions import filename as distfile
 from ..distributions import metadata
 from ..errors import Conflict, InvalidFilename, Unavailable

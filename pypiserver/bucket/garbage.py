@@ -7,11 +7,11 @@ nobody can give it one; a catalog that is not complete says nothing about what i
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator
 
 from ..backend.upkeep import Orphan
+from ..batches import batches
 from ..errors import Unavailable
 from .catalog import ExclusiveCatalog
 from .object_store import StoredObject
@@ -46,12 +46,12 @@ class Garbage:
 
     def delete(self, orphans: Iterable[Orphan]) -> Iterator[Orphan]:
         """Delete orphans, and give those that were deleted: what has a row by now stays."""
-        for batch in _batches(orphans, AT_ONCE):
+        for batch in batches(orphans, AT_ONCE):
             gone = set(self._catalog.sweep([each.path for each in batch], self._bucket.remove))
             yield from (each for each in batch if each.path in gone)
 
     def _without_row(self, candidates: Iterable[Orphan]) -> Iterator[Orphan]:
-        for batch in _batches(candidates, BATCH):
+        for batch in batches(candidates, BATCH):
             known = self._catalog.known([each.path for each in batch])
             yield from (each for each in batch if each.path not in known)
 
@@ -66,9 +66,3 @@ def _stray(beside: StoredObject) -> Orphan | None:
     """What stood beside a file; None for an object that is none of ours."""
     base, _, suffix = beside.key.removeprefix(FILES).rpartition(".")
     return Orphan(base, beside.size, beside.modified_ns) if f".{suffix}" in SIBLINGS and is_path(base) else None
-
-
-def _batches(orphans: Iterable[Orphan], size: int) -> Iterator[list[Orphan]]:
-    iterator = iter(orphans)
-    while batch := list(itertools.islice(iterator, size)):
-        yield batch

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import threading
 import time
 
@@ -69,7 +68,7 @@ class BucketWatch(Background):
 
     def ensure_current(self) -> None:
         """Return when the catalog is complete; raises Unavailable while it is not, and cannot become so."""
-        if self._pid != os.getpid():
+        if self._loops.value is None:
             self.start()
         if self._is_complete:
             if time.monotonic() > self._pulse.until:
@@ -82,7 +81,7 @@ class BucketWatch(Background):
 
     def state(self) -> PypiServerError | None:
         """Why no request can be answered yet, None when it can be; waits for nothing."""
-        if self._pid != os.getpid():
+        if self._loops.value is None:
             self.start()
         if not self._is_complete:
             failure = self._failure

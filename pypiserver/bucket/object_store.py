@@ -16,6 +16,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any, BinaryIO, NamedTuple
 
 from ..errors import ConfigError, Forbidden, NotFound, PypiServerError, Unavailable
+from ..process import PerProcess
 from .presign import signed_at
 
 EXTRA = "pypiserver[objectstore]"
@@ -69,7 +70,8 @@ class Objects:
         self.url = url
         self._public_endpoint = public_endpoint
         self._lock = threading.Lock()
-        self._made: dict[tuple[int, int, str | None], Any] = {}
+        # Those of a parent are left to it.
+        self._made: PerProcess[dict[tuple[int, str | None], Any]] = PerProcess(dict)
 
     @property
     def can_sign(self) -> bool:
@@ -154,14 +156,13 @@ class Objects:
     def _store(self, seconds: int = TIMEOUT_SECONDS, *, endpoint: str | None = None) -> Any:
         """The store of this process whose requests take so long at most; a short one is not tried again."""
         # A store in memory is no other one by being asked for briefly.
-        kind = (os.getpid(), seconds if self.can_sign else 0, endpoint)
-        if kind not in self._made:
+        kind = (seconds if self.can_sign else 0, endpoint)
+        made = self._made.get()
+        if kind not in made:
             with self._lock:
-                if kind not in self._made:
-                    # Those of a parent are left to it.
-                    self._made = {each: store for each, store in self._made.items() if each[0] == kind[0]}
-                    self._made[kind] = _open(self.url, seconds, endpoint)
-        return self._made[kind]
+                if kind not in made:
+                    made[kind] = _open(self.url, seconds, endpoint)
+        return made[kind]
 
     def refusal(self, error: PypiServerError) -> int:
         """The status with which the store refused us for good: 401, 403 (credentials), 404 (no bucket); 0 for none."""

@@ -8,7 +8,6 @@ file that has a row is older than the row, so it is looked at once more.
 
 from __future__ import annotations
 
-import itertools
 import logging
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,7 @@ from ..backend.project_status import changed_statuses
 from ..backend.protocols import Tell
 from ..backend.stored_file import Entry
 from ..backend.upkeep import ReindexReport
+from ..batches import batches
 from ..catalog import Found, Gone
 from ..distributions import filename
 from ..errors import InvalidFilename
@@ -60,7 +60,7 @@ class Reindexer:
         has_rows = bool(unseen)
         report = ReindexReport()
         rivals: list[Rival] = []
-        for batch in _batches(self._differing(unseen, report, progress)):
+        for batch in batches(self._differing(unseen, report, progress), BATCH):
             found = self._described(batch, has_rows=has_rows)
             rivals += self._catalog.adopt(found, sha256_of)
             report.changed += len(found)
@@ -157,9 +157,3 @@ class Reindexer:
 
 def _beside(file: BucketFile) -> str:
     return fingerprint({suffix: each.size for suffix, each in file.siblings.items()})
-
-
-def _batches(files: Iterable[BucketFile]) -> Iterator[list[BucketFile]]:
-    iterator = iter(files)
-    while batch := list(itertools.islice(iterator, BATCH)):
-        yield batch

@@ -15,7 +15,7 @@ from ..distributions.filename import DistFile, as_filed, spelling_key
 from ..errors import Conflict
 from ..model import ACTIVE, File, Identity, ProjectStatus
 from . import bulk_load, project_list, schema
-from .database import Connection, Cursor, Database
+from .database import Connection, Cursor, Database, in_lists
 from .full_text import FTS5, has_fts5
 from .postgres.pool import Pool
 from .queries import Reads, select_alike
@@ -24,8 +24,6 @@ from .sqlite.connections import Connections
 
 # More than so many files are a change of many rows.
 BULK = 5000
-# How many names one question has; SQLite before 3.32 takes 999 parameters.
-AT_ONCE = 500
 
 
 class Catalog(Reads):
@@ -254,8 +252,5 @@ def _contested(connection: Connection, filenames: Sequence[str]) -> Iterator[str
 
     A first scan of 100,000 files has hardly any, and choosing one costs about 5 us, so they are looked for in bulk.
     """
-    names = list(dict.fromkeys(filenames))
-    for first in range(0, len(names), AT_ONCE):
-        some = {f"name{number}": name for number, name in enumerate(names[first : first + AT_ONCE])}
-        named = ", ".join(f":{key}" for key in some)
-        yield from (name for (name,) in connection.execute(schema.SELECT_CONTESTED.format(names=named), some))
+    for names, values in in_lists(list(dict.fromkeys(filenames))):
+        yield from (name for (name,) in connection.execute(schema.SELECT_CONTESTED.format(names=names), values))

@@ -14,6 +14,17 @@ Parameters = Mapping[str, Any] | Sequence[Any]
 Change = tuple[Sequence[Any] | None, Sequence[Any] | None]
 
 
+# How many values one question has; SQLite before 3.32 takes 999 parameters.
+AT_ONCE = 500
+
+
+def in_lists(values: Sequence[Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What belongs between the brackets of ``IN (...)``, with its parameters, for as many questions as it takes."""
+    for first in range(0, len(values), AT_ONCE):
+        some = {f"value{number}": value for number, value in enumerate(values[first : first + AT_ONCE])}
+        yield ", ".join(f":{name}" for name in some), some
+
+
 class Cursor(Protocol):
     """The answer to a statement (PEP 249)."""
 

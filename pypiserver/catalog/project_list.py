@@ -22,7 +22,7 @@ from ..distributions.filename import release_key
 from ..model import Listed, Search, utc
 from ..text import line_of, one_line
 from . import dependencies
-from .database import Connection, Cursor, Database, FullText
+from .database import Connection, Cursor, Database, FullText, in_lists
 
 TABLES = (
     # uploaded_ns and upload: when a file was last added, and of which version; yanked: how many of the files are.
@@ -48,8 +48,6 @@ MAX_SUMMARY = 300
 MAX_KEYWORDS = 500
 MAX_TEXT = 200
 MAX_TERMS = 8
-# How many rows one question has; SQLite before 3.32 takes 999 parameters.
-AT_ONCE = 500
 
 _COLUMNS = "project, name, version, upload, uploaded_ns, files, size, yanked, summary, keywords, needs"
 _SELECT_FACTS = "SELECT project, name, version, mtime_ns, size, yanked, summary, keywords, needs FROM file"
@@ -107,9 +105,7 @@ def _make_rows(connection: Connection, names: Sequence[str], search: FullText | 
     """Make the rows of these projects anew from their files."""
     is_bulk = len(names) > BULK
     # All is asked before the first answer is read, because a database may be some way off.
-    asked = (
-        [] if is_bulk else [_questions(connection, names[at : at + AT_ONCE]) for at in range(0, len(names), AT_ONCE)]
-    )
+    asked = [] if is_bulk else [_questions(connection, *some) for some in in_lists(names)]
     known, made = _all_of(connection, names) if is_bulk else _answers(asked)
     rows = ((name, made.get(name)) for name in names)
     changes = [
@@ -136,13 +132,11 @@ def _make_all(connection: Connection, search: FullText | None) -> None:
         search.rebuild(connection)
 
 
-def _questions(connection: Connection, names: Sequence[str]) -> tuple[Cursor, Cursor]:
+def _questions(connection: Connection, listed: str, values: Mapping[str, Any]) -> tuple[Cursor, Cursor]:
     """The rows that these projects have, and what those they are to have are made of."""
-    some = {f"name{number}": name for number, name in enumerate(names)}
-    listed = ", ".join(f":{key}" for key in some)
     return (
-        connection.execute(_SELECT_ROWS_OF.format(names=listed), some),
-        connection.execute(_SELECT_FACTS_OF.format(names=listed), some),
+        connection.execute(_SELECT_ROWS_OF.format(names=listed), values),
+        connection.execute(_SELECT_FACTS_OF.format(names=listed), values),
     )
 
 
@@ -240,11 +234,10 @@ class Listing:
         return 0, []
 
     def _shown(self, ids: Sequence[int]) -> Iterator[Listed]:
-        for first in range(0, len(ids), AT_ONCE):
-            some = {f"id{number}": each for number, each in enumerate(ids[first : first + AT_ONCE])}
-            rows = self._ask(_SELECT_SHOWN.format(numbers=", ".join(f":{key}" for key in some)), **some)
+        for numbers, values in in_lists(ids):
+            rows = self._ask(_SELECT_SHOWN.format(numbers=numbers), **values)
             known = {row[-1]: row for row in rows}
-            yield from (_listed(known[number]) for number in some.values() if number in known)
+            yield from (_listed(known[number]) for number in values.values() if number in known)
 
     def _conditions(self, text: str) -> Iterator[tuple[str, dict[str, str]]]:
         """What a row must fulfil, first choice first: the next one is for when no row does."""

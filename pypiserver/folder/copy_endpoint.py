@@ -6,7 +6,8 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from ..backend.copy_endpoint import KEPT, Item, sha256_of_stream, take
+from ..backend.copy_endpoint import KEPT, Item, take
+from ..backend.hashing import sha256_of_stream
 from ..backend.stored_file import Entry, Scan, sidecar
 from ..distributions import filename as distfile
 from ..distributions import metadata

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import threading
 import time
 
@@ -22,7 +21,6 @@ from ..catalog import FAILURES, Catalog, CatalogReplaced
 from ..catalog.leader_lock import LeaderLock
 from ..catalog.sqlite.leader_lock import ALIVE_SECONDS
 from ..errors import CatalogUnavailable, PypiServerError, Unavailable
-from ..process import process_id
 from .digest_worker import Digesting
 from .fs_events import Watcher
 from .partial_files import Key
@@ -92,7 +90,7 @@ class Watch(Background):
 
     def ensure_current(self) -> None:
         """Return when the catalog reflects storage; raises Unavailable while a folder cannot be read."""
-        if self._pid != process_id():
+        if self._loops.value is None:
             self.start()
         if self._settled != self.catalog.connections.generation or not self._ready.is_set():
             self._wait_for_first_scan()
@@ -130,7 +128,7 @@ class Watch(Background):
 
     def state(self) -> PypiServerError | None:
         """Why no request can be answered yet, None when it can be; starts what is missing, and waits for nothing."""
-        if self._pid != os.getpid():
+        if self._loops.value is None:
             self.start()
         if not self._is_settled():
             return Unavailable("The package folders are still being read.", public=True, kind="starting")

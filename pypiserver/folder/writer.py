@@ -7,14 +7,14 @@ done reads it at once, in every process.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import hmac
 import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
-from ..backend.digester import BLOCK, WRITING_SECONDS
+from ..backend.digester import WRITING_SECONDS
+from ..backend.hashing import sha256_of_stream
 from ..backend.on_demand import DigestsOnDemand
 from ..backend.protocols import StagedFile
 from ..backend.stored_file import Entry
@@ -109,15 +109,12 @@ class FolderWriter:
 
     def _is_standing(self, dist: DistFile, digest: Digest) -> bool:
         """Whether a file of these bytes stands in the first root; storage is asked, and then the catalog told."""
-        sha256 = hashlib.sha256()
         try:
             stream, entry = self._folders.open(0, dist.filename)
-            with stream:
-                while block := stream.read(BLOCK):
-                    sha256.update(block)
+            sha256 = sha256_of_stream(stream)
         except (PypiServerError, OSError):
             return False
-        if not hmac.compare_digest(sha256.hexdigest(), digest.sha256):
+        if not hmac.compare_digest(sha256, digest.sha256):
             return False
         found = self._sync.found(entry, dist)
         self._query(lambda: self._catalog.add(found, digest))

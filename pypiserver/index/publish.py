@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from ..backend.backend import Backend
+from ..backend.hashing import update_from
 from ..backend.protocols import StagedFile
 from ..backend.writing import Checked
 from ..distributions import metadata
@@ -40,19 +41,23 @@ DIGEST_FIELDS = {"sha256_digest": "sha256", "md5_digest": "md5", "blake2_256_dig
 # distutils of Python 3.8 to 3.11, and of setuptools up to 74, sends all of BLAKE2b under the name of a part of it.
 WHOLE_BLAKE2 = 2 * hashlib.blake2b().digest_size
 MAX_SIGNATURE_BYTES = 256 * 1024
-BLOCK_BYTES = 256 * 1024
 # A name or version is no longer than the file name that carries it.
 MAX_NAME = MAX_FILENAME
 
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """An upload form (the legacy upload API): fields by name, the file already staged."""
+    """An upload form (the legacy upload API): fields by name, the file already staged, with what its name says."""
 
-    filename: str
+    dist: DistFile
     staged: StagedFile
     fields: Mapping[str, str] = field(default_factory=dict)
     signature: bytes | None = None
+
+    @property
+    def filename(self) -> str:
+        """The file's name."""
+        return self.dist.filename
 
 
 class Recorder(Protocol):
@@ -79,15 +84,15 @@ class Intake:
         self.overwrite = overwrite
         self._recorder = recorder
 
-    def stage(self, filename: str) -> StagedFile:
-        """A hidden temporary file for an upload of that name."""
+    def stage(self, filename: str) -> tuple[DistFile, StagedFile]:
+        """What that name of an upload says, and a hidden temporary file for it; raises InvalidFilename."""
         dist = check_upload_filename(filename)
         if not dist.others:
             self._refuse_archived(dist)
         self._recorder.check()
         standing = self._writer.standing(filename) if self.overwrite else None
         digests = ("sha256", "md5", "blake2b-256", *self._extra())
-        return self._writer.stage(standing, digests)
+        return dist, self._writer.stage(standing, digests)
 
     def _extra(self) -> tuple[str, ...]:
         other = self._digester.other_algorithm()
@@ -99,7 +104,7 @@ class Intake:
         Raises BadRequest or InvalidDistribution for what is wrong with it, Conflict when other bytes stand under its
         name.
         """
-        dist = check_upload_filename(upload.filename)
+        dist = upload.dist
         if not dist.others:
             self._refuse_archived(dist)
             _check_form(upload, dist)
@@ -317,14 +322,12 @@ def _check_digests(upload: Upload) -> None:
 
 def _whole_blake2(upload: Upload) -> bytes:
     """The BLAKE2b of 512 bits, read anew: so few clients send it that nobody else should pay for it."""
-    digest = hashlib.blake2b()
     try:
         with upload.staged.reader() as stream:
-            while block := stream.read(BLOCK_BYTES):
-                digest.update(block)
+            digest: bytes = update_from(hashlib.blake2b(), stream).digest()
     except OSError as error:
         raise _unreadable(upload, error) from error
-    return digest.digest()
+    return digest
 
 
 def _unreadable(upload: Upload, error: OSError) -> Unavailable:

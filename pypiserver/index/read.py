@@ -23,7 +23,7 @@ from ..catalog import FAILURES, REPLACED, FileFault
 from ..catalog.file_pages import FilePage, FileSearch
 from ..catalog.queries import ProjectState
 from ..distributions.core_metadata import CoreMetadata
-from ..distributions.filename import canonical_version, file_key, normalize, projects_of
+from ..distributions.filename import canonical_version, file_key, projects_of
 from ..errors import CatalogUnavailable, Forbidden, NotFound, Unavailable
 from ..model import File, Indexed, Listed, Project, Search, last_serial
 from ..observability.download_statistics import Counts, Downloads
@@ -71,9 +71,9 @@ class Repository:
         # The last serial, and when it was the last one (time.monotonic).
         self._heard = (-1, 0.0)
 
-    def downloads(self, name: str) -> Counts | None:
+    def downloads(self, name: NormalizedName) -> Counts | None:
         """How often the project was downloaded, None where nobody counts; raises ConfigError for an unusable file."""
-        return self._stats.counts(normalize(name)) if self._stats is not None else None
+        return self._stats.counts(name) if self._stats is not None else None
 
     def serial(self) -> int:
         """The number of the last change of anything."""
@@ -105,7 +105,7 @@ class Repository:
         except FAILURES:
             return self._heard[0] != serial
 
-    def project_serial(self, name: str) -> int:
+    def project_serial(self, name: NormalizedName) -> int:
         """The number of the last change of a project, 0 for one that never was."""
         return self._query(lambda: self._catalog.project_state(name).serial)
 
@@ -113,14 +113,13 @@ class Repository:
         """Every project, sorted by its normal form."""
         return self._query(self._catalog.projects)
 
-    def project(self, name: str) -> Project:
-        """The project of that name, in any spelling (PEP 503); raises NotFound when it has no file.
+    def project(self, name: NormalizedName) -> Project:
+        """The project of that name; raises NotFound when it has no file.
 
         One whose files are all damaged, or being replaced, is here all the same, and Unavailable: it must not be looked
         for elsewhere.
         """
-        normal = normalize(name)
-        return self._query(lambda: self._project(normal))
+        return self._query(lambda: self._project(name))
 
     def _project(self, normal: NormalizedName) -> Project:
         state, files = self._listed(normal)
@@ -398,10 +397,10 @@ class Repository:
         """Which of these projects, in normal form, are here."""
         return self._query(lambda: self._catalog.listing.present(names))
 
-    def needing(self, name: str, limit: int) -> tuple[int, list[tuple[str, str]]]:
+    def needing(self, name: NormalizedName, limit: int) -> tuple[int, list[tuple[str, str]]]:
         """How many projects' newest releases depend on this one, and (normal form, name) of the first of them."""
-        return self._query(lambda: self._catalog.listing.needing(normalize(name), limit))
+        return self._query(lambda: self._catalog.listing.needing(name, limit))
 
-    def faults(self, name: str) -> list[FileFault]:
+    def faults(self, name: NormalizedName) -> list[FileFault]:
         """What is wrong with every file of a project that is not listed."""
-        return self._query(lambda: self._catalog.faults_of(normalize(name)))
+        return self._query(lambda: self._catalog.faults_of(name))

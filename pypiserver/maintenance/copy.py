@@ -7,12 +7,12 @@ a run that was interrupted is begun again and goes on.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from ..backend.copy_endpoint import Endpoint, Item
+from ..batches import batches
 from ..errors import PypiServerError, Unavailable
 
 # Each of them waits for the network most of the time.
@@ -39,7 +39,7 @@ def copy(source: Endpoint, destination: Endpoint, *, progress: Callable[[int, in
     destination.prepare()
     names: dict[str, str] = {}
     with ThreadPoolExecutor(AT_ONCE, "pypiserver-copy") as pool:
-        for batch in _batches(source.items(lambda path, why: report.left_out.append((path, why)))):
+        for batch in batches(source.items(lambda path, why: report.left_out.append((path, why))), BATCH):
             chosen = []
             for item in batch:
                 first = names.setdefault(item.dist.filename, item.path)
@@ -79,9 +79,3 @@ def _note(report: Report, item: Item, outcome: bool | PypiServerError) -> None:
         report.bytes += item.size
     else:
         report.already += 1
-
-
-def _batches(items: Iterable[Item]) -> Iterator[list[Item]]:
-    iterator = iter(items)
-    while batch := list(itertools.islice(iterator, BATCH)):
-        yield batch

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import getpass
-import hashlib
 import json
 import logging
 import os
@@ -20,6 +19,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import BinaryIO
 
+from ..backend.hashing import sha256_of_stream
 from ..errors import Unavailable
 
 _LOG = logging.getLogger(__name__)
@@ -97,9 +97,6 @@ def recorded(
         yield
         return
     log.check()
-    with read() as stream:
-        digest = hashlib.sha256()
-        while block := stream.read(1 << 20):
-            digest.update(block)
+    sha256 = sha256_of_stream(read())
     yield
-    log.write(Change(action, file, digest.hexdigest(), reason), user=user, address=None)
+    log.write(Change(action, file, sha256, reason), user=user, address=None)

@@ -8,7 +8,6 @@ notices; the thread starts with the first request in the process that serves, an
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from collections import deque
@@ -16,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from .. import request_info
-from ..process import process_id
+from ..process import PerProcess
 from ..server.expect_continue import BodyWantedError
 from ..supervisor import Loop
 
@@ -85,80 +84,40 @@ class Observer(Protocol):
         """Write what is not yet written."""
 
 
-class Observers:
-    """Hands notes to observers, from a thread of its own. Constructing it starts nothing."""
+class _Telling:
+    """What waits to be told in one process, and the thread that tells it."""
 
-    def __init__(self, observers: Sequence[Observer], *, gather_seconds: float = GATHER_SECONDS) -> None:
-        self._observers = list(observers)
-        self._gather_seconds = gather_seconds
-        self._lock = threading.Lock()
-        self._pid = -1
-        self._closed_pid = -1
-        self._reset()
-
-    def _reset(self) -> None:
+    def __init__(self, observers: Sequence[Observer]) -> None:
         groups: dict[MakeNote, list[Observer]] = {}
-        for observer in self._observers:
+        for observer in observers:
             groups.setdefault(observer.note, []).append(observer)
-        self._groups = [(note, deque[Any](maxlen=MOST_WAITING), group) for note, group in groups.items()]
-        self._wake = threading.Event()
-        self._is_awake = False
-        self._closing = False
-        self._thread: Loop | None = None
-        self._telling = threading.Lock()
+        self.groups = [(note, deque[Any](maxlen=MOST_WAITING), group) for note, group in groups.items()]
+        self.wake = threading.Event()
+        self.is_awake = False
+        self.is_closing = False
+        self.thread: Loop | None = None
+        self.lock = threading.Lock()
 
-    def __bool__(self) -> bool:
-        return bool(self._observers)
-
-    def note(self, environ: Environ, took: int, sent: int) -> None:
-        """Take note of a request that ended now, after ``took`` nanoseconds; costs next to nothing."""
-        if self._pid != process_id():
-            self._start()
-        for note, waiting, _ in self._groups:
-            waiting.append(note(environ, took, sent))
-        # To ask the event itself takes as long as to make half a note.
-        if not self._is_awake:
-            self._rouse()
-
-    def _rouse(self) -> None:
-        thread = self._thread
+    def rouse(self) -> None:
+        """Let what waits be told soon."""
+        thread = self.thread
         if thread is None:
             # An application that was replaced, with an answer that came to its end only now.
             self.flush()
         else:
-            self._is_awake = True
-            self._wake.set()
+            self.is_awake = True
+            self.wake.set()
             if not thread.start():
-                self._is_awake = False
+                self.is_awake = False
 
-    def _start(self) -> None:
-        with self._lock:
-            if os.getpid() not in (self._pid, self._closed_pid):
-                self._reset()
-                self._thread = Loop("observers", self._run, failed=self._begin_again, ended=self._sleep)
-                self._thread.start()
-                self._pid = os.getpid()
-
-    def _sleep(self) -> None:
+    def sleep(self) -> None:
         """The next note rouses us, and begins the thread again if it ended."""
-        self._is_awake = False
-
-    def _begin_again(self, error: Exception) -> None:
-        self._wake.set()
-
-    def _run(self) -> None:
-        while not self._closing:
-            self._wake.wait()
-            time.sleep(0 if self._closing else self._gather_seconds)
-            self._wake.clear()
-            # What is noted from here on rouses us again; what was noted before is told now.
-            self._is_awake = False
-            self.flush()
+        self.is_awake = False
 
     def flush(self) -> None:
         """Tell the observers what is waiting."""
-        with self._telling:
-            for _, waiting, group in self._groups:
+        with self.lock:
+            for _, waiting, group in self.groups:
                 if len(waiting) == MOST_WAITING:
                     _LOG.error("The access log cannot keep up; lines about requests were lost.")
                 notes = [waiting.popleft() for _ in range(len(waiting))]
@@ -169,14 +128,57 @@ class Observers:
                         # No reason to stop telling the others, or of the next requests.
                         _LOG.exception("%s failed; it knows nothing of some requests.", type(observer).__name__)
 
+
+class Observers:
+    """Hands notes to observers, from a thread of its own. Constructing it starts nothing."""
+
+    def __init__(self, observers: Sequence[Observer], *, gather_seconds: float = GATHER_SECONDS) -> None:
+        self._observers = list(observers)
+        self._gather_seconds = gather_seconds
+        self._telling = PerProcess(self._begin)
+
+    def __bool__(self) -> bool:
+        return bool(self._observers)
+
+    def note(self, environ: Environ, took: int, sent: int) -> None:
+        """Take note of a request that ended now, after ``took`` nanoseconds; costs next to nothing."""
+        telling = self._telling.value or self._telling.get()
+        for note, waiting, _ in telling.groups:
+            waiting.append(note(environ, took, sent))
+        # To ask the event itself takes as long as to make half a note.
+        if not telling.is_awake:
+            telling.rouse()
+
+    def _begin(self) -> _Telling:
+        telling = _Telling(self._observers)
+        again = lambda error: telling.wake.set()  # noqa: E731
+        telling.thread = Loop("observers", lambda: self._run(telling), failed=again, ended=telling.sleep)
+        telling.thread.start()
+        return telling
+
+    def _run(self, telling: _Telling) -> None:
+        while not telling.is_closing:
+            telling.wake.wait()
+            time.sleep(0 if telling.is_closing else self._gather_seconds)
+            telling.wake.clear()
+            # What is noted from here on rouses us again; what was noted before is told now.
+            telling.is_awake = False
+            telling.flush()
+
+    def flush(self) -> None:
+        """Tell the observers what is waiting."""
+        if self._telling.value is not None:
+            self._telling.value.flush()
+
     def close(self) -> None:
-        """End the thread of this process, once everything is told."""
-        if self._pid == os.getpid() and self._thread is not None:
-            self._closing = True
-            self._wake.set()
-            self._thread.join(timeout=5)
-            self._pid, self._closed_pid, self._thread, self._is_awake = -1, os.getpid(), None, False
-            self.flush()
+        """End the thread of this process, once everything is told; what is noted later is told at once."""
+        telling = self._telling.value
+        if telling is not None and telling.thread is not None:
+            telling.is_closing = True
+            telling.wake.set()
+            telling.thread.join(timeout=5)
+            telling.thread, telling.is_awake = None, False
+            telling.flush()
         for observer in self._observers:
             observer.close()
 

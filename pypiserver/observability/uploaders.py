@@ -20,7 +20,7 @@ MAX_USER = 200
 
 
 class Uploaders:
-    """Users by the sha256 of what they uploaded, from the audit log at ``path``, which is read when one is asked for."""
+    """Users by the sha256 of what they uploaded, from the audit log at ``path``; it is read when one is asked for."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

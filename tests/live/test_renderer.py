@@ -258,7 +258,7 @@ def test_what_is_kept_is_bounded_in_bytes_and_the_largest_result_is_kept() -> No
     with closing(Renderer(wait=60, process=lambda: counted)) as rendering:
         for number in range(50):
             assert rendering.render(Kind.GFM, f"{number}") is not None
-        results = rendering._queue._results
+        results = rendering._queue.get()._results
         assert sum(len(html) for (_, html), _ in results._values.values()) <= renderer.MAX_RESULT_BYTES
         assert rendering.render(Kind.GFM, "49") is not None and len(counted.asked) == 50
         assert rendering.render(Kind.GFM, "0") is not None and len(counted.asked) == 51
@@ -289,7 +289,7 @@ def test_so_many_wait_and_the_others_are_plain_text_at_once(make: Callable[..., 
         assert rendering.render(Kind.GFM, f"{number}") is None
     rendering.wait_seconds = 3600
     assert rendering.render(Kind.GFM, "one too many") is None
-    assert len(rendering._queue._jobs) == MAX_JOBS
+    assert len(rendering._queue.get()._jobs) == MAX_JOBS
     counted.go.set()
     assert rendering.render(Kind.GFM, f"{MAX_JOBS - 1}") is not None
     assert b"one too many" not in counted.asked
@@ -386,7 +386,7 @@ from pypiserver.web.html.renderer_worker import Kind
 from pypiserver.web.html.renderer import Renderer
 renderer = Renderer(wait=60)
 assert renderer.render(Kind.GFM, "a")[1] == b"<p>a</p>\\n"
-with renderer._queue._changed:
+with renderer._queue.get()._changed:
     pid = os.fork()
     if pid == 0:
         assert renderer.render(Kind.GFM, "b")[1] == b"<p>b</p>\\n"

@@ -10,13 +10,13 @@ CatalogError.
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 import time
 from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
+from ...process import PerProcess
 from ..database import FullText
 from ..errors import CatalogError, CatalogReplaced
 from ..full_text import TSVECTOR
@@ -46,6 +46,18 @@ _BEGIN = (
 )
 
 
+class _Lent:
+    """The connections of one process: those nobody uses, and how many more there may be."""
+
+    def __init__(self) -> None:
+        self.idle: deque[Session] = deque()
+        self.free = threading.Semaphore(CONNECTIONS)
+        self.is_migrated = False
+        self.migrating = threading.Lock()
+        # Held by the one thread that connects after an attempt that failed.
+        self.trying = threading.Lock()
+
+
 class Pool:
     """The connections of this process to the catalog at ``address``, a URL of PostgreSQL, describing ``identity``.
 
@@ -65,14 +77,8 @@ class Pool:
         self._identity = identity
         self.generation = 0
         self.epoch = ""
-        self._lock = threading.Lock()
-        self._pid = -1
         # What a fork left to us is kept: closing it would end the parent's session.
-        self._inherited: list[deque[Session]] = []
-        self._idle: deque[Session] = deque()
-        self._free = threading.Semaphore(CONNECTIONS)
-        self._is_migrated = False
-        self._trying = threading.Lock()
+        self._ours = PerProcess(_Lent)
         self._local = threading.local()
         self._away_until = 0.0
         self._away_because = ""
@@ -138,18 +144,19 @@ class Pool:
 
     def session(self) -> Session:
         """A new connection, which is not of the pool; raises CatalogError."""
+        ours = self._ours.get()
         if self._away_because:
-            if time.monotonic() < self._away_until or not self._trying.acquire(blocking=False):
+            if time.monotonic() < self._away_until or not ours.trying.acquire(blocking=False):
                 raise CatalogError(self._away_because)
             try:
                 session = self._connect()
             finally:
-                self._trying.release()
+                ours.trying.release()
         else:
             session = self._connect()
         self._away_because = ""
-        if not self._is_migrated:
-            self._migrate(session)
+        if not ours.is_migrated:
+            self._migrate(session, ours)
         return session
 
     def _connect(self) -> Session:
@@ -169,7 +176,7 @@ class Pool:
     def renew(self) -> None:
         """Look at the tables again before the next question, and take them for what they are then."""
         self.epoch = ""
-        self._is_migrated = False
+        self._ours.get().is_migrated = False
         self.generation += 1
         self.close()
 
@@ -191,58 +198,48 @@ class Pool:
 
     def close(self) -> None:
         """Close what nobody uses now."""
-        if self._pid == os.getpid():
-            while self._idle:
-                self._idle.pop().raw.close()
+        ours = self._ours.value
+        while ours is not None and ours.idle:
+            ours.idle.pop().raw.close()
 
     def _take(self) -> Session:
-        if self._pid != os.getpid():
-            self._begin()
-        if not self._free.acquire(timeout=WAIT_SECONDS):
+        ours = self._ours.get()
+        if not ours.free.acquire(timeout=WAIT_SECONDS):
             raise CatalogError(f"all {CONNECTIONS} connections have been in use for {WAIT_SECONDS:.0f} seconds")
         try:
             with contextlib.suppress(IndexError):
-                session = self._idle.pop()
+                session = ours.idle.pop()
                 if session.is_silent():
                     return session
                 self._throw_away(session)
             return self.session()
         except BaseException:
-            self._free.release()
+            ours.free.release()
             raise
 
-    def _begin(self) -> None:
-        with self._lock:
-            if self._pid != os.getpid():
-                self._inherited.append(self._idle)
-                self._idle = deque()
-                self._trying = threading.Lock()
-                self._free = threading.Semaphore(CONNECTIONS)
-                self._is_migrated = False
-                self._pid = os.getpid()
-
-    def _migrate(self, session: Session) -> None:
+    def _migrate(self, session: Session, ours: _Lent) -> None:
         try:
-            with self._lock, failing(session), session.patient():
+            with ours.migrating, failing(session), session.patient():
                 epoch = migrate(session, self._identity, self.place())
                 # Kept when a connection was lost: the tables may be others now, and whoever asks must see that.
                 self.epoch = self.epoch or epoch
-                self._is_migrated = True
+                ours.is_migrated = True
         except BaseException:
             session.raw.close()
             raise
 
     def _put_back(self, session: Session) -> None:
+        ours = self._ours.get()
         if session.raw.closed or session.raw.info.transaction_status:
             self._throw_away(session)
         else:
-            self._idle.append(session)
-        self._free.release()
+            ours.idle.append(session)
+        ours.free.release()
 
     def _throw_away(self, session: Session) -> None:
         """Close it, and all that are idle: the server may be gone, and its tables may be others when it is back."""
         session.raw.close()
-        self._is_migrated = False
+        self._ours.get().is_migrated = False
         self.close()
 
 

@@ -10,12 +10,12 @@ that has failed twice.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable
 from typing import Generic, NamedTuple, TypeVar
 
+from ...process import PerProcess
 from ..errors import CatalogError
 
 Answer = TypeVar("Answer")
@@ -47,8 +47,8 @@ class Shared(Generic[Answer]):
         # Until when it is believed, and the last answer.
         self._known: tuple[float, Answer] | None = None
         self._failed: _Failure | None = None
-        self._asking = threading.Lock()
-        self._pid = -1
+        # What a fork copied may be held by a thread that it did not copy.
+        self._asking = PerProcess(threading.Lock)
 
     def ask(self) -> Answer:
         """The answer; raises CatalogError, and what the question raises."""
@@ -56,7 +56,7 @@ class Shared(Generic[Answer]):
         known = self._known
         if known is not None and arrived < known[0]:
             return known[1]
-        asking, failed = self._turn(), self._failed
+        asking, failed = self._asking.get(), self._failed
         if failed is not None and failed.times > 1:
             # Where packets are lost each attempt takes seconds; one thread at a time has to wait for it.
             if not asking.acquire(blocking=False):
@@ -83,10 +83,3 @@ class Shared(Generic[Answer]):
             raise
         self._known, self._failed = (began + self._seconds, answer), None
         return answer
-
-    def _turn(self) -> threading.Lock:
-        if self._pid != os.getpid():
-            # What a fork copied may be held by a thread that it did not copy.
-            self._asking = threading.Lock()
-            self._pid = os.getpid()
-        return self._asking

@@ -14,8 +14,10 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+from ...process import PerProcess, process_id
 from ..database import Connection, FullText
 from ..errors import CatalogError, CatalogIncomplete, CatalogInUse, CatalogReplaced
 from .change_counter import Signal
@@ -49,6 +51,14 @@ IO_PAUSE_SECONDS = 4.0
 _LOG = logging.getLogger(__name__)
 
 
+@dataclass(slots=True)
+class _Opened:
+    """What one process has open besides the connections of its threads; ``keeper`` is one that keeps the journal."""
+
+    memory: SqliteConnection | None = None
+    keeper: SqliteConnection | None = None
+
+
 class Connections:
     """Hands out the calling thread's connection to the catalog at ``path``; None keeps the catalog in memory.
 
@@ -79,14 +89,12 @@ class Connections:
         self._leader_lock: ScanLock | None = None
         self._names = [] if path is None else [str(path) + suffix for suffix in ("", "-wal", "-shm")]
         self._local = threading.local()
-        self._memory: SqliteConnection | None = None
         self._memory_lock = threading.RLock()
-        self._pid = -1
+        self._ours = PerProcess(self._nothing_opened)
         # The inodes of the file and its journal. They stay what they are while a connection of ours is open.
         self._inodes: tuple[int | None, ...] = ()
         # The sizes of the journal's two files as they were last seen with these inodes: neither becomes shorter.
         self._sizes: tuple[tuple[int | None, ...], tuple[int, ...]] = ((), ())
-        self._keeper: SqliteConnection | None = None
         self._prepare_lock = threading.Lock()
         self._prepared = -1
         # When the first and the last I/O error of a row came (time.monotonic).
@@ -105,12 +113,12 @@ class Connections:
     def get(self) -> SqliteConnection:
         """The connection of this thread in this process; raises ``sqlite3.Error`` when it cannot be had."""
         local = self._local
-        if getattr(local, "key", None) == (self.generation, os.getpid()):
+        if getattr(local, "key", None) == (self.generation, process_id()):
             connection: SqliteConnection = local.connection
             return connection
         connection, generation = self._open_prepared()
         local.connection = connection
-        local.key = (generation, os.getpid())
+        local.key = (generation, process_id())
         return connection
 
     @contextlib.contextmanager
@@ -233,7 +241,8 @@ class Connections:
             if self._inodes and is_damaged(inodes):
                 set_aside(self.path)
         with self._prepare_lock:
-            self._keeper = None
+            if self._ours.value is not None:
+                self._ours.value.keeper = None
             self.signal = None
             self._io_errors = None
             self.generation += 1
@@ -278,16 +287,19 @@ class Connections:
     def close(self) -> None:
         """Close every connection of this process that is not in the middle of a question; that one ends with it."""
         connection = getattr(self._local, "connection", None)
-        if connection is not None and (getattr(self._local, "key", None) or (0, 0))[1] == os.getpid():
+        if connection is not None and (getattr(self._local, "key", None) or (0, 0))[1] == process_id():
             connection.close()
         # With it go the connections of other threads, which may live as long as the process.
         self._local = threading.local()
-        self._memory = None
-        if self._keeper is not None and self._pid == os.getpid():
-            self._keeper.close()
-        self._keeper = None
+        ours = self._ours.forget()
+        if ours is not None and ours.keeper is not None:
+            ours.keeper.close()
         self.signal = None
         self._prepared = -1
+
+    def _nothing_opened(self) -> _Opened:
+        self._prepared = -1
+        return _Opened()
 
     def _open_prepared(self) -> tuple[SqliteConnection, int]:
         """A new connection for this thread, and the generation it belongs to."""
@@ -295,18 +307,17 @@ class Connections:
         if not self._prepare_lock.acquire(timeout=BUSY_TIMEOUT_MS / 1000):
             raise CatalogError("it is being opened by another thread, which has waited for 10 seconds")
         try:
-            if self._pid != os.getpid():
-                self._pid, self._memory, self._keeper, self._prepared = os.getpid(), None, None, -1
+            ours = self._ours.get()
             if self.path is None:
-                if self._memory is None:
+                if ours.memory is None:
                     memory = connect(":memory:")
                     self.epoch = prepare(memory, self.identity, self.search)
-                    self._memory, self.signal = memory, Signal(None)
-                return self._memory, self.generation
+                    ours.memory, self.signal = memory, Signal(None)
+                return ours.memory, self.generation
             self._refuse_unpinned()
             if self._prepared != self.generation:
                 with alone(self.path):
-                    self._open_file(self.path)
+                    self._open_file(self.path, ours)
             return self._open_again(self.path), self.generation
         finally:
             self._prepare_lock.release()
@@ -330,9 +341,9 @@ class Connections:
             raise CatalogReplaced("it was deleted or replaced")
         return bounded(configured(connection), path)
 
-    def _open_file(self, path: Path) -> None:
+    def _open_file(self, path: Path, ours: _Opened) -> None:
         """Open the catalog, or begin a new one; the connection is kept, so that its journal stays."""
-        self._keeper = None
+        ours.keeper = None
         inodes = inodes_of(self._names)
         if self._inodes and inodes[0] != self._inodes[0] and self._has_other_journal(inodes):
             # It came between our looking and this: threads may still have that journal open.
@@ -346,7 +357,7 @@ class Connections:
             self._make_way(path, error)
             connection, epoch = self._opened(path)
         self._inodes = inodes_of(self._names)
-        self._keeper = connection
+        ours.keeper = connection
         self.epoch = epoch
         self.signal = Signal(path.with_name(path.name + ".signal"))
         self._prepared = self.generation

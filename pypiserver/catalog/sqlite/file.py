@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from ...process import process_id
 from .. import dependencies, project_list, schema
 from ..database import Connection, FullText
 from ..errors import CatalogError, CatalogIncomplete, CatalogInUse
@@ -47,7 +48,7 @@ class SqliteConnection(sqlite3.Connection):
 
     def __del__(self) -> None:
         # What a fork left to us is not ours to close: SQLite would take it for the last one.
-        if self.pid == os.getpid():
+        if self.pid == process_id():
             self.close()
 
 
@@ -206,7 +207,7 @@ def opened(target: str) -> SqliteConnection:
         uri=target.startswith("file:"),
         factory=SqliteConnection,
     )
-    connection.pid = os.getpid()
+    connection.pid = process_id()
     return connection
 
 

@@ -16,7 +16,7 @@ import bottle
 
 from ...backend.protocols import StagedFile
 from ...distributions.attestations import MAX_CHARACTERS
-from ...distributions.filename import parse_filename
+from ...distributions.filename import DistFile, parse_filename
 from ...errors import BadRequest, InvalidFilename, PypiServerError
 from ...index.publish import DIGEST_FIELDS, MAX_SIGNATURE_BYTES, Intake, Upload
 from ...server.expect_continue import is_waiting
@@ -114,6 +114,7 @@ class Form:
         # The first field with a file that is no field of an upload.
         self.other_field = ""
         self._filename = ""
+        self._dist: DistFile | None = None
         self._staged: StagedFile | None = None
         self._fault: PypiServerError | None = None
         self._signature: _Limited | None = None
@@ -149,12 +150,12 @@ class Form:
             raise BadRequest(
                 f"The form has a file in its field {self.other_field[:40]!r}; an upload belongs in the field 'content'."
             )
-        if self._staged is None:
+        if self._staged is None or self._dist is None:
             raise BadRequest("The form has no file: its content field is missing, or carries no file name.")
         # curl -F gpg_signature='<FILE' sends it as a field without a file name.
         self._refuse_other_signature()
         signature = bytes(self._signature.data if self._signature else self.fields.get("gpg_signature", "").encode())
-        return Upload(self._filename, self._staged, self.fields, signature or None)
+        return Upload(self._dist, self._staged, self.fields, signature or None)
 
     def _refuse_other_signature(self) -> None:
         """Raise BadRequest for a signature that is named after another file."""
@@ -190,7 +191,7 @@ class Form:
         self.has_file = True
         self._filename = filename
         try:
-            self._staged = self._intake.stage(filename)
+            self._dist, self._staged = self._intake.stage(filename)
         except InvalidFilename as error:
             # Documentation is sent as a file of any name: only an upload needs a good one.
             self._fault = error

@@ -12,6 +12,7 @@ from dataclasses import replace
 from urllib.parse import quote, urlencode
 
 import bottle
+from packaging.utils import NormalizedName
 
 from ...distributions.core_metadata import CoreMetadata
 from ...distributions.filename import normalize
@@ -147,7 +148,7 @@ class Browse:
         body, age = self._last.get(key, make)
         return aged(sent(body, private=self._private), age)
 
-    def _found(self, normal: str) -> Project:
+    def _found(self, normal: NormalizedName) -> Project:
         try:
             return self._repository.project(normal)
         except (NotFound, Unavailable) as error:
@@ -158,7 +159,7 @@ class Browse:
             listed = f"Files that cannot be listed: {words}"
             raise error.reworded(f"{error} {listed}", public=f"{error.public} {listed}") from None
 
-    def _downloads(self, normal: str) -> Counts | None:
+    def _downloads(self, normal: NormalizedName) -> Counts | None:
         # The writer of the file logs what is wrong with it.
         with contextlib.suppress(ConfigError):
             return self._repository.downloads(normal)

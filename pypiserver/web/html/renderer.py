@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ...bounded_cache import Remembered
-from ...process import process_id
+from ...process import PerProcess
 from .renderer_process import RenderProcess
 from .renderer_worker import Answer, Kind, Outcome
 
@@ -63,16 +63,14 @@ class Renderer:
         self.wait_seconds = wait
         self._idle = idle
         self._make_process = process
-        self._queue = self._empty_queue()
+        self._queue = PerProcess(self._empty_queue)
 
     def _empty_queue(self) -> _Queue:
         return _Queue(self._idle, self._make_process)
 
     def render(self, kind: Kind, text: str) -> Answer | None:
         """The outcome for a description: HTML in UTF-8, or the reason for none; None while it is unknown."""
-        queue = self._queue
-        if queue.pid != process_id():
-            queue = self._queue = self._empty_queue()
+        queue = self._queue.get()
         data = text.encode("utf-8", "replace")
         key = hashlib.sha256(bytes([kind]) + data).digest()
         known = queue.known(key)
@@ -86,8 +84,8 @@ class Renderer:
 
     def close(self) -> None:
         """End the thread and the process, and empty the caches; a later request starts them again."""
-        queue, self._queue = self._queue, self._empty_queue()
-        if queue.pid == process_id():
+        queue = self._queue.forget()
+        if queue is not None:
             queue.close()
 
 
@@ -95,7 +93,6 @@ class _Queue:
     """The jobs of one server process, the outcomes of earlier ones, and the thread that works while there are any."""
 
     def __init__(self, idle: float, process: Callable[[], RenderProcess]) -> None:
-        self.pid = process_id()
         self._idle = idle
         self._make_process = process
         self._results: Remembered[bytes, Answer] = Remembered(MAX_RESULT_BYTES)

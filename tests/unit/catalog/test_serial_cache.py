@@ -207,7 +207,7 @@ def test_a_fork_does_not_wait_for_a_thread_of_its_parent() -> None:
     shared = Shared(database, seconds=0, patience=PATIENCE)
     answers = context.SimpleQueue()
     process = context.Process(target=lambda: answers.put([shared.ask(), shared.ask()]))
-    with shared._turn():
+    with shared._asking.get():
         process.start()
         process.join(PATIENCE / 2)
         process.kill()

@@ -36,10 +36,10 @@ Serve = Callable[..., Client]
 
 def add(intake: Intake, filename: str, content: bytes, *, signature: bytes | None = None, **fields: str) -> str:
     """Upload as the web layer does."""
-    staged = intake.stage(filename)
+    dist, staged = intake.stage(filename)
     try:
         staged.write(content)
-        return intake.add(Upload(filename, staged, fields, signature))
+        return intake.add(Upload(dist, staged, fields, signature))
     finally:
         staged.discard()
 
@@ -185,10 +185,10 @@ def test_an_archive_that_cannot_be_read_back_is_an_outage(application: Applicati
         def reader(self) -> Any:
             return open("/proc/self/mem", "rb")  # a regular file that gives EIO
 
-    staged = application.intake.stage("foo-1.0-py3-none-any.whl")
+    dist, staged = application.intake.stage("foo-1.0-py3-none-any.whl")
     staged.write(VARIANTS[0])
     with raises(Unavailable, kind="unreadable", filename="foo-1.0-py3-none-any.whl"):
-        application.intake.add(Upload("foo-1.0-py3-none-any.whl", Broken(staged)))  # type: ignore[arg-type]
+        application.intake.add(Upload(dist, Broken(staged)))  # type: ignore[arg-type]
     staged.discard()
     assert tree(root) == {}
 

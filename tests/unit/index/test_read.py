@@ -59,7 +59,7 @@ def test_a_page_lists_files_by_version_with_the_newest_spelling(
         put(*make_sdist(name, version))
     put("foo-not.a.version-x.zip", make_sdist("foo", "not.a.version-x", format=".zip")[1])
     backend.refresher.scan()
-    project = repository.project("FOO")
+    project = repository.project("foo")
     assert (project.name, project.display_name) == ("foo", "Foo")
     assert [file.version for file in project.files if file.kind == "sdist"][-3:] == ["0.1", "1.9", "1.10"]
     assert all(file.sha256 for file in project.files)

@@ -56,7 +56,7 @@ def test_whole_downloads_count(serve: Serve, put: Put, file: Path) -> None:
     application: Any = client._application
     application.observers.flush()
     expected = Counts("foo-bar", 4, 4, {"1.0": 3, "2.0": 1}, {"pip": 3, "uv": 1})
-    assert application.repository.downloads("Foo.Bar") == expected
+    assert application.repository.downloads("foo-bar") == expected
     assert application.repository.downloads("nothing") == Counts("nothing", 0, 0, {}, {})
 
 

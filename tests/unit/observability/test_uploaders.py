@@ -38,7 +38,7 @@ def test_a_log_that_was_moved_is_read_from_its_start(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", [b"", b"[]", b"{", b"null", b"\xff\xfe", b'{"action": "upload", "user": 1, "sha256": []}']
+    "line", [b"", b"[]", b"{", b"null", b"\xff\xfe", b"[" * 100_000, b'{"action": "upload", "user": 1, "sha256": []}']
 )
 def test_a_line_that_is_no_record_means_nothing(tmp_path: Path, line: bytes) -> None:
     log = tmp_path / "audit.jsonl"
