@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from ._version import __version__
 from .access.authentication import Access, Auther, HtpasswdFile
@@ -33,6 +33,7 @@ from .observability.download_statistics import Downloads
 from .observability.logging_setup import wrap
 from .observability.metrics import Metrics, State
 from .observability.request_events import Observer, Observers, observe
+from .observability.uploaders import Uploaders
 from .server import tls_files
 from .server.contract import Options as ServerOptions
 from .settings.config import Config, default_of
@@ -46,11 +47,13 @@ from .web.api.offload import Deliver, redirecting, through_nginx
 from .web.api.simple import Simple
 from .web.api.upload import Uploads
 from .web.html.file_list import AllFiles
+from .web.html.pages import Frame
 from .web.html.renderer import Renderer
 from .web.html.welcome import Welcome
 from .web.http.body_limit import Gate
 from .web.http.cors import CrossOrigin
 from .web.http.forwarded import TrustedProxy
+from .web.http.problem_details import Elsewhere
 from .web.routes import Web, build
 
 WSGI = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
@@ -84,12 +87,14 @@ class Application:
         threads = ServerOptions(
             server=config.server, threads=config.threads, tells_names_apart=config.believes_address
         ).thread_count
+        frame = Frame(config.title) if config.title else Frame()
+        fallback = _fallback(config)
         self.web = Web(
             repository=self.repository,
             access=access,
             simple=Simple(
                 self.repository,
-                fallback=_fallback(config),
+                fallback=fallback,
                 private=access.is_protected("list"),
                 server_base_url=config.root_url,
             ),
@@ -98,7 +103,7 @@ class Application:
                 private=access.is_protected("list"),
                 server_base_url=config.root_url,
             ),
-            all_files=AllFiles(self.repository, private=access.is_protected("list")),
+            all_files=AllFiles(self.repository, private=access.is_protected("list"), frame=frame),
             files=Files(
                 self.repository,
                 cache_control=_cache_control(config, access),
@@ -107,7 +112,7 @@ class Application:
                 deliver=_delivery(config, self.backend, _cache_control(config, access)),
             ),
             uploads=Uploads(self.intake, max_bytes=config.max_upload_size, max_form_bytes=config.max_form_size),
-            welcome=Welcome(_welcome_text(config)),
+            welcome=Welcome(_welcome_text(config), frame),
             status=_status(config, self.repository, self.backend, self.exposition, self.metrics),
             server_base_url=config.root_url,
             health_endpoint=config.health_endpoint,
@@ -115,6 +120,10 @@ class Application:
             max_search_size=config.max_search_size,
             renderer=Renderer(),
             cross_origin=CrossOrigin(config.allow_origin),
+            frame=frame,
+            # A user's name is half of a login: only those who log in see it.
+            uploaders=Uploaders(config.audit_log) if config.audit_log and access.is_protected("list") else None,
+            elsewhere=_elsewhere(config, fallback),
         )
         self.routes = self.web.routes()
         logged: WSGI = wrap(
@@ -342,6 +351,20 @@ def _fallback(config: Config) -> Callable[[str], str | None]:
     base = fallback_address.rstrip("/")
     private = read_private_names(config.private, config.private_file)
     return lambda name: None if name in private else f"{base}/{quote(name)}/"
+
+
+def _elsewhere(config: Config, fallback: Callable[[str], str | None]) -> Callable[[str], Elsewhere | None]:
+    """Where people may look for an unknown project: at PyPI its page, at any other index what clients read."""
+
+    def look(name: str) -> Elsewhere | None:
+        address = fallback(name)
+        if address is None:
+            return None
+        if config.fallback_url is None:
+            return Elsewhere(address.replace("/simple/", "/project/", 1), "PyPI")
+        return Elsewhere(address, urlsplit(address).hostname or "")
+
+    return look
 
 
 def _cache_control(config: Config, access: Access) -> str:

@@ -151,12 +151,14 @@ class Search:
     """A request for a page of the list of projects: those that ``text`` finds, or all for ''.
 
     ``sort`` is ``name``, ``date`` or ``size``, reversed with a leading ``-``; any other value means by relevance.
-    ``show`` is '' (all), ``yanked`` (with a yanked file) or ``marked`` (with a status).
+    ``show`` is '' (all), ``yanked`` (with a yanked file) or ``marked`` (with a status). ``needs`` is a project in
+    normal form on which the newest release of each depends, '' for any.
     """
 
     text: str = ""
     sort: str = ""
     show: str = ""
+    needs: str = ""
     limit: int = 50
     offset: int = 0
 

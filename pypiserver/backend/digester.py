@@ -20,7 +20,7 @@ from ..bounded_cache import Said
 from ..catalog import FAILURES, Catalog, Digest, FileFault
 from ..distributions import filename as distfile
 from ..distributions import metadata
-from ..distributions.core_metadata import packed, parse_metadata, valid_requires_python
+from ..distributions.core_metadata import needed_projects, packed, parse_metadata, valid_requires_python
 from ..distributions.filename import DistFile
 from ..distributions.truncation import UNFINISHED
 from ..errors import FaultKind, InvalidDistribution, PypiServerError
@@ -254,6 +254,7 @@ class Digester:
             requires_python=requires_python,
             summary=core.summary,
             keywords=core.keywords,
+            needs=" ".join(needed_projects(core)),
             core=packed(core),
             name=_display_name(core.name, dist) or (dist.name if is_undecided else ""),
             project=project,

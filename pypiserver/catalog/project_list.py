@@ -21,6 +21,7 @@ from packaging.utils import NormalizedName
 from ..distributions.filename import release_key
 from ..model import Listed, Search, utc
 from ..text import line_of, one_line
+from . import dependencies
 from .database import Connection, Cursor, Database, FullText, in_lists
 
 TABLES = (
@@ -29,7 +30,7 @@ TABLES = (
     """CREATE TABLE IF NOT EXISTS listing (
         id INTEGER PRIMARY KEY, project TEXT NOT NULL UNIQUE, name TEXT NOT NULL, version TEXT NOT NULL,
         upload TEXT NOT NULL, uploaded_ns BIGINT NOT NULL, files BIGINT NOT NULL, size BIGINT NOT NULL,
-        yanked BIGINT NOT NULL, summary TEXT NOT NULL, keywords TEXT NOT NULL
+        yanked BIGINT NOT NULL, summary TEXT NOT NULL, keywords TEXT NOT NULL, needs TEXT NOT NULL DEFAULT ''
     )""",
     "CREATE INDEX IF NOT EXISTS listing_by_date ON listing (uploaded_ns, project)",
     "CREATE INDEX IF NOT EXISTS listing_by_size ON listing (size, project)",
@@ -48,17 +49,17 @@ MAX_KEYWORDS = 500
 MAX_TEXT = 200
 MAX_TERMS = 8
 
-_COLUMNS = "project, name, version, upload, uploaded_ns, files, size, yanked, summary, keywords"
-_SELECT_FACTS = "SELECT project, name, version, mtime_ns, size, yanked, summary, keywords FROM file"
+_COLUMNS = "project, name, version, upload, uploaded_ns, files, size, yanked, summary, keywords, needs"
+_SELECT_FACTS = "SELECT project, name, version, mtime_ns, size, yanked, summary, keywords, needs FROM file"
 _SELECT_FACTS_OF = f"{_SELECT_FACTS} WHERE project IN ({{names}}) AND visible = 1"
 _SELECT_ALL_FACTS = f"{_SELECT_FACTS} WHERE visible = 1 ORDER BY project"
 _SELECT_ROWS_OF = f"SELECT {_COLUMNS}, id FROM listing WHERE project IN ({{names}})"  # noqa: S608
 _SELECT_ALL_ROWS = f"SELECT {_COLUMNS}, id FROM listing"  # noqa: S608
 _UPSERT = f"""
-    INSERT INTO listing ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    INSERT INTO listing ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (project) DO UPDATE SET name = excluded.name, version = excluded.version, upload = excluded.upload,
         uploaded_ns = excluded.uploaded_ns, files = excluded.files, size = excluded.size, yanked = excluded.yanked,
-        summary = excluded.summary, keywords = excluded.keywords
+        summary = excluded.summary, keywords = excluded.keywords, needs = excluded.needs
 """  # noqa: S608
 _DELETE = "DELETE FROM listing WHERE project = ?"
 
@@ -112,6 +113,10 @@ def _make_rows(connection: Connection, names: Sequence[str], search: FullText | 
     ]
     connection.executemany(_UPSERT, [new for _, new in changes if new is not None])
     connection.executemany(_DELETE, [(old[0],) for old, new in changes if old is not None and new is None])
+    if is_bulk:
+        dependencies.rebuild(connection)
+    else:
+        dependencies.update(connection, changes)
     if search is not None and is_bulk:
         search.rebuild(connection)
     elif search is not None:
@@ -122,6 +127,7 @@ def _make_all(connection: Connection, search: FullText | None) -> None:
     with connection.stream(_SELECT_ALL_FACTS) as rows:
         groups = itertools.groupby(rows, key=itemgetter(0))
         connection.executemany(_UPSERT, (_row(list(group)) for _, group in groups))
+    dependencies.rebuild(connection)
     if search is not None:
         search.rebuild(connection)
 
@@ -173,6 +179,7 @@ def _row(files: list[Facts]) -> tuple[Any, ...]:
         sum(file[5] is not None for file in files),
         line_of(next((file[6] for file in release if file[6]), ""), MAX_SUMMARY),
         one_line(next((file[7] for file in release if file[7]), ""))[:MAX_KEYWORDS],
+        " ".join(sorted({name for file in release for name in file[8].split()})),
     )
 
 
@@ -198,6 +205,12 @@ class Listing:
         statement = "SELECT name FROM project WHERE name = :name AND files > 0"
         return {name for name in set(names) if self._ask(statement, name=name)}
 
+    def needing(self, name: str, limit: int) -> tuple[int, list[tuple[str, str]]]:
+        """How many projects need this one, and (normal form, name) of the first of them."""
+        self.complete()
+        total = self._ask(dependencies.SELECT_COUNT, needed=name)[0][0]
+        return total, self._ask(dependencies.SELECT_NEEDING, needed=name, limit=limit) if total else []
+
     def summaries(self) -> list[tuple[str, str, str]]:
         """(name, version, summary) of every project's newest release, by project."""
         self.complete()
@@ -208,10 +221,11 @@ class Listing:
         self.complete()
         words = self._search
         for condition, parameters in self._conditions(search.text):
-            where = f"{condition} AND {_FILTERS[search.show]}"
+            parameters = {**parameters, "needs": search.needs} if search.needs else parameters
+            where = f"{condition} AND {_filter(search)}"
             has_words = words is not None and condition == words.matches
             counting = f"SELECT COUNT(*) FROM listing l WHERE {where}"  # noqa: S608
-            if words is not None and has_words and not search.show:
+            if words is not None and has_words and not (search.show or search.needs):
                 counting = words.counted
             total = self._ask(counting, **parameters)[0][0]
             if total:
@@ -252,7 +266,7 @@ class Listing:
         """The numbers of the rows that are shown; those passed over are counted in an index and never read."""
         window = {**parameters, "limit": search.limit, "offset": search.offset}
         order = _ORDERS.get(search.sort)
-        if order is not None or not parameters:
+        if order is not None or "exact" not in parameters:
             return self._window("listing l", where, order or _ORDERS["name"], window)
         words = self._search
         if is_ranked and words is not None:
@@ -260,7 +274,7 @@ class Listing:
             rank = f"(l.project = :exact) DESC, {_NAMED} DESC, {words.rank}, l.project"
             return self._window(words.source, where, rank, window)
         # Names that begin with the text come first; what the full text finds has all of them in it.
-        filtered = f"{_NAMED} AND {_FILTERS[search.show]}"
+        filtered = f"{_NAMED} AND {_filter(search)}"
         named = self._ask(f"SELECT COUNT(*) FROM listing l WHERE {filtered}", **parameters)[0][0]  # noqa: S608
         ids = self._window("listing l", filtered, "l.project", window) if search.offset < named else []
         window["limit"] = search.limit - len(ids)
@@ -274,6 +288,10 @@ class Listing:
     def _ask(self, statement: str, **parameters: object) -> list[Any]:
         with self._database.reading() as connection:
             return connection.execute(statement, parameters).fetchall()
+
+
+def _filter(search: Search) -> str:
+    return f"{_FILTERS[search.show]} AND {dependencies.CONDITION}" if search.needs else _FILTERS[search.show]
 
 
 def terms_of(text: str) -> list[str]:

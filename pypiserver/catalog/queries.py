@@ -18,6 +18,7 @@ from ..model import ACTIVE, File, Indexed, ProjectStatus, last_serial
 from . import schema
 from .database import Connection, Cursor, Database
 from .errors import CatalogIncomplete, CatalogReplaced
+from .file_pages import FileList
 from .leader_lock import LeaderLock
 from .postgres.serial_cache import Shared
 from .postgres.session import ANSWER_SECONDS
@@ -52,6 +53,7 @@ class Reads:
     def __init__(self, connections: Database) -> None:
         self.connections = connections
         self.listing = Listing(connections)
+        self.file_list = FileList(connections)
         self._seen: _Seen | None = None
         # The generation of the connections, and the serial that was read last with them.
         self._last = (-1, 0)

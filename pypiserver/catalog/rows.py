@@ -83,6 +83,7 @@ class Digest:
     requires_python: str | None = None
     summary: str = ""
     keywords: str = ""
+    needs: str = ""
     fault: str = ""
     fault_kind: FaultKind = ""
     name: str = ""
@@ -176,6 +177,7 @@ def _digest_values(digest: Digest) -> dict[str, object]:
     return {
         "sha256": digest.sha256, "link_digest": digest.link_digest, "requires_python": digest.requires_python,
         "metadata_sha256": digest.metadata_sha256, "summary": digest.summary, "keywords": digest.keywords,
+        "needs": digest.needs,
         "fault": digest.fault, "fault_kind": digest.fault_kind, "name": digest.name, "core": digest.core,
         "project": digest.project, "version": digest.version,
         # The fastest level: with the default one, packing 100,000 descriptions takes longer than all the rest.

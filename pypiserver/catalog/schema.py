@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from ..errors import DAMAGED
 
-SCHEMA_VERSION = "10"
+SCHEMA_VERSION = "11"
 
 TABLES = (
     # What the catalog belongs to: schema version, roots, digest algorithm. And its epoch: a random name, by which a
@@ -34,7 +34,7 @@ TABLES = (
     # fault_kind says it to code (errors.FaultKind). Of several rows with one file name the first by (root, path)
     # without a fault is visible. undecided has the projects that a file may belong to while only its metadata can say
     # which, a blank around each: all of them are here until it is read. beside_ns is when the newest sidecar was
-    # changed, 0 for none.
+    # changed, 0 for none. needs has the projects that the file depends on, a blank between two.
     """CREATE TABLE IF NOT EXISTS file (
         root BIGINT NOT NULL, path TEXT NOT NULL,
         size BIGINT NOT NULL, mtime_ns BIGINT NOT NULL, inode BIGINT NOT NULL,
@@ -45,7 +45,7 @@ TABLES = (
         yanked TEXT, has_signature BIGINT NOT NULL, has_provenance BIGINT NOT NULL, fault TEXT NOT NULL,
         undecided TEXT NOT NULL DEFAULT '',
         ctime_ns BIGINT NOT NULL DEFAULT 0, beside_ns BIGINT NOT NULL DEFAULT 0,
-        fault_kind TEXT NOT NULL DEFAULT '',
+        fault_kind TEXT NOT NULL DEFAULT '', needs TEXT NOT NULL DEFAULT '',
         PRIMARY KEY (root, path)
     )""",
     # Core metadata, zlib-compressed, apart from the narrow rows that pages read; and ``core``, what pages show of it,
@@ -108,6 +108,7 @@ UPSERT_FILE = f"""
         metadata_sha256 = CASE WHEN {_SAME} THEN file.metadata_sha256 ELSE NULL END,
         summary = CASE WHEN {_SAME} THEN file.summary ELSE '' END,
         keywords = CASE WHEN {_SAME} THEN file.keywords ELSE '' END,
+        needs = CASE WHEN {_SAME} THEN file.needs ELSE '' END,
         fault = CASE WHEN {_SAME} AND NOT ({_AWAITS}) THEN file.fault ELSE '' END,
         fault_kind = CASE WHEN {_SAME} AND NOT ({_AWAITS}) THEN file.fault_kind ELSE '' END,
         undecided = CASE WHEN {_SAME} THEN file.undecided ELSE excluded.undecided END,
@@ -124,7 +125,7 @@ UPSERT_FILE = f"""
 _UPLOADED = (
     *("size", "mtime_ns", "inode", "sidecars", "filename", "project", "name", "version", "kind", "visible"),
     *("sha256", "link_digest", "requires_python", "metadata_sha256", "summary", "keywords", "yanked"),
-    *("has_signature", "has_provenance", "fault", "fault_kind", "undecided", "ctime_ns", "beside_ns"),
+    *("has_signature", "has_provenance", "fault", "fault_kind", "undecided", "ctime_ns", "beside_ns", "needs"),
 )
 UPSERT_UPLOADED = f"""
     INSERT INTO file (root, path, {", ".join(_UPLOADED)})
@@ -156,7 +157,7 @@ DELETE_ORPHANED_METADATA = """
 # Two may read one file at the same time; whoever is second has nothing to tell.
 RECORD_PENDING = f"""
     UPDATE file SET sha256 = :sha256, link_digest = :link_digest, requires_python = :requires_python,
-        metadata_sha256 = :metadata_sha256, summary = :summary, keywords = :keywords,
+        metadata_sha256 = :metadata_sha256, summary = :summary, keywords = :keywords, needs = :needs,
         fault = :fault, fault_kind = :fault_kind, name = CASE WHEN :name = '' THEN name ELSE :name END,
         project = CASE WHEN :project = '' THEN project ELSE :project END,
         version = CASE WHEN :project = '' THEN version ELSE :version END,

@@ -252,6 +252,13 @@ def _taken_apart(found: requirements.Requirement) -> Requirement:
     return Requirement(found.name, normalize(found.name), rest, marker, extra[1] if extra else "")
 
 
+def needed_projects(core: CoreMetadata) -> list[str]:
+    """The projects it depends on, in normal form and sorted, those of an extra too; itself is none of them."""
+    names = {parse_requirement(text).project for text in core.requires_dist} - {"", normalize(core.name)}
+    # No file has a longer name.
+    return sorted(name for name in names if len(name) < 256)
+
+
 def packed(core: CoreMetadata) -> bytes:
     """The compressed form that the catalog stores for pages, without a description that is the body."""
     values = {each.name: getattr(core, each.name) for each in fields(core) if each.name not in _NOT_KEPT}

@@ -101,6 +101,11 @@ def prefers_html(accept: str | None) -> bool:
     return asked > 0 and asked == max(wanted.values())
 
 
+def is_browser(accept: str | None) -> bool:
+    """Whether a person's browser asks: pip before 22.2 wants ``text/html`` too, but no ``application/xhtml+xml``."""
+    return "application/xhtml+xml" in (accept or "") and prefers_html(accept)
+
+
 def prefers_json(accept: str | None) -> bool:
     """Whether a JSON type has the highest q, and is the first of those with that q (RFC 9110 section 12.5.1)."""
     wanted = dict(_qualities(accept or ""))

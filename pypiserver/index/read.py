@@ -20,6 +20,7 @@ from ..backend.digester import WRITING_SECONDS, public_fault
 from ..backend.stored_file import sidecar
 from ..bounded_cache import Remembered, weight
 from ..catalog import FAILURES, REPLACED, FileFault
+from ..catalog.file_pages import FilePage, FileSearch
 from ..catalog.queries import ProjectState
 from ..distributions.core_metadata import CoreMetadata
 from ..distributions.filename import canonical_version, file_key, projects_of
@@ -375,6 +376,10 @@ class Repository:
             rows = self._query(partial(self._catalog.paths, root, rows[-1][0], ROWS))
             yield from rows
 
+    def files(self, search: FileSearch) -> FilePage:
+        """A page of the list of files for people."""
+        return self._query(lambda: self._catalog.file_list.page(search))
+
     def totals(self) -> tuple[int, int]:
         """How many projects and how many files are visible."""
         files, projects = self._query(self._catalog.counts)
@@ -391,6 +396,10 @@ class Repository:
     def present(self, names: Iterable[str]) -> set[str]:
         """Which of these projects, in normal form, are here."""
         return self._query(lambda: self._catalog.listing.present(names))
+
+    def needing(self, name: NormalizedName, limit: int) -> tuple[int, list[tuple[str, str]]]:
+        """How many projects' newest releases depend on this one, and (normal form, name) of the first of them."""
+        return self._query(lambda: self._catalog.listing.needing(name, limit))
 
     def faults(self, name: NormalizedName) -> list[FileFault]:
         """What is wrong with every file of a project that is not listed."""

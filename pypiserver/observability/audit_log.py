@@ -1,4 +1,4 @@
-"""The audit log: one JSON line for every change of what is served, appended to a file that is never read here.
+"""The audit log: one JSON line for every change of what is served, appended to a file that only :mod:`uploaders` reads.
 
 The rules to keep: a change that could not be recorded is refused before it begins; one that was done and then cannot
 be recorded (the disk became full in between) is an error in the log, with its whole line. The file is opened for each

@@ -249,6 +249,10 @@ class Config:
         aliases=("welcome_file", "welcome_msg"),
         help="Show this page at the root URL.",
     )
+    title: str | None = setting(
+        None, parse=types.title, flags=("--title",), metavar="TEXT", group="Index", default_text="pypiserver",
+        help="Call the index so on its pages, in their titles and in the feed: 'Acme packages'.",
+    )
     cache_control: int | None = setting(
         None, parse=types.whole_number(0), flags=("--cache-control",), metavar="AGE", unit="seconds", group="Index",
         help='Send "Cache-Control: public, max-age=AGE" with package files: clients and proxies keep them for AGE '

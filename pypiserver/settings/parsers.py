@@ -19,12 +19,15 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from ..text import one_line
 from .setting import Parser
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 ACTIONS = ("update", "download", "list")
 FORWARDING = ("proto", "for", "host", "prefix", "forwarded")
+# Characters; more would not fit in the head of a page on a phone.
+MAX_TITLE = 80
 # Schemes without a bucket name, for tests; the content of memory:// ends with the process.
 _LOCAL_BUCKETS = ("file", "memory")
 BUCKETS = ("s3", "s3a", "gs", "az", "azure", "abfs", "abfss", "adl", *_LOCAL_BUCKETS)
@@ -106,6 +109,14 @@ def text(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{value!r} is not text")
     return value
+
+
+def title(value: object) -> str:
+    """A name to show: one line of at most 80 characters."""
+    line = one_line(text(value))
+    if not line or len(line) > MAX_TITLE:
+        raise ValueError(f"{value!r} is no title; give a text of 1 to {MAX_TITLE} characters")
+    return line
 
 
 def path(value: object) -> Path:

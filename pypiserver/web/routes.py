@@ -16,8 +16,18 @@ import bottle
 
 from .. import request_info
 from ..access.authentication import Access
-from ..errors import BadRequest, ConfigError, ContentTooLarge, MethodNotAllowed, NotFound, PypiServerError
+from ..distributions.filename import parse_filename
+from ..errors import (
+    BadRequest,
+    ConfigError,
+    ContentTooLarge,
+    InvalidFilename,
+    MethodNotAllowed,
+    NotFound,
+    PypiServerError,
+)
 from ..index.read import Repository
+from ..observability.uploaders import Uploaders
 from .api import xmlrpc
 from .api.files import Files
 from .api.health import Status
@@ -33,7 +43,7 @@ from .http.body_limit import Gate
 from .http.cors import CrossOrigin, refuse_other_sites
 from .http.dispatch import Dispatch
 from .http.forwarded import REWRITTEN, base_url
-from .http.problem_details import readable
+from .http.problem_details import Elsewhere, readable
 from .http.request_body import Body
 from .http.responses import failure, redirect
 
@@ -86,10 +96,22 @@ class Web:
     max_search_size: int
     renderer: Renderer
     cross_origin: CrossOrigin
+    frame: pages.Frame
+    # Who uploaded a file; None where pages are not to say it.
+    uploaders: Uploaders | None
+    # Where people may look for a project that is not here; None for private ones, and where nothing is to be sought.
+    elsewhere: Callable[[str], Elsewhere | None]
 
     def routes(self) -> list[Route]:
         """The table of all addresses; the first that fits wins."""
-        browse = Browse(self.repository, url=self.url, private=self.access.is_protected("list"), renderer=self.renderer)
+        browse = Browse(
+            self.repository,
+            url=self.url,
+            private=self.access.is_protected("list"),
+            renderer=self.renderer,
+            frame=self.frame,
+            uploaders=self.uploaders,
+        )
         below = self.health_endpoint.rstrip("/")
         gets: list[tuple[str, Handler, Action]] = [
             ("/", self.show_welcome, None),
@@ -211,22 +233,37 @@ class Web:
             except PypiServerError as error:
                 if is_post:
                     self.gate.drain(environ)
-                return readable(failure(error))
+                return self.refusal(error, arguments)
             try:
                 if is_post:
                     with self.gate.reading(environ):
                         return handler(**arguments)
                 return handler(**arguments)
             except PypiServerError as error:
-                return readable(failure(error))
+                return self.refusal(error, arguments)
 
         is_shared = self.cross_origin.is_on and route.method == "GET" and for_programs(route.rule)
         return self.cross_origin.readable(guarded) if is_shared else guarded
 
+    def refusal(self, error: PypiServerError, arguments: Mapping[str, str]) -> bottle.HTTPResponse:
+        """The answer to a failure; a page of it helps to find the project that the address names."""
+        name = error.project or arguments.get("project", "") or project_of(arguments.get("path", ""))
+        # An outage, or a file that is not here, says nothing about other indexes.
+        elsewhere = self.elsewhere(name) if error.status == 404 and error.kind == "project" else None
+        return readable(failure(error), self.frame, name=name, elsewhere=elsewhere)
+
+
+def project_of(path: str) -> str:
+    """The project whose file would be at this path, '' where its name is none of a file."""
+    try:
+        return parse_filename(path.rpartition("/")[2]).project
+    except InvalidFilename:
+        return ""
+
 
 def build(web: Web) -> bottle.Bottle:
     """The bottle application that serves the table of routes."""
-    application = Dispatch(functools.partial(_answer_unmatched, web.gate))
+    application = Dispatch(functools.partial(_answer_unmatched, web), web.frame)
     routes = web.routes()
     # The health endpoint comes last: whether its address is one of the others is asked of the router that has them.
     for route in sorted(routes, key=lambda route: route.rule == web.health_endpoint):
@@ -292,14 +329,14 @@ def _is_xml(environ: Mapping[str, Any]) -> bool:
     return kind in ("text/xml", "application/xml")
 
 
-def _answer_unmatched(gate: Gate, error: bottle.HTTPError) -> bottle.HTTPResponse:
+def _answer_unmatched(web: Web, error: bottle.HTTPError) -> bottle.HTTPResponse:
     """The answer to an unknown address, or a wrong method."""
     # Whoever uploads to a wrong address reads what is said here only after sending all.
-    gate.drain(bottle.request.environ)
+    web.gate.drain(bottle.request.environ)
     if error.status_code == 400:
-        return readable(failure(BadRequest("The address is not UTF-8, or has control characters.")))
+        return readable(failure(BadRequest("The address is not UTF-8, or has control characters.")), web.frame)
     if error.status_code == 405:
         # bottle names the methods of the table; what takes GET takes HEAD.
         allow = error.get_header("Allow", "GET").replace("GET", "GET,HEAD").replace(",", ", ")
-        return readable(failure(MethodNotAllowed(f"This address takes {allow}. {ADDRESSES}", allow)))
-    return readable(failure(NotFound(f"There is nothing at this address. {ADDRESSES}")))
+        return readable(failure(MethodNotAllowed(f"This address takes {allow}. {ADDRESSES}", allow)), web.frame)
+    return readable(failure(NotFound(f"There is nothing at this address. {ADDRESSES}")), web.frame)

@@ -45,7 +45,12 @@ def chromium() -> Iterator[Browser]:
 
 
 def context(
-    browser: Browser, *, size: str = "desktop", scheme: str = "light", headers: Mapping[str, str] | None = None
+    browser: Browser,
+    *,
+    size: str = "desktop",
+    scheme: str = "light",
+    headers: Mapping[str, str] | None = None,
+    javascript: bool = True,
 ) -> BrowserContext:
     width, height = SIZES[size]
     made = browser.new_context(
@@ -55,6 +60,7 @@ def context(
         is_mobile=size == "phone",
         has_touch=size == "phone",
         locale="en-GB",
+        java_script_enabled=javascript,
         timezone_id="UTC",
         extra_http_headers=dict(headers or {}),
     )

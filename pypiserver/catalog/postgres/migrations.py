@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Callable
 
+from ...distributions.core_metadata import unpacked
 from ...distributions.filename import parse_filename
 from ...errors import ConfigError
 from ..database import Connection
@@ -26,6 +27,13 @@ _SELECT_SDISTS = """
 """
 
 
+_SELECT_CORES = """
+    SELECT m.root, m.path, m.core FROM metadata m JOIN file f ON f.root = m.root AND f.path = m.path
+    WHERE (m.root, m.path) > (:root, :path) AND m.core IS NOT NULL AND m.sha256 = f.sha256
+    ORDER BY m.root, m.path LIMIT 1000
+"""
+
+
 def _note_undecided(connection: Connection) -> None:
     """Let the metadata of files whose names can be cut in several ways be asked which it is."""
     last = (-1, "")
@@ -34,6 +42,22 @@ def _note_undecided(connection: Connection) -> None:
         connection.executemany(
             "UPDATE file SET undecided = :undecided WHERE root = :root AND path = :path",
             [{"root": root, "path": path, "undecided": undecided(dist)} for root, path, dist in dists if dist.others],
+        )
+        last = rows[-1][:2]
+
+
+def _note_needs(connection: Connection) -> None:
+    """Let files that were read before say what they depend on."""
+    last = (-1, "")
+    while rows := connection.execute(_SELECT_CORES, {"root": last[0], "path": last[1]}).fetchall():
+        needs = [(root, path, {each.project for each in unpacked(core).requirements}) for root, path, core in rows]
+        connection.executemany(
+            "UPDATE file SET needs = :needs WHERE root = :root AND path = :path",
+            [
+                {"root": root, "path": path, "needs": " ".join(sorted(filter(None, names)))}
+                for root, path, names in needs
+                if names
+            ],
         )
         last = rows[-1][:2]
 
@@ -119,6 +143,16 @@ STEPS: tuple[tuple[str | Callable[[Connection], None], ...], ...] = (
             WHERE fault LIKE '% is refused: %'""",
         "UPDATE file SET fault_kind = 'replaced' WHERE fault <> '' AND inode = -1",
         "UPDATE file SET fault_kind = 'changed' WHERE fault = 'it changed while it was read'",
+    ),
+    # The list makes the rows of dependencies, of all projects once.
+    (
+        "ALTER TABLE file ADD COLUMN needs TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE listing ADD COLUMN needs TEXT NOT NULL DEFAULT ''",
+        """CREATE TABLE dependency (
+            needed TEXT COLLATE "C" NOT NULL, project TEXT COLLATE "C" NOT NULL, PRIMARY KEY (needed, project)
+        )""",
+        _note_needs,
+        "INSERT INTO unlisted (project) SELECT name FROM project WHERE files > 0 ON CONFLICT (project) DO NOTHING",
     ),
 )
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ...process import process_id
-from .. import project_list, schema
+from .. import dependencies, project_list, schema
 from ..database import Connection, FullText
 from ..errors import CatalogError, CatalogIncomplete, CatalogInUse
 from .leader_lock import leads_to, try_lock
@@ -93,7 +93,7 @@ def _meta(identity: str, search: FullText | None) -> dict[str, str]:
 
 
 def _statements(search: FullText | None) -> tuple[str, ...]:
-    return (*schema.TABLES, *project_list.TABLES, *(search.tables if search else ()))
+    return (*schema.TABLES, *project_list.TABLES, *dependencies.TABLES, *(search.tables if search else ()))
 
 
 def _create(connection: SqliteConnection, identity: str, search: FullText | None) -> None:

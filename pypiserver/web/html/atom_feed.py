@@ -12,8 +12,11 @@ from ...model import Listed
 from .pages import date, part
 
 
-def atom(url: str, uploads: Sequence[Listed]) -> bytes:
-    """The feed of these ``uploads``, newest first, as UTF-8; ``url`` is the absolute URL of the server's root."""
+def atom(url: str, uploads: Sequence[Listed], *, site: str) -> bytes:
+    """The feed of these ``uploads``, newest first, as UTF-8; ``url`` is the absolute URL of the server's root.
+
+    ``site`` is what the index is called.
+    """
     entries = [
         {
             "address": f"{url}project/{quote(each.project)}/{quote(each.upload)}/",
@@ -25,4 +28,4 @@ def atom(url: str, uploads: Sequence[Listed]) -> bytes:
     ]
     # A feed needs a date even when it is empty.
     updated = entries[0]["updated"] if entries else "1970-01-01T00:00:00Z"
-    return part("feed.xml", {"url": url, "updated": updated, "entries": entries})
+    return part("feed.xml", {"url": url, "site": site, "updated": updated, "entries": entries})

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Hashable
+from dataclasses import replace
 from urllib.parse import quote, urlencode
 
 import bottle
@@ -21,12 +22,13 @@ from ...formats.simple import prefers_html
 from ...index.read import Repository
 from ...model import Project, Search
 from ...observability.download_statistics import Counts
+from ...observability.uploaders import Uploaders
 from ...text import cut, one_line
 from ..http.responses import aged, redirect, revalidated
 from ..http.stale_pages import LastPages
 from . import project_page, readme
 from .atom_feed import atom
-from .pages import render, sent
+from .pages import Frame, sent
 from .renderer import Renderer
 from .search_hits import Hits
 
@@ -36,6 +38,8 @@ PAGE = 50
 # Uploads in the feed.
 FEED = 50
 MAX_TEXT = 200
+# The page of a project names this many projects that need it; the list has all.
+NEEDED_BY = 20
 # (value, label in the form)
 SORTS = (
     ("", "Best match"),
@@ -52,10 +56,22 @@ SHOWN = (("", "All projects"), ("yanked", "With yanked files"), ("marked", "Arch
 class Browse:
     """Handlers of the pages about projects; ``url`` gives the absolute URL of the server's root for the client.
 
-    ``private`` says that the pages need a login; ``renderer`` renders descriptions.
+    ``private`` says that the pages need a login; ``renderer`` renders descriptions; ``frame`` is that of all pages;
+    ``uploaders`` tells who uploaded a file, None where pages are not to say it.
     """
 
-    def __init__(self, repository: Repository, *, url: Callable[[], str], private: bool, renderer: Renderer) -> None:
+    def __init__(
+        self,
+        repository: Repository,
+        *,
+        url: Callable[[], str],
+        private: bool,
+        renderer: Renderer,
+        frame: Frame,
+        uploaders: Uploaders | None = None,
+    ) -> None:
+        self._uploaders = uploaders
+        self._frame = frame
         self._renderer = renderer
         self._repository = repository
         self._url = url
@@ -78,15 +94,18 @@ class Browse:
 
     def feed(self) -> bottle.HTTPResponse:
         """``GET /projects/feed.atom``: the newest uploads as a feed (RFC 4287)."""
-        body, age = self._last.get(("feed", self._url()), lambda: atom(self._url(), self._repository.newest(FEED)))
+        body, age = self._last.get(("feed", self._url()), self._feed)
         return aged(sent(body, private=self._private, content_type="application/atom+xml; charset=utf-8"), age)
+
+    def _feed(self) -> bytes:
+        return atom(self._url(), self._repository.newest(FEED), site=self._frame.site)
 
     def _list(self, search: Search, number: int) -> bytes:
         total, rows = self._repository.find(search)
         pages = max(1, -(-total // PAGE))
         if number > pages:
             number = pages
-            search = Search(search.text, search.sort, search.show, PAGE, (number - 1) * PAGE)
+            search = replace(search, offset=(number - 1) * PAGE)
             total, rows = self._repository.find(search)
         values = {
             "text": search.text,
@@ -94,6 +113,7 @@ class Browse:
             "show": search.show,
             "sorts": SORTS if search.text else SORTS[1:],
             "shown": SHOWN,
+            "needs": search.needs,
             "total": total,
             "rows": rows,
             "number": number,
@@ -102,7 +122,7 @@ class Browse:
             "hits": Hits(search.text),
         }
         title = f"{search.text} - search" if search.text else "Projects"
-        return render("projects", title, values, root="../")
+        return self._frame.render("projects", title, values, root="../")
 
     def project(self, project: str) -> bottle.HTTPResponse:
         """``GET /project/<project>/``: the metadata and files of its newest release, and all its versions."""
@@ -159,6 +179,8 @@ class Browse:
         grouped = project_page.requirements(core)
         head = project_page.heading(project, releases, chosen)
         pinned = not head["is_newest"] or head["is_pre"] or head["is_yanked"]
+        faults = self._repository.faults(project.name)
+        needing, needed_by = self._repository.needing(project.name, NEEDED_BY)
         values = {
             **head,
             "home": "./" if version is None else "../",
@@ -172,25 +194,31 @@ class Browse:
             "requirements": grouped,
             "here": self._repository.present(each.project for group in grouped.values() for each in group),
             "classifiers": core.classifiers[: project_page.MAX_ITEMS],
+            "needed_by": needed_by,
+            "needing": needing,
+            "normal": project.name,
             "readme": self._readme(core),
             "files": project_page.file_rows(files, packages=f"{root}packages/"),
+            "uploader": self._uploaders.of if self._uploaders else None,
             "versions": project_page.version_rows(releases),
-            "faults": [(fault.path, fault.reason) for fault in self._repository.faults(project.name)],
+            "faults": [(fault.path, fault.reason) for fault in faults[: project_page.MAX_FAULTS]],
+            "more_faults": max(0, len(faults) - project_page.MAX_FAULTS),
         }
         title = f"{project.display_name} {chosen}".strip()
-        return render("project", title, values, root=root)
+        return self._frame.render("project", title, values, root=root)
 
 
 def _asked() -> tuple[Search, int]:
     """The search in the query string and the number of its page; invalid values are ignored."""
     query = bottle.request.query
-    text, sort, show = (str(query.getunicode(name) or "") for name in ("q", "sort", "show"))
+    text, sort, show, needs = (str(query.getunicode(name) or "") for name in ("q", "sort", "show", "needs"))
     page_text = str(query.getunicode("page") or "1")
     number = max(1, int(page_text)) if page_text.isascii() and page_text.isdigit() and len(page_text) < 8 else 1
     search = Search(
         one_line(text)[:MAX_TEXT],
         sort if sort in dict(SORTS) else "",
         show if show in dict(SHOWN) else "",
+        normalize(one_line(needs)[:MAX_TEXT]),
         PAGE,
         (number - 1) * PAGE,
     )
@@ -199,7 +227,7 @@ def _asked() -> tuple[Search, int]:
 
 def _link(search: Search, **changes: object) -> str:
     """The query string of this list with some values changed, for a link."""
-    values = {"q": search.text, "sort": search.sort, "show": search.show, **changes}
+    values = {"q": search.text, "sort": search.sort, "show": search.show, "needs": search.needs, **changes}
     return "?" + urlencode({name: value for name, value in values.items() if value})
 
 

@@ -11,10 +11,12 @@ from urllib.parse import quote
 
 import bottle
 
+from ...formats.simple import is_browser
 from ...index.read import Repository
 from ...model import utc
 from ..http.cached_pages import KeptPages, Made
-from .pages import SECURITY, part, render, size
+from .file_search import FileSearchPage
+from .pages import SECURITY, Frame, part, size
 
 # Bytes. A larger page, of about 200,000 files, is shared by concurrent requests and not cached.
 MAX_BYTES = 64 * 1024 * 1024
@@ -26,24 +28,28 @@ _MARK = "\0"
 class AllFiles:
     """The handler of the list of all files; ``private`` says that listing needs a login."""
 
-    def __init__(self, repository: Repository, *, private: bool) -> None:
+    def __init__(self, repository: Repository, *, private: bool, frame: Frame) -> None:
         self._repository = repository
-        headers = {"Content-Type": "text/html; charset=utf-8", **SECURITY}
+        self._frame = frame
+        self._for_people = FileSearchPage(repository, private=private, frame=frame)
+        headers = {"Content-Type": "text/html; charset=utf-8", "Vary": "Accept, Accept-Encoding", **SECURITY}
         self._pages = KeptPages(repository, MAX_BYTES, private=private, headers=headers)
 
     def listing(self) -> bottle.HTTPResponse:
-        """``GET /packages/``: a link to every file."""
+        """``GET /packages/``: a link to every file; for browsers, unless ``?all``, a page of them with a search."""
+        if is_browser(bottle.request.environ.get("HTTP_ACCEPT")) and "all" not in bottle.request.query:
+            return self._for_people.answer()
         return self._pages.answer("", self._repository.serial, self._made)
 
     def _made(self) -> Made:
         # Read the serial first: a change during rendering must make the page outdated.
-        return Made(self._repository.serial(), b"".join(_page(self._repository.paths())))
+        return Made(self._repository.serial(), b"".join(_page(self._repository.paths(), self._frame)))
 
 
-def _page(files: Iterator[tuple[str, int, int, str]]) -> Iterator[bytes]:
+def _page(files: Iterator[tuple[str, int, int, str]], frame: Frame) -> Iterator[bytes]:
     """The page in parts; ``files`` are path, bytes, modification time (nanoseconds, UTC) and link digest."""
     rows = list(itertools.islice(files, ROWS))
-    page = render("packages", "Files", {"rows": _MARK if rows else ""}, root="../")
+    page = frame.render("packages", "Files", {"rows": _MARK if rows else ""}, root="../")
     head, _, tail = page.partition(_MARK.encode())
     yield head
     while rows:

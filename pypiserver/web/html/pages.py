@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.resources import files as resources
 
 import bottle
@@ -18,11 +19,15 @@ from ..._version import __version__
 from ...errors import ConfigError, NotFound
 from ..http.compression import compressed
 from ..http.responses import revalidated, unkept
+from .copy_script import SCRIPT, SOURCE
 
+# What an index without a title is called.
+SITE = "pypiserver"
 DAY, YEAR = 86_400, 31_536_000
-# No script, no frame, nothing from other hosts; text of a package can style, send and load nothing.
+# No script but ours, no frame, nothing from other hosts; text of a package can style, send and load nothing.
 POLICY = (
-    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    f"default-src 'none'; script-src {SOURCE}; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; "
+    "frame-ancestors 'none'"
 )
 SECURITY = {
     "Content-Security-Policy": POLICY,
@@ -32,11 +37,6 @@ SECURITY = {
 }
 _STATIC = {"style.css": "text/css; charset=utf-8", "icon.svg": "image/svg+xml"}
 _UNITS = ("bytes", "kB", "MB", "GB", "TB")
-
-
-def page(name: str, title: str, values: Mapping[str, object], *, root: str, private: bool) -> bottle.HTTPResponse:
-    """The answer with the page of :func:`render`; ``private`` says that it needs a login."""
-    return sent(render(name, title, values, root=root), private=private)
 
 
 def sent(body: bytes, *, private: bool, content_type: str = "text/html; charset=utf-8") -> bottle.HTTPResponse:
@@ -54,17 +54,30 @@ def sent(body: bytes, *, private: bool, content_type: str = "text/html; charset=
     return bottle.HTTPResponse(body, headers=headers)
 
 
-def render(name: str, title: str, values: Mapping[str, object], *, root: str) -> bytes:
-    """The page of template ``name`` with ``values``, in the frame that all pages share, as UTF-8.
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """The frame that all pages of an index share; ``site`` is what the index is called."""
 
-    ``root`` is the relative URL of the server's root from that page.
-    """
-    content = _template(f"{name}.html").render(**values, root=root, date=date, moment=moment, size=size)
-    frame = {"style": f"static/{_names()['style.css']}", "icon": f"static/{_names()['icon.svg']}"}
-    whole: str = _template("frame.html").render(
-        **frame, title=title, content=content, root=root, page=name, version=__version__, text=values.get("text", "")
-    )
-    return whole.encode("utf-8")
+    site: str = SITE
+
+    def render(self, name: str, title: str, values: Mapping[str, object], *, root: str) -> bytes:
+        """The page of template ``name`` with ``values``, as UTF-8.
+
+        ``root`` is the relative URL of the server's root from that page.
+        """
+        content = _template(f"{name}.html").render(**values, root=root, date=date, moment=moment, size=size)
+        frame = {"style": f"static/{_names()['style.css']}", "icon": f"static/{_names()['icon.svg']}"}
+        whole: str = _template("frame.html").render(
+            **frame,
+            title=title,
+            content=content,
+            root=root,
+            page=name,
+            version=__version__,
+            site=self.site,
+            script=SCRIPT if " data-copy>" in content else "",
+        )
+        return whole.encode("utf-8")
 
 
 def part(name: str, values: Mapping[str, object]) -> bytes:

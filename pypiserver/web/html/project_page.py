@@ -33,6 +33,7 @@ MAX_SUMMARY = 512
 _LISTS = ("classifiers", "project_urls", "requires_dist")
 MAX_ITEMS = 300
 MAX_CLIENTS = 5
+MAX_FAULTS = 50
 
 
 def heading(project: Project, releases: Mapping[str, Sequence[File]], version: str) -> dict[str, Any]:
@@ -66,7 +67,7 @@ def facts(core: CoreMetadata) -> list[tuple[str, str]]:
     """(label, text) of the metadata fields that fit on one line each."""
     said = [
         ("Requires Python", core.requires_python or ""),
-        ("License", core.license_expression or next(iter(core.license.splitlines()), "")),
+        ("License", core.license_expression or _first_line(core.license)),
         ("Author", _person(core.author, core.author_email)),
         ("Maintainer", _person(core.maintainer, core.maintainer_email)),
         ("Extras", listed(core.provides_extra)),
@@ -74,6 +75,12 @@ def facts(core: CoreMetadata) -> list[tuple[str, str]]:
         ("Platform", listed(core.platform)),
     ]
     return [(label, cut(one_line(text), 2 * MAX_LINE)) for label, text in said if one_line(text)]
+
+
+def _first_line(text: str) -> str:
+    """The first line of what may be a whole license, with three dots where more follows."""
+    first, _, rest = text.strip().partition("\n")
+    return f"{first} ..." if rest.strip() else first
 
 
 def listed(items: Sequence[str]) -> str:
@@ -98,6 +105,7 @@ def downloads(counts: Counts | None, version: str) -> list[tuple[str, str]]:
     if counts is None:
         return []
     clients = ", ".join(f"{client} {count:,}" for client, count in list(counts.clients.items())[:MAX_CLIENTS])
+    clients += f" and {len(counts.clients) - MAX_CLIENTS} more" if len(counts.clients) > MAX_CLIENTS else ""
     said = [("In all", f"{counts.total:,}"), (f"Last {RECENT_DAYS} days", f"{counts.recent:,}")]
     said += [(f"Version {version}", f"{counts.versions.get(version, 0):,}")] if version else []
     return said + ([("By client", clients)] if clients else [])
@@ -110,7 +118,7 @@ def links(core: CoreMetadata) -> list[tuple[str, str]]:
     found: dict[str, str] = {}
     for label, address in labeled[:MAX_ITEMS]:
         if is_web_address(address.strip()):
-            found.setdefault(address.strip(), one_line(label)[:MAX_LINE] or "Link")
+            found.setdefault(address.strip(), cut(one_line(label), MAX_LINE) or "Link")
     return [(label, address) for address, label in found.items()]
 
 
@@ -149,6 +157,7 @@ def _file_row(file: File, address: str) -> dict[str, Any]:
         "python": "" if file.kind == "sdist" else parse_filename(file.filename).pyversion,
         "requires_python": file.requires_python or "",
         "size": file.size,
+        "sha256": file.sha256,
         "uploaded": file.uploaded_at,
         "hashes": list(hashes.items()),
         "sidecars": [(label, address + suffix) for label, suffix, is_there in sidecars if is_there],

@@ -18,7 +18,9 @@ from ...formats.simple import prefers_html
 from ...model import Listed
 from ..http.forwarded import is_secure
 from ..http.responses import revalidated, unkept
-from .pages import SECURITY, compiled, page, part
+from .pages import SECURITY, SITE, Frame, compiled, part, sent
+
+HEADING = "Python package index"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +35,13 @@ class Counts:
 class Welcome:
     """The page at ``/``: ``template`` is the operator's own (``--welcome``), None for the built-in ones.
 
-    Its variables are URL (the server's root), VERSION (of pypiserver), NUMPKGS (number of files, empty for clients that
-    may not list), PACKAGES and SIMPLE (the paths of the two lists, as in older versions). Raises ConfigError for a
-    template with a syntax error.
+    Its variables are TITLE (of the index), URL (the server's root), VERSION (of pypiserver), NUMPKGS (number of files,
+    empty for clients that may not list), PACKAGES and SIMPLE (the paths of the two lists, as in older versions). Raises
+    ConfigError for a template with a syntax error.
     """
 
-    def __init__(self, template: str | None) -> None:
+    def __init__(self, template: str | None, frame: Frame) -> None:
+        self._frame = frame
         self._template = None if template is None else compiled(template)
 
     def answer(
@@ -50,6 +53,7 @@ class Welcome:
         """
         path = urlsplit(url).path
         values = {
+            "TITLE": self._frame.site,
             "URL": url,
             "VERSION": __version__,
             "NUMPKGS": "" if counts is None else counts.files,
@@ -60,9 +64,17 @@ class Welcome:
             return _plain(self._own(values))
         if not prefers_html(environ.get("HTTP_ACCEPT")):
             return _plain(part("bare", values), SECURITY)
-        facts = {"url": url, "index": f"{url}simple/", "counts": counts, "settings": settings(url), "uploads": uploads}
+        heading = HEADING if self._frame.site == SITE else self._frame.site
+        facts = {
+            "heading": heading,
+            "url": url,
+            "index": f"{url}simple/",
+            "counts": counts,
+            "settings": settings(url),
+            "uploads": uploads,
+        }
         # The content depends on credentials, so no cache may share it.
-        return page("welcome", "Python package index", facts, root="", private=True)
+        return sent(self._frame.render("welcome", HEADING, facts, root=""), private=True)
 
     def _own(self, values: Mapping[str, object]) -> bytes:
         try:

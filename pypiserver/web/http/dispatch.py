@@ -15,6 +15,7 @@ from typing import Any
 import bottle
 
 from ... import request_info
+from ..html.pages import Frame
 from .problem_details import readable
 from .responses import mistake
 
@@ -23,10 +24,14 @@ _CONTROL = re.compile("[\0-\x1f\x7f-\x9f]")
 
 
 class Dispatch(bottle.Bottle):  # type: ignore[misc]
-    """A bottle application without hooks and plugins; ``unmatched`` answers what is in no row of its routes."""
+    """A bottle application without hooks and plugins; ``unmatched`` answers what is in no row of its routes.
 
-    def __init__(self, unmatched: Callable[[bottle.HTTPError], bottle.HTTPResponse]) -> None:
+    ``frame`` is that of pages that say what failed.
+    """
+
+    def __init__(self, unmatched: Callable[[bottle.HTTPError], bottle.HTTPResponse], frame: Frame) -> None:
         super().__init__()
+        self._frame = frame
         self._unmatched = unmatched
 
     def wsgi(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -70,4 +75,4 @@ class Dispatch(bottle.Bottle):  # type: ignore[misc]
         except Exception as error:  # noqa: BLE001 - logged with its traceback
             # Left to the server, it would be written past the log.
             environ[request_info.EXCEPTION] = error
-            return readable(mistake(error))
+            return readable(mistake(error), self._frame)

@@ -9,12 +9,12 @@ import enum
 import http
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import bottle
 
 from ...formats.simple import prefers_html, prefers_json
-from ..html.pages import SECURITY, render
+from ..html.pages import SECURITY, Frame
 from .responses import text
 
 # A page links to its frame by as many steps up; no address of ours is deeper.
@@ -43,8 +43,20 @@ def form_for(environ: Mapping[str, Any]) -> Reading:
     return Reading.SENTENCE
 
 
-def readable(answer: bottle.HTTPResponse) -> bottle.HTTPResponse:
-    """The answer to a failure, which is a sentence, in the form for this request."""
+class Elsewhere(NamedTuple):
+    """Where a project that is not here may be: an ``address`` for people, and what that index is called."""
+
+    address: str
+    site: str
+
+
+def readable(
+    answer: bottle.HTTPResponse, frame: Frame, *, name: str = "", elsewhere: Elsewhere | None = None
+) -> bottle.HTTPResponse:
+    """The answer to a failure, which is a sentence, in the form for this request; ``frame`` is that of pages.
+
+    A page has a search for ``name``, and leads ``elsewhere``.
+    """
     environ = bottle.request.environ
     form = form_for(environ)
     if form is Reading.SENTENCE:
@@ -57,6 +69,7 @@ def readable(answer: bottle.HTTPResponse) -> bottle.HTTPResponse:
         body = json.dumps({"title": title, "status": answer.status_code, "detail": sentence})
     else:
         steps = min(str(environ.get("PATH_INFO", "")).count("/") - 1, MAX_DEPTH)
-        body = render("failure", title, {"title": title, "message": sentence}, root="../" * steps).decode()
+        values = {"title": title, "message": sentence, "name": name, "elsewhere": elsewhere}
+        body = frame.render("failure", title, values, root="../" * steps).decode()
         headers |= SECURITY
     return text(body, status=answer.status_line, headers=headers)

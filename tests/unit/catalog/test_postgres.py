@@ -125,7 +125,7 @@ def test_the_tables_are_those_of_sqlite(database: str, tmp_path: Path) -> None:
             f"WHERE table_name = '{table}' ORDER BY ordinal_position"
         )
         assert theirs == ours, table
-    assert len(tables) == 9
+    assert len(tables) == 10
     there.connections.close()
 
 

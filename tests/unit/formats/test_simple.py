@@ -720,7 +720,7 @@ def test_a_page_is_not_taken_for_current_because_its_successor_is() -> None:
         ("/simple/", "simple", "api.simple.render_index"),
         ("/simple/foo-bar/", "simple", "api.simple.render_project"),
         ("/foo-bar/json", "json_pages._pages", "api.legacy_json.render"),
-        ("/packages/", "all_files._pages", "html.file_list.render"),
+        ("/packages/", "all_files._pages", "html.file_list.part"),
     ],
 )
 def test_what_many_ask_for_at_once_is_made_once(

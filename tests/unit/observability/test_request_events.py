@@ -14,6 +14,7 @@ import pytest
 from pypiserver import request_info
 from pypiserver.observability import request_events
 from pypiserver.observability.request_events import Exchange, Observers, exchange, observe
+from pypiserver.web.html.pages import Frame
 from pypiserver.web.http.dispatch import Dispatch
 from pypiserver.web.http.prepared_response import Ready
 
@@ -49,7 +50,7 @@ def run(application: Any, **request: Any) -> list[Exchange]:
 
 
 def answering(body: object, *, length: int) -> Dispatch:
-    application = Dispatch(lambda error: error)
+    application = Dispatch(lambda error: error, Frame())
     answer = Ready(body, [("Content-Length", str(length))], status="206 Partial Content")
     application.route("/simple/", "GET", lambda: answer)
     return application

@@ -10,6 +10,7 @@ from typing import Any
 import bottle
 import pytest
 
+from pypiserver.web.html.pages import Frame
 from pypiserver.web.http.dispatch import Dispatch
 from pypiserver.web.http.prepared_response import Ready
 
@@ -25,7 +26,7 @@ def application() -> Dispatch:
     def unmatched(error: bottle.HTTPError) -> bottle.HTTPResponse:
         return Ready(b"unmatched", [("Content-Type", "text/plain")], status=error.status_line)
 
-    return Dispatch(unmatched)
+    return Dispatch(unmatched, Frame())
 
 
 @pytest.fixture
@@ -125,7 +126,7 @@ def test_a_bug_is_an_answer_and_a_line_of_the_log(caplog: pytest.LogCaptureFixtu
     def fail(*_: object) -> Ready:
         raise RuntimeError("a bug")
 
-    application = Dispatch(fail)
+    application = Dispatch(fail, Frame())
     application.route("/", "GET", fail)
     seen: list[str] = []
     environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/" if at == "handler" else "/other"}

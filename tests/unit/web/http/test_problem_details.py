@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
+from pathlib import Path
 
+import html5lib
 import pytest
 
+from pypiserver.settings.config import default_fallback_url
 from pypiserver.web.http.problem_details import Reading, form_for
+from tests.make_archives import make_wheel
 
-from ...wsgi import Client
+from ...wsgi import Answer, Client
 
 Serve = Callable[..., Client]
+Put = Callable[..., Path]
 # As the clients send them: uv 0.13.9, pip 26.3, Firefox 140, Chromium 140, pip 20.3.4.
 UV_PAGE = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.01"
 UV_UPLOAD = "application/json;q=0.9, text/plain;q=0.8, text/html;q=0.7"
@@ -101,6 +107,64 @@ def test_a_browser_gets_a_page_in_the_frame_of_all_pages(serve: Serve, path: str
     assert answer.headers["cache-control"] == "no-store"
     assert f'href="{up}static/style.' in answer.text and f'href="{up}projects/"' in answer.text
     assert "<h1>Not Found</h1>" in answer.text and "<b>-1" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "name"),
+    [
+        ("/project/nothing/", 404, "nothing"),
+        ("/project/Not.Here/1.0/", 404, "not-here"),
+        ("/pypi/nothing/json", 404, "nothing"),
+        ("/packages/not_here-1.0-py3-none-any.whl", 404, "not-here"),
+        ("/packages/<b>", 404, ""),
+        ("/project/foo/9/", 404, "foo"),
+        ("/no/where/", 404, ""),
+    ],
+)
+def test_a_page_of_a_refusal_searches_for_the_name(serve: Serve, put: Put, path: str, status: int, name: str) -> None:
+    put(*make_wheel("foo", "1.0"))
+    answer = serve(fallback_url="https://pypi.example/simple/").get(path, HTTP_ACCEPT=FIREFOX)
+    html5lib.HTMLParser(strict=True).parse(answer.body, transport_encoding="utf-8")
+    assert (answer.status, re.findall('name="q" value="([^"]*)"', answer.text)) == (status, [name])
+
+
+@pytest.mark.parametrize(
+    ("settings", "fields"),
+    [({"auther": lambda user, password: False, "authenticate": "list"}, {}), ({}, {"REQUEST_METHOD": "POST"})],
+)
+def test_every_refusal_of_a_page_is_a_page(serve: Serve, settings: dict[str, object], fields: dict[str, str]) -> None:
+    answer = serve(**settings).request(fields.get("REQUEST_METHOD", "GET"), "/project/foo/", HTTP_ACCEPT=FIREFOX)
+    assert answer.status == (405 if fields else 401)
+    html5lib.HTMLParser(strict=True).parse(answer.body, transport_encoding="utf-8")
+    assert 'role="search"' in answer.text and "Look for" not in answer.text
+
+
+def elsewhere(answer: Answer) -> list[tuple[str, str]]:
+    return re.findall('<a class="button" href="([^"]*)"[^>]*>([^<]*)</a>', answer.text)
+
+
+def test_an_unknown_project_is_looked_for_where_clients_are_sent(serve: Serve) -> None:
+    client = serve(fallback_url="https://other.example/root/+simple", private="acme-*")
+    found = [("https://other.example/root/+simple/not-here/", "Look for not-here on other.example")]
+    assert elsewhere(client.get("/project/not-here/", HTTP_ACCEPT=FIREFOX)) == found
+    for path in ("/project/acme-secret/", "/pypi/acme-secret/json", "/packages/other-1.0.zip", "/no/where/"):
+        answer = client.get(path, HTTP_ACCEPT=FIREFOX)
+        assert (answer.status, elsewhere(answer)) == (404, [])
+    assert elsewhere(serve(fallback=False).get("/project/not-here/", HTTP_ACCEPT=FIREFOX)) == []
+
+
+def test_on_pypi_people_look_at_the_page_for_people(serve: Serve) -> None:
+    public = default_fallback_url()
+    page = (public.replace("/simple/", "/project/") + "not-here/", "Look for not-here on PyPI")
+    assert elsewhere(serve().get("/project/not-here/", HTTP_ACCEPT=FIREFOX)) == [page]
+
+
+def test_an_outage_leads_nowhere_else(serve: Serve, root: Path) -> None:
+    client = serve(fallback_url="https://other.example/simple/")
+    client.get("/project/foo/")
+    root.rename(root.with_name("gone"))
+    answer = client.get("/project/foo/", HTTP_ACCEPT=FIREFOX)
+    assert (answer.status, elsewhere(answer), 'value="foo"' in answer.text) == (503, [], True)
 
 
 def test_a_mistake_of_ours_has_these_forms_too(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,56 @@
+"""Which projects need which: the dependencies of the newest release of each, by the project that is needed.
+
+**Invariants:** the rows are made with those of the list (:mod:`project_list`), in the same transaction, from what that
+list keeps of each project; names are in normal form (PEP 503), that of an extra's dependency as well as any other; what
+a page asks for costs the rows it shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from .database import Change, Connection
+
+TABLES = (
+    """CREATE TABLE IF NOT EXISTS dependency (
+        needed TEXT NOT NULL, project TEXT NOT NULL, PRIMARY KEY (needed, project)
+    )""",
+)
+# Where the names that a project needs stand in a row of the list.
+_PROJECT, _NEEDS = 0, 10
+_INSERT = "INSERT INTO dependency (needed, project) VALUES (:needed, :project) ON CONFLICT (needed, project) DO NOTHING"
+_DELETE = "DELETE FROM dependency WHERE needed = :needed AND project = :project"
+# Of rows of the list called l.
+CONDITION = "l.project IN (SELECT d.project FROM dependency d WHERE d.needed = :needs)"
+SELECT_NEEDING = """
+    SELECT l.project, l.name FROM dependency d JOIN listing l ON l.project = d.project WHERE d.needed = :needed
+    ORDER BY d.project LIMIT :limit
+"""
+SELECT_COUNT = "SELECT COUNT(*) FROM dependency WHERE needed = :needed"
+
+
+def update(connection: Connection, changes: Sequence[Change]) -> None:
+    """Take over what changed: of each project its old row of the list and its new one, None for none."""
+    before = {pair for old, _ in changes for pair in _pairs(old)}
+    after = {pair for _, new in changes for pair in _pairs(new)}
+    # A database may be some way off.
+    for statement, pairs in ((_DELETE, before - after), (_INSERT, after - before)):
+        if pairs:
+            connection.executemany(statement, _rows(sorted(pairs)))
+
+
+def rebuild(connection: Connection) -> None:
+    """Make all of them anew."""
+    connection.execute("DELETE FROM dependency")
+    with connection.stream("SELECT project, needs FROM listing WHERE needs <> ''") as rows:
+        pairs = ((name, project) for project, needs in rows for name in needs.split())
+        connection.executemany(_INSERT, _rows(pairs))
+
+
+def _pairs(row: Sequence[object] | None) -> Iterator[tuple[str, str]]:
+    if row is not None:
+        yield from ((name, str(row[_PROJECT])) for name in str(row[_NEEDS]).split())
+
+
+def _rows(pairs: Iterable[tuple[str, str]]) -> Iterator[dict[str, object]]:
+    return ({"needed": needed, "project": project} for needed, project in pairs)
