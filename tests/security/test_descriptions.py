@@ -113,7 +113,7 @@ def others_asking(url: str) -> Iterator[list[float]]:
 
 def serving_processes(pid: int) -> list[int]:
     """The processes of a server, without those that render."""
-    return [each for each in children_of(pid) if b"render_worker" not in Path(f"/proc/{each}/cmdline").read_bytes()]
+    return [each for each in children_of(pid) if b"renderer_worker" not in Path(f"/proc/{each}/cmdline").read_bytes()]
 
 
 def put_all(folder: Path) -> list[str]:
