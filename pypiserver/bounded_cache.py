@@ -30,7 +30,7 @@ def weight(value: object) -> int:
     return size
 
 
-class Remembered(Generic[Key, Value]):
+class BoundedCache(Generic[Key, Value]):
     """Values by key, the oldest forgotten beyond ``limit`` bytes; reading takes no lock."""
 
     def __init__(self, limit: int) -> None:
@@ -58,11 +58,11 @@ class Remembered(Generic[Key, Value]):
                 self._size -= self._values.pop(oldest)[1]
 
 
-class Said:
+class OnceLog:
     """What was said already, so that a log says it once, and again only once it was forgotten."""
 
     def __init__(self, limit: int = 1 << 20) -> None:
-        self._known: Remembered[tuple[object, ...], bool] = Remembered(limit)
+        self._known: BoundedCache[tuple[object, ...], bool] = BoundedCache(limit)
 
     def is_new(self, *words: object) -> bool:
         """Whether this is said for the first time."""

@@ -22,9 +22,9 @@ from .catalog import FAILURES, Catalog
 from .catalog.sqlite.places import catalog_identity, catalog_path, usable_place
 from .errors import ConfigError, PypiServerError, Unavailable
 from .folder.backend import make_backend as make_folder_backend
-from .folder.copy_endpoint import FolderEnd
+from .folder.copy_endpoint import FolderEndpoint
 from .folder.storage import Folders
-from .index.publish import Intake
+from .index.publish import PublishingService
 from .index.read import Repository
 from .native_names import say_other_locale
 from .observability.access_log import AccessLog
@@ -50,7 +50,7 @@ from .web.html.file_list import AllFiles
 from .web.html.pages import Frame
 from .web.html.renderer import Renderer
 from .web.html.welcome import Welcome
-from .web.http.body_limit import Gate
+from .web.http.body_limit import BodyLimiter
 from .web.http.cors import CrossOrigin
 from .web.http.forwarded import TrustedProxy
 from .web.http.problem_details import Elsewhere
@@ -74,7 +74,7 @@ class Application:
         self.backend = build_backend(config)
         self.stats = Downloads(config.stats) if config.stats else None
         self.repository = Repository(self.backend, stats=self.stats, stale_for=config.stale_for)
-        self.intake = Intake(
+        self.intake = PublishingService(
             self.backend,
             overwrite=config.overwrite,
             recorder=Recorder(AuditLog(config.audit_log) if config.audit_log else None),
@@ -116,7 +116,7 @@ class Application:
             status=_status(config, self.repository, self.backend, self.exposition, self.metrics),
             server_base_url=config.root_url,
             health_endpoint=config.health_endpoint,
-            gate=Gate(min(config.max_uploads, max(1, threads // 2))),
+            gate=BodyLimiter(min(config.max_uploads, max(1, threads // 2))),
             max_search_size=config.max_search_size,
             renderer=Renderer(),
             cross_origin=CrossOrigin(config.allow_origin),
@@ -281,8 +281,8 @@ def _over_folders(config: Config, is_serving: bool) -> Backend:
 
 def _over_bucket(config: Config, url: str, is_serving: bool) -> Backend:
     from .bucket.backend import make_backend
-    from .bucket.catalog import ExclusiveCatalog
-    from .bucket.object_store import Objects
+    from .bucket.catalog import BucketCatalog
+    from .bucket.object_store import ObjectStoreClient
     from .bucket.storage import Bucket
 
     identity = catalog_identity([url], config.hash_algo)
@@ -294,8 +294,8 @@ def _over_bucket(config: Config, url: str, is_serving: bool) -> Backend:
             setting="catalog",
         )
     return make_backend(
-        Bucket(Objects(url, public_endpoint=config.public_storage_endpoint)),
-        ExclusiveCatalog(place, identity),
+        Bucket(ObjectStoreClient(url, public_endpoint=config.public_storage_endpoint)),
+        BucketCatalog(place, identity),
         hash_algo=config.hash_algo,
         overwrite=config.overwrite,
         is_serving=is_serving,
@@ -305,13 +305,13 @@ def _over_bucket(config: Config, url: str, is_serving: bool) -> Backend:
 def build_endpoint(place: Path | str) -> Endpoint:
     """What packages are copied from or to: a folder, or the bucket at an address."""
     if isinstance(place, Path):
-        return FolderEnd(place.absolute())
-    from .bucket.copy_endpoint import BucketEnd
-    from .bucket.object_store import Objects, require
+        return FolderEndpoint(place.absolute())
+    from .bucket.copy_endpoint import BucketEndpoint
+    from .bucket.object_store import ObjectStoreClient, require
     from .bucket.storage import Bucket
 
     require()
-    return BucketEnd(Bucket(Objects(place)))
+    return BucketEndpoint(Bucket(ObjectStoreClient(place)))
 
 
 def _delivery(config: Config, backend: Backend, cache_control: str) -> Deliver | None:

@@ -169,11 +169,11 @@ def seen_by_others(ports: Sequence[int]) -> dict[str, float]:
 
 def asked(parts: Parts, number: int) -> dict[str, float]:
     """What questions cost over so many rows, and the memory of a replica that answers from them."""
-    from pypiserver.bucket.catalog import ExclusiveCatalog
+    from pypiserver.bucket.catalog import BucketCatalog
 
     name = f"rows-{number}"
     bucket, address = parts.store.create(name), parts.database.create(name)
-    catalog = ExclusiveCatalog(address, f"sha256\n{bucket}")
+    catalog = BucketCatalog(address, f"sha256\n{bucket}")
     catalog.note_complete()
     found = {"filled in s": rows.fill(lambda statement: parts.database.sql(statement, name), number)}
     found["database MB"] = int(parts.database.sql(f"SELECT pg_database_size('{name}')")) / 1e6

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError, Forbidden, PypiServerError, Unauthorized, Unavailable
-from .password_hashes import Entry, decoys_of, fits, read_entry, without
+from .password_hashes import PasswordHash, decoys_of, fits, read_entry, without
 
 Auther = Callable[[str, str], bool]
 
@@ -57,8 +57,8 @@ class _Table:
     identity: tuple[int, ...]
     digest: bytes = b""
     is_settled: bool = False
-    entries: dict[str, Entry] = field(default_factory=dict)
-    decoys: tuple[Entry, ...] = ()
+    entries: dict[str, PasswordHash] = field(default_factory=dict)
+    decoys: tuple[PasswordHash, ...] = ()
     remembered: dict[bytes, float] = field(default_factory=dict)
     logins: dict[bytes, tuple[str, float]] = field(default_factory=dict)
 
@@ -143,7 +143,7 @@ class HtpasswdFile:
         table.logins[digest] = user, now
         return user
 
-    def _verify(self, entry: Entry | None, decoys: tuple[Entry, ...], password: str) -> bool:
+    def _verify(self, entry: PasswordHash | None, decoys: tuple[PasswordHash, ...], password: str) -> bool:
         """Whether the password matches the user's entry; if not, check the decoys too.
 
         The user's own entry replaces the decoy of the same cost, so the time shows neither which users exist nor what
@@ -159,7 +159,7 @@ class HtpasswdFile:
                 self._fits(other, password)
         return False
 
-    def _fits(self, entry: Entry, password: str) -> bool:
+    def _fits(self, entry: PasswordHash, password: str) -> bool:
         try:
             return fits(entry, password)
         except ConfigError as error:
@@ -217,7 +217,7 @@ class HtpasswdFile:
             return
         if os.name != "nt" and status.st_mode & 0o022:
             _LOG.warning("The password file %s can be changed by others than its owner; use chmod go-w.", self.path)
-        entries: dict[str, Entry] = {}
+        entries: dict[str, PasswordHash] = {}
         for number, line in enumerate(data.decode("utf-8", "replace").splitlines(), start=1):
             if not line.strip() or line.lstrip().startswith("#"):
                 continue

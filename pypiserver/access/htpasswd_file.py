@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ..backend.name_lock import claimed
 from ..errors import ConfigError
-from .password_hashes import Entry, fits, make_hash, read_entry
+from .password_hashes import PasswordHash, fits, make_hash, read_entry
 
 
 def check_user(user: str) -> None:
@@ -69,7 +69,7 @@ def remove_user(path: Path, user: str) -> bool:
     return _change(path, user, None)
 
 
-def users_in(path: Path) -> dict[str, Entry]:
+def users_in(path: Path) -> dict[str, PasswordHash]:
     """The users whose line can be used, with their password's hash; raises ConfigError when the file cannot be read."""
     try:
         lines = path.read_bytes().decode("utf-8", "replace").splitlines()
@@ -77,7 +77,7 @@ def users_in(path: Path) -> dict[str, Entry]:
         raise ConfigError(
             f"The password file {path} cannot be read: {error.strerror or error}.", kind="unreadable", value=path
         ) from error
-    found: dict[str, Entry] = {}
+    found: dict[str, PasswordHash] = {}
     for line in lines:
         user, colon, stored = line.strip().partition(":")
         if user and colon and not user.startswith("#"):

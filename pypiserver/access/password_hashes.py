@@ -37,7 +37,7 @@ _DES = re.compile(r"[./A-Za-z0-9]{13}")
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class PasswordHash:
     """A user's stored hash: its text, its scheme, and the approximate milliseconds of one check."""
 
     stored: str
@@ -50,37 +50,37 @@ class Entry:
         return self.milliseconds >= 2
 
 
-def read_entry(stored: str) -> Entry:
+def read_entry(stored: str) -> PasswordHash:
     """Recognize a stored hash; raises ValueError with the reason for one that cannot log a user in."""
     if match := _BCRYPT.fullmatch(stored):
         cost = int(match[1])
         if not 4 <= cost <= MAX_BCRYPT_COST:
             raise ValueError(f"its bcrypt cost {cost} is not between 4 and {MAX_BCRYPT_COST}")
-        return Entry(stored, "bcrypt", 0.06 * 2**cost)
+        return PasswordHash(stored, "bcrypt", 0.06 * 2**cost)
     if _APR1.fullmatch(stored):
-        return Entry(stored, "apr1", 0.6)
+        return PasswordHash(stored, "apr1", 0.6)
     for scheme, pattern in _SHA_CRYPTS.items():
         if match := pattern.fullmatch(stored):
             rounds = int(match[1] or 5000)
             if rounds > MAX_ROUNDS:
                 raise ValueError(f"its {rounds} rounds are more than {MAX_ROUNDS}")
-            return Entry(stored, scheme, 0.0006 * rounds)
+            return PasswordHash(stored, scheme, 0.0006 * rounds)
     if _SHA1.fullmatch(stored):
-        return Entry(stored, "sha1", 0.01)
+        return PasswordHash(stored, "sha1", 0.01)
     if _DES.fullmatch(stored):
-        return Entry(stored, "des_crypt", 0.4)
+        return PasswordHash(stored, "des_crypt", 0.4)
     if stored and stored[0] not in "${!*_:":
-        return Entry(stored, "plain", 0.01)
+        return PasswordHash(stored, "plain", 0.01)
     raise ValueError("its hash is of no known scheme (bcrypt, apr1, SHA-1, sha256-crypt, sha512-crypt, DES crypt)")
 
 
-def decoys_of(entries: Iterable[Entry], limit: int) -> tuple[Entry, ...]:
+def decoys_of(entries: Iterable[PasswordHash], limit: int) -> tuple[PasswordHash, ...]:
     """One entry for each scheme and cost, the costliest first, at most ``limit`` of them."""
     kinds = {(entry.milliseconds, entry.scheme): entry for entry in entries}
     return tuple(kinds[kind] for kind in sorted(kinds, reverse=True)[:limit])
 
 
-def without(decoys: tuple[Entry, ...], entry: Entry | None) -> tuple[Entry, ...]:
+def without(decoys: tuple[PasswordHash, ...], entry: PasswordHash | None) -> tuple[PasswordHash, ...]:
     """The decoys without the one whose cost is closest to the entry's."""
     if entry is None or not decoys:
         return decoys
@@ -93,7 +93,7 @@ def without(decoys: tuple[Entry, ...], entry: Entry | None) -> tuple[Entry, ...]
     return decoys[:nearest] + decoys[nearest + 1 :]
 
 
-def fits(entry: Entry, password: str) -> bool:
+def fits(entry: PasswordHash, password: str) -> bool:
     """Whether the password matches the entry; raises ConfigError when the library for its scheme is missing."""
     try:
         return _VERIFIERS[entry.scheme](entry.stored, password)

@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 from ..distributions import metadata
 from ..distributions.core_metadata import parse_metadata, valid_requires_python
-from ..distributions.filename import DistFile
+from ..distributions.filename import FilenameParts
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ ADVICE = {
 }
 
 
-def archive_faults(stream: BinaryIO, dist: DistFile, raw: bytes | None) -> Iterator[tuple[str, str]]:
+def archive_faults(stream: BinaryIO, dist: FilenameParts, raw: bytes | None) -> Iterator[tuple[str, str]]:
     """(kind, what is wrong) for what the server does not look for in a file with this metadata."""
     yield from metadata.audit_archive(stream, dist)
     core = parse_metadata(raw) if raw is not None else None

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
-from ..distributions.filename import DistFile
+from ..distributions.filename import FilenameParts
 from ..errors import InvalidDistribution
 from .hashing import BLOCK
 
@@ -28,7 +28,7 @@ class Item:
 
     path: str
     place: str
-    dist: DistFile
+    dist: FilenameParts
     size: int
     uploaded_ns: int
     sha256: str

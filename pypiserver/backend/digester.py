@@ -16,12 +16,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import BinaryIO
 
-from ..bounded_cache import Said
+from ..bounded_cache import OnceLog
 from ..catalog import FAILURES, Catalog, Digest, FileFault
 from ..distributions import filename as distfile
 from ..distributions import metadata
 from ..distributions.core_metadata import needed_projects, packed, parse_metadata, valid_requires_python
-from ..distributions.filename import DistFile
+from ..distributions.filename import FilenameParts
 from ..distributions.truncation import UNFINISHED
 from ..errors import FaultKind, InvalidDistribution, PypiServerError
 from ..model import File
@@ -95,7 +95,7 @@ class Digester:
         self.hash_algo = hash_algo
         self._wait = wait
         self._locks: dict[str, threading.Lock] = {}
-        self._said = Said()
+        self._said = OnceLog()
         # Called in the background with the files that changed since they were looked at.
         self.told_changed: Callable[[list[tuple[int, str]]], object] = _nothing
 
@@ -215,7 +215,7 @@ class Digester:
         if self._said.is_new(file.root, file.path, reason):
             _LOG.warning("Skipped %s in %s: %s", file.path, self.folders.roots[file.root], reason)
 
-    def read(self, stream: BinaryIO, dist: DistFile) -> Digest:
+    def read(self, stream: BinaryIO, dist: FilenameParts) -> Digest:
         """Digest an open distribution file and read its core metadata; raises OSError and InvalidDistribution."""
         sha256 = hashlib.sha256()
         algorithm = self.other_algorithm()
@@ -232,7 +232,7 @@ class Digester:
         """The algorithm to compute besides sha256, if any."""
         return None if self.hash_algo in (None, "sha256") else self.hash_algo
 
-    def describe(self, dist: DistFile, raw: bytes | None, *, sha256: str, other: str | None) -> Digest:
+    def describe(self, dist: FilenameParts, raw: bytes | None, *, sha256: str, other: str | None) -> Digest:
         """Put digests and metadata together; ``other`` is the digest by :meth:`other_algorithm`."""
         link = "" if self.hash_algo is None else f"{self.hash_algo}={other or sha256}"
         is_undecided, dist = bool(dist.others), metadata.decided(dist, raw)
@@ -276,6 +276,6 @@ def _batches(pending: list[File]) -> Iterator[list[File]]:
         yield batch
 
 
-def _display_name(name: str, dist: DistFile) -> str:
+def _display_name(name: str, dist: FilenameParts) -> str:
     """The name as its author spells it in the metadata; file names have an underscore for each dash."""
     return name if name.isascii() and distfile.normalize(name) == dist.project else ""

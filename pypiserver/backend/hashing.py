@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 BLOCK = 1 << 18
 
 
-class Hashed:
+class HashingWriter:
     """Counts and hashes, by the algorithms named; ``size`` is in bytes."""
 
     def __init__(self, digests: Sequence[str]) -> None:

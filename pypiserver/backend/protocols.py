@@ -13,7 +13,7 @@ from typing import BinaryIO, Protocol
 from ..catalog.recovery import CatalogKeeper
 from ..errors import PypiServerError
 from ..model import File
-from .stored_file import Entry
+from .stored_file import StoredFile
 
 # Told how many are done, and of how many, 0 while that is not known.
 Tell = Callable[[int, int], object]
@@ -36,7 +36,7 @@ class StagedFile(Protocol):
     def reader(self) -> BinaryIO:
         """What was written, for reading from its start."""
 
-    def publish(self, filename: str, *, overwrite: bool, sidecars: Mapping[str, bytes]) -> Entry:
+    def publish(self, filename: str, *, overwrite: bool, sidecars: Mapping[str, bytes]) -> StoredFile:
         """Make the file durable, with what stands beside it (by suffix)."""
 
     def discard(self) -> None:
@@ -53,7 +53,7 @@ class Storage(Protocol):
     def check(self) -> None:
         """Raise Unavailable unless every root can be read."""
 
-    def open(self, root: int, path: str) -> tuple[BinaryIO, Entry]:
+    def open(self, root: int, path: str) -> tuple[BinaryIO, StoredFile]:
         """A file's bytes, and what it is; raises NotFound and Unavailable."""
 
     def open_as(self, file: File) -> BinaryIO | None:

@@ -27,7 +27,7 @@ GUARD_SECONDS = 1.0
 YIELD_SECONDS = 5.0
 
 
-class Background(ABC):
+class BackgroundService(ABC):
     """What both watches are made on: threads that end together, and the lock by which one process works for all."""
 
     def __init__(self, lock: LeaderLock) -> None:

@@ -22,7 +22,7 @@ def _nothing() -> None:
     """Nobody waits for a word."""
 
 
-class Entry(NamedTuple):
+class StoredFile(NamedTuple):
     """A regular file: the number of its root, its path there with ``/`` between the parts, and its identity."""
 
     root: int
@@ -38,7 +38,7 @@ class Entry(NamedTuple):
         return Identity(*self[2:])
 
 
-def entry_of(root: int, path: str, status: os.stat_result, *, devices: Devices = DEVICES) -> Entry:
+def entry_of(root: int, path: str, status: os.stat_result, *, devices: Devices = DEVICES) -> StoredFile:
     """The entry of a file that was looked at; what its file system cannot be believed is 0 (see :mod:`backend.mounts`).
 
     Its numbers fit 64 bits with a sign, as catalogs want them: times end in the year 2262, and a file system that
@@ -50,7 +50,7 @@ def entry_of(root: int, path: str, status: os.stat_result, *, devices: Devices =
     if status.st_dev not in devices.plain:
         kept = devices.believed(status.st_dev)
         inode, ctime_ns = inode if kept.inodes else 0, ctime_ns if kept.ctimes else 0
-    return Entry(root, path, status.st_size, mtime_ns, inode, ctime_ns & _MOST)
+    return StoredFile(root, path, status.st_size, mtime_ns, inode, ctime_ns & _MOST)
 
 
 def folder_identity(status: os.stat_result, *, devices: Devices = DEVICES) -> tuple[int, int]:
@@ -60,7 +60,7 @@ def folder_identity(status: os.stat_result, *, devices: Devices = DEVICES) -> tu
 
 
 @dataclass(frozen=True, slots=True)
-class Scan:
+class ScanResult:
     """What a scan saw: files, what was left out as (root, path, reason), and the folders that were read.
 
     A folder is (root, path, mtime_ns, inode), as it was just before its entries were read; UNREAD is the inode of one
@@ -68,7 +68,7 @@ class Scan:
     than the one they are in, with their device and inode. ``get_on`` is called as long work gets on.
     """
 
-    entries: list[Entry] = field(default_factory=list)
+    entries: list[StoredFile] = field(default_factory=list)
     skipped: list[tuple[int, str, str]] = field(default_factory=list)
     folders: list[tuple[int, str, int, int]] = field(default_factory=list)
     mounts: dict[tuple[int, str], tuple[int, int]] = field(default_factory=dict)

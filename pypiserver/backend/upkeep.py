@@ -12,7 +12,7 @@ from typing import BinaryIO, NamedTuple, Protocol
 
 from packaging.utils import NormalizedName
 
-from ..distributions.filename import DistFile
+from ..distributions.filename import FilenameParts
 from ..model import File
 from .checks import Fault
 from .protocols import Tell
@@ -39,7 +39,7 @@ class Inventory(Protocol):
     def open(self, file: File) -> BinaryIO:
         """The bytes of a file; raises NotFound and Unavailable."""
 
-    def local_files(self) -> Iterable[tuple[DistFile, Path]]:
+    def local_files(self) -> Iterable[tuple[FilenameParts, Path]]:
         """Every file, with the folder it is in; raises ConfigError where files are not in folders."""
 
 

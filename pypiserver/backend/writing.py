@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ..catalog import Digest
-from ..distributions.filename import DistFile
+from ..distributions.filename import FilenameParts
 from ..model import File
 from .protocols import StagedFile
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
+class ValidatedUpload:
     """An upload that is fit to be stored: the file, what reading it brought, and what stands beside it by suffix.
 
     ``replaces`` is the file of its name as it was when that was looked at, None when there was none, or when nothing
@@ -22,7 +22,7 @@ class Checked:
     """
 
     staged: StagedFile
-    dist: DistFile
+    dist: FilenameParts
     digest: Digest
     sidecars: Mapping[str, bytes]
     replaces: File | None
@@ -37,10 +37,10 @@ class Writer(Protocol):
     def standing(self, filename: str) -> File | None:
         """The visible file of that name, digested, as it is now."""
 
-    def claimed(self, dist: DistFile) -> AbstractContextManager[None]:
+    def claimed(self, dist: FilenameParts) -> AbstractContextManager[None]:
         """While it is held, nobody else stores a file of this name in any spelling; raises Unavailable."""
 
-    def publish(self, upload: Checked, *, overwrite: bool, stored: Callable[[str], None]) -> None:
+    def publish(self, upload: ValidatedUpload, *, overwrite: bool, stored: Callable[[str], None]) -> None:
         """Make the file visible, and tell ``stored`` its path once that is done for good.
 
         Raises Unavailable when the catalog cannot be told; the file is gone again then, unless it replaced another one.

@@ -12,14 +12,14 @@ from ..backend.unindexed import Unindexed
 from ..catalog.leader_lock import LeaderLock
 from ..catalog.recovery import RecoveringCatalog
 from ..errors import ConfigError
-from .catalog import ExclusiveCatalog
-from .checker import BucketAudit
+from .catalog import BucketCatalog
+from .checker import BucketChecker
 from .digester import BucketDigester
 from .garbage import Garbage
-from .indexer import BucketWatch
+from .indexer import BucketIndexer
 from .inventory import BucketInventory, NoTrash
 from .object_store import require
-from .ownership import SoleUse
+from .ownership import BucketOwnership
 from .probe import probe
 from .scanner import Reindexer
 from .storage import Bucket
@@ -28,7 +28,7 @@ from .writer import BucketWriter
 
 def make_backend(
     bucket: Bucket,
-    catalog: ExclusiveCatalog,
+    catalog: BucketCatalog,
     *,
     hash_algo: str | None,
     overwrite: bool,
@@ -43,7 +43,7 @@ def make_backend(
     digester = BucketDigester(bucket, catalog, hash_algo=hash_algo)
     reindexer = Reindexer(bucket, catalog, digester, overwrite=overwrite)
     indexer: Indexer = (
-        BucketWatch(reindexer, digester, catalog, lock=lock, sole_use=_sole_use(bucket, catalog, lock))
+        BucketIndexer(reindexer, digester, catalog, lock=lock, sole_use=_sole_use(bucket, catalog, lock))
         if is_serving
         else Unindexed()
     )
@@ -65,7 +65,7 @@ def make_backend(
         reads_before_fork=False,
         inventory=BucketInventory(bucket, catalog),
         trash=NoTrash(),
-        checker=BucketAudit(bucket, catalog),
+        checker=BucketChecker(bucket, catalog),
         reindexer=reindexer,
         garbage=Garbage(bucket, catalog),
     )
@@ -79,9 +79,9 @@ def _fault(bucket: Bucket) -> str:
     return fault.message if fault is not None else ""
 
 
-def _sole_use(bucket: Bucket, catalog: ExclusiveCatalog, lock: LeaderLock) -> SoleUse:
+def _sole_use(bucket: Bucket, catalog: BucketCatalog, lock: LeaderLock) -> BucketOwnership:
     """The claim of this catalog to the bucket: a file's is one of many, a database's is everybody's."""
     if lock.spans_machines:
-        return SoleUse(bucket.objects, "servers with a catalog in PostgreSQL", gives_way=False)
+        return BucketOwnership(bucket.objects, "servers with a catalog in PostgreSQL", gives_way=False)
     place = hashlib.sha256((catalog.connections.place() or "").encode("utf-8", "surrogateescape")).hexdigest()
-    return SoleUse(bucket.objects, f"{socket.gethostname()} (catalog {place[:8]})")
+    return BucketOwnership(bucket.objects, f"{socket.gethostname()} (catalog {place[:8]})")

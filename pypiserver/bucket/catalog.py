@@ -1,7 +1,7 @@
 """The catalog of a bucket, which may hold several files of one name: here one of them has it, and the others no row.
 
 The rules to keep: a file has a row exactly when it has its name; what has no row may be deleted, but only inside
-:meth:`ExclusiveCatalog.sweep`, while nobody can give it one.
+:meth:`BucketCatalog.sweep`, while nobody can give it one.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import NamedTuple
 from ..catalog import schema
 from ..catalog.changes import Catalog, touched
 from ..catalog.database import in_lists
-from ..catalog.rows import Found, file_row, upsert_row
+from ..catalog.rows import SeenFile, file_row, upsert_row
 
 # The one root there is.
 ROOT = 0
@@ -26,11 +26,11 @@ _SELECT_PATHS = "SELECT path FROM file WHERE root = 0 AND path IN ({names})"
 class Rival(NamedTuple):
     """A file that has no row, because another one, at ``standing``, has its name."""
 
-    found: Found
+    found: SeenFile
     standing: str
 
 
-class ExclusiveCatalog(Catalog):
+class BucketCatalog(Catalog):
     """A catalog in which the first file of a name keeps it."""
 
     def is_complete(self) -> bool:
@@ -59,7 +59,7 @@ class ExclusiveCatalog(Catalog):
                 found.update(path for (path,) in connection.execute(_SELECT_PATHS.format(names=names), values))
         return found
 
-    def adopt(self, found: Sequence[Found], sha256_of: Callable[[str], str]) -> list[Rival]:
+    def adopt(self, found: Sequence[SeenFile], sha256_of: Callable[[str], str]) -> list[Rival]:
         """Take over files as a listing found them, but those whose name another one has, which are given."""
         claims = [
             {"filename": file.dist.filename, "root": ROOT, "path": file.path, "sha256": sha256_of(file.path)}

@@ -14,20 +14,20 @@ from ..backend.hashing import BLOCK
 from ..backend.project_status import STATUSES
 from ..backend.protocols import Tell
 from ..distributions import filename
-from ..distributions.filename import DistFile
+from ..distributions.filename import FilenameParts
 from ..errors import InvalidDistribution, InvalidFilename, NotFound
 from ..model import File
-from .catalog import ExclusiveCatalog
+from .catalog import BucketCatalog
 from .object_store import StoredObject
 from .storage import METADATA, Bucket, BucketFile
 
 ROOT = 0
 
 
-class BucketAudit:
+class BucketChecker:
     """Checks a bucket against itself and against its catalog."""
 
-    def __init__(self, bucket: Bucket, catalog: ExclusiveCatalog) -> None:
+    def __init__(self, bucket: Bucket, catalog: BucketCatalog) -> None:
         self._bucket = bucket
         self._catalog = catalog
         self._digester = Digester(bucket, catalog, hash_algo=None)
@@ -69,7 +69,7 @@ class BucketAudit:
         except NotFound:
             yield self._fault(file.path, "missing", "it went while it was looked at")
 
-    def _check_content(self, file: BucketFile, dist: DistFile) -> Iterator[Fault]:
+    def _check_content(self, file: BucketFile, dist: FilenameParts) -> Iterator[Fault]:
         with tempfile.TemporaryFile() as local:
             stream, _ = self._bucket.open(ROOT, file.path)
             try:

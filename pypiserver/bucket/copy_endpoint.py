@@ -12,7 +12,7 @@ from ..errors import Conflict, InvalidFilename, Unavailable
 from .storage import METADATA, STATUSES, UPLOADED, Bucket, BucketFile, format_time, path_of, sha256_of
 
 
-class BucketEnd:
+class BucketEndpoint:
     """A bucket, or a part of one."""
 
     def __init__(self, bucket: Bucket) -> None:
@@ -38,7 +38,7 @@ class BucketEnd:
                 continue
             yield self._item(file, dist)
 
-    def _item(self, file: BucketFile, dist: distfile.DistFile) -> Item:
+    def _item(self, file: BucketFile, dist: distfile.FilenameParts) -> Item:
         def beside() -> dict[str, bytes]:
             wanted = [suffix for suffix in (*KEPT, METADATA) if suffix in file.siblings]
             found = {suffix: self._bucket.read_beside(file.path, suffix) for suffix in wanted}

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from ..backend.upkeep import Orphan
 from ..batches import batches
 from ..errors import Unavailable
-from .catalog import ExclusiveCatalog
+from .catalog import BucketCatalog
 from .object_store import StoredObject
 from .storage import FILES, SIBLINGS, Bucket, BucketFile, is_path
 
@@ -25,7 +25,7 @@ AT_ONCE = 100
 class Garbage:
     """The orphans of a bucket. ``clock`` gives seconds since the epoch."""
 
-    def __init__(self, bucket: Bucket, catalog: ExclusiveCatalog, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, bucket: Bucket, catalog: BucketCatalog, *, clock: Callable[[], float] = time.time) -> None:
         self._bucket = bucket
         self._catalog = catalog
         self._clock = clock

@@ -15,12 +15,12 @@ import time
 
 from ..backend.digester import Digester
 from ..backend.protocols import Tell
-from ..backend.service import Background, Parts
+from ..backend.service import BackgroundService, Parts
 from ..catalog import FAILURES, CatalogReplaced
 from ..catalog.leader_lock import LeaderLock
 from ..errors import CatalogUnavailable, PypiServerError, Unavailable
-from .catalog import ExclusiveCatalog
-from .ownership import InUse, SoleUse
+from .catalog import BucketCatalog
+from .ownership import BucketInUse, BucketOwnership
 from .scanner import Reindexer
 
 _LOG = logging.getLogger(__name__)
@@ -34,17 +34,17 @@ PATIENCE_SECONDS = 300.0
 READING = "The bucket is still being read."
 
 
-class BucketWatch(Background):
+class BucketIndexer(BackgroundService):
     """What :class:`watch.Watch` is for folders. Constructing it starts nothing."""
 
     def __init__(
         self,
         reindexer: Reindexer,
         digester: Digester,
-        catalog: ExclusiveCatalog,
+        catalog: BucketCatalog,
         *,
         lock: LeaderLock,
-        sole_use: SoleUse,
+        sole_use: BucketOwnership,
     ) -> None:
         self._sole_use = sole_use
         self._reindexer = reindexer
@@ -152,10 +152,10 @@ class BucketWatch(Background):
                     self.recover(error, generation)
             except PypiServerError as error:
                 # Two catalogs over one bucket would both decide who has a name.
-                if isinstance(error, InUse):
+                if isinstance(error, BucketInUse):
                     self._complete = -1
                 self._settle(str(error))
-                wait = TICK_SECONDS if isinstance(error, InUse) else RETRY_SECONDS
+                wait = TICK_SECONDS if isinstance(error, BucketInUse) else RETRY_SECONDS
             # What is known to fail, and said, is a round like any other.
             self._is_failing = False
             self._beat()

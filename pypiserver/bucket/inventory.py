@@ -8,17 +8,17 @@ from typing import BinaryIO
 
 from packaging.utils import NormalizedName
 
-from ..distributions.filename import DistFile
+from ..distributions.filename import FilenameParts
 from ..errors import ConfigError, Unavailable
 from ..model import File
-from .catalog import ExclusiveCatalog
+from .catalog import BucketCatalog
 from .storage import Bucket
 
 
 class BucketInventory:
     """The files of ``bucket`` that have a row in ``catalog``, which is the judge of names."""
 
-    def __init__(self, bucket: Bucket, catalog: ExclusiveCatalog) -> None:
+    def __init__(self, bucket: Bucket, catalog: BucketCatalog) -> None:
         self._bucket = bucket
         self._catalog = catalog
 
@@ -46,7 +46,7 @@ class BucketInventory:
         """The bytes of a file."""
         return self._bucket.open_as(file)
 
-    def local_files(self) -> Iterable[tuple[DistFile, Path]]:
+    def local_files(self) -> Iterable[tuple[FilenameParts, Path]]:
         """Raise ConfigError."""
         raise ConfigError(
             "-U looks at folders; copy the bucket into one first: pypi-server copy URL DIR.",

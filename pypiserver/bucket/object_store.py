@@ -52,7 +52,7 @@ class StoredObject(NamedTuple):
     modified_ns: int
 
 
-class Objects:
+class ObjectStoreClient:
     """The objects below ``url`` (``s3://bucket/prefix``, ``gs://...``, ``az://...``); constructing it opens nothing.
 
     Every call raises Unavailable while the store does not answer as it should. ``public_endpoint`` is where addresses

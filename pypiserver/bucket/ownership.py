@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 
 from ..errors import NotFound, PypiServerError, Unavailable
-from .object_store import Objects
+from .object_store import ObjectStoreClient
 
 KEY = "server.json"
 PERIOD_SECONDS = 30.0
@@ -27,11 +27,11 @@ LOOKS = 10
 _MAX_NAME = 200
 
 
-class InUse(Unavailable):
+class BucketInUse(Unavailable):
     """The bucket is another catalog's."""
 
 
-class SoleUse:
+class BucketOwnership:
     """The claim of the catalog ``name`` to the bucket at ``objects``; constructing it asks nothing.
 
     ``gives_way``: whether it waits for others; a catalog that many share does not. ``clock`` gives seconds that only
@@ -40,7 +40,7 @@ class SoleUse:
 
     def __init__(
         self,
-        objects: Objects,
+        objects: ObjectStoreClient,
         name: str,
         *,
         gives_way: bool = True,
@@ -107,8 +107,8 @@ class SoleUse:
             self._other, self._other_since = standing, now
         return now - self._other_since >= SILENCE_SECONDS
 
-    def _refusal(self, standing: str) -> InUse:
-        return InUse(
+    def _refusal(self, standing: str) -> BucketInUse:
+        return BucketInUse(
             f"The bucket {self._objects.url} is served with another catalog, by {_name_in(standing) or 'nobody yet'}. "
             "Several servers share a bucket through a catalog in PostgreSQL (--catalog postgresql://...). "
             "If that server is gone, this one begins within two minutes."

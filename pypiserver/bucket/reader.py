@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator
 
 from ..errors import NotFound, PypiServerError, Unavailable
-from .object_store import Objects
+from .object_store import ObjectStoreClient
 
 BLOCK = 1 << 18
 # So much is asked for after a jump; the directory of most wheels is smaller.
@@ -25,7 +25,7 @@ TRIES = 2
 class ObjectFile(io.RawIOBase):
     """The object ``key`` of ``size`` bytes, opened for reading; reads raise OSError when the store fails."""
 
-    def __init__(self, objects: Objects, key: str, size: int) -> None:
+    def __init__(self, objects: ObjectStoreClient, key: str, size: int) -> None:
         super().__init__()
         self._objects = objects
         self._key = key

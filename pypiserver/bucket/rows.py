@@ -7,19 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..backend.stored_file import Entry
-from ..catalog import Found, Row
-from ..distributions.filename import DistFile, as_filed
+from ..backend.stored_file import StoredFile
+from ..catalog import Fingerprint, SeenFile
+from ..distributions.filename import FilenameParts, as_filed
 from ..model import File
 from ..text import MAX_REASON, line_of
 
 
-def found_from(entry: Entry, dist: DistFile, beside: Mapping[str, int], yanked: bytes | None) -> Found:
+def found_from(entry: StoredFile, dist: FilenameParts, beside: Mapping[str, int], yanked: bytes | None) -> SeenFile:
     """The row of a file with so many bytes beside it, by suffix; ``yanked`` is the reason, None when it is not."""
-    return Found(
+    return SeenFile(
         entry.root,
         entry.path,
-        Row(entry.size, entry.mtime_ns, entry.inode, fingerprint(beside), entry.ctime_ns),
+        Fingerprint(entry.size, entry.mtime_ns, entry.inode, fingerprint(beside), entry.ctime_ns),
         dist,
         yanked=None if yanked is None else line_of(yanked.decode("utf-8", "replace"), MAX_REASON),
         has_signature=".asc" in beside,
@@ -32,7 +32,7 @@ def fingerprint(beside: Mapping[str, int]) -> str:
     return ";".join(f"{suffix}:{size}" for suffix, size in sorted(beside.items()))
 
 
-def remarked(file: File, row: Row, yanked: bytes | None) -> Found:
+def remarked(file: File, row: Fingerprint, yanked: bytes | None) -> SeenFile:
     """The row of a file that was yanked now, or is not any more; only in place of ``row``."""
     beside = {
         suffix: int(size) for suffix, _, size in (each.partition(":") for each in row.sidecars.split(";")) if size
@@ -40,7 +40,7 @@ def remarked(file: File, row: Row, yanked: bytes | None) -> Found:
     beside.pop(".yanked", None)
     if yanked is not None:
         beside[".yanked"] = len(yanked)
-    entry = Entry(file.root, file.path, row.size, row.mtime_ns, row.inode, row.ctime_ns)
+    entry = StoredFile(file.root, file.path, row.size, row.mtime_ns, row.inode, row.ctime_ns)
     dist = as_filed(file.filename, file.project)
     return found_from(entry, dist, beside, yanked)._replace(before=row)
 

@@ -14,13 +14,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 from ..backend.project_status import changed_statuses
 from ..backend.protocols import Tell
-from ..backend.stored_file import Entry
+from ..backend.stored_file import StoredFile
 from ..backend.upkeep import ReindexReport
 from ..batches import batches
-from ..catalog import Found, Gone
+from ..catalog import MissingFile, SeenFile
 from ..distributions import filename
 from ..errors import InvalidFilename
-from .catalog import ExclusiveCatalog, Rival, mark
+from .catalog import BucketCatalog, Rival, mark
 from .digester import READERS, BucketDigester
 from .rows import fingerprint, found_from
 from .storage import INODE, UPLOADED, Bucket, BucketFile, sha256_of
@@ -36,7 +36,7 @@ def _nobody(done: int, total: int) -> None:
 class Reindexer:
     """Brings the catalog of a bucket up to date with it; ``overwrite`` lets the latest of rivals win, not the first."""
 
-    def __init__(self, bucket: Bucket, catalog: ExclusiveCatalog, digester: BucketDigester, *, overwrite: bool) -> None:
+    def __init__(self, bucket: Bucket, catalog: BucketCatalog, digester: BucketDigester, *, overwrite: bool) -> None:
         self._bucket = bucket
         self._catalog = catalog
         self._digester = digester
@@ -96,14 +96,14 @@ class Reindexer:
             if not is_known or ".yanked" in file.siblings:
                 yield file
 
-    def _described(self, batch: list[BucketFile], *, has_rows: bool) -> list[Found]:
+    def _described(self, batch: list[BucketFile], *, has_rows: bool) -> list[SeenFile]:
         """The rows of these files; the store is asked where the listing does not tell all."""
         if not has_rows and not any(file.siblings.keys() & {".yanked", UPLOADED} for file in batch):
             return [each for each in map(self._describe, batch) if each is not None]
         with ThreadPoolExecutor(READERS, "pypiserver-list") as pool:
             return [each for each in pool.map(self._describe, batch) if each is not None]
 
-    def _describe(self, file: BucketFile) -> Found | None:
+    def _describe(self, file: BucketFile) -> SeenFile | None:
         """The row of a file; None for one whose name tells nothing, or that went."""
         try:
             dist = filename.parse_filename(file.filename)
@@ -117,18 +117,18 @@ class Reindexer:
                 return None
             file = again
         yanked = self._bucket.read_beside(file.path, ".yanked") if ".yanked" in file.siblings else None
-        entry = Entry(0, file.path, file.size, self._bucket.uploaded_ns(file), INODE)
+        entry = StoredFile(0, file.path, file.size, self._bucket.uploaded_ns(file), INODE)
         beside = {suffix: each.size for suffix, each in file.siblings.items()}
         return found_from(entry, dist, beside, yanked)._replace(before=before)
 
     def _forget(self, unseen: set[int]) -> int:
         """Let rows go whose files are not there; gives their number."""
-        gone: list[Gone] = []
+        gone: list[MissingFile] = []
         for path in self._catalog.paths_of(unseen) if unseen else []:
             row = self._catalog.row(0, path)
             if row is not None and not self._bucket.is_there(path):
                 _LOG.warning("%s is not in %s any more; it is taken out of the catalog.", path, self._bucket.roots[0])
-                gone.append(Gone(0, path, row))
+                gone.append(MissingFile(0, path, row))
         if gone:
             self._catalog.apply([], gone)
         return len(gone)

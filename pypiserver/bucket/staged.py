@@ -13,16 +13,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from ..backend.hashing import Hashed
+from ..backend.hashing import HashingWriter
 from ..backend.os_calls import refusal
-from ..backend.stored_file import Entry
+from ..backend.stored_file import StoredFile
 from ..errors import PypiServerError
 
 # What a spooled file becomes: its name, what stands beside it, and the file itself give an entry.
-Publish = Callable[[str, Mapping[str, bytes], "Spooled"], Entry]
+Publish = Callable[[str, Mapping[str, bytes], "Spooled"], StoredFile]
 
 
-class Spooled(Hashed):
+class Spooled(HashingWriter):
     """A file that is being uploaded, in the system's temporary folder (``TMPDIR``)."""
 
     def __init__(self, publish: Publish, *, digests: Sequence[str]) -> None:
@@ -57,7 +57,7 @@ class Spooled(Hashed):
         again.seek(0)
         return again
 
-    def publish(self, filename: str, *, overwrite: bool, sidecars: Mapping[str, bytes]) -> Entry:
+    def publish(self, filename: str, *, overwrite: bool, sidecars: Mapping[str, bytes]) -> StoredFile:
         """Put the file into the store with ``sidecars`` beside it.
 
         The file stays here until :meth:`discard`, so that it can be put once more. ``overwrite`` decides nothing: its

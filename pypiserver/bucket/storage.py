@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import BinaryIO, NamedTuple
 
-from ..backend.stored_file import Entry, sidecar
+from ..backend.stored_file import StoredFile, sidecar
 from ..errors import NotFound, Unavailable
 from ..model import File, utc
-from .object_store import Objects, StoredObject
+from .object_store import ObjectStoreClient, StoredObject
 from .reader import ObjectFile
 from .staged import Spooled
 
@@ -66,7 +66,7 @@ class Bucket:
     ``clock`` gives seconds that only go on.
     """
 
-    def __init__(self, objects: Objects, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, objects: ObjectStoreClient, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.objects = objects
         self.roots = (objects.url,)
         self._clock = clock
@@ -83,12 +83,12 @@ class Bucket:
             break
         self._checked = self._clock()
 
-    def open(self, root: int, path: str) -> tuple[BinaryIO, Entry]:
+    def open(self, root: int, path: str) -> tuple[BinaryIO, StoredFile]:
         """A file, or what stands beside one, and what it is; raises NotFound."""
         found = self.objects.head(FILES + path)
         if found is None:
             raise NotFound(f"There is no file {path!r} here.")
-        return self._opened(path, found.size), Entry(root, path, found.size, found.modified_ns, INODE)
+        return self._opened(path, found.size), StoredFile(root, path, found.size, found.modified_ns, INODE)
 
     def open_as(self, file: File) -> BinaryIO:
         """The bytes of a file; the store is asked at the first read."""
@@ -136,7 +136,7 @@ class Bucket:
         return found
 
     def sign(self, path: str, seconds: int, since: int) -> str:
-        """An address at which anybody can GET the file for so long ``since`` then, see :meth:`Objects.sign`."""
+        """An address that gives the file for ``seconds`` from ``since`` on, see :meth:`ObjectStoreClient.sign`."""
         return self.objects.sign(FILES + path, seconds, since)
 
     # -- writing -------------------------------------------------------------------------------------------------
@@ -145,7 +145,7 @@ class Bucket:
         """Begin an upload in the system's temporary folder."""
         return Spooled(self._publish, digests=digests).open()
 
-    def _publish(self, filename: str, sidecars: Mapping[str, bytes], spooled: Spooled) -> Entry:
+    def _publish(self, filename: str, sidecars: Mapping[str, bytes], spooled: Spooled) -> StoredFile:
         path = path_of(spooled.hexdigest("sha256"), filename)
         with spooled.reader() as stream:
             self.put(path, stream, sidecars)
@@ -156,7 +156,7 @@ class Bucket:
         stale = found.modified_ns - STALE_NS
         old = [suffix for suffix, each in found.siblings.items() if each.modified_ns < stale]
         self.remove_beside(path, [suffix for suffix in old if suffix not in sidecars])
-        return Entry(0, path, found.size, found.modified_ns, INODE)
+        return StoredFile(0, path, found.size, found.modified_ns, INODE)
 
     def _headed(self, path: str) -> BucketFile | None:
         """The file alone: some stores list it a moment later."""

@@ -13,13 +13,13 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
 from ..backend.on_demand import DigestsOnDemand
-from ..backend.writing import Checked
-from ..catalog import Found, Gone, Standing
+from ..backend.writing import ValidatedUpload
+from ..catalog import MissingFile, NameOwner, SeenFile
 from ..catalog.recovery import RecoveringCatalog
-from ..distributions.filename import DistFile
+from ..distributions.filename import FilenameParts
 from ..errors import Conflict, NotFound, PypiServerError
 from ..model import File
-from .catalog import ExclusiveCatalog
+from .catalog import BucketCatalog
 from .rows import found_from, reason_of, remarked
 from .staged import Spooled
 from .storage import METADATA, Bucket
@@ -31,7 +31,7 @@ class BucketWriter:
     """Changes in the bucket of a repository and in its catalog."""
 
     def __init__(
-        self, queries: RecoveringCatalog, catalog: ExclusiveCatalog, digests: DigestsOnDemand, bucket: Bucket
+        self, queries: RecoveringCatalog, catalog: BucketCatalog, digests: DigestsOnDemand, bucket: Bucket
     ) -> None:
         self._query = queries.query
         self._catalog = catalog
@@ -46,11 +46,11 @@ class BucketWriter:
         """The visible file of that name: the catalog's word is the last one."""
         return self._query(lambda: self._digests.file(filename))
 
-    def claimed(self, dist: DistFile) -> AbstractContextManager[None]:
+    def claimed(self, dist: FilenameParts) -> AbstractContextManager[None]:
         """Nothing: the catalog looks for other spellings in the transaction that gives the file its row."""
         return contextlib.nullcontext()
 
-    def publish(self, upload: Checked, *, overwrite: bool, stored: Callable[[str], None]) -> None:
+    def publish(self, upload: ValidatedUpload, *, overwrite: bool, stored: Callable[[str], None]) -> None:
         """Put the file into the bucket, and let the catalog say whether it has its name."""
         sidecars = dict(upload.sidecars)
         if upload.digest.metadata is not None:
@@ -71,7 +71,7 @@ class BucketWriter:
         if before is not None and before.path != entry.path:
             self._sweep(before.path, f"the file that {upload.dist.filename} replaced")
 
-    def _take(self, found: Found, upload: Checked, *, overwrite: bool) -> Standing | None:
+    def _take(self, found: SeenFile, upload: ValidatedUpload, *, overwrite: bool) -> NameOwner | None:
         """Give the name to the file, and give what had it; raises Conflict."""
         query, catalog = self._query, self._catalog
         if overwrite:
@@ -88,7 +88,7 @@ class BucketWriter:
         def forget() -> None:
             row = self._catalog.row(file.root, file.path)
             if row is not None:
-                self._catalog.apply([], [Gone(file.root, file.path, row)])
+                self._catalog.apply([], [MissingFile(file.root, file.path, row)])
 
         self._query(forget)
         self._sweep(file.path, file.filename)

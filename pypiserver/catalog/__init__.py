@@ -6,7 +6,7 @@ every project they touch with it. When the database fails, every method raises o
 
 from .changes import Catalog
 from .errors import FAILURES, CatalogError, CatalogIncomplete, CatalogReplaced
-from .rows import ANY_ROW, REPLACED, Digest, FileFault, Found, Gone, Row, Standing
+from .rows import ANY_ROW, REPLACED, Digest, FileFault, Fingerprint, MissingFile, NameOwner, SeenFile
 
 __all__ = [
     "ANY_ROW",
@@ -18,8 +18,8 @@ __all__ = [
     "CatalogReplaced",
     "Digest",
     "FileFault",
-    "Found",
-    "Gone",
-    "Row",
-    "Standing",
+    "Fingerprint",
+    "MissingFile",
+    "NameOwner",
+    "SeenFile",
 ]

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from . import schema
 from .database import Connection
-from .rows import Found, beside_ns, undecided
+from .rows import SeenFile, beside_ns, undecided
 
 # 800 parameters: SQLite took no more than 999 until 2020. A statement for each row costs twice as much as all of this.
 ROWS = 50
@@ -31,7 +31,7 @@ _FILL_PROJECTS = f"""
 """  # noqa: S608
 
 
-def fill(connection: Connection, found: Iterable[Found], indexes: Mapping[str, str]) -> None:
+def fill(connection: Connection, found: Iterable[SeenFile], indexes: Mapping[str, str]) -> None:
     """Take over every file of a scan, without these ``indexes`` meanwhile; part of a transaction."""
     for name in indexes:
         connection.execute(f"DROP INDEX {name}")
@@ -46,10 +46,10 @@ def fill(connection: Connection, found: Iterable[Found], indexes: Mapping[str, s
         connection.execute(_FILL_PROJECTS, {"serial": serial})
 
 
-def _insert(connection: Connection, found: Iterable[Found]) -> None:
+def _insert(connection: Connection, found: Iterable[SeenFile]) -> None:
     """Insert the rows; a file that has one meanwhile was looked at later by somebody else."""
     files = iter(found)
-    rest: list[Found] = []
+    rest: list[SeenFile] = []
 
     def runs() -> Iterator[list[object]]:
         while run := list(itertools.islice(files, ROWS)):
@@ -66,7 +66,7 @@ def _statement(rows: int) -> str:
     return f"INSERT INTO file ({_COLUMNS}) VALUES {', '.join([_ROW] * rows)} ON CONFLICT (root, path) DO NOTHING"  # noqa: S608
 
 
-def _parameters(files: list[Found]) -> list[object]:
+def _parameters(files: list[SeenFile]) -> list[object]:
     parameters: list[object] = []
     for root, path, row, dist, yanked, has_signature, has_provenance, _ in files:
         parameters += (root, path, *row, beside_ns(row.sidecars))

@@ -11,22 +11,22 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
-from ..distributions.filename import DistFile, as_filed, spelling_key
+from ..distributions.filename import FilenameParts, as_filed, spelling_key
 from ..errors import Conflict
 from ..model import ACTIVE, File, Identity, ProjectStatus
 from . import bulk_load, project_list, schema
 from .database import Connection, Cursor, Database, in_lists
 from .full_text import FTS5, has_fts5
 from .postgres.pool import Pool
-from .queries import Reads, select_alike
-from .rows import Digest, Found, Gone, Standing, digest_row, file_row, uploaded_row, upsert_row
+from .queries import CatalogQueries, select_alike
+from .rows import Digest, MissingFile, NameOwner, SeenFile, digest_row, file_row, uploaded_row, upsert_row
 from .sqlite.connections import Connections
 
 # More than so many files are a change of many rows.
 BULK = 5000
 
 
-class Catalog(Reads):
+class Catalog(CatalogQueries):
     """The catalog at ``place`` (a SQLite file, the URL of a PostgreSQL database, None: in memory) of ``identity``.
 
     ``full_text`` is whether FTS5 answers searches, None where SQLite is to say whether it can.
@@ -59,7 +59,11 @@ class Catalog(Reads):
             connection.execute(schema.WRITE_NOTHING)
 
     def apply(
-        self, found: Sequence[Found], gone: Sequence[Gone] = (), *, statuses: Mapping[str, ProjectStatus] | None = None
+        self,
+        found: Sequence[SeenFile],
+        gone: Sequence[MissingFile] = (),
+        *,
+        statuses: Mapping[str, ProjectStatus] | None = None,
     ) -> None:
         """Take over what a scan saw: new and changed files, files that went, and changed project statuses."""
         with self.connections.transaction() as connection, self._writing(len(found), connection):
@@ -74,7 +78,7 @@ class Catalog(Reads):
             )
             self._stamp(connection, projects, statuses or {})
 
-    def fill(self, found: Iterable[Found]) -> None:
+    def fill(self, found: Iterable[SeenFile]) -> None:
         """Take over a first scan, while it goes on: in one transaction, so that nobody sees half of an index."""
         indexes = schema.INDEXES if self.connections.drops_indexes else {}
         with self.connections.transaction() as connection, self.connections.writing_much(connection):
@@ -112,7 +116,7 @@ class Catalog(Reads):
             if changed:
                 self._stamp(connection, changed, {})
 
-    def add(self, found: Found, digest: Digest, *, exclusive: bool = False) -> Standing | None:
+    def add(self, found: SeenFile, digest: Digest, *, exclusive: bool = False) -> NameOwner | None:
         """Take over one uploaded file with its digests, in one step; gives None.
 
         With ``exclusive`` no other file may have its name, in any root, and of several processes whose files have it
@@ -134,7 +138,7 @@ class Catalog(Reads):
             self._add(connection, found, digest)
         return None
 
-    def replace(self, found: Found, digest: Digest) -> Standing | None:
+    def replace(self, found: SeenFile, digest: Digest) -> NameOwner | None:
         """Take over an uploaded file in place of the one that has its name; gives that one when it stood elsewhere.
 
         What is given has no row any more. Delete it only when nobody can have uploaded those bytes again meanwhile.
@@ -150,14 +154,14 @@ class Catalog(Reads):
             self._add(connection, found, digest)
         return moved
 
-    def _move(self, connection: Connection, claim: Mapping[str, object], before: Standing) -> None:
+    def _move(self, connection: Connection, claim: Mapping[str, object], before: NameOwner) -> None:
         """Give the name to another file; the row of the one that had it goes."""
         key = {"root": before.root, "path": before.path}
         connection.execute(schema.MOVE_CLAIM, claim)
         connection.execute(schema.DELETE_ROW, key)
         connection.execute(schema.DELETE_ORPHANED_METADATA, key)
 
-    def _add(self, connection: Connection, found: Found, digest: Digest) -> None:
+    def _add(self, connection: Connection, found: SeenFile, digest: Digest) -> None:
         row = uploaded_row(found, digest)
         connection.execute(schema.UPSERT_UPLOADED, row)
         _keep_metadata(connection, [row])
@@ -206,7 +210,7 @@ class Catalog(Reads):
         connection.executemany(project_list.OUTDATE, touched)
 
 
-def touched(found: Iterable[Found]) -> set[str]:
+def touched(found: Iterable[SeenFile]) -> set[str]:
     """The projects of these files: of those that can be cut in several ways, all that the row may be filed under."""
     return {project for file in found for project in (file.dist.project, *file.dist.others)}
 
@@ -216,22 +220,22 @@ def _keep_metadata(connection: Connection, rows: Sequence[Mapping[str, object]])
     connection.executemany(schema.DELETE_METADATA, [row for row in rows if row["body"] is None])
 
 
-def _claim(found: Found, digest: Digest) -> dict[str, object]:
+def _claim(found: SeenFile, digest: Digest) -> dict[str, object]:
     return {"filename": found.dist.filename, "root": found.root, "path": found.path, "sha256": digest.sha256}
 
 
-def _refuse_other_spelling(alike: Cursor, dist: DistFile) -> None:
+def _refuse_other_spelling(alike: Cursor, dist: FilenameParts) -> None:
     """Raise Conflict when a file is here that is the same one, spelled in another way."""
     for (filename,) in alike.fetchall():
         if spelling_key(as_filed(filename, dist.project)) == spelling_key(dist):
             raise Conflict(f"{filename} is another spelling of {dist.filename}.")
 
 
-def _standing(connection: Connection, claim: Mapping[str, object]) -> Standing:
-    return Standing(*connection.execute(schema.SELECT_CLAIM, {"filename": claim["filename"]}).fetchone())
+def _standing(connection: Connection, claim: Mapping[str, object]) -> NameOwner:
+    return NameOwner(*connection.execute(schema.SELECT_CLAIM, {"filename": claim["filename"]}).fetchone())
 
 
-def _delete(connection: Connection, gone: Gone, filenames: list[str]) -> set[str]:
+def _delete(connection: Connection, gone: MissingFile, filenames: list[str]) -> set[str]:
     """Delete a row if it still is the one that was read; give its project, and note its file name as contested."""
     key = {"root": gone.root, "path": gone.path}
     identity = {**key, **gone.row.identity._asdict()}

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from .leader_lock import LeaderLock
-from .sqlite.change_counter import Signal
+from .sqlite.change_counter import ChangeCounter
 
 Parameters = Mapping[str, Any] | Sequence[Any]
 # A project's row before and after a change; each has the project first and its number last, if it has one.
@@ -88,7 +88,7 @@ class Database(Protocol):
 
     generation: int
     epoch: str
-    signal: Signal | None
+    signal: ChangeCounter | None
     search: FullText | None
     is_disposable: bool
     drops_indexes: bool

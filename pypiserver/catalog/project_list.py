@@ -87,7 +87,7 @@ _FILTERS = {
     "marked": "l.project IN (SELECT name FROM project WHERE status <> '')",
 }
 
-Facts = Sequence[Any]
+StartupInfo = Sequence[Any]
 Rows = dict[str, tuple[Any, ...]]
 
 
@@ -143,7 +143,7 @@ def _questions(connection: Connection, listed: str, values: Mapping[str, Any]) -
 def _answers(asked: Iterable[tuple[Cursor, Cursor]]) -> tuple[Rows, Rows]:
     """By project: the rows there are, and the rows made anew."""
     known: Rows = {}
-    facts: dict[str, list[Facts]] = {}
+    facts: dict[str, list[StartupInfo]] = {}
     for rows, files in asked:
         known.update((row[0], row) for row in rows)
         for file in files:
@@ -161,7 +161,7 @@ def _all_of(connection: Connection, names: Iterable[str]) -> tuple[Rows, Rows]:
         return known, {name: _row(list(group)) for name, group in groups if name in wanted}
 
 
-def _row(files: list[Facts]) -> tuple[Any, ...]:
+def _row(files: list[StartupInfo]) -> tuple[Any, ...]:
     """The row of a project that has these files: what its newest release says."""
     kept = {file[2] for file in files if file[5] is None}
     # The highest final release, else the highest of all; a yanked one only where there is no other.
@@ -183,7 +183,7 @@ def _row(files: list[Facts]) -> tuple[Any, ...]:
     )
 
 
-class Listing:
+class ProjectList:
     """Questions about the rows in ``database``."""
 
     def __init__(self, database: Database) -> None:

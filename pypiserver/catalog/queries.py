@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from packaging.utils import NormalizedName
 
 from ..distributions.core_metadata import MAX_DESCRIPTION, CoreMetadata, described, packed, parse_metadata, unpacked
-from ..distributions.filename import DistFile, folded
+from ..distributions.filename import FilenameParts, folded
 from ..errors import Unavailable
 from ..model import ACTIVE, File, Indexed, ProjectStatus, last_serial
 from . import schema
@@ -20,11 +20,11 @@ from .database import Connection, Cursor, Database
 from .errors import CatalogIncomplete, CatalogReplaced
 from .file_pages import FileList
 from .leader_lock import LeaderLock
-from .postgres.serial_cache import Shared
+from .postgres.serial_cache import CoalescedQuery
 from .postgres.session import ANSWER_SECONDS
-from .project_list import Listing
-from .rows import FileFault, Row, Standing, as_file
-from .sqlite.change_counter import Signal
+from .project_list import ProjectList
+from .rows import FileFault, Fingerprint, NameOwner, as_file
+from .sqlite.change_counter import ChangeCounter
 
 # A writer that is killed after its commit has told nobody: so old may an answer then be.
 SIGNAL_SECONDS = 0.25
@@ -33,7 +33,7 @@ SIGNAL_SECONDS = 0.25
 class _Seen(NamedTuple):
     """The serial as this process last read it, the signal just before, and until when that is believed."""
 
-    signal: Signal | None
+    signal: ChangeCounter | None
     value: bytes | None
     until: float
     serial: int
@@ -47,17 +47,17 @@ class ProjectState(NamedTuple):
     changed_ns: int
 
 
-class Reads:
+class CatalogQueries:
     """The reading half of the catalog that ``connections`` lead to."""
 
     def __init__(self, connections: Database) -> None:
         self.connections = connections
-        self.listing = Listing(connections)
+        self.listing = ProjectList(connections)
         self.file_list = FileList(connections)
         self._seen: _Seen | None = None
         # The generation of the connections, and the serial that was read last with them.
         self._last = (-1, 0)
-        self._shared = Shared(self._ask_serial, seconds=connections.believed, patience=ANSWER_SECONDS)
+        self._shared = CoalescedQuery(self._ask_serial, seconds=connections.believed, patience=ANSWER_SECONDS)
 
     def serial(self) -> int:
         """The number of the last change, by any process.
@@ -221,7 +221,7 @@ class Reads:
         """Every file of a project in any folder, hidden and faulty ones too."""
         return [as_file(row) for row in self._all(schema.SELECT_ROWS_OF, name=name)]
 
-    def alike(self, dist: DistFile) -> list[str]:
+    def alike(self, dist: FilenameParts) -> list[str]:
         """The names of files of its project that differ from its own in case and in ``-``, ``_`` and ``.`` alone."""
         with self.connections.reading() as connection:
             return [filename for (filename,) in select_alike(connection, dist).fetchall()]
@@ -282,24 +282,24 @@ class Reads:
         """The roots in which a folder could not be read."""
         return {root for (root,) in self._all(schema.SELECT_UNREAD_ROOTS)}
 
-    def claimant(self, filename: str) -> Standing | None:
+    def claimant(self, filename: str) -> NameOwner | None:
         """The file that has a name where names are exclusive."""
         rows = self._all(schema.SELECT_CLAIM, filename=filename)
-        return Standing(*rows[0]) if rows else None
+        return NameOwner(*rows[0]) if rows else None
 
     def fault_counts(self) -> dict[int, int]:
         """How many files each root has that are not fit to be listed."""
         return dict(self._all(schema.SELECT_FAULT_COUNTS))
 
-    def fault(self, root: int, path: str, row: Row) -> FileFault | None:
+    def fault(self, root: int, path: str, row: Fingerprint) -> FileFault | None:
         """What is wrong with the file of that very row, None when nothing is or another one stands there."""
         values = {"root": root, "path": path, "size": row.size, "mtime_ns": row.mtime_ns, "inode": row.inode}
         return next((FileFault(*each) for each in self._all(schema.SELECT_FAULT, **values)), None)
 
-    def row(self, root: int, path: str) -> Row | None:
+    def row(self, root: int, path: str) -> Fingerprint | None:
         """One file row's identity."""
         rows = self._all(schema.SELECT_ROW, root=root, path=path)
-        return Row(*rows[0]) if rows else None
+        return Fingerprint(*rows[0]) if rows else None
 
     def shadowed(self) -> list[tuple[int, str, File]]:
         """(root, path) of every sound file that is hidden by another of its name, with the one that hides it."""
@@ -311,7 +311,7 @@ class Reads:
             return connection.execute(statement, parameters).fetchall()
 
 
-def select_alike(connection: Connection, dist: DistFile) -> Cursor:
-    """The rows of :meth:`Reads.alike`, within a transaction that has begun."""
+def select_alike(connection: Connection, dist: FilenameParts) -> Cursor:
+    """The rows of :meth:`CatalogQueries.alike`, within a transaction that has begun."""
     values = {"name": dist.project, "filename": dist.filename, "folded": folded(dist.filename)}
     return connection.execute(schema.SELECT_ALIKE, values)

@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 
 from packaging.utils import NormalizedName
 
-from ..distributions.filename import DistFile
+from ..distributions.filename import FilenameParts
 from ..errors import DAMAGED, FaultKind, refused
 from ..model import File, Identity
 
 
-class Row(NamedTuple):
+class Fingerprint(NamedTuple):
     """What a rescan compares: a file's identity and the fingerprint of its sidecars."""
 
     size: int
@@ -29,12 +29,12 @@ class Row(NamedTuple):
         return Identity(self.size, self.mtime_ns, self.inode, self.ctime_ns)
 
 
-ANY_ROW = Row(-1, -1, -1, "")
+ANY_ROW = Fingerprint(-1, -1, -1, "")
 # The inode of a row whose file is being replaced.
 REPLACED = -1
 
 
-class Found(NamedTuple):
+class SeenFile(NamedTuple):
     """A distribution file seen in storage, with what its sidecars say.
 
     ``before`` is the row that was read before the file was looked at, None when there was none: when it is another one
@@ -43,16 +43,16 @@ class Found(NamedTuple):
 
     root: int
     path: str
-    row: Row
-    dist: DistFile
+    row: Fingerprint
+    dist: FilenameParts
     yanked: str | None = None
     has_signature: bool = False
     has_provenance: bool = False
-    before: Row | None = ANY_ROW
+    before: Fingerprint | None = ANY_ROW
 
 
 @dataclass(frozen=True, slots=True)
-class Gone:
+class MissingFile:
     """A row whose file is no longer there, as it was when the scan began.
 
     ``is_replaced``: another file stands there that is not whole yet, or may come in a moment. The row is hidden then,
@@ -61,7 +61,7 @@ class Gone:
 
     root: int
     path: str
-    row: Row
+    row: Fingerprint
     is_replaced: bool = False
     held_at: int = 0
 
@@ -114,7 +114,7 @@ class FileFault(NamedTuple):
         return refused(self.filename, self.reason) if self.is_damage else self.reason
 
 
-class Standing(NamedTuple):
+class NameOwner(NamedTuple):
     """The file that has a name where names are exclusive."""
 
     root: int
@@ -131,7 +131,7 @@ def beside_ns(fingerprint: str) -> int:
     return max((int(time) for each in times for time in each), default=0)
 
 
-def file_row(found: Found) -> dict[str, object]:
+def file_row(found: SeenFile) -> dict[str, object]:
     """The parameters that make a row of a file seen."""
     dist = found.dist
     return {
@@ -144,18 +144,18 @@ def file_row(found: Found) -> dict[str, object]:
     }  # fmt: skip
 
 
-def undecided(dist: DistFile) -> str:
+def undecided(dist: FilenameParts) -> str:
     """All projects that the file may belong to, a blank around each; '' when that is certain."""
     return f" {dist.project} {' '.join(dist.others)} " if dist.others else ""
 
 
-def upsert_row(found: Found) -> dict[str, object]:
+def upsert_row(found: SeenFile) -> dict[str, object]:
     """The same, with the row that must not have changed meanwhile."""
     before = found.before or ANY_ROW
     return {**file_row(found), **{f"before_{name}": value for name, value in before._asdict().items()}}
 
 
-def uploaded_row(found: Found, digest: Digest) -> dict[str, object]:
+def uploaded_row(found: SeenFile, digest: Digest) -> dict[str, object]:
     """The parameters that make a row of a file seen, with what reading it brought."""
     values = _digest_values(digest)
     dist = found.dist

@@ -21,7 +21,7 @@ _NOT_HARDENED = " (works, but is not hardened; see the docs on servers)"
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class StartupInfo:
     """What only a server that runs knows: how many files each folder has (and how many of those are damaged), the
     catalog's file, its ports.
 
@@ -57,7 +57,7 @@ class Facts:
         return "" if port == self.port else _joined(config.host, self.port)
 
 
-def render(config: Config, facts: Facts) -> str:
+def render(config: Config, facts: StartupInfo) -> str:
     """The banner."""
     url = facts.url(config)
     listens = facts.listens_on(config)
@@ -88,7 +88,7 @@ def render(config: Config, facts: Facts) -> str:
     return f"pypiserver is serving at {url}/\n" + "".join(f"  {name + ':':<11}{value}\n" for name, value in rows)
 
 
-def as_data(config: Config, facts: Facts) -> dict[str, object]:
+def as_data(config: Config, facts: StartupInfo) -> dict[str, object]:
     """What the banner says, for a log in JSON."""
     return {
         "url": f"{facts.url(config)}/",
@@ -176,13 +176,13 @@ def _joined(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _metrics(config: Config, facts: Facts, url: str) -> str:
+def _metrics(config: Config, facts: StartupInfo, url: str) -> str:
     if config.metrics_address is None or facts.metrics_port is None:
         return f"{url}/metrics"
     return f"http://{_joined(config.metrics_address[0], facts.metrics_port)}/metrics"
 
 
-def _who(config: Config, facts: Facts, action: str) -> str:
+def _who(config: Config, facts: StartupInfo, action: str) -> str:
     if action in config.refused_to_everyone:
         return "nobody (no password file; give one with -P FILE, or open everything with -P . -a .)"
     if action not in config.authenticate:

@@ -23,7 +23,7 @@ from packaging.utils import NormalizedName, is_normalized_name
 from packaging.version import InvalidVersion, Version
 
 from ..bounded_cache import short_texts
-from ..distributions.filename import DistFile, file_key, normalize
+from ..distributions.filename import FilenameParts, file_key, normalize
 from ..errors import ConfigError
 from ..settings.config import default_fallback_url
 from ..upstream.client import Unreachable, UpstreamError, UpstreamFile, open_index, shown_url
@@ -72,9 +72,9 @@ class Finding:
     error: str = ""
 
 
-def newest_local(files: Iterable[tuple[DistFile, Path]]) -> list[Local]:
+def newest_local(files: Iterable[tuple[FilenameParts, Path]]) -> list[Local]:
     """The newest of these files of each project with the folder it lies in, by project; of equals the first."""
-    newest: dict[NormalizedName, tuple[DistFile, Path]] = {}
+    newest: dict[NormalizedName, tuple[FilenameParts, Path]] = {}
     for dist, folder in files:
         if dist.project not in newest or file_key(newest[dist.project][0]) < file_key(dist):
             newest[dist.project] = (dist, folder)

@@ -18,7 +18,7 @@ from . import archive_checks
 from .archive_checks import Fault
 from .archive_limits import BadArchive, Source, foreign, parts_of, said, sane_size
 from .decompression import Unpacked
-from .filename import DistFile, normalize
+from .filename import FilenameParts, normalize
 from .tar_headers import BLOCK, FOLDER, LINKS, REGULAR, TarMember, walk_tar
 from .zip_consistency import check_layout, has_mark, read_member
 from .zip_directory import ZIP_TAIL, ZipMember, read_directory
@@ -48,7 +48,7 @@ class Contents(NamedTuple):
     faults: list[Fault]
 
 
-def read_contents(file: BinaryIO, dist: DistFile, *, is_thorough: bool = False) -> Contents:
+def read_contents(file: BinaryIO, dist: FilenameParts, *, is_thorough: bool = False) -> Contents:
     """Read an open distribution; raises BadArchive when it cannot be read, or when readers would disagree.
 
     ``is_thorough`` also compares archives of the plainest form with zipfile.
@@ -63,12 +63,12 @@ def read_contents(file: BinaryIO, dist: DistFile, *, is_thorough: bool = False) 
         return _read_tar(file, dist)
 
 
-def is_zip(dist: DistFile) -> bool:
+def is_zip(dist: FilenameParts) -> bool:
     """Whether a file of this name is a zip archive."""
     return dist.filename.lower().endswith(_ZIP_ENDINGS)
 
 
-def _read_zip(file: BinaryIO, dist: DistFile, is_thorough: bool) -> Contents:
+def _read_zip(file: BinaryIO, dist: FilenameParts, is_thorough: bool) -> Contents:
     directory, members = read_directory(file)
     check_layout(file, directory, members, may_be_script=dist.kind == "bdist_egg")
     _check_doubles(members)
@@ -103,7 +103,7 @@ def _check_doubles(members: Sequence[ZipMember]) -> None:
             raise BadArchive(f"it has the member {said(name)} twice, with different bytes", "unsafe")
 
 
-def _in_zip(dist: DistFile, members: Sequence[ZipMember]) -> list[ZipMember]:
+def _in_zip(dist: FilenameParts, members: Sequence[ZipMember]) -> list[ZipMember]:
     """The metadata members, all of one size and checksum; raises BadArchive when readers could disagree."""
     if dist.kind == "bdist_wheel":
         return [_in_wheel(dist, members)]
@@ -148,7 +148,7 @@ def _is_plain_pkg_info(name: str) -> bool:
     return last == "PKG-INFO" and folder not in ("", ".", "..") and "\\" not in folder
 
 
-def _in_wheel(dist: DistFile, members: Sequence[ZipMember]) -> ZipMember:
+def _in_wheel(dist: FilenameParts, members: Sequence[ZipMember]) -> ZipMember:
     """METADATA in the only .dist-info folder (PEP 427), on every system."""
     infos: set[str] = set()
     found: list[ZipMember] = []
@@ -179,7 +179,7 @@ def _in_wheel(dist: DistFile, members: Sequence[ZipMember]) -> ZipMember:
     return found[0]
 
 
-def _in_info(dist: DistFile, info: str, others: Sequence[tuple[ZipMember, list[str]]]) -> list[ZipMember]:
+def _in_info(dist: FilenameParts, info: str, others: Sequence[tuple[ZipMember, list[str]]]) -> list[ZipMember]:
     """METADATA among members of the .dist-info folder with an unusual spelling."""
     if not info.endswith(_INFO) or not _is_info_of(dist, [info]):
         raise BadArchive(f"its .dist-info folder {said(info)} is not that of its file name", "unsafe")
@@ -193,7 +193,7 @@ def _in_info(dist: DistFile, info: str, others: Sequence[tuple[ZipMember, list[s
     return found
 
 
-def _is_info_of(dist: DistFile, folders: Sequence[str]) -> bool:
+def _is_info_of(dist: FilenameParts, folders: Sequence[str]) -> bool:
     """Whether one of these is the .dist-info folder of the project (clients compare normalized names)."""
     for folder in folders:
         stem = folder[: -len(_INFO)] if folder.casefold().endswith(_INFO) else ""
@@ -214,7 +214,7 @@ def _compare_with_zipfile(
             raise BadArchive("Python's zipfile reads it in another way", "unsafe")
 
 
-def _read_tar(file: BinaryIO, dist: DistFile) -> Contents:
+def _read_tar(file: BinaryIO, dist: FilenameParts) -> Contents:
     size = file.seek(0, io.SEEK_END)
     _refuse_zip_behind(file, size)
     stream = Unpacked(file, sane_size(size))

@@ -60,7 +60,7 @@ def is_meant_as_package(filename: str) -> bool:
     return filename.lower().endswith(_PACKAGES)
 
 
-class DistFile(NamedTuple):
+class FilenameParts(NamedTuple):
     """The parts of a file name.
 
     ``project`` is the normal form (PEP 503) of ``name``; ``name`` and ``version`` are in the file name's spelling, and
@@ -116,7 +116,7 @@ def _parsed_short(version: str) -> Version | None:
         return None
 
 
-def parse_filename(filename: str) -> DistFile:
+def parse_filename(filename: str) -> FilenameParts:
     """Parse a file name; raises InvalidFilename, whose ``reason`` says what is wrong with it."""
     if len(filename) > MAX_FILENAME or not allowed_in_a_path(filename) or "/" in filename or "\\" in filename:
         raise InvalidFilename(
@@ -148,7 +148,7 @@ def projects_of(filename: str) -> tuple[NormalizedName, ...]:
     return dist.project, *dist.others
 
 
-def decided(dist: DistFile, name: str, version: str) -> DistFile:
+def decided(dist: FilenameParts, name: str, version: str) -> FilenameParts:
     """The distribution with its name split as in its metadata (``name``, ``version``); unchanged if none matches."""
     project = _normalized(name) if name else ""
     fitting = [each for each in _cuts(dist) if each.project == project] if dist.others else []
@@ -157,12 +157,12 @@ def decided(dist: DistFile, name: str, version: str) -> DistFile:
     )
 
 
-def as_filed(filename: str, project: str) -> DistFile:
+def as_filed(filename: str, project: str) -> FilenameParts:
     """Parse the name of a file that is known to belong to a project; raises InvalidFilename."""
     return decided(parse_filename(filename), project, "")
 
 
-def _cuts(dist: DistFile) -> Iterator[DistFile]:
+def _cuts(dist: FilenameParts) -> Iterator[FilenameParts]:
     """Every way to split the name of an sdist, the usual one first."""
     yield dist
     stem = _stem(dist.filename)
@@ -172,7 +172,7 @@ def _cuts(dist: DistFile) -> Iterator[DistFile]:
             yield _dist(dist.filename, name, version, kind=dist.kind, pyversion=dist.pyversion)
 
 
-def check_upload_filename(filename: str) -> DistFile:
+def check_upload_filename(filename: str) -> FilenameParts:
     """Parse the name of an uploaded file, more strictly than :func:`parse_filename`; raises InvalidFilename."""
     if len(filename) > MAX_UPLOADED_FILENAME or not _UPLOADED.fullmatch(filename):
         raise InvalidFilename(
@@ -233,7 +233,7 @@ def folded(filename: str) -> str:
     return filename.lower().replace("_", "-").replace(".", "-")
 
 
-def spelling_key(dist: DistFile) -> tuple[str, ...]:
+def spelling_key(dist: FilenameParts) -> tuple[str, ...]:
     """A key that is equal for all spellings of one file name: project, version, kind, and the rest of the name."""
     rest = dist.filename.lower()
     for part in (dist.name.lower(), dist.version.lower()):
@@ -247,7 +247,7 @@ def is_final(version: str) -> bool:
     return parsed is not None and not parsed.is_prerelease
 
 
-def _dist(filename: str, name: str, version: str, *, kind: str, pyversion: str) -> DistFile:
+def _dist(filename: str, name: str, version: str, *, kind: str, pyversion: str) -> FilenameParts:
     project = _project(name)
     if project is None:
         rule = "... is not a project name"
@@ -256,7 +256,7 @@ def _dist(filename: str, name: str, version: str, *, kind: str, pyversion: str) 
         raise InvalidFilename(
             f"{version!r} is not a version", filename=filename, kind="version", rule="... is not a version"
         )
-    return DistFile(filename, project, name, version, kind, pyversion)
+    return FilenameParts(filename, project, name, version, kind, pyversion)
 
 
 @short_texts(entries=REMEMBERED, longest=MAX_REMEMBERED)
@@ -270,7 +270,7 @@ def _is_version(version: str) -> bool:
     return not version or _VERSION.fullmatch(version) is not None
 
 
-def _wheel(filename: str) -> DistFile:
+def _wheel(filename: str) -> FilenameParts:
     # packaging.utils.parse_wheel_filename refuses old names with dots, and costs ten times as much: it makes every tag.
     parts = filename[:-4].split("-")
     is_plain = len(parts) == 5 and "" not in parts and "0" <= parts[1][0] <= "9"
@@ -283,7 +283,7 @@ def _wheel(filename: str) -> DistFile:
     return _dist(filename, match["name"], match["version"], kind="bdist_wheel", pyversion=match["python"])
 
 
-def _egg(filename: str) -> DistFile:
+def _egg(filename: str) -> FilenameParts:
     match = _EGG.fullmatch(filename)
     if match is None or not _TAGS.fullmatch(match["platform"] or "any"):
         raise _not_of_form(filename, "it is not an egg name", "NAME-VERSION[-pyX.Y[-PLATFORM]].egg")
@@ -291,7 +291,7 @@ def _egg(filename: str) -> DistFile:
     return _dist(filename, match["name"], match["version"], kind="bdist_egg", pyversion=match["python"] or "any")
 
 
-def _installer(filename: str, kind: str) -> DistFile:
+def _installer(filename: str, kind: str) -> FilenameParts:
     stem = filename[:-4]
     tail = _EXE_TAIL.search(stem)
     name, version = _split(stem[: tail.start()] if tail else stem)
@@ -305,7 +305,7 @@ def _not_of_form(filename: str, rule: str, form: str) -> InvalidFilename:
     return InvalidFilename(f"{rule}: {form}", filename=filename, kind="form", rule=rule)
 
 
-def _archive(filename: str, stem: str) -> DistFile:
+def _archive(filename: str, stem: str) -> FilenameParts:
     """A source distribution, or a bdist_dumb if a platform follows the version."""
     tail = _DUMB_TAIL.search(stem)
     if tail:

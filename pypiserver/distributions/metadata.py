@@ -15,11 +15,11 @@ from ..errors import InvalidDistribution
 from . import archive_checks, archive_limits, filename
 from .archive_reader import Contents, is_zip, read_contents
 from .core_metadata import MAX_HEADERS, CoreMetadata, parse_metadata
-from .filename import DistFile, normalize, same_version
+from .filename import FilenameParts, normalize, same_version
 from .truncation import refuse_unwritten
 
 
-def read_metadata(file: BinaryIO, dist: DistFile) -> bytes | None:
+def read_metadata(file: BinaryIO, dist: FilenameParts) -> bytes | None:
     """The raw METADATA or PKG-INFO of an open file; None for a kind without one, or an old sdist that lacks it.
 
     Raises InvalidDistribution when the archive cannot be read, is dangerous to unpack, or readers could read it
@@ -29,7 +29,7 @@ def read_metadata(file: BinaryIO, dist: DistFile) -> bytes | None:
         return _sound(read_contents(file, dist))
 
 
-def read_upload(file: BinaryIO, dist: DistFile) -> bytes | None:
+def read_upload(file: BinaryIO, dist: FilenameParts) -> bytes | None:
     """Like :func:`read_metadata`; also raises InvalidDistribution when metadata and file name disagree."""
     with _refusing(dist):
         raw = _sound(read_contents(file, dist, is_thorough=True))
@@ -38,7 +38,7 @@ def read_upload(file: BinaryIO, dist: DistFile) -> bytes | None:
         return raw
 
 
-def refuse_holes(file: io.FileIO, size: int, dist: DistFile) -> None:
+def refuse_holes(file: io.FileIO, size: int, dist: FilenameParts) -> None:
     """Raise InvalidDistribution when a part of an open file was never written (see :mod:`truncation`)."""
     with _refusing(dist):
         refuse_unwritten(file, size, dist)
@@ -50,7 +50,7 @@ def _sound(contents: Contents) -> bytes | None:
     return contents.raw
 
 
-def decided(dist: DistFile, raw: bytes | None) -> DistFile:
+def decided(dist: FilenameParts, raw: bytes | None) -> FilenameParts:
     """The distribution with its name split as its metadata says, for a name that can be split in several ways."""
     if not dist.others:
         return dist
@@ -58,12 +58,12 @@ def decided(dist: DistFile, raw: bytes | None) -> DistFile:
     return filename.decided(dist, core.name, core.version)
 
 
-def _mislabelled(dist: DistFile, raw: bytes | None) -> list[str]:
+def _mislabelled(dist: FilenameParts, raw: bytes | None) -> list[str]:
     """The disagreements of file name and metadata, as sentences."""
     return [] if raw is None else _disagreements(decided(dist, raw), parse_metadata(raw))
 
 
-def _disagreements(dist: DistFile, core: CoreMetadata) -> list[str]:
+def _disagreements(dist: FilenameParts, core: CoreMetadata) -> list[str]:
     faults = []
     if core.is_cut:
         faults.append(f"its metadata has more than {MAX_HEADERS // 1024} kB of headers")
@@ -77,7 +77,7 @@ def _disagreements(dist: DistFile, core: CoreMetadata) -> list[str]:
     return faults
 
 
-def is_servable(raw: bytes, core: CoreMetadata, dist: DistFile) -> bool:
+def is_servable(raw: bytes, core: CoreMetadata, dist: FilenameParts) -> bool:
     """Whether clients may rely on the metadata without the file (PEP 658).
 
     They may for every wheel, and for an sdist with metadata 2.2 or later that marks no field that installers use as
@@ -103,7 +103,7 @@ def _is_utf_8(raw: bytes) -> bool:
     return True
 
 
-def audit_archive(file: BinaryIO, dist: DistFile) -> list[archive_checks.Fault]:
+def audit_archive(file: BinaryIO, dist: FilenameParts) -> list[archive_checks.Fault]:
     """Every fault of an open file as (kind, sentence), for ``check``: corrupt, unsafe or mislabelled."""
     try:
         raw, faults = read_contents(file, dist, is_thorough=True)
@@ -120,7 +120,7 @@ def audit_archive(file: BinaryIO, dist: DistFile) -> list[archive_checks.Fault]:
 class _refusing:  # noqa: N801 - reads as a clause: with _refusing(dist)
     """Turns a BadArchive into an InvalidDistribution with the file name."""
 
-    def __init__(self, dist: DistFile) -> None:
+    def __init__(self, dist: FilenameParts) -> None:
         self._dist = dist
 
     def __enter__(self) -> None:

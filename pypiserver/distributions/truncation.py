@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 from .archive_limits import BadArchive, Source, foreign
 from .decompression import CHUNK, FORMATS, Unpacked
-from .filename import SIDECARS, DistFile
+from .filename import SIDECARS, FilenameParts
 from .zip_directory import find_directory, read_directory
 
 # Bytes. Unpacking a larger stream takes longer than waiting.
@@ -32,7 +32,7 @@ UNFINISHED = (".aria2", ".st")
 BESIDE = (*SIDECARS, *UNFINISHED)
 
 
-def is_whole(file: BinaryIO, dist: DistFile) -> bool | None:
+def is_whole(file: BinaryIO, dist: FilenameParts) -> bool | None:
     """Whether an open file has its end; None when its bytes do not tell (an installer, a plain tar)."""
     file.seek(0)
     if dist.filename.lower().endswith(_ZIP_ENDINGS):
@@ -44,7 +44,7 @@ def is_whole(file: BinaryIO, dist: DistFile) -> bool | None:
     return _is_whole_stream(file)
 
 
-def refuse_unwritten(file: io.FileIO, size: int, dist: DistFile) -> None:
+def refuse_unwritten(file: io.FileIO, size: int, dist: FilenameParts) -> None:
     """Raise BadArchive when a part of a zip archive was never written, as by a downloader that fetches pieces.
 
     Such a file has its directory; only a hole in the file system shows the gap. A sparse copy has holes too, so the

@@ -15,11 +15,11 @@ from ..catalog.recovery import RecoveringCatalog
 from ..errors import ConfigError
 from ..model import File
 from ..native_names import native
-from .checker import Audit
-from .indexer import Watch
+from .checker import FolderChecker
+from .indexer import FolderIndexer
 from .inventory import FolderInventory, FolderTrash
 from .presence import Presence
-from .scanner import Sync
+from .scanner import FolderScanner
 from .storage import Folders
 from .writer import FolderWriter
 
@@ -40,9 +40,9 @@ def make_backend(
     """
     lock = catalog.leader_lock()
     presence = Presence(folders, catalog)
-    sync = Sync(folders, catalog, presence=presence)
+    sync = FolderScanner(folders, catalog, presence=presence)
     digester = Digester(folders, catalog, hash_algo=hash_algo)
-    indexer: Indexer = Watch(sync, digester, catalog, lock=lock, events=events) if is_serving else Unindexed()
+    indexer: Indexer = FolderIndexer(sync, digester, catalog, lock=lock, events=events) if is_serving else Unindexed()
     queries = RecoveringCatalog(catalog, indexer)
     digests = DigestsOnDemand(catalog, digester, sync)
     return Backend(
@@ -61,7 +61,7 @@ def make_backend(
         reads_before_fork=True,
         inventory=FolderInventory(folders),
         trash=FolderTrash(folders),
-        checker=Audit(folders, catalog),
+        checker=FolderChecker(folders, catalog),
         reindexer=_NoReindexer(),
         garbage=_NoGarbage(),
     )

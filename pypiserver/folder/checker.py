@@ -13,15 +13,15 @@ from ..backend.checks import ADVICE, Fault, archive_faults
 from ..backend.digester import Digester
 from ..backend.project_status import STATUSES
 from ..backend.protocols import Tell
-from ..backend.stored_file import Entry, Scan
+from ..backend.stored_file import ScanResult, StoredFile
 from ..catalog import Catalog
 from ..distributions import filename
-from ..distributions.filename import DistFile, spelling_key
+from ..distributions.filename import FilenameParts, spelling_key
 from ..errors import InvalidDistribution, InvalidFilename, PypiServerError
 from .storage import Folders
 
 
-class Audit:
+class FolderChecker:
     """Checks the folders of one repository against themselves and against their catalog."""
 
     def __init__(self, folders: Folders, catalog: Catalog) -> None:
@@ -43,7 +43,7 @@ class Audit:
             is_meant = filename.is_meant_as_package(entry.path)
             if isinstance(outcome, InvalidFilename) and is_meant:
                 yield self._fault(entry.root, entry.path, "skipped", str(outcome))
-        files = [(entry, outcome) for entry, outcome in named if isinstance(outcome, DistFile)]
+        files = [(entry, outcome) for entry, outcome in named if isinstance(outcome, FilenameParts)]
         yield from self._statuses()
         yield from self._orphans(scan, files)
         yield from self._duplicates(files)
@@ -53,7 +53,7 @@ class Audit:
             yield from self._check(entry, dist, row.sha256 if row else "")
             progress(number, len(files))
 
-    def _named(self, scan: Scan) -> Iterator[tuple[Entry, DistFile | InvalidFilename]]:
+    def _named(self, scan: ScanResult) -> Iterator[tuple[StoredFile, FilenameParts | InvalidFilename]]:
         for entry in scan.entries:
             if entry.path.endswith(filename.SIDECARS):
                 continue
@@ -68,7 +68,7 @@ class Audit:
                 message = f"its first line must be one of {', '.join(STATUSES)}"
                 yield self._fault(0, f".status/{name}", "status", message)
 
-    def _orphans(self, scan: Scan, files: Iterable[tuple[Entry, DistFile]]) -> Iterator[Fault]:
+    def _orphans(self, scan: ScanResult, files: Iterable[tuple[StoredFile, FilenameParts]]) -> Iterator[Fault]:
         bases = {(entry.root, entry.path) for entry, _ in files}
         for entry in scan.entries:
             base, _, _ = entry.path.rpartition(".")
@@ -76,9 +76,9 @@ class Audit:
                 message = f"it belongs to {base.rpartition('/')[2]}, which is not here"
                 yield self._fault(entry.root, entry.path, "skipped", message)
 
-    def _duplicates(self, files: Iterable[tuple[Entry, DistFile]]) -> Iterator[Fault]:
-        first: dict[str, Entry] = {}
-        spelled: dict[tuple[str, ...], Entry] = {}
+    def _duplicates(self, files: Iterable[tuple[StoredFile, FilenameParts]]) -> Iterator[Fault]:
+        first: dict[str, StoredFile] = {}
+        spelled: dict[tuple[str, ...], StoredFile] = {}
         for entry, dist in sorted(files, key=lambda pair: pair[0][:2]):
             before = first.setdefault(dist.filename, entry)
             if before is not entry:
@@ -90,7 +90,7 @@ class Audit:
                 message = f"it is another spelling of {self._where(other)}"
                 yield self._fault(entry.root, entry.path, "duplicate", message)
 
-    def _check(self, entry: Entry, dist: DistFile, known_sha256: str) -> Iterator[Fault]:
+    def _check(self, entry: StoredFile, dist: FilenameParts, known_sha256: str) -> Iterator[Fault]:
         if not dist.others and not filename.is_standard(dist.version):
             message = f"its version {dist.version!r} is not a PEP 440 version"
             yield self._fault(entry.root, entry.path, "version", message)
@@ -106,7 +106,9 @@ class Audit:
         except OSError as error:
             yield self._fault(entry.root, entry.path, "unreadable", f"it cannot be read ({error.strerror or error})")
 
-    def _check_bytes(self, stream: BinaryIO, entry: Entry, dist: DistFile, known_sha256: str) -> Iterator[Fault]:
+    def _check_bytes(
+        self, stream: BinaryIO, entry: StoredFile, dist: FilenameParts, known_sha256: str
+    ) -> Iterator[Fault]:
         """What the server would see, then what it does not look for; raises OSError and InvalidDistribution."""
         digest = self._digester.read(stream, dist)
         if known_sha256 and digest.sha256 != known_sha256:
@@ -117,7 +119,7 @@ class Audit:
         for kind, message in archive_faults(stream, dist, digest.metadata):
             yield self._fault(entry.root, entry.path, kind, message)
 
-    def _where(self, entry: Entry) -> str:
+    def _where(self, entry: StoredFile) -> str:
         return f"{entry.path} in {self._folders.roots[entry.root]}"
 
     def _fault(self, root: int, path: str, kind: str, message: str) -> Fault:

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from ..backend.copy_endpoint import KEPT, Item, take
 from ..backend.hashing import sha256_of_stream
-from ..backend.stored_file import Entry, Scan, sidecar
+from ..backend.stored_file import ScanResult, StoredFile, sidecar
 from ..distributions import filename as distfile
 from ..distributions import metadata
 from ..errors import ConfigError, Conflict, InvalidFilename
 from .storage import Folders
 
 
-class FolderEnd:
+class FolderEndpoint:
     """A folder with what is below it."""
 
     def __init__(self, root: Path) -> None:
@@ -26,7 +26,7 @@ class FolderEnd:
 
     def items(self, skip: Callable[[str, str], None]) -> Iterator[Item]:
         """Every file, in the order in which the first of a name is served."""
-        scan = Scan()
+        scan = ScanResult()
         entries = sorted(self._folders.walk(scan))
         for _, path, reason in scan.skipped:
             skip(path, reason)
@@ -42,7 +42,7 @@ class FolderEnd:
             suffixes = [suffix for suffix in KEPT if sidecar(entry.path, suffix) in beside]
             yield self._item(entry, dist, suffixes)
 
-    def _item(self, entry: Entry, dist: distfile.DistFile, suffixes: list[str]) -> Item:
+    def _item(self, entry: StoredFile, dist: distfile.FilenameParts, suffixes: list[str]) -> Item:
         def read(path: str) -> bytes:
             with self._folders.open(0, path)[0] as stream:
                 return stream.read()

@@ -19,7 +19,7 @@ _LOG = logging.getLogger(__name__)
 MANY = 10_000
 
 
-class Digesting:
+class DigestWorker:
     """Digests when it is woken. ``recover`` is told which failure of the catalog came at which of its generations."""
 
     def __init__(

@@ -16,15 +16,15 @@ import time
 
 from ..backend.digester import Digester
 from ..backend.protocols import Tell
-from ..backend.service import Background, Parts
+from ..backend.service import BackgroundService, Parts
 from ..catalog import FAILURES, Catalog, CatalogReplaced
 from ..catalog.leader_lock import LeaderLock
 from ..catalog.sqlite.leader_lock import ALIVE_SECONDS
 from ..errors import CatalogUnavailable, PypiServerError, Unavailable
-from .digest_worker import Digesting
+from .digest_worker import DigestWorker
 from .fs_events import Watcher
 from .partial_files import Key
-from .scanner import PATIENCE_SECONDS, Sync
+from .scanner import PATIENCE_SECONDS, FolderScanner
 
 _LOG = logging.getLogger(__name__)
 TICK_SECONDS = 0.5
@@ -41,7 +41,7 @@ RETRY_UNREADABLE_SECONDS = 60.0
 UPLOAD_SECONDS = 0.05
 
 
-class Watch(Background):
+class FolderIndexer(BackgroundService):
     """Runs ``sync`` and ``digester`` in the background of the serving process.
 
     ``lock`` decides which of several processes does so; None when nobody shares the catalog. Constructing it starts
@@ -49,7 +49,7 @@ class Watch(Background):
     """
 
     def __init__(
-        self, sync: Sync, digester: Digester, catalog: Catalog, *, lock: LeaderLock, events: bool = True
+        self, sync: FolderScanner, digester: Digester, catalog: Catalog, *, lock: LeaderLock, events: bool = True
     ) -> None:
         self.sync = sync
         self.digester = digester
@@ -65,7 +65,7 @@ class Watch(Background):
         self._ready = threading.Event()
         self._wake = threading.Event()
         self._watcher = Watcher(self.sync.folders, self._wake)
-        self._digesting = Digesting(
+        self._digesting = DigestWorker(
             self.digester, self.sync.folders, self.catalog, lock=self._lock, recover=self._recover_quietly
         )
         self._failure: PypiServerError | None = None

@@ -8,9 +8,9 @@ from typing import BinaryIO
 
 from packaging.utils import NormalizedName
 
-from ..backend.stored_file import Entry
+from ..backend.stored_file import StoredFile
 from ..distributions import filename, metadata
-from ..distributions.filename import DistFile
+from ..distributions.filename import FilenameParts
 from ..errors import InvalidFilename, PypiServerError
 from ..model import File
 from ..native_names import native
@@ -50,12 +50,12 @@ class FolderInventory:
         """The bytes of a file; raises NotFound and Unavailable."""
         return self._folders.open(file.root, file.path)[0]
 
-    def local_files(self) -> Iterator[tuple[DistFile, Path]]:
+    def local_files(self) -> Iterator[tuple[FilenameParts, Path]]:
         """Every file, with the folder it is in."""
         for entry, dist in self._distributions():
             yield dist, (self._folders.roots[entry.root] / native(entry.path)).parent
 
-    def _distributions(self, entries: Iterable[Entry] | None = None) -> Iterator[tuple[Entry, DistFile]]:
+    def _distributions(self, entries: Iterable[StoredFile] | None = None) -> Iterator[tuple[StoredFile, FilenameParts]]:
         for entry in self._folders.scan().entries if entries is None else entries:
             if not entry.path.endswith(filename.SIDECARS):
                 try:
@@ -64,7 +64,7 @@ class FolderInventory:
                     continue
                 yield entry, self._decided(entry, dist) if dist.others else dist
 
-    def _decided(self, entry: Entry, dist: DistFile) -> DistFile:
+    def _decided(self, entry: StoredFile, dist: FilenameParts) -> FilenameParts:
         """The distribution with its name cut as its metadata says; as it is usual when that cannot be read."""
         try:
             with self._folders.open(entry.root, entry.path)[0] as stream:
@@ -101,7 +101,7 @@ class FolderTrash:
         self._folders.restore(root, path)
 
 
-def _file(entry: Entry, dist: DistFile, *, yanked: str | None) -> File:
+def _file(entry: StoredFile, dist: FilenameParts, *, yanked: str | None) -> File:
     return File(
         filename=dist.filename,
         project=dist.project,

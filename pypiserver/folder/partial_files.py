@@ -13,8 +13,8 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from ..backend.stored_file import Entry
-from ..distributions.filename import DistFile
+from ..backend.stored_file import StoredFile
+from ..distributions.filename import FilenameParts
 from ..distributions.truncation import is_whole
 from ..model import Identity
 from .storage import Folders
@@ -32,12 +32,12 @@ FORGET_SECONDS = 60.0
 class _Seen(NamedTuple):
     """A file that may still be copied: how it was seen, since when, and what its bytes say (None: nothing)."""
 
-    entry: Entry
+    entry: StoredFile
     since: float
     is_whole: bool | None
 
 
-class Growing:
+class PartialFileTracker:
     """Remembers the files that may still be growing; ``clock`` is in seconds since the epoch, as file times are."""
 
     def __init__(self, folders: Folders, clock: Callable[[], float]) -> None:
@@ -55,7 +55,7 @@ class Growing:
         """Everything was looked at: what was closed before that tells nothing any more."""
         self._closed.clear()
 
-    def has(self, entry: Entry, dist: DistFile, before: Identity | None) -> bool:
+    def has(self, entry: StoredFile, dist: FilenameParts, before: Identity | None) -> bool:
         """Whether the file may still be in the middle of being copied.
 
         Most formats mark their end, so a file that just changed is asked, once for each state it is seen in. One that
@@ -85,7 +85,7 @@ class Growing:
             self._most = max(MANY, 2 * len(self._seen))
         return True
 
-    def _is_whole(self, entry: Entry, dist: DistFile) -> bool | None:
+    def _is_whole(self, entry: StoredFile, dist: FilenameParts) -> bool | None:
         try:
             file, _ = self._folders.open(entry.root, entry.path)
             with file:

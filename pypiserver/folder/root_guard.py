@@ -18,7 +18,7 @@ from .safe_open import NOT_THERE
 from .storage import Folders
 
 
-class Roots:
+class RootGuard:
     """Remembers device and inode of each root, and of each mount below them, as of the last scan."""
 
     def __init__(self, folders: Folders) -> None:

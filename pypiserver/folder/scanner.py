@@ -18,19 +18,19 @@ from functools import partial
 from ..allowed_names import allowed_in_a_path
 from ..backend.project_status import changed_statuses
 from ..backend.protocols import Tell
-from ..backend.stored_file import ODD_NAME, UNREAD, Entry, Scan, shown, sidecar
+from ..backend.stored_file import ODD_NAME, UNREAD, ScanResult, StoredFile, shown, sidecar
 from ..bounded_cache import Skipped
-from ..catalog import ANY_ROW, REPLACED, Catalog, Found, Gone, Row
+from ..catalog import ANY_ROW, REPLACED, Catalog, Fingerprint, MissingFile, SeenFile
 from ..distributions import filename
-from ..distributions.filename import DistFile
+from ..distributions.filename import FilenameParts
 from ..distributions.truncation import BESIDE, UNFINISHED
 from ..errors import InvalidFilename, Unreadable
 from ..memory import unsearched
 from ..model import ProjectStatus
 from ..text import MAX_REASON, line_of
-from .partial_files import SETTLE_SECONDS, Growing, Key, Missing
+from .partial_files import SETTLE_SECONDS, Key, Missing, PartialFileTracker
 from .presence import Presence
-from .root_guard import Roots
+from .root_guard import RootGuard
 from .storage import Folders
 
 _LOG = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ def _get_on(patience: float = 0.0) -> None:
     """Nobody waits for a word."""
 
 
-class Sync:
+class FolderScanner:
     """Brings a catalog up to date with the folders it describes.
 
     ``clock`` gives seconds since the epoch, as the modification times of files do.
@@ -63,8 +63,8 @@ class Sync:
     ) -> None:
         self.folders = folders
         self.catalog = catalog
-        self.roots = Roots(folders)
-        self.growing = Growing(folders, clock)
+        self.roots = RootGuard(folders)
+        self.growing = PartialFileTracker(folders, clock)
         self.missing = Missing()
         self.presence = presence or Presence(folders)
         # Called as a scan gets on; its argument is how many seconds the next step may take besides.
@@ -86,7 +86,7 @@ class Sync:
         """
         return self._silent()._scan(progress) if quiet else self._scan(progress)
 
-    def _silent(self) -> Sync:
+    def _silent(self) -> FolderScanner:
         """The same, but for what it says."""
         silent = copy.copy(self)
         silent._is_quiet = True
@@ -97,7 +97,7 @@ class Sync:
         known, roots = self.catalog.states()
         self._count = len(known)
         self.get_on(0.0)
-        scan = Scan(get_on=partial(self.get_on, 0.0))
+        scan = ScanResult(get_on=partial(self.get_on, 0.0))
         began_with = self.roots.identities()
         sidecars = _Sidecars()
         files = _counted(sidecars.apart_from(self.folders.walk(scan, first=BESIDE)), lambda *_: self.get_on(0.0))
@@ -123,14 +123,14 @@ class Sync:
         self._note_folders(scan, growing)
         return growing
 
-    def _fill(self, files: Iterable[Entry], sidecars: _Sidecars) -> set[Key]:
+    def _fill(self, files: Iterable[StoredFile], sidecars: _Sidecars) -> set[Key]:
         """Take over all of storage, in this order, into an empty catalog; gives the files that are still growing."""
         growing: set[Key] = set()
-        held: list[Found] = []
+        held: list[SeenFile] = []
         # All but the youngest have settled: these need not be looked at one by one.
         settled_ns = (self._clock() - SETTLE_SECONDS) * 1e9
 
-        def found() -> Iterator[Found]:
+        def found() -> Iterator[SeenFile]:
             for entry in files:
                 dist = self._parse(entry)
                 if dist is None:
@@ -148,17 +148,19 @@ class Sync:
             self.catalog.fill(found())
         self.get_on(0.0)
         # Hidden, but here: what is being copied must not be looked for elsewhere.
-        self._apply(held, [Gone(file.root, file.path, file.row, is_replaced=True) for file in held], {})
+        self._apply(held, [MissingFile(file.root, file.path, file.row, is_replaced=True) for file in held], {})
         self._say_shadowed()
         return growing
 
-    def _differing(self, known: set[int], files: Iterable[Entry], sidecars: _Sidecars) -> tuple[list[Key], set[int]]:
+    def _differing(
+        self, known: set[int], files: Iterable[StoredFile], sidecars: _Sidecars
+    ) -> tuple[list[Key], set[int]]:
         """The files that are not as their rows say with the rows that have no file; and the roots that have files.
 
         ``known`` are the states of all rows.
         """
         differing: list[Key] = []
-        old: list[Entry] = []
+        old: list[StoredFile] = []
         seen: set[int] = set()
         for entry in files:
             seen.add(entry.root)
@@ -176,7 +178,7 @@ class Sync:
         self._note_ctimes(old)
         return sorted({*differing, *self.catalog.keys_of(known)} if known else differing), seen
 
-    def _note_ctimes(self, entries: Sequence[Entry]) -> None:
+    def _note_ctimes(self, entries: Sequence[StoredFile]) -> None:
         """Complete rows of an earlier version, whose files are not read again for that."""
         if entries:
             self.catalog.note_ctimes((*entry[:2], entry.identity) for entry in entries)
@@ -201,7 +203,7 @@ class Sync:
             self.roots.refuse_lost(set(), set(), self.roots.identities())
         return is_current
 
-    def _note_folders(self, scan: Scan, growing: set[Key]) -> None:
+    def _note_folders(self, scan: ScanResult, growing: set[Key]) -> None:
         """Remember the folders' times, but not those of the last moment: more may have come within that very time."""
         now_ns = int(self._clock() * 1e9)
         settled = SETTLE_SECONDS * 1e9
@@ -241,10 +243,10 @@ class Sync:
                 break
         return growing
 
-    def _look(self, keys: Iterable[Key], growing: set[Key]) -> tuple[list[Found], list[tuple[Key, Row]]]:
+    def _look(self, keys: Iterable[Key], growing: set[Key]) -> tuple[list[SeenFile], list[tuple[Key, Fingerprint]]]:
         """The files that differ from their rows, and the rows without a file; ``growing`` gets those still growing."""
-        found: list[Found] = []
-        others: list[tuple[Key, Row]] = []
+        found: list[SeenFile] = []
+        others: list[tuple[Key, Fingerprint]] = []
         for root, path in keys:
             self.get_on(0.0)
             # As the scan sees it: what is no UTF-8 is no text, for a database or a page.
@@ -277,21 +279,21 @@ class Sync:
         return found, others
 
     def _gone(
-        self, rows: Iterable[tuple[Key, Row]], growing: Collection[Key], *, hold: bool, may_delete: bool
-    ) -> list[Gone]:
+        self, rows: Iterable[tuple[Key, Fingerprint]], growing: Collection[Key], *, hold: bool, may_delete: bool
+    ) -> list[MissingFile]:
         """The rows to delete, and those to hide: another file is growing there, or may come in a moment."""
-        gone: list[Gone] = []
+        gone: list[MissingFile] = []
         for key, row in rows:
             if not hold and key not in growing:
-                gone.append(Gone(*key, row))
+                gone.append(MissingFile(*key, row))
             elif row.inode != REPLACED:
                 mark = time.time_ns() if key in growing else self.missing.note(key)
-                gone.append(Gone(*key, row, is_replaced=True, held_at=mark))
+                gone.append(MissingFile(*key, row, is_replaced=True, held_at=mark))
             elif key not in growing and may_delete and self.missing.is_gone(key, row.ctime_ns):
-                gone.append(Gone(*key, row))
+                gone.append(MissingFile(*key, row))
         return gone
 
-    def _certain(self, gone: list[Gone], growing: set[Key]) -> list[Gone]:
+    def _certain(self, gone: list[MissingFile], growing: set[Key]) -> list[MissingFile]:
         """The same, but that a row stays whose project has another file now, which has no row yet."""
         going = {(file.root, file.path): projects_at(file.path) for file in gone if not file.is_replaced}
         projects = {
@@ -323,12 +325,14 @@ class Sync:
         """Compare the project statuses alone."""
         self._apply([], [], self._changed_statuses())
 
-    def found(self, entry: Entry, dist: DistFile, before: Row | None = ANY_ROW) -> Found:
+    def found(self, entry: StoredFile, dist: FilenameParts, before: Fingerprint | None = ANY_ROW) -> SeenFile:
         """Describe one file, looking its sidecars up in storage; ``before`` is the row read before that."""
         sidecars = _Sidecars(self.folders.beside(entry.root, entry.path, BESIDE))
         return self._describe(entry, dist, sidecars.of(entry[:2]), before)
 
-    def _apply(self, found: Sequence[Found], gone: Sequence[Gone], statuses: Mapping[str, ProjectStatus]) -> None:
+    def _apply(
+        self, found: Sequence[SeenFile], gone: Sequence[MissingFile], statuses: Mapping[str, ProjectStatus]
+    ) -> None:
         if found or gone or statuses:
             self.get_on(PATIENCE_SECONDS if len(found) + len(gone) > MANY else 0.0)
             self.catalog.apply(found, gone, statuses=statuses)
@@ -342,16 +346,18 @@ class Sync:
             rule = "a file of this name comes first"
             self._say_skipped(root, path, f"{rule}: {where}", rule)
 
-    def _describe(self, entry: Entry, dist: DistFile, fingerprint: str, before: Row | None) -> Found:
+    def _describe(
+        self, entry: StoredFile, dist: FilenameParts, fingerprint: str, before: Fingerprint | None
+    ) -> SeenFile:
         root, path, size, mtime_ns, inode, ctime_ns = entry
-        row = Row(size, mtime_ns, inode, fingerprint, ctime_ns)
+        row = Fingerprint(size, mtime_ns, inode, fingerprint, ctime_ns)
         if not fingerprint:
-            return Found(root, path, row, dist, before=before)
+            return SeenFile(root, path, row, dist, before=before)
         yanked = None
         if ".yanked:" in fingerprint:
             text = self.folders.read_text(root, sidecar(path, ".yanked"))
             yanked = None if text is None else line_of(text, MAX_REASON)
-        return Found(
+        return SeenFile(
             root,
             path,
             row,
@@ -362,7 +368,7 @@ class Sync:
             before=before,
         )
 
-    def _parse(self, entry: Entry) -> DistFile | None:
+    def _parse(self, entry: StoredFile) -> FilenameParts | None:
         if entry.path.endswith(BESIDE):
             return None
         try:
@@ -381,7 +387,7 @@ class Sync:
             say(name, ODD_NAME)
         return changed_statuses(texts, self.catalog.statuses(), say)
 
-    def _say_unread(self, scan: Scan) -> None:
+    def _say_unread(self, scan: ScanResult) -> None:
         is_unread = any(inode == UNREAD for _, _, _, inode in scan.folders)
         if self._is_quiet or is_unread == self._has_unread:
             return
@@ -407,7 +413,7 @@ def projects_at(path: str) -> tuple[str, ...]:
     return filename.projects_of(path.rpartition("/")[2])
 
 
-def _ordered(entries: Iterable[Entry]) -> Iterator[Entry]:
+def _ordered(entries: Iterable[StoredFile]) -> Iterator[StoredFile]:
     """The entries in runs that are sorted by path, so that what is done to rows in turn stays on few pages.
 
     100,000 files digested in the order of their folder made SQLite write each page five times.
@@ -418,19 +424,19 @@ def _ordered(entries: Iterable[Entry]) -> Iterator[Entry]:
         yield from run
 
 
-def _counted(entries: Iterable[Entry], tell: Tell | None) -> Iterable[Entry]:
+def _counted(entries: Iterable[StoredFile], tell: Tell | None) -> Iterable[StoredFile]:
     """The entries; ``tell`` is told of each few of them how many there were."""
     return entries if tell is None else _telling(entries, tell)
 
 
-def _telling(entries: Iterable[Entry], tell: Tell) -> Iterator[Entry]:
+def _telling(entries: Iterable[StoredFile], tell: Tell) -> Iterator[StoredFile]:
     for number, entry in enumerate(entries, 1):
         if not number % SAY_EACH:
             tell(number, 0)
         yield entry
 
 
-def _state(entry: Entry, fingerprint: str) -> int:
+def _state(entry: StoredFile, fingerprint: str) -> int:
     """What the catalog gives for the row of a file that is as this one was seen."""
     return hash((*entry[:5], fingerprint, entry.ctime_ns))
 
@@ -438,12 +444,12 @@ def _state(entry: Entry, fingerprint: str) -> int:
 class _Sidecars:
     """What stands beside each file, as a fingerprint by which a changed reason or a new signature is seen."""
 
-    def __init__(self, entries: Iterable[Entry] = ()) -> None:
+    def __init__(self, entries: Iterable[StoredFile] = ()) -> None:
         self._parts: dict[Key, list[str]] = {}
         for entry in entries:
             self._note(entry)
 
-    def apart_from(self, entries: Iterable[Entry]) -> Iterator[Entry]:
+    def apart_from(self, entries: Iterable[StoredFile]) -> Iterator[StoredFile]:
         """The entries without the sidecars, which are kept."""
         for entry in entries:
             if entry.path.endswith(BESIDE):
@@ -455,7 +461,7 @@ class _Sidecars:
         """The fingerprint of what stands beside this file, empty when nothing does."""
         return ";".join(sorted(self._parts[key])) if key in self._parts else ""
 
-    def _note(self, entry: Entry) -> None:
+    def _note(self, entry: StoredFile) -> None:
         base, _, suffix = entry.path.rpartition(".")
         part = f".{suffix}"
         # A downloader writes to its own all the time; that it is there is all it says.

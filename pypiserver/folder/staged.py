@@ -15,10 +15,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from ..backend.hashing import Hashed
+from ..backend.hashing import HashingWriter
 from ..backend.name_lock import is_named, lock, open_locked
 from ..backend.os_calls import OPERATIONS, PART, Operations, refusal
-from ..backend.stored_file import Entry, entry_of
+from ..backend.stored_file import StoredFile, entry_of
 from ..errors import Conflict
 from ..native_names import native
 from .atomic import place
@@ -33,7 +33,7 @@ SMALL = 1 << 18
 UNLOCKED_SECONDS = 86_400.0
 
 
-class Staged(Hashed):
+class Staged(HashingWriter):
     """A file that is being uploaded, hidden until :meth:`publish`, gone after :meth:`discard`."""
 
     def __init__(
@@ -87,7 +87,7 @@ class Staged(Hashed):
         except OSError as error:
             raise refusal(error, self._folder) from error
 
-    def publish(self, filename: str, *, overwrite: bool, sidecars: Mapping[str, bytes]) -> Entry:
+    def publish(self, filename: str, *, overwrite: bool, sidecars: Mapping[str, bytes]) -> StoredFile:
         """Make the file durable and visible as ``filename``, with ``sidecars`` (by suffix) beside it, all or nothing.
 
         Raises Conflict when a file of that name is there and ``overwrite`` is off. A file that is replaced loses its

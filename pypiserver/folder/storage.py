@@ -21,7 +21,7 @@ from ..allowed_names import allowed_in_a_path
 from ..backend.mounts import DEVICES
 from ..backend.name_lock import claimed, look_at
 from ..backend.os_calls import OPERATIONS, Operations, refusal, sync_folder
-from ..backend.stored_file import ODD_NAME, Entry, Scan, entry_of, folder_identity, shown
+from ..backend.stored_file import ODD_NAME, ScanResult, StoredFile, entry_of, folder_identity, shown
 from ..errors import ConfigError, Conflict, Forbidden, NotFound, Unavailable, Unreadable
 from ..model import File
 from ..native_names import IS_UTF8, native, text_of
@@ -74,14 +74,14 @@ class Folders:
             except OSError as error:
                 raise outage(root, error) from error
 
-    def scan(self) -> Scan:
+    def scan(self) -> ScanResult:
         """Every file in the roots; raises Unavailable when a root cannot be read."""
-        scan = Scan()
+        scan = ScanResult()
         entries = list(self.walk(scan))
         scan.entries.extend(entries)
         return scan
 
-    def walk(self, scan: Scan, *, first: tuple[str, ...] = ()) -> Iterator[Entry]:
+    def walk(self, scan: ScanResult, *, first: tuple[str, ...] = ()) -> Iterator[StoredFile]:
         """Every file in the roots, one by one, as a million entries fill 300 MB; in each folder those come first that
         end in one of ``first``.
 
@@ -122,13 +122,13 @@ class Folders:
 
     def _files_in(
         self,
-        scan: Scan,
+        scan: ScanResult,
         number: int,
         relative: str,
         device: int,
         pending: list[tuple[str, int]],
         first: tuple[str, ...],
-    ) -> Iterator[Entry]:
+    ) -> Iterator[StoredFile]:
         """The files of one folder, which is in one on ``device``; the folders in it are added to ``pending``.
 
         All but a few entries are plain files, so nothing is called for these but what the system must be asked.
@@ -159,7 +159,7 @@ class Folders:
                 if scan.entries:
                     yield scan.entries.pop()
 
-    def _look_closer(self, scan: Scan, number: int, path: str, name: str, entry: os.DirEntry[str]) -> None:
+    def _look_closer(self, scan: ScanResult, number: int, path: str, name: str, entry: os.DirEntry[str]) -> None:
         """An entry that is neither a file nor a folder, or that has an odd name."""
         if not allowed_in_a_path(name):
             if entry.is_dir(follow_symlinks=False):
@@ -171,7 +171,7 @@ class Folders:
         elif entry.stat(follow_symlinks=False):
             scan.skipped.append((number, path, "it is no regular file"))
 
-    def _look_through(self, scan: Scan, number: int, path: str) -> None:
+    def _look_through(self, scan: ScanResult, number: int, path: str) -> None:
         """A link: to a file inside a root it is a file like any other."""
         target = self.roots[number] / native(path)
         try:
@@ -192,7 +192,7 @@ class Folders:
             else:
                 scan.entries.append(entry_of(number, path, found))
 
-    def stat(self, root: int, path: str) -> Entry | None:
+    def stat(self, root: int, path: str) -> StoredFile | None:
         """One file as :meth:`scan` would see it, None when it would not.
 
         Raises Unavailable when the root cannot be read, Unreadable when only this file cannot be looked at: neither
@@ -200,14 +200,14 @@ class Folders:
         """
         return next(self._look(root, path, ("",)), None)
 
-    def beside(self, root: int, path: str, suffixes: tuple[str, ...] = trash.SUFFIXES) -> list[Entry]:
+    def beside(self, root: int, path: str, suffixes: tuple[str, ...] = trash.SUFFIXES) -> list[StoredFile]:
         """What has the name of one file and one of these suffixes, its sidecars unless told otherwise.
 
         As :meth:`scan` would see them; raises as :meth:`stat` does.
         """
         return list(self._look(root, path, suffixes))
 
-    def _look(self, root: int, path: str, suffixes: tuple[str, ...]) -> Iterator[Entry]:
+    def _look(self, root: int, path: str, suffixes: tuple[str, ...]) -> Iterator[StoredFile]:
         if not is_plain(path) or not allowed_in_a_path(path):
             return
         try:
@@ -218,13 +218,13 @@ class Folders:
             raise Unreadable(f"The file {path} cannot be looked at: {error.strerror or error}.") from error
         for suffix, status in zip(suffixes, statuses, strict=True):
             if status is not None and stat.S_ISLNK(status.st_mode):
-                scan = Scan()
+                scan = ScanResult()
                 self._look_through(scan, root, path + suffix)
                 yield from scan.entries
             elif status is not None and stat.S_ISREG(status.st_mode):
                 yield entry_of(root, path + suffix, status)
 
-    def open(self, root: int, path: str) -> tuple[BinaryIO, Entry]:
+    def open(self, root: int, path: str) -> tuple[BinaryIO, StoredFile]:
         """A file's bytes, and what it is, both from one open file.
 
         ``path`` comes from a scan; it is checked all the same. Raises NotFound when it is not there (any more),
@@ -327,7 +327,7 @@ class Folders:
         with self._existing(root, path) as file:
             trash.remove(file, self._folder_of(root, path), operations=self._operations)
 
-    def take_back(self, entry: Entry) -> bool:
+    def take_back(self, entry: StoredFile) -> bool:
         """Delete a file and what stands beside it, if it is this one; gives whether it was."""
         with self._existing(entry.root, entry.path) as file:
             where = self._folder_of(entry.root, entry.path)

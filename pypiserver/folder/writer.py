@@ -17,14 +17,14 @@ from ..backend.digester import WRITING_SECONDS
 from ..backend.hashing import sha256_of_stream
 from ..backend.on_demand import DigestsOnDemand
 from ..backend.protocols import StagedFile
-from ..backend.stored_file import Entry
-from ..backend.writing import Checked
-from ..catalog import Catalog, Digest, Row
+from ..backend.stored_file import StoredFile
+from ..backend.writing import ValidatedUpload
+from ..catalog import Catalog, Digest, Fingerprint
 from ..catalog.recovery import RecoveringCatalog
-from ..distributions.filename import DistFile, folded
+from ..distributions.filename import FilenameParts, folded
 from ..errors import Conflict, NotFound, PypiServerError, Unavailable
 from ..model import File
-from .scanner import Sync
+from .scanner import FolderScanner
 from .storage import Folders
 
 _LOG = logging.getLogger(__name__)
@@ -34,7 +34,12 @@ class FolderWriter:
     """Changes in the folders of an index, which ``sync`` compares with its catalog."""
 
     def __init__(
-        self, queries: RecoveringCatalog, catalog: Catalog, digests: DigestsOnDemand, folders: Folders, sync: Sync
+        self,
+        queries: RecoveringCatalog,
+        catalog: Catalog,
+        digests: DigestsOnDemand,
+        folders: Folders,
+        sync: FolderScanner,
     ) -> None:
         self._query = queries.query
         self._catalog = catalog
@@ -58,11 +63,11 @@ class FolderWriter:
                 file = self._query(lambda: self._digests.file(filename))
         return file
 
-    def claimed(self, dist: DistFile) -> AbstractContextManager[None]:
+    def claimed(self, dist: FilenameParts) -> AbstractContextManager[None]:
         """Hold what all spellings of the name have in common, until the catalog knows the file."""
         return self._folders.claimed(f"{dist.project} {folded(dist.filename)}")
 
-    def publish(self, upload: Checked, *, overwrite: bool, stored: Callable[[str], None]) -> None:
+    def publish(self, upload: ValidatedUpload, *, overwrite: bool, stored: Callable[[str], None]) -> None:
         """Give the file its name, and tell the catalog."""
         dist = upload.dist
         # While it can still be refused without a trace.
@@ -86,19 +91,19 @@ class FolderWriter:
             # Another upload overwrote ours, and may have told the catalog before we did.
             self._query(lambda: self._sync.refresh([(0, entry.path)]))
 
-    def _is_damaged(self, dist: DistFile) -> bool:
+    def _is_damaged(self, dist: FilenameParts) -> bool:
         """Whether what stands at the name is known to be no whole archive, and not written any more."""
         entry = self._folders.stat(0, dist.filename)
         if entry is None or time.time() - entry.mtime_ns / 1e9 < WRITING_SECONDS:
             return False
-        row = Row(entry.size, entry.mtime_ns, entry.inode, "")
+        row = Fingerprint(entry.size, entry.mtime_ns, entry.inode, "")
         fault = self._query(lambda: self._catalog.fault(0, entry.path, row))
         if fault is None or not fault.is_damage:
             return False
         _LOG.warning("%s is replaced, as it was damaged: %s", entry.path, fault.sentence)
         return True
 
-    def _take_back(self, upload: Checked, entry: Entry) -> None:
+    def _take_back(self, upload: ValidatedUpload, entry: StoredFile) -> None:
         """Delete a file that got its name, but no row: what is refused must not show later."""
         # What took its place meanwhile was acknowledged to somebody else.
         if upload.replaces is None:
@@ -107,7 +112,7 @@ class FolderWriter:
         else:
             _LOG.error("%s was stored, though its upload was refused: it took the place of another file.", entry.path)
 
-    def _is_standing(self, dist: DistFile, digest: Digest) -> bool:
+    def _is_standing(self, dist: FilenameParts, digest: Digest) -> bool:
         """Whether a file of these bytes stands in the first root; storage is asked, and then the catalog told."""
         try:
             stream, entry = self._folders.open(0, dist.filename)

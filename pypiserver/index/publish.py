@@ -18,12 +18,12 @@ from typing import Protocol
 from ..backend.backend import Backend
 from ..backend.hashing import update_from
 from ..backend.protocols import StagedFile
-from ..backend.writing import Checked
+from ..backend.writing import ValidatedUpload
 from ..distributions import metadata
 from ..distributions.attestations import provenance_of
 from ..distributions.filename import (
     MAX_FILENAME,
-    DistFile,
+    FilenameParts,
     as_filed,
     check_upload_filename,
     normalize,
@@ -49,7 +49,7 @@ MAX_NAME = MAX_FILENAME
 class Upload:
     """An upload form (the legacy upload API): fields by name, the file already staged, with what its name says."""
 
-    dist: DistFile
+    dist: FilenameParts
     staged: StagedFile
     fields: Mapping[str, str] = field(default_factory=dict)
     signature: bytes | None = None
@@ -70,7 +70,7 @@ class Recorder(Protocol):
         """Take note of a change that was done."""
 
 
-class Intake:
+class PublishingService:
     """Changes packages; ``overwrite`` allows replacing files by others of the same name.
 
     The backend's writer carries out what is decided here; every change is told to ``recorder``.
@@ -84,7 +84,7 @@ class Intake:
         self.overwrite = overwrite
         self._recorder = recorder
 
-    def stage(self, filename: str) -> tuple[DistFile, StagedFile]:
+    def stage(self, filename: str) -> tuple[FilenameParts, StagedFile]:
         """What that name of an upload says, and a hidden temporary file for it; raises InvalidFilename."""
         dist = check_upload_filename(filename)
         if not dist.others:
@@ -136,7 +136,7 @@ class Intake:
             self._publish(upload, dist, raw, sidecars, standing)
         return f"{upload.filename} was stored."
 
-    def _refuse_other_spelling(self, dist: DistFile) -> None:
+    def _refuse_other_spelling(self, dist: FilenameParts) -> None:
         """One file under two names (``Foo-1.0.zip``, ``foo-1.0.zip``) confuses clients, and some disks."""
         for filename in self._query(lambda: self._catalog.alike(dist)):
             if spelling_key(as_filed(filename, dist.project)) != spelling_key(dist):
@@ -152,14 +152,19 @@ class Intake:
             _LOG.warning("%s is another spelling of %s; both are kept.", dist.filename, filename)
 
     def _publish(
-        self, upload: Upload, dist: DistFile, raw: bytes | None, sidecars: Mapping[str, bytes], standing: File | None
+        self,
+        upload: Upload,
+        dist: FilenameParts,
+        raw: bytes | None,
+        sidecars: Mapping[str, bytes],
+        standing: File | None,
     ) -> None:
         sha256 = upload.staged.hexdigest("sha256")
         other = self._digester.other_algorithm()
         digest = self._digester.describe(
             dist, raw, sha256=sha256, other=upload.staged.hexdigest(other) if other else None
         )
-        checked = Checked(upload.staged, dist, digest, sidecars, standing)
+        checked = ValidatedUpload(upload.staged, dist, digest, sidecars, standing)
 
         visible: list[str] = []
 
@@ -187,7 +192,7 @@ class Intake:
             filename=filename,
         )
 
-    def _refuse_archived(self, dist: DistFile) -> None:
+    def _refuse_archived(self, dist: FilenameParts) -> None:
         status = self._query(lambda: self._catalog.project_state(dist.project)).status
         if status.status in ("archived", "quarantined"):
             because = f" ({status.reason})" if status.reason else ""
@@ -278,7 +283,7 @@ class Intake:
         return files
 
 
-def _read_back(upload: Upload, dist: DistFile) -> bytes | None:
+def _read_back(upload: Upload, dist: FilenameParts) -> bytes | None:
     """The core metadata in the staged archive, which must be what its name says; raises InvalidDistribution."""
     try:
         with upload.staged.reader() as stream:
@@ -291,7 +296,7 @@ def _text(reason: str) -> bytes:
     return (reason.strip() + "\n").encode() if reason.strip() else b""
 
 
-def _check_form(upload: Upload, dist: DistFile) -> None:
+def _check_form(upload: Upload, dist: FilenameParts) -> None:
     """The form's name and version must be those of the file name; a client that leaves them out is believed."""
     faults = []
     name, version = upload.fields.get("name", ""), upload.fields.get("version", "")

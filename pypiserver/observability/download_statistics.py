@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import ConfigError
-from .request_events import Exchange, exchange
+from .request_events import RequestEvent, exchange
 
 _LOG = logging.getLogger(__name__)
 BUSY_SECONDS = 5.0
@@ -83,7 +83,7 @@ class Downloads:
 
     note = staticmethod(exchange)
 
-    def observe(self, exchanges: Sequence[Exchange]) -> None:
+    def observe(self, exchanges: Sequence[RequestEvent]) -> None:
         """Count the downloads among these."""
         for each in exchanges:
             if each.download is not None and each.method == "GET" and each.sent == each.download[2]:

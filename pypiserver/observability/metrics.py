@@ -21,7 +21,7 @@ from ..catalog import FAILURES
 from ..errors import ConfigError, Unavailable
 from ..server.contract import first_address, refusals
 from ..supervisor import say
-from .request_events import Exchange, exchange
+from .request_events import RequestEvent, exchange
 
 _LOG = logging.getLogger(__name__)
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
@@ -95,7 +95,7 @@ class Metrics:
 
     note = staticmethod(exchange)
 
-    def observe(self, exchanges: Sequence[Exchange]) -> None:
+    def observe(self, exchanges: Sequence[RequestEvent]) -> None:
         """Count them."""
         counted = self._counted
         for each in exchanges:

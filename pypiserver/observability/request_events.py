@@ -33,7 +33,7 @@ MOST_WAITING = 20_000
 LONGEST_AGENT = 200
 
 
-class Exchange(NamedTuple):
+class RequestEvent(NamedTuple):
     """One request with its answer, as those who count note it.
 
     ``when`` is when it ended (seconds since the epoch), ``seconds`` how long it took, ``sent`` the bytes of the body.
@@ -52,10 +52,10 @@ class Exchange(NamedTuple):
     has_credentials: bool = False
 
 
-def exchange(environ: Environ, took: int, sent: int) -> Exchange:
+def exchange(environ: Environ, took: int, sent: int) -> RequestEvent:
     """What was asked and answered, in the request of this environ that ended now."""
     get = environ.get
-    return Exchange(
+    return RequestEvent(
         time.time(),
         took / 1e9,
         environ["REQUEST_METHOD"],

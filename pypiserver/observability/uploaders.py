@@ -11,7 +11,7 @@ import os
 import threading
 from pathlib import Path
 
-from ..bounded_cache import Remembered
+from ..bounded_cache import BoundedCache
 
 # Bytes; a line has 300.
 MAX_READ = 4 << 20
@@ -24,7 +24,7 @@ class Uploaders:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._users: Remembered[str, str] = Remembered(MAX_BYTES)
+        self._users: BoundedCache[str, str] = BoundedCache(MAX_BYTES)
         self._lock = threading.Lock()
         # Which file was read, and how many bytes of it.
         self._read = (-1, 0)

@@ -24,7 +24,7 @@ from typing import Any, Protocol
 
 from ..errors import ConfigError
 from ..supervisor import Loop, once
-from .graceful_shutdown import Drain
+from .graceful_shutdown import GracefulShutdown
 from .process_signals import ends_with_terminal
 
 # The logger of the lines about start and end of the server; they have level INFO.
@@ -177,7 +177,7 @@ def tell_when_it_accepts(host: str, port: int, told: Callable[[], None]) -> None
 
 
 @contextlib.contextmanager
-def ended_by_sigterm(drain: Drain) -> Iterator[None]:
+def ended_by_sigterm(drain: GracefulShutdown) -> Iterator[None]:
     """Let SIGTERM end a server the way an interrupt from the keyboard does, so that it closes what it holds.
 
     It is told again until it ends: within a request wsgiref takes an interrupt for a fault of the application.

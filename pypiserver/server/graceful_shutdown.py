@@ -23,7 +23,7 @@ _Handler = Callable[..., Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Drain:
+class GracefulShutdown:
     """How many seconds pass between SIGTERM and the end; 0 ends at once. Workers may be handed it as they start."""
 
     seconds: int

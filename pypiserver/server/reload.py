@@ -30,7 +30,7 @@ class _Serving:
         self.is_old = False
 
 
-class Reloadable:
+class ReloadableApp:
     """The application that ``make`` makes, made anew by :meth:`reload`."""
 
     def __init__(self, make: MakeApplication) -> None:
@@ -73,7 +73,7 @@ class Reloadable:
             _LOG.warning("The settings were read again.")
 
 
-class Reloads:
+class ReloadFlag:
     """How often a server was told to reload: a number that it shares with its workers, which look at it."""
 
     def __init__(self) -> None:
@@ -84,11 +84,11 @@ class Reloads:
         with self._told.get_lock():
             self._told.value += 1
 
-    def followed_by(self, make: MakeApplication, *, each_second: Callable[[], object] = lambda: None) -> Reloadable:
+    def followed_by(self, make: MakeApplication, *, each_second: Callable[[], object] = lambda: None) -> ReloadableApp:
         """The application of a worker, reloaded from now on; ``each_second`` is called so often."""
         # Read first: what is told while the settings are read may have come too late for them.
         seen = self._told.value
-        application = Reloadable(make)
+        application = ReloadableApp(make)
         Loop("worker", _Follower(self, application, seen, each_second).run).start()
         return application
 
@@ -100,7 +100,9 @@ class Reloads:
 class _Follower:
     """What a worker does each second."""
 
-    def __init__(self, reloads: Reloads, application: Reloadable, seen: int, each_second: Callable[[], object]) -> None:
+    def __init__(
+        self, reloads: ReloadFlag, application: ReloadableApp, seen: int, each_second: Callable[[], object]
+    ) -> None:
         self._reloads = reloads
         self._application = application
         self._seen = seen

@@ -24,7 +24,7 @@ from .contract import (
     reserved,
     tell_when_it_accepts,
 )
-from .graceful_shutdown import Drain
+from .graceful_shutdown import GracefulShutdown
 
 _LOG = logging.getLogger(__name__)
 
@@ -129,7 +129,7 @@ def _run_adapter(make: MakeApplication, options: Options, listening: socket.sock
 
     port = port_of(listening)
     listening.close()
-    drain = Drain(options.drain_seconds)
+    drain = GracefulShutdown(options.drain_seconds)
     server = _ADAPTERS.get(options.name, options.name)
     with contextlib.ExitStack() as stack:
         if options.name != "cgi":

@@ -34,8 +34,8 @@ from .contract import (
     tell_when_it_accepts,
 )
 from .expect_continue import LATE_CONTINUE
-from .graceful_shutdown import Drain
-from .reload import Reloads
+from .graceful_shutdown import GracefulShutdown
+from .reload import ReloadFlag
 from .slow_clients import watch
 
 HEADER_MS = 10_000
@@ -120,7 +120,7 @@ def serve(make: MakeApplication, options: Options, listening: socket.socket, hoo
         workers_kill_timeout=GRACE_SECONDS,
     )
 
-    reloads = Reloads()
+    reloads = ReloadFlag()
 
     def reload() -> None:
         hooks.reload()
@@ -130,7 +130,7 @@ def serve(make: MakeApplication, options: Options, listening: socket.socket, hoo
     server.signal_handler_reload = (
         server.signal_handler_interrupt if process_signals.ends_with_terminal() else lambda *_: once("reload", reload)
     )
-    drain = Drain(options.drain_seconds)
+    drain = GracefulShutdown(options.drain_seconds)
     server.signal_handler_interrupt = drain.before(server.signal_handler_interrupt)
     parent = _Parent(os.getpid(), port, reloads, options.stall_seconds, options.thread_count, drain)
     server.serve(target_loader=functools.partial(_load, make, parent), wrap_loader=False)
@@ -236,10 +236,10 @@ class _Parent:
 
     pid: int
     port: int
-    reloads: Reloads
+    reloads: ReloadFlag
     stall_seconds: int
     threads: int
-    drain: Drain
+    drain: GracefulShutdown
 
 
 def _load(make: MakeApplication, parent: _Parent) -> Callable[..., Iterable[bytes]]:

@@ -26,8 +26,8 @@ from ..supervisor import say
 from . import process_signals
 from .contract import BACKLOG, GRACE_SECONDS, OUTLASTED, Hooks, MakeApplication, Options, port_of, say_ending
 from .expect_continue import LATE_CONTINUE
-from .graceful_shutdown import Drain
-from .reload import Reloadable, Reloads
+from .graceful_shutdown import GracefulShutdown
+from .reload import ReloadableApp, ReloadFlag
 from .slow_clients import watch
 
 _LOG = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ SILENT_SECONDS = 1.0
 LINGERING = 8
 
 
-class OurLog(Logger):  # type: ignore[misc]
+class GunicornLogger(Logger):  # type: ignore[misc]
     """Hands gunicorn's messages to our log, in the parent and in workers."""
 
     def setup(self, cfg: Any) -> None:
@@ -174,18 +174,18 @@ class _Server(BaseApplication):  # type: ignore[misc]
 class _Later:
     """An application that is made in the process that serves, which is gunicorn's worker."""
 
-    def __init__(self, make: MakeApplication, reloads: Reloads, started: Callable[[], object]) -> None:
+    def __init__(self, make: MakeApplication, reloads: ReloadFlag, started: Callable[[], object]) -> None:
         self._make = make
         self._reloads = reloads
         self._started = started
-        self._made: Reloadable | None = None
+        self._made: ReloadableApp | None = None
         self._lock = threading.Lock()
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         environ[LATE_CONTINUE] = isinstance(environ["wsgi.input"], LateContinue)
         return self.get()(environ, start_response)
 
-    def get(self) -> Reloadable:
+    def get(self) -> ReloadableApp:
         """The application of this process."""
         with self._lock:
             if self._made is None:
@@ -198,7 +198,7 @@ def serve(make: MakeApplication, options: Options, listening: socket.socket, hoo
     """Serve until SIGTERM or SIGINT; raises ImportError where gunicorn is not installed."""
     port = port_of(listening)
     listening.listen(BACKLOG)
-    reloads = Reloads()
+    reloads = ReloadFlag()
     application = _Later(make, reloads, lambda: watch(port, options.stall_seconds, threads=options.thread_count))
 
     def reload() -> None:
@@ -209,7 +209,7 @@ def serve(make: MakeApplication, options: Options, listening: socket.socket, hoo
         except Exception as error:  # noqa: BLE001 - logged with its traceback
             say("reload", error, "nothing was reloaded")
 
-    drain = Drain(options.drain_seconds)
+    drain = GracefulShutdown(options.drain_seconds)
     ends_with_terminal = process_signals.ends_with_terminal()
 
     def ready(arbiter: Any) -> None:
@@ -238,7 +238,7 @@ def serve(make: MakeApplication, options: Options, listening: socket.socket, hoo
         "graceful_timeout": GRACE_SECONDS,
         # By default any local process may set SCRIPT_NAME by a header; which proxy is believed is our own setting.
         "forwarder_headers": "",
-        "logger_class": OurLog,
+        "logger_class": GunicornLogger,
         "when_ready": ready,
         "post_worker_init": begin,
         "post_request": _end_unread,

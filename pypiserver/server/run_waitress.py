@@ -26,9 +26,9 @@ from waitress.task import WSGITask
 from ..supervisor import once
 from .contract import BACKLOG, GRACE_SECONDS, OUTLASTED, Hooks, MakeApplication, Options, say_ending
 from .expect_continue import ASKED, LATE_CONTINUE, BodyWantedError, UnsentBody
-from .graceful_shutdown import Drain
+from .graceful_shutdown import GracefulShutdown
 from .process_signals import ends_with_terminal
-from .reload import Reloadable
+from .reload import ReloadableApp
 
 _LOG = logging.getLogger(__name__)
 # What a form may have besides its file: the limit of waitress is about the whole body.
@@ -195,8 +195,8 @@ _CAN_ASK = can_ask()
 
 def serve(make: MakeApplication, options: Options, listening: socket.socket, hooks: Hooks) -> None:
     """Serve until SIGTERM or SIGINT; then accept no more, and give what runs eight seconds to end."""
-    application = Reloadable(make)
-    drain = Drain(options.drain_seconds)
+    application = ReloadableApp(make)
+    drain = GracefulShutdown(options.drain_seconds)
     listening.listen(BACKLOG)
     server = create_server(
         drain.told_to(application),

@@ -31,7 +31,7 @@ CROWD_SECONDS = 5.0
 _TCP_INFO = struct.Struct("8x 96x 16x 2Q")
 
 
-class Stalled:
+class SlowConnectionReaper:
     """Finds and ends this process's connections at ``port`` on which too little moved for ``seconds``.
 
     More than ``crowd`` readers that do not read have five seconds. ``clock`` gives seconds that never go back.
@@ -79,7 +79,7 @@ def watch(port: int, seconds: float, *, threads: int) -> None:
     """
     if sys.platform != "linux":
         return
-    stalled = Stalled(port, seconds, crowd=threads * 3 // 4)
+    stalled = SlowConnectionReaper(port, seconds, crowd=threads * 3 // 4)
 
     def run() -> None:
         took = 0.0

@@ -39,7 +39,7 @@ from .html.browse import Browse, to_release
 from .html.file_list import AllFiles
 from .html.renderer import Renderer
 from .html.welcome import Counts, Welcome
-from .http.body_limit import Gate
+from .http.body_limit import BodyLimiter
 from .http.cors import CrossOrigin, refuse_other_sites
 from .http.dispatch import Dispatch
 from .http.forwarded import REWRITTEN, base_url
@@ -92,7 +92,7 @@ class Web:
     status: Status
     server_base_url: str
     health_endpoint: str
-    gate: Gate
+    gate: BodyLimiter
     max_search_size: int
     renderer: Renderer
     cross_origin: CrossOrigin

@@ -81,8 +81,8 @@ PROBE = """
 import sys
 from pypiserver.bucket.probe import probe
 from pypiserver.bucket.storage import Bucket
-from pypiserver.bucket.object_store import Objects
-print(*[probe(Bucket(Objects(url))) for url in sys.argv[1:]], sep="\\n")
+from pypiserver.bucket.object_store import ObjectStoreClient
+print(*[probe(Bucket(ObjectStoreClient(url))) for url in sys.argv[1:]], sep="\\n")
 """
 
 

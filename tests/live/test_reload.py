@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from pypiserver.errors import ConfigError
-from pypiserver.server.reload import Reloadable
+from pypiserver.server.reload import ReloadableApp
 from tests.live_server import DIRECT, LiveServer, pypi_server, running
 from tests.make_archives import make_wheel
 
@@ -196,7 +196,7 @@ def test_the_old_application_is_closed_after_its_last_request() -> None:
         made.append(Made(len(made)))
         return made[-1]
 
-    application = Reloadable(make)
+    application = ReloadableApp(make)
     answers: list[Any] = []
     asker = threading.Thread(target=lambda: answers.append(application({}, lambda *_: None)))
     asker.start()
@@ -220,7 +220,7 @@ def test_what_cannot_be_made_changes_nothing(caplog: pytest.LogCaptureFixture) -
             raise ConfigError("The welcome page is broken.")
         return lambda environ, start: [b"before"]
 
-    application = Reloadable(make)
+    application = ReloadableApp(make)
     application.reload()
     assert application({}, lambda *_: None) == [b"before"]
     assert "Nothing was reloaded: The welcome page is broken." in caplog.text

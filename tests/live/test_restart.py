@@ -17,7 +17,7 @@ from typing import BinaryIO
 import pytest
 
 from pypiserver.backend.backend import Backend
-from pypiserver.backend.stored_file import Entry
+from pypiserver.backend.stored_file import StoredFile
 from pypiserver.catalog import Catalog
 from pypiserver.folder.backend import make_backend
 from pypiserver.folder.storage import Folders
@@ -86,7 +86,7 @@ class SlowFolders(Folders):
         super().__init__(roots)
         self.begun, self.go = threading.Event(), threading.Event()
 
-    def open(self, root: int, path: str) -> tuple[BinaryIO, Entry]:
+    def open(self, root: int, path: str) -> tuple[BinaryIO, StoredFile]:
         if path.startswith("slow"):
             self.begun.set()
             assert self.go.wait(60)

@@ -21,7 +21,7 @@ import pytest
 from pypiserver.__main__ import main
 from pypiserver.errors import ConfigError
 from pypiserver.server import contract, run
-from pypiserver.server.slow_clients import LEAST_BYTES, Stalled
+from pypiserver.server.slow_clients import LEAST_BYTES, SlowConnectionReaper
 from pypiserver.settings.config import make_config
 from tests.certificates import make_certificate
 from tests.live_server import DIRECT, LiveServer, Opener, pypi_server, running
@@ -306,7 +306,7 @@ def test_connection_on_which_too_little_moves_is_ended() -> None:
     seconds = [0.0]
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
-        stalled = Stalled(port, 60, crowd=1, clock=lambda: seconds[0])
+        stalled = SlowConnectionReaper(port, 60, crowd=1, clock=lambda: seconds[0])
         with socket.create_connection(("127.0.0.1", port)) as client:
             accepted, _ = listening.accept()
             with accepted:
@@ -335,7 +335,7 @@ def test_readers_that_do_not_read_are_hurried_when_they_are_a_crowd(readers: int
     with contextlib.ExitStack() as stack:
         listening = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         port = listening.getsockname()[1]
-        stalled = Stalled(port, 60, crowd=2, clock=lambda: seconds[0])
+        stalled = SlowConnectionReaper(port, 60, crowd=2, clock=lambda: seconds[0])
         for number in range(readers + 1):
             stack.enter_context(socket.create_connection(("127.0.0.1", port)))
             accepted = stack.enter_context(listening.accept()[0])

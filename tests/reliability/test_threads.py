@@ -21,15 +21,15 @@ WORKERS = {"granian": ("--workers", "4"), "waitress": (), "gunicorn": ("--worker
 # What a server does to itself when the file is there, from its second look on.
 HARM = """
 import os, threading, time
-from pypiserver.folder.indexer import Watch
-tick = Watch._tick
+from pypiserver.folder.indexer import FolderIndexer
+tick = FolderIndexer._tick
 def harmed(watch):
     if os.path.exists({trigger!r}):
         if {how!r} == "ends":
             raise SystemExit
         time.sleep(3600)
     return tick(watch)
-Watch._tick = harmed
+FolderIndexer._tick = harmed
 """
 
 linux = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="asks /proc for the workers")

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import tracemalloc
 
-from pypiserver.bounded_cache import ENTRY_BYTES, Remembered, Said, short_texts, weight
+from pypiserver.bounded_cache import ENTRY_BYTES, BoundedCache, OnceLog, short_texts, weight
 from pypiserver.model import File
 
 ONE = ENTRY_BYTES + weight(1)
 
 
 def test_what_was_put_is_found_until_newer_values_take_its_room() -> None:
-    memory: Remembered[int, str] = Remembered(16 * ONE)
+    memory: BoundedCache[int, str] = BoundedCache(16 * ONE)
     for number in range(1, 18):
         memory.put(number, str(number), size=0)
     assert [memory.get(number) for number in (1, 2, 17)] == [None, "2", "17"]
 
 
 def test_a_value_put_again_is_the_newest_and_counts_once() -> None:
-    memory: Remembered[int, str] = Remembered(16 * ONE)
+    memory: BoundedCache[int, str] = BoundedCache(16 * ONE)
     for number in range(1, 17):
         memory.put(number, "old", size=0)
     memory.put(1, "new", size=0)
@@ -27,14 +27,14 @@ def test_a_value_put_again_is_the_newest_and_counts_once() -> None:
 
 
 def test_a_value_that_would_push_out_too_many_others_is_not_kept() -> None:
-    memory: Remembered[int, bytes] = Remembered(16 * (ONE + 10))
+    memory: BoundedCache[int, bytes] = BoundedCache(16 * (ONE + 10))
     memory.put(1, b"", size=10)
     memory.put(2, b"", size=11)
     assert (memory.get(1), memory.get(2)) == (b"", None)
 
 
 def test_long_keys_take_the_room_of_others() -> None:
-    memory: Remembered[str, bool] = Remembered(1 << 20)
+    memory: BoundedCache[str, bool] = BoundedCache(1 << 20)
     for number in range(1000):
         memory.put(f"{number:050000}", True, size=1)
     assert sum(memory.get(f"{number:050000}") is not None for number in range(1000)) <= 20
@@ -48,7 +48,7 @@ def test_what_a_file_weighs_includes_its_texts() -> None:
 
 
 def test_what_was_said_is_said_again_only_when_it_was_forgotten() -> None:
-    said = Said(100_000)
+    said = OnceLog(100_000)
     assert (
         said.is_new(0, "a", "it is bad") and not said.is_new(0, "a", "it is bad") and said.is_new(1, "a", "it is bad")
     )

@@ -18,10 +18,10 @@ from typing import Any
 import pytest
 
 from pypiserver import supervisor
-from pypiserver.backend.stored_file import Scan
-from pypiserver.catalog.sqlite.change_counter import Signal
+from pypiserver.backend.stored_file import ScanResult
+from pypiserver.catalog.sqlite.change_counter import ChangeCounter
 from pypiserver.errors import Unavailable
-from pypiserver.folder.indexer import Watch
+from pypiserver.folder.indexer import FolderIndexer
 from pypiserver.folder.scanner import SAY_EACH
 from pypiserver.folder.storage import Folders
 from pypiserver.server import contract
@@ -168,10 +168,10 @@ def roots(tmp_path: Path) -> list[Path]:
 
 
 @pytest.fixture
-def watches(roots: list[Path], tmp_path: Path) -> Iterator[Callable[[], Watch]]:
-    made: list[Watch] = []
+def watches(roots: list[Path], tmp_path: Path) -> Iterator[Callable[[], FolderIndexer]]:
+    made: list[FolderIndexer] = []
 
-    def make() -> Watch:
+    def make() -> FolderIndexer:
         made.append(make_watch(roots, tmp_path))
         return made[-1]
 
@@ -183,7 +183,7 @@ def watches(roots: list[Path], tmp_path: Path) -> Iterator[Callable[[], Watch]]:
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_thread_that_was_ended_is_begun_again_by_the_next_request(
-    roots: list[Path], watches: Callable[[], Watch], monkeypatch: pytest.MonkeyPatch
+    roots: list[Path], watches: Callable[[], FolderIndexer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pypiserver.backend.service.GUARD_SECONDS", 1000.0)
     watch = watches()
@@ -235,7 +235,7 @@ def test_where_no_round_succeeds_everything_is_503_and_nothing_a_redirect(
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("how", ["hangs", "fails"])
 def test_a_holder_that_does_not_get_on_gives_the_lock_to_another_process(
-    how: str, roots: list[Path], watches: Callable[[], Watch], monkeypatch: pytest.MonkeyPatch
+    how: str, roots: list[Path], watches: Callable[[], FolderIndexer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     holder, other = watches(), watches()
     holder.ensure_current()
@@ -261,7 +261,7 @@ def test_a_holder_that_does_not_get_on_gives_the_lock_to_another_process(
 @pytest.mark.live
 @pytest.mark.usefixtures("impatient")
 def test_who_follows_a_process_that_is_stopped_as_a_whole_says_so(
-    watches: Callable[[], Watch], tmp_path: Path, roots: list[Path]
+    watches: Callable[[], FolderIndexer], tmp_path: Path, roots: list[Path]
 ) -> None:
     holder = watches()
     holder._tick()
@@ -286,7 +286,7 @@ def test_who_follows_a_process_that_is_stopped_as_a_whole_says_so(
 
 
 def test_a_heartbeat_comes_from_rounds_that_succeed_and_from_nothing_else(
-    watches: Callable[[], Watch], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    watches: Callable[[], FolderIndexer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     watch = watches()
     watch._tick()
@@ -310,7 +310,7 @@ def test_a_heartbeat_comes_from_rounds_that_succeed_and_from_nothing_else(
 
 
 @pytest.mark.live
-def test_a_long_scan_says_that_it_gets_on(roots: list[Path], watches: Callable[[], Watch]) -> None:
+def test_a_long_scan_says_that_it_gets_on(roots: list[Path], watches: Callable[[], FolderIndexer]) -> None:
     for number in range(3 * SAY_EACH):
         (roots[0] / f"foo-{number}.0.zip").touch()
     sync, beats = watches().sync, []
@@ -318,7 +318,7 @@ def test_a_long_scan_says_that_it_gets_on(roots: list[Path], watches: Callable[[
     sync.scan()
     assert len(beats) >= 3
     beats.clear()
-    list(Folders(roots).walk(Scan(get_on=lambda: beats.append(0.0)), first=(".asc",)))
+    list(Folders(roots).walk(ScanResult(get_on=lambda: beats.append(0.0)), first=(".asc",)))
     assert len(beats) >= 2, "what is read before the first entry is given"
 
 
@@ -389,8 +389,8 @@ def test_a_folder_whose_name_is_not_utf8_is_served(
 READER = """
 import sys, time
 from pathlib import Path
-from pypiserver.catalog.sqlite.change_counter import Signal
-signal = Signal(Path(sys.argv[1]))
+from pypiserver.catalog.sqlite.change_counter import ChangeCounter
+signal = ChangeCounter(Path(sys.argv[1]))
 print("ready", flush=True)
 until = time.monotonic() + 0.3
 while time.monotonic() < until:
@@ -417,7 +417,7 @@ def test_a_signal_that_was_cut_or_deleted_is_no_answer_and_then_one_again(
 ) -> None:
     monkeypatch.setattr("pypiserver.catalog.sqlite.change_counter.AGAIN_SECONDS", 0.0)
     path = tmp_path / "signal"
-    one, two = Signal(path), Signal(path)
+    one, two = ChangeCounter(path), ChangeCounter(path)
     before = one.value()
     assert before is not None and before == two.value()
     with path.open("r+b") as file:
@@ -428,7 +428,7 @@ def test_a_signal_that_was_cut_or_deleted_is_no_answer_and_then_one_again(
     path.unlink()
     one.change()
     assert two.value() != after, "who opened the old file is told, too"
-    three = Signal(path)
+    three = ChangeCounter(path)
     assert three.value() == one.value() is not None
     three.change()
     assert three.value() == one.value()

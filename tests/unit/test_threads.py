@@ -11,9 +11,9 @@ import pytest
 import pypiserver
 from pypiserver.backend.digester import Digester
 from pypiserver.catalog import Catalog
-from pypiserver.catalog.sqlite.leader_lock import ScanLock
-from pypiserver.folder.indexer import Watch
-from pypiserver.folder.scanner import Sync
+from pypiserver.catalog.sqlite.leader_lock import FileLeaderLock
+from pypiserver.folder.indexer import FolderIndexer
+from pypiserver.folder.scanner import FolderScanner
 from pypiserver.folder.storage import Folders
 from tests.make_archives import make_wheel
 
@@ -72,8 +72,8 @@ class Shop:
         folders = Folders([self.root])
         self.catalog = Catalog(home / "catalog.sqlite", "")
         digester = Digester(folders, self.catalog, hash_algo="sha256")
-        lock = ScanLock(home / "lock")
-        self.watch = Watch(Sync(folders, self.catalog), digester, self.catalog, lock=lock)
+        lock = FileLeaderLock(home / "lock")
+        self.watch = FolderIndexer(FolderScanner(folders, self.catalog), digester, self.catalog, lock=lock)
         self._number = 0
         self._name = ""
         self.change()

@@ -47,7 +47,7 @@ class Sessions(Protocol):
         """A connection of many, for one question."""
 
 
-class Lease:
+class PostgresLeaderLock:
     """The lock of the catalog that ``database`` leads to. Every method may raise CatalogError."""
 
     spans_machines = True

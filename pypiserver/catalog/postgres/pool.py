@@ -20,8 +20,8 @@ from ...process import PerProcess
 from ..database import FullText
 from ..errors import CatalogError, CatalogReplaced
 from ..full_text import TSVECTOR
-from ..sqlite.change_counter import Signal
-from .leader_lock import Lease
+from ..sqlite.change_counter import ChangeCounter
+from .leader_lock import PostgresLeaderLock
 from .migrations import migrate
 from .session import Session, connect, failing
 
@@ -65,7 +65,7 @@ class Pool:
     Raises ConfigError when psycopg is missing or the catalog is another one.
     """
 
-    signal: Signal | None = None
+    signal: ChangeCounter | None = None
     search: FullText | None = TSVECTOR
     is_disposable = False
     # Whoever reads would have to wait for them.
@@ -192,9 +192,9 @@ class Pool:
         """Go on with the tables that are there now."""
         self.renew()
 
-    def leader_lock(self) -> Lease:
+    def leader_lock(self) -> PostgresLeaderLock:
         """A lock of all who have this catalog open, on a connection of its own."""
-        return Lease(self)
+        return PostgresLeaderLock(self)
 
     def close(self) -> None:
         """Close what nobody uses now."""

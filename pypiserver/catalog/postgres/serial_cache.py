@@ -29,7 +29,7 @@ class _Failure(NamedTuple):
     times: int
 
 
-class Shared(Generic[Answer]):
+class CoalescedQuery(Generic[Answer]):
     """The answer to ``question``, no older than ``seconds``; ``patience`` is how many seconds to wait for others."""
 
     def __init__(

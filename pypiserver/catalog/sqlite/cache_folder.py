@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .. import schema
-from .leader_lock import ScanLock
+from .leader_lock import FileLeaderLock
 from .places import default_catalog_path
 
 
@@ -62,7 +62,7 @@ def cached_catalogs() -> Iterator[CachedCatalog]:
 
 def delete(cached: CachedCatalog) -> bool:
     """Delete a catalog; False where a server uses it. Raises OSError."""
-    lock = ScanLock(Path(f"{cached.folder / 'catalog.sqlite'}.lock"))
+    lock = FileLeaderLock(Path(f"{cached.folder / 'catalog.sqlite'}.lock"))
     if not lock.acquire():
         return False
     try:

@@ -25,7 +25,7 @@ SIZE = 8
 AGAIN_SECONDS = 0.5
 
 
-class Signal:
+class ChangeCounter:
     """The signal in the file ``path``, shared with every process that opens it; None for one of this process alone."""
 
     def __init__(self, path: Path | None) -> None:

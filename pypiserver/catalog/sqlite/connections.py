@@ -20,7 +20,7 @@ from pathlib import Path
 from ...process import PerProcess, process_id
 from ..database import Connection, FullText
 from ..errors import CatalogError, CatalogIncomplete, CatalogInUse, CatalogReplaced
-from .change_counter import Signal
+from .change_counter import ChangeCounter
 from .file import (
     BUSY_TIMEOUT_MS,
     CACHE,
@@ -40,7 +40,7 @@ from .file import (
     set_aside,
     states_of,
 )
-from .leader_lock import ScanLock
+from .leader_lock import FileLeaderLock
 
 # A first scan writes every index of the catalog: a small page cache would write most pages several times.
 BULK_CACHE = -65536
@@ -84,9 +84,9 @@ class Connections:
         self.search = search
         self.generation = 0
         self.epoch = ""
-        self.signal: Signal | None = None
+        self.signal: ChangeCounter | None = None
         # None while nobody asked for it: then no other process shares the file.
-        self._leader_lock: ScanLock | None = None
+        self._leader_lock: FileLeaderLock | None = None
         self._names = [] if path is None else [str(path) + suffix for suffix in ("", "-wal", "-shm")]
         self._local = threading.local()
         self._memory_lock = threading.RLock()
@@ -104,10 +104,10 @@ class Connections:
         """The file's path."""
         return None if self.path is None else str(self.path)
 
-    def leader_lock(self) -> ScanLock:
+    def leader_lock(self) -> FileLeaderLock:
         """The lock on a file next to the catalog's; one of another identity is replaced by its holder alone."""
         if self._leader_lock is None:
-            self._leader_lock = ScanLock(None if self.path is None else Path(f"{self.path}.lock"))
+            self._leader_lock = FileLeaderLock(None if self.path is None else Path(f"{self.path}.lock"))
         return self._leader_lock
 
     def get(self) -> SqliteConnection:
@@ -312,7 +312,7 @@ class Connections:
                 if ours.memory is None:
                     memory = connect(":memory:")
                     self.epoch = prepare(memory, self.identity, self.search)
-                    ours.memory, self.signal = memory, Signal(None)
+                    ours.memory, self.signal = memory, ChangeCounter(None)
                 return ours.memory, self.generation
             self._refuse_unpinned()
             if self._prepared != self.generation:
@@ -359,7 +359,7 @@ class Connections:
         self._inodes = inodes_of(self._names)
         ours.keeper = connection
         self.epoch = epoch
-        self.signal = Signal(path.with_name(path.name + ".signal"))
+        self.signal = ChangeCounter(path.with_name(path.name + ".signal"))
         self._prepared = self.generation
 
     def _opened(self, path: Path) -> tuple[SqliteConnection, str]:

@@ -49,7 +49,7 @@ def leads_to(path: Path, file: BinaryIO) -> bool:
         return False
 
 
-class ScanLock:
+class FileLeaderLock:
     """The scan lock in the file ``path``; with None nobody shares, and the lock is always ours."""
 
     spans_machines = False

@@ -20,7 +20,7 @@ from ..roots import prepare_roots
 from ..subcommand import Subcommand
 
 if TYPE_CHECKING:
-    from ..banner import Facts
+    from ..banner import StartupInfo
 
 _LOG = logging.getLogger("pypiserver.server")
 
@@ -97,13 +97,13 @@ class Run:
         serving = Serving(config, self.reread or functools.partial(_same, config))
         run.run(serving, server_options(config), on_ready=ready, on_reload=serving.reload)
 
-    def _prepare(self, err: TextIO, stack: contextlib.ExitStack) -> Callable[[str, int], Facts]:
+    def _prepare(self, err: TextIO, stack: contextlib.ExitStack) -> Callable[[str, int], StartupInfo]:
         """See that all is well before a port is opened; gives what makes the values of the banner."""
         from ...access.htpasswd_file import users_in
         from ...memory import give_back
         from ...observability import logging_setup
         from ...observability.metrics import listening
-        from ..banner import Facts, elsewhere, warnings
+        from ..banner import StartupInfo, elsewhere, warnings
         from ..progress import progress
         from ..serving import load_application
 
@@ -123,7 +123,7 @@ class Run:
         if config.metrics_address is not None and application.metrics is not None:
             host, port = config.metrics_address
             metrics_port = stack.enter_context(listening(host, port, application.metric_families))
-        return lambda server, port: Facts(
+        return lambda server, port: StartupInfo(
             server,
             port,
             files,

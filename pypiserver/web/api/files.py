@@ -22,7 +22,7 @@ from ...errors import NotFound, Unavailable
 from ...index.read import Repository
 from ...model import File
 from ..http.conditional import Answer, Expect, is_not_modified, send_file
-from ..http.prepared_response import Ready
+from ..http.prepared_response import PreparedResponse
 from ..http.responses import revalidated, unkept
 from .offload import Deliver
 
@@ -97,10 +97,10 @@ class Files:
         validators = [("ETag", etag), ("Cache-Control", self._cache_control), *unkept(self._cache_control).items()]
         if is_not_modified(environ.get("HTTP_IF_NONE_MATCH"), etag):
             # What the proxy would compare with is made of the file's time and size, which another file can have too.
-            return Ready(b"", validators, status="304 Not Modified")
+            return PreparedResponse(b"", validators, status="304 Not Modified")
         headers = [("Content-Type", "application/octet-stream"), ("X-Content-Type-Options", "nosniff")]
         # Apache would take "0" for all files, nginx takes its own.
-        return Ready(b"", [*headers, *validators, ("Content-Length", "0"), told])
+        return PreparedResponse(b"", [*headers, *validators, ("Content-Length", "0"), told])
 
     def _metadata(self, path: str) -> bottle.HTTPResponse:
         file = self._repository.file(path)
@@ -140,7 +140,7 @@ class Files:
 
 
 def _response(answer: Answer) -> bottle.HTTPResponse:
-    return Ready(answer.body, answer.headers, status=answer.status)
+    return PreparedResponse(answer.body, answer.headers, status=answer.status)
 
 
 def _expecting(file: File, stream: Any) -> Expect:

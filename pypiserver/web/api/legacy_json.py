@@ -11,7 +11,7 @@ from packaging.utils import NormalizedName
 from ...distributions.filename import normalize
 from ...formats.legacy_json import render
 from ...index.read import Repository
-from ..http.cached_pages import KeptPages, Made
+from ..http.cached_pages import CachedPages, Made
 from ..http.forwarded import base_url
 from ..http.responses import unkept
 
@@ -31,7 +31,7 @@ class JsonPages:
         headers = {"Content-Type": "application/json"}
         if not server_base_url:
             headers |= unkept("private")
-        self._pages = KeptPages(repository, MAX_BYTES, private=private, headers=headers)
+        self._pages = CachedPages(repository, MAX_BYTES, private=private, headers=headers)
 
     def project(self, project: str, version: str | None = None) -> bottle.HTTPResponse:
         """The legacy JSON of a project, or of one release of it."""

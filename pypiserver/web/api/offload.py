@@ -13,13 +13,13 @@ from typing import Any
 from urllib.parse import quote
 
 from ...backend.backend import Sign
-from ...bounded_cache import Remembered, weight
+from ...bounded_cache import BoundedCache, weight
 from ...model import File
-from ..http.prepared_response import Ready
+from ..http.prepared_response import PreparedResponse
 from ..http.responses import revalidated, unkept
 
 # The answer that lets somebody else send the file, None where we are to send it.
-Deliver = Callable[[Mapping[str, Any], File], Ready | None]
+Deliver = Callable[[Mapping[str, Any], File], PreparedResponse | None]
 # Bytes of addresses remembered in each process; one takes about 1,000 with its path.
 ADDRESS_BYTES = 8 << 20
 # Where nginx is to fetch the file; it does not hand this header on to clients.
@@ -37,7 +37,7 @@ class Addresses:
         self._sign = sign
         self._ttl = ttl
         self._clock = clock
-        self._known: Remembered[str, tuple[int, str]] = Remembered(ADDRESS_BYTES)
+        self._known: BoundedCache[str, tuple[int, str]] = BoundedCache(ADDRESS_BYTES)
 
     def of(self, path: str) -> str:
         """The address of a file, good for half of ``ttl`` at least; raises Unavailable."""
@@ -56,12 +56,12 @@ def redirecting(sign: Sign, ttl: int, *, age: int | None = None) -> Deliver:
     # The address is that of these very bytes; under the file's name there may be others soon.
     kept = ("Cache-Control", f"private, max-age={min(age, ttl // 2 - 5)}" if age else revalidated(private=True))
 
-    def deliver(environ: Mapping[str, Any], file: File) -> Ready | None:
+    def deliver(environ: Mapping[str, Any], file: File) -> PreparedResponse | None:
         if environ["REQUEST_METHOD"] != "GET":
             return None
         headers = [("Location", addresses.of(file.path)), kept, ("X-Accel-Expires", "0")]
         headers += [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", "0")]
-        return Ready(b"", headers, status="302 Found")
+        return PreparedResponse(b"", headers, status="302 Found")
 
     return deliver
 
@@ -74,13 +74,13 @@ def through_nginx(sign: Sign, ttl: int, *, location: str, cache_control: str) ->
     addresses = Addresses(sign, ttl)
     below = location.rstrip("/")
 
-    def deliver(environ: Mapping[str, Any], file: File) -> Ready | None:
+    def deliver(environ: Mapping[str, Any], file: File) -> PreparedResponse | None:
         if environ["REQUEST_METHOD"] != "GET":
             return None
         headers = [("Content-Type", "application/octet-stream"), ("Content-Length", "0")]
         headers += [("Cache-Control", cache_control), ("X-Content-Type-Options", "nosniff")]
         headers += unkept(cache_control).items()
         headers += [("X-Accel-Redirect", f"{below}/{quote(file.path)}"), (STORE_URL, addresses.of(file.path))]
-        return Ready(b"", headers)
+        return PreparedResponse(b"", headers)
 
     return deliver

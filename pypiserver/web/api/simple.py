@@ -20,7 +20,7 @@ from ...index.read import Repository
 from ..http.conditional import is_not_modified
 from ..http.forwarded import base_url, is_secure
 from ..http.page_cache import Page, PageCache
-from ..http.prepared_response import Ready
+from ..http.prepared_response import PreparedResponse
 from ..http.responses import aged, for_mirrors, redirect, revalidated, unkept
 from ..http.single_flight import SingleFlight
 
@@ -170,7 +170,7 @@ class Simple:
             answer = page.answers[key] = self._make(page, form, encoding, etag=etag, is_known=is_known)
         return answer
 
-    def _make(self, page: Page, form: Form, encoding: str, *, etag: str | None, is_known: bool) -> Ready:
+    def _make(self, page: Page, form: Form, encoding: str, *, etag: str | None, is_known: bool) -> PreparedResponse:
         headers = {"Cache-Control": self._cache_control, "Vary": "Accept, Accept-Encoding", **self._unkept}
         headers |= for_mirrors(page.last_serial)
         if page.origin is not None and not self._server_base_url:
@@ -179,13 +179,13 @@ class Simple:
         if etag is not None:
             headers["ETag"] = etag
         if is_known:
-            return Ready(b"", headers.items(), status="304 Not Modified")
+            return PreparedResponse(b"", headers.items(), status="304 Not Modified")
         body = page.bodies[encoding][0]
         headers["Content-Type"] = form.content_type
         headers["Content-Length"] = str(len(body))
         if encoding != "identity":
             headers["Content-Encoding"] = encoding
-        return Ready(body, headers.items())
+        return PreparedResponse(body, headers.items())
 
 
 def _not_here(normal: str) -> bottle.HTTPResponse:

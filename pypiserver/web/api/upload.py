@@ -16,9 +16,9 @@ import bottle
 
 from ...backend.protocols import StagedFile
 from ...distributions.attestations import MAX_CHARACTERS
-from ...distributions.filename import DistFile, parse_filename
+from ...distributions.filename import FilenameParts, parse_filename
 from ...errors import BadRequest, InvalidFilename, PypiServerError
-from ...index.publish import DIGEST_FIELDS, MAX_SIGNATURE_BYTES, Intake, Upload
+from ...index.publish import DIGEST_FIELDS, MAX_SIGNATURE_BYTES, PublishingService, Upload
 from ...server.expect_continue import is_waiting
 from ...text import MAX_REASON
 from ..http.multipart import Limits, boundary_of, parse_multipart
@@ -44,7 +44,7 @@ DRAIN_SECONDS = 10.0
 class Uploads:
     """Handler of every POST that is not XML."""
 
-    def __init__(self, intake: Intake, *, max_bytes: int, max_form_bytes: int) -> None:
+    def __init__(self, intake: PublishingService, *, max_bytes: int, max_form_bytes: int) -> None:
         self._intake = intake
         self._max_bytes = max_bytes
         self._limits = Limits(all_field_bytes=max_form_bytes)
@@ -106,7 +106,7 @@ class Uploads:
 class Form:
     """One upload form while it is read: its fields, and its file in a staged temporary one."""
 
-    def __init__(self, intake: Intake, limits: Limits) -> None:
+    def __init__(self, intake: PublishingService, limits: Limits) -> None:
         self._intake = intake
         self._limits = limits
         self.fields: dict[str, str] = {}
@@ -114,7 +114,7 @@ class Form:
         # The first field with a file that is no field of an upload.
         self.other_field = ""
         self._filename = ""
-        self._dist: DistFile | None = None
+        self._dist: FilenameParts | None = None
         self._staged: StagedFile | None = None
         self._fault: PypiServerError | None = None
         self._signature: _Limited | None = None

@@ -25,7 +25,7 @@ from ...observability.download_statistics import Counts
 from ...observability.uploaders import Uploaders
 from ...text import cut, one_line
 from ..http.responses import aged, redirect, revalidated
-from ..http.stale_pages import LastPages
+from ..http.stale_pages import StaleIfErrorCache
 from . import project_page, readme
 from .atom_feed import atom
 from .pages import Frame, sent
@@ -76,7 +76,7 @@ class Browse:
         self._repository = repository
         self._url = url
         self._private = private
-        self._last = LastPages(repository)
+        self._last = StaleIfErrorCache(repository)
 
     def _redirect(self, location: str) -> bottle.HTTPResponse:
         return redirect(location, cache_control=revalidated(private=self._private))

@@ -14,7 +14,7 @@ import bottle
 from ...formats.simple import is_browser
 from ...index.read import Repository
 from ...model import utc
-from ..http.cached_pages import KeptPages, Made
+from ..http.cached_pages import CachedPages, Made
 from .file_search import FileSearchPage
 from .pages import SECURITY, Frame, part, size
 
@@ -33,7 +33,7 @@ class AllFiles:
         self._frame = frame
         self._for_people = FileSearchPage(repository, private=private, frame=frame)
         headers = {"Content-Type": "text/html; charset=utf-8", "Vary": "Accept, Accept-Encoding", **SECURITY}
-        self._pages = KeptPages(repository, MAX_BYTES, private=private, headers=headers)
+        self._pages = CachedPages(repository, MAX_BYTES, private=private, headers=headers)
 
     def listing(self) -> bottle.HTTPResponse:
         """``GET /packages/``: a link to every file; for browsers, unless ``?all``, a page of them with a search."""

@@ -18,7 +18,7 @@ from ...index.read import Repository
 from ...model import utc
 from ...text import one_line
 from ..http.responses import aged
-from ..http.stale_pages import LastPages
+from ..http.stale_pages import StaleIfErrorCache
 from .pages import Frame, sent
 
 PAGE = 100
@@ -35,7 +35,7 @@ class FileSearchPage:
         self._repository = repository
         self._private = private
         self._frame = frame
-        self._last = LastPages(repository)
+        self._last = StaleIfErrorCache(repository)
 
     def answer(self) -> bottle.HTTPResponse:
         """The page that the query asks for: ``q``, and ``after``, ``before`` or ``from``, where it begins."""

@@ -13,7 +13,7 @@ import importlib.util
 import logging
 from html import escape
 
-from ...bounded_cache import Remembered, weight
+from ...bounded_cache import BoundedCache, weight
 from .light_markdown import light
 from .renderer import Renderer
 from .renderer_worker import CPU_SECONDS, MAX_HTML, MEMORY_BYTES, Kind, Outcome
@@ -28,7 +28,7 @@ MAX_SHOWN = 200_000
 MAX_LIGHT = 50_000
 MAX_LIGHT_LINES = 5_000
 MAX_LIGHT_BYTES = 4 << 20
-_made: Remembered[bytes, str] = Remembered(MAX_LIGHT_BYTES)
+_made: BoundedCache[bytes, str] = BoundedCache(MAX_LIGHT_BYTES)
 _KINDS = {"text/markdown": Kind.GFM, "text/x-rst": Kind.RST, "": Kind.RST}
 _PENDING = "The description is shown as plain text until it is formatted; load the page again in a moment."
 _REASONS = {

@@ -17,7 +17,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from ...bounded_cache import Remembered
+from ...bounded_cache import BoundedCache
 from ...process import PerProcess
 from .renderer_process import RenderProcess
 from .renderer_worker import Answer, Kind, Outcome
@@ -95,8 +95,8 @@ class _Queue:
     def __init__(self, idle: float, process: Callable[[], RenderProcess]) -> None:
         self._idle = idle
         self._make_process = process
-        self._results: Remembered[bytes, Answer] = Remembered(MAX_RESULT_BYTES)
-        self._failures: Remembered[bytes, tuple[Outcome, float]] = Remembered(MAX_FAILURE_BYTES)
+        self._results: BoundedCache[bytes, Answer] = BoundedCache(MAX_RESULT_BYTES)
+        self._failures: BoundedCache[bytes, tuple[Outcome, float]] = BoundedCache(MAX_FAILURE_BYTES)
         self._jobs: OrderedDict[bytes, _Job] = OrderedDict()
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None

@@ -19,7 +19,7 @@ from ..api.upload import drain_body
 UNREAD = "pypiserver.unread"
 
 
-class Gate:
+class BodyLimiter:
     """Places for ``bodies`` bodies that are wanted, and for a quarter as many that are only read out of politeness."""
 
     def __init__(self, bodies: int) -> None:

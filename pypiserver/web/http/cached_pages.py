@@ -32,7 +32,7 @@ class Made(NamedTuple):
     last_serial: int = 0
 
 
-class KeptPages:
+class CachedPages:
     """Pages by key, up to ``max_bytes`` of them; ``private`` says that they are protected.
 
     ``headers`` are those of every answer with a body.

@@ -17,7 +17,7 @@ import bottle
 
 from ...errors import Forbidden
 from .forwarded import SEEN_HOST
-from .prepared_response import Header, Ready
+from .prepared_response import Header, PreparedResponse
 
 ANY = "*"
 METHODS = "GET, HEAD"
@@ -47,7 +47,7 @@ class CrossOrigin:
             headers = [*made.headerlist, *self._allowed(bottle.request.environ)]
             headers.append(("Access-Control-Expose-Headers", EXPOSED))
             # An answer may be kept for others, so it is not changed.
-            return Ready(made.body, _varied(headers, self._fixed is None), status=made.status_line)
+            return PreparedResponse(made.body, _varied(headers, self._fixed is None), status=made.status_line)
 
         return answer
 
@@ -56,7 +56,7 @@ class CrossOrigin:
         headers = self._allowed(bottle.request.environ)
         headers += [("Access-Control-Allow-Methods", METHODS), ("Access-Control-Allow-Headers", HEADERS)]
         headers += [("Access-Control-Max-Age", SECONDS), ("Cache-Control", "no-store")]
-        return Ready(b"", _varied(headers, self._fixed is None), status="204 No Content")
+        return PreparedResponse(b"", _varied(headers, self._fixed is None), status="204 No Content")
 
     def _allowed(self, environ: Mapping[str, Any]) -> list[Header]:
         origin = self._fixed or environ.get("HTTP_ORIGIN", "")

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from ...bounded_cache import weight
 from ...formats.simple import etag
 from .compression import gzip_compress, zstd_compress
-from .prepared_response import Ready
+from .prepared_response import PreparedResponse
 
 MAX_BYTES = 64 * 1024 * 1024
 # Below this the header costs more than compression saves.
@@ -44,7 +44,7 @@ class Page:
     seen: float = 0.0
     is_used: bool = False
     is_outdated: bool = False
-    answers: dict[Hashable, Ready] = field(default_factory=dict)
+    answers: dict[Hashable, PreparedResponse] = field(default_factory=dict)
 
     @property
     def size(self) -> int:

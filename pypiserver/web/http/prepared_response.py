@@ -13,7 +13,7 @@ import bottle
 Header = tuple[str, str]
 
 
-class Ready(bottle.HTTPResponse):  # type: ignore[misc]
+class PreparedResponse(bottle.HTTPResponse):  # type: ignore[misc]
     """An answer with these very headers; their names occur once, and their values are ours, not the client's."""
 
     def __init__(self, body: object, headers: Iterable[Header], *, status: str = "200 OK") -> None:

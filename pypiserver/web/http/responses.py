@@ -14,7 +14,7 @@ import bottle
 from ...errors import MethodNotAllowed, PypiServerError, Unauthorized, Unavailable
 from ...request_info import NOTE
 from ...text import MAX_SENTENCE, cut, printable
-from .prepared_response import Ready
+from .prepared_response import PreparedResponse
 
 _LOG = logging.getLogger(__name__)
 REALM = 'Basic realm="pypi", charset="UTF-8"'
@@ -61,7 +61,7 @@ def aged(answer: bottle.HTTPResponse, age: float | None) -> bottle.HTTPResponse:
         return answer
     status = f"pypiserver; hit; ttl=-{int(age)}; detail=catalog-unavailable"
     headers = [*answer.headerlist, ("Age", str(int(age))), ("Cache-Status", status)]
-    return Ready(answer.body, headers, status=answer.status_line)
+    return PreparedResponse(answer.body, headers, status=answer.status_line)
 
 
 def redirect(location: str, *, cache_control: str = "max-age=0, must-revalidate") -> bottle.HTTPResponse:

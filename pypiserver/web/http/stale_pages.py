@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Hashable
 
-from ...bounded_cache import Remembered
+from ...bounded_cache import BoundedCache
 from ...errors import CatalogUnavailable
 from ...index.read import Repository
 
@@ -16,12 +16,12 @@ from ...index.read import Repository
 MAX_BYTES = 4 << 20
 
 
-class LastPages:
+class StaleIfErrorCache:
     """Pages by what they depend on; ``repository`` says for how long an old one will do."""
 
     def __init__(self, repository: Repository, max_bytes: int = MAX_BYTES) -> None:
         self._repository = repository
-        self._pages: Remembered[Hashable, tuple[int, float, bytes]] = Remembered(max_bytes)
+        self._pages: BoundedCache[Hashable, tuple[int, float, bytes]] = BoundedCache(max_bytes)
 
     def get(self, key: Hashable, make: Callable[[], bytes]) -> tuple[bytes, float | None]:
         """The page that ``make`` makes, and None; or the last one, and how many seconds ago it was right.

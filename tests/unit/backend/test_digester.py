@@ -13,11 +13,11 @@ import pytest
 
 from pypiserver.backend import digester as digests
 from pypiserver.backend.digester import Digester, unsettled_seconds
-from pypiserver.backend.stored_file import Entry
+from pypiserver.backend.stored_file import StoredFile
 from pypiserver.catalog import Catalog
 from pypiserver.distributions.core_metadata import CoreMetadata
 from pypiserver.errors import Unavailable
-from pypiserver.folder.scanner import Sync
+from pypiserver.folder.scanner import FolderScanner
 from pypiserver.folder.storage import Folders
 from tests.make_archives import make_sdist, make_wheel
 
@@ -29,7 +29,7 @@ class World:
         self.root = root
         self.folders = Folders([root])
         self.catalog = Catalog(None, "")
-        self.sync = Sync(self.folders, self.catalog, clock=lambda: 4e9)
+        self.sync = FolderScanner(self.folders, self.catalog, clock=lambda: 4e9)
         self.digester = Digester(self.folders, self.catalog, hash_algo=hash_algo)
 
     def put(self, name: str, data: bytes) -> None:
@@ -150,7 +150,7 @@ def test_a_folder_that_is_gone_is_no_fault_of_its_files(world: World) -> None:
 class BackAgain(Folders):
     """A folder that is away at the first look, and back when somebody asks whether it is."""
 
-    def open(self, root: int, path: str) -> tuple[BinaryIO, Entry]:
+    def open(self, root: int, path: str) -> tuple[BinaryIO, StoredFile]:
         try:
             return super().open(root, path)
         finally:

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pypiserver.bucket import reader
-from pypiserver.bucket.object_store import Objects
+from pypiserver.bucket.object_store import ObjectStoreClient
 from pypiserver.bucket.reader import ObjectFile
 from pypiserver.bucket.staged import Spooled
 from pypiserver.errors import ConfigError, NotFound, Unavailable
@@ -23,7 +23,7 @@ from pypiserver.errors import ConfigError, NotFound, Unavailable
 DATA = random.Random(7).randbytes(1_000_000)
 
 
-class Counting(Objects):
+class Counting(ObjectStoreClient):
     """Counts requests, and lets some of them end early."""
 
     def __init__(self, url: str) -> None:
@@ -139,7 +139,7 @@ def test_a_store_that_cannot_be_used_is_an_outage(url: str, monkeypatch: pytest.
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     with pytest.raises(Unavailable, match=r"^The object store \S+ fails to"):
-        Objects(url).head("key")
+        ObjectStoreClient(url).head("key")
 
 
 def test_what_a_failure_says_has_no_signature_in_it() -> None:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from obstore.store import S3Store
 
-from pypiserver.bucket.object_store import Objects
+from pypiserver.bucket.object_store import ObjectStoreClient
 from pypiserver.bucket.presign import signed_at
 
 # https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html, "An example"
@@ -89,7 +89,7 @@ def test_an_address_of_the_library_is_understood(
 def test_credentials_that_are_not_the_environment_s_stay_the_library_s(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    objects = Objects("s3://bucket")
+    objects = ObjectStoreClient("s3://bucket")
     (then,) = parse_qs(urlsplit(objects.sign("key", 60, MAY)).query)["X-Amz-Date"]
     assert then == "20130524T000000Z"
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another one, as a role would give")

@@ -13,8 +13,17 @@ from pathlib import Path
 
 import pytest
 
-from pypiserver.catalog import FAILURES, Catalog, CatalogIncomplete, CatalogReplaced, Digest, Found, Gone, Row
-from pypiserver.catalog.sqlite.change_counter import Signal
+from pypiserver.catalog import (
+    FAILURES,
+    Catalog,
+    CatalogIncomplete,
+    CatalogReplaced,
+    Digest,
+    Fingerprint,
+    MissingFile,
+    SeenFile,
+)
+from pypiserver.catalog.sqlite.change_counter import ChangeCounter
 from pypiserver.distributions.core_metadata import packed, parse_metadata
 from pypiserver.distributions.filename import parse_filename
 from pypiserver.model import ProjectStatus
@@ -24,9 +33,9 @@ from ..catalogs import PLACES, place
 
 def found(
     path: str, *, root: int = 0, size: int | None = 10, mtime_ns: int = 1, inode: int = 5, **facts: object
-) -> Found:
+) -> SeenFile:
     dist = parse_filename(path.rpartition("/")[2])
-    return Found(root, path, Row(size, mtime_ns, inode, ""), dist, **facts)  # type: ignore[arg-type]
+    return SeenFile(root, path, Fingerprint(size, mtime_ns, inode, ""), dist, **facts)  # type: ignore[arg-type]
 
 
 @pytest.fixture(params=PLACES)
@@ -79,7 +88,13 @@ def test_the_first_root_wins_and_the_next_one_takes_over(catalog: Catalog) -> No
     catalog.apply([found("foo-1.0.zip", root=1), found("z/foo-1.0.zip"), found("a/foo-1.0.zip")])
     assert paths(catalog, "foo") == ["a/foo-1.0.zip"]
     assert [(root, path) for root, path, _ in catalog.shadowed()] == [(0, "z/foo-1.0.zip"), (1, "foo-1.0.zip")]
-    catalog.apply([], [Gone(0, "a/foo-1.0.zip", Row(10, 1, 5, "")), Gone(0, "z/foo-1.0.zip", Row(10, 1, 5, ""))])
+    catalog.apply(
+        [],
+        [
+            MissingFile(0, "a/foo-1.0.zip", Fingerprint(10, 1, 5, "")),
+            MissingFile(0, "z/foo-1.0.zip", Fingerprint(10, 1, 5, "")),
+        ],
+    )
     assert [(file.root, file.path) for file in catalog.files_of("foo")] == [(1, "foo-1.0.zip")]
 
 
@@ -136,7 +151,7 @@ def test_a_changed_file_loses_its_digest_and_a_changed_sidecar_does_not(catalog:
 
 def test_a_row_that_was_replaced_after_the_snapshot_is_not_deleted(catalog: Catalog) -> None:
     catalog.apply([found("foo-1.0.zip", inode=6)])
-    catalog.apply([], [Gone(0, "foo-1.0.zip", Row(10, 1, 5, ""))])
+    catalog.apply([], [MissingFile(0, "foo-1.0.zip", Fingerprint(10, 1, 5, ""))])
     assert paths(catalog, "foo") == ["foo-1.0.zip"]
 
 
@@ -259,7 +274,7 @@ def test_a_signal_whose_file_was_deleted_is_heard_of_by_all_from_the_next_change
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pypiserver.catalog.sqlite.change_counter.AGAIN_SECONDS", 0.0)
-    ours, theirs = (Signal(tmp_path / "catalog.signal") for _ in range(2))
+    ours, theirs = (ChangeCounter(tmp_path / "catalog.signal") for _ in range(2))
     assert ours.value() == theirs.value()
     (tmp_path / "catalog.signal").unlink()
     ours.change()

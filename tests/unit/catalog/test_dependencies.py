@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pypiserver.catalog import Catalog, Digest, Found, Gone, Row, project_list
+from pypiserver.catalog import Catalog, Digest, Fingerprint, MissingFile, SeenFile, project_list
 from pypiserver.catalog.postgres import migrations
 from pypiserver.distributions.core_metadata import needed_projects, packed, parse_metadata
 from pypiserver.distributions.filename import parse_filename
@@ -18,9 +18,9 @@ from ..catalogs import place
 SHA = "ab" * 32
 
 
-def found(filename: str, *, yanked: str | None = None, size: int = 10) -> Found:
-    row = Row(size, 1_000_000_000, 5, "" if yanked is None else f".yanked:{yanked}")
-    return Found(0, filename, row, parse_filename(filename), yanked=yanked)
+def found(filename: str, *, yanked: str | None = None, size: int = 10) -> SeenFile:
+    row = Fingerprint(size, 1_000_000_000, 5, "" if yanked is None else f".yanked:{yanked}")
+    return SeenFile(0, filename, row, parse_filename(filename), yanked=yanked)
 
 
 @pytest.fixture(params=["file", "postgresql"])
@@ -53,7 +53,7 @@ def test_a_project_is_needed_by_those_whose_newest_release_says_so(catalog: Cata
 def test_what_goes_needs_nothing_more(catalog: Catalog) -> None:
     add(catalog, "app-1.0.zip", "lib")
     assert needing(catalog, "lib") == (1, ["app"])
-    catalog.apply([], [Gone(0, "app-1.0.zip", found("app-1.0.zip").row)])
+    catalog.apply([], [MissingFile(0, "app-1.0.zip", found("app-1.0.zip").row)])
     assert needing(catalog, "lib") == (0, [])
 
 

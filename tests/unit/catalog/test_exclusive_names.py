@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pypiserver.catalog import Catalog, Digest, Found, Gone, Row, Standing
+from pypiserver.catalog import Catalog, Digest, Fingerprint, MissingFile, NameOwner, SeenFile
 from pypiserver.distributions.filename import parse_filename
 
 from ..catalogs import PLACES, place
@@ -16,10 +16,12 @@ from ..catalogs import PLACES, place
 ONE, TWO = "11" * 32, "22" * 32
 
 
-def upload(sha256: str, filename: str = "foo-1.0.zip", *, root: int = 0) -> tuple[Found, Digest]:
+def upload(sha256: str, filename: str = "foo-1.0.zip", *, root: int = 0) -> tuple[SeenFile, Digest]:
     """A file as an object store has it: under a path that its bytes give it."""
-    row = Row(10, 1, 1, "")
-    return Found(root, f"{sha256}/{filename}", row, parse_filename(filename)), Digest(sha256, metadata=b"Name: foo\n")
+    row = Fingerprint(10, 1, 1, "")
+    return SeenFile(root, f"{sha256}/{filename}", row, parse_filename(filename)), Digest(
+        sha256, metadata=b"Name: foo\n"
+    )
 
 
 @pytest.fixture(params=PLACES)
@@ -36,8 +38,8 @@ def listed(catalog: Catalog) -> list[str]:
 def test_the_first_upload_of_a_name_keeps_it(catalog: Catalog) -> None:
     assert catalog.add(*upload(ONE), exclusive=True) is None
     serial = catalog.serial()
-    assert catalog.add(*upload(TWO), exclusive=True) == Standing(0, f"{ONE}/foo-1.0.zip", ONE)
-    assert catalog.add(*upload(TWO, root=1), exclusive=True) == Standing(0, f"{ONE}/foo-1.0.zip", ONE)
+    assert catalog.add(*upload(TWO), exclusive=True) == NameOwner(0, f"{ONE}/foo-1.0.zip", ONE)
+    assert catalog.add(*upload(TWO, root=1), exclusive=True) == NameOwner(0, f"{ONE}/foo-1.0.zip", ONE)
     assert (listed(catalog), len(catalog.rows_of("foo")), catalog.serial()) == ([f"{ONE}/foo-1.0.zip"], 1, serial)
 
 
@@ -56,7 +58,7 @@ def test_names_are_not_exclusive_in_folders(catalog: Catalog) -> None:
 def test_replacing_gives_what_had_the_name(catalog: Catalog) -> None:
     assert catalog.replace(*upload(ONE)) is None
     (old,) = catalog.files()
-    assert catalog.replace(*upload(TWO)) == Standing(0, f"{ONE}/foo-1.0.zip", ONE)
+    assert catalog.replace(*upload(TWO)) == NameOwner(0, f"{ONE}/foo-1.0.zip", ONE)
     assert catalog.replace(*upload(TWO)) is None
     assert (listed(catalog), len(catalog.rows_of("foo"))) == ([f"{TWO}/foo-1.0.zip"], 1)
     assert (catalog.metadata(old), catalog.metadata(*catalog.files())) == (None, b"Name: foo\n")
@@ -66,9 +68,9 @@ def test_replacing_gives_what_had_the_name(catalog: Catalog) -> None:
 
 def test_a_removed_file_gives_its_name_back(catalog: Catalog) -> None:
     catalog.add(*upload(ONE), exclusive=True)
-    catalog.apply([], [Gone(0, f"{ONE}/foo-1.0.zip", Row(11, 1, 1, ""))])
+    catalog.apply([], [MissingFile(0, f"{ONE}/foo-1.0.zip", Fingerprint(11, 1, 1, ""))])
     assert catalog.add(*upload(TWO), exclusive=True) is not None, "it is another file than the one that was seen to go"
-    catalog.apply([], [Gone(0, f"{ONE}/foo-1.0.zip", Row(10, 1, 1, ""))])
+    catalog.apply([], [MissingFile(0, f"{ONE}/foo-1.0.zip", Fingerprint(10, 1, 1, ""))])
     assert catalog.add(*upload(TWO), exclusive=True) is None
     assert listed(catalog) == [f"{TWO}/foo-1.0.zip"]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pypiserver.catalog import Catalog, Found, Row, file_pages
+from pypiserver.catalog import Catalog, Fingerprint, SeenFile, file_pages
 from pypiserver.catalog.file_pages import START, FileSearch, Place
 from pypiserver.distributions.filename import parse_filename
 
@@ -19,8 +19,8 @@ ORDER = ["apple-1.0.zip", "Apple_Pie-2.0.zip", "mango-0.9-cp312-cp312-linux_x86_
          "PyYAML-5.1.zip", "pyyaml-6.0-py3-none-any.whl", "zebra-1.0.zip"]  # fmt: skip
 
 
-def found(path: str, root: int = 0) -> Found:
-    return Found(root, path, Row(10, 1_000_000_000, 5, ""), parse_filename(path.rpartition("/")[2]))
+def found(path: str, root: int = 0) -> SeenFile:
+    return SeenFile(root, path, Fingerprint(10, 1_000_000_000, 5, ""), parse_filename(path.rpartition("/")[2]))
 
 
 @pytest.fixture(params=["file", "postgresql"])

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pypiserver.catalog import FAILURES, Catalog, CatalogError, Digest, Found, Row, schema
+from pypiserver.catalog import FAILURES, Catalog, CatalogError, Digest, Fingerprint, SeenFile, schema
 from pypiserver.catalog.postgres import migrations, session
 from pypiserver.catalog.postgres import pool as postgres
 from pypiserver.catalog.postgres.pool import Pool, shown
@@ -35,8 +35,8 @@ FORK = multiprocessing.get_context("fork")
 RELEASED = ["0f60c7c37b3d0f62"]
 
 
-def found(filename: str) -> Found:
-    return Found(0, filename, Row(10, 1, 5, ""), parse_filename(filename))
+def found(filename: str) -> SeenFile:
+    return SeenFile(0, filename, Fingerprint(10, 1, 5, ""), parse_filename(filename))
 
 
 def pool(catalog: Catalog) -> Pool:
@@ -415,7 +415,9 @@ def test_processes_race_for_a_name_and_one_wins(database: str) -> None:
         for name in names:
             sha256 = f"{number:064x}"
             standing = catalog.add(
-                Found(0, f"{sha256}/{name}", Row(10, 1, 1, ""), parse_filename(name)), Digest(sha256), exclusive=True
+                SeenFile(0, f"{sha256}/{name}", Fingerprint(10, 1, 1, ""), parse_filename(name)),
+                Digest(sha256),
+                exclusive=True,
             )
             answers.put((name, standing is None, standing.sha256 if standing else sha256))
 

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from pypiserver.catalog import FAILURES, Catalog, Digest, Found, Gone, Row, project_list
+from pypiserver.catalog import FAILURES, Catalog, Digest, Fingerprint, MissingFile, SeenFile, project_list
 from pypiserver.catalog.full_text import has_fts5
 from pypiserver.catalog.sqlite.connections import Connections
 from pypiserver.distributions.filename import parse_filename
 from pypiserver.model import Listed, ProjectStatus, Search
 
 
-def found(filename: str, *, size: int = 10, mtime: int = 1, yanked: str | None = None) -> Found:
-    row = Row(size, mtime * 1_000_000_000, 5, "" if yanked is None else f".yanked:{yanked}")
-    return Found(0, filename, row, parse_filename(filename), yanked=yanked)
+def found(filename: str, *, size: int = 10, mtime: int = 1, yanked: str | None = None) -> SeenFile:
+    row = Fingerprint(size, mtime * 1_000_000_000, 5, "" if yanked is None else f".yanked:{yanked}")
+    return SeenFile(0, filename, row, parse_filename(filename), yanked=yanked)
 
 
 def tell(catalog: Catalog, project: str, summary: str, keywords: str = "", name: str = "") -> None:
@@ -73,7 +73,7 @@ def test_an_upload_is_found_at_once_and_a_removed_project_no_more(catalog: Catal
     assert names(catalog, "fox") == ["quick"]
     catalog.add(found("quick-1.1.zip"), Digest("ab" * 32, summary="lazy dog"))
     assert (names(catalog, "fox"), names(catalog, "dog")) == ([], ["quick"])
-    catalog.apply([], [Gone(0, new.path, new.row), Gone(0, "quick-1.1.zip", new.row)])
+    catalog.apply([], [MissingFile(0, new.path, new.row), MissingFile(0, "quick-1.1.zip", new.row)])
     assert (names(catalog, "dog"), names(catalog), catalog.counts()) == ([], [], (0, 0))
 
 
@@ -186,7 +186,7 @@ def state(catalog: Catalog) -> list[tuple[object, ...]]:
 def test_rows_kept_current_are_those_made_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Many random changes, one at a time and in bulk, leave what a new catalog has; FTS5 checks its index itself."""
     chance = random.Random(7)
-    here: dict[str, Found] = {}
+    here: dict[str, SeenFile] = {}
     catalog = Catalog(tmp_path / "kept.sqlite", "roots")
     for step in range(60):
         monkeypatch.setattr(project_list, "BULK", chance.choice([0, 2, 5000]))
@@ -197,7 +197,7 @@ def test_rows_kept_current_are_those_made_at_once(tmp_path: Path, monkeypatch: p
             new.append(found(name, size=chance.randrange(99), mtime=step, yanked=yanked))
         gone = chance.sample(sorted(here), min(len(here), chance.randrange(3)))
         gone = [name for name in gone if name not in {file.path for file in new}]
-        catalog.apply(new, [Gone(0, name, here.pop(name).row) for name in gone])
+        catalog.apply(new, [MissingFile(0, name, here.pop(name).row) for name in gone])
         here.update({file.path: file for file in new})
         for project in chance.sample("abcde", 2):
             tell(catalog, project, f"summary {chance.randrange(3)} of {project}")
@@ -263,7 +263,7 @@ def test_a_list_of_many_is_answered_from_indexes(
         plans.extend(row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters))
         return connection.execute(statement, parameters).fetchall()
 
-    watched = project_list.Listing(catalog.connections)
+    watched = project_list.ProjectList(catalog.connections)
     monkeypatch.setattr(watched, "_ask", ask)
     for sort in ("", "name", "-name", "date", "-date", "size", "-size"):
         watched.find(Search(sort=sort))

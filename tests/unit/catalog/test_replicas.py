@@ -13,7 +13,7 @@ import pytest
 
 from pypiserver.catalog import Catalog, CatalogError
 from pypiserver.catalog.postgres import pool as postgres
-from pypiserver.catalog.postgres.leader_lock import Lease
+from pypiserver.catalog.postgres.leader_lock import PostgresLeaderLock
 from pypiserver.catalog.postgres.pool import Pool
 from pypiserver.errors import ConfigError, Unavailable
 from pypiserver.factory import Application
@@ -60,9 +60,9 @@ def application(client: Client) -> Application:
     return made
 
 
-def lease(client: Client) -> Lease:
+def lease(client: Client) -> PostgresLeaderLock:
     lock = application(client).backend.indexer._lock
-    assert isinstance(lock, Lease)
+    assert isinstance(lock, PostgresLeaderLock)
     return lock
 
 
@@ -71,16 +71,16 @@ def age(answer: Answer) -> str | None:
 
 
 @pytest.fixture
-def leases(database: str) -> Iterator[list[Lease]]:
+def leases(database: str) -> Iterator[list[PostgresLeaderLock]]:
     pools = [Pool(database, "roots") for _ in range(2)]
-    leases = [Lease(pool) for pool in pools]
+    leases = [PostgresLeaderLock(pool) for pool in pools]
     yield leases
     for each, pool in zip(leases, pools, strict=True):
         each.release()
         pool.close()
 
 
-def test_one_of_two_holds_the_lease_and_says_how_far_it_is(leases: list[Lease]) -> None:
+def test_one_of_two_holds_the_lease_and_says_how_far_it_is(leases: list[PostgresLeaderLock]) -> None:
     one, two = leases
     assert [one.acquire(), one.acquire(), two.acquire()] == [True, True, False]
     assert [each.is_held() for each in leases] == [True, False]
@@ -96,7 +96,7 @@ def test_one_of_two_holds_the_lease_and_says_how_far_it_is(leases: list[Lease]) 
 
 
 def test_the_heartbeat_of_a_lease_is_touched_by_rounds_and_not_by_holding_it(
-    leases: list[Lease], monkeypatch: pytest.MonkeyPatch
+    leases: list[PostgresLeaderLock], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pypiserver.catalog.postgres.leader_lock.ALIVE_SECONDS", 0.5)
     monkeypatch.setattr("pypiserver.catalog.postgres.leader_lock.HEARTBEAT_SECONDS", 0.0)
@@ -110,14 +110,14 @@ def test_the_heartbeat_of_a_lease_is_touched_by_rounds_and_not_by_holding_it(
     assert two.is_alive() and two.is_ready() and two.last_scan() is not None
 
 
-def test_a_lease_that_is_given_away_is_left_to_others(leases: list[Lease]) -> None:
+def test_a_lease_that_is_given_away_is_left_to_others(leases: list[PostgresLeaderLock]) -> None:
     one, two = leases
     one.acquire()
     assert one.give_way(60.0) and not one.is_held()
     assert not one.acquire() and two.acquire()
 
 
-def test_a_lease_goes_on_where_the_one_before_has_just_been(leases: list[Lease]) -> None:
+def test_a_lease_goes_on_where_the_one_before_has_just_been(leases: list[PostgresLeaderLock]) -> None:
     one, two = leases
     one.acquire()
     one.say_ready(time.time())
@@ -129,7 +129,7 @@ def test_a_lease_goes_on_where_the_one_before_has_just_been(leases: list[Lease])
 
 
 def test_a_holder_whose_session_ends_notices_and_another_takes_over(
-    leases: list[Lease], database: str, database_server: PostgreSQL
+    leases: list[PostgresLeaderLock], database: str, database_server: PostgreSQL
 ) -> None:
     one, two = leases
     one.acquire()
@@ -141,7 +141,7 @@ def test_a_holder_whose_session_ends_notices_and_another_takes_over(
     assert not _acquired(one) and not one.is_held()
 
 
-def _acquired(each: Lease) -> bool:
+def _acquired(each: PostgresLeaderLock) -> bool:
     try:
         return each.acquire()
     except CatalogError:

@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from pypiserver.bucket.catalog import ExclusiveCatalog
-from pypiserver.catalog import Catalog, CatalogError, Digest, Found, Row, schema
+from pypiserver.bucket.catalog import BucketCatalog
+from pypiserver.catalog import Catalog, CatalogError, Digest, Fingerprint, SeenFile, schema
 from pypiserver.catalog.database import Connection
 from pypiserver.distributions.filename import parse_filename
 
@@ -77,10 +77,10 @@ def wire(database: str) -> Iterator[Wire]:
 
 
 @pytest.fixture
-def catalog(database: str, wire: Wire) -> Iterator[ExclusiveCatalog]:
+def catalog(database: str, wire: Wire) -> Iterator[BucketCatalog]:
     address = urlsplit(database)
     through = address._replace(netloc=f"{address.username}@127.0.0.1:{wire.port}").geturl()
-    catalog = ExclusiveCatalog(through, "roots")
+    catalog = BucketCatalog(through, "roots")
     catalog.add(found("other-1.0.zip"), DIGEST, exclusive=True)
     catalog.listing.complete()
     yield catalog
@@ -93,8 +93,8 @@ def assert_at_most(most: int, counts: list[int]) -> None:
     assert max(counts) <= most + 1, counts
 
 
-def found(filename: str, sha256: str = SHA256) -> Found:
-    return Found(0, f"{sha256}/{filename}", Row(10, 1, 1, ""), parse_filename(filename))
+def found(filename: str, sha256: str = SHA256) -> SeenFile:
+    return SeenFile(0, f"{sha256}/{filename}", Fingerprint(10, 1, 1, ""), parse_filename(filename))
 
 
 def test_a_question_is_one_round_trip(catalog: Catalog, wire: Wire) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from pypiserver.catalog import CatalogError
-from pypiserver.catalog.postgres.serial_cache import Shared
+from pypiserver.catalog.postgres.serial_cache import CoalescedQuery
 
 PATIENCE = 60.0
 
@@ -50,7 +50,7 @@ class Database:
 class Waiting:
     """Threads that ask; what each was told, an answer or the words of a failure."""
 
-    def __init__(self, shared: Shared[int], clock: Clock) -> None:
+    def __init__(self, shared: CoalescedQuery[int], clock: Clock) -> None:
         self.shared = shared
         self.clock = clock
         self.threads: list[threading.Thread] = []
@@ -81,7 +81,7 @@ class Waiting:
 def asked(seconds: float, *does: Callable[[], None], patience: float = PATIENCE) -> tuple[Database, Clock, Waiting]:
     """A database that one thread has asked, and which does not answer yet."""
     database, clock = Database(*does), Clock()
-    waiting = Waiting(Shared(database, seconds=seconds, patience=patience, clock=clock), clock)
+    waiting = Waiting(CoalescedQuery(database, seconds=seconds, patience=patience, clock=clock), clock)
     waiting.add()
     assert database.is_asked.wait(PATIENCE)
     return database, clock, waiting
@@ -95,7 +95,7 @@ def test_an_answer_is_believed_since_its_question_began() -> None:
 
     database = Database(later)
     database.may_answer.set()
-    shared = Shared(database, seconds=5, patience=PATIENCE, clock=clock)
+    shared = CoalescedQuery(database, seconds=5, patience=PATIENCE, clock=clock)
     told = []
     for clock.now in (0, 4.9, 5, 9.9, 10):
         told.append(shared.ask())
@@ -173,7 +173,7 @@ def test_who_waits_too_long_is_told() -> None:
 
 def test_whoever_changes_something_and_waits_so_long_has_told_everybody() -> None:
     state = [0, 0]
-    shared = Shared(lambda: state[0], seconds=0.002, patience=PATIENCE)
+    shared = CoalescedQuery(lambda: state[0], seconds=0.002, patience=PATIENCE)
     wrong: list[tuple[int, int]] = []
     is_over = threading.Event()
 
@@ -204,7 +204,7 @@ def test_a_fork_does_not_wait_for_a_thread_of_its_parent() -> None:
     context = multiprocessing.get_context("fork")
     database = Database()
     database.may_answer.set()
-    shared = Shared(database, seconds=0, patience=PATIENCE)
+    shared = CoalescedQuery(database, seconds=0, patience=PATIENCE)
     answers = context.SimpleQueue()
     process = context.Process(target=lambda: answers.put([shared.ask(), shared.ask()]))
     with shared._asking.get():

@@ -10,13 +10,13 @@ import pytest
 from pypiserver.access.htpasswd_file import set_password, users_in
 from pypiserver.backend.stored_file import Held
 from pypiserver.cli import banner, parser
-from pypiserver.cli.banner import Facts, as_data, elsewhere, render, warnings
+from pypiserver.cli.banner import StartupInfo, as_data, elsewhere, render, warnings
 from pypiserver.cli.commands.run import Run
 from pypiserver.cli.serving import load_application
 from pypiserver.settings.config import make_config
 
 
-def rows(facts: Facts = Facts("granian", 8080, [], None), **settings: object) -> dict[str, str]:  # noqa: B008
+def rows(facts: StartupInfo = StartupInfo("granian", 8080, [], None), **settings: object) -> dict[str, str]:  # noqa: B008
     said = render(make_config(**settings), facts).splitlines()[1:]
     return {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in said)}
 
@@ -41,7 +41,7 @@ def test_it_counts_the_users_that_can_be_used(tmp_path: Path) -> None:
     set_password(file, "ada", "word")
     file.write_text(file.read_text() + "bob:{odd}hash\n# eve:x\n\n")
     users = len(users_in(file))
-    said = rows(Facts("granian", 80, [], None, users=users), password_file=file)
+    said = rows(StartupInfo("granian", 80, [], None, users=users), password_file=file)
     assert said["uploads"] == f"the users in {file} (1)"
 
 
@@ -50,7 +50,7 @@ def test_a_password_file_without_a_usable_user_is_a_warning(tmp_path: Path) -> N
     (said,) = warnings(config, 0)
     assert "empty has no usable user, so every list and update is refused" in said
     assert warnings(config, 1) == warnings(make_config(roots=tmp_path), None) == []
-    assert rows(Facts("granian", 80, [], None, warnings=[said]))["warning"] == said
+    assert rows(StartupInfo("granian", 80, [], None, warnings=[said]))["warning"] == said
 
 
 def test_a_folder_that_takes_no_uploads_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,14 +69,14 @@ def test_other_machines_are_told_an_address_where_there_is_one() -> None:
     for settings in ({"host": "127.0.0.1"}, {"server_base_url": "https://pkgs.example/"}):
         assert elsewhere(make_config(**settings), 8080) == ""
     assert (
-        rows(Facts("granian", 80, [], None, elsewhere="http://10.0.0.7:80"))["elsewhere"]
+        rows(StartupInfo("granian", 80, [], None, elsewhere="http://10.0.0.7:80"))["elsewhere"]
         == "http://10.0.0.7:80/simple/"
     )
 
 
 def test_the_same_is_data_for_a_log_in_json(tmp_path: Path) -> None:
     held = [Held(tmp_path, 3)]
-    facts = Facts("granian", 8080, held, "c.sqlite", [(tmp_path, 1)], storage_fault="gone", warnings=["w"])
+    facts = StartupInfo("granian", 8080, held, "c.sqlite", [(tmp_path, 1)], storage_fault="gone", warnings=["w"])
     data = json.loads(json.dumps(as_data(make_config(host="127.0.0.1", fallback=False), facts)))
     assert data["url"] == "http://127.0.0.1:8080/" and data["files"] == {str(tmp_path): 3} and data["damaged"] == 1
     assert data["unknown"] == "not found (no fallback)" and data["warnings"] == ["w", "gone"]
@@ -92,7 +92,7 @@ def test_the_same_is_data_for_a_log_in_json(tmp_path: Path) -> None:
 def test_the_banner_gives_no_number_that_is_not_known(held: Held, fault: str, row: str, tmp_path: Path) -> None:
     command = parser.parse([str(tmp_path)], {})
     assert isinstance(command, Run)
-    facts = banner.Facts("granian", 80, [held], None, storage_fault=fault)
+    facts = banner.StartupInfo("granian", 80, [held], None, storage_fault=fault)
     assert f"\n  {row}\n" in banner.render(command.config, facts)
 
 

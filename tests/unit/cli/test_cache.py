@@ -10,7 +10,7 @@ import pytest
 
 import pypiserver
 from pypiserver.catalog.sqlite.cache_folder import CachedCatalog, cached_catalogs, delete
-from pypiserver.catalog.sqlite.leader_lock import ScanLock
+from pypiserver.catalog.sqlite.leader_lock import FileLeaderLock
 
 from ..commandline import pypi_server
 from ..wsgi import Client
@@ -53,7 +53,7 @@ def test_those_of_folders_that_are_gone_are_deleted_when_asked_for(served: list[
 def test_one_that_is_in_use_stays(served: list[Path], capsys: Capture) -> None:
     shutil.rmtree(served[1])
     (cached,) = (each for each in cached_catalogs() if each.is_gone)
-    lock = ScanLock(Path(f"{cached.folder / 'catalog.sqlite'}.lock"))
+    lock = FileLeaderLock(Path(f"{cached.folder / 'catalog.sqlite'}.lock"))
     assert lock.acquire()
     assert not delete(cached)
     assert "servers use them now" in pypi_server(capsys, "cache", "--yes").out

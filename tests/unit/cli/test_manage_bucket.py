@@ -178,9 +178,9 @@ def test_reindex_goes_on_after_an_interruption(
     before = files(client)
     world.lose_catalog()
     from pypiserver.bucket import scanner
-    from pypiserver.bucket.catalog import ExclusiveCatalog
+    from pypiserver.bucket.catalog import BucketCatalog
 
-    real, calls = ExclusiveCatalog.adopt, iter(range(100))
+    real, calls = BucketCatalog.adopt, iter(range(100))
 
     def dying(self: Any, *arguments: Any) -> Any:
         if next(calls) == 2:
@@ -189,7 +189,7 @@ def test_reindex_goes_on_after_an_interruption(
 
     with monkeypatch.context() as patched:
         patched.setattr(scanner, "BATCH", 2)
-        patched.setattr(ExclusiveCatalog, "adopt", dying)
+        patched.setattr(BucketCatalog, "adopt", dying)
         assert main(["reindex", url, "--catalog", str(world.catalog), "--config", "none"]) == 130
     assert ": 1 new or changed" in run("reindex", url)
     assert files(world.client()) == before

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pypiserver.distributions.filename import (
-    DistFile,
+    FilenameParts,
     check_upload_filename,
     file_key,
     is_final,
@@ -76,7 +76,7 @@ def test_a_file_name_says_name_version_and_kind(filename: str, name: str, versio
 
 
 def test_every_part_of_a_name() -> None:
-    assert parse_filename("Foo.Bar-1.0-2-cp311-abi3-linux_x86_64.whl") == DistFile(
+    assert parse_filename("Foo.Bar-1.0-2-cp311-abi3-linux_x86_64.whl") == FilenameParts(
         "Foo.Bar-1.0-2-cp311-abi3-linux_x86_64.whl",
         "foo-bar",
         "Foo.Bar",

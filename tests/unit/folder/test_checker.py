@@ -20,11 +20,11 @@ import pytest
 
 from pypiserver.backend.checks import ADVICE
 from pypiserver.backend.digester import Digester
-from pypiserver.backend.stored_file import Entry
+from pypiserver.backend.stored_file import StoredFile
 from pypiserver.catalog import Catalog
 from pypiserver.errors import Unavailable
-from pypiserver.folder.checker import Audit
-from pypiserver.folder.scanner import Sync
+from pypiserver.folder.checker import FolderChecker
+from pypiserver.folder.scanner import FolderScanner
 from pypiserver.folder.storage import Folders
 from pypiserver.text import printable
 from tests.make_archives import core_metadata, make_egg, make_sdist, make_tar, make_wheel, make_zip
@@ -35,7 +35,7 @@ from ..wsgi import Client
 
 Serve = Callable[..., Client]
 Put = Callable[..., Path]
-Row = tuple[str, str, str]
+Fingerprint = tuple[str, str, str]
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has every odd sort of file and name")
 
@@ -315,7 +315,7 @@ class OneBadFile(Folders):
 
     failure: Exception
 
-    def open(self, root: int, path: str) -> tuple[Any, Entry]:
+    def open(self, root: int, path: str) -> tuple[Any, StoredFile]:
         if path.startswith("bad"):
             raise self.failure
         return super().open(root, path)
@@ -337,7 +337,7 @@ def test_a_file_that_cannot_be_read_is_named_and_the_rest_is_checked(
     folders, catalog = OneBadFile([root]), Catalog(None, "x")
     folders.failure = failure
     # In the order of the file system.
-    found = Audit(folders, catalog).run(progress=lambda done, total: None)
+    found = FolderChecker(folders, catalog).run(progress=lambda done, total: None)
     faults = sorted(found, key=lambda fault: str(fault.path))
     assert [(fault.path, fault.kind) for fault in faults] == [
         ("bad-1.0.tar.gz", "unreadable"),
@@ -345,7 +345,7 @@ def test_a_file_that_cannot_be_read_is_named_and_the_rest_is_checked(
     ]
     assert faults[0].message == sentence
     # The server says so too, and once, however often it tries.
-    Sync(folders, catalog).scan()
+    FolderScanner(folders, catalog).scan()
     digester = Digester(folders, catalog, hash_algo=None)
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
@@ -367,7 +367,7 @@ def test_progress_counts_every_file(put: Put, root: Path) -> None:
     for name, data in GOOD:
         put(name, data)
     steps: list[tuple[int, int]] = []
-    list(Audit(Folders([root]), Catalog(None, "x")).run(progress=lambda *step: steps.append(step)))
+    list(FolderChecker(Folders([root]), Catalog(None, "x")).run(progress=lambda *step: steps.append(step)))
     assert steps == [(number, len(GOOD)) for number in range(1, len(GOOD) + 1)]
 
 

@@ -13,10 +13,10 @@ import pytest
 
 from pypiserver.backend.digester import Digester
 from pypiserver.catalog import Catalog
-from pypiserver.catalog.sqlite.leader_lock import ScanLock
+from pypiserver.catalog.sqlite.leader_lock import FileLeaderLock
 from pypiserver.folder.fs_events import Watcher
-from pypiserver.folder.indexer import Watch
-from pypiserver.folder.scanner import Sync
+from pypiserver.folder.indexer import FolderIndexer
+from pypiserver.folder.scanner import FolderScanner
 from pypiserver.folder.storage import Folders
 from tests.make_archives import make_wheel
 
@@ -46,22 +46,24 @@ def roots(tmp_path: Path) -> list[Path]:
     return roots
 
 
-def make_watch(roots: list[Path], tmp_path: Path) -> Watch:
+def make_watch(roots: list[Path], tmp_path: Path) -> FolderIndexer:
     folders = Folders(roots)
     catalog = Catalog(tmp_path / "catalog.sqlite", "")
     digester = Digester(folders, catalog, hash_algo="sha256")
-    return Watch(Sync(folders, catalog), digester, catalog, lock=ScanLock(tmp_path / "lock"), events=False)
+    return FolderIndexer(
+        FolderScanner(folders, catalog), digester, catalog, lock=FileLeaderLock(tmp_path / "lock"), events=False
+    )
 
 
 @pytest.fixture
-def watch(roots: list[Path], tmp_path: Path) -> Iterator[Watch]:
+def watch(roots: list[Path], tmp_path: Path) -> Iterator[FolderIndexer]:
     watch = make_watch(roots, tmp_path)
     yield watch
     watch.close()
     watch.catalog.connections.close()
 
 
-def test_what_a_killed_upload_left_is_removed_at_start(roots: list[Path], watch: Watch) -> None:
+def test_what_a_killed_upload_left_is_removed_at_start(roots: list[Path], watch: FolderIndexer) -> None:
     (roots[1] / "sub").mkdir()
     parts = [roots[0] / PART, roots[1] / "sub" / PART]
     for part in parts:
@@ -73,7 +75,7 @@ def test_what_a_killed_upload_left_is_removed_at_start(roots: list[Path], watch:
 
 
 @pytest.mark.live
-def test_an_outage_met_by_an_event_does_not_end_the_thread(roots: list[Path], watch: Watch) -> None:
+def test_an_outage_met_by_an_event_does_not_end_the_thread(roots: list[Path], watch: FolderIndexer) -> None:
     watch.ensure_current()
     away = roots[1].with_name("away")
     roots[1].rename(away)
@@ -88,7 +90,7 @@ def test_an_outage_met_by_an_event_does_not_end_the_thread(roots: list[Path], wa
 @pytest.mark.live
 @pytest.mark.parametrize("events", [True, False])
 def test_a_file_that_stays_away_is_gone_though_nothing_tells_so(
-    events: bool, roots: list[Path], watch: Watch, monkeypatch: pytest.MonkeyPatch
+    events: bool, roots: list[Path], watch: FolderIndexer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The row is held first; no event, and no scan, comes when the time is over."""
     monkeypatch.setattr("pypiserver.folder.partial_files.HOLD_SECONDS", 0.5)
@@ -102,7 +104,7 @@ def test_a_file_that_stays_away_is_gone_though_nothing_tells_so(
     assert eventually(lambda: watch.catalog.rows_of("foo") == [])
 
 
-class Unmounted(Sync):
+class Unmounted(FolderScanner):
     """Storage whose first root is unmounted after the first look, before the first scan of this process."""
 
     def is_current(self) -> bool:
@@ -115,13 +117,13 @@ class Unmounted(Sync):
 @pytest.mark.live
 def test_a_root_that_is_replaced_before_the_first_scan_is_an_outage(roots: list[Path], tmp_path: Path) -> None:
     catalog = Catalog(tmp_path / "catalog.sqlite", "")
-    lock = ScanLock(tmp_path / "lock")
+    lock = FileLeaderLock(tmp_path / "lock")
     folders = Folders(roots)
-    Sync(folders, catalog).scan()
+    FolderScanner(folders, catalog).scan()
     lock.acquire()
     lock.say_ready(time.time())
     lock.release()
-    watch = Watch(Unmounted(folders, catalog), Digester(folders, catalog, hash_algo=None), catalog, lock=lock)
+    watch = FolderIndexer(Unmounted(folders, catalog), Digester(folders, catalog, hash_algo=None), catalog, lock=lock)
     watch.start()
     assert eventually(lambda: "no longer the one that was served" in str(watch.state()))
     assert catalog.file(NAME) is not None
@@ -129,7 +131,7 @@ def test_a_root_that_is_replaced_before_the_first_scan_is_an_outage(roots: list[
     catalog.connections.close()
 
 
-def test_an_outage_that_no_event_tells_is_met_before_the_next_scan(roots: list[Path], watch: Watch) -> None:
+def test_an_outage_that_no_event_tells_is_met_before_the_next_scan(roots: list[Path], watch: FolderIndexer) -> None:
     watch._tick()
     watch._next_scan = time.monotonic() + 1000
     watch._tick()
@@ -139,7 +141,7 @@ def test_an_outage_that_no_event_tells_is_met_before_the_next_scan(roots: list[P
     watch._lock.release()
 
 
-def test_when_all_is_digested_the_list_is_there(watch: Watch) -> None:
+def test_when_all_is_digested_the_list_is_there(watch: FolderIndexer) -> None:
     watch.ensure_current()
     assert eventually(lambda: watch.catalog._all("SELECT project FROM listing") == [("foo",)])
     assert watch.catalog.pending_count() == 0
@@ -152,7 +154,7 @@ def test_a_folder_that_others_write_to_is_looked_at_often(
     monkeypatch.setattr("pypiserver.folder.fs_events.is_shared", lambda root: is_shared and root == roots[1])
     folders, catalog = Folders(roots), Catalog(tmp_path / "catalog.sqlite", "")
     digester = Digester(folders, catalog, hash_algo="sha256")
-    watch = Watch(Sync(folders, catalog), digester, catalog, lock=ScanLock(tmp_path / "lock"))
+    watch = FolderIndexer(FolderScanner(folders, catalog), digester, catalog, lock=FileLeaderLock(tmp_path / "lock"))
     try:
         watch.ensure_current()
         if not eventually(lambda: watch._watcher.is_running(), 5):
@@ -167,7 +169,7 @@ def test_a_folder_that_others_write_to_is_looked_at_often(
 
 @pytest.mark.live
 def test_who_follows_does_not_take_an_empty_catalog_for_the_one_that_was_scanned(
-    roots: list[Path], watch: Watch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    roots: list[Path], watch: FolderIndexer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The scanner's word that it is done was about the catalog that was deleted since."""
     watch.ensure_current()

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 import pytest
 
 from pypiserver.errors import Unavailable
-from pypiserver.folder.root_guard import Roots
+from pypiserver.folder.root_guard import RootGuard
 from pypiserver.folder.storage import Folders
 from tests.make_archives import make_wheel
 
@@ -95,7 +95,7 @@ def test_while_a_folder_is_left_out_what_is_not_known_is_not_looked_for_elsewher
 def test_a_mount_below_a_root_that_became_an_empty_folder_is_an_outage(root: Path) -> None:
     (root / "disk").mkdir()
     folders = Folders([root])
-    roots, mounted = Roots(folders), {(0, "disk"): (77, 1)}
+    roots, mounted = RootGuard(folders), {(0, "disk"): (77, 1)}
     roots.refuse_unmounted(mounted, lambda *_: True)
     assert roots.have_changed()
     for _ in range(2):

@@ -17,12 +17,12 @@ from typing import Any
 import pytest
 
 from pypiserver.backend.digester import Digester
-from pypiserver.backend.stored_file import Entry, Scan
-from pypiserver.catalog import ANY_ROW, Catalog, Digest, Found
+from pypiserver.backend.stored_file import ScanResult, StoredFile
+from pypiserver.catalog import ANY_ROW, Catalog, Digest, SeenFile
 from pypiserver.distributions.filename import parse_filename
 from pypiserver.errors import Unavailable
-from pypiserver.folder.partial_files import FORGET_SECONDS, HOLD_SECONDS, MANY, Growing, Missing
-from pypiserver.folder.scanner import Sync
+from pypiserver.folder.partial_files import FORGET_SECONDS, HOLD_SECONDS, MANY, Missing, PartialFileTracker
+from pypiserver.folder.scanner import FolderScanner
 from pypiserver.folder.storage import Folders
 from pypiserver.model import ProjectStatus
 from tests.make_archives import core_metadata, make_sdist, make_wheel
@@ -45,8 +45,8 @@ class World:
         self.sync = self.another_sync()
         self.digester = Digester(self.folders, self.catalog, hash_algo="sha256")
 
-    def another_sync(self) -> Sync:
-        sync = Sync(self.folders, self.catalog, clock=lambda: self.now)
+    def another_sync(self) -> FolderScanner:
+        sync = FolderScanner(self.folders, self.catalog, clock=lambda: self.now)
         sync.missing = Missing(lambda: self.now)
         return sync
 
@@ -449,7 +449,7 @@ def test_an_upload_during_a_scan_is_not_taken_for_gone(world: World, monkeypatch
     world.sync.scan()
     real_walk = world.folders.walk
 
-    def walk_then_upload(scan: Scan, **options: Any) -> Iterator[Entry]:
+    def walk_then_upload(scan: ScanResult, **options: Any) -> Iterator[StoredFile]:
         yield from real_walk(scan, **options)
         world.put(WHEEL, WHEEL_BYTES)
         world.sync.refresh([(0, WHEEL)])
@@ -479,7 +479,7 @@ def test_an_older_look_does_not_undo_what_an_upload_told(world: World) -> None:
         world.put(WHEEL, WHEEL_BYTES)
         real = world.sync._apply
 
-        def late(found: list[Found], *rest: Any, real: Callable[..., None] = real) -> None:
+        def late(found: list[SeenFile], *rest: Any, real: Callable[..., None] = real) -> None:
             world.sync._apply = real  # type: ignore[method-assign]
             world.put(WHEEL, WHEEL_BYTES + b"newer", mtime=OLD + 60)
             entry = world.folders.stat(0, WHEEL)
@@ -499,7 +499,7 @@ def test_a_look_that_came_too_late_is_taken_again(world: World) -> None:
     world.put(WHEEL, WHEEL_BYTES)
     real = world.sync._apply
 
-    def late(found: list[Found], *rest: Any) -> None:
+    def late(found: list[SeenFile], *rest: Any) -> None:
         world.sync._apply = real  # type: ignore[method-assign]
         stale = found[0]._replace(row=found[0].row._replace(sidecars="stale"), has_signature=False, before=ANY_ROW)
         world.catalog.apply([stale])
@@ -517,7 +517,7 @@ def test_an_older_look_does_not_bring_back_what_was_removed(world: World) -> Non
     world.sync.scan()
     real = world.sync._apply
 
-    def late(found: list[Found], *rest: Any) -> None:
+    def late(found: list[SeenFile], *rest: Any) -> None:
         world.sync._apply = real  # type: ignore[method-assign]
         for each in (path, path.with_name(f"{WHEEL}.asc")):
             each.unlink()
@@ -672,7 +672,7 @@ def test_a_first_scan_leaves_the_search_for_cycles_as_it_was(world: World, monke
     fill = world.catalog.fill
     meanwhile: list[bool] = []
 
-    def watched(found: Iterator[Found]) -> None:
+    def watched(found: Iterator[SeenFile]) -> None:
         fill(found)
         meanwhile.append(gc.isenabled())
         raise Unavailable("gone")
@@ -684,8 +684,8 @@ def test_a_first_scan_leaves_the_search_for_cycles_as_it_was(world: World, monke
 
 
 def test_a_first_scan_that_fails_leaves_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    def walk_and_fail(scan: Scan, **options: Any) -> Iterator[Entry]:
-        yield Entry(0, WHEEL, 1, 1, 1)
+    def walk_and_fail(scan: ScanResult, **options: Any) -> Iterator[StoredFile]:
+        yield StoredFile(0, WHEEL, 1, 1, 1)
         raise Unavailable("gone")
 
     monkeypatch.setattr(world.folders, "walk", walk_and_fail)
@@ -779,7 +779,7 @@ def test_a_root_that_is_unmounted_while_it_is_read_is_an_outage_then_and_afterwa
     root, away = world.roots[0], world.roots[0].with_name("away")
 
     class Unmounting(Folders):
-        def walk(self, scan: Scan, **options: Any) -> Iterator[Entry]:
+        def walk(self, scan: ScanResult, **options: Any) -> Iterator[StoredFile]:
             yield from super().walk(scan, **options)
             if not away.exists():
                 root.rename(away)
@@ -807,10 +807,14 @@ class Counting(float):
 def test_many_files_that_are_copied_at_once_are_looked_through_a_few_times(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    growing, dist, count = Growing(Folders([tmp_path]), lambda: NOW), parse_filename("foo-1.0.tar.gz"), 5 * MANY
+    growing, dist, count = (
+        PartialFileTracker(Folders([tmp_path]), lambda: NOW),
+        parse_filename("foo-1.0.tar.gz"),
+        5 * MANY,
+    )
     monkeypatch.setattr(growing, "_is_whole", lambda entry, dist: False)
     monkeypatch.setattr("pypiserver.folder.partial_files.FORGET_SECONDS", Counting(FORGET_SECONDS))
     for number in range(count):
-        entry = Entry(0, f"{number}/foo-1.0.tar.gz", 1, int(NOW * 1e9), number)
+        entry = StoredFile(0, f"{number}/foo-1.0.tar.gz", 1, int(NOW * 1e9), number)
         assert growing.has(entry, dist, None)
     assert 0 < Counting.times < 3 * count

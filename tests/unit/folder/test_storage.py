@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from pypiserver.backend.name_lock import claimed
-from pypiserver.backend.stored_file import Scan, entry_of
+from pypiserver.backend.stored_file import ScanResult, entry_of
 from pypiserver.catalog import Catalog
 from pypiserver.errors import ConfigError, NotFound, Unavailable
 from pypiserver.folder import safe_open
-from pypiserver.folder.scanner import Sync
+from pypiserver.folder.scanner import FolderScanner
 from pypiserver.folder.storage import Folders
 from pypiserver.native_names import native
 from tests.make_archives import make_wheel
@@ -58,7 +58,7 @@ def test_what_is_wanted_first_comes_first(at_once: int, roots: list[Path], monke
     monkeypatch.setattr(safe_open, "AT_ONCE", at_once)
     for name in ("a.zip", "a.zip.asc", "b.zip"):
         (roots[1] / name).write_bytes(b"x")
-    paths = [entry.path for entry in Folders(roots[1:]).walk(Scan(), first=(".asc",))]
+    paths = [entry.path for entry in Folders(roots[1:]).walk(ScanResult(), first=(".asc",))]
     assert paths[0] == "a.zip.asc" and sorted(paths[1:]) == ["a.zip", "b.zip"]
 
 
@@ -78,7 +78,7 @@ def test_a_scan_gives_its_descriptors_back(roots: list[Path]) -> None:
     before = os.open(roots[0], os.O_RDONLY)
     os.close(before)
     folders.scan()
-    next(iter(folders.walk(Scan())))
+    next(iter(folders.walk(ScanResult())))
     after = os.open(roots[0], os.O_RDONLY)
     os.close(after)
     assert after == before
@@ -179,7 +179,7 @@ def test_odd_entries_are_each_said_once_and_hide_nothing_else(
     (roots[0] / "\x1b[31mred").mkdir()
     (roots[0] / native("\u202egnp.exe")).write_bytes(b"x")
     (Path(os.fsdecode(os.fsencode(roots[0]) + b"/latin-\xe9-1.0.zip"))).write_bytes(b"x")
-    sync = Sync(Folders(roots), Catalog(None, ""), clock=lambda: 4e9)
+    sync = FolderScanner(Folders(roots), Catalog(None, ""), clock=lambda: 4e9)
     with caplog.at_level(logging.WARNING):
         sync.scan()
         sync.scan()
@@ -215,7 +215,7 @@ def test_any_time_a_file_may_have_fits_a_catalog(roots: list[Path], year: int) -
         os.utime(roots[0] / NAME, (seconds, seconds))
     except OverflowError:
         pytest.skip("this system has no such times")
-    sync = Sync(Folders(roots), Catalog(None, ""), clock=lambda: 9e9)
+    sync = FolderScanner(Folders(roots), Catalog(None, ""), clock=lambda: 9e9)
     sync.scan()
     times = [file.uploaded_at.year for file in sync.catalog.files()]
     assert len(times) <= 1 and all(1677 <= year <= 2262 for year in times)
@@ -235,7 +235,7 @@ def test_a_file_whose_name_leaves_no_room_for_a_suffix_is_a_file(roots: list[Pat
     (roots[0] / name).write_bytes(BYTES)
     folders = Folders(roots)
     assert folders.stat(0, name + ".provenance") is None
-    sync = Sync(folders, Catalog(None, ""), clock=lambda: 4e9)
+    sync = FolderScanner(folders, Catalog(None, ""), clock=lambda: 4e9)
     sync.refresh([(0, name)])
     assert [file.path for file in sync.catalog.files()] == [name]
 

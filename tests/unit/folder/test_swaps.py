@@ -17,9 +17,9 @@ import pytest
 
 from pypiserver.access import htpasswd_file
 from pypiserver.backend.name_lock import lock
-from pypiserver.backend.stored_file import Scan
+from pypiserver.backend.stored_file import ScanResult
 from pypiserver.catalog.sqlite import file as sqlite_file
-from pypiserver.catalog.sqlite.leader_lock import ScanLock
+from pypiserver.catalog.sqlite.leader_lock import FileLeaderLock
 from pypiserver.errors import NotFound
 from pypiserver.folder import atomic, copy_endpoint, storage, trash
 from pypiserver.folder import staged as staging
@@ -144,7 +144,7 @@ def test_a_link_that_was_turned_elsewhere_tells_nothing_of_that(
         link.unlink()
         link.symlink_to(others / NAME)
 
-    done, scan = before(monkeypatch, storage, "look_through", turn), Scan()
+    done, scan = before(monkeypatch, storage, "look_through", turn), ScanResult()
     assert {entry.path for entry in Folders([root]).walk(scan)} == {f"deep/{NAME}", f"deep/{NAME}.asc"} and done
     assert [reason for *_, reason in scan.skipped] == ["it is a link to a file outside of the folders"]
 
@@ -269,7 +269,7 @@ def test_a_sidecar_that_came_meanwhile_stays_when_packages_are_copied(
 
 
 def test_a_status_that_came_meanwhile_stays_when_packages_are_copied(tmp_path: Path) -> None:
-    end = copy_endpoint.FolderEnd(tmp_path)
+    end = copy_endpoint.FolderEndpoint(tmp_path)
     end.set_status("foo", "archived")
     end.set_status("foo", "deprecated")
     (tmp_path / ".status" / "bar").symlink_to(tmp_path / "nowhere")
@@ -306,7 +306,7 @@ def test_a_line_that_another_program_writes_meanwhile_is_kept(tmp_path: Path, mo
 
 def test_a_lock_on_a_file_that_lost_its_name_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "lock"
-    first, second = ScanLock(path), ScanLock(path)
+    first, second = FileLeaderLock(path), FileLeaderLock(path)
     import pypiserver.catalog.sqlite.leader_lock as module
 
     done = before(monkeypatch, module, "try_lock", path.unlink)
@@ -349,11 +349,11 @@ REASONS = {
     "folder.presence.Presence._list": "what is listed is looked at again for its row",
     "folder.presence.Presence._look": "compared with the next one",
     "folder.presence.Presence.is_named": "503 in place of 404, when in doubt",
-    "folder.root_guard.Roots._is_other": "compared before and after",
-    "folder.root_guard.Roots.have_changed": "a hint to scan, which looks again",
-    "folder.root_guard.Roots.identities": "compared before and after",
-    "folder.root_guard.Roots.note": "what is compared with later",
-    "catalog.sqlite.leader_lock.ScanLock.is_alive": "the heartbeat of another process",
+    "folder.root_guard.RootGuard._is_other": "compared before and after",
+    "folder.root_guard.RootGuard.have_changed": "a hint to scan, which looks again",
+    "folder.root_guard.RootGuard.identities": "compared before and after",
+    "folder.root_guard.RootGuard.note": "what is compared with later",
+    "catalog.sqlite.leader_lock.FileLeaderLock.is_alive": "the heartbeat of another process",
     "catalog.sqlite.leader_lock.leads_to": "asked once the lock is held, and again at each heartbeat",
     "folder.safe_open._look": "in an open folder; what is opened is looked at again",
     "folder.safe_open._refuse_links": "where the system opens no folders (Windows)",
@@ -387,9 +387,9 @@ REASONS = {
     "upstream.http_client.trust": "what OpenSSL makes of the folder is what counts",
     "web.html.renderer_process.interpreter": "of the Python we run on",
     # Not a look at a name: Folders.stat, whose answer is compared with what is open or has a row.
-    "folder.copy_endpoint.FolderEnd.is_there": "what is there is opened and hashed",
+    "folder.copy_endpoint.FolderEndpoint.is_there": "what is there is opened and hashed",
     "folder.storage.Folders._existing": "the folder is held open, and what is gone is no error",
-    "folder.scanner.Sync._look": "a row is changed only while it is the one that was read before",
+    "folder.scanner.FolderScanner._look": "a row is changed only while it is the one that was read before",
     "folder.writer.FolderWriter._is_damaged": "a hint; what is replaced is set aside by its name, under the claim",
     "folder.writer.FolderWriter.publish": "compared after the act",
     "folder.writer.FolderWriter.standing": "a hint; the name is given exclusively",

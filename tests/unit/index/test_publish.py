@@ -22,7 +22,7 @@ import pypiserver
 from pypiserver.catalog import Digest
 from pypiserver.errors import Conflict, NotFound, PypiServerError, Unavailable
 from pypiserver.factory import Application
-from pypiserver.index.publish import Intake, Upload
+from pypiserver.index.publish import PublishingService, Upload
 from pypiserver.index.read import Repository
 from pypiserver.web.api.change_recorder import Recorder
 from tests.make_archives import make_sdist, make_wheel
@@ -34,7 +34,9 @@ from ..wsgi import Client
 Serve = Callable[..., Client]
 
 
-def add(intake: Intake, filename: str, content: bytes, *, signature: bytes | None = None, **fields: str) -> str:
+def add(
+    intake: PublishingService, filename: str, content: bytes, *, signature: bytes | None = None, **fields: str
+) -> str:
     """Upload as the web layer does."""
     dist, staged = intake.stage(filename)
     try:
@@ -232,7 +234,9 @@ class Model(RuleBasedStateMachine):
         self.backend.indexer.close()
         self.backend.indexer.ensure_current = lambda: None  # type: ignore[method-assign]
         self.good = self.backend.storage._operations
-        self.intakes = {each: Intake(self.backend, overwrite=each, recorder=Recorder(None)) for each in (False, True)}
+        self.intakes = {
+            each: PublishingService(self.backend, overwrite=each, recorder=Recorder(None)) for each in (False, True)
+        }
         self.files: dict[str, Stored] = {}
         self.trash: dict[str, Stored] = {}
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pypiserver.__main__ import main
-from pypiserver.folder.copy_endpoint import FolderEnd
+from pypiserver.folder.copy_endpoint import FolderEndpoint
 from tests.make_archives import make_sdist, make_wheel
 
 from ..storage_contract import FOO, FOO_BYTES, OTHER_BYTES, address, files, world_of
@@ -122,9 +122,9 @@ def test_an_interrupted_copy_goes_on(source: Path, tmp_path: Path, copy: Copy, m
     for number in range(3):
         name, data = make_wheel("more", f"{number}.0")
         (source / name).write_bytes(data)
-    real, calls = FolderEnd._item, iter(range(100))
+    real, calls = FolderEndpoint._item, iter(range(100))
 
-    def dying(self: FolderEnd, *arguments: object) -> object:
+    def dying(self: FolderEndpoint, *arguments: object) -> object:
         if next(calls) == 3:
             raise KeyboardInterrupt
         return real(self, *arguments)  # type: ignore[arg-type]
@@ -132,7 +132,7 @@ def test_an_interrupted_copy_goes_on(source: Path, tmp_path: Path, copy: Copy, m
     url = f"file://{tmp_path}/bucket"
     with monkeypatch.context() as patched:
         patched.setattr("pypiserver.maintenance.copy.BATCH", 1)
-        patched.setattr(FolderEnd, "_item", dying)
+        patched.setattr(FolderEndpoint, "_item", dying)
         assert main(["copy", str(source), url]) == 130
     assert copy(source, url).startswith("2 files copied")
 

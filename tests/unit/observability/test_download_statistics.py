@@ -16,7 +16,7 @@ import pytest
 from pypiserver import request_info
 from pypiserver.__main__ import main
 from pypiserver.observability.download_statistics import Counts, Downloads, client_of
-from pypiserver.observability.request_events import Exchange
+from pypiserver.observability.request_events import RequestEvent
 from tests.live.test_live_log import ask, wait_until
 from tests.live.test_servers import OPEN, serving
 from tests.make_archives import make_wheel
@@ -36,8 +36,8 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "downloads.sqlite"
 
 
-def exchange(project: str = "foo", version: str = "1.0", *, agent: str = "pip/26.0", when: float = NOW) -> Exchange:
-    return Exchange(when, 0.1, "GET", 200, 5, download=(project, version, 5), agent=agent)
+def exchange(project: str = "foo", version: str = "1.0", *, agent: str = "pip/26.0", when: float = NOW) -> RequestEvent:
+    return RequestEvent(when, 0.1, "GET", 200, 5, download=(project, version, 5), agent=agent)
 
 
 def test_whole_downloads_count(serve: Serve, put: Put, file: Path) -> None:

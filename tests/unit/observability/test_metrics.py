@@ -18,7 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pypiserver.errors import ConfigError
 from pypiserver.observability import metrics
 from pypiserver.observability.metrics import Metrics, State
-from pypiserver.observability.request_events import Exchange
+from pypiserver.observability.request_events import RequestEvent
 from pypiserver.settings.config import make_config
 from tests.live.test_live_log import WITH_WORKERS, ask, wait_until
 from tests.live.test_servers import OPEN, serving
@@ -131,7 +131,7 @@ def test_a_catalog_that_fails_leaves_only_its_own_values_out() -> None:
         raise sqlite3.OperationalError("disk I/O error")
 
     made = Metrics(state, "1.0")
-    made.observe([Exchange(0.0, 0.5, "GET", 200, 5, route="/")])
+    made.observe([RequestEvent(0.0, 0.5, "GET", 200, 5, route="/")])
     found = parsed(made.exposition().decode())
     assert ("requests_total", "GET", "/", "200") in found
     assert ("files",) not in found
@@ -168,7 +168,7 @@ def documented() -> dict[str, set[str]]:
 
 def test_the_reference_names_every_metric_with_its_labels() -> None:
     made = Metrics(lambda: State(1, 1, 1, (0.0, 1.0)), "1.0")
-    made.observe([Exchange(0.0, 0.5, "POST", 401, 5, route="/", page="hit", change="yank", has_credentials=True)])
+    made.observe([RequestEvent(0.0, 0.5, "POST", 401, 5, route="/", page="hit", change="yank", has_credentials=True)])
     there: dict[str, set[str]] = {}
     for family in text_string_to_metric_families(made.exposition().decode()):
         for sample in family.samples:

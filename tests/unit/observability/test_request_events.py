@@ -13,10 +13,10 @@ import pytest
 
 from pypiserver import request_info
 from pypiserver.observability import request_events
-from pypiserver.observability.request_events import Exchange, Observers, exchange, observe
+from pypiserver.observability.request_events import Observers, RequestEvent, exchange, observe
 from pypiserver.web.html.pages import Frame
 from pypiserver.web.http.dispatch import Dispatch
-from pypiserver.web.http.prepared_response import Ready
+from pypiserver.web.http.prepared_response import PreparedResponse
 
 from .test_logging_setup import environ
 
@@ -27,9 +27,9 @@ class Notes:
     note = staticmethod(exchange)
 
     def __init__(self) -> None:
-        self.seen: list[Exchange] = []
+        self.seen: list[RequestEvent] = []
 
-    def observe(self, exchanges: Iterable[Exchange]) -> None:
+    def observe(self, exchanges: Iterable[RequestEvent]) -> None:
         self.seen += exchanges
         if any("fail" in (each.route or "") for each in self.seen):
             raise OSError("disk gone")
@@ -38,7 +38,7 @@ class Notes:
         pass
 
 
-def run(application: Any, **request: Any) -> list[Exchange]:
+def run(application: Any, **request: Any) -> list[RequestEvent]:
     notes = Notes()
     observers = Observers([notes])
     body = observe(application, observers)(environ(**request), lambda *_: lambda data: None)
@@ -51,7 +51,7 @@ def run(application: Any, **request: Any) -> list[Exchange]:
 
 def answering(body: object, *, length: int) -> Dispatch:
     application = Dispatch(lambda error: error, Frame())
-    answer = Ready(body, [("Content-Length", str(length))], status="206 Partial Content")
+    answer = PreparedResponse(body, [("Content-Length", str(length))], status="206 Partial Content")
     application.route("/simple/", "GET", lambda: answer)
     return application
 

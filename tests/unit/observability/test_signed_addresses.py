@@ -11,7 +11,7 @@ from urllib.parse import quote
 import pytest
 
 from pypiserver import request_info
-from pypiserver.bucket.object_store import Objects
+from pypiserver.bucket.object_store import ObjectStoreClient
 from pypiserver.model import File
 from pypiserver.observability.access_log import AccessLog, note_of
 from pypiserver.observability.logging_setup import configure, redacted, wrap
@@ -30,7 +30,7 @@ def sign(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, int, int], str]:
     monkeypatch.setenv("AWS_SESSION_TOKEN", "TOKENMARKER")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
-    return Objects("s3://bucket").sign
+    return ObjectStoreClient("s3://bucket").sign
 
 
 @pytest.fixture

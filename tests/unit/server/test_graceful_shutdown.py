@@ -13,7 +13,7 @@ from urllib.error import HTTPError
 
 import pytest
 
-from pypiserver.server.graceful_shutdown import ENVIRON_KEY, Drain
+from pypiserver.server.graceful_shutdown import ENVIRON_KEY, GracefulShutdown
 from tests.hostile import serving
 from tests.live_server import DIRECT, LiveServer
 
@@ -78,7 +78,7 @@ def test_an_interrupt_from_the_keyboard_does_not_wait(server: str, tmp_path: Pat
 @SIGNALS_ONLY
 def test_the_first_sigterm_only_marks_and_the_second_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     ended: list[int] = []
-    drain = Drain(600)
+    drain = GracefulShutdown(600)
     monkeypatch.setattr(os, "kill", lambda *_: None)
     handler = drain.before(lambda number, frame: ended.append(number))
     handler(signal.SIGTERM, None)
@@ -93,7 +93,7 @@ def test_without_draining_nothing_stands_in_between() -> None:
 
     def end(number: int, frame: object) -> None: ...
 
-    drain = Drain(0)
+    drain = GracefulShutdown(0)
     assert (drain.before(end), drain.told_to(application)) == (end, application)
 
 
@@ -104,7 +104,7 @@ def test_each_request_is_told_whether_it_has_begun() -> None:
         told.append(environ[ENVIRON_KEY])
         return []
 
-    drain = Drain(600)
+    drain = GracefulShutdown(600)
     telling = drain.told_to(application)
     telling({}, None)  # type: ignore[arg-type]
     drain._begun.value = 1

@@ -81,7 +81,7 @@ def test_what_was_found_is_named_in_the_banner(here: Path) -> None:
     (here / "pypiserver.toml").write_text('roots = ["packages"]\n')
     command = parser.parse([], {})
     assert isinstance(command, Run) and command.file is not None
-    facts = banner.Facts(
+    facts = banner.StartupInfo(
         "granian", 80, [], None, config_file=command.file.absolute(), log_conf=logging_setup.found_conf(command.config)
     )
     said = banner.render(command.config, facts)
@@ -107,7 +107,7 @@ def test_the_banner_names_the_port_where_the_address_of_the_index_has_another(
 ) -> None:
     command = parser.parse(["-p", "0", "-i", "127.0.0.1", *flags, "packages"], {})
     assert isinstance(command, Run)
-    assert f"\n  index:     {index}\n" in banner.render(command.config, banner.Facts("granian", 43121, [], None))
+    assert f"\n  index:     {index}\n" in banner.render(command.config, banner.StartupInfo("granian", 43121, [], None))
 
 
 def test_a_link_is_judged_by_what_it_leads_to(here: Path) -> None:

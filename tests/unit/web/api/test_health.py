@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import bottle
 import pytest
 
-from pypiserver.catalog.sqlite.leader_lock import ScanLock
+from pypiserver.catalog.sqlite.leader_lock import FileLeaderLock
 from pypiserver.errors import ConfigError
 from pypiserver.server.graceful_shutdown import ENVIRON_KEY
 from pypiserver.web.api.health import NOT_READY, Status
@@ -32,7 +32,7 @@ def wait_for(client: Client, path: str, status: int) -> Answer:
 
 def test_a_server_is_alive_before_it_is_ready(serve: Serve, tmp_path: Path) -> None:
     """Another process still scans: it holds the lock, and has not said that it is done."""
-    other = ScanLock(tmp_path / "catalog-0.sqlite.lock")
+    other = FileLeaderLock(tmp_path / "catalog-0.sqlite.lock")
     assert other.acquire()
     client = serve()
     began = time.monotonic()

@@ -12,7 +12,7 @@ import pytest
 
 from pypiserver.web.html.pages import Frame
 from pypiserver.web.http.dispatch import Dispatch
-from pypiserver.web.http.prepared_response import Ready
+from pypiserver.web.http.prepared_response import PreparedResponse
 
 Ask = Callable[..., tuple[str, list[tuple[str, str]], Any]]
 
@@ -24,7 +24,7 @@ class File(io.BytesIO):
 @pytest.fixture
 def application() -> Dispatch:
     def unmatched(error: bottle.HTTPError) -> bottle.HTTPResponse:
-        return Ready(b"unmatched", [("Content-Type", "text/plain")], status=error.status_line)
+        return PreparedResponse(b"unmatched", [("Content-Type", "text/plain")], status=error.status_line)
 
     return Dispatch(unmatched, Frame())
 
@@ -41,7 +41,7 @@ def ask(application: Dispatch) -> Ask:
 
 
 def test_a_server_may_change_the_headers_it_was_given(application: Dispatch, ask: Ask) -> None:
-    answer = Ready(b"x", [("Content-Type", "text/plain")])
+    answer = PreparedResponse(b"x", [("Content-Type", "text/plain")])
     application.route("/", "GET", lambda: answer)
     ask("GET", "/")[1].append(("Date", "now"))
     assert ask("GET", "/") == ("200 OK", [("Content-Type", "text/plain")], [b"x"])
@@ -52,20 +52,20 @@ def test_a_server_may_change_the_headers_it_was_given(application: Dispatch, ask
 )
 def test_a_body_that_is_not_sent_is_closed(application: Dispatch, ask: Ask, method: str, status: str) -> None:
     file = File(b"x")
-    application.route("/", "GET", lambda: Ready(file, [], status=status))
+    application.route("/", "GET", lambda: PreparedResponse(file, [], status=status))
     assert ask(method, "/")[2] == []
     assert file.closed
 
 
 def test_a_file_goes_through_the_wrapper_of_the_server(application: Dispatch, ask: Ask) -> None:
     file = File(b"x")
-    application.route("/", "GET", lambda: Ready(file, []))
+    application.route("/", "GET", lambda: PreparedResponse(file, []))
     assert ask("GET", "/", **{"wsgi.file_wrapper": lambda body: ("wrapped", body)})[2] == ("wrapped", file)
 
 
 def test_an_iterator_is_handed_over_as_it_is(application: Dispatch, ask: Ask) -> None:
     blocks = iter([b"x", b"y"])
-    application.route("/", "GET", lambda: Ready(blocks, []))
+    application.route("/", "GET", lambda: PreparedResponse(blocks, []))
     assert ask("GET", "/")[2] is blocks
 
 
@@ -75,9 +75,9 @@ def test_an_iterator_is_handed_over_as_it_is(application: Dispatch, ask: Ask) ->
 def test_an_address_is_bytes_of_utf_8(application: Dispatch, ask: Ask, sent: str, meant: str) -> None:
     found: list[str] = []
 
-    def handler(name: str) -> Ready:
+    def handler(name: str) -> PreparedResponse:
         found.append(name)
-        return Ready(b"", [])
+        return PreparedResponse(b"", [])
 
     application.route("/<name>", "GET", handler)
     ask("GET", "/" + sent.encode().decode("latin-1"))
@@ -102,14 +102,14 @@ def test_an_address_is_bytes_of_utf_8(application: Dispatch, ask: Ask, sent: str
 )
 def test_an_address_that_would_have_to_be_mended_is_refused(application: Dispatch, ask: Ask, path: str) -> None:
     """A proxy has rules for /ab, and sees another address."""
-    application.route("/ab", "GET", lambda: Ready(b"found", []))
-    application.route("/x/<name>", "GET", lambda name: Ready(b"found", []))
+    application.route("/ab", "GET", lambda: PreparedResponse(b"found", []))
+    application.route("/x/<name>", "GET", lambda name: PreparedResponse(b"found", []))
     assert ask("GET", path)[::2] == ("400 Bad Request", [b"unmatched"])
     assert ask("GET", "/ab")[2] == ask("GET", "/x/a b\u20ac".encode().decode("latin-1"))[2] == [b"found"]
 
 
 def test_what_is_in_no_row_is_answered_by_one_function(application: Dispatch, ask: Ask) -> None:
-    application.route("/", "GET", lambda: Ready(b"", []))
+    application.route("/", "GET", lambda: PreparedResponse(b"", []))
     assert ask("GET", "/other")[::2] == ("404 Not Found", [b"unmatched"])
     assert ask("POST", "/")[::2] == ("405 Method Not Allowed", [b"unmatched"])
 
@@ -123,7 +123,7 @@ def test_a_server_that_breaks_the_rules_gets_500(ask: Ask, caplog: pytest.LogCap
 
 @pytest.mark.parametrize("at", ["handler", "unmatched"])
 def test_a_bug_is_an_answer_and_a_line_of_the_log(caplog: pytest.LogCaptureFixture, at: str) -> None:
-    def fail(*_: object) -> Ready:
+    def fail(*_: object) -> PreparedResponse:
         raise RuntimeError("a bug")
 
     application = Dispatch(fail, Frame())
@@ -137,13 +137,13 @@ def test_a_bug_is_an_answer_and_a_line_of_the_log(caplog: pytest.LogCaptureFixtu
 
 
 def test_an_answer_that_is_raised_is_an_answer(application: Dispatch, ask: Ask) -> None:
-    def refuse() -> Ready:
-        raise Ready(b"no", [], status="403 Forbidden")
+    def refuse() -> PreparedResponse:
+        raise PreparedResponse(b"no", [], status="403 Forbidden")
 
     application.route("/", "GET", refuse)
     assert ask("GET", "/") == ("403 Forbidden", [], [b"no"])
 
 
 def test_without_an_address_it_is_the_root(application: Dispatch) -> None:
-    application.route("/", "GET", lambda: Ready(b"root", []))
+    application.route("/", "GET", lambda: PreparedResponse(b"root", []))
     assert application({"REQUEST_METHOD": "GET"}, lambda status, headers: None) == [b"root"]
