@@ -1,1 +1,1 @@
-"""What folders and buckets have in common: protocols, values, and helpers that both use."""
+"""Protocols, values and helpers that folders and buckets share."""

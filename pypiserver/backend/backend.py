@@ -1,8 +1,10 @@
 """The seam: one value with everything that depends on whether packages are in folders or in a bucket.
 
 ``folder.backend`` and ``bucket.backend`` have a constructor each, and :mod:`pypiserver.factory` chooses between the two
-once. Invariants: making one starts, opens and asks nothing; nothing in it is replaced afterwards; who uses it never
-asks which of the two it is.
+once.
+
+**Invariants:** constructing one starts no thread, opens no file and sends no query; no part of it is replaced
+afterwards; code that uses a backend never asks which of the two it is.
 """
 
 from __future__ import annotations
@@ -19,18 +21,18 @@ from .protocols import FileRefresher, Indexer, Presence, Storage
 from .upkeep import Checker, GarbageCollector, Inventory, Reindexer, Trash
 from .writing import Writer
 
-# A path, for how many seconds, and from when (seconds since the epoch): an address at which anybody gets the file.
+# A path, a lifetime in seconds, and its start (seconds since the epoch): gives a URL that works without credentials.
 Sign = Callable[[str, int, int], str]
-# Where a file is on this disk.
+# Gives the path of a file on this disk.
 LocalPath = Callable[[File], str]
 
 
 @dataclass(frozen=True, slots=True)
 class Offload:
-    """How others may send the bytes of a file in our place.
+    """How a proxy or the object store sends the bytes of a file in place of this server.
 
-    ``sign`` gives an address in the store at which clients get it, ``local_path`` where it is on our disk; each is None
-    where there is no such thing.
+    ``sign`` gives a signed URL of the file in the store, ``local_path`` its path on this disk; each is None where the
+    backend has none.
     """
 
     sign: Sign | None = None
@@ -39,15 +41,15 @@ class Offload:
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """Packages in folders or in a bucket (``kind``), their catalog, and who reads and changes the two.
+    """Packages in folders or in a bucket (``kind``), their catalog, and the parts that read and change the two.
 
-    For requests: ``storage`` has the bytes, ``catalog`` what is known of them; ``queries`` asks it while ``indexer``
-    keeps it current, ``refresher`` compares single files with it, ``presence`` sees names before it does (None where
-    the catalog is the judge of names). ``digester`` reads files, ``digests`` those that are asked for; ``writer``
-    carries out changes, ``offload`` says who else can send files.
+    For requests: ``storage`` has the bytes, ``catalog`` what is known about them; ``queries`` asks the catalog while
+    ``indexer`` keeps it current; ``refresher`` compares single files with it; ``presence`` sees names before the
+    catalog does (None where the catalog alone decides about names). ``digester`` reads files, ``digests`` those that a
+    request needs; ``writer`` carries out changes; ``offload`` says what else can send files.
 
-    For a start: ``storage_fault`` says why storage does not answer now, '' when it does, or raises ConfigError for what
-    will not heal; ``reads_before_fork`` whether files may be read before a server forks its workers.
+    For a start: ``storage_fault`` says why storage does not answer now, '' when it does, or raises ConfigError for a
+    fault that will not heal; ``reads_before_fork`` says whether files may be read before a server forks its workers.
 
     For commands: ``inventory``, ``trash``, ``checker``, ``reindexer`` and ``garbage`` (see :mod:`upkeep`).
     """
@@ -72,6 +74,6 @@ class Backend:
     garbage: GarbageCollector
 
     def close(self) -> None:
-        """End what this process started, and close the catalog."""
+        """Stop what this process started, and close the catalog."""
         self.indexer.close()
         self.catalog.close()

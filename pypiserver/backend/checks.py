@@ -1,4 +1,4 @@
-"""What ``pypi-server check`` says of one file: each kind of fault with what to do, the same for folders and buckets."""
+"""The faults that ``pypi-server check`` reports of a file, each kind with advice; one table for folders and buckets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..distributions.filename import FilenameParts
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One fault: the file (its folder and its path there), its kind in one word, what is wrong, and what to do."""
+    """One fault of a file (its folder, and its path there): the kind in one word, what is wrong, and what to do."""
 
     folder: str
     path: str
@@ -33,7 +33,7 @@ ADVICE = {
     "catalog": "Delete the catalog {catalog}; the server builds it again.",
     "status": "Write archived, deprecated or quarantined on its first line, or delete it.",
     "unreadable": "Give the server's user the permission to read it, and look at the disk.",
-    # Those of a bucket.
+    # Only in a bucket.
     "orphan": "It is not served: pypi-server gc deletes it, pypi-server reindex takes it in if its name is free.",
     "missing": "Put the object back, or let pypi-server reindex take it out of the catalog.",
     "altered": "Put the right object there, or delete it; clients refuse it.",
@@ -44,7 +44,7 @@ ADVICE = {
 
 
 def archive_faults(stream: BinaryIO, dist: FilenameParts, raw: bytes | None) -> Iterator[tuple[str, str]]:
-    """(kind, what is wrong) for what the server does not look for in a file with this metadata."""
+    """Faults of an archive that the server does not look for, as (kind, what is wrong); ``raw`` is its metadata."""
     yield from metadata.audit_archive(stream, dist)
     core = parse_metadata(raw) if raw is not None else None
     if core is not None and core.requires_python and valid_requires_python(core.requires_python) is None:

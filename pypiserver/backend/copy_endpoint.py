@@ -1,6 +1,7 @@
-"""What ``pypi-server copy`` asks of the place it copies from, and of the one it copies to.
+"""The source and the destination of ``pypi-server copy``, as protocols.
 
-Invariant: bytes are hashed while they are read, and held against what the source knows of them.
+**Invariants:** bytes are hashed while they are read, and compared with the size and digest that the source has on
+record.
 """
 
 from __future__ import annotations
@@ -14,16 +15,17 @@ from ..distributions.filename import FilenameParts
 from ..errors import InvalidDistribution
 from .hashing import BLOCK
 
-# What people put beside a file; a bucket has more.
+# The sidecars that people put next to a file; a bucket has more.
 KEPT = (".asc", ".yanked", ".provenance")
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A file at the source: how people call it there, and where it would stand in a folder.
+    """A file at the source.
 
-    ``uploaded_ns`` is in nanoseconds since the epoch; ``sha256`` is what the source knows, '' when it knows nothing.
-    ``beside`` gives what stands beside it by suffix, ``open`` its bytes.
+    ``path`` is its name for people; ``place`` is the path it would have in a folder. ``size`` is in bytes,
+    ``uploaded_ns`` in nanoseconds since the epoch; ``sha256`` is the digest that the source has on record, '' when it
+    has none. ``beside`` gives its sidecars by suffix, ``open`` its bytes.
     """
 
     path: str
@@ -40,26 +42,29 @@ class Endpoint(Protocol):
     """A folder or a bucket, as a source (the first two methods) or a destination (the others)."""
 
     def items(self, skip: Callable[[str, str], None]) -> Iterator[Item]:
-        """Every file that would be served; ``skip`` is told of what would not be, and why."""
+        """Every file that would be served; ``skip`` is called with each path that would not be, and the reason."""
 
     def statuses(self) -> Mapping[str, str]:
-        """The text of each project's status."""
+        """The text of each project's status file, by project."""
 
     def prepare(self) -> None:
-        """See what is there."""
+        """Read what the destination contains, before anything is stored."""
 
     def is_there(self, item: Item) -> bool:
-        """Whether the very file is there; raises Conflict when another one has its name."""
+        """Whether the destination has this file, with these bytes; raises Conflict when another file has its name."""
 
     def store(self, item: Item) -> None:
-        """Take the file; raises InvalidDistribution for one that would not be served."""
+        """Store the file; raises InvalidDistribution for one that would not be served."""
 
     def set_status(self, project: str, text: str) -> None:
         """Set a project's status, unless it has one."""
 
 
 def take(item: Item, write: Callable[[bytes], object]) -> str:
-    """Read a file, hand its bytes on, and give their sha256; raises InvalidDistribution when it is not the source's."""
+    """Pass the bytes of a file to ``write``, and give their sha256.
+
+    Raises InvalidDistribution when size or digest differ from those that the source has on record.
+    """
     sha256 = hashlib.sha256()
     size = 0
     with item.open() as stream:

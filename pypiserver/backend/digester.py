@@ -1,7 +1,8 @@
-"""Reading a distribution file once: its digests, its core metadata, and what is wrong with it.
+"""Reading a distribution file once: its digests, its core metadata, and its faults.
 
-The rules to keep: digests and metadata come from one open file; who is asked for a project digests it there and then,
-under that project's lock and no other; what was read is recorded only while the row still describes the file read.
+**Invariants:** digests and metadata come from one open file; a request for a project digests its files in the thread of
+that request, under the lock of that project and no other; a result is recorded only while the row still describes the
+file that was read.
 """
 
 from __future__ import annotations
@@ -32,42 +33,43 @@ from .protocols import Storage
 from .stored_file import sidecar
 
 _LOG = logging.getLogger(__name__)
-# A smaller file is read at once: reading into a block, and again for the metadata, costs 10 us more.
+# A file of at most this many bytes is read in one call: reading block by block, and again for the metadata, costs 10 us
+# more.
 SMALL = 1 << 18
-# What is read before it is recorded: so many files, or so many bytes.
+# Results are recorded after this many files, or this many bytes.
 BATCH = 1000
 BATCH_BYTES = 1 << 28
-# Hashing leaves the interpreter to others; with small files that only makes threads take turns.
+# Hashing large blocks releases the GIL; with small files threads only take turns.
 HASHERS = min(4, os.cpu_count() or 1)
-# Within the time that a file system tells apart, a file may change again and look the same: most count in ticks of the
+# Within the resolution of its times, a file may change again and look the same: most file systems count in ticks of the
 # kernel, of at most ten milliseconds; those that keep no fraction of a millisecond may count in two seconds (FAT).
 TICK_SECONDS = 0.02
 COARSE_SECONDS = 2.0
-# A file that is no whole archive and changed so lately may still be written, with pauses.
+# A file that is not a whole archive and changed within these seconds may still be being written, with pauses.
 WRITING_SECONDS = 10.0
-# Older files are not asked whether a downloader still writes to them: that costs a tenth of reading a small file.
+# For older files there is no check whether a downloader still writes them: it costs a tenth of reading a small file.
 UNFINISHED_SECONDS = 86_400.0
 
 
 def wait_until_settled(mtime_ns: int) -> None:
-    """Return when what changes from now on in a file of this modification time will get another one."""
+    """Return when any later change of a file with this modification time will give it another one."""
     if seconds := unsettled_seconds(mtime_ns, time.time()):
         time.sleep(seconds)
 
 
 def unsettled_seconds(mtime_ns: int, now: float) -> float:
-    """How many seconds a file that changed at ``mtime_ns`` may still change without another modification time."""
+    """For how many more seconds a file modified at ``mtime_ns`` may change and keep that modification time."""
     age = now - mtime_ns / 1e9
     limit = TICK_SECONDS if mtime_ns % 1_000_000 else COARSE_SECONDS
     return limit - age if 0 <= age < limit else 0.0
 
 
 def _nothing(keys: list[tuple[int, str]]) -> None:
-    """Nobody looks at them again."""
+    """Ignore them; the default of ``told_changed``."""
 
 
 def public_fault(fault: FileFault) -> str:
-    """What a client may know of what is wrong with a file: what is in it, and not where it is or whose."""
+    """The sentence about a fault that a client may see: what is wrong inside the file, not its place or its owner."""
     if fault.is_damage:
         return fault.sentence
     if fault.kind == "unfinished":
@@ -76,10 +78,10 @@ def public_fault(fault: FileFault) -> str:
 
 
 class Digester:
-    """Digests the files of a catalog that wait for it.
+    """Digests the files whose rows in the catalog have no digest yet.
 
-    ``hash_algo`` is the algorithm of the link fragment, None for no fragment. ``wait`` is called with the modification
-    time of each file before it is read.
+    ``hash_algo`` is the algorithm of the link fragment, None for no fragment. ``wait`` is called before each file is
+    read, with its change time, or its modification time where there is none (nanoseconds since the epoch).
     """
 
     def __init__(
@@ -96,13 +98,13 @@ class Digester:
         self._wait = wait
         self._locks: dict[str, threading.Lock] = {}
         self._said = OnceLog()
-        # Called in the background with the files that changed since they were looked at.
+        # Called in the background with (root, path) of files that changed since they were scanned.
         self.told_changed: Callable[[list[tuple[int, str]]], object] = _nothing
 
     def digest_project(self, name: str) -> list[tuple[int, str]]:
-        """Digest the files of a project that wait for it; who comes second finds the work done.
+        """Digest the pending files of a project; of two concurrent callers, the second one finds the work done.
 
-        Gives root and path of those that changed since they were looked at. Raises Unavailable while a folder cannot be
+        Gives (root, path) of files that changed since they were scanned. Raises Unavailable while a folder cannot be
         read.
         """
         lock = self._locks.setdefault(name, threading.Lock())
@@ -113,14 +115,14 @@ class Digester:
             self._locks.pop(name, None)
 
     def digest_some(self) -> int:
-        """Digest some of the files that wait, and say how many that were."""
+        """Digest up to BATCH pending files; gives their number."""
         pending = self.catalog.pending(BATCH)
         if changed := self._digest_all(pending):
             self.told_changed(changed)
         return len(pending)
 
     def _digest_all(self, pending: list[File]) -> list[tuple[int, str]]:
-        """Digest files; gives those that changed since they were looked at."""
+        """Digest files; gives (root, path) of those that changed since they were scanned."""
         changed: list[tuple[int, str]] = []
         for batch in _batches(pending):
             small = [file for file in batch if file.size <= SMALL]
@@ -134,7 +136,7 @@ class Digester:
         return changed
 
     def _record(self, digests: list[tuple[File, Digest]]) -> None:
-        """Record them; what the catalog cannot take is a fault of that file, and of no other."""
+        """Record digests; one that the catalog cannot store becomes a fault of that file, and of no other."""
         try:
             self.catalog.record(digests)
             return
@@ -152,13 +154,13 @@ class Digester:
                 self.catalog.record([(file, self._faulty(file, reason, "failed"))])
 
     def digest(self, file: File) -> Digest:
-        """Read one file; whatever keeps it from being listed becomes the ``fault`` of the answer.
+        """Read one file; anything that keeps it from being listed becomes the ``fault`` of the result.
 
-        Raises Unavailable when it is the folder that cannot be read: that is no fault of the file.
+        Raises Unavailable when the folder itself cannot be read: that is not a fault of the file.
         """
         reason = ""
         kind: FaultKind = "unreadable"
-        # The folder may have gone and come back before it is looked at: what fails twice is the file's own fault.
+        # The folder may disappear and return before it is checked: only a second failure is the file's own fault.
         for _ in range(2):
             try:
                 return self._digest(file)
@@ -173,13 +175,13 @@ class Digester:
             except MemoryError:
                 reason = "it cannot be read (there is not enough memory)"
             except Exception as error:  # noqa: BLE001 - logged with its traceback
-                # A library failed: at an archive made for that it does so again.
+                # A library failed; with an archive made to crash it, it fails again.
                 say("digests", error, "the file is tried again, and then left out")
                 reason, kind = f"reading it failed ({type(error).__name__})", "failed"
         return self._faulty(file, reason, kind)
 
     def _faulty(self, file: File, reason: str, kind: FaultKind) -> Digest:
-        """What keeps a file from being listed; the names of an archive's members are in it, of any length."""
+        """A digest with a fault; the reason is cut, because it may contain an archive's member names of any length."""
         fault = FileFault(file.path, kind, cut(reason, MAX_SENTENCE))
         self._say_skipped(file, fault.sentence)
         return Digest("", fault=fault.reason, fault_kind=kind)
@@ -201,7 +203,7 @@ class Digester:
             return digest
 
     def _unfinished(self, file: File) -> str:
-        """What a downloader keeps beside a file until it is whole, '' when there is no such thing."""
+        """The name of the file that a downloader keeps next to an incomplete file, '' when there is none."""
         for suffix in UNFINISHED:
             try:
                 self.folders.open(file.root, sidecar(file.path, suffix))[0].close()
@@ -211,12 +213,12 @@ class Digester:
         return ""
 
     def _say_skipped(self, file: File, reason: str) -> None:
-        """Once: the background and a request may both read a file, and what cannot be read is tried again."""
+        """Log a fault once: the indexer and a request may both read a file, and unreadable files are tried again."""
         if self._said.is_new(file.root, file.path, reason):
             _LOG.warning("Skipped %s in %s: %s", file.path, self.folders.roots[file.root], reason)
 
     def read(self, stream: BinaryIO, dist: FilenameParts) -> Digest:
-        """Digest an open distribution file and read its core metadata; raises OSError and InvalidDistribution."""
+        """The digests and core metadata of an open distribution file; raises OSError and InvalidDistribution."""
         sha256 = hashlib.sha256()
         algorithm = self.other_algorithm()
         other = hashlib.new(algorithm, usedforsecurity=False) if algorithm else None
@@ -229,11 +231,11 @@ class Digester:
         return self.describe(dist, raw, sha256=sha256.hexdigest(), other=other.hexdigest() if other else None)
 
     def other_algorithm(self) -> str | None:
-        """The algorithm to compute besides sha256, if any."""
+        """The algorithm to compute in addition to sha256, None when there is none."""
         return None if self.hash_algo in (None, "sha256") else self.hash_algo
 
     def describe(self, dist: FilenameParts, raw: bytes | None, *, sha256: str, other: str | None) -> Digest:
-        """Put digests and metadata together; ``other`` is the digest by :meth:`other_algorithm`."""
+        """Combine digests and metadata; ``other`` is the hex digest by :meth:`other_algorithm`."""
         link = "" if self.hash_algo is None else f"{self.hash_algo}={other or sha256}"
         is_undecided, dist = bool(dist.others), metadata.decided(dist, raw)
         project, version = (dist.project, dist.version) if is_undecided else ("", "")
@@ -263,7 +265,7 @@ class Digester:
 
 
 def _batches(pending: list[File]) -> Iterator[list[File]]:
-    """The files in batches of bounded number and size; a file that is larger than any batch is one of its own."""
+    """The files in batches of at most BATCH files and BATCH_BYTES; a file larger than that is a batch of its own."""
     batch: list[File] = []
     size = 0
     for file in pending:
@@ -277,5 +279,5 @@ def _batches(pending: list[File]) -> Iterator[list[File]]:
 
 
 def _display_name(name: str, dist: FilenameParts) -> str:
-    """The name as its author spells it in the metadata; file names have an underscore for each dash."""
+    """The project's name as the metadata spells it, '' when it is not the file's; file names have ``_`` for ``-``."""
     return name if name.isascii() and distfile.normalize(name) == dist.project else ""

@@ -1,4 +1,4 @@
-"""What is written, hashed on the way: common to uploads to a folder and to a bucket."""
+"""Hashing bytes while they are written, for uploads to a folder and to a bucket."""
 
 from __future__ import annotations
 
@@ -11,45 +11,45 @@ BLOCK = 1 << 18
 
 
 class HashingWriter:
-    """Counts and hashes, by the algorithms named; ``size`` is in bytes."""
+    """Base of staged files: counts the bytes (``size``) and hashes them by each of the named algorithms."""
 
     def __init__(self, digests: Sequence[str]) -> None:
         self._hashes = {name: new_hash(name) for name in digests}
         self.size = 0
 
     def _take(self, data: bytes) -> int:
-        """Note bytes that were written; gives their number."""
+        """Hash and count bytes that were written; gives their number."""
         for each in self._hashes.values():
             each.update(data)
         self.size += len(data)
         return len(data)
 
     def digest(self, name: str) -> bytes:
-        """The digest of what was written, by one of the algorithms named at first."""
+        """The digest of what was written, by one of the constructor's algorithms."""
         digest: bytes = self._hashes[name].digest()
         return digest
 
     def hexdigest(self, name: str) -> str:
-        """The same as lower-case hex."""
+        """The same digest as lower-case hex."""
         return self.digest(name).hex()
 
 
 def update_from(digest: Any, stream: BinaryIO) -> Any:
-    """The hash, updated with what is left of the stream."""
+    """The hash object ``digest``, updated with the rest of the stream."""
     while block := stream.read(BLOCK):
         digest.update(block)
     return digest
 
 
 def sha256_of_stream(stream: BinaryIO) -> str:
-    """The digest of what is left of a stream, which is closed then, as lower-case hex; raises OSError."""
+    """The digest of the rest of a stream as lower-case hex; closes the stream. Raises OSError."""
     with stream:
         hexdigest: str = update_from(hashlib.sha256(), stream).hexdigest()
     return hexdigest
 
 
 def new_hash(name: str) -> Any:
-    """A hash by the name that upload forms, and we, call it."""
+    """A hash object by the name of upload forms, such as ``blake2b-256``, or by hashlib's name."""
     if name == "blake2b-256":
         return hashlib.blake2b(digest_size=32)
     return hashlib.new(name, usedforsecurity=False)

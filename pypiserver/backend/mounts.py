@@ -1,9 +1,8 @@
-"""On what kind of file system a folder lies: does the system here tell of changes that other machines make, and does a
-file keep its inode?
+"""The type of the file system of a folder: whether it reports changes of other machines, and keeps a file's inode.
 
-inotify tells of what happens through this machine's own mount, and never of what another machine does to the same
-files. A folder that others can change unseen must be looked at often, although it can be watched. Where inodes are
-numbered anew each time the kernel forgets a file, an inode says nothing, and would have every file read again.
+**Invariants:** a folder that other machines can change is scanned often, even when it can be watched, because inotify
+reports only changes made through this machine's own mount; an inode is ignored where the kernel numbers inodes again
+each time it forgets a file, because it would make every file look changed and be read again.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ _SHARED = frozenset(
         "vmhgfs",
     )
 )
-# What numbers inodes by itself. FAT and exFAT keep no time of the last change either, but make one up in memory.
+# File systems whose inodes do not last. FAT and exFAT do not store the change time either, but make one up in memory.
 _NO_INODES = frozenset(
     (
         *("9p", "cifs", "coda", "exfat", "fakeowner", "fuse", "fuseblk", "msdos", "ncpfs", "prl_fs", "smb3", "smbfs"),
@@ -63,13 +62,13 @@ _ESCAPE = re.compile(r"\\([0-7]{3})")
 
 
 def is_shared(folder: Path, *, mounts: Path = MOUNTS) -> bool:
-    """Whether other machines may change the folder without the system here telling; False where nothing is known."""
+    """Whether other machines may change the folder without an event on this one; False where that is not known."""
     kind = kind_of(folder, mounts=mounts)
     return kind in _SHARED or kind.startswith("fuse.")
 
 
 def kind_of(folder: Path, *, mounts: Path = MOUNTS) -> str:
-    """The type of the file system a folder is on, such as ``ext4``; empty where the system does not say (not Linux)."""
+    """The type of a folder's file system, such as ``ext4``; '' where the system does not tell (anything but Linux)."""
     with contextlib.suppress(OSError):
         place = f"{folder.resolve()}/"
         found = ""
@@ -78,7 +77,7 @@ def kind_of(folder: Path, *, mounts: Path = MOUNTS) -> str:
             # "36 35 98:0 /root /mount/point rw,noatime master:1 - ext3 /dev/root rw"; proc(5) has the fields.
             left, _, right = line.partition(" - ")
             point = _ESCAPE.sub(lambda code: chr(int(code[1], 8)), left.split(" ")[4]).rstrip("/") + "/"
-            # Of two at one place the later one hides the other.
+            # Of two mounts at one point, the later one hides the other.
             if len(point) >= longest and place.startswith(point):
                 found, longest = right.split(" ")[0], len(point)
         return found
@@ -86,17 +85,17 @@ def kind_of(folder: Path, *, mounts: Path = MOUNTS) -> str:
 
 
 class Believed(NamedTuple):
-    """Which numbers of a file system's files mean something."""
+    """Which numbers of a file system's files can be trusted."""
 
     inodes: bool = True
     ctimes: bool = True
 
 
 class Devices:
-    """What can be believed of the files on each device, by ``st_dev``; what the system does not tell of can be.
+    """Which numbers of files can be trusted on each device, by ``st_dev``; on an unknown device, all of them.
 
-    ``plain`` are devices all of whose numbers are believed. A device that is unmounted leaves its number to the next
-    one, so :meth:`look` is called before everything is looked at.
+    ``plain`` are the devices with all numbers trusted. The next mount may get the number of an unmounted device, so
+    :meth:`look` is called before each full scan.
     """
 
     def __init__(self, mounts: Path = MOUNTS) -> None:
@@ -105,16 +104,16 @@ class Devices:
         self.plain: frozenset[int] = frozenset()
 
     def believed(self, device: int) -> Believed:
-        """What can be believed of the files there."""
+        """Which numbers can be trusted on this device."""
         if device not in self._odd and device not in self.plain:
             self.look()
             if device not in self._odd:
-                # Such as a subvolume of btrfs, which has a number of its own.
+                # For example a btrfs subvolume, which has its own device number.
                 self.plain |= {device}
         return self._odd.get(device, Believed())
 
     def look(self) -> None:
-        """Ask the system which devices are mounted now."""
+        """Read from the system which devices are mounted now."""
         odd: dict[int, Believed] = {}
         with contextlib.suppress(OSError, ValueError):
             for line in self._mounts.read_text("utf-8", "surrogateescape").splitlines():

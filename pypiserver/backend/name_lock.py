@@ -1,7 +1,7 @@
-"""Claims to a name, and locks on the files that hold them: over threads, processes and, where locks work, machines.
+"""Claims to a file name, held by locks on hidden files: across threads, processes and, where locks work, machines.
 
-Invariants: a lock ends with its holder, however that dies; every wait has an end; a hidden file that another machine
-deleted is made again.
+**Invariants:** a lock ends with its holder, even when the holder crashes; every wait has a limit; a hidden file that
+another machine deleted is created again.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from .os_calls import EXCLUSIVE, OPERATIONS, Operations, hidden_name
 
 _NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
 _GONE = {errno.ENOENT, getattr(errno, "ESTALE", errno.ENOENT)}
-# Who holds a claim renames and syncs; one that is held longer is another program's, or its disk stands still.
+# The holder of a claim only renames and syncs; one held longer is another program's, or the disk hangs.
 CLAIM_SECONDS = 15.0
-# Network file systems may believe for a moment in a file that another machine has deleted.
+# Network file systems may still show a file for this long after another machine deleted it.
 GONE_SECONDS = 2.0
 _LOOK_AGAIN_SECONDS = 0.05
 _CLAIM = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
@@ -31,13 +31,13 @@ _CLAIM = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_
 if sys.platform == "win32":
 
     def lock(descriptor: int, *, wait: bool) -> bool:
-        """Lock an open file for as long as it is open; False when somebody else has it. Raises OSError."""
+        """Lock an open file until it is closed; False when another process or descriptor has it. Raises OSError."""
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
 else:
     import fcntl
 
     def lock(descriptor: int, *, wait: bool) -> bool:
-        """Lock an open file for as long as it is open; False when somebody else has it. Raises OSError."""
+        """Lock an open file until it is closed; False when another process or descriptor has it. Raises OSError."""
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
@@ -46,10 +46,10 @@ else:
 
 
 def open_locked(folder: Path, operations: Operations = OPERATIONS) -> tuple[Path, int]:
-    """A new hidden file in a folder, open for writing; raises OSError.
+    """Create a hidden file in a folder; gives its path and a descriptor for writing. Raises OSError.
 
-    It is locked for as long as it is open, which says to whoever cleans up that it is in use: clocks and file systems
-    are too coarse to say so. Where files cannot be locked, age says it.
+    The file is locked until it is closed, which tells the cleanup that it is in use: clocks and file systems are too
+    coarse for that. Where files cannot be locked, the cleanup goes by age.
     """
     while True:
         path = hidden_name(folder)
@@ -59,24 +59,24 @@ def open_locked(folder: Path, operations: Operations = OPERATIONS) -> tuple[Path
                 return path, descriptor
         except OSError:
             return path, descriptor
-        # Whoever cleans up came before the lock.
+        # The cleanup deleted the file before it was locked.
         os.close(descriptor)
 
 
 def is_named(descriptor: int, path: Path) -> bool:
-    """Whether a path still leads to an open file; raises OSError."""
+    """Whether a path still names the open file; raises OSError."""
     status = look_at(path)
     try:
         return status is not None and os.path.samestat(os.fstat(descriptor), status)
     except OSError as error:
-        # A file that another machine deleted may not even be looked at where it is open.
+        # fstat may fail for an open file that another machine deleted.
         if error.errno in _GONE:
             return False
         raise
 
 
 def look_at(path: Path) -> os.stat_result | None:
-    """What stands at a path, a link too; None for nothing. Raises OSError."""
+    """The status of a path, without following a link; None when there is nothing. Raises OSError."""
     try:
         return path.lstat()
     except FileNotFoundError:
@@ -85,12 +85,12 @@ def look_at(path: Path) -> os.stat_result | None:
 
 @contextlib.contextmanager
 def claimed(target: Path, operations: Operations = OPERATIONS, *, is_needed: bool = True) -> Iterator[bool]:
-    """Hold the claim to a name, as one at a time can on this host; gives False where files cannot be locked.
+    """Hold the claim to a name, which one holder at a time can have on this host.
 
-    The claim is a lock on a hidden file, so that it ends with its holder, however that dies. Names that differ only by
-    case share one, because some file systems take them for the same. Raises OSError when the hidden file cannot be
-    made, unless the claim is not needed: a full disk must not keep files from being removed. Raises TimeoutError when
-    somebody else holds the claim for CLAIM_SECONDS.
+    Yields False where files cannot be locked. The claim is a lock on a hidden file, so it ends even when its holder
+    crashes. Names that differ only in case share a claim, because some file systems treat them as one. Raises OSError
+    when the hidden file cannot be created, unless the claim is not needed: a full disk must not keep files from being
+    removed. Raises TimeoutError when another holder keeps the claim for CLAIM_SECONDS.
     """
     key = hashlib.sha256(text_of(target.name).casefold().encode("utf-8", "surrogateescape")).hexdigest()[:32]
     claim = target.with_name(f".upload-{key}.claim")
@@ -104,11 +104,11 @@ def claimed(target: Path, operations: Operations = OPERATIONS, *, is_needed: boo
     try:
         yield is_ours
     finally:
-        # Still locked: who waits for this file sees that it has no name any more, and makes another one.
+        # Still locked: a waiter for this file sees that it has no name any more, and creates another one.
         with contextlib.suppress(OSError):
             claim.unlink()
         os.close(descriptor)
-        if not is_ours:  # Windows deletes no open file
+        if not is_ours:  # Windows cannot delete an open file
             with contextlib.suppress(OSError):
                 claim.unlink(missing_ok=True)
 
@@ -140,7 +140,7 @@ def _close(descriptor: int) -> None:
 
 
 def _wait_for(descriptor: int, claim: Path, until: float) -> None:
-    """Lock the claim; raises TimeoutError when it cannot be had ``until`` then (time.monotonic)."""
+    """Lock the claim; raises TimeoutError when another holder still has it at ``until`` (time.monotonic)."""
     pause = 0.001
     while not lock(descriptor, wait=False):
         if time.monotonic() > until:

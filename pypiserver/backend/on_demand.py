@@ -1,6 +1,7 @@
-"""Files digested because somebody asks for them, before the background comes to them.
+"""Digesting files because a request needs them, before the indexer reaches them.
 
-Invariant: what changed while it was read is compared with storage once more, and read again, before the answer.
+**Invariants:** a file that changed while it was read is compared with storage once more, and read again, before the
+answer.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from .protocols import FileRefresher
 
 
 class DigestsOnDemand:
-    """Digests what waits in ``catalog``; every method is part of a question to :class:`RecoveringCatalog`."""
+    """Digests pending files of ``catalog``; every method runs as part of a query of :class:`RecoveringCatalog`."""
 
     def __init__(self, catalog: Catalog, digester: Digester, refresher: FileRefresher) -> None:
         self._catalog = catalog
@@ -20,13 +21,16 @@ class DigestsOnDemand:
         self._refresher = refresher
 
     def digest_project(self, project: str) -> None:
-        """Digest what waits, also what changed meanwhile, as a file does that is given its time after it was closed."""
+        """Digest the pending files of a project, also those that change meanwhile.
+
+        A program may set a file's times after it closed it, for example.
+        """
         if changed := self._digester.digest_project(project):
             self._refresher.refresh(changed)
             self._digester.digest_project(project)
 
     def file(self, filename: str) -> File | None:
-        """The visible file of that name, digested now where it was not."""
+        """The visible file of that name, digested now if it is pending."""
         file = self._catalog.file(filename)
         if file is not None and not file.sha256:
             self.digest_project(file.project)

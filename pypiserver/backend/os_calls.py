@@ -1,7 +1,7 @@
-"""The calls of the operating system by which bytes become durable, and what their errors mean to whoever wrote.
+"""The calls of the operating system that make bytes durable, and the errors of ours that their failures become.
 
-The rules to keep: a hidden file of ours is known by its name alone; what will not heal by trying again is never a 5xx
-that clients repeat, except the full disk's own 507.
+**Invariants:** the server recognizes its hidden files by name alone; a failure that a retry cannot heal is never a 5xx
+that clients repeat, except the 507 of a full disk.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ EXCLUSIVE = (
     | getattr(os, "O_CLOEXEC", 0)
     | getattr(os, "O_BINARY", 0)
 )
-# Of renameat2(2): paths from the working directory, and no name that somebody has.
+# Of renameat2(2): AT_FDCWD, paths are relative to the working directory; RENAME_NOREPLACE, fail if the target exists.
 _HERE, _NOREPLACE = -100, 1
-# A folder that cannot be synced (some network and FUSE file systems say so) is as durable as it gets.
 _REFUSED = "The server may not write to its folder; nothing was stored. Its log says more."
 _FAILED = "The server cannot write to its folder right now; nothing was stored. Its log says more."
+# Some network and FUSE file systems cannot sync a folder; its names are as durable there as they can be.
 _NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF}
 
 
 def _name(descriptor: int, target: Path) -> None:
-    """Give a name to an open file that has none (Linux)."""
-    # The descriptor is named only because with one Python follows the link; the path is absolute.
+    """Give a name to an open file without one (Linux)."""
+    # The path is absolute; src_dir_fd is given only because Python follows the link when there is one.
     os.link(f"/proc/self/fd/{descriptor}", target, src_dir_fd=descriptor, follow_symlinks=True)
 
 
 def _rename(source: Path, target: Path) -> None:
-    """Rename a file to a name that nobody has; raises FileExistsError when somebody does.
+    """Rename a file to an unused name; raises FileExistsError when the name is used.
 
-    Linux does it in one step on most file systems, elsewhere it is looked for first.
+    Atomic on most file systems of Linux; elsewhere the name is looked up first.
     """
     call = _renameat2()
     if call is not None:
@@ -74,7 +74,7 @@ def _renameat2() -> Callable[..., int] | None:
 
 @dataclass(frozen=True, slots=True)
 class Operations:
-    """The calls that change what is stored; tests put ones here that fail."""
+    """The calls that change what is stored; tests pass failing ones."""
 
     open: Callable[..., int] = os.open
     write: Callable[[BinaryIO, bytes], int] = lambda file, data: file.write(data)
@@ -90,7 +90,7 @@ OPERATIONS = Operations()
 
 
 def hidden_name(folder: Path, kind: str = "part") -> Path:
-    """A new hidden name in a folder: for a ``part`` that is being written, or what is ``kept`` in case of failure."""
+    """A new hidden path in a folder: for a ``part`` that is being written, or a file ``kept`` in case of failure."""
     return folder / f".upload-{secrets.token_hex(16)}.{kind}"
 
 
@@ -109,7 +109,7 @@ def sync_folder(folder: Path, operations: Operations = OPERATIONS) -> None:
 
 
 def _owner(folder: Path) -> str:
-    """Whose folder it is, where it is another user's; empty where nothing is known of that."""
+    """A sentence about the owner of a folder of another user; '' for our own folder, or where it is not known."""
     if not hasattr(os, "geteuid"):
         return ""
     try:
@@ -124,7 +124,7 @@ def _owner(folder: Path) -> str:
 
 
 def refusal(error: OSError, folder: Path) -> PypiServerError:
-    """What an error of the operating system means for whoever wanted to write."""
+    """The error of ours to raise for an OSError in a write to ``folder``."""
     words = error.strerror or str(error)
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StorageFull(f"The folder {folder} is full ({words}); nothing was stored. Make room, then try again.")

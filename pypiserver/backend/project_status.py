@@ -1,4 +1,4 @@
-"""What the text of a project's status file means (PEP 792), and which statuses changed."""
+"""The meaning of a project's status file (PEP 792), and which statuses changed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ STATUSES = ("active", "archived", "deprecated", "quarantined")
 def changed_statuses(
     texts: Mapping[str, str], known: Mapping[str, ProjectStatus], say: Callable[[str, str], None]
 ) -> dict[str, ProjectStatus]:
-    """What is another status than the ``known`` one, by project; ``say`` is told what cannot be used, and why."""
+    """The statuses that differ from the ``known`` ones, by normalized project.
+
+    A project in ``known`` without a text becomes active. ``say`` is called with the name of an unusable text, and why.
+    """
     wanted: dict[str, ProjectStatus] = {}
     for name, text in texts.items():
         word, _, reason = text.strip().partition("\n")

@@ -1,8 +1,9 @@
-"""Threads of the process that serves: begun by whoever needs them first, once in each process, watched, and ended.
+"""The background threads of a process that serves: started by the first use, once in each process, watched, and ended.
 
-The rules to keep: nothing runs before that, so that a server may fork with an application it has made; what was forked
-from a process with threads begins anew; no exception ends a thread, one that ended all the same is begun again; a
-process whose rounds fail, or hang, gives the lock to another one and says that what it knows is old.
+**Invariants:** no thread runs before that, so that a server may construct the application and then fork; a process
+forked from one with threads starts its own; no exception ends a thread, and a thread that ended for any other reason is
+started again; a process whose rounds fail or hang gives the leader lock to another one, and reports that its data may
+be stale.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ from ..supervisor import Loop, Pulse
 
 Parts = Mapping[str, Callable[[], None]]
 _LOG = logging.getLogger(__name__)
-# How often the threads are looked after.
+# Seconds between two checks of the threads.
 GUARD_SECONDS = 1.0
-# How long another process may try for the lock that was given away.
+# Seconds that other processes have to take the lock before this one may take it again.
 YIELD_SECONDS = 5.0
 
 
 class BackgroundService(ABC):
-    """What both watches are made on: threads that end together, and the lock by which one process works for all."""
+    """Base of both indexers: threads that end together, and the leader lock by which one process works for all."""
 
     def __init__(self, lock: LeaderLock) -> None:
         self._lock = lock
@@ -37,7 +38,7 @@ class BackgroundService(ABC):
         self._reset()
 
     def _reset(self) -> None:
-        """Know nothing of what another process did."""
+        """Forget the state that was inherited from another process."""
         self._closing = threading.Event()
         self._threads: list[Loop] = []
         self._pulse = Pulse()
@@ -45,24 +46,24 @@ class BackgroundService(ABC):
 
     @abstractmethod
     def _parts(self) -> Parts:
-        """Called as this process begins: what is to run, by the name of its thread."""
+        """The functions to run in this process, by the name of the thread; called once in each process."""
 
     @abstractmethod
     def _begin_again(self, name: str) -> None:
-        """The thread of that name met what was not expected: what it knows may be wrong, and is looked at again."""
+        """Recover from an unexpected error in the thread of that name: its state may be wrong, so it is read again."""
 
     def last_scan(self) -> tuple[float, float] | None:
-        """When the last scan began (seconds since the epoch) and how long it took, in whichever process it was."""
+        """When the last scan of any process began (seconds since the epoch), and how long it took (seconds)."""
         return self._lock.last_scan()
 
     def start(self) -> None:
-        """Start the threads in this process; a second call does nothing."""
+        """Start the threads in this process; a second call has no effect."""
         if self._loops.value is None:
             self._loops.get()
             self._revive()
 
     def _make_loops(self) -> list[Loop]:
-        """What is to run in this process."""
+        """The threads of this process, not started yet."""
         self._reset()
         self._lock.forget()
         parts = {**self._parts(), "guard": self._guard}
@@ -77,10 +78,10 @@ class BackgroundService(ABC):
         self._begin_again(name)
 
     def _revive(self) -> bool:
-        """Begin again what ended; gives whether all of it runs."""
+        """Start threads that are not running; gives whether all of them run."""
         if self._closing.is_set():
             return True
-        # Each of them is to be begun, whether the one before it could be or not.
+        # Try to start each of them, even when the one before it failed to start.
         dead = [loop for loop in self._threads if not loop.start()]
         if dead:
             self._pulse.call()
@@ -93,10 +94,10 @@ class BackgroundService(ABC):
             self._look_after()
 
     def _look_after(self) -> None:
-        """See that the threads run, and give the lock away when the one that scans does not get on."""
+        """Keep the threads running, and release the lock when the scanning thread makes no progress."""
         self._revive()
         if self._pulse.is_patient():
-            # What takes long without a word was announced.
+            # A long step without progress was announced.
             self._touch()
         elif self._pulse.is_late() and self._lock.is_held() and self._lock.give_way(YIELD_SECONDS):
             age = self._pulse.age()
@@ -109,29 +110,29 @@ class BackgroundService(ABC):
         self._was_stale = is_stale
 
     def _beat(self, patience: float = 0.0) -> None:
-        """A round succeeded, or a long one came further; the next word may take ``patience`` seconds more."""
+        """Note that a round succeeded or a long one progressed; the next beat may come ``patience`` seconds later."""
         self._pulse.beat(patience)
         self._touch()
 
     def _touch(self) -> None:
-        # Who follows has until the heartbeat is old; a lock that cannot be touched says so at the next round.
+        # Followers accept the heartbeat until it is old; a lock that cannot be touched fails in the next round.
         with contextlib.suppress(OSError, ValueError):
             self._lock.touch()
 
     def _stale(self) -> str:
-        """Why what is known may be old, empty when it is not; begins again what ended."""
+        """Why the data may be stale, '' when it is not; starts threads that ended."""
         self._revive()
         if not self._pulse.is_stale():
             return ""
         return "Changes of the packages are not being followed now. Try again in a minute."
 
     def _refuse_stale(self) -> None:
-        """Raise Unavailable when no round succeeded for too long; begins again what ended."""
+        """Raise Unavailable when no round succeeded for too long; starts threads that ended."""
         if reason := self._stale():
             raise Unavailable(reason)
 
     def _end(self, *wake: threading.Event) -> bool:
-        """End the threads, which may wait for these events too; gives whether this process had any."""
+        """End the threads, and set these events, for which they may wait; gives whether this process had threads."""
         if self._loops.value is None:
             return False
         for event in (self._closing, *wake):
@@ -141,6 +142,6 @@ class BackgroundService(ABC):
         return True
 
     def _give_up(self) -> None:
-        """Let another process work for all."""
+        """Release the leader lock, so that another process works for all."""
         self._lock.release()
         self._loops.forget()

@@ -1,4 +1,4 @@
-"""What a scan gives: files by root and path, and what was left out."""
+"""The result of a scan: files by root and path, and what was left out."""
 
 from __future__ import annotations
 
@@ -12,18 +12,21 @@ from ..model import Identity
 from .mounts import DEVICES, Devices
 
 _MOST = 2**63 - 1
-# The inode of what cannot be read, among the folders of a scan: it may hold anything.
+# Among the folders of a scan: the inode of a folder that cannot be read and may contain anything.
 UNREAD = -2
-# Why a name is skipped that is no text.
+# Why a name is skipped that is not printable text.
 ODD_NAME = "its name has control characters or line separators, or is not UTF-8"
 
 
 def _nothing() -> None:
-    """Nobody waits for a word."""
+    """Report no progress; the default of ``get_on``."""
 
 
 class StoredFile(NamedTuple):
-    """A regular file: the number of its root, its path there with ``/`` between the parts, and its identity."""
+    """A regular file: the number of its root, its path there with ``/`` between the parts, and its identity.
+
+    Sizes are in bytes, times in nanoseconds since the epoch; 0 is an inode or change time that cannot be trusted.
+    """
 
     root: int
     path: str
@@ -34,15 +37,15 @@ class StoredFile(NamedTuple):
 
     @property
     def identity(self) -> Identity:
-        """By what the file is known again."""
+        """Size, times and inode, by which the file is recognized."""
         return Identity(*self[2:])
 
 
 def entry_of(root: int, path: str, status: os.stat_result, *, devices: Devices = DEVICES) -> StoredFile:
-    """The entry of a file that was looked at; what its file system cannot be believed is 0 (see :mod:`backend.mounts`).
+    """The stored file for a status; a number that its file system does not keep is 0 (see :mod:`backend.mounts`).
 
-    Its numbers fit 64 bits with a sign, as catalogs want them: times end in the year 2262, and a file system that
-    numbers inodes with all 64 bits loses one of them.
+    Numbers fit into signed 64 bits, as catalogs need them: times end in the year 2262, and inodes of 64 bits lose the
+    highest one.
     """
     mtime_ns, ctime_ns, inode = status.st_mtime_ns, status.st_ctime_ns, status.st_ino & _MOST
     if not -_MOST <= mtime_ns <= _MOST:
@@ -54,7 +57,7 @@ def entry_of(root: int, path: str, status: os.stat_result, *, devices: Devices =
 
 
 def folder_identity(status: os.stat_result, *, devices: Devices = DEVICES) -> tuple[int, int]:
-    """Device and inode of a folder, 0 for an inode that does not last."""
+    """Device and inode of a folder; the inode is 0 where inodes do not last."""
     is_kept = status.st_dev in devices.plain or devices.believed(status.st_dev).inodes
     return status.st_dev, status.st_ino & _MOST if is_kept else 0
 
@@ -63,9 +66,9 @@ def folder_identity(status: os.stat_result, *, devices: Devices = DEVICES) -> tu
 class ScanResult:
     """What a scan saw: files, what was left out as (root, path, reason), and the folders that were read.
 
-    A folder is (root, path, mtime_ns, inode), as it was just before its entries were read; UNREAD is the inode of one
-    that could not be, and of ``path/`` where something in it could not. ``mounts`` are the folders on another device
-    than the one they are in, with their device and inode. ``get_on`` is called as long work gets on.
+    A folder is (root, path, mtime_ns, inode), as it was just before its entries were read. The inode is UNREAD for a
+    folder that cannot be read, and for ``path/`` when something in the folder ``path`` cannot be. ``mounts`` are the
+    folders on another device than their parent, with device and inode. ``get_on`` is called while long work progresses.
     """
 
     entries: list[StoredFile] = field(default_factory=list)
@@ -75,14 +78,17 @@ class ScanResult:
     get_on: Callable[[], object] = _nothing
 
     def note_unread(self, root: int, path: str, shown: str, reason: str) -> None:
-        """Something was left out that may hold files; ``path`` is its folder, or the folder it is in with ``/``."""
+        """Note what cannot be read and may contain files.
+
+        ``path`` is the folder itself, or its parent followed by ``/``; ``shown`` and ``reason`` go to ``skipped``.
+        """
         self.skipped.append((root, shown, reason))
         if not self.folders or self.folders[-1] != (root, path, -1, UNREAD):
             self.folders.append((root, path, -1, UNREAD))
 
 
 class Held(NamedTuple):
-    """How many files a root, or a bucket, has: None where nothing tells; ``is_all`` is False where a part is unread."""
+    """How many files a root or bucket has, None where that is unknown; ``is_all`` is False when a part is unread."""
 
     place: Path | str
     files: int | None
@@ -90,11 +96,11 @@ class Held(NamedTuple):
 
 
 def sidecar(path: str, suffix: str) -> str:
-    """The path of what stands beside a file."""
+    """The path of a file's sidecar."""
     return path + suffix
 
 
 def shown(path: str) -> str:
-    """A path as it may stand in a log: bytes that are no UTF-8, and what cannot be printed, as escapes."""
+    """A path that is safe in a log: bytes that are not UTF-8, and characters that cannot be printed, as escapes."""
     text = path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode("ascii") for each in text)

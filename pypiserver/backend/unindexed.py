@@ -1,4 +1,4 @@
-"""In place of an indexer where nothing is served: the catalog is taken as it is."""
+"""The indexer of commands that serve nothing: the catalog is used as it is."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from .protocols import Tell
 
 
 class Unindexed:
-    """Keeps nothing current; who asks has seen that the catalog is complete, or asks storage itself."""
+    """Keeps nothing current; callers have checked that the catalog is complete, or ask storage itself."""
 
     def ensure_current(self) -> None:
         """Return at once."""
 
     def state(self) -> PypiServerError | None:
-        """Say that nothing is in the way."""
+        """Report that requests can be answered."""
         return None
 
     def last_scan(self) -> tuple[float, float] | None:
-        """Say that none is known."""
+        """Report that no scan is known."""
         return None
 
     def start(self) -> None:
@@ -27,12 +27,12 @@ class Unindexed:
         """End no thread."""
 
     def scan_once(self, *, progress: Tell | None = None) -> None:
-        """Bring nothing up to date."""
+        """Do nothing: the catalog is used as it is."""
 
     def is_behind(self) -> bool:
-        """Say no."""
+        """Report that it is not."""
         return False
 
     def recover(self, error: Exception, generation: int) -> None:
-        """Raise what failed as Unavailable."""
+        """Raise Unavailable from the error."""
         raise Unavailable(f"The catalog fails: {error}.") from error

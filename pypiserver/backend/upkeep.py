@@ -1,6 +1,7 @@
-"""What the commands of an operator ask of folders or a bucket, without a server.
+"""The protocols behind an operator's commands, which work on folders or a bucket without a server.
 
-Where one of the two has no such thing, its method raises ConfigError with a sentence that says what to do instead.
+**Invariants:** where a backend does not have a feature, its method raises ConfigError with a sentence that says what to
+do instead.
 """
 
 from __future__ import annotations
@@ -19,61 +20,61 @@ from .protocols import Tell
 
 
 class Inventory(Protocol):
-    """What is stored: folders are asked themselves, of a bucket its catalog."""
+    """What is stored: read from the folders themselves, or from the catalog of a bucket."""
 
     def check(self) -> None:
-        """Raise Unavailable unless all that is stored can be told."""
+        """Raise Unavailable when the inventory would be incomplete."""
 
     def projects(self) -> Iterable[NormalizedName]:
-        """The projects that have a file."""
+        """The projects that have at least one file."""
 
     def files(self, project: NormalizedName) -> list[File]:
         """Every file of a project, hidden duplicates included.
 
-        ``sha256`` is '' where that is not known yet; ``yanked`` tells whether there is a mark, and may lack its reason.
+        ``sha256`` is '' where it is not known yet; ``yanked`` says whether the file is yanked, and may lack the reason.
         """
 
     def label(self, file: File) -> str:
-        """What people call the file in its root."""
+        """The name of the file in its root, for people."""
 
     def open(self, file: File) -> BinaryIO:
-        """The bytes of a file; raises NotFound and Unavailable."""
+        """A stream of a file's bytes; raises NotFound and Unavailable."""
 
     def local_files(self) -> Iterable[tuple[FilenameParts, Path]]:
-        """Every file, with the folder it is in; raises ConfigError where files are not in folders."""
+        """Every file, with its folder; raises ConfigError where files are not in folders."""
 
 
 class Trash(Protocol):
-    """Where deleted files are kept; ``exists`` says whether there is such a place."""
+    """The place that keeps deleted files; ``exists`` says whether this backend has one."""
 
     exists: bool
 
     def ensure(self) -> None:
-        """Raise ConfigError where what is deleted is gone."""
+        """Raise ConfigError where deleted files are not kept."""
 
     def move(self, file: File) -> None:
-        """Move a file here, with what stands beside it."""
+        """Move a file and its sidecars into the trash."""
 
     def paths(self) -> list[tuple[int, str]]:
-        """Root and path, as it was below the root, of every file that is here; raises ConfigError."""
+        """(root, path) of every file in the trash, with the path it had below its root; raises ConfigError."""
 
     def open(self, root: int, path: str) -> BinaryIO:
-        """The bytes of a file that is here; raises OSError."""
+        """A stream of a trashed file's bytes; raises OSError."""
 
     def restore(self, root: int, path: str) -> None:
-        """Move a file back, with what stood beside it; raises Conflict where another one has its name."""
+        """Move a file and its sidecars back; raises Conflict when another file has its name."""
 
 
 class Checker(Protocol):
-    """Holds every file against its name, what stands beside it, and its row."""
+    """Compares every file with its name, its sidecars and its row."""
 
     def run(self, *, progress: Tell) -> Iterator[Fault]:
-        """Every fault; ``progress`` is told the files done and their number. Raises Unavailable."""
+        """Every fault; ``progress`` is called with the number of files done, and of all. Raises Unavailable."""
 
 
 @dataclass(slots=True)
 class ReindexReport:
-    """What a run found: files in the bucket, rows that are new or changed, rows that went, files without a name."""
+    """The counts of a run: files in the bucket, rows new or changed, rows removed, files skipped for their name."""
 
     files: int = 0
     changed: int = 0
@@ -82,14 +83,20 @@ class ReindexReport:
 
 
 class Reindexer(Protocol):
-    """Brings a catalog up to date that nothing else does."""
+    """Brings a catalog up to date that no indexer keeps equal to storage."""
 
     def run(self, *, listed: Tell, read: Tell) -> ReindexReport:
-        """List all there is and read what is new; both are told of it. Raises Unavailable, and ConfigError."""
+        """List everything, then read what is new; ``listed`` and ``read`` are called with the progress of each.
+
+        Raises Unavailable and ConfigError.
+        """
 
 
 class Orphan(NamedTuple):
-    """A file that no row refers to, or what stood beside one: its path, the bytes of it all, and when it came."""
+    """A file that no row refers to, or leftover sidecars: the path, the size of all of it in bytes, and when it came.
+
+    ``modified_ns`` is in nanoseconds since the epoch.
+    """
 
     path: str
     size: int
@@ -97,10 +104,10 @@ class Orphan(NamedTuple):
 
 
 class GarbageCollector(Protocol):
-    """Finds what is stored and no row refers to."""
+    """Finds and deletes what is stored but no row refers to."""
 
     def find(self, older_than: float) -> Iterator[Orphan]:
-        """What came more than so many seconds ago and has no row; raises Unavailable, and ConfigError."""
+        """Orphans stored more than ``older_than`` seconds ago; raises Unavailable and ConfigError."""
 
     def delete(self, orphans: Iterable[Orphan]) -> Iterator[Orphan]:
-        """Delete orphans, and give those that were deleted: what has a row by now stays."""
+        """Delete orphans; yields those that were deleted. An orphan that has a row by now stays."""

@@ -1,4 +1,4 @@
-"""An upload that is fit to be stored, and the protocol of what stores it, in folders or a bucket."""
+"""A validated upload, and the protocol of the writer that stores it in folders or a bucket."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from .protocols import StagedFile
 
 @dataclass(frozen=True, slots=True)
 class ValidatedUpload:
-    """An upload that is fit to be stored: the file, what reading it brought, and what stands beside it by suffix.
+    """An upload that passed all checks: the staged file, its digests and metadata, and its sidecars by suffix.
 
-    ``replaces`` is the file of its name as it was when that was looked at, None when there was none, or when nothing
-    may be replaced.
+    ``replaces`` is the file of that name as it was when it was looked up, None when there was none or when nothing may
+    be replaced.
     """
 
     staged: StagedFile
@@ -29,33 +29,33 @@ class ValidatedUpload:
 
 
 class Writer(Protocol):
-    """Who changes storage and catalog together."""
+    """Changes storage and catalog together."""
 
     def stage(self, standing: File | None, digests: Sequence[str]) -> StagedFile:
-        """Begin an upload; ``standing`` is what it may replace."""
+        """Begin an upload; ``standing`` is the file that it may replace."""
 
     def standing(self, filename: str) -> File | None:
         """The visible file of that name, digested, as it is now."""
 
     def claimed(self, dist: FilenameParts) -> AbstractContextManager[None]:
-        """While it is held, nobody else stores a file of this name in any spelling; raises Unavailable."""
+        """While held, no other writer stores a file of this name in any spelling; raises Unavailable."""
 
     def publish(self, upload: ValidatedUpload, *, overwrite: bool, stored: Callable[[str], None]) -> None:
-        """Make the file visible, and tell ``stored`` its path once that is done for good.
+        """Make the file visible, and call ``stored`` with its path once it is durable.
 
-        Raises Unavailable when the catalog cannot be told; the file is gone again then, unless it replaced another one.
-        Nothing happens when a file of its name and bytes is there; raises Conflict when one of other bytes is, and
-        ``overwrite`` is off.
+        Raises Unavailable when the catalog cannot record it; the file is removed then, unless it replaced another one.
+        Has no effect when a file with this name and these bytes exists; raises Conflict when one with other bytes does
+        and ``overwrite`` is off.
         """
 
     def remove(self, file: File) -> None:
-        """Delete a file and what stands beside it."""
+        """Delete a file and its sidecars."""
 
     def yank(self, file: File, reason: bytes) -> None:
         """Mark a file as yanked."""
 
     def unyank(self, file: File) -> None:
-        """Take the mark away."""
+        """Undo a yank."""
 
     def refresh(self, file: File) -> None:
-        """Let the catalog know what is there now, after a change that may have failed."""
+        """Bring the file's row up to date after a change that may have failed."""
