@@ -1,1 +1,1 @@
-"""The use cases: read projects and files, publish, yank and delete them."""
+"""The use cases of the index: read projects and files, and publish, yank and delete them."""

@@ -1,7 +1,7 @@
-"""Storing and taking back: uploads, yanks and removals.
+"""Changes of packages: uploads, yanks and removals.
 
-The rules to keep: nothing is visible before it is checked and on disk; nothing that exists is changed unless
-overwriting is on; a refusal leaves the folder as it was; whoever gets an answer can read what was stored at once.
+**Invariants:** a file is visible only after it was checked and is on disk; an existing file is replaced only if
+overwriting is on; a refusal leaves storage as it was; a client that gets an answer can read the stored file at once.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from ..text import MAX_REASON
 _LOG = logging.getLogger(__name__)
 # form field -> hashlib algorithm. A digest is written as hex, in any case.
 DIGEST_FIELDS = {"sha256_digest": "sha256", "md5_digest": "md5", "blake2_256_digest": "blake2b-256"}
-# distutils of Python 3.8 to 3.11, and of setuptools up to 74, sends all of BLAKE2b under the name of a part of it.
+# distutils of Python 3.8 to 3.11, and of setuptools up to 74, sends BLAKE2b-512 under the name of BLAKE2b-256.
 WHOLE_BLAKE2 = 2 * hashlib.blake2b().digest_size
 MAX_SIGNATURE_BYTES = 256 * 1024
 # A name or version is no longer than the file name that carries it.
@@ -47,7 +47,10 @@ MAX_NAME = MAX_FILENAME
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """An upload form (the legacy upload API): fields by name, the file already staged, with what its name says."""
+    """An upload form (the legacy upload API): fields by name, the staged file, and the parts of its name.
+
+    ``signature`` is the content of ``gpg_signature``, None without one.
+    """
 
     dist: FilenameParts
     staged: StagedFile
@@ -56,24 +59,24 @@ class Upload:
 
     @property
     def filename(self) -> str:
-        """The file's name."""
+        """The file name that the client gave."""
         return self.dist.filename
 
 
 class Recorder(Protocol):
-    """Who keeps a record of changes."""
+    """Records changes, such as the audit log."""
 
     def check(self) -> None:
-        """Raise Unavailable when a change could not be recorded, so that it is not made."""
+        """Raise Unavailable when a change could not be recorded now, so that it is not made."""
 
     def record(self, change: Change) -> None:
-        """Take note of a change that was done."""
+        """Record a change that was made."""
 
 
 class PublishingService:
-    """Changes packages; ``overwrite`` allows replacing files by others of the same name.
+    """Decides about changes; ``overwrite`` allows an upload to replace a file of the same name.
 
-    The backend's writer carries out what is decided here; every change is told to ``recorder``.
+    The backend's writer carries out the changes; ``recorder`` is told of each one.
     """
 
     def __init__(self, backend: Backend, *, overwrite: bool, recorder: Recorder) -> None:
@@ -85,7 +88,10 @@ class PublishingService:
         self._recorder = recorder
 
     def stage(self, filename: str) -> tuple[FilenameParts, StagedFile]:
-        """What that name of an upload says, and a hidden temporary file for it; raises InvalidFilename."""
+        """Begin an upload: the parts of its file name, and a staged file for its bytes.
+
+        Raises InvalidFilename, Forbidden when the project takes no uploads, and Unavailable.
+        """
         dist = check_upload_filename(filename)
         if not dist.others:
             self._refuse_archived(dist)
@@ -101,8 +107,8 @@ class PublishingService:
     def add(self, upload: Upload) -> str:
         """Check a staged upload and make it visible; gives a sentence that says what was done.
 
-        Raises BadRequest or InvalidDistribution for what is wrong with it, Conflict when other bytes stand under its
-        name.
+        Raises BadRequest or InvalidDistribution for a faulty upload, Conflict when a file with its name has other
+        bytes.
         """
         dist = upload.dist
         if not dist.others:
@@ -118,7 +124,7 @@ class PublishingService:
         standing = self._writer.standing(upload.filename)
         sha256 = upload.staged.hexdigest("sha256")
         if standing is not None:
-            # Perhaps since a moment ago, by a server that could not say so any more.
+            # Another server may have stored it a moment ago, and ended before it could report that.
             self._catalog.settle()
             if hmac.compare_digest(standing.sha256, sha256):
                 return f"{upload.filename} is already here with the same bytes; nothing was changed."
@@ -137,7 +143,10 @@ class PublishingService:
         return f"{upload.filename} was stored."
 
     def _refuse_other_spelling(self, dist: FilenameParts) -> None:
-        """One file under two names (``Foo-1.0.zip``, ``foo-1.0.zip``) confuses clients, and some disks."""
+        """Refuse a file under two spellings (``Foo-1.0.zip``, ``foo-1.0.zip``): it confuses clients, and some disks.
+
+        Raises Conflict, or logs a warning if overwriting is on.
+        """
         for filename in self._query(lambda: self._catalog.alike(dist)):
             if spelling_key(as_filed(filename, dist.project)) != spelling_key(dist):
                 continue
@@ -179,7 +188,7 @@ class PublishingService:
             self._refuse_other_spelling(dist)
             raise self._exists(upload.filename) from None
         except Unavailable:
-            # The record of it stays, as somebody may have seen the file.
+            # The upload stays on record, because a client may have seen the file.
             for path in visible:
                 self._recorder.record(Change("delete", path, sha256, "the upload was refused, as the catalog failed"))
             raise
@@ -202,7 +211,7 @@ class PublishingService:
                 project=dist.project,
             )
 
-    # -- taking back ---------------------------------------------------------------------------------------------
+    # -- removals and yanks --------------------------------------------------------------------------------------
 
     def release_files(self, name: str, version: str) -> list[File]:
         """Every file of one release, hidden duplicates included; raises NotFound when there is none."""
@@ -219,7 +228,8 @@ class PublishingService:
     def remove(self, name: str, version: str) -> int:
         """Remove every file of one release, in every folder; gives their number.
 
-        Raises what kept a file from being removed, after trying all of them; the message names those that remain.
+        When files cannot be removed, raises the first one's error after trying all of them; the message names each
+        that remains.
         """
 
         def remove(file: File) -> None:
@@ -229,7 +239,10 @@ class PublishingService:
         return self._each("delete", self._chosen(name, version, None), remove)
 
     def yank(self, name: str, version: str, *, reason: str = "", filename: str | None = None) -> int:
-        """Yank a release, or one of its files (PEP 592); gives the number of files."""
+        """Yank a release, or one of its files (PEP 592); gives the number of files.
+
+        Raises BadRequest when the reason is longer than MAX_REASON characters, NotFound without such a file.
+        """
         if len(reason) > MAX_REASON:
             raise BadRequest(
                 f"A reason has at most {MAX_REASON} characters; this one has {len(reason)}.", kind="too-long"
@@ -243,11 +256,11 @@ class PublishingService:
         )
 
     def unyank(self, name: str, version: str, *, filename: str | None = None) -> int:
-        """Take a yank back; gives the number of files."""
+        """Undo a yank; gives the number of files. Raises NotFound without such a file."""
         return self._each("unyank", self._chosen(name, version, filename), self._writer.unyank)
 
     def _each(self, action: str, files: list[File], change: Callable[[File], None], *, reason: str = "") -> int:
-        """Change every file that can be changed, then say what could not; gives the number of files."""
+        """Change every file that can be changed, then raise for those that cannot; gives the number of files."""
         failures: list[PypiServerError] = []
         for file in files:
             try:
@@ -284,7 +297,7 @@ class PublishingService:
 
 
 def _read_back(upload: Upload, dist: FilenameParts) -> bytes | None:
-    """The core metadata in the staged archive, which must be what its name says; raises InvalidDistribution."""
+    """The core metadata in the staged archive; raises InvalidDistribution when it does not match the file name."""
     try:
         with upload.staged.reader() as stream:
             return metadata.read_upload(stream, dist)
@@ -297,7 +310,7 @@ def _text(reason: str) -> bytes:
 
 
 def _check_form(upload: Upload, dist: FilenameParts) -> None:
-    """The form's name and version must be those of the file name; a client that leaves them out is believed."""
+    """Raise BadRequest unless name and version of the form, where they are given, are those of the file name."""
     faults = []
     name, version = upload.fields.get("name", ""), upload.fields.get("version", "")
     if name and normalize(name) != dist.project:
@@ -326,7 +339,7 @@ def _check_digests(upload: Upload) -> None:
 
 
 def _whole_blake2(upload: Upload) -> bytes:
-    """The BLAKE2b of 512 bits, read anew: so few clients send it that nobody else should pay for it."""
+    """The BLAKE2b-512 of the upload, read again: it is too rare to be computed for every upload."""
     try:
         with upload.staged.reader() as stream:
             digest: bytes = update_from(hashlib.blake2b(), stream).digest()
@@ -346,7 +359,7 @@ def _unreadable(upload: Upload, error: OSError) -> Unavailable:
 def _is_digest(given: str, digest: bytes) -> bool:
     if len(given) == 2 * len(digest):
         return hmac.compare_digest(given.lower().encode("ascii", "replace"), digest.hex().encode())
-    # The documentation of the upload API speaks of URL-safe base64 for md5_digest.
+    # The documentation of the upload API describes md5_digest as URL-safe base64.
     encoded = base64.urlsafe_b64encode(digest).rstrip(b"=")
     return hmac.compare_digest(given.rstrip("=").encode("ascii", "replace"), encoded)
 

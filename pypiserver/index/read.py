@@ -1,8 +1,8 @@
-"""Reading packages: what is listed, and what may be downloaded; :mod:`publish` is the other half.
+"""Reading packages: what is listed, and what may be downloaded; :mod:`publish` has the changes.
 
-Invariants: a path from outside is looked up, never joined; a page is given only when every file on it has its
-sha256; what fails in storage is Unavailable, never an empty answer; what is not in the catalog is not found only when
-the catalog, complete and still in its place, says so at that moment.
+**Invariants:** a path from a request is looked up, never joined to a folder; a page is given only when every file on it
+has its sha256; a failure of storage is Unavailable, never an empty answer; "not found" is raised only when the catalog,
+complete and not replaced, has no row at that moment.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ from ..errors import CatalogUnavailable, Forbidden, NotFound, Unavailable
 from ..model import File, Indexed, Listed, Project, Search, last_serial
 from ..observability.download_statistics import Counts, Downloads
 
-# More than any upload may bring: what somebody put there by hand must not fill the memory.
+# More than any upload may bring: a sidecar that was put there by hand must not fill the memory.
 MAX_SIDECAR_BYTES = 16 * 1024 * 1024
-# How many bytes of files' rows, and of metadata, are remembered.
+# Limits, in bytes, of the caches of files' rows and of metadata.
 FILE_BYTES = 4 << 20
 METADATA_BYTES = 4 << 20
-# Seconds before each look at something that changes while it is asked for, and at how many files then.
+# Seconds to wait before each attempt at a project or file that is changing, and the most files to compare in one.
 PAUSES = (0.0, 0.0, 0.01, 0.03)
 MOST_LOOKED_AT = 50
-# So many of the faults of a project are in an answer.
+# At most this many of a project's faults are in an answer.
 MAX_FAULTS_SAID = 3
-# How many rows a list of all files takes at a time.
+# The list of all files is read this many rows at a time.
 ROWS = 1000
 
 
 class _Taken(NamedTuple):
-    """Whether the folders may hold any file that was asked for, and whether one of them had no row yet."""
+    """Whether the folders may have a requested file (``is_any``), and whether one was without a row (``is_new``)."""
 
     is_any: bool
     is_new: bool
@@ -63,38 +63,41 @@ class Repository:
         self._refresher = backend.refresher
         self._presence = backend.presence
         self._digests = backend.digests
-        # SQLite's part in a small download was 40 us of 90, in a METADATA 40 of 57.
+        # Without these caches SQLite took 40 us of the 90 of a small download, and 40 of the 57 of a METADATA.
         self._files: BoundedCache[str, tuple[int, File, float]] = BoundedCache(FILE_BYTES)
         self._metadata: BoundedCache[str, bytes] = BoundedCache(METADATA_BYTES)
         self._stats = stats
         self._stale_for = stale_for
-        # The last serial, and when it was the last one (time.monotonic).
+        # The last known serial, and when it was read (time.monotonic).
         self._heard = (-1, 0.0)
 
     def downloads(self, name: NormalizedName) -> Counts | None:
-        """How often the project was downloaded, None where nobody counts; raises ConfigError for an unusable file."""
+        """How often the project was downloaded, None where downloads are not counted.
+
+        Raises ConfigError when the file of the counts is unusable.
+        """
         return self._stats.counts(name) if self._stats is not None else None
 
     def serial(self) -> int:
-        """The number of the last change of anything."""
+        """The catalog's serial: the number of its last change."""
         serial = self._query(self._catalog.serial)
         self._heard = (serial, time.monotonic())
         return serial
 
     def stale_age(self, serial: int, since: float) -> float | None:
-        """How many seconds ago what was known at ``serial`` was right, None when that is too long ago.
+        """How many seconds ago data of ``serial`` was certainly current, None when that is too long ago.
 
-        ``since`` is when it was looked up, or compared, by time.monotonic(). For whoever met CatalogUnavailable.
+        ``since`` is when the data was looked up or compared (time.monotonic). For callers that met CatalogUnavailable.
         """
         heard, when = self._heard
         age = time.monotonic() - (when if heard == serial else since)
         return age if age < self._stale_for else None
 
     def is_outdated(self, serial: int, project: str = "", project_serial: int = -1) -> bool:
-        """Whether what was right at ``serial``, a project at ``project_serial``, is known to lack a change.
+        """Whether data of ``serial``, and of a project at ``project_serial``, is known to lack a change.
 
-        The catalog is asked though it cannot be brought up to date, as while another program locks it. A database that
-        others keep is not asked: it is away.
+        A SQLite catalog is asked even when it cannot be brought up to date, such as while another program locks it. A
+        database server is not asked, because it is down.
         """
         if not self._catalog.connections.is_disposable:
             return False
@@ -106,18 +109,18 @@ class Repository:
             return self._heard[0] != serial
 
     def project_serial(self, name: NormalizedName) -> int:
-        """The number of the last change of a project, 0 for one that never was."""
+        """The serial of the last change of a project, 0 for one that never existed."""
         return self._query(lambda: self._catalog.project_state(name).serial)
 
     def projects(self) -> Sequence[Indexed]:
-        """Every project, sorted by its normal form."""
+        """Every project, sorted by normalized name."""
         return self._query(self._catalog.projects)
 
     def project(self, name: NormalizedName) -> Project:
         """The project of that name; raises NotFound when it has no file.
 
-        One whose files are all damaged, or being replaced, is here all the same, and Unavailable: it must not be looked
-        for elsewhere.
+        A project whose files are all damaged or being replaced still exists: it is Unavailable, so that clients do not
+        look for it at another index.
         """
         return self._query(lambda: self._project(name))
 
@@ -127,7 +130,7 @@ class Repository:
         display_name = files[-1].name
         if state.status.status == "quarantined":
             files = []
-        # One spelling of each version (PEP 700), the first: ``1.0`` and ``1.0.0`` are one.
+        # The first spelling of each version (PEP 700): ``1.0`` and ``1.0.0`` are the same version.
         versions: dict[str, str] = {}
         for file in files:
             if file.version:
@@ -152,7 +155,7 @@ class Repository:
             if any(not file.sha256 or file.project != normal for file in files):
                 self._digests.digest_project(normal)
                 state = self._catalog.project_state(normal)
-                # What still has no digest changed while it was read: it is being copied, and not listed yet.
+                # A file still without digest changed while it was read: it is being copied, and not listed yet.
                 files = [file for file in self._catalog.files_of(normal) if file.sha256 and file.project == normal]
             if files:
                 return state, files
@@ -167,7 +170,7 @@ class Repository:
         )
 
     def _has_changed(self, rows: Sequence[File]) -> bool:
-        """Whether another look at hidden files tells more than their rows do: no event may have told of it yet."""
+        """Whether storage differs from the rows of hidden files, of which no event may have told yet."""
         if self._presence is None:
             return False
         before = {(row.root, row.path): row for row in rows[:MOST_LOOKED_AT]}
@@ -176,7 +179,7 @@ class Repository:
         return any(after.get(key) != row for key, row in before.items())
 
     def _refuse_unservable(self, normal: str) -> None:
-        """Raise Unavailable for a project that has files, none of which can be listed: what is wrong with them."""
+        """Raise Unavailable, with the faults, for a project that has files but none that can be listed."""
         rows, faults = self._catalog.rows_of(normal), self._catalog.faults_of(normal)
         if not rows and not faults:
             return
@@ -197,7 +200,7 @@ class Repository:
         )
 
     def _refuse_faulty(self, path: str, rows: Iterable[File]) -> None:
-        """Raise Unavailable for a file that is here and cannot be served: what is wrong with it."""
+        """Raise Unavailable, with the fault, for a file that is here and cannot be served."""
         for project in {row.project for row in rows}:
             for fault in self._catalog.faults_of(project):
                 if fault.path == path:
@@ -212,12 +215,15 @@ class Repository:
                     )
 
     def file(self, path: str) -> File:
-        """The file at that path below ``/packages/``, looked up by name; raises NotFound."""
+        """The file at that path below ``/packages/``, looked up by name.
+
+        Raises NotFound, Forbidden for a file of a quarantined project, and Unavailable.
+        """
         known = self._files.get(path)
         try:
             serial = self.serial()
             if known is None or known[0] != serial:
-                # The serial was read before: whatever changes meanwhile makes the answer one of the past.
+                # The serial is read first: any change meanwhile raises it, so this entry counts as outdated.
                 known = (serial, self._query(lambda: self._file(path)), time.monotonic())
                 self._files.put(path, known, size=weight(known))
         except CatalogUnavailable:
@@ -247,7 +253,7 @@ class Repository:
                 return file
             rows = self._rows_at(path)
             if not rows and file is None:
-                # What the catalog has no row of must be certain; it may also have one by now.
+                # Absence must be certain; this check may also give the file a row.
                 self._is_absent(filename=filename)
                 rows = self._rows_at(path)
                 if rows:
@@ -258,7 +264,7 @@ class Repository:
                 continue
             if file is None and not self._is_replaced(rows):
                 if self._catalog.file(filename) is not None:
-                    # It was given its row, or became visible, since it was looked for.
+                    # It got a row, or became visible, since it was looked up.
                     continue
                 self._refuse_faulty(path, rows)
                 raise NotFound(f"There is no file {filename!r} here.", kind="file", filename=filename)
@@ -272,19 +278,19 @@ class Repository:
         return [row for project in projects for row in self._catalog.rows_of(project) if row.path == path]
 
     def _is_absent(self, *, project: str = "", filename: str = "") -> bool:
-        """Whether a project or file is certainly not here; part of a question to the catalog."""
+        """Whether a project or file is certainly not here; runs as part of a query of the catalog."""
         if self._indexer.is_behind():
             raise CatalogUnavailable("The catalog cannot be brought up to date now. Try again in a moment.")
         if not self._catalog.is_absent(project=project, filename=filename):
             return False
         taken = self._take_in((project,) if project else projects_of(filename), filename)
-        # A row may have come after the first question also where it was not this one that gave it.
+        # Another thread or process may have added a row after the first query.
         return not taken.is_any or self._catalog.is_absent(project=project, filename=filename)
 
     def _take_in(self, projects: tuple[str, ...], filename: str = "") -> _Taken:
-        """Give what the folders hold now of these projects its rows, before any event has told of it.
+        """Add rows for files of these projects that are in the folders now, before an event tells of them.
 
-        Raises Unavailable when something came and went meanwhile.
+        Raises Unavailable when a file appeared and disappeared meanwhile.
         """
         found = self._presence.holding(projects) if self._presence is not None and projects else None
         keys = [key for key in found or () if not filename or key[1].rpartition("/")[2] == filename]
@@ -292,20 +298,20 @@ class Repository:
         if unknown and self._presence is not None:
             self._refresher.refresh(unknown)
             if any(self._catalog.row(*key) is None and not self._presence.is_named(key) for key in unknown):
-                # It was here a moment ago.
+                # The file was here a moment ago.
                 raise Unavailable(
                     f"{filename or projects[0]} is changing right now. Try again in a moment.",
                     kind="changing",
                     filename=filename,
                     project=projects[0],
                 )
-        # A name that has a row is no longer told of in a large tree; it may have got it only now.
+        # In a large tree ``holding`` leaves out files that have a row, and a file may have got one only now.
         may_have_rows = found is None and self._presence is not None
         return _Taken(bool(keys) or may_have_rows, bool(unknown))
 
     @staticmethod
     def _is_replaced(rows: Iterable[File]) -> bool:
-        """Whether a file is hidden because another one takes its place, is still written, or came just now."""
+        """Whether one of these files is being replaced, is still being written, or has only just arrived."""
         now = time.time()
         return any(
             row.inode == REPLACED or min(abs(now - row.mtime_ns / 1e9), abs(now - row.ctime_ns / 1e9)) < WRITING_SECONDS
@@ -313,7 +319,10 @@ class Repository:
         )
 
     def open(self, path: str) -> tuple[File, BinaryIO]:
-        """The file at that path and its bytes: both from the same inode, size and time, or Unavailable."""
+        """The file at that path and a stream of its bytes, both of the same inode, size and time.
+
+        Raises Unavailable when they differ twice, and as :meth:`file` does.
+        """
         for _ in range(2):
             file = self.file(path)
             stream = self._storage.open_as(file)
@@ -328,7 +337,10 @@ class Repository:
         )
 
     def sidecar(self, path: str, suffix: str) -> tuple[File, bytes]:
-        """A file's signature (``.asc``) or attestations (``.provenance``); raises NotFound."""
+        """A file, and the bytes of its signature (``.asc``) or attestations (``.provenance``).
+
+        Raises NotFound without one, or for one larger than MAX_SIDECAR_BYTES, and as :meth:`file` does.
+        """
         file = self.file(path)
         stands = file.has_signature if suffix == ".asc" else file.has_provenance
         if stands:
@@ -344,29 +356,29 @@ class Repository:
         raise NotFound(f"There is no file {path.rpartition('/')[2] + suffix!r} here.")
 
     def metadata(self, file: File) -> bytes | None:
-        """The core metadata inside a file, None when it carries none."""
+        """The core metadata inside a file, None when it has none."""
         digest = file.metadata_sha256
         known = self._metadata.get(digest) if digest else None
         if known is None:
             known = self._query(lambda: self._catalog.metadata(file))
-            # By its digest, so that what is remembered is right for ever.
+            # The key is the digest of the metadata, so that an entry never becomes outdated.
             if known is not None and digest:
                 self._metadata.put(digest, known, size=len(known))
         return known
 
     def core_metadata(self, file: File) -> CoreMetadata | None:
-        """What the core metadata inside a file says, None when it carries none."""
+        """The parsed core metadata inside a file, None when it has none."""
         return self._query(lambda: self._catalog.core_metadata(file))
 
     def summaries(self) -> list[tuple[str, str, str]]:
-        """(name, version, summary) of every project's newest release, as lists for people show it."""
+        """(name, version, summary) of every project's newest release, as the project list shows them."""
         return self._query(self._catalog.listing.summaries)
 
     def paths(self) -> Iterator[tuple[str, int, int, str]]:
         """Path, size (bytes), modification time (nanoseconds) and link digest of every visible file, by path.
 
-        The digest is empty for a file that was not read yet, and where no link is to have one. Asked for as they are
-        taken; what comes or goes meanwhile may be among them or not.
+        The digest is '' for a file that is not digested yet, and where links have none. Rows are read while the
+        iterator is consumed, so a file that is added or removed meanwhile may or may not be included.
         """
         return heapq.merge(*(self._paths(root) for root in range(len(self._storage.roots))))
 
@@ -377,30 +389,30 @@ class Repository:
             yield from rows
 
     def files(self, search: FileSearch) -> FilePage:
-        """A page of the list of files for people."""
+        """A page of the file list."""
         return self._query(lambda: self._catalog.file_list.page(search))
 
     def totals(self) -> tuple[int, int]:
-        """How many projects and how many files are visible."""
+        """How many projects, and how many files, are visible."""
         files, projects = self._query(self._catalog.counts)
         return projects, files
 
     def find(self, search: Search) -> tuple[int, list[Listed]]:
-        """How many projects match, and those of the page asked for."""
+        """How many projects match, and the projects of the requested page."""
         return self._query(lambda: self._catalog.listing.find(search))
 
     def newest(self, limit: int) -> list[Listed]:
-        """The projects that were uploaded to last, the last one first."""
+        """The projects with the latest uploads, the latest first."""
         return self._query(lambda: self._catalog.listing.newest(limit))
 
     def present(self, names: Iterable[str]) -> set[str]:
-        """Which of these projects, in normal form, are here."""
+        """The subset of these projects (normalized names) that is here."""
         return self._query(lambda: self._catalog.listing.present(names))
 
     def needing(self, name: NormalizedName, limit: int) -> tuple[int, list[tuple[str, str]]]:
-        """How many projects' newest releases depend on this one, and (normal form, name) of the first of them."""
+        """How many projects' newest releases depend on this one, and (normalized name, name) of the first ``limit``."""
         return self._query(lambda: self._catalog.listing.needing(name, limit))
 
     def faults(self, name: NormalizedName) -> list[FileFault]:
-        """What is wrong with every file of a project that is not listed."""
+        """The faults of a project's files that are not listed."""
         return self._query(lambda: self._catalog.faults_of(name))

@@ -41,6 +41,8 @@ CLEAN = (
     "pypiserver/distributions/*.py",
     "pypiserver/errors.py",
     "pypiserver/formats/*.py",
+    "pypiserver/index/__init__.py",
+    "pypiserver/index/publish.py",
     "pypiserver/model.py",
     "pypiserver/native_names.py",
     "pypiserver/request_info.py",
