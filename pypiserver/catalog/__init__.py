@@ -1,7 +1,8 @@
-"""The catalog: what we know about storage, in SQL. It can be deleted at any time.
+"""The catalog: what the server knows about storage, in SQL.
 
-Reads give the values of :mod:`pypiserver.model`; writes are one transaction each, raise the serial by one and stamp
-every project they touch with it. When the database fails, every method raises one of ``FAILURES``.
+**Invariants:** the catalog can be deleted at any time, and is built again from storage; a query gives values of
+:mod:`pypiserver.model`; a write is one transaction, which raises the serial by one and stamps each project that it
+changes with it; when the database fails, every method raises one of ``FAILURES``.
 """
 
 from .changes import Catalog

@@ -1,8 +1,8 @@
-"""Filling an empty catalog from a first scan: everything at once, where other changes go row by row.
+"""Filling an empty catalog from a first scan: all rows at once, where other changes go row by row.
 
-The rules to keep: one transaction, so that nobody sees half of an index; indexes are made when the rows are there,
-which sorts them once; what is said of projects is counted in one pass over the files; the list for people is left to
-be made later (see :mod:`catalog.project_list`), because programs wait for the index and want pages only.
+**Invariants:** one transaction, so that no reader sees half of an index; database indexes are created after the rows,
+which sorts them once; the rows of projects are counted in one pass over the files; the project list is made later (see
+:mod:`catalog.project_list`), because clients wait for the Simple API and do not use that list.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from . import schema
 from .database import Connection
 from .rows import SeenFile, beside_ns, undecided
 
-# 800 parameters: SQLite took no more than 999 until 2020. A statement for each row costs twice as much as all of this.
+# 850 parameters: SQLite took at most 999 until 2020. One statement for each row doubles the time of the whole fill.
 ROWS = 50
 _COLUMNS = (
     "root, path, size, mtime_ns, inode, sidecars, ctime_ns, beside_ns, filename, project, name, version, kind, "
@@ -32,7 +32,7 @@ _FILL_PROJECTS = f"""
 
 
 def fill(connection: Connection, found: Iterable[SeenFile], indexes: Mapping[str, str]) -> None:
-    """Take over every file of a scan, without these ``indexes`` meanwhile; part of a transaction."""
+    """Insert every file of a scan; ``indexes`` (name to statement) are dropped meanwhile. Part of a transaction."""
     for name in indexes:
         connection.execute(f"DROP INDEX {name}")
     _insert(connection, found)
@@ -47,7 +47,7 @@ def fill(connection: Connection, found: Iterable[SeenFile], indexes: Mapping[str
 
 
 def _insert(connection: Connection, found: Iterable[SeenFile]) -> None:
-    """Insert the rows; a file that has one meanwhile was looked at later by somebody else."""
+    """Insert the rows; a file that has a row by now was scanned later by another process, so that row stays."""
     files = iter(found)
     rest: list[SeenFile] = []
 

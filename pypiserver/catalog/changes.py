@@ -1,7 +1,7 @@
-"""The catalog's changes.
+"""The writing half of the catalog.
 
-The rules to keep: a write is one transaction that raises the serial and stamps the projects it touched; a row is
-changed only while it still describes the file that was looked at (size, mtime_ns, inode, ctime_ns).
+**Invariants:** a write is one transaction that raises the serial and stamps the projects that it changed; a row is
+changed only while it still describes the file that was seen (size, mtime_ns, inode, ctime_ns).
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from .queries import CatalogQueries, select_alike
 from .rows import Digest, MissingFile, NameOwner, SeenFile, digest_row, file_row, uploaded_row, upsert_row
 from .sqlite.connections import Connections
 
-# More than so many files are a change of many rows.
+# A change of more files than this is handled as one of many rows.
 BULK = 5000
 
 
 class Catalog(CatalogQueries):
     """The catalog at ``place`` (a SQLite file, the URL of a PostgreSQL database, None: in memory) of ``identity``.
 
-    ``full_text`` is whether FTS5 answers searches, None where SQLite is to say whether it can.
-    Constructing it opens nothing. Every method may raise one of ``FAILURES``.
+    ``full_text`` says whether searches use FTS5 in SQLite, None to use it where SQLite has it. The constructor opens
+    nothing. Every method may raise one of ``FAILURES``.
     """
 
     def __init__(
@@ -49,9 +49,9 @@ class Catalog(CatalogQueries):
         super().__init__(database)
 
     def refuse_unwritable(self) -> None:
-        """Raise one of ``FAILURES`` unless a change can be written now: before a file becomes visible.
+        """Raise one of ``FAILURES`` unless a change can be written now; called before a file becomes visible.
 
-        A database that others keep is believed: it has just answered, and each question waits for its network.
+        A database server is not asked: it has just answered, and each statement is a network round trip.
         """
         if not self.connections.is_disposable:
             return
@@ -65,7 +65,7 @@ class Catalog(CatalogQueries):
         *,
         statuses: Mapping[str, ProjectStatus] | None = None,
     ) -> None:
-        """Take over what a scan saw: new and changed files, files that went, and changed project statuses."""
+        """Apply the diff of a scan: new and changed files, missing files, and changed project statuses."""
         with self.connections.transaction() as connection, self._writing(len(found), connection):
             filenames = [file.dist.filename for file in found]
             connection.executemany(schema.INSERT_NEW_FILE, [file_row(file) for file in found if file.before is None])
@@ -79,19 +79,19 @@ class Catalog(CatalogQueries):
             self._stamp(connection, projects, statuses or {})
 
     def fill(self, found: Iterable[SeenFile]) -> None:
-        """Take over a first scan, while it goes on: in one transaction, so that nobody sees half of an index."""
+        """Insert the files of a first scan while it runs; in one transaction, so that no reader sees half an index."""
         indexes = schema.INDEXES if self.connections.drops_indexes else {}
         with self.connections.transaction() as connection, self.connections.writing_much(connection):
             bulk_load.fill(connection, found, indexes)
 
     def note_ctimes(self, files: Iterable[tuple[int, str, Identity]]) -> None:
-        """Add to rows of an earlier version, by root and path, when anything of the file changed last."""
+        """Add the change time to rows of an earlier version, by root and path."""
         rows = [{"root": root, "path": path, **identity._asdict()} for root, path, identity in files]
         with self.connections.transaction() as connection:
             connection.executemany(schema.NOTE_CTIME, rows)
 
     def note_folders(self, folders: Iterable[tuple[int, str, int, int]]) -> None:
-        """Remember the folders as a complete scan found them, in place of what was known of them."""
+        """Replace the recorded folders by those of a complete scan: (root, path, mtime_ns, inode)."""
         known = self.folders()
         wanted = {(root, path): (mtime_ns, inode) for root, path, mtime_ns, inode in folders}
         if wanted != known:
@@ -101,14 +101,14 @@ class Catalog(CatalogQueries):
                 if known.get(key) != state
             ]
             with self.connections.transaction() as connection:
-                # Another process may have noted others meanwhile.
+                # Another process may have recorded others meanwhile.
                 rows = connection.execute(schema.SELECT_FOLDERS).fetchall()
                 gone = [{"root": root, "path": path} for root, path, *_ in rows if (root, path) not in wanted]
                 connection.executemany(schema.DELETE_FOLDER, gone)
                 connection.executemany(schema.UPSERT_FOLDER, new)
 
     def record(self, digests: Sequence[tuple[File, Digest]]) -> None:
-        """Take over what reading files brought; a file that changed meanwhile keeps waiting."""
+        """Record the digests of files; a file that changed meanwhile stays pending."""
         if not digests:
             return
         with self.connections.transaction() as connection:
@@ -117,16 +117,17 @@ class Catalog(CatalogQueries):
                 self._stamp(connection, changed, {})
 
     def add(self, found: SeenFile, digest: Digest, *, exclusive: bool = False) -> NameOwner | None:
-        """Take over one uploaded file with its digests, in one step; gives None.
+        """Add one uploaded file with its digests; gives None when that was done.
 
-        With ``exclusive`` no other file may have its name, in any root, and of several processes whose files have it
-        one comes first: for all others nothing is written, and what has the name is given, maybe with the same bytes.
-        A damaged file does not keep its name. Raises Conflict then when a file of another spelling is here.
+        With ``exclusive``, no other file may have its name, in any root. Of several processes that add files of one
+        name, the first one succeeds; for the others nothing is written, and the name's owner is given, which may have
+        the same bytes. A damaged file loses its name. Raises Conflict with ``exclusive`` when a file with another
+        spelling of the name is here.
         """
         with self.connections.transaction() as connection:
             claim = _claim(found, digest)
             if exclusive:
-                # Asked before the first answer is waited for, so that both take one round trip.
+                # Both statements are sent before the first answer is read, so that they take one round trip.
                 alike = select_alike(connection, found.dist)
                 is_free = connection.execute(schema.CLAIM_NAME, claim).rowcount
                 _refuse_other_spelling(alike, found.dist)
@@ -139,9 +140,10 @@ class Catalog(CatalogQueries):
         return None
 
     def replace(self, found: SeenFile, digest: Digest) -> NameOwner | None:
-        """Take over an uploaded file in place of the one that has its name; gives that one when it stood elsewhere.
+        """Add an uploaded file in place of the one that has its name; gives that one if its place was another.
 
-        What is given has no row any more. Delete it only when nobody can have uploaded those bytes again meanwhile.
+        The file that is given has no row any more. Delete it only when no client can have uploaded its bytes again
+        meanwhile.
         """
         with self.connections.transaction() as connection:
             claim = _claim(found, digest)
@@ -155,7 +157,7 @@ class Catalog(CatalogQueries):
         return moved
 
     def _move(self, connection: Connection, claim: Mapping[str, object], before: NameOwner) -> None:
-        """Give the name to another file; the row of the one that had it goes."""
+        """Give the name to another file, and delete the row of its owner so far."""
         key = {"root": before.root, "path": before.path}
         connection.execute(schema.MOVE_CLAIM, claim)
         connection.execute(schema.DELETE_ROW, key)
@@ -169,15 +171,15 @@ class Catalog(CatalogQueries):
         self._stamp(connection, {found.dist.project}, {})
 
     def outrun(self) -> None:
-        """Raise the serial above every one that the catalog before this one can have reached, as a new one's is.
+        """Raise the serial above every serial that an earlier catalog can have reached, as in a new catalog.
 
-        A backup that was put in its place goes back to serials that pages are remembered by.
+        A restored backup returns to old serials, under which caches may have other pages.
         """
         with self.connections.transaction() as connection:
             connection.execute(schema.RAISE_SERIAL, {"least": time.time_ns() // 1000})
 
     def retry_unreadable(self) -> None:
-        """Let files that could not be opened or read be tried again: a changed permission leaves no other trace."""
+        """Make files that could not be opened or read pending again: a scan does not see a changed permission."""
         with self.connections.transaction() as connection:
             rows = connection.execute(schema.SELECT_UNREADABLE).fetchall()
             if rows:
@@ -186,7 +188,7 @@ class Catalog(CatalogQueries):
                 self._stamp(connection, {project for _, project in rows}, {})
 
     def _record(self, connection: Connection, digests: Sequence[tuple[File, Digest]]) -> set[str]:
-        """Record what nobody has recorded yet; gives the projects of these files, none if it was nothing."""
+        """Record digests of files that have none yet; gives the projects of these files, none if nothing changed."""
         rows = [digest_row(file, digest) for file, digest in digests]
         if not connection.executemany(schema.RECORD_PENDING, rows).rowcount:
             return set()
@@ -211,7 +213,7 @@ class Catalog(CatalogQueries):
 
 
 def touched(found: Iterable[SeenFile]) -> set[str]:
-    """The projects of these files: of those that can be cut in several ways, all that the row may be filed under."""
+    """The projects of these files; for a name that can be split in several ways, every possible project."""
     return {project for file in found for project in (file.dist.project, *file.dist.others)}
 
 
@@ -225,7 +227,7 @@ def _claim(found: SeenFile, digest: Digest) -> dict[str, object]:
 
 
 def _refuse_other_spelling(alike: Cursor, dist: FilenameParts) -> None:
-    """Raise Conflict when a file is here that is the same one, spelled in another way."""
+    """Raise Conflict when a file is here whose name is another spelling of this one."""
     for (filename,) in alike.fetchall():
         if spelling_key(as_filed(filename, dist.project)) == spelling_key(dist):
             raise Conflict(f"{filename} is another spelling of {dist.filename}.")
@@ -236,7 +238,10 @@ def _standing(connection: Connection, claim: Mapping[str, object]) -> NameOwner:
 
 
 def _delete(connection: Connection, gone: MissingFile, filenames: list[str]) -> set[str]:
-    """Delete a row if it still is the one that was read; give its project, and note its file name as contested."""
+    """Delete or hide a row if it is unchanged since it was read.
+
+    Gives its project, and adds its file name to ``filenames``, whose visible rows are chosen afterwards.
+    """
     key = {"root": gone.root, "path": gone.path}
     identity = {**key, **gone.row.identity._asdict()}
     names = connection.execute("SELECT project, filename FROM file WHERE root = :root AND path = :path", key).fetchall()
@@ -252,9 +257,9 @@ def _delete(connection: Connection, gone: MissingFile, filenames: list[str]) -> 
 
 
 def _contested(connection: Connection, filenames: Sequence[str]) -> Iterator[str]:
-    """Those of the names that have more than one row, or none of whose rows is visible: the winner must be chosen.
+    """The names with more than one row, or without a visible one: their visible row must be chosen.
 
-    A first scan of 100,000 files has hardly any, and choosing one costs about 5 us, so they are looked for in bulk.
+    A first scan of 100,000 files has hardly any, and a choice costs about 5 us, so the names are looked up in bulk.
     """
     for names, values in in_lists(list(dict.fromkeys(filenames))):
         yield from (name for (name,) in connection.execute(schema.SELECT_CONTESTED.format(names=names), values))

@@ -1,4 +1,4 @@
-"""What the catalog asks of a database: SQLite answers in :mod:`connections`, PostgreSQL in :mod:`pool`."""
+"""The protocols of the catalog's database, which :mod:`sqlite.connections` and :mod:`postgres.pool` implement."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from .leader_lock import LeaderLock
 from .sqlite.change_counter import ChangeCounter
 
 Parameters = Mapping[str, Any] | Sequence[Any]
-# A project's row before and after a change; each has the project first and its number last, if it has one.
+# A project's row of the list before and after a change; the project is first, the id (if the row has one) last.
 Change = tuple[Sequence[Any] | None, Sequence[Any] | None]
 
 
-# How many values one question has; SQLite before 3.32 takes 999 parameters.
+# At most this many values in one query; SQLite before 3.32 takes 999 parameters.
 AT_ONCE = 500
 
 
 def in_lists(values: Sequence[Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """What belongs between the brackets of ``IN (...)``, with its parameters, for as many questions as it takes."""
+    """The placeholders for ``IN (...)`` and their parameters, for as many queries of AT_ONCE values as it takes."""
     for first in range(0, len(values), AT_ONCE):
         some = {f"value{number}": value for number, value in enumerate(values[first : first + AT_ONCE])}
         yield ", ".join(f":{name}" for name in some), some
@@ -30,33 +30,36 @@ class Cursor(Protocol):
 
     @property
     def rowcount(self) -> int:
-        """How many rows were changed."""
+        """The number of changed rows."""
 
     def fetchone(self) -> Any:
-        """The next row, None after the last."""
+        """The next row, None after the last one."""
 
     def fetchall(self) -> list[Any]:
-        """All rows that are left."""
+        """The remaining rows."""
 
     def __iter__(self) -> Iterator[Any]:
-        """The rows, one after another."""
+        """The remaining rows, one after another."""
 
 
 class Connection(Protocol):
-    """Runs the statements of :mod:`schema`, with ``:name`` or ``?`` where a parameter goes."""
+    """Runs the statements of :mod:`schema`, with ``:name`` or ``?`` as placeholders."""
 
     def execute(self, statement: str, parameters: Parameters = ..., /) -> Cursor:
-        """Run a statement."""
+        """Run one statement."""
 
     def executemany(self, statement: str, rows: Iterable[Any], /) -> Cursor:
-        """Run a statement for each of the rows."""
+        """Run a statement once for each row of parameters."""
 
     def stream(self, statement: str, /) -> AbstractContextManager[Iterator[Any]]:
-        """The rows of a long answer, a few of them in memory at a time; for as long as a block lasts."""
+        """A context manager for the rows of a large result, with a few of them in memory at a time."""
 
 
 class FullText(Protocol):
-    """A full text over the rows of the list; ``kind`` is its name in the catalog."""
+    """A full-text index over the rows of the list; ``kind`` is its name in the catalog.
+
+    :mod:`full_text` describes the other attributes, which are parts of SQL statements.
+    """
 
     kind: str
     tables: tuple[str, ...]
@@ -67,23 +70,23 @@ class FullText(Protocol):
     rank: str
 
     def question(self, words: Iterable[str]) -> str:
-        """What finds the rows in which something begins with each of the words."""
+        """The parameter ``:match`` that finds rows in which each of the words is the beginning of a word."""
 
     def update(self, connection: Connection, changes: Sequence[Change]) -> None:
-        """Take over rows of the list that have just changed."""
+        """Index rows of the list that have just changed."""
 
     def rebuild(self, connection: Connection) -> None:
-        """Make all of it anew from the rows of the list."""
+        """Build the index again from all rows of the list."""
 
 
 class Database(Protocol):
     """Connections to one catalog, for every thread of every process.
 
-    ``generation`` becomes another number when the catalog is replaced; ``epoch`` names the catalog that was opened, and
-    is "" before that; ``signal`` tells of changes, where there is one.
-    ``is_disposable`` says that a damaged catalog is thrown away and built again, not waited for; ``drops_indexes``
-    that a first scan is faster, and hinders nobody, without them. For ``believed`` seconds a process may go on with the
-    serial it has read, and for so long a change is not said to be done; 0 where a signal tells of changes.
+    ``generation`` is a number that changes when the catalog is replaced; ``epoch`` names the catalog that was opened,
+    and is "" before that; ``signal`` reports changes, where there is one.
+    ``is_disposable`` says that a damaged catalog is deleted and built again, not waited for; ``drops_indexes`` that a
+    first scan is faster without indexes, and blocks no reader. For ``believed`` seconds a process may use the serial
+    that it has read, and a change is reported as done only after that time; 0 where a signal reports changes.
     """
 
     generation: int
@@ -95,46 +98,47 @@ class Database(Protocol):
     believed: float
 
     def place(self) -> str | None:
-        """Where the catalog is, in words without passwords; None in memory."""
+        """The place of the catalog for logs, without passwords; None in memory."""
 
     def reading(self) -> AbstractContextManager[Connection]:
-        """A connection for questions, for as long as the block lasts."""
+        """A context manager for a connection that reads."""
 
     def transaction(self) -> AbstractContextManager[Connection]:
-        """One write transaction: all of it, or nothing of it; of all processes, one at a time."""
+        """A context manager for one atomic write transaction; one at a time, across all processes."""
 
     def settle(self) -> None:
-        """Wait until no process believes a serial that it read before now."""
+        """Wait until no process uses a serial that it read before this call."""
 
     def writing_much(self, connection: Connection) -> AbstractContextManager[None]:
-        """Held around a change of many rows."""
+        """A context manager around a change of many rows."""
 
     def pinned(self, generation: int) -> AbstractContextManager[None]:
-        """For as long as the block lasts this thread asks the catalog of that generation, or fails."""
+        """Within the block, this thread uses the catalog of that generation, or fails with CatalogReplaced."""
 
     def refuse_changed(self, connection: Connection) -> None:
-        """Raise CatalogReplaced when it does not say any more that it is this catalog."""
+        """Raise CatalogReplaced when the catalog now says that it describes something else."""
 
     def is_deleted(self) -> bool:
-        """Whether somebody deleted the catalog, or put another in its place."""
+        """Whether the catalog was deleted, or replaced by another one."""
 
     def renew(self) -> None:
-        """Begin anew after that."""
+        """Open the catalog again after it was deleted or replaced."""
 
     def token(self) -> str:
-        """The name of the catalog that is open, the same in every process that has it open; one word, maybe empty."""
+        """The name of the open catalog, the same in every process that has it open: one word, or ''."""
 
     def is_lost(self, error: Exception) -> bool:
-        """Whether the catalog must be replaced after this failure; otherwise it may be asked again in a moment."""
+        """Whether the catalog must be replaced after this failure; otherwise callers may try again in a moment."""
 
     def recover(self, error: Exception) -> None:
-        """Go on with another catalog after a failure for which :meth:`is_lost`; it is to be filled first."""
+        """Replace the catalog after a failure for which :meth:`is_lost` is true; the new one must be filled first."""
 
     def leader_lock(self) -> LeaderLock:
-        """The lock by which all who share the catalog agree on one scanner; asking for it takes nothing.
+        """The lock by which all processes that share the catalog agree on one scanner; this call does not acquire it.
 
-        From then on a catalog of something else, which others may serve from, is replaced only while it is held.
+        After this call, a catalog of something else, which other servers may use, is replaced only while the lock is
+        held.
         """
 
     def close(self) -> None:
-        """End what can be ended from this thread."""
+        """Close every connection that this thread can close."""

@@ -1,8 +1,8 @@
-"""Which projects need which: the dependencies of the newest release of each, by the project that is needed.
+"""Reverse dependencies: which projects the newest release of each project needs, indexed by the needed project.
 
-**Invariants:** the rows are made with those of the list (:mod:`project_list`), in the same transaction, from what that
-list keeps of each project; names are in normal form (PEP 503), that of an extra's dependency as well as any other; what
-a page asks for costs the rows it shows.
+**Invariants:** the rows are made in the same transaction as those of the list (:mod:`project_list`), from the list's
+row of each project; all names are normalized (PEP 503), also those that only an extra needs; the cost of a query is
+that of the rows it shows.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ TABLES = (
         needed TEXT NOT NULL, project TEXT NOT NULL, PRIMARY KEY (needed, project)
     )""",
 )
-# Where the names that a project needs stand in a row of the list.
+# The columns of a row of the list that have the project, and the names that it needs.
 _PROJECT, _NEEDS = 0, 10
 _INSERT = "INSERT INTO dependency (needed, project) VALUES (:needed, :project) ON CONFLICT (needed, project) DO NOTHING"
 _DELETE = "DELETE FROM dependency WHERE needed = :needed AND project = :project"
-# Of rows of the list called l.
+# A condition on rows of the list, with the alias l.
 CONDITION = "l.project IN (SELECT d.project FROM dependency d WHERE d.needed = :needs)"
 SELECT_NEEDING = """
     SELECT l.project, l.name FROM dependency d JOIN listing l ON l.project = d.project WHERE d.needed = :needed
@@ -30,17 +30,17 @@ SELECT_COUNT = "SELECT COUNT(*) FROM dependency WHERE needed = :needed"
 
 
 def update(connection: Connection, changes: Sequence[Change]) -> None:
-    """Take over what changed: of each project its old row of the list and its new one, None for none."""
+    """Apply changes of the list: for each project its old row and its new one, None for none."""
     before = {pair for old, _ in changes for pair in _pairs(old)}
     after = {pair for _, new in changes for pair in _pairs(new)}
-    # A database may be some way off.
+    # Each statement may be a network round trip.
     for statement, pairs in ((_DELETE, before - after), (_INSERT, after - before)):
         if pairs:
             connection.executemany(statement, _rows(sorted(pairs)))
 
 
 def rebuild(connection: Connection) -> None:
-    """Make all of them anew."""
+    """Make all rows again from the list."""
     connection.execute("DELETE FROM dependency")
     with connection.stream("SELECT project, needs FROM listing WHERE needs <> ''") as rows:
         pairs = ((name, project) for project, needs in rows for name in needs.split())

@@ -1,4 +1,4 @@
-"""What a catalog raises when it fails, whichever database it is in."""
+"""The exceptions of a catalog that fails, for every database."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import sqlite3
 
 
 class CatalogError(Exception):
-    """A database other than SQLite failed; its words are those of the driver, which is the cause."""
+    """A database failed; for other databases than SQLite, the message and the cause are the driver's error."""
 
 
 class CatalogReplaced(CatalogError):
-    """The catalog is no longer the one this process opened: deleted, replaced, or emptied in place."""
+    """The catalog is no longer the one that this process opened: it was deleted, replaced, or emptied in place."""
 
 
 class CatalogIncomplete(CatalogError):
-    """No scan of storage has come to its end in this catalog, so it cannot say what is not here."""
+    """No scan of storage has completed in this catalog, so that it cannot tell what is absent."""
 
 
 class CatalogInUse(CatalogError):
-    """The file of the catalog holds something else, which may be in use; ``is_catalog`` says that it is a catalog."""
+    """The catalog's file contains something else, which may be in use; ``is_catalog`` says whether it is a catalog."""
 
     def __init__(self, message: str, *, is_catalog: bool) -> None:
         super().__init__(message)

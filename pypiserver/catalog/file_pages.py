@@ -1,7 +1,7 @@
-"""The list of files as people read it: by project and name, whatever their case, a page of it at a time.
+"""The file list for people: by project and name, ignoring case, one page at a time.
 
-**Invariants:** a page costs the rows it shows and those of the projects they are of, never the rows there are; a search
-for a part of a name looks at :data:`WINDOW` files, then says where to go on.
+**Invariants:** the cost of a page is that of the rows it shows and of their projects' rows, never of all rows; a search
+for a part of a name reads :data:`WINDOW` files, then says where the next page continues.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from .database import Database
 # Comparing as many names takes SQLite 20 to 50 ms.
 WINDOW = 10_000
 MAX_WORDS = 8
-# Where the version begins in the name of a file.
+# The dash before the version in a file name.
 _VERSION = re.compile(r"-(?=v?[0-9])")
-# What comes after all that a project's name has.
+# Sorts after every character of a project's name.
 _BEYOND = "~"
 _COLUMNS = "project, filename, path, size, mtime_ns"
 _IS_AFTER = """
@@ -37,7 +37,7 @@ _SELECT_END = "SELECT project FROM file WHERE project >= :project ORDER BY proje
 
 
 class Place(NamedTuple):
-    """A place in the list: that of a file, or before all files of a project, or, where both are '', before all."""
+    """A position in the list: of a file, or before all files of a project, or, where both are '', at the start."""
 
     project: str = ""
     filename: str = ""
@@ -58,10 +58,10 @@ class ListedFile(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class FileSearch:
-    """Up to ``limit`` files whose names hold all words of ``text``, those that follow ``place``, or lead to it.
+    """Up to ``limit`` files whose names contain all words of ``text``, after ``place`` or, backwards, before it.
 
-    Where ``is_anywhere`` is false, the first word begins with the beginning of a project's name. Nothing is searched
-    backwards.
+    Unless ``is_anywhere``, the first word starts with the beginning of a project's name. Only a list without ``text``
+    is read backwards.
     """
 
     text: str = ""
@@ -73,7 +73,7 @@ class FileSearch:
 
 @dataclass(frozen=True, slots=True)
 class FilePage:
-    """The files that were found, in order, and where the pages before and after begin, None where there are none."""
+    """The files that were found, in order, and the places for the pages before and after, None without such a page."""
 
     files: tuple[ListedFile, ...]
     before: Place | None = None
@@ -81,13 +81,13 @@ class FilePage:
 
 
 class FileList:
-    """Questions about the visible files in ``database``, as people ask them."""
+    """Queries about the visible files in ``database``, for the file list."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def page(self, search: FileSearch) -> FilePage:
-        """The page of the list that is asked for."""
+        """The requested page of the list."""
         words = [folded(word).replace("%", "") for word in search.text.split()[:MAX_WORDS]]
         first = "" if search.is_anywhere else project_in(search.text)
         start = search.place if search.place != START else Place(first)
@@ -99,20 +99,20 @@ class FileList:
             parameters |= {"first": first, "beyond": first + _BEYOND}
             end = None if end is not None and end >= first + _BEYOND else end
         if end is not None:
-            # All files of the last project are looked at.
+            # All files of the last project are read.
             conditions.append("project <= :end")
             parameters["end"] = end
         return _page(search, self._rows(search, conditions, {**parameters, **start._asdict()}), end)
 
     def _end(self, start: Place) -> str | None:
-        """The last project of which a search looks at files that begins at ``start``; None where it looks at all."""
+        """The last project whose files a search from ``start`` reads; None when it reads all that follow."""
         rows = self._ask(_SELECT_END, {"project": start.project, "window": WINDOW})
         return str(rows[0][0]) if rows else None
 
     def _rows(
         self, search: FileSearch, conditions: Sequence[str], parameters: Mapping[str, object]
     ) -> list[ListedFile]:
-        """One file more than the page has, if there is one, nearest to the place first."""
+        """The files of the page, and one more if there is one, nearest to the place first."""
         side, order = (_IS_BEFORE, _BACKWARDS) if search.is_backwards else (_IS_AFTER, _ORDER)
         where = " AND ".join(["visible = 1", side, *conditions])
         statement = f"SELECT {_COLUMNS} FROM file WHERE {where} ORDER BY {order} LIMIT :limit"  # noqa: S608
@@ -124,7 +124,7 @@ class FileList:
 
 
 def project_in(text: str) -> str:
-    """The beginning of a project's name, in normal form, that a search for a file's name begins with; '' for none."""
+    """The beginning of a project's normalized name, from the first word of a search for a file; '' for none."""
     word = next(iter(text.split()), "")
     return normalize(_VERSION.split(word, maxsplit=1)[0]).strip("-")
 

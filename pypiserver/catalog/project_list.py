@@ -1,10 +1,11 @@
-"""One row for each project, as lists for people show it, and the full-text search over these rows.
+"""The project list: one row for each project, as pages for people show it, and full-text search over these rows.
 
-The rules to keep: whoever changes a project's files says in the same transaction that its row is out of date; the row
-is made anew from these files alone, by whoever asks for rows next, or in the background, whoever comes first; what a
-reader asks for costs the rows it shows, and those that changed, never the rows there are. An upload would take a
-quarter longer if it made the row itself. An empty table is made all at once. The full text over the same rows
-is the database's own (:mod:`catalog.full_text`); where it has none, LIKE answers the same questions more slowly.
+**Invariants:** a change of a project's files marks its row as outdated in the same transaction; the row is made again
+from these files alone, by the next query for rows or by the indexer, whichever comes first; the cost of a query is that
+of the rows it shows and of the outdated ones, never of all rows.
+
+An upload would take a quarter longer if it made the row itself. An empty table is filled all at once. The full-text
+index is the database's own (:mod:`catalog.full_text`); without one, LIKE answers the same queries more slowly.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from . import dependencies
 from .database import Connection, Cursor, Database, FullText, in_lists
 
 TABLES = (
-    # uploaded_ns and upload: when a file was last added, and of which version; yanked: how many of the files are.
-    # SQLite numbers the rows by itself; the full text refers to a row by this number.
+    # uploaded_ns and upload: when a file was last added, and of which version; yanked: how many files are yanked.
+    # SQLite assigns the id; the full-text index refers to a row by it.
     """CREATE TABLE IF NOT EXISTS listing (
         id INTEGER PRIMARY KEY, project TEXT NOT NULL UNIQUE, name TEXT NOT NULL, version TEXT NOT NULL,
         upload TEXT NOT NULL, uploaded_ns BIGINT NOT NULL, files BIGINT NOT NULL, size BIGINT NOT NULL,
@@ -35,14 +36,14 @@ TABLES = (
     "CREATE INDEX IF NOT EXISTS listing_by_date ON listing (uploaded_ns, project)",
     "CREATE INDEX IF NOT EXISTS listing_by_size ON listing (size, project)",
     "CREATE INDEX IF NOT EXISTS listing_yanked ON listing (project) WHERE yanked > 0",
-    # The projects whose rows are out of date.
+    # The projects whose rows are outdated.
     "CREATE TABLE IF NOT EXISTS unlisted (project TEXT PRIMARY KEY)",
 )
-# For each project that has changed.
+# Run for each project that has changed.
 OUTDATE = "INSERT INTO unlisted (project) VALUES (:name) ON CONFLICT (project) DO NOTHING"
-# More than so many rows are indexed in one go, which costs a third of doing it one by one.
+# More rows than this are indexed all at once, which costs a third of indexing them one by one.
 BULK = 5000
-# Ranking by relevance reads every match (about 1 us each): a word that most summaries have ranks nothing anyway.
+# Ranking by relevance reads every match (about 1 us each), and a word of most summaries does not rank anything.
 MAX_RANKED = 5000
 MAX_SUMMARY = 300
 MAX_KEYWORDS = 500
@@ -92,7 +93,7 @@ Rows = dict[str, tuple[Any, ...]]
 
 
 def _make_outdated(connection: Connection, search: FullText | None) -> None:
-    """Make the rows that are out of date; part of a transaction."""
+    """Make the outdated rows again; part of a transaction."""
     names = sorted(name for (name,) in connection.execute(_SELECT_UNLISTED).fetchall())
     if connection.execute(_SELECT_ANY).fetchone():
         _make_rows(connection, names, search)
@@ -102,9 +103,9 @@ def _make_outdated(connection: Connection, search: FullText | None) -> None:
 
 
 def _make_rows(connection: Connection, names: Sequence[str], search: FullText | None) -> None:
-    """Make the rows of these projects anew from their files."""
+    """Make the rows of these projects again from their files."""
     is_bulk = len(names) > BULK
-    # All is asked before the first answer is read, because a database may be some way off.
+    # All queries are sent before the first answer is read, because each may be a network round trip.
     asked = [] if is_bulk else [_questions(connection, *some) for some in in_lists(names)]
     known, made = _all_of(connection, names) if is_bulk else _answers(asked)
     rows = ((name, made.get(name)) for name in names)
@@ -133,7 +134,7 @@ def _make_all(connection: Connection, search: FullText | None) -> None:
 
 
 def _questions(connection: Connection, listed: str, values: Mapping[str, Any]) -> tuple[Cursor, Cursor]:
-    """The rows that these projects have, and what those they are to have are made of."""
+    """The present rows of these projects, and the files from which their new rows are made."""
     return (
         connection.execute(_SELECT_ROWS_OF.format(names=listed), values),
         connection.execute(_SELECT_FACTS_OF.format(names=listed), values),
@@ -141,7 +142,7 @@ def _questions(connection: Connection, listed: str, values: Mapping[str, Any]) -
 
 
 def _answers(asked: Iterable[tuple[Cursor, Cursor]]) -> tuple[Rows, Rows]:
-    """By project: the rows there are, and the rows made anew."""
+    """By project: the present rows, and the new rows."""
     known: Rows = {}
     facts: dict[str, list[StartupInfo]] = {}
     for rows, files in asked:
@@ -152,7 +153,7 @@ def _answers(asked: Iterable[tuple[Cursor, Cursor]]) -> tuple[Rows, Rows]:
 
 
 def _all_of(connection: Connection, names: Iterable[str]) -> tuple[Rows, Rows]:
-    """The same of many projects, read in one pass over all of them."""
+    """The present and new rows of many projects, in one pass over all projects."""
     with connection.stream(_SELECT_ALL_ROWS) as all_rows:
         known = {row[0]: row for row in all_rows}
     wanted = set(names)
@@ -162,9 +163,9 @@ def _all_of(connection: Connection, names: Iterable[str]) -> tuple[Rows, Rows]:
 
 
 def _row(files: list[StartupInfo]) -> tuple[Any, ...]:
-    """The row of a project that has these files: what its newest release says."""
+    """The row of a project with these files, from its newest release."""
     kept = {file[2] for file in files if file[5] is None}
-    # The highest final release, else the highest of all; a yanked one only where there is no other.
+    # The highest final release, else the highest of all; a yanked one only when all are yanked.
     newest = max(files, key=lambda file: (file[2] in kept, release_key(file[2])))
     release = [file for file in files if file[2] == newest[2]]
     last = max(files, key=lambda file: file[3])
@@ -184,29 +185,29 @@ def _row(files: list[StartupInfo]) -> tuple[Any, ...]:
 
 
 class ProjectList:
-    """Questions about the rows in ``database``."""
+    """Queries of the project list in ``database``."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._search = database.search
 
     def complete(self) -> None:
-        """Make what rows are missing or out of date; nothing is written when there are none."""
+        """Make missing and outdated rows; writes nothing when there are none."""
         if self._ask(_SELECT_ANY_UNLISTED) or (not self._ask(_SELECT_ANY) and self._ask(_SELECT_ANY_PROJECT)):
             with self._database.transaction() as connection:
                 _make_outdated(connection, self._search)
 
     def newest(self, limit: int) -> list[Listed]:
-        """The projects that were uploaded to last, the last one first."""
+        """The projects with the latest uploads, the latest first."""
         return self.find(Search(sort="date", limit=limit))[1]
 
     def present(self, names: Iterable[str]) -> set[str]:
-        """Which of these projects, in normal form, are here."""
+        """The subset of these projects (normalized names) that is here."""
         statement = "SELECT name FROM project WHERE name = :name AND files > 0"
         return {name for name in set(names) if self._ask(statement, name=name)}
 
     def needing(self, name: str, limit: int) -> tuple[int, list[tuple[str, str]]]:
-        """How many projects need this one, and (normal form, name) of the first of them."""
+        """How many projects need this one, and (normalized name, name) of the first ``limit``."""
         self.complete()
         total = self._ask(dependencies.SELECT_COUNT, needed=name)[0][0]
         return total, self._ask(dependencies.SELECT_NEEDING, needed=name, limit=limit) if total else []
@@ -217,7 +218,7 @@ class ProjectList:
         return self._ask("SELECT name, version, summary FROM listing ORDER BY project")
 
     def find(self, search: Search) -> tuple[int, list[Listed]]:
-        """How many projects match, and those of the page that is asked for, in its order."""
+        """How many projects match, and the projects of the requested page, in its order."""
         self.complete()
         words = self._search
         for condition, parameters in self._conditions(search.text):
@@ -240,13 +241,13 @@ class ProjectList:
             yield from (_listed(known[number]) for number in values.values() if number in known)
 
     def _conditions(self, text: str) -> Iterator[tuple[str, dict[str, str]]]:
-        """What a row must fulfil, first choice first: the next one is for when no row does."""
+        """Conditions for a row with their parameters; each is used only when no row meets the one before."""
         terms = terms_of(text)
         if not text.strip():
             yield "1 = 1", {}
         if not terms:
             return
-        # '~' comes after all that a name has.
+        # '~' sorts after every character of a name.
         exact = "-".join(terms)
         names = {"exact": exact, "beyond": f"{exact}~"}
         words = [term for term in terms if len(term) > 1]
@@ -257,13 +258,13 @@ class ProjectList:
             either = "(l.name || ' ' || l.keywords || ' ' || l.summary)"
             yield " AND ".join(f"{either} LIKE :{name}" for name in parts), {**names, **parts}
         else:
-            # A single letter begins half of all words.
+            # A single letter would match half of all words.
             yield _NAMED, names
-        # In the middle of a word, where no full text looks.
+        # In the middle of a word, which the full-text index cannot find.
         yield "l.project LIKE :within", {**names, "within": f"%{exact}%"}
 
     def _ids(self, search: Search, where: str, parameters: Mapping[str, str], *, is_ranked: bool) -> list[int]:
-        """The numbers of the rows that are shown; those passed over are counted in an index and never read."""
+        """The ids of the rows to show; rows before the page are skipped in an index and never read."""
         window = {**parameters, "limit": search.limit, "offset": search.offset}
         order = _ORDERS.get(search.sort)
         if order is not None or "exact" not in parameters:
@@ -273,7 +274,7 @@ class ProjectList:
             where = where.replace(words.matches, words.found)
             rank = f"(l.project = :exact) DESC, {_NAMED} DESC, {words.rank}, l.project"
             return self._window(words.source, where, rank, window)
-        # Names that begin with the text come first; what the full text finds has all of them in it.
+        # Names that begin with the text come first; the matches of the full text include all of them.
         filtered = f"{_NAMED} AND {_filter(search)}"
         named = self._ask(f"SELECT COUNT(*) FROM listing l WHERE {filtered}", **parameters)[0][0]  # noqa: S608
         ids = self._window("listing l", filtered, "l.project", window) if search.offset < named else []
@@ -295,7 +296,7 @@ def _filter(search: Search) -> str:
 
 
 def terms_of(text: str) -> list[str]:
-    """The words of a search, as the full text divides them."""
+    """The distinct words of a search, split as the full-text index splits them; at most MAX_TERMS."""
     words = re.findall(r"[^\W_]+", unicodedata.normalize("NFC", text[:MAX_TEXT]).casefold())
     return list(dict.fromkeys(words))[:MAX_TERMS]
 

@@ -1,6 +1,7 @@
-"""The catalog's answers: every question is one statement, or a few that need not agree.
+"""The reading half of the catalog.
 
-Failures leave this module as they are (``failures.FAILURES``); who asked decides how to go on.
+**Invariants:** a query is one statement, or a few whose results need not be from one moment; failures (``FAILURES``)
+leave this module unchanged, and the caller decides how to recover.
 """
 
 from __future__ import annotations
@@ -26,12 +27,12 @@ from .project_list import ProjectList
 from .rows import FileFault, Fingerprint, NameOwner, as_file
 from .sqlite.change_counter import ChangeCounter
 
-# A writer that is killed after its commit has told nobody: so old may an answer then be.
+# A writer that is killed after its commit signals nothing: a serial is then outdated for at most this many seconds.
 SIGNAL_SECONDS = 0.25
 
 
 class _Seen(NamedTuple):
-    """The serial as this process last read it, the signal just before, and until when that is believed."""
+    """The serial as this process last read it, the signal's value just before, and until when it may be used."""
 
     signal: ChangeCounter | None
     value: bytes | None
@@ -40,7 +41,7 @@ class _Seen(NamedTuple):
 
 
 class ProjectState(NamedTuple):
-    """What the catalog says of a project itself; ``changed_ns`` is when the newest of its files was changed."""
+    """The catalog's row of a project; ``changed_ns`` is when the newest of its files changed (ns since the epoch)."""
 
     serial: int
     status: ProjectStatus
@@ -48,22 +49,22 @@ class ProjectState(NamedTuple):
 
 
 class CatalogQueries:
-    """The reading half of the catalog that ``connections`` lead to."""
+    """Queries of the catalog behind ``connections``; every method may raise one of ``FAILURES``."""
 
     def __init__(self, connections: Database) -> None:
         self.connections = connections
         self.listing = ProjectList(connections)
         self.file_list = FileList(connections)
         self._seen: _Seen | None = None
-        # The generation of the connections, and the serial that was read last with them.
+        # The generation of the connections, and the last serial that was read with them.
         self._last = (-1, 0)
         self._shared = CoalescedQuery(self._ask_serial, seconds=connections.believed, patience=ANSWER_SECONDS)
 
     def serial(self) -> int:
-        """The number of the last change, by any process.
+        """The number of the last change by any process.
 
-        Costs a look at shared memory (see :mod:`change_counter`) unless something changed since this process last
-        asked. Where there is none it is what this process read a moment ago (see :mod:`serial_cache`).
+        Costs one read of a shared file (see :mod:`change_counter`) unless something changed since this process last
+        asked. Without such a file, it may be the serial that this process read a moment ago (see :mod:`serial_cache`).
         """
         connections = self.connections
         if connections.believed:
@@ -79,21 +80,21 @@ class CatalogQueries:
         ):
             return seen.serial
         serial = self._ask_serial()
-        # Read before the question: what changes between the two is noticed next time.
+        # The signal was read before the query: a change between the two is noticed next time.
         self._seen = _Seen(signal, value, now + SIGNAL_SECONDS, serial)
         return serial
 
     def leader_lock(self) -> LeaderLock:
-        """The lock by which all who share the catalog agree on one scanner (see :class:`Database`)."""
+        """The lock by which all processes that share the catalog agree on one scanner (see :class:`Database`)."""
         return self.connections.leader_lock()
 
     def close(self) -> None:
-        """Close the connections, and forget what would keep shared memory open."""
+        """Close the connections, and release the signal, which keeps its file open."""
         self.connections.close()
         self._seen = None
 
     def _ask_serial(self) -> int:
-        # Read first: another thread may note a later one than we find.
+        # Read first: another thread may store a later serial than this query finds.
         generation, last = self.connections.generation, self._last
         rows = self._all(schema.SELECT_SERIAL_AND_EPOCH)
         serial, epoch = rows[0] if rows else (0, "")
@@ -105,10 +106,10 @@ class CatalogQueries:
         return int(serial)
 
     def is_absent(self, *, project: str = "", filename: str = "") -> bool:
-        """Whether there is no row at all, hidden or not, of this project in normal form, or of this file name.
+        """Whether there is no row, visible or hidden, of this project (normalized name), or of this file name.
 
-        Raises CatalogReplaced and CatalogIncomplete when that cannot be told, and Unavailable when a folder cannot be
-        read, as it may be there.
+        Raises CatalogReplaced and CatalogIncomplete when the catalog cannot tell, and Unavailable when a folder cannot
+        be read, because the project or file may be in it.
         """
         statement = schema.SELECT_ABSENCE_OF_FILE if filename else schema.SELECT_ABSENCE_OF_PROJECT
         epoch, is_complete, is_part_unread, is_here = self._all(statement, name=filename or project)[0]
@@ -123,7 +124,7 @@ class CatalogQueries:
         return not is_here
 
     def refuse_incomplete(self) -> None:
-        """Raise CatalogReplaced or CatalogIncomplete when what was just read may be a part of what is here."""
+        """Raise CatalogReplaced or CatalogIncomplete when rows that were just read may be only a part of all."""
         self.is_absent(project="")
 
     def _refuse_other(self, epoch: str) -> None:
@@ -136,21 +137,21 @@ class CatalogQueries:
             raise CatalogReplaced("it was deleted or replaced")
 
     def refuse_changed(self) -> None:
-        """Raise CatalogReplaced when another program has made the catalog one of another schema, or of other folders.
+        """Raise CatalogReplaced when another program changed the catalog to another schema, or to other folders.
 
-        Who has it open would go on, and whoever opens it now could not.
+        Without this check, processes that have it open would continue, while others could not open it.
         """
         with self.connections.reading() as connection:
             self.connections.refuse_changed(connection)
 
     def settle(self) -> None:
-        """Return when no process answers from before what can be read now; every change has done this already."""
+        """Return when no process uses an older serial than can be read now; every change waits like this already."""
         self.connections.settle()
 
     def states(self) -> tuple[set[int], set[int]]:
-        """The hash of each row's (root, path, size, mtime_ns, inode, sidecars, ctime_ns), and the roots there are.
+        """The hash of each row's (root, path, size, mtime_ns, inode, sidecars, ctime_ns), and the roots with a row.
 
-        Numbers, because a million rows as tuples fill 400 MB; that two rows have one number need not be expected.
+        Hashes, because a million rows as tuples take 400 MB; a collision is too unlikely to matter.
         """
         states: set[int] = set()
         roots: set[int] = set()
@@ -166,32 +167,32 @@ class CatalogQueries:
             return [row[:2] for row in rows if hash(row) in states]
 
     def folders(self) -> dict[tuple[int, str], tuple[int, int]]:
-        """Modification time and inode of each folder, as the last scan found it."""
+        """Modification time (ns) and inode of each folder, by root and path, as the last scan found it."""
         return {row[:2]: row[2:] for row in self._all(schema.SELECT_FOLDERS)}
 
     def token(self) -> str:
-        """The name of the catalog that is open, the same in every process that has it open; opens it if need be."""
+        """The name of the open catalog, the same in every process that has it open; opens the catalog if needed."""
         self._ask_serial()
         return self.connections.token()
 
     def was_scanned(self) -> bool:
-        """Whether a scan ever came to its end: a catalog that is being filled has no folders yet."""
+        """Whether any scan has completed: a catalog that is being filled has no folders yet."""
         return bool(self._all(schema.SELECT_ANY_FOLDER))
 
     def has_files_below(self, root: int, path: str) -> bool:
-        """Whether any file has a row that is in this folder, or in one below it."""
+        """Whether there is a row of a file in this folder, or in one below it."""
         return bool(self._all(schema.SELECT_ANY_BELOW, root=root, path=path))
 
     def projects(self) -> list[Indexed]:
-        """Every project with a visible file, sorted by its normal form; raises as :meth:`is_absent`."""
+        """Every project with a visible file, by normalized name; raises as :meth:`refuse_incomplete` does."""
         rows = self._all(schema.SELECT_PROJECTS)
         projects = [Indexed(NormalizedName(name), display, last_serial(changed)) for name, display, changed in rows]
-        # A project that is not in it is absent as much as one that is asked for. No catalog becomes incomplete again.
+        # A project that is missing from this list counts as absent too. A complete catalog never becomes incomplete.
         self.refuse_incomplete()
         return projects
 
     def project_state(self, name: str) -> ProjectState:
-        """The project's serial (0 when it was never seen), status and last change."""
+        """A project's serial (0 when it was never seen), status and last change."""
         rows = self._all(schema.SELECT_PROJECT, name=name)
         if not rows:
             return ProjectState(0, ACTIVE, 0)
@@ -203,9 +204,9 @@ class CatalogQueries:
         return {name: ProjectStatus(status, reason) for name, status, reason in self._all(schema.SELECT_STATUSES)}
 
     def files_of(self, name: str) -> list[File]:
-        """The visible files of a project; ``sha256`` is empty on those not yet digested.
+        """The visible files of a project; ``sha256`` is '' for those that are not digested yet.
 
-        With files of other projects that may turn out to be of this one, which are to be digested as well.
+        Includes files of other projects that may turn out to belong to this one, and so must be digested too.
         Raises CatalogReplaced when these may be the files of an earlier state.
         """
         rows = self._all(schema.SELECT_FILES_OF, name=name)
@@ -213,21 +214,21 @@ class CatalogQueries:
         return [as_file(row) for row in rows]
 
     def file(self, filename: str) -> File | None:
-        """The visible file of that name."""
+        """The visible file of that name, None when there is none."""
         rows = self._all(schema.SELECT_FILE, filename=filename)
         return as_file(rows[0]) if rows else None
 
     def rows_of(self, name: str) -> list[File]:
-        """Every file of a project in any folder, hidden and faulty ones too."""
+        """Every file of a project in any root, hidden and faulty ones too."""
         return [as_file(row) for row in self._all(schema.SELECT_ROWS_OF, name=name)]
 
     def alike(self, dist: FilenameParts) -> list[str]:
-        """The names of files of its project that differ from its own in case and in ``-``, ``_`` and ``.`` alone."""
+        """Names of files of its project that differ from its own only in case and in ``-``, ``_`` and ``.``."""
         with self.connections.reading() as connection:
             return [filename for (filename,) in select_alike(connection, dist).fetchall()]
 
     def faults_of(self, name: str) -> list[FileFault]:
-        """What is wrong with every file of a project that is not fit to be listed."""
+        """The faults of a project's files that cannot be listed."""
         return [FileFault(*row) for row in self._all(schema.SELECT_FAULTS, name=name)]
 
     def files(self) -> list[File]:
@@ -235,34 +236,36 @@ class CatalogQueries:
         return [as_file(row) for row in self._all(schema.SELECT_FILES)]
 
     def paths(self, root: int, after: str, limit: int) -> list[tuple[str, int, int, str]]:
-        """Path, size, modification time and link digest of up to ``limit`` visible files of a folder, by path, after a
-        path."""
+        """Path, size (bytes), modification time (ns) and link digest of visible files of a root, by path.
+
+        Gives up to ``limit`` files whose paths sort after ``after``.
+        """
         return self._all(schema.SELECT_PATHS, root=root, after=after, limit=limit)
 
     def pending(self, limit: int) -> list[File]:
-        """Up to ``limit`` files that wait to be digested."""
+        """Up to ``limit`` files that are not digested yet, or whose project only their metadata can tell."""
         return [as_file(row) for row in self._all(schema.SELECT_PENDING, limit=limit)]
 
     def pending_of(self, name: str) -> list[File]:
-        """The files of a project that wait to be digested, and those that may turn out to be of it."""
+        """The pending files of a project, and those that may turn out to belong to it."""
         return [as_file(row) for row in self._all(schema.SELECT_PENDING_OF, name=name)]
 
     def pending_count(self) -> int:
-        """How many files wait to be digested."""
+        """The number of files that are pending."""
         return int(self._all(schema.SELECT_PENDING_COUNT)[0][0])
 
     def metadata(self, file: File) -> bytes | None:
-        """The core metadata of a digested file, as it stands in the archive."""
+        """The core metadata of a digested file, exactly as in the archive; None for a file without any."""
         rows = self._all(schema.SELECT_METADATA, root=file.root, path=file.path)
         return zlib.decompress(rows[0][0]) if rows else None
 
     def core_metadata(self, file: File) -> CoreMetadata | None:
-        """What a file's metadata says, as it was parsed when the file was digested; None for a file without any."""
+        """A file's core metadata, as it was parsed when the file was digested; None for a file without any."""
         rows = self._all(schema.SELECT_CORE, root=file.root, path=file.path, sha256=file.sha256)
         if not rows:
             return None
         core, body = rows[0]
-        # A version of us that kept nothing of it may have digested the file.
+        # An older version, which did not store the parsed metadata, may have digested the file.
         said = unpacked(core or packed(parse_metadata(zlib.decompress(body))))
         if said.body_at < 0:
             return said
@@ -270,12 +273,12 @@ class CatalogQueries:
         return described(said, raw[said.body_at :])
 
     def counts(self) -> tuple[int, int]:
-        """How many files and how many projects are visible."""
+        """The numbers of visible files, and of projects with one."""
         files, projects = self._all(schema.SELECT_COUNTS)[0]
         return int(files), int(projects)
 
     def root_counts(self) -> dict[int, int]:
-        """How many files each root has, hidden and faulty ones too."""
+        """The number of files by root, hidden and faulty ones too."""
         return dict(self._all(schema.SELECT_ROOT_COUNTS))
 
     def unread_roots(self) -> set[int]:
@@ -283,26 +286,26 @@ class CatalogQueries:
         return {root for (root,) in self._all(schema.SELECT_UNREAD_ROOTS)}
 
     def claimant(self, filename: str) -> NameOwner | None:
-        """The file that has a name where names are exclusive."""
+        """The owner of a name, where names are exclusive (in a bucket); None when the name is free."""
         rows = self._all(schema.SELECT_CLAIM, filename=filename)
         return NameOwner(*rows[0]) if rows else None
 
     def fault_counts(self) -> dict[int, int]:
-        """How many files each root has that are not fit to be listed."""
+        """The number of files by root that cannot be listed."""
         return dict(self._all(schema.SELECT_FAULT_COUNTS))
 
     def fault(self, root: int, path: str, row: Fingerprint) -> FileFault | None:
-        """What is wrong with the file of that very row, None when nothing is or another one stands there."""
+        """The fault of exactly the file in ``row``, None when it has none or the row is of another file by now."""
         values = {"root": root, "path": path, "size": row.size, "mtime_ns": row.mtime_ns, "inode": row.inode}
         return next((FileFault(*each) for each in self._all(schema.SELECT_FAULT, **values)), None)
 
     def row(self, root: int, path: str) -> Fingerprint | None:
-        """One file row's identity."""
+        """The fingerprint in a file's row, None without a row."""
         rows = self._all(schema.SELECT_ROW, root=root, path=path)
         return Fingerprint(*rows[0]) if rows else None
 
     def shadowed(self) -> list[tuple[int, str, File]]:
-        """(root, path) of every sound file that is hidden by another of its name, with the one that hides it."""
+        """(root, path) of every faultless file that another one of its name hides, with the file that hides it."""
         rows = [(root, path, self.file(filename)) for root, path, filename in self._all(schema.SELECT_SHADOWED)]
         return [(root, path, winner) for root, path, winner in rows if winner is not None]
 
@@ -312,6 +315,6 @@ class CatalogQueries:
 
 
 def select_alike(connection: Connection, dist: FilenameParts) -> Cursor:
-    """The rows of :meth:`CatalogQueries.alike`, within a transaction that has begun."""
+    """The query of :meth:`CatalogQueries.alike` on a given connection, such as one in a transaction."""
     values = {"name": dist.project, "filename": dist.filename, "folded": folded(dist.filename)}
     return connection.execute(schema.SELECT_ALIKE, values)

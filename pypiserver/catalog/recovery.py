@@ -1,7 +1,7 @@
-"""Questions to a catalog that may fail, be replaced or be filled again while they are asked.
+"""Queries of a catalog that may fail, be replaced or be filled again meanwhile.
 
-Invariants: a question is asked of a catalog that reflects storage; an answer that began in one catalog and ended in
-another is no answer; what fails twice is CatalogUnavailable, never an empty answer.
+**Invariants:** a query runs on a catalog that reflects storage; a result that began in one catalog and ended in another
+is discarded; a query that fails twice is CatalogUnavailable, never an empty result.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ Answer = TypeVar("Answer")
 
 
 class CatalogKeeper(Protocol):
-    """Who keeps a catalog current, and replaces one that failed."""
+    """Keeps a catalog current, and replaces one that failed."""
 
     def ensure_current(self) -> None:
-        """Return when the catalog reflects storage; raises Unavailable while it cannot."""
+        """Return when the catalog reflects storage; raises Unavailable when that is not possible now."""
 
     def recover(self, error: Exception, generation: int) -> None:
-        """Go on after the catalog failed, with the connections of that generation; raises Unavailable."""
+        """Recover after the catalog of that generation failed; raises Unavailable when that is not possible."""
 
 
 class RecoveringCatalog:
-    """Asks ``catalog``, which ``keeper`` keeps current, and asks again after a failure that could be recovered from."""
+    """Queries ``catalog``, which ``keeper`` keeps current, and queries again after recovering from a failure."""
 
     def __init__(self, catalog: Catalog, keeper: CatalogKeeper) -> None:
         self._catalog = catalog
         self._keeper = keeper
 
     def query(self, question: Callable[[], Answer]) -> Answer:
-        """Put a question to an up-to-date catalog; when the catalog fails, or is replaced, ask again.
+        """Run a query on an up-to-date catalog; run it once more when the catalog fails or is replaced.
 
-        ``question`` may be of several statements. Raises CatalogUnavailable, and what the question raises.
+        ``question`` may run several statements. Raises CatalogUnavailable, and what ``question`` raises.
         """
         connections = self._catalog.connections
         generation = self._current_generation()
@@ -50,7 +50,7 @@ class RecoveringCatalog:
         else:
             if connections.generation == generation:
                 return answer
-        # What was asked may have been the new catalog, while it was still being filled.
+        # The query may have run on the new catalog while that was still being filled.
         generation = self._current_generation()
         try:
             answer = question()
@@ -65,7 +65,7 @@ class RecoveringCatalog:
         raise CatalogUnavailable("The catalog is being replaced. Try again in a moment.")
 
     def _current_generation(self) -> int:
-        """Which catalog it is that is up to date."""
+        """The generation of the connections, once that catalog is up to date."""
         connections = self._catalog.connections
         while True:
             generation = connections.generation

@@ -1,4 +1,4 @@
-"""What goes into the catalog and comes out of it: the values a caller hands over, and the rows they become."""
+"""The values that callers pass to the catalog and get from it, and the rows they become."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from ..model import File, Identity
 
 
 class Fingerprint(NamedTuple):
-    """What a rescan compares: a file's identity and the fingerprint of its sidecars."""
+    """What a scan compares: a file's identity, and the fingerprint of its sidecars as text.
+
+    ``size`` is in bytes, times are in nanoseconds since the epoch; an inode or ctime of 0 is not known.
+    """
 
     size: int
     mtime_ns: int
@@ -25,7 +28,7 @@ class Fingerprint(NamedTuple):
 
     @property
     def identity(self) -> Identity:
-        """By what the file is known again."""
+        """Size, times and inode, by which the file is recognized."""
         return Identity(self.size, self.mtime_ns, self.inode, self.ctime_ns)
 
 
@@ -35,10 +38,11 @@ REPLACED = -1
 
 
 class SeenFile(NamedTuple):
-    """A distribution file seen in storage, with what its sidecars say.
+    """A distribution file seen in storage, with the contents of its sidecars.
 
-    ``before`` is the row that was read before the file was looked at, None when there was none: when it is another one
-    by now, somebody looked later, and the row stays. ANY_ROW says that nobody can have.
+    ``before`` is the row as it was read before the file was examined, None when there was none: if the row is another
+    one by now, another process has examined the file later, and that row stays. ANY_ROW says that none can have.
+    ``yanked`` is the reason of a yank, None when the file is not yanked.
     """
 
     root: int
@@ -53,10 +57,10 @@ class SeenFile(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class MissingFile:
-    """A row whose file is no longer there, as it was when the scan began.
+    """A row whose file is missing, as it was when the scan began.
 
-    ``is_replaced``: another file stands there that is not whole yet, or may come in a moment. The row is hidden then,
-    and not deleted, so that its project is still known to be here; ``held_at`` tells this time from any other.
+    ``is_replaced``: another file is in its place and not complete yet, or may appear in a moment. The row is then
+    hidden and not deleted, so that its project still exists; ``held_at`` distinguishes this occasion from any other.
     """
 
     root: int
@@ -68,11 +72,12 @@ class MissingFile:
 
 @dataclass(frozen=True, slots=True)
 class Digest:
-    """What reading a file brought: digests, metadata, or the ``fault`` that keeps it from being listed, and its kind.
+    """The result of reading a file: digests and metadata, or the ``fault`` that keeps it from being listed.
 
-    ``core`` is what pages show of the metadata, as :func:`core_metadata.packed` gives it. ``name`` is the
-    project's name as the metadata spells it, empty when it says none. ``project`` and ``version`` are set where only
-    the metadata could tell where the file's name is to be cut.
+    ``link_digest`` is ``<algorithm>=<hex>`` for the link fragment, or ''. ``core`` is the metadata that pages show, as
+    :func:`core_metadata.packed` gives it. ``needs`` has the normalized names of dependencies, with a space between.
+    ``name`` is the project's name as the metadata spells it, '' when it has none. ``project`` and ``version`` are set
+    where only the metadata could tell where to split the file's name.
     """
 
     sha256: str
@@ -92,7 +97,7 @@ class Digest:
 
 
 class FileFault(NamedTuple):
-    """What is wrong with a file that is not listed: its path, the kind, and the ``reason``, which names no file."""
+    """The fault of a file that is not listed: path, kind, and the ``reason``, a text that does not name the file."""
 
     path: str
     kind: FaultKind
@@ -105,17 +110,17 @@ class FileFault(NamedTuple):
 
     @property
     def is_damage(self) -> bool:
-        """Whether the bytes of the file are what is wrong with it, and no later look may find it mended."""
+        """Whether the fault is in the bytes of the file, so that reading it again cannot succeed."""
         return self.kind in DAMAGED
 
     @property
     def sentence(self) -> str:
-        """What is wrong, with the name of a file whose bytes are; the log says it."""
+        """The fault as a sentence for the log; it names the file if the file is damaged."""
         return refused(self.filename, self.reason) if self.is_damage else self.reason
 
 
 class NameOwner(NamedTuple):
-    """The file that has a name where names are exclusive."""
+    """The file that owns a name, where names are exclusive (in a bucket)."""
 
     root: int
     path: str
@@ -123,16 +128,16 @@ class NameOwner(NamedTuple):
 
 
 def beside_ns(fingerprint: str) -> int:
-    """When the newest of what stands beside a file was changed (nanoseconds since the epoch), by the row's fingerprint.
+    """When a file's newest sidecar was changed (nanoseconds since the epoch), from the fingerprint of its sidecars.
 
-    0 when nothing does, and where the fingerprint does not tell, as in a bucket.
+    0 without sidecars, and where the fingerprint has no times, such as in a bucket.
     """
     times = (part.split(":")[2:3] for part in fingerprint.split(";"))
     return max((int(time) for each in times for time in each), default=0)
 
 
 def file_row(found: SeenFile) -> dict[str, object]:
-    """The parameters that make a row of a file seen."""
+    """The parameters for the row of a seen file."""
     dist = found.dist
     return {
         "root": found.root, "path": found.path, **found.row._asdict(),
@@ -145,18 +150,18 @@ def file_row(found: SeenFile) -> dict[str, object]:
 
 
 def undecided(dist: FilenameParts) -> str:
-    """All projects that the file may belong to, a blank around each; '' when that is certain."""
+    """All projects that a file may belong to, with a space around each; '' when its project is certain."""
     return f" {dist.project} {' '.join(dist.others)} " if dist.others else ""
 
 
 def upsert_row(found: SeenFile) -> dict[str, object]:
-    """The same, with the row that must not have changed meanwhile."""
+    """The parameters for the row of a seen file, with the row before, which must not have changed meanwhile."""
     before = found.before or ANY_ROW
     return {**file_row(found), **{f"before_{name}": value for name, value in before._asdict().items()}}
 
 
 def uploaded_row(found: SeenFile, digest: Digest) -> dict[str, object]:
-    """The parameters that make a row of a file seen, with what reading it brought."""
+    """The parameters for the row of an uploaded file with its digests."""
     values = _digest_values(digest)
     dist = found.dist
     return {
@@ -166,7 +171,7 @@ def uploaded_row(found: SeenFile, digest: Digest) -> dict[str, object]:
 
 
 def digest_row(file: File, digest: Digest) -> dict[str, object]:
-    """The parameters that record what reading a file brought."""
+    """The parameters that record a digest in the row of a file."""
     return {
         "root": file.root, "path": file.path, "size": file.size, "mtime_ns": file.mtime_ns, "inode": file.inode,
         "ctime_ns": file.ctime_ns, **_digest_values(digest),
@@ -180,13 +185,13 @@ def _digest_values(digest: Digest) -> dict[str, object]:
         "needs": digest.needs,
         "fault": digest.fault, "fault_kind": digest.fault_kind, "name": digest.name, "core": digest.core,
         "project": digest.project, "version": digest.version,
-        # The fastest level: with the default one, packing 100,000 descriptions takes longer than all the rest.
+        # The fastest level: with the default, compressing 100,000 descriptions takes longer than everything else.
         "body": None if digest.metadata is None else zlib.compress(digest.metadata, 1),
     }  # fmt: skip
 
 
 def as_file(row: Sequence[Any]) -> File:
-    """The file of a row with ``schema.FILE_COLUMNS``."""
+    """The file in a row with the columns ``schema.FILE_COLUMNS``."""
     return File(
         filename=row[0], project=NormalizedName(row[1]), name=row[2], version=row[3], kind=row[4], path=row[5],
         root=row[6], size=row[7], mtime_ns=row[8], inode=row[9], sha256=row[10], link_digest=row[11],

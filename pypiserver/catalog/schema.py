@@ -1,8 +1,9 @@
-"""The catalog's tables and statements, as portable SQL text; :mod:`project_list` has those of the list for people.
+"""The catalog's tables and statements, as portable SQL text; :mod:`project_list` has those of the project list.
 
-Everything here runs on SQLite and, through an adapter, on PostgreSQL: ``:name`` placeholders, TEXT and BIGINT (and
-one BLOB), ON CONFLICT, no RETURNING, no identity columns. Change a table and raise ``SCHEMA_VERSION``: an older
-catalog is then replaced by a new file, built from storage, which is the truth.
+**Invariants:** every statement runs on SQLite and, through an adapter, on PostgreSQL: ``:name`` placeholders, TEXT,
+BIGINT and BLOB, ON CONFLICT, no RETURNING, no identity columns. A change of a table raises ``SCHEMA_VERSION``, and adds
+a step for PostgreSQL (:mod:`postgres.migrations`): an older SQLite catalog is then replaced by a new file, which is
+built from storage, the only truth.
 """
 
 from __future__ import annotations
@@ -12,29 +13,29 @@ from ..errors import DAMAGED
 SCHEMA_VERSION = "11"
 
 TABLES = (
-    # What the catalog belongs to: schema version, roots, digest algorithm. And its epoch: a random name, by which a
-    # process sees that it is still the catalog it opened.
+    # What the catalog describes: schema version, roots, digest algorithm. And its epoch: a random name, by which a
+    # process recognizes the catalog that it opened.
     "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
     # One row: the number of the last change.
     "CREATE TABLE IF NOT EXISTS serial (id BIGINT PRIMARY KEY, value BIGINT NOT NULL)",
-    # A project's row outlives its files, so that a page cached under its serial can never come back.
-    # It says what the list of projects needs, so that this list reads no files: the number of visible ones, a name, and
-    # when the newest of them, or of what stands beside them, was changed.
+    # A project's row outlives its files, so that a serial is never used twice for different pages.
+    # It has what the Simple API's list of projects needs, so that this list reads no rows of files: the number of
+    # visible files, a name, and when the newest of them, or of their sidecars, was changed.
     """CREATE TABLE IF NOT EXISTS project (
         name TEXT PRIMARY KEY, serial BIGINT NOT NULL, status TEXT NOT NULL DEFAULT '', reason TEXT NOT NULL DEFAULT '',
         files BIGINT NOT NULL DEFAULT 0, display TEXT NOT NULL DEFAULT '',
         changed_ns BIGINT NOT NULL DEFAULT 0
     )""",
-    # The folders as the last scan found them: where none has changed, no file has come or gone.
+    # The folders as the last scan found them: when none has changed, no file was added or removed.
     """CREATE TABLE IF NOT EXISTS folder (
         root BIGINT NOT NULL, path TEXT NOT NULL, mtime_ns BIGINT NOT NULL, inode BIGINT NOT NULL,
         PRIMARY KEY (root, path)
     )""",
-    # sha256 '' means: not digested yet. fault '' means: fit to be listed; else it says to people why it is not, and
-    # fault_kind says it to code (errors.FaultKind). Of several rows with one file name the first by (root, path)
-    # without a fault is visible. undecided has the projects that a file may belong to while only its metadata can say
-    # which, a blank around each: all of them are here until it is read. beside_ns is when the newest sidecar was
-    # changed, 0 for none. needs has the projects that the file depends on, a blank between two.
+    # sha256 '' means: not digested yet. fault '' means: can be listed; otherwise it is the reason for people, and
+    # fault_kind the reason for code (errors.FaultKind). Of several rows with one file name, the first by (root, path)
+    # without a fault is visible. undecided has the projects that a file may belong to, with a space around each, while
+    # only its metadata can tell: all of them exist until the file is read. beside_ns is when the newest sidecar was
+    # changed, 0 for none. needs has the projects that the file depends on, separated by spaces.
     """CREATE TABLE IF NOT EXISTS file (
         root BIGINT NOT NULL, path TEXT NOT NULL,
         size BIGINT NOT NULL, mtime_ns BIGINT NOT NULL, inode BIGINT NOT NULL,
@@ -48,13 +49,13 @@ TABLES = (
         fault_kind TEXT NOT NULL DEFAULT '', needs TEXT NOT NULL DEFAULT '',
         PRIMARY KEY (root, path)
     )""",
-    # Core metadata, zlib-compressed, apart from the narrow rows that pages read; and ``core``, what pages show of it,
-    # parsed once, of the file with this sha256. The body is read for its description alone.
+    # Core metadata, zlib-compressed, in a table of its own so that the rows for pages stay narrow; and ``core``, the
+    # part that pages show, parsed once from the file with this sha256. Pages read the body only for the description.
     """CREATE TABLE IF NOT EXISTS metadata (
         root BIGINT NOT NULL, path TEXT NOT NULL, body BLOB NOT NULL, sha256 TEXT, core BLOB, PRIMARY KEY (root, path)
     )""",
-    # Where storage lets several files have one name, its key decides whose upload came first. Folders decide it
-    # themselves, by link(2), and leave it empty.
+    # Where storage allows several files of one name, this table's key decides which upload came first. Folders decide
+    # by link(2), and leave this table empty.
     """CREATE TABLE IF NOT EXISTS claim (
         filename TEXT PRIMARY KEY, root BIGINT NOT NULL, path TEXT NOT NULL, sha256 TEXT NOT NULL
     )""",
@@ -65,7 +66,7 @@ INDEXES = {
     "file_by_filename": "CREATE INDEX IF NOT EXISTS file_by_filename ON file (filename)",
     "file_undecided": "CREATE INDEX IF NOT EXISTS file_undecided ON file (undecided) WHERE undecided <> ''",
     "file_hidden": "CREATE INDEX IF NOT EXISTS file_hidden ON file (root, path) WHERE visible = 0 AND fault = ''",
-    # All of its keys are equal, so it gives rows in the order of the table, and a batch changes 120 pages, not 1,000.
+    # All keys are equal, so this index gives rows in the table's order, and a batch changes 120 pages, not 1,000.
     "file_pending": "CREATE INDEX IF NOT EXISTS file_pending ON file (sha256) WHERE sha256 = '' AND fault = ''",
     "folder_unread": "CREATE INDEX IF NOT EXISTS folder_unread ON folder (root) WHERE inode = -2",
 }
@@ -76,15 +77,15 @@ FILE_COLUMNS = (
 )
 
 # A row that changed in size, times or inode is a new file: it loses its digests. One whose sidecars changed keeps them,
-# and so does one of which either side does not tell the inode or the time of its last change (model.Identity).
+# and a number (inode, ctime) that one side does not know counts as equal (model.Identity).
 _SAME = """
     file.size = excluded.size AND file.mtime_ns = excluded.mtime_ns
     AND (file.inode = excluded.inode OR (file.inode >= 0 AND (file.inode = 0 OR excluded.inode = 0)))
     AND (file.ctime_ns = excluded.ctime_ns OR file.ctime_ns = 0 OR excluded.ctime_ns = 0)
 """
-# The faults that code asks for, as SQL names them (errors.FaultKind).
+# The kinds of damage as an SQL list (errors.FaultKind).
 _DAMAGED = ", ".join(f"'{kind}'" for kind in sorted(DAMAGED))
-# Such a file is read again once what is beside it has changed.
+# An unfinished file is read again once its sidecars have changed.
 _AWAITS = "file.sidecars <> excluded.sidecars AND file.fault_kind = 'unfinished'"
 _INSERT_FILE = """
     INSERT INTO file (root, path, size, mtime_ns, inode, sidecars, beside_ns, filename, project, name, version, kind,
@@ -95,9 +96,10 @@ _VALUES = """
     :root, :path, :size, :mtime_ns, :inode, :sidecars, :beside_ns, :filename, :project, :name, :version, :kind,
         :visible, '', '', '', '', :yanked, :has_signature, :has_provenance, '', :undecided, :ctime_ns
 """
-# A file that had no row: whoever gave it one meanwhile looked later. First scans consist of these.
+# A file that had no row: a process that added one meanwhile examined it later. A first scan has only these.
 INSERT_NEW_FILE = f"{_INSERT_FILE} VALUES ({_VALUES}) ON CONFLICT (root, path) DO NOTHING"
-# Any other: only while the row is the one that was read before the look, or when nobody can have looked later (-1).
+# Any other file: only if the row is still the one that was read before, or if no process can have examined it later
+# (-1).
 UPSERT_FILE = f"""
     {_INSERT_FILE} SELECT {_VALUES}
     WHERE :before_size = -1 OR EXISTS (SELECT 1 FROM file f WHERE f.root = :root AND f.path = :path)
@@ -121,7 +123,7 @@ UPSERT_FILE = f"""
     )
 """  # noqa: S608 - all parts are constants of this module
 
-# An uploaded file, with its digests from the start; whatever had its path before.
+# An uploaded file, with its digests from the start; it replaces any row with its path.
 _UPLOADED = (
     *("size", "mtime_ns", "inode", "sidecars", "filename", "project", "name", "version", "kind", "visible"),
     *("sha256", "link_digest", "requires_python", "metadata_sha256", "summary", "keywords", "yanked"),
@@ -133,19 +135,19 @@ UPSERT_UPLOADED = f"""
     ON CONFLICT (root, path) DO UPDATE SET {", ".join(f"{each} = excluded.{each}" for each in _UPLOADED)}
 """  # noqa: S608
 
-# The row that was read before the scan, and no newer one: an upload may have put another file there meanwhile.
+# Only the row that was read before the scan, and no newer one: an upload may have stored another file meanwhile.
 _IF_UNCHANGED = """
     root = :root AND path = :path AND size = :size AND mtime_ns = :mtime_ns AND inode = :inode
     AND ctime_ns = :ctime_ns
 """
 DELETE_FILE = f"DELETE FROM file WHERE {_IF_UNCHANGED}"  # noqa: S608
-# A file that is being replaced, or was removed a moment ago: hidden, but still its project's; without an inode it is
-# none that a scan may find.
+# A file that is being replaced, or was removed a moment ago: hidden, but still its project's; with inode -1 it equals
+# no file that a scan may find.
 HOLD_FILE = f"""
     UPDATE file SET fault = 'it is being replaced or removed', fault_kind = 'replaced', inode = -1, ctime_ns = :held_at
     WHERE {_IF_UNCHANGED}
 """  # noqa: S608
-# A row of a version that did not note this: it goes on with what was read of the file then.
+# A row of an older version without this column: it keeps its digests.
 NOTE_CTIME = """
     UPDATE file SET ctime_ns = :ctime_ns WHERE root = :root AND path = :path AND size = :size
     AND mtime_ns = :mtime_ns AND inode = :inode AND ctime_ns = 0
@@ -154,7 +156,7 @@ DELETE_ORPHANED_METADATA = """
     DELETE FROM metadata WHERE root = :root AND path = :path
     AND NOT EXISTS (SELECT 1 FROM file f WHERE f.root = metadata.root AND f.path = metadata.path)
 """
-# Two may read one file at the same time; whoever is second has nothing to tell.
+# Two threads or processes may read one file at the same time; the second one changes nothing.
 RECORD_PENDING = f"""
     UPDATE file SET sha256 = :sha256, link_digest = :link_digest, requires_python = :requires_python,
         metadata_sha256 = :metadata_sha256, summary = :summary, keywords = :keywords, needs = :needs,
@@ -164,7 +166,7 @@ RECORD_PENDING = f"""
         undecided = CASE WHEN :project = '' THEN undecided ELSE '' END
     WHERE {_IF_UNCHANGED} AND (sha256 = '' OR undecided <> '') AND fault = ''
 """  # noqa: S608
-# Only beside a row that says the same: the file may have changed while it was read.
+# Only if the file's row has this identity: the file may have changed while it was read.
 UPSERT_METADATA = f"""
     INSERT INTO metadata (root, path, sha256, core, body)
     SELECT :root, :path, :sha256, :core, :body WHERE EXISTS (SELECT 1 FROM file WHERE {_IF_UNCHANGED})
@@ -175,7 +177,7 @@ DELETE_METADATA = f"""
     AND EXISTS (SELECT 1 FROM file WHERE {_IF_UNCHANGED})
 """  # noqa: S608
 
-# What a later look may find mended. A server of the version before writes no kind: its faults are read anew.
+# Faults that a later attempt may find repaired. A server of the previous version writes no kind: retry its faults too.
 _UNREADABLE = "fault <> '' AND fault_kind IN ('', 'unfinished', 'unreadable') AND inode <> -1"
 SELECT_UNREADABLE = f"SELECT filename, project FROM file WHERE {_UNREADABLE}"  # noqa: S608
 FORGET_UNREADABLE = f"UPDATE file SET fault = '', fault_kind = '' WHERE {_UNREADABLE}"  # noqa: S608
@@ -197,11 +199,11 @@ DROP_CLAIM = "DELETE FROM claim WHERE filename = :filename AND root = :root AND 
 SELECT_CLAIM = "SELECT root, path, sha256 FROM claim WHERE filename = :filename"
 DELETE_ROW = "DELETE FROM file WHERE root = :root AND path = :path"
 
-# It changes a page all the same, which a full disk or a read-only one refuses.
+# This still changes a page, which a full or read-only disk refuses.
 WRITE_NOTHING = "UPDATE serial SET value = value WHERE id = 1"
 NEXT_SERIAL = "UPDATE serial SET value = value + 1 WHERE id = 1"
 RAISE_SERIAL = "UPDATE serial SET value = :least WHERE id = 1 AND value < :least"
-# When a file was changed last, or what stands beside it (nanoseconds since the epoch).
+# When a file or its newest sidecar was last changed (nanoseconds since the epoch).
 CHANGED = "CASE WHEN f.beside_ns > f.mtime_ns THEN f.beside_ns ELSE f.mtime_ns END"
 TOUCH_PROJECT = f"""
     INSERT INTO project (name, serial, files, display, changed_ns)
@@ -221,13 +223,13 @@ SELECT_SERIAL = "SELECT value FROM serial WHERE id = 1"
 SELECT_SERIAL_AND_EPOCH = """
     SELECT s.value, m.value FROM serial s CROSS JOIN meta m WHERE s.id = 1 AND m.name = 'epoch'
 """
-# What must be true at one moment before it is said that something is not here: this is the catalog that was opened, a
-# scan has come to its end in it, it has no row, and no folder could not be read (storage.entries.UNREAD).
+# "Not found" is certain only if all of this is true at one moment: this is the catalog that was opened, a scan has
+# completed in it, it has no row, and every folder could be read (-2 is backend.stored_file.UNREAD).
 _SELECT_ABSENCE = """
     SELECT (SELECT value FROM meta WHERE name = 'epoch'), EXISTS (SELECT 1 FROM folder),
         EXISTS (SELECT 1 FROM folder WHERE inode = -2), EXISTS (SELECT 1 FROM file WHERE {here})
 """
-# What may be of a project, and is not said to be: rows of no other index are looked at.
+# Files that may belong to a project, as only their metadata can tell; the index file_undecided finds them.
 _MAY_BE_OF = "undecided <> '' AND undecided LIKE '% ' || :name || ' %'"
 SELECT_ABSENCE_OF_PROJECT = (
     _SELECT_ABSENCE.format(here="project = :name").rstrip() + f" OR EXISTS (SELECT 1 FROM file WHERE {_MAY_BE_OF})"  # noqa: S608
@@ -237,31 +239,31 @@ SELECT_SNAPSHOT = "SELECT root, path, size, mtime_ns, inode, sidecars, ctime_ns 
 SELECT_PROJECTS = "SELECT name, display, changed_ns FROM project WHERE files > 0 ORDER BY name"
 SELECT_PROJECT = "SELECT serial, status, reason, changed_ns FROM project WHERE name = :name"
 SELECT_STATUSES = "SELECT name, status, reason FROM project WHERE status <> ''"
-# With those that may be of it, in rows of other projects, until they are read.
+# With files of other projects that may belong to this one, until they are read.
 SELECT_FILES_OF = f"""
     SELECT {FILE_COLUMNS} FROM file WHERE project = :name AND visible = 1 UNION ALL
     SELECT {FILE_COLUMNS} FROM file WHERE {_MAY_BE_OF} AND project <> :name AND visible = 1
 """  # noqa: S608
 SELECT_FILE = f"SELECT {FILE_COLUMNS} FROM file WHERE filename = :filename AND visible = 1"  # noqa: S608
 SELECT_FILES = f"SELECT {FILE_COLUMNS} FROM file WHERE visible = 1 ORDER BY path, root"  # noqa: S608
-# By the primary key, so that a block of them takes no longer at the end of a million than at the start.
+# By the primary key, so that a block at the end of a million rows is as fast as the first.
 SELECT_PATHS = """
     SELECT path, size, mtime_ns, link_digest FROM file WHERE root = :root AND path > :after AND visible = 1
     ORDER BY path LIMIT :limit
 """
 SELECT_ROWS_OF = f"SELECT {FILE_COLUMNS} FROM file WHERE project = :name ORDER BY root, path"  # noqa: S608
-# What may be another spelling of a name; 10,000 files of a project are compared here in a few milliseconds.
+# Names that may be other spellings of a name; comparing the 10,000 files of a project takes a few milliseconds.
 SELECT_ALIKE = """
     SELECT filename FROM file WHERE project = :name AND filename <> :filename
     AND LOWER(REPLACE(REPLACE(filename, '_', '-'), '.', '-')) = :folded ORDER BY root, path
 """
-# Those that were read when nobody asked their metadata where their name is to be cut wait as well.
+# Files that were digested before metadata decided where to split their name are pending too.
 _UNDECIDED = "FROM file WHERE undecided <> '' AND sha256 <> '' AND fault = ''"
 SELECT_PENDING = f"""
     SELECT {FILE_COLUMNS} FROM file WHERE sha256 = '' AND fault = ''
     UNION ALL SELECT {FILE_COLUMNS} {_UNDECIDED} LIMIT :limit
 """  # noqa: S608
-# By length, so that SQLite looks for the project and not through all that is pending.
+# LENGTH(), so that SQLite uses the index of projects, and not the one of all pending files.
 SELECT_PENDING_OF = f"""
     SELECT {FILE_COLUMNS} FROM file WHERE project = :name AND (LENGTH(sha256) = 0 OR undecided <> '') AND fault = ''
     UNION ALL SELECT {FILE_COLUMNS} FROM file WHERE {_MAY_BE_OF} AND project <> :name AND fault = ''
@@ -270,7 +272,7 @@ SELECT_PENDING_COUNT = f"""
     SELECT COUNT(*) + (SELECT COUNT(*) {_UNDECIDED}) FROM file WHERE sha256 = '' AND fault = ''
 """  # noqa: S608
 SELECT_METADATA = "SELECT body FROM metadata WHERE root = :root AND path = :path"
-# A server of the version before replaces the body alone: what was parsed is then that of another file.
+# A server of the previous version replaces the body alone: ``core`` is then that of another file.
 SELECT_CORE = """
     SELECT CASE WHEN sha256 = :sha256 THEN core END, body FROM metadata WHERE root = :root AND path = :path
 """
@@ -278,7 +280,7 @@ SELECT_COUNTS = "SELECT COALESCE(SUM(files), 0), COUNT(*) FROM project WHERE fil
 SELECT_ROOT_COUNTS = "SELECT root, COUNT(*) FROM file GROUP BY root"
 SELECT_UNREAD_ROOTS = "SELECT DISTINCT root FROM folder WHERE inode = -2"
 SELECT_FOLDERS = "SELECT root, path, mtime_ns, inode FROM folder"
-# "0" comes after "/".
+# "0" is the character after "/".
 SELECT_ANY_BELOW = "SELECT 1 FROM file WHERE root = :root AND path > :path || '/' AND path < :path || '0' LIMIT 1"
 SELECT_ANY_FOLDER = "SELECT 1 FROM folder LIMIT 1"
 SELECT_CONTESTED = """

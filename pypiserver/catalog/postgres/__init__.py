@@ -1,1 +1,1 @@
-"""The catalog in PostgreSQL, which several machines share."""
+"""The catalog in PostgreSQL, for servers on several machines."""

@@ -1,9 +1,8 @@
-"""The lock by which servers on several machines, with one catalog in PostgreSQL, agree on one scanner.
+"""The leader lock of servers on several machines that share one catalog in PostgreSQL.
 
-What ``sqlite.leader_lock`` is for the processes of one machine: an advisory lock of the database, on a connection of
-its own, so it ends with its process, however that dies, once the database notices (half a minute for a machine that is
-cut off). What the holder says stands in the table ``scanner`` with its heartbeat; times there are those of the
-database's clock.
+**Invariants:** the lock is an advisory lock of the database on a connection of its own, so it ends with its process,
+even when the process crashes, as soon as the database notices (half a minute for a machine that loses its network); the
+holder's state and heartbeat are in the table ``scanner``; times in that table are those of the database's clock.
 """
 
 from __future__ import annotations
@@ -18,14 +17,15 @@ from ..errors import CatalogError
 from ..leader_lock import FRESH_SECONDS, catalog_in, scan_in
 from .session import Session, failing
 
-# Together with the schema the tables are in.
+# The number of the advisory lock, used together with a hash of the name of the tables' schema.
 LOCK = 0x7363616E
-# How long the database may take to say that it was given up; with the session it is gone anyway, a moment later.
+# How long to wait for the database to confirm the release; closing the session releases the lock anyway.
 RELEASE_SECONDS = 2.0
-# A heartbeat is a transaction; one that is so old is that of a holder whose rounds fail, or that hangs.
+# Seconds between two heartbeats, each of which is a transaction; and the age at which the last one shows that the
+# holder's rounds fail, or that it hangs.
 HEARTBEAT_SECONDS = 2.0
 ALIVE_SECONDS = 8.0
-# What stands between the words and the heartbeat.
+# Separates the state from the heartbeat.
 _BEAT = " ~"
 _ACQUIRE = "SELECT pg_try_advisory_lock(CAST(:number AS int), hashtext(current_schema()))"
 _NOW = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) AS double precision)"
@@ -38,35 +38,35 @@ _SAY = f"""
 
 
 class Sessions(Protocol):
-    """Who connects to the catalog's database."""
+    """Connects to the catalog's database."""
 
     def session(self) -> Session:
-        """A new connection, for the lock alone."""
+        """A new connection, used only for the lock."""
 
     def reading(self) -> AbstractContextManager[Session]:
-        """A connection of many, for one question."""
+        """A connection of the pool, for one query."""
 
 
 class PostgresLeaderLock:
-    """The lock of the catalog that ``database`` leads to. Every method may raise CatalogError."""
+    """The lock of the catalog behind ``database``. Every method may raise CatalogError."""
 
     spans_machines = True
 
     def __init__(self, database: Sessions) -> None:
         self._database = database
         self._session: Session | None = None
-        # A fork's parent goes on with its own.
+        # After a fork: sessions of the parent, which still uses them.
         self._inherited: list[Session] = []
         self._is_held = False
         self._found = ""
         self._ahead = 0.0
         self._words = ""
-        # By time.monotonic(): when it may be taken again after it was given away, and the next heartbeat.
+        # By time.monotonic(): when the lock may be taken again after give_way(), and when the next heartbeat is due.
         self._not_before = 0.0
         self._next_touch = 0.0
 
     def acquire(self) -> bool:
-        """Take the lock if it is free; True when it is ours."""
+        """Take the lock if it is free; True when this process has it."""
         if time.monotonic() < self._not_before:
             return False
         if self._session is None:
@@ -84,60 +84,63 @@ class PostgresLeaderLock:
         return self._is_held
 
     def is_held(self) -> bool:
-        """Whether the lock was ours when it was last asked for."""
+        """Whether this process had the lock when that was last checked."""
         return self._is_held
 
     def was_ready_just_now(self, catalog: str | None = None) -> bool:
-        """Whether the holder before us began its last scan less than two seconds ago, into this catalog, or any."""
+        """Whether the previous holder began its last scan at most FRESH_SECONDS ago, into this catalog, or any."""
         found = scan_in(self._found)
         is_fresh = found is not None and 0 <= time.time() + self._ahead - found[0] < FRESH_SECONDS
         return is_fresh and catalog in (None, catalog_in(self._found))
 
     def is_ready(self, catalog: str | None = None) -> bool:
-        """Whether the server that holds the lock, alive when we cannot have it, has scanned into this catalog."""
+        """Whether the holder has completed a scan into this catalog, or into any.
+
+        Meant for callers whose :meth:`acquire` failed: only then a holder is certain to be alive.
+        """
         said = self._said()
         return said.startswith("ready") and catalog in (None, catalog_in(said))
 
     def outage(self) -> str:
-        """What keeps that server from reading the folders; empty when nothing does."""
+        """Why the holder cannot read storage, '' when it can."""
         word, _, reason = self._said().partition(" ")
         return reason if word == "outage" else ""
 
     def say_outage(self, reason: str) -> None:
-        """Tell the others that the folders cannot be read, and why."""
+        """Report to the others that storage cannot be read, and why."""
         self._say(f"outage {reason}")
 
     def say_ready(self, started: float, catalog: str = "") -> None:
-        """Tell the others that a scan into ``catalog`` that began at ``started`` (seconds since the epoch) is done."""
+        """Report a completed scan into ``catalog`` to the others; it began at ``started`` (seconds since the epoch)."""
         self._say(f"ready {started + self._ahead:.3f} {time.time() - started:.3f} {catalog}")
 
     def last_scan(self) -> tuple[float, float] | None:
-        """When the last scan of any server began (seconds since the epoch) and how long it took, if that is known."""
+        """When the last scan of any server began (seconds since the epoch), and its seconds; None if not known."""
         return scan_in(self._said())
 
     def is_alive(self) -> bool:
-        """Whether rounds of the server that holds the lock succeed: its heartbeat is young."""
+        """Whether the holder's rounds succeed: its heartbeat is recent."""
         said, now = self._row()
         _, _, beat = said.partition(_BEAT)
         try:
             return now - float(beat) < ALIVE_SECONDS
         except ValueError:
-            # An older version says none.
+            # An older version writes no heartbeat.
             return True
 
     def touch(self) -> None:
-        """Tell the others that a round succeeded, or that a long one gets on."""
+        """Renew the heartbeat: a round succeeded, or a long one makes progress."""
         if self._is_held and time.monotonic() >= self._next_touch:
             self._say(self._words)
 
     def give_way(self, seconds: float) -> bool:
-        """Give the lock up and leave it to others for so long."""
+        """Release the lock and leave it to others for this many seconds."""
         self._not_before = time.monotonic() + seconds
         self.release()
         return True
 
     def release(self) -> None:
-        """Give the lock up, so that another may have it at once; does not raise."""
+        """Release the lock, so that another server can take it at once; does not raise."""
         if self._session is not None:
             if self._is_held and not self._session.raw.closed:
                 self._session.raw.seconds = RELEASE_SECONDS
@@ -147,7 +150,7 @@ class PostgresLeaderLock:
         self._session, self._is_held = None, False
 
     def forget(self) -> None:
-        """After a fork: the parent's lock is not ours, and its connection is not to be closed."""
+        """Forget the parent's lock after a fork, without closing its connection."""
         if self._session is not None:
             self._inherited.append(self._session)
         self._session, self._is_held, self._found, self._not_before = None, False, "", 0.0
@@ -156,7 +159,7 @@ class PostgresLeaderLock:
         return self._row()[0].partition(_BEAT)[0]
 
     def _row(self) -> tuple[str, float]:
-        """What the holder said, with its heartbeat, and the time by the database's clock."""
+        """The holder's state with its heartbeat, and the time by the database's clock."""
         with self._database.reading() as session:
             row = session.execute(_SAID).fetchone()
         return (row[0], row[1]) if row else ("", 0.0)
@@ -176,6 +179,6 @@ class PostgresLeaderLock:
             with failing(self._session):
                 yield self._session
         except CatalogError:
-            # With the connection the lock is gone.
+            # The lock ends with the connection.
             self.release()
             raise

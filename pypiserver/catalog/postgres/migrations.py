@@ -1,9 +1,11 @@
-"""The catalog's tables on PostgreSQL: an ordered list of steps.
+"""The catalog's tables on PostgreSQL, as an ordered list of migration steps.
 
-SQLite's catalog is thrown away when its tables change (:mod:`schema`); here building it again may cost hours, so the
-tables change step by step. The rules to keep: a step is never changed once it was released, add another; a step only
-adds, so that servers of the version before go on working until they are restarted; text is ordered by its bytes, as
-SQLite orders it, and not by the rules of a language.
+A SQLite catalog is deleted when its tables change (:mod:`schema`); here building it again may take hours, so the tables
+change step by step.
+
+**Invariants:** a released step never changes: add another one; a step only adds, so that servers of the previous
+version still work until they are restarted; text is ordered by its bytes, as SQLite orders it, and not by the rules of
+a language.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from ..database import Connection
 from ..rows import undecided
 
 _LOG = logging.getLogger(__name__)
-# Of all that begin at the same time, one migrates and the others wait for it: an advisory lock of this number.
+# The number of an advisory lock: of servers that start at the same time, one migrates and the others wait for it.
 LOCK = 0x70797069
 _SELECT_SDISTS = """
     SELECT root, path, filename FROM file WHERE (root, path) > (:root, :path)
@@ -35,7 +37,7 @@ _SELECT_CORES = """
 
 
 def _note_undecided(connection: Connection) -> None:
-    """Let the metadata of files whose names can be cut in several ways be asked which it is."""
+    """Mark files whose names can be split in several ways, so that their metadata is read to decide."""
     last = (-1, "")
     while rows := connection.execute(_SELECT_SDISTS, {"root": last[0], "path": last[1]}).fetchall():
         dists = [(root, path, parse_filename(filename)) for root, path, filename in rows]
@@ -47,7 +49,7 @@ def _note_undecided(connection: Connection) -> None:
 
 
 def _note_needs(connection: Connection) -> None:
-    """Let files that were read before say what they depend on."""
+    """Fill ``needs`` with the dependencies of files that are digested already, from their stored metadata."""
     last = (-1, "")
     while rows := connection.execute(_SELECT_CORES, {"root": last[0], "path": last[1]}).fetchall():
         needs = [(root, path, {each.project for each in unpacked(core).requirements}) for root, path, core in rows]
@@ -93,7 +95,7 @@ STEPS: tuple[tuple[str | Callable[[Connection], None], ...], ...] = (
         """CREATE TABLE metadata (
             root BIGINT NOT NULL, path TEXT COLLATE "C" NOT NULL, body BYTEA NOT NULL, PRIMARY KEY (root, path)
         )""",
-        # It is compressed already.
+        # The body is compressed already.
         "ALTER TABLE metadata ALTER COLUMN body SET STORAGE EXTERNAL",
         """CREATE TABLE claim (
             filename TEXT COLLATE "C" PRIMARY KEY, root BIGINT NOT NULL, path TEXT COLLATE "C" NOT NULL,
@@ -110,11 +112,11 @@ STEPS: tuple[tuple[str | Callable[[Connection], None], ...], ...] = (
         "CREATE INDEX listing_yanked ON listing (project) WHERE yanked > 0",
         "CREATE TABLE search (id BIGINT PRIMARY KEY, words TSVECTOR NOT NULL)",
         "CREATE INDEX search_by_word ON search USING GIN (words)",
-        # What the process that scans says to the others (see lease).
+        # What the process that scans reports to the others (see postgres.leader_lock).
         "CREATE TABLE scanner (id BIGINT PRIMARY KEY, said TEXT NOT NULL)",
     ),
     ('CREATE TABLE unlisted (project TEXT COLLATE "C" PRIMARY KEY)',),
-    # A random name, by which a server sees that these are still the tables it has read.
+    # A random name, by which a server recognizes the tables that it has read.
     ("INSERT INTO meta (name, value) VALUES ('epoch', md5(random()::text || clock_timestamp()::text))",),
     (
         "ALTER TABLE metadata ADD COLUMN sha256 TEXT, ADD COLUMN core BYTEA",
@@ -125,7 +127,7 @@ STEPS: tuple[tuple[str | Callable[[Connection], None], ...], ...] = (
         "CREATE INDEX file_undecided ON file (undecided) WHERE undecided <> ''",
         _note_undecided,
     ),
-    # 0 until the next scan: not known.
+    # ctime_ns is 0 (not known) until the next scan.
     (
         "ALTER TABLE file ADD COLUMN ctime_ns BIGINT NOT NULL DEFAULT 0",
         "CREATE INDEX folder_unread ON folder (root) WHERE inode = -2",
@@ -136,7 +138,7 @@ STEPS: tuple[tuple[str | Callable[[Connection], None], ...], ...] = (
         """UPDATE project SET changed_ns = COALESCE(
             (SELECT MAX(f.mtime_ns) FROM file f WHERE f.project = project.name AND f.visible = 1), 0)""",
     ),
-    # Until now the kind of a fault was told from its sentence; what has none yet is read anew, by and by.
+    # Earlier versions derived the kind of a fault from its sentence; files without a kind are read again over time.
     (
         "ALTER TABLE file ADD COLUMN fault_kind TEXT NOT NULL DEFAULT ''",
         """UPDATE file SET fault_kind = 'corrupt', fault = substr(fault, strpos(fault, ' is refused: ') + 13)
@@ -144,7 +146,7 @@ STEPS: tuple[tuple[str | Callable[[Connection], None], ...], ...] = (
         "UPDATE file SET fault_kind = 'replaced' WHERE fault <> '' AND inode = -1",
         "UPDATE file SET fault_kind = 'changed' WHERE fault = 'it changed while it was read'",
     ),
-    # The list makes the rows of dependencies, of all projects once.
+    # Mark all projects as outdated once, so that the list makes the rows of dependencies.
     (
         "ALTER TABLE file ADD COLUMN needs TEXT NOT NULL DEFAULT ''",
         "ALTER TABLE listing ADD COLUMN needs TEXT NOT NULL DEFAULT ''",
@@ -158,9 +160,10 @@ STEPS: tuple[tuple[str | Callable[[Connection], None], ...], ...] = (
 
 
 def migrate(connection: Connection, identity: str, place: str) -> str:
-    """Bring the tables up to date, and give their epoch; raises ConfigError when they are not those of ``identity``.
+    """Bring the tables up to date; gives their epoch.
 
-    Tables of a newer version are used as they are. A connection on which this fails must be closed.
+    Tables of a newer version are used as they are. Raises ConfigError when the tables are not those of ``identity``. A
+    connection on which this fails must be closed.
     """
     if _version(connection) < len(STEPS):
         connection.execute("BEGIN")
@@ -179,7 +182,7 @@ def migrate(connection: Connection, identity: str, place: str) -> str:
 
 
 def _run_missing(connection: Connection, identity: str, place: str) -> None:
-    # Others may take longer than a question is allowed to.
+    # Another server's migration may take longer than the limit of a statement.
     connection.execute("SET LOCAL statement_timeout = 0")
     connection.execute("SELECT pg_advisory_xact_lock(:number)", {"number": LOCK})
     version = _version(connection)
@@ -191,7 +194,7 @@ def _run_missing(connection: Connection, identity: str, place: str) -> None:
                 connection.execute(statement)
     if not version:
         connection.execute("INSERT INTO meta (name, value) VALUES ('identity', :identity)", {"identity": identity})
-        # In microseconds, as in SQLite's: above every serial of a catalog that was here before.
+        # In microseconds, as in SQLite: above every serial of an earlier catalog in this database.
         connection.execute("INSERT INTO serial (id, value) VALUES (1, :value)", {"value": time.time_ns() // 1000})
     if version < len(STEPS):
         connection.execute(
@@ -203,8 +206,8 @@ def _run_missing(connection: Connection, identity: str, place: str) -> None:
 
 
 def _version(connection: Connection) -> int:
-    """How many steps were made, 0 where there are no tables yet."""
-    # to_regclass() would remember, to the end of the transaction, that there was none before we waited.
+    """The number of steps that were applied, 0 where there are no tables yet."""
+    # to_regclass() would remember, until the end of the transaction, that there was no table before the lock was taken.
     tables = "SELECT 1 FROM pg_tables WHERE schemaname = current_schema() AND tablename = 'meta'"
     if not connection.execute(tables).fetchone():
         return 0
@@ -213,6 +216,6 @@ def _version(connection: Connection) -> int:
 
 
 def _words(identity: str) -> str:
-    """An identity (see the factory) in words."""
+    """A catalog's identity (:func:`sqlite.places.catalog_identity`) in words."""
     algorithm, *places = identity.split("\n")
     return f"{', '.join(places) or 'nothing'} with --hash-algo {algorithm or 'off'}"

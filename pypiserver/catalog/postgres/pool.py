@@ -1,10 +1,10 @@
-"""PostgreSQL: a few connections for each process, lent for a question or a transaction, and taken back.
+"""The connection pool of PostgreSQL: a few connections for each process, lent for a query or a transaction.
 
-The rules to keep: nothing is connected before the first question, and no connection is used across a fork; whoever
-asks connects, so that no thread of ours waits for a server that is away, and the first one that is answered shows that
-it is back; of all processes one changes the catalog at a time, by the lock on the row of the serial, as SQLite does it;
-a change is not said to be done while a process may still answer from before it; what the driver raises is a
-CatalogError.
+**Invariants:** nothing connects before the first query, and no connection is used across a fork; the thread that
+queries also connects, so that no background thread waits for a server that is down, and the first query that succeeds
+shows that it is up again; one process at a time changes the catalog, by the lock on the row of the serial, as SQLite
+does; a change is reported as done only when no process can still answer from the state before it; what the driver
+raises becomes a CatalogError.
 """
 
 from __future__ import annotations
@@ -25,17 +25,19 @@ from .leader_lock import PostgresLeaderLock
 from .migrations import migrate
 from .session import Session, connect, failing
 
-# For each process. Threads wait for one that is free, and a server has 100 for all, unless it is told otherwise.
+# The most connections of a process, and how long a thread waits for a free one. A PostgreSQL server has 100 for all
+# clients by default.
 CONNECTIONS = 20
 WAIT_SECONDS = 10.0
-# How long a writer waits for another, and how long that one may do nothing: its process may be stopped, or cut off.
+# How long a writer waits for another one, and how long that one may be idle: its process may be stopped, or
+# disconnected.
 LOCK_MS = 10_000
 IDLE_MS = 60_000
-# After an attempt that failed one thread at a time tries again, and not before this: where packets are lost each
-# attempt takes seconds, and all others are told at once.
+# After a failed attempt one thread at a time tries again, at the earliest after this time: where packets are lost, each
+# attempt takes seconds, and all other threads fail at once.
 AWAY_SECONDS = 0.1
-# For so long a process goes on with the serial it has read, and a change waits before it is said to be done. 5 ms are
-# 200 questions a second for each process, however many requests it answers. A little more for clocks of other pace.
+# A process may use the serial that it has read for this long, and a change waits for a little longer (clocks differ in
+# speed) before it is reported as done. 5 ms are at most 200 queries a second for each process, at any request rate.
 BELIEVED_SECONDS = 0.005
 SETTLED_SECONDS = 0.006
 _BEGIN = (
@@ -47,28 +49,28 @@ _BEGIN = (
 
 
 class _Lent:
-    """The connections of one process: those nobody uses, and how many more there may be."""
+    """The connections of one process: the idle ones, and a semaphore for how many more may be in use."""
 
     def __init__(self) -> None:
         self.idle: deque[Session] = deque()
         self.free = threading.Semaphore(CONNECTIONS)
         self.is_migrated = False
         self.migrating = threading.Lock()
-        # Held by the one thread that connects after an attempt that failed.
+        # Held by the one thread that connects after a failed attempt.
         self.trying = threading.Lock()
 
 
 class Pool:
-    """The connections of this process to the catalog at ``address``, a URL of PostgreSQL, describing ``identity``.
+    """The connections of this process to the catalog of ``identity`` at ``address``, a URL of PostgreSQL.
 
-    ``pgbouncer=true`` in it says that transactions may meet another session each time: nothing is prepared then.
-    Raises ConfigError when psycopg is missing or the catalog is another one.
+    ``pgbouncer=true`` in the URL says that each transaction may use another session: statements are not prepared then.
+    The first query raises ConfigError when psycopg is missing, or when the catalog is one of another identity.
     """
 
     signal: ChangeCounter | None = None
     search: FullText | None = TSVECTOR
     is_disposable = False
-    # Whoever reads would have to wait for them.
+    # Readers would wait while the indexes are created.
     drops_indexes = False
     believed = BELIEVED_SECONDS
 
@@ -77,19 +79,19 @@ class Pool:
         self._identity = identity
         self.generation = 0
         self.epoch = ""
-        # What a fork left to us is kept: closing it would end the parent's session.
+        # Connections inherited through a fork are kept open: closing one would end the parent's session.
         self._ours = PerProcess(_Lent)
         self._local = threading.local()
         self._away_until = 0.0
         self._away_because = ""
 
     def place(self) -> str:
-        """The address without user and password."""
+        """The address without user, password and options."""
         return shown(self._address)
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Session]:
-        """A connection on which every statement is a transaction of its own."""
+        """A context manager for a connection on which every statement is a transaction of its own."""
         self._refuse_unpinned()
         session = self._take()
         try:
@@ -100,7 +102,7 @@ class Pool:
 
     @contextlib.contextmanager
     def pinned(self, generation: int) -> Iterator[None]:
-        """Let this thread ask the tables of that generation and no others; raises CatalogReplaced."""
+        """Within the block, this thread uses the tables of that generation; raises CatalogReplaced for others."""
         self._local.pinned = generation
         try:
             self._refuse_unpinned()
@@ -114,9 +116,9 @@ class Pool:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[Session]:
-        """One write transaction, after that of any other process, which its first answer waits for.
+        """One write transaction; its first answer waits for the end of any other process's transaction.
 
-        It ends when every process sees what it changed.
+        The block ends when every process sees the change.
         """
         with self.reading() as session, session.patient(), session.unanswered():
             for statement in _BEGIN:
@@ -124,7 +126,7 @@ class Pool:
             try:
                 yield session
             except BaseException:
-                # A connection that fails here is thrown away.
+                # A connection that fails here is closed.
                 with contextlib.suppress(Exception):
                     session.catch_up()
                     session.execute("ROLLBACK")
@@ -133,17 +135,17 @@ class Pool:
         self.settle()
 
     def settle(self) -> None:
-        """Wait until no process believes a serial that it read before now."""
+        """Wait until no process uses a serial that it read before this call."""
         time.sleep(SETTLED_SECONDS)
 
     @contextlib.contextmanager
     def writing_much(self, connection: Any) -> Iterator[None]:
-        """Tell the planner of the rows afterwards, or it takes the tables for empty ones."""
+        """Update the planner's statistics afterwards, because it would plan for empty tables."""
         yield
         connection.execute("ANALYZE file, project, listing")
 
     def session(self) -> Session:
-        """A new connection, which is not of the pool; raises CatalogError."""
+        """A new connection outside of the pool; raises CatalogError."""
         ours = self._ours.get()
         if self._away_because:
             if time.monotonic() < self._away_until or not ours.trying.acquire(blocking=False):
@@ -167,37 +169,37 @@ class Pool:
             raise
 
     def refuse_changed(self, connection: Any) -> None:
-        """Nothing: whoever connects looks at the tables."""
+        """Do nothing: each new connection checks the tables."""
 
     def is_deleted(self) -> bool:
-        """Never: what is missing fails."""
+        """Always False: a query fails when the tables are missing."""
         return False
 
     def renew(self) -> None:
-        """Look at the tables again before the next question, and take them for what they are then."""
+        """Check the tables again before the next query, and accept them as they are then."""
         self.epoch = ""
         self._ours.get().is_migrated = False
         self.generation += 1
         self.close()
 
     def token(self) -> str:
-        """The epoch."""
+        """The epoch of the tables."""
         return self.epoch
 
     def is_lost(self, error: Exception) -> bool:
-        """Only when the tables are others; any other failure passes, and the next question connects anew."""
+        """Whether the tables were replaced; any other failure is temporary, and the next query connects again."""
         return isinstance(error, CatalogReplaced)
 
     def recover(self, error: Exception) -> None:
-        """Go on with the tables that are there now."""
+        """Continue with the tables that are there now."""
         self.renew()
 
     def leader_lock(self) -> PostgresLeaderLock:
-        """A lock of all who have this catalog open, on a connection of its own."""
+        """The lock of all servers that share this catalog, on a connection of its own."""
         return PostgresLeaderLock(self)
 
     def close(self) -> None:
-        """Close what nobody uses now."""
+        """Close the idle connections."""
         ours = self._ours.value
         while ours is not None and ours.idle:
             ours.idle.pop().raw.close()
@@ -221,7 +223,7 @@ class Pool:
         try:
             with ours.migrating, failing(session), session.patient():
                 epoch = migrate(session, self._identity, self.place())
-                # Kept when a connection was lost: the tables may be others now, and whoever asks must see that.
+                # The old epoch stays after a lost connection: the tables may be others now, and queries must see that.
                 self.epoch = self.epoch or epoch
                 ours.is_migrated = True
         except BaseException:
@@ -237,20 +239,20 @@ class Pool:
         ours.free.release()
 
     def _throw_away(self, session: Session) -> None:
-        """Close it, and all that are idle: the server may be gone, and its tables may be others when it is back."""
+        """Close a connection and all idle ones: the server may be down, and return with other tables."""
         session.raw.close()
         self._ours.get().is_migrated = False
         self.close()
 
 
 def shown(address: str) -> str:
-    """An address as it may stand in a log: without user, password and options."""
+    """An address that is safe in a log: without user, password and options."""
     scheme, _, rest = address.partition("://")
     return f"{scheme}://{rest.rpartition('@')[2].partition('?')[0]}"
 
 
 def _taken_apart(address: str) -> tuple[str, bool]:
-    """The address as libpq knows it, and whether statements may be prepared."""
+    """The address without our own option, for libpq; and whether statements may be prepared."""
     place, _, query = address.partition("?")
     options = query.split("&") if query else []
     kept = "&".join(option for option in options if not option.startswith("pgbouncer="))

@@ -1,11 +1,12 @@
-"""One answer for many threads: that of a question one of them asks, believed for a moment.
+"""A query that many threads share: one of them runs it, and all use its answer for a moment.
 
-A question to PostgreSQL costs a thread 60 us of work, and four times that with many threads, which all let go of the
-interpreter's lock and wait for it again: three quarters of what a page costs. The rules to keep: an answer is for
-whoever asks within ``seconds`` of the moment its question *began*, and for nobody who asks later, so that whoever
-changes something need only wait so long before saying that it is done (a lease: Gray and Cheriton, 1989); one thread
-asks at a time, and those who wait meanwhile get its answer, or its failure; nobody waits for ever, nor for a database
-that has failed twice.
+A query of PostgreSQL costs a thread 60 us of work, and four times that with many threads, which all release the GIL and
+wait for it again: three quarters of the cost of a page.
+
+**Invariants:** an answer is used only by callers that ask within ``seconds`` of the moment when its query *began*, so
+that a writer need only wait that long before it reports a change as done (a lease: Gray and Cheriton, 1989); one thread
+at a time runs the query, and threads that wait meanwhile get its answer or its failure; every wait has a limit, and no
+thread waits for a query of another one after two failures.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ Answer = TypeVar("Answer")
 
 
 class _Failure(NamedTuple):
-    """When a question failed, the words for it, and how often it has failed since it was last answered."""
+    """When the query last failed (``clock``), the message, and how often it has failed since its last success."""
 
     when: float
     words: str
@@ -30,7 +31,7 @@ class _Failure(NamedTuple):
 
 
 class CoalescedQuery(Generic[Answer]):
-    """The answer to ``question``, no older than ``seconds``; ``patience`` is how many seconds to wait for others."""
+    """The answer of ``question``, at most ``seconds`` old; a thread waits for another one for ``patience`` seconds."""
 
     def __init__(
         self,
@@ -44,10 +45,10 @@ class CoalescedQuery(Generic[Answer]):
         self._seconds = seconds
         self._patience = patience
         self._clock = clock
-        # Until when it is believed, and the last answer.
+        # Until when the last answer may be used, and that answer.
         self._known: tuple[float, Answer] | None = None
         self._failed: _Failure | None = None
-        # What a fork copied may be held by a thread that it did not copy.
+        # One for each process: after a fork, a copied lock may be held by a thread that does not exist in the child.
         self._asking = PerProcess(threading.Lock)
 
     def ask(self) -> Answer:
@@ -58,7 +59,7 @@ class CoalescedQuery(Generic[Answer]):
             return known[1]
         asking, failed = self._asking.get(), self._failed
         if failed is not None and failed.times > 1:
-            # Where packets are lost each attempt takes seconds; one thread at a time has to wait for it.
+            # Where packets are lost, each attempt takes seconds; only one thread at a time waits for it.
             if not asking.acquire(blocking=False):
                 raise CatalogError(failed.words)
         elif not asking.acquire(timeout=self._patience):

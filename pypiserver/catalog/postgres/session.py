@@ -1,7 +1,7 @@
-"""One connection to PostgreSQL, and all that is said to its driver; psycopg is imported here alone.
+"""One connection to PostgreSQL, and every use of its driver: only this module imports psycopg.
 
-The rules to keep: nothing is imported before somebody connects; what the driver raises leaves this module as
-CatalogError; no answer is waited for for ever, and in a transaction none before somebody asks for it.
+**Invariants:** psycopg is imported only when a connection is made; what the driver raises leaves this module as
+CatalogError; every wait for an answer has a limit, and in a transaction answers are read only when they are needed.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     import psycopg.abc
 
 CONNECT_SECONDS = 3
-# A question takes a millisecond; a list of a million files some seconds. The server ends what takes longer; one that
-# is stopped, or waits for its disk, does not even do that, and a while later we go on without it.
+# A query takes a millisecond; a list of a million files some seconds. The server cancels longer statements; a server
+# that is stopped, or waits for its disk, cannot do that, so a little later the client gives up.
 STATEMENT_MS = 15_000
 ANSWER_SECONDS = 20.0
-# A change of many rows takes longer.
+# A change of many rows may take this long.
 CHANGE_SECONDS = 600.0
 ROWS = 1000
 
-# What a server, or a proxy before it, keeps of a lost connection ends within about half a minute.
+# With these options both sides close a lost connection, also through a proxy, within about half a minute.
 _OPTIONS = {
     "connect_timeout": CONNECT_SECONDS,
     "application_name": "pypiserver",
@@ -59,7 +59,7 @@ def translated(statement: str) -> str:
 
 
 class Session:
-    """One connection, with the statements of the catalog."""
+    """One connection, which runs the statements of the catalog."""
 
     def __init__(self, raw: Any) -> None:
         self.raw = raw
@@ -67,19 +67,19 @@ class Session:
         self._pipelines = contextlib.ExitStack()
 
     def execute(self, statement: str, parameters: Parameters = (), /) -> Cursor:
-        """Run a statement."""
+        """Run one statement."""
         cursor: Cursor = self.raw.execute(translated(statement), parameters)
         return cursor if self._pipeline is None else _Answer(self, [cursor])
 
     def executemany(self, statement: str, rows: Iterable[Any], /) -> Cursor:
-        """Run a statement for each of the rows, without waiting for each answer."""
+        """Run a statement once for each row of parameters, without waiting for each answer."""
         cursors: list[Any] = []
         iterator = iter(rows)
-        # In parts, because making the rows may ask this very connection.
+        # In parts, because the iterator of rows may use this connection.
         while part := list(itertools.islice(iterator, ROWS)):
             cursor = self.raw.cursor()
             if len(part) == 1:
-                # A pipeline of one takes three times as long.
+                # executemany() uses a pipeline, which takes three times as long for one row.
                 cursor.execute(translated(statement), part[0])
             else:
                 cursor.executemany(translated(statement), part)
@@ -87,7 +87,7 @@ class Session:
         return _Answer(self, cursors)
 
     def is_silent(self) -> bool:
-        """Whether the server has said nothing unasked, as one that ends does: known without asking it."""
+        """Whether no unrequested bytes have arrived, such as a server sends when it stops; costs no round trip."""
         if self.raw.closed:
             return False
         if sys.platform == "win32":
@@ -97,16 +97,16 @@ class Session:
         return not poll.poll(0)
 
     def catch_up(self) -> None:
-        """Wait for the answers to all that was said; raises what one of them says."""
+        """Wait for the answers to all statements that were sent; raises the error of a failed one."""
         if self._pipeline is not None:
             self._pipeline.sync()
 
     @contextlib.contextmanager
     def unanswered(self) -> Iterator[None]:
-        """Statements are sent without waiting for their answers, which are asked for, or come when the block ends.
+        """Within the block, send statements without waiting for answers, which are read when needed, or at its end.
 
-        Each wait is a way to the server and back, however many statements went before. Where the system's library is
-        too old for that each is waited for.
+        Each wait is one round trip, for any number of statements sent before it. Where the system's libpq is too old,
+        each statement waits for its answer.
         """
         if not _has_pipelines():
             yield
@@ -122,7 +122,7 @@ class Session:
 
     @contextlib.contextmanager
     def _answered(self) -> Iterator[None]:
-        """A part of :meth:`unanswered` in which each answer is waited for."""
+        """A part of :meth:`unanswered` in which each statement waits for its answer."""
         if self._pipeline is None:
             yield
             return
@@ -137,13 +137,13 @@ class Session:
 
     def _end(self) -> None:
         self._pipeline = None
-        # Without the error that ends it, if one does: the driver would log what follows from that.
+        # Closed without passing on an error that ends the block: the driver would log consequences of it.
         self._pipelines.close()
 
     @contextlib.contextmanager
     def stream(self, statement: str, /) -> Iterator[Iterator[Any]]:
-        """The rows through a cursor of the server, which lives in a transaction."""
-        # The driver has no cursors of the server among statements that nobody waits for.
+        """A context manager for the rows of a server-side cursor, which needs a transaction."""
+        # The driver does not support server-side cursors in a pipeline.
         with self._answered(), self.patient(), self.raw.transaction(), self._server_cursor() as cursor:
             self.raw.execute(f"SET LOCAL statement_timeout = {CHANGE_SECONDS * 1000:.0f}")
             cursor.itersize = ROWS
@@ -158,13 +158,13 @@ class Session:
                 yield cursor
         finally:
             if not cursor.closed:
-                # The server is gone, and could not be told; the driver takes the cursor for open still.
+                # The server is down, so the cursor could not be closed there; the driver still considers it open.
                 self.raw.close()
                 cursor.close()
 
     @contextlib.contextmanager
     def patient(self) -> Iterator[None]:
-        """What is done meanwhile may take long."""
+        """Within the block, wait for answers for up to CHANGE_SECONDS."""
         before, self.raw.seconds = self.raw.seconds, CHANGE_SECONDS
         try:
             yield
@@ -173,7 +173,7 @@ class Session:
 
 
 class _Answer:
-    """What a statement, run once or for many rows, brought; it is waited for when it is asked for."""
+    """The result of a statement that was run once or for many rows; waits for it only when it is read."""
 
     def __init__(self, session: Session, cursors: list[Any]) -> None:
         self._session = session
@@ -197,21 +197,21 @@ class _Answer:
 
 
 def connect(address: str, place: str, *, prepares: bool) -> Session:
-    """A new connection; raises CatalogError, and ConfigError without a driver or for an address it cannot read."""
+    """A new connection; raises CatalogError, and ConfigError without psycopg or for an invalid address."""
     _refuse_without_driver()
     import psycopg
 
     try:
         options: dict[str, Any] = {**_OPTIONS, **psycopg.conninfo.conninfo_to_dict(address)}
     except psycopg.Error:
-        # Its words may have a part of the password.
+        # The driver's message may contain a part of the password.
         raise ConfigError(
             f"{place} is no address that PostgreSQL understands.", kind="value", setting="catalog", value=place
         ) from None
     try:
         connection = _connection_class().connect(autocommit=True, **options)
         connection.prepare_threshold = 2 if prepares else None
-        # One type for all numbers, or a statement is prepared anew for each combination of sizes.
+        # One type for all integers, because a statement would be prepared again for each combination of sizes.
         connection.adapters.register_dumper(int, psycopg.types.numeric.Int8Dumper)
         connection.adapters.register_dumper(str, _text_dumper())
         connection.execute(_SETTINGS)
@@ -222,7 +222,7 @@ def connect(address: str, place: str, *, prepares: bool) -> Session:
 
 @contextlib.contextmanager
 def failing(session: Session) -> Iterator[None]:
-    """Turn what the driver raises into CatalogError, and close the connection unless it was only the values."""
+    """Turn the driver's errors into CatalogError, and close the connection unless only the values were wrong."""
     import psycopg
 
     try:
@@ -242,7 +242,7 @@ def _has_pipelines() -> bool:
 
 @functools.cache
 def _connection_class() -> Any:
-    """Connections on which no answer is waited for longer than ``seconds``."""
+    """The class of connections that wait for an answer for at most ``seconds``."""
     import psycopg
 
     class BoundedConnection(psycopg.Connection[Any]):
@@ -255,7 +255,7 @@ def _connection_class() -> Any:
 
 
 def _bounded(waiting: Any, seconds: float) -> Any:
-    """Wait as psycopg's generator does, which is told ten times a second that nothing came."""
+    """Run psycopg's generator with a limit in seconds; psycopg wakes it ten times a second while nothing arrives."""
     import psycopg
 
     until = time.monotonic() + seconds
@@ -272,7 +272,7 @@ def _bounded(waiting: Any, seconds: float) -> Any:
 
 @functools.cache
 def _text_dumper() -> type[psycopg.abc.Dumper]:
-    """What writes text for a database that has none with NUL or halves of characters in it, as paths asked for may."""
+    """The adapter for text: PostgreSQL cannot store NUL or lone surrogates, which requested paths may contain."""
     from psycopg.types.string import StrDumper
 
     class TextDumper(StrDumper):
@@ -294,6 +294,6 @@ def _refuse_without_driver() -> None:
 
 
 def _reason(error: Exception) -> str:
-    """The driver's words on one line, without its advice and the statement, which are indented or pointed at."""
+    """The driver's message on one line, without hints and the statement (indented lines, and those after ``LINE``)."""
     lines = [line for line in str(error).splitlines() if line[:1].strip() and not line.startswith("LINE ")]
     return " ".join(" ".join(lines).split()) or type(error).__name__

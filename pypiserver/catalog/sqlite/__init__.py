@@ -1,1 +1,1 @@
-"""The catalog in a SQLite file."""
+"""The catalog in a SQLite file, or in memory."""

@@ -1,7 +1,7 @@
 """The catalogs in the user's cache folder: one for each set of folders that was served without ``--catalog``.
 
-Invariants: a catalog whose scan lock somebody holds is in use and stays; nothing is deleted but what has a catalog's
-files and lies in that folder.
+**Invariants:** a catalog whose leader lock is held is in use and stays; only folders in the cache folder that contain a
+catalog are deleted.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from .places import default_catalog_path
 
 @dataclass(frozen=True, slots=True)
 class CachedCatalog:
-    """A catalog in the cache folder: the folder of its files, what it describes, its bytes, and when it was used.
+    """A catalog in the cache folder: the folder of its files, what it describes, its size, and when it was last used.
 
-    ``roots`` are folders or the address of a bucket; none where the catalog cannot be read. ``is_current`` says that
-    this version uses it; ``used_ns`` is in nanoseconds since the epoch.
+    ``roots`` are folders or the URL of a bucket, none where the catalog cannot be read. ``size`` is in bytes;
+    ``used_ns`` in nanoseconds since the epoch. ``is_current`` says that this version of pypiserver can use it.
     """
 
     folder: Path
@@ -35,12 +35,12 @@ class CachedCatalog:
 
     @property
     def is_gone(self) -> bool:
-        """Whether nothing that it describes is there any more, as far as this machine can tell."""
+        """Whether none of its roots exists any more, as far as this machine can tell."""
         return bool(self.roots) and not any("://" in root or os.path.lexists(root) for root in self.roots)
 
     @property
     def is_needless(self) -> bool:
-        """Whether no start of this version on this machine would use it."""
+        """Whether no server of this version on this machine would use it."""
         return self.is_gone or not self.is_current
 
 
@@ -53,7 +53,7 @@ def cached_catalogs() -> Iterator[CachedCatalog]:
         return
     for folder in folders:
         roots, is_current = _described(folder / "catalog.sqlite")
-        # Another process may delete it meanwhile.
+        # Another process may delete the catalog meanwhile.
         with contextlib.suppress(OSError):
             stats = [each.stat() for each in folder.iterdir()]
             size, used_ns = sum(each.st_size for each in stats), max(each.st_mtime_ns for each in stats)
@@ -61,7 +61,7 @@ def cached_catalogs() -> Iterator[CachedCatalog]:
 
 
 def delete(cached: CachedCatalog) -> bool:
-    """Delete a catalog; False where a server uses it. Raises OSError."""
+    """Delete a catalog with its folder; False when a server uses it. Raises OSError."""
     lock = FileLeaderLock(Path(f"{cached.folder / 'catalog.sqlite'}.lock"))
     if not lock.acquire():
         return False
@@ -73,7 +73,7 @@ def delete(cached: CachedCatalog) -> bool:
 
 
 def _described(file: Path) -> tuple[tuple[str, ...], bool]:
-    """What a catalog says that it describes, and whether it is of this version."""
+    """The roots that a catalog describes, and whether its schema is the one of this version."""
     with contextlib.suppress(sqlite3.Error, OSError):
         with contextlib.closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=1)) as connection:
             found = dict(connection.execute("SELECT name, value FROM meta").fetchall())

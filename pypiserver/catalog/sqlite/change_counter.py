@@ -1,9 +1,11 @@
-"""A few shared bytes that become others with every change of a catalog, so that most requests need not ask it.
+"""A few shared bytes that change with every change of a catalog, so that most requests need no query.
 
-Asking SQLite costs 6 to 20 us and, worse, lets go of the interpreter's lock, which another thread then takes; reading
-eight bytes of a file that is kept open costs 1 us. They are not mapped: a process that looks at mapped memory dies when
-somebody cuts the file (SIGBUS). The rules to keep: whoever changes the catalog says so after the commit; a signal is a
-hint of limited age, because whoever was killed between the two said nothing; without one, everybody asks.
+A query of SQLite costs 6 to 20 us and, worse, releases the GIL, which another thread then takes; reading eight bytes of
+an open file costs 1 us. The file is not mapped: a process that reads mapped memory dies when another program truncates
+the file (SIGBUS).
+
+**Invariants:** a writer changes the bytes after its commit; an unchanged value is a hint of limited age, because a
+writer may be killed between the two; without a usable file, every process queries the catalog.
 """
 
 from __future__ import annotations
@@ -21,17 +23,17 @@ from pathlib import Path
 from typing import Any
 
 SIZE = 8
-# A file that cannot be used is tried again so often.
+# Seconds between two attempts to open a file that cannot be used.
 AGAIN_SECONDS = 0.5
 
 
 class ChangeCounter:
-    """The signal in the file ``path``, shared with every process that opens it; None for one of this process alone."""
+    """The bytes in the file ``path``, shared with all processes that open it; None for bytes of this process alone."""
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
         self._bytes: mmap.mmap | bytearray = bytearray(SIZE)
-        # Reads the file into ``_bytes``, and gives how many bytes there were; None where these are the signal.
+        # Reads the file into ``_bytes``, and gives how many bytes there were; None where ``_bytes`` is shared itself.
         self._read: Callable[[], int] | None = None
         self._file: _Descriptor | None = None
         self._opening = threading.Lock()
@@ -40,7 +42,7 @@ class ChangeCounter:
             self._open(path)
 
     def value(self) -> bytes | None:
-        """What it is now, None when the file cannot be used."""
+        """The bytes now, None when the file cannot be used."""
         read = self._read
         if read is not None and read() != SIZE:
             self._opened_again()
@@ -48,8 +50,8 @@ class ChangeCounter:
         return bytes(self._bytes)
 
     def change(self) -> None:
-        """Tell every process that the catalog has changed."""
-        # Random, so that of two writers neither can put back what was there before.
+        """Change the bytes, which tells every process that the catalog has changed."""
+        # Random, so that of two writers neither can restore the earlier value.
         value = os.urandom(SIZE)
         file = self._file
         if file is None:
@@ -62,16 +64,16 @@ class ChangeCounter:
                 os.pwrite(file.number, value, 0)
                 if os.fstat(file.number).st_nlink:
                     return
-                # Who has the deleted file open reads too little of it then, and looks for the new one.
+                # The file was deleted: processes that have it open then read too few bytes, and open the new one.
                 os.ftruncate(file.number, 0)
             except OSError:
                 pass
-            # It was deleted, or cannot be written; who opened another file of that name looks at that.
+            # The file was deleted, or cannot be written; other processes may have opened a new file of that name.
             self._next_try = 0.0
             self._opened_again()
 
     def _opened_again(self) -> None:
-        """Look for the file again, unless that was tried a moment ago; what it said until now is not known."""
+        """Open the file again, unless that was tried a moment ago; the value until now is not known."""
         with self._opening:
             if self._path is not None and time.monotonic() >= self._next_try:
                 self._next_try = time.monotonic() + AGAIN_SECONDS
@@ -81,7 +83,7 @@ class ChangeCounter:
         self._read = _unusable
         with contextlib.suppress(OSError, ValueError):
             if sys.platform == "win32":
-                # No file that is mapped can be cut there.
+                # On Windows, a mapped file cannot be truncated.
                 with path.open("a+b") as file:
                     _fill(file.fileno())
                     self._bytes = mmap.mmap(file.fileno(), SIZE)
@@ -93,7 +95,7 @@ class ChangeCounter:
 
 
 class _Descriptor:
-    """An open file, closed with the last thread that may read it."""
+    """An open file, closed when the last reference to it is gone, so never while a thread reads it."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -108,24 +110,24 @@ def _unusable() -> int:
 
 
 def _fill(descriptor: int) -> None:
-    """Give a new file, or one that was cut, bytes that tell everybody to ask."""
+    """Give a new or truncated file random bytes, which make every process query the catalog."""
     if os.fstat(descriptor).st_size < SIZE:
         os.lseek(descriptor, 0, os.SEEK_SET)
         os.write(descriptor, os.urandom(SIZE))
 
 
 def _reader(file: _Descriptor, into: Any) -> Callable[[], int]:
-    """What reads the first bytes of the file into these, and gives how many there were.
+    """A function that reads the first bytes of the file into ``into``, and gives how many there were.
 
-    The system is called without letting go of the interpreter's lock, which others would take: with eight threads
-    ``os.pread`` costs three times as much.
+    It calls the system without releasing the GIL, which other threads would take: with eight threads ``os.pread`` costs
+    three times as much.
     """
     try:
         library = ctypes.PyDLL(None)
         call = getattr(library, "pread64", None) or library.pread
         call.restype = ctypes.c_ssize_t
         target = (ctypes.c_char * SIZE).from_buffer(into)
-        # Values that are made once; what is made for each call costs as much as the call.
+        # Made once, because making these values for each call costs as much as the call.
         number, size, start = ctypes.c_int(file.number), ctypes.c_size_t(SIZE), ctypes.c_int64(0)
         address = ctypes.c_void_p(ctypes.addressof(target))
     except (OSError, AttributeError, TypeError):
@@ -139,5 +141,5 @@ def _reader(file: _Descriptor, into: Any) -> Callable[[], int]:
             return 0
 
         return read
-    # ``change`` and ``value`` hold the file and the bytes.
+    # The ChangeCounter holds the references that keep the file and the bytes alive.
     return functools.partial(call, number, address, size, start)

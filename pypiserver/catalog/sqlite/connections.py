@@ -1,8 +1,9 @@
-"""SQLite connections: one per thread and process, on a file or, where no file can ever be made, in memory.
+"""SQLite connections: one per thread and process, on a file or, where no file can be created at all, in memory.
 
-The rules to keep: a connection never crosses a fork or a thread; every write is one ``BEGIN IMMEDIATE`` transaction;
-a file is never emptied in place: one that is damaged, or of another schema, is replaced by a new file, and who has the
-old one open sees that it lost its name; a disk that is full, a lock or an I/O error is waited for, not worked around.
+**Invariants:** a connection never crosses a fork or a thread; every write is one ``BEGIN IMMEDIATE`` transaction; a
+file is never emptied in place: one that is damaged, or of another schema, is replaced by a new file, and processes that
+have the old one open see that it lost its name; after a full disk, a lock or an I/O error the server waits and does not
+replace the file.
 """
 
 from __future__ import annotations
@@ -42,18 +43,19 @@ from .file import (
 )
 from .leader_lock import FileLeaderLock
 
-# A first scan writes every index of the catalog: a small page cache would write most pages several times.
+# In KiB (negative). A first scan writes every index of the catalog: a small page cache would write most pages several
+# times.
 BULK_CACHE = -65536
-# An I/O error that lasts is taken for damage (a journal that was cut off); a moment's is waited for.
+# I/O errors for longer than this count as damage (a truncated journal); shorter ones are waited for.
 IO_ERROR_SECONDS = 2.0
-# A pause between two of them ends it.
+# A pause of this length between two I/O errors begins a new series.
 IO_PAUSE_SECONDS = 4.0
 _LOG = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
 class _Opened:
-    """What one process has open besides the connections of its threads; ``keeper`` is one that keeps the journal."""
+    """What one process has open in addition to its threads' connections; ``keeper`` is one that keeps the journal."""
 
     memory: SqliteConnection | None = None
     keeper: SqliteConnection | None = None
@@ -62,15 +64,15 @@ class _Opened:
 class Connections:
     """Hands out the calling thread's connection to the catalog at ``path``; None keeps the catalog in memory.
 
-    ``identity`` names what the catalog describes (roots, digest algorithm). A file that describes something else is
-    replaced by a new one, and is CatalogInUse while another process may have the :meth:`leader_lock`.
-    ``search`` is how its words are found. Nothing is opened before the first :meth:`get`.
+    ``identity`` says what the catalog describes (roots, digest algorithm). A file that describes something else is
+    replaced by a new one, but raises CatalogInUse while another process may have the :meth:`leader_lock`. ``search`` is
+    the full-text index, if any. Nothing is opened before the first :meth:`get`.
     """
 
     is_disposable = True
     # 100,000 files are inserted in 0.3 s less when their indexes are made afterwards.
     drops_indexes = True
-    # The signal is told after each commit, before anybody is.
+    # The signal changes after each commit, before the change is reported to any client.
     believed = 0.0
 
     def __init__(
@@ -85,33 +87,33 @@ class Connections:
         self.generation = 0
         self.epoch = ""
         self.signal: ChangeCounter | None = None
-        # None while nobody asked for it: then no other process shares the file.
+        # None before the first call of leader_lock(): then no other process shares the file.
         self._leader_lock: FileLeaderLock | None = None
         self._names = [] if path is None else [str(path) + suffix for suffix in ("", "-wal", "-shm")]
         self._local = threading.local()
         self._memory_lock = threading.RLock()
         self._ours = PerProcess(self._nothing_opened)
-        # The inodes of the file and its journal. They stay what they are while a connection of ours is open.
+        # The inodes of the file and its journal, which do not change while a connection of this process is open.
         self._inodes: tuple[int | None, ...] = ()
-        # The sizes of the journal's two files as they were last seen with these inodes: neither becomes shorter.
+        # The sizes of the journal's two files as last seen with these inodes: neither of them ever shrinks.
         self._sizes: tuple[tuple[int | None, ...], tuple[int, ...]] = ((), ())
         self._prepare_lock = threading.Lock()
         self._prepared = -1
-        # When the first and the last I/O error of a row came (time.monotonic).
+        # When the first and the last I/O error of a series came (time.monotonic).
         self._io_errors: tuple[float, float] | None = None
 
     def place(self) -> str | None:
-        """The file's path."""
+        """The file's path, None in memory."""
         return None if self.path is None else str(self.path)
 
     def leader_lock(self) -> FileLeaderLock:
-        """The lock on a file next to the catalog's; one of another identity is replaced by its holder alone."""
+        """The lock on a file next to the catalog; only its holder replaces a catalog of another identity."""
         if self._leader_lock is None:
             self._leader_lock = FileLeaderLock(None if self.path is None else Path(f"{self.path}.lock"))
         return self._leader_lock
 
     def get(self) -> SqliteConnection:
-        """The connection of this thread in this process; raises ``sqlite3.Error`` when it cannot be had."""
+        """The connection of this thread in this process; raises one of ``FAILURES`` when it cannot be opened."""
         local = self._local
         if getattr(local, "key", None) == (self.generation, process_id()):
             connection: SqliteConnection = local.connection
@@ -123,10 +125,10 @@ class Connections:
 
     @contextlib.contextmanager
     def pinned(self, generation: int) -> Iterator[None]:
-        """Let this thread ask the catalog of that generation and no other; raises CatalogReplaced once there is one.
+        """Within the block, this thread uses the catalog of that generation; raises CatalogReplaced for another one.
 
-        For work of several questions, such as a scan: begun in one catalog and ended in another, it would leave one
-        that looks complete and is not.
+        For work of several statements, such as a scan: if it began in one catalog and ended in another, that one would
+        look complete and not be.
         """
         local = self._local
         local.pinned = generation
@@ -137,7 +139,7 @@ class Connections:
             local.pinned = None
 
     def _asked(self) -> int:
-        """The generation that this thread's connection belongs to, today's where it has none."""
+        """The generation of this thread's connection, or the current one if it has none."""
         return int(getattr(self._local, "key", (self.generation,))[0])
 
     def _refuse_unpinned(self) -> None:
@@ -146,7 +148,7 @@ class Connections:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[SqliteConnection]:
-        """One write transaction: all of it, or nothing of it."""
+        """One atomic write transaction; raises CatalogReplaced when the file was replaced meanwhile."""
         guard = self._memory_lock if self.path is None else contextlib.nullcontext()
         with guard:
             connection = self.get()
@@ -159,18 +161,18 @@ class Connections:
                 with contextlib.suppress(sqlite3.Error):
                     connection.execute("ROLLBACK")
                 if is_full(error):
-                    # What the journal takes is free for the next one then.
+                    # A checkpoint frees the journal's space for the next transaction.
                     with contextlib.suppress(sqlite3.Error):
                         connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
                 raise
             if self.signal is not None:
                 self.signal.change()
-            # Where another thread has opened the next file meanwhile, that one has its name.
+            # If another thread has opened a new file meanwhile, is_deleted() would describe that one.
             if generation != self.generation or self.is_deleted():
                 raise CatalogReplaced("it was deleted or replaced while it was written to")
 
     def reading(self) -> contextlib.AbstractContextManager[SqliteConnection]:
-        """This thread's connection; in memory all threads share one, which is held meanwhile."""
+        """A context manager for this thread's connection; in memory, all threads share one and take turns."""
         return contextlib.nullcontext(self.get()) if self.path is not None else self._reading_memory()
 
     @contextlib.contextmanager
@@ -180,23 +182,23 @@ class Connections:
 
     @contextlib.contextmanager
     def writing_much(self, connection: Connection) -> Iterator[None]:
-        """With a larger page cache."""
+        """Use a larger page cache within the block."""
         connection.execute(f"PRAGMA cache_size = {BULK_CACHE}")
         yield
         connection.execute(f"PRAGMA cache_size = {CACHE}")
 
     def settle(self) -> None:
-        """Nothing: whoever changed the catalog told the signal before this could be read."""
+        """Do nothing: the signal changed before a change could be read here."""
 
     def renew(self) -> None:
-        """Begin anew after the file was deleted or replaced."""
+        """Start again with the file of that name, or a new one, after the file was deleted or replaced."""
         _LOG.warning("The catalog %s was deleted or replaced; building it again.", self.path)
         self._replace(self._has_other_journal)
 
     def token(self) -> str:
-        """The epoch, and the inode: a copy of the file that is put in its place is another catalog.
+        """The epoch, and the inode: a copy of the file that takes its place is another catalog.
 
-        It is that of the catalog which this thread asked last; raises CatalogReplaced when there is another one.
+        It names the catalog that this thread used last; raises CatalogReplaced when there is another one now.
         """
         token = f"{self.epoch}.{self._inodes[0]}" if self._inodes else self.epoch
         if self._asked() != self.generation:
@@ -204,7 +206,7 @@ class Connections:
         return token
 
     def is_lost(self, error: Exception) -> bool:
-        """Whether the catalog must be replaced after this failure; otherwise it may be asked again in a moment."""
+        """Whether the catalog must be replaced after this failure; otherwise callers may try again in a moment."""
         if self.path is None:
             return False
         if isinstance(error, CatalogReplaced) or self.is_deleted():
@@ -212,7 +214,7 @@ class Connections:
         return is_damage(error) or ("I/O error" in str(error) and self._has_lasted())
 
     def recover(self, error: Exception) -> None:
-        """Go on with another file after a failure for which :meth:`is_lost`."""
+        """Use another file after a failure for which :meth:`is_lost` is true."""
         if isinstance(error, sqlite3.Error) and not self.is_deleted():
             _LOG.warning("The catalog %s is damaged (%s); it is built again from the packages.", self.path, error)
             self._replace(lambda inodes: inodes[0] == self._inodes[0])
@@ -220,7 +222,7 @@ class Connections:
             self.renew()
 
     def _has_lasted(self) -> bool:
-        """Note an I/O error; gives whether they have come for longer than a moment."""
+        """Note an I/O error; gives whether the series has lasted longer than IO_ERROR_SECONDS."""
         now = time.monotonic()
         first, last = self._io_errors or (now, now)
         if now - last > IO_PAUSE_SECONDS:
@@ -229,15 +231,15 @@ class Connections:
         return now - first > IO_ERROR_SECONDS
 
     def _replace(self, is_damaged: Callable[[tuple[int | None, ...]], bool]) -> None:
-        """Every thread opens the file of that name at its next question; ours is set aside when it is damaged.
+        """Make every thread open the file of that name at its next query; the present one is set aside if damaged.
 
-        A file whose journal is gone is: processes that have the old journal open, and those that began a new one, would
-        write over each other's rows.
+        A file without its journal counts as damaged: processes that have the old journal open, and those that began a
+        new one, would overwrite each other's rows.
         """
         assert self.path is not None, "what is in memory is never lost"  # noqa: S101
         with alone(self.path):
             inodes = inodes_of(self._names)
-            # Another process may have replaced it meanwhile.
+            # Another process may have replaced the file meanwhile.
             if self._inodes and is_damaged(inodes):
                 set_aside(self.path)
         with self._prepare_lock:
@@ -248,16 +250,16 @@ class Connections:
             self.generation += 1
 
     def refuse_changed(self, connection: Connection) -> None:
-        """Raise CatalogReplaced when the file says that it is another catalog."""
+        """Raise CatalogReplaced when the file now has another identity or schema."""
         if not is_ours(connection, self.identity, self.search):
             raise CatalogReplaced("it became one of other folders or of another version")
 
     def is_deleted(self) -> bool:
-        """Whether the file we opened, or its journal, is no longer the file of that name."""
+        """Whether the open file or its journal is no longer the file of that name, or the journal was truncated."""
         if self.path is None or self._prepared != self.generation:
             return False
         while True:
-            # Read first: what another thread notes meanwhile may be of longer ones than we find, or of the next file.
+            # Read first: another thread may store larger sizes meanwhile, or those of the next file.
             inodes, (noted, before) = self._inodes, self._sizes
             found, sizes = states_of(self._names)
             if inodes is self._inodes:
@@ -269,15 +271,15 @@ class Connections:
 
     @staticmethod
     def _is_journal_cut(before: tuple[int, ...], sizes: tuple[int, ...]) -> bool:
-        """Whether the journal became shorter, or the shared memory that says which rows are in it.
+        """Whether the journal shrank, or the shared memory that is the index of its pages.
 
-        Rows are lost with the end of either. Whoever opens the file next gives the memory its length again, with zeros:
-        what they should lead to is then read as it was before it was changed.
+        Either loses rows. The next process that opens the file extends the shared memory with zeros: pages in the
+        journal that it no longer refers to are then read from the file, as they were before the change.
         """
         return any(size < last for size, last in zip(sizes, before, strict=False))
 
     def _has_other_journal(self, inodes: tuple[int | None, ...]) -> bool:
-        """Whether file and journal no longer belong together: one of them is ours, and the other is not, or was cut."""
+        """Whether file and journal no longer belong together: one is ours, and the other is not or was truncated."""
         main, *journal = inodes
         ours, *our_journal = self._inodes
         if main == ours:
@@ -285,11 +287,11 @@ class Connections:
         return main is not None and any(inode is not None and inode in our_journal for inode in journal)
 
     def close(self) -> None:
-        """Close every connection of this process that is not in the middle of a question; that one ends with it."""
+        """Close every connection of this process; one in the middle of a query closes when that ends."""
         connection = getattr(self._local, "connection", None)
         if connection is not None and (getattr(self._local, "key", None) or (0, 0))[1] == process_id():
             connection.close()
-        # With it go the connections of other threads, which may live as long as the process.
+        # This drops the connections of other threads too, which may live as long as the process.
         self._local = threading.local()
         ours = self._ours.forget()
         if ours is not None and ours.keeper is not None:
@@ -302,8 +304,8 @@ class Connections:
         return _Opened()
 
     def _open_prepared(self) -> tuple[SqliteConnection, int]:
-        """A new connection for this thread, and the generation it belongs to."""
-        # The file may be locked, and then each thread would wait for all before it.
+        """A new connection for this thread, and its generation."""
+        # With a timeout, because the file may be locked, and each thread would wait for all threads before it.
         if not self._prepare_lock.acquire(timeout=BUSY_TIMEOUT_MS / 1000):
             raise CatalogError("it is being opened by another thread, which has waited for 10 seconds")
         try:
@@ -323,10 +325,10 @@ class Connections:
             self._prepare_lock.release()
 
     def _open_again(self, path: Path) -> SqliteConnection:
-        """A connection more to the file that was prepared.
+        """One more connection to the prepared file.
 
-        Nothing is asked before it is known that this is the file: SQLite takes the shared memory that it finds beside
-        another one for its own, and cuts it off, which ends this process when other connections have it mapped.
+        No statement runs before the file is known to be the same: SQLite would use the shared memory that it finds next
+        to another file, and truncate it, which kills this process when other connections have it mapped.
         """
         if self.is_deleted():
             raise CatalogReplaced("it was deleted or replaced")
@@ -342,11 +344,11 @@ class Connections:
         return bounded(configured(connection), path)
 
     def _open_file(self, path: Path, ours: _Opened) -> None:
-        """Open the catalog, or begin a new one; the connection is kept, so that its journal stays."""
+        """Open the catalog, or create a new one; the connection is kept, so that SQLite does not delete the journal."""
         ours.keeper = None
         inodes = inodes_of(self._names)
         if self._inodes and inodes[0] != self._inodes[0] and self._has_other_journal(inodes):
-            # It came between our looking and this: threads may still have that journal open.
+            # The file was replaced after it was checked: threads may still have the old journal open.
             set_aside(path)
         elif is_memory_cut(*self._names[1:]):
             _LOG.warning("The catalog %s is damaged (its -shm is cut off); it is built again from the packages.", path)
@@ -364,12 +366,12 @@ class Connections:
 
     def _opened(self, path: Path) -> tuple[SqliteConnection, str]:
         """A connection to the catalog, and its epoch."""
-        # SQLite deletes the journal of an empty file, but not the memory that is shared about it.
+        # SQLite deletes the journal of an empty file, but not its shared memory.
         has_journal = any(map(os.path.exists, self._names[1:]))
         connection = connect(str(path))
         try:
-            # The first page says that there is a journal before there is one. Without that page no tables can be made
-            # either, as others have the journal open.
+            # The first page names the journal's mode before there is a journal. Without that page no tables can be
+            # created either, because other processes have the journal open.
             if has_journal and connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
                 raise CatalogIncomplete("its first page is missing")
             return bounded(connection, path), prepare(connection, self.identity, self.search)
@@ -378,7 +380,7 @@ class Connections:
             raise
 
     def _make_way(self, path: Path, error: Exception) -> None:
-        """Take away a file that is no catalog of ours; raises ``error`` when it has to stay."""
+        """Delete or rename a file that is not a usable catalog; raises ``error`` when the file has to stay."""
         if isinstance(error, CatalogInUse):
             if self._leader_lock is not None and not self._leader_lock.is_held():
                 raise error

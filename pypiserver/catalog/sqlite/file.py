@@ -1,7 +1,7 @@
-"""The file of a catalog in SQLite: opening it, making its tables, seeing what became of it, and taking it away.
+"""The file of a SQLite catalog: opening it, creating its tables, checking its state, and deleting or renaming it.
 
-The rules to keep: a journal is deleted before its file, so that no new file meets the journal of an old one; one
-process at a time opens or replaces a catalog; a file that may be no catalog is renamed and not deleted.
+**Invariants:** a journal is deleted before its file, so that no new file meets the journal of an old one; one process
+at a time opens or replaces a catalog; a file that may not be a catalog is renamed, never deleted.
 """
 
 from __future__ import annotations
@@ -22,40 +22,41 @@ from ..errors import CatalogError, CatalogIncomplete, CatalogInUse
 from .leader_lock import leads_to, try_lock
 
 BUSY_TIMEOUT_MS = 10_000
-# KiB, as SQLite wants it (negative). Every thread pays for its own, and a page's question touches little.
+# In KiB, which SQLite expects as a negative number. Every thread has its own cache, and the query of a page needs
+# little.
 CACHE = -4096
 # SQLite's shared memory consists of blocks of this many bytes (https://www.sqlite.org/walformat.html, 2.1); the first
-# process to open it leaves so many before it makes the first.
+# process to open it leaves at most NEW_MEMORY bytes before it writes the first block.
 MEMORY_BLOCK = 32_768
 NEW_MEMORY = 3
 MEMORY_LOOKS = 3
-# After how many pages SQLite writes the journal back, and how few that may be.
+# SQLite writes the journal back after this many pages by default, and LEAST_PAGES is the smallest limit to set.
 PAGE_BYTES = 4096
 JOURNAL_PAGES = 1000
 LEAST_PAGES = 16
-# How SQLite says that what was there is not, in place of being broken.
+# How SQLite's messages begin when tables are missing, in place of a file that is damaged.
 _LOST = ("no such table", "no such column", "unsupported file format")
 
 
 class SqliteConnection(sqlite3.Connection):
-    """Ends with its thread; Python 3.13 warns of a connection that nobody closes."""
+    """A connection that closes when its thread ends; Python 3.13 warns of one that is not closed."""
 
     pid = -1
 
     def stream(self, statement: str) -> contextlib.closing[sqlite3.Cursor]:
-        """The rows as SQLite finds them."""
+        """A context manager for the rows, as SQLite finds them."""
         return contextlib.closing(self.execute(statement))
 
     def __del__(self) -> None:
-        # What a fork left to us is not ours to close: SQLite would take it for the last one.
+        # A connection inherited through a fork must not be closed: SQLite would take it for the last one.
         if self.pid == process_id():
             self.close()
 
 
 def prepare(connection: SqliteConnection, identity: str, search: FullText | None) -> str:
-    """Make the tables where there are none; gives the epoch.
+    """Create the tables in a file without any; gives the epoch.
 
-    Raises CatalogInUse when the file holds something else, CatalogIncomplete when tables of it are missing.
+    Raises CatalogInUse when the file contains something else, CatalogIncomplete when some tables are missing.
     """
     _switch_to_wal(connection)
     tables = _table_names(connection)
@@ -82,7 +83,7 @@ def prepare(connection: SqliteConnection, identity: str, search: FullText | None
 
 
 def is_ours(connection: Connection, identity: str, search: FullText | None) -> bool:
-    """Whether an open catalog says that it is one of this version and identity."""
+    """Whether an open catalog has this version's schema, and this identity."""
     found = dict(connection.execute("SELECT name, value FROM meta").fetchall())
     return _meta(identity, search).items() <= found.items()
 
@@ -101,27 +102,27 @@ def _create(connection: SqliteConnection, identity: str, search: FullText | None
         connection.execute(statement)
     meta = {**_meta(identity, search), "epoch": secrets.token_hex(8)}
     connection.executemany("INSERT INTO meta (name, value) VALUES (?, ?)", meta.items())
-    # In microseconds, so that a catalog made in the very second of the one before it starts above every serial
-    # that one can have reached: no page cache takes it for known.
+    # In microseconds, so that a catalog created in the same second as the one before it starts above every serial that
+    # the earlier one can have reached: no page cache has pages of its serials.
     connection.execute("INSERT INTO serial (id, value) VALUES (1, ?)", (time.time_ns() // 1000,))
 
 
 def is_damage(error: Exception) -> bool:
-    """Whether SQLite says that the file is broken, no database at all, or without the tables it had."""
-    # Exactly this class: its subclasses are about locks, disks and mistakes of ours.
+    """Whether SQLite reports that the file is damaged, is not a database, or lacks its tables."""
+    # Exactly this class: its subclasses are for locks, disks and programming errors.
     return type(error) is sqlite3.DatabaseError or (
         isinstance(error, sqlite3.OperationalError) and str(error).startswith(_LOST)
     )
 
 
 def discard(path: Path) -> None:
-    """Delete a catalog with its journal, which goes first: a new file must never meet the journal of an old one."""
+    """Delete a catalog and, before it, its journal: a new file must never meet the journal of an old one."""
     for name in (path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm"), path):
         name.unlink(missing_ok=True)
 
 
 def set_aside(path: Path) -> None:
-    """Rename a damaged file to ``.damaged``: it may be no catalog at all, but what somebody named by mistake."""
+    """Rename a damaged file to ``.damaged``: it may not be a catalog, but a file that was named by mistake."""
     for name in (path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")):
         name.unlink(missing_ok=True)
     with contextlib.suppress(FileNotFoundError):
@@ -129,7 +130,7 @@ def set_aside(path: Path) -> None:
 
 
 def states_of(names: list[str]) -> tuple[tuple[int | None, ...], tuple[int, ...]]:
-    """The inode and the size (bytes) of each file, None and 0 for one that is not there; 4 us."""
+    """The inode and the size (bytes) of each file, None and 0 for a missing one; takes 4 us."""
     inodes: list[int | None] = []
     sizes: list[int] = []
     for name in names:
@@ -145,29 +146,30 @@ def states_of(names: list[str]) -> tuple[tuple[int | None, ...], tuple[int, ...]
 
 
 def inodes_of(names: list[str]) -> tuple[int | None, ...]:
-    """The inode of each file, None for one that is not there."""
+    """The inode of each file, None for a missing one."""
     return states_of(names)[0]
 
 
 def is_memory_cut(journal: str, memory: str) -> bool:
-    """Whether the shared memory in this file was cut off by another program, and not begun anew by SQLite.
+    """Whether another program truncated the shared memory in this file, and it is not one that SQLite is creating.
 
-    SQLite, which finds a whole header, would give it its length again, with zeros in place of the words where each row
-    is. It is not read: closing it would end the locks that this process may have on it. To be asked while no process
-    opens the catalog. A journal without rows needs none of it, and a full disk leaves a part of the first.
+    SQLite finds an intact header and would extend the file with zeros, in place of the words that locate each row. The
+    file is not read here: closing it would release the locks that this process may have on it. Call this while no
+    process opens the catalog. A journal without rows needs no shared memory, and a full disk leaves a part of the first
+    block.
     """
     for _ in range(MEMORY_LOOKS):
         rows, size = states_of([journal, memory])[1]
         if not rows or size <= NEW_MEMORY or size % MEMORY_BLOCK == 0:
             return False
-        # Another process may be in the middle of making it longer.
+        # Another process may be extending the file at this moment.
         time.sleep(0.005)
     return True
 
 
 @contextlib.contextmanager
 def alone(path: Path) -> Iterator[None]:
-    """Let no other process open or replace the catalog meanwhile; raises CatalogError after 10 seconds."""
+    """Within the block, no other process opens or replaces the catalog; raises CatalogError after 10 seconds."""
     deadline = time.monotonic() + BUSY_TIMEOUT_MS / 1000
     with contextlib.ExitStack() as stack:
         while True:
@@ -192,12 +194,12 @@ def alone(path: Path) -> Iterator[None]:
 
 
 def connect(target: str) -> SqliteConnection:
-    """A new connection to a path, a ``file:`` address or ``:memory:``; it may be used by any thread, one at a time."""
+    """A new connection to a path, a ``file:`` URL or ``:memory:``; any thread may use it, one at a time."""
     return configured(opened(target), is_in_memory=target == ":memory:")
 
 
 def opened(target: str) -> SqliteConnection:
-    """A new connection that has opened the file and has not read it, nor its journal."""
+    """A new connection that has opened the file, but has not read it or its journal."""
     connection: SqliteConnection = sqlite3.connect(
         target,
         timeout=BUSY_TIMEOUT_MS / 1000,
@@ -212,7 +214,7 @@ def opened(target: str) -> SqliteConnection:
 
 
 def configured(connection: SqliteConnection, *, is_in_memory: bool = False) -> SqliteConnection:
-    """The connection, with our settings; it is closed when it cannot be read."""
+    """The connection, with the settings of the catalog; closes the connection when a setting fails."""
     try:
         connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
         connection.execute("PRAGMA synchronous = OFF" if is_in_memory else "PRAGMA synchronous = NORMAL")
@@ -224,9 +226,9 @@ def configured(connection: SqliteConnection, *, is_in_memory: bool = False) -> S
 
 
 def bounded(connection: SqliteConnection, path: Path) -> SqliteConnection:
-    """The connection, with a journal that is written back before it has a quarter of what is free on its disk.
+    """The connection, with a journal that is written back before it takes a quarter of the free space on its disk.
 
-    SQLite does that after 1,000 pages (4 MB), which a small disk may never have.
+    By default SQLite writes it back after 1,000 pages (4 MB), which a small disk may not have.
     """
     with contextlib.suppress(OSError):
         pages = shutil.disk_usage(path.parent).free // 4 // PAGE_BYTES
@@ -236,12 +238,12 @@ def bounded(connection: SqliteConnection, path: Path) -> SqliteConnection:
 
 
 def is_full(error: BaseException) -> bool:
-    """Whether SQLite says that there is no room on the disk."""
+    """Whether SQLite reports that the disk is full."""
     return isinstance(error, sqlite3.OperationalError) and "disk is full" in str(error)
 
 
 def _switch_to_wal(connection: sqlite3.Connection) -> None:
-    """Wait for others that open a new file at the same time, as SQLite itself does everywhere else."""
+    """Switch to WAL; waits for processes that open a new file at the same time, as SQLite does in all other cases."""
     deadline = time.monotonic() + BUSY_TIMEOUT_MS / 1000
     while True:
         try:
@@ -254,6 +256,6 @@ def _switch_to_wal(connection: sqlite3.Connection) -> None:
 
 
 def _table_names(connection: sqlite3.Connection) -> list[str]:
-    """The names of all tables, virtual ones first: dropping one drops the tables it is made of."""
+    """The names of all tables, virtual ones first: dropping one drops the tables that it consists of."""
     rows = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY sql NOT LIKE '%VIRTUAL%'")
     return [name for (name,) in rows if not name.startswith("sqlite_")]

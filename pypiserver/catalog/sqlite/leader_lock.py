@@ -1,10 +1,12 @@
-"""The lock by which processes that share a catalog agree on one scanner.
+"""The leader lock of processes on one machine that share a SQLite catalog.
 
-It is an advisory lock on a small file, so it ends with its process, however that dies. The file's text says how far
-its holder is: ``scanning``, ``ready`` with the time its last scan began, how long that took and the catalog it filled
-(``Catalog.token``), or ``outage`` with what is wrong with the folders. Its modification time is a heartbeat: the
-holder's rounds succeed, or a long scan gets on. A holder that notices that they do not gives way; a process that is
-stopped as a whole keeps the lock, as the kernel has it, and those who follow see that its heartbeat is old.
+**Invariants:** the lock is an advisory lock on a small file, so it ends with its process, even when the process
+crashes; the file's text is the holder's state: ``scanning``, ``ready`` with the start and duration of its last scan and
+the catalog it filled (``Catalog.token``), or ``outage`` with the fault of the folders; the file's modification time is
+a heartbeat, which shows that the holder's rounds succeed or that a long scan makes progress.
+
+A holder whose rounds fail gives way. A process that is stopped as a whole keeps the lock, because the kernel holds it,
+and followers see that its heartbeat is old.
 """
 
 from __future__ import annotations
@@ -22,26 +24,26 @@ if sys.platform == "win32":
     import msvcrt
 
     def try_lock(file: BinaryIO) -> None:
-        """Take the lock on an open file, which ends with it; raises OSError when another process has it."""
-        # One byte far behind the text, because a locked byte cannot be read by others on Windows.
+        """Lock an open file until it is closed; raises OSError when another process has the lock."""
+        # One byte far behind the text, because on Windows other processes cannot read a locked byte.
         file.seek(1 << 30)
         msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
 else:
     import fcntl
 
     def try_lock(file: BinaryIO) -> None:
-        """Take the lock on an open file, which ends with it; raises OSError when another process has it."""
+        """Lock an open file until it is closed; raises OSError when another process has the lock."""
         fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 ALIVE_SECONDS = 5.0
-# A heartbeat is a call of the system; nobody needs more of them.
+# The least seconds between two heartbeats, each of which is a system call.
 HEARTBEAT_SECONDS = 0.4
 
 
 def leads_to(path: Path, file: BinaryIO) -> bool:
-    """Whether a path still leads to an open file: a lock on one that was deleted keeps nobody out."""
-    if sys.platform == "win32":  # where nobody deletes an open file
+    """Whether a path still names the open file: a lock on a deleted file excludes no other process."""
+    if sys.platform == "win32":  # where an open file cannot be deleted
         return True
     try:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
@@ -50,7 +52,7 @@ def leads_to(path: Path, file: BinaryIO) -> bool:
 
 
 class FileLeaderLock:
-    """The scan lock in the file ``path``; with None nobody shares, and the lock is always ours."""
+    """The leader lock in the file ``path``; None where no other process shares the catalog: the lock is always held."""
 
     spans_machines = False
 
@@ -59,12 +61,15 @@ class FileLeaderLock:
         self._file: BinaryIO | None = None
         self._found = ""
         self._said = ""
-        # By time.monotonic(): when it may be taken again after it was given away, and the next heartbeat.
+        # By time.monotonic(): when the lock may be taken again after give_way(), and when the next heartbeat is due.
         self._not_before = 0.0
         self._next_touch = 0.0
 
     def acquire(self) -> bool:
-        """Take the lock if it is free; True when it is ours. Raises Unavailable when its file cannot be opened."""
+        """Take the lock if it is free; True when this process has it.
+
+        Raises Unavailable when the lock's file cannot be opened.
+        """
         if self.path is None or self._file is not None:
             return True
         if time.monotonic() < self._not_before:
@@ -93,17 +98,17 @@ class FileLeaderLock:
         return True
 
     def is_held(self) -> bool:
-        """Whether the lock is ours."""
+        """Whether this process has the lock."""
         return self.path is None or self._file is not None
 
     def was_ready_just_now(self, catalog: str | None = None) -> bool:
-        """Whether the holder before us began its last scan less than two seconds ago, into this catalog, or any."""
+        """Whether the previous holder began its last scan at most FRESH_SECONDS ago, into this catalog, or any."""
         found = scan_in(self._found)
         is_fresh = found is not None and 0 <= time.time() - found[0] < FRESH_SECONDS
         return is_fresh and catalog in (None, catalog_in(self._found))
 
     def is_alive(self) -> bool:
-        """Whether rounds of the process that holds the lock succeed: its heartbeat is young."""
+        """Whether the holder's rounds succeed: its heartbeat is recent."""
         if self.path is None:
             return True
         try:
@@ -112,7 +117,7 @@ class FileLeaderLock:
             return False
 
     def is_ready(self, catalog: str | None = None) -> bool:
-        """Whether the process that holds the lock is alive and has scanned into this catalog, or into any."""
+        """Whether the holder is alive and has completed a scan into this catalog, or into any."""
         if self.path is None:
             return True
         try:
@@ -122,7 +127,7 @@ class FileLeaderLock:
         return self.is_alive() and said.startswith("ready") and catalog in (None, catalog_in(said))
 
     def outage(self) -> str:
-        """What keeps the process that holds the lock from reading the folders; empty when nothing does."""
+        """Why the holder cannot read the folders, '' when it can."""
         if self.path is None:
             return ""
         try:
@@ -132,18 +137,18 @@ class FileLeaderLock:
         return reason if word == "outage" else ""
 
     def say_outage(self, reason: str) -> None:
-        """Tell the others that the folders cannot be read, and why."""
+        """Report to the others that the folders cannot be read, and why."""
         if self._file is not None:
             self._write(f"outage {reason}")
 
     def say_ready(self, started: float, catalog: str = "") -> None:
-        """Tell the others that a scan into ``catalog`` that began at ``started`` (seconds since the epoch) is done."""
+        """Report a completed scan into ``catalog`` to the others; it began at ``started`` (seconds since the epoch)."""
         self._said = f"ready {started:.3f} {time.time() - started:.3f} {catalog}"
         if self._file is not None:
             self._write(self._said)
 
     def last_scan(self) -> tuple[float, float] | None:
-        """When the last scan of any process began (seconds since the epoch) and how long it took, if that is known."""
+        """When the last scan of any process began (seconds since the epoch), and its seconds; None if not known."""
         if self.path is None:
             return scan_in(self._said)
         try:
@@ -152,17 +157,17 @@ class FileLeaderLock:
             return None
 
     def touch(self) -> None:
-        """Tell the others that a round succeeded, or that a long one gets on."""
+        """Renew the heartbeat: a round succeeded, or a long one makes progress. Raises OSError."""
         file, now = self._file, time.monotonic()
         if file is not None and self.path is not None and now >= self._next_touch:
             self._next_touch = now + HEARTBEAT_SECONDS
             os.utime(file.fileno() if os.utime in os.supports_fd else self.path)
             if not leads_to(self.path, file):
-                # Somebody deleted it: the lock on it keeps nobody out, and nobody hears what it says.
+                # The file was deleted: its lock excludes no other process, and no other process can read its text.
                 self.release()
 
     def give_way(self, seconds: float) -> bool:
-        """Give the lock up and leave it to others for so long; False where nobody shares it."""
+        """Release the lock and leave it to others for this many seconds; False where no other process shares it."""
         if self.path is None or self._file is None:
             return False
         self._not_before = time.monotonic() + seconds
@@ -170,13 +175,13 @@ class FileLeaderLock:
         return True
 
     def release(self) -> None:
-        """Give the lock up."""
+        """Release the lock, so that another process can take it at once."""
         file, self._file = self._file, None
         if file is not None:
             file.close()
 
     def forget(self) -> None:
-        """After a fork: the parent's lock is not ours."""
+        """Forget the parent's lock, after a fork."""
         self.release()
         self._found, self._not_before = "", 0.0
 

@@ -1,6 +1,7 @@
-"""Where the catalog of a server is, and what it is a catalog of.
+"""The path of a server's catalog, and its identity.
 
-The rule to keep: every process of a server decides this alike, so nothing that passes may count, as a full disk does.
+**Invariants:** every process of a server makes the same decision, so no temporary condition, such as a full disk, may
+influence it.
 """
 
 from __future__ import annotations
@@ -20,18 +21,18 @@ from ..schema import SCHEMA_VERSION
 
 
 def catalog_identity(roots: Iterable[Path | str], hash_algo: str | None) -> str:
-    """What a catalog describes: rows of other roots, or with another link digest, are of no use to us.
+    """The identity of a catalog: rows of other roots, or with another algorithm of link digests, cannot be used.
 
-    A database takes only text, so bytes of a folder's name that are not UTF-8 are written as escapes.
+    A database stores only text, so bytes of a folder's name that are not UTF-8 become escapes.
     """
     identity = "\n".join([hash_algo or "off", *map(str, roots)])
     return identity.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def usable_place(place: Path | str | None) -> Path | str | None:
-    """The place an operator names for the catalog; None when nobody names one.
+    """The place that the operator set for the catalog, checked; None when none is set.
 
-    Raises ConfigError where no file can be made or written: whoever names one wants that one.
+    Raises ConfigError when the file cannot be created or written, because an operator who sets a place wants that one.
     """
     if not isinstance(place, Path):
         return place
@@ -47,7 +48,7 @@ def usable_place(place: Path | str | None) -> Path | str | None:
 
 
 def _fault(place: Path) -> str:
-    """Why there can be no catalog at this place, empty when there can be one."""
+    """Why there can be no catalog at this place, '' when there can be one."""
     folder = place.parent
     try:
         if not stat.S_ISDIR(folder.stat().st_mode):
@@ -65,17 +66,17 @@ def _fault(place: Path) -> str:
 
 
 def _may(path: Path, mode: int) -> bool:
-    """Whether this process may, as whom it acts: by itself ``access`` asks about who started it."""
+    """Whether the effective user of this process has that access; by default ``os.access`` checks the real user."""
     return os.access(path, mode, effective_ids=os.access in os.supports_effective_ids)
 
 
 def catalog_path(identity: str) -> Path | None:
-    """The first place that can be written: the user's cache folder, a private one below the temporary one, none."""
-    # Of this version: the one before may go on with its own until it ends.
+    """The first place that can be written: the user's cache folder, a private temporary folder, or None."""
+    # A name for this version: a server of the previous version may still use its own catalog until it stops.
     wanted = f"{SCHEMA_VERSION}\n{identity}"
     name = hashlib.sha256(wanted.encode("utf-8", "surrogateescape")).hexdigest()[:16]
     user = os.getuid() if sys.platform != "win32" else "user"
-    # No home, not even in the list of users; no folder for temporary files; or nothing can be written there.
+    # Suppressed here and below: the user has no home, there is no temporary folder, or neither can be written.
     with contextlib.suppress(OSError, RuntimeError):
         path = default_catalog_path(name, environ=dict(os.environ))
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -91,9 +92,9 @@ def catalog_path(identity: str) -> Path | None:
 
 
 def default_catalog_path(name: str, *, environ: dict[str, str]) -> Path:
-    """Where the catalog called ``name`` lives when nobody says: the user's cache folder (XDG base directories).
+    """The default path of the catalog called ``name``, in the user's cache folder (XDG Base Directory Specification).
 
-    Raises RuntimeError where the user has no home.
+    Raises RuntimeError when the user has no home.
     """
     if os.name == "nt" and environ.get("LOCALAPPDATA"):
         base = Path(environ["LOCALAPPDATA"])
@@ -103,7 +104,7 @@ def default_catalog_path(name: str, *, environ: dict[str, str]) -> Path:
 
 
 def _is_ours(folder: Path) -> bool:
-    """Whether the folder can be written, and nobody else put it there for us to fall into."""
+    """Whether the folder can be written, belongs to this user, and is not a link, so that no other user planted it."""
     status = folder.lstat()
     owned = sys.platform == "win32" or status.st_uid == os.getuid()
     return owned and not folder.is_symlink() and os.access(folder, os.W_OK | os.X_OK)
