@@ -39,6 +39,7 @@ CLEAN = (
     "pypiserver/distributions/*.py",
     "pypiserver/errors.py",
     "pypiserver/formats/*.py",
+    "pypiserver/maintenance/*.py",
     "pypiserver/model.py",
     "pypiserver/native_names.py",
     "pypiserver/request_info.py",
