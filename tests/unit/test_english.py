@@ -43,6 +43,7 @@ CLEAN = (
     "pypiserver/model.py",
     "pypiserver/native_names.py",
     "pypiserver/request_info.py",
+    "pypiserver/server/*.py",
     "pypiserver/settings/*.py",
     "pypiserver/text.py",
     "pypiserver/web/api/health.py",
