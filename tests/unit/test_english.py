@@ -42,6 +42,7 @@ CLEAN = (
     "pypiserver/maintenance/*.py",
     "pypiserver/model.py",
     "pypiserver/native_names.py",
+    "pypiserver/observability/*.py",
     "pypiserver/request_info.py",
     "pypiserver/server/*.py",
     "pypiserver/settings/*.py",
