@@ -47,6 +47,7 @@ CLEAN = (
     "pypiserver/server/*.py",
     "pypiserver/settings/*.py",
     "pypiserver/text.py",
+    "pypiserver/upstream/*.py",
     "pypiserver/web/api/health.py",
     "pypiserver/web/api/legacy_json.py",
     "pypiserver/web/api/xmlrpc.py",
