@@ -37,6 +37,7 @@ CLEAN = (
     "pypiserver/web/api/legacy_json.py",
     "pypiserver/web/api/xmlrpc.py",
     "pypiserver/web/html/*.py",
+    "pypiserver/web/http/[!m]*.py",
 )
 # What to write instead.
 BETTER = {
