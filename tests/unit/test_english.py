@@ -33,9 +33,8 @@ CLEAN = (
     "pypiserver/request_info.py",
     "pypiserver/settings/*.py",
     "pypiserver/text.py",
-    "pypiserver/web/api/health.py",
-    "pypiserver/web/api/legacy_json.py",
-    "pypiserver/web/api/xmlrpc.py",
+    "pypiserver/web/*.py",
+    "pypiserver/web/api/*.py",
     "pypiserver/web/html/*.py",
     "pypiserver/web/http/[!m]*.py",
 )
