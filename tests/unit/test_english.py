@@ -64,6 +64,12 @@ CLEAN = (
     "pypiserver/distributions/*.py",
     "pypiserver/errors.py",
     "pypiserver/factory.py",
+    "pypiserver/folder/[!acjrst]*.py",
+    "pypiserver/folder/checker.py",
+    "pypiserver/folder/rounds.py",
+    "pypiserver/folder/safe_open.py",
+    "pypiserver/folder/staged.py",
+    "pypiserver/folder/tmpfile.py",
     "pypiserver/formats/*.py",
     "pypiserver/maintenance/*.py",
     "pypiserver/memory.py",
@@ -77,10 +83,13 @@ CLEAN = (
     "pypiserver/terminal.py",
     "pypiserver/text.py",
     "pypiserver/upstream/*.py",
+    "pypiserver/web/*.py",
+    "pypiserver/web/api/*.py",
     "pypiserver/web/api/health.py",
     "pypiserver/web/api/legacy_json.py",
     "pypiserver/web/api/xmlrpc.py",
     "pypiserver/web/html/*.py",
+    "pypiserver/web/http/[!m]*.py",
 )
 # What to write instead.
 BETTER = {
