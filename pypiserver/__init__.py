@@ -1,14 +1,14 @@
 """pypiserver: a Python package index over a folder.
 
 ``app(**settings)`` gives the WSGI application, ``default_config(**overrides)`` every setting as a mapping for it; the
-names and meanings of the settings stand in :class:`pypiserver.settings.config.Config`.
+names and meanings of the settings are in :class:`pypiserver.settings.config.Config`.
 """
 
 from __future__ import annotations
 
 from ._version import __version__
 
-# As that of typing, whose import takes longer than the rest of `pypi-server --version`.
+# The constant of typing, whose import takes longer than the rest of `pypi-server --version`.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,7 +32,7 @@ __all__ = [
 
 
 def app(root: object = None, **settings: object) -> Application:
-    """The WSGI application (PEP 3333) for these settings, by today's or yesterday's names.
+    """The WSGI application (PEP 3333) for these settings, by their current or legacy names.
 
     Nothing runs before the first request; the application's ``close()`` ends what was started. Raises
     :class:`pypiserver.errors.ConfigError` for a setting that is unknown, given twice, or cannot be used.
@@ -66,7 +66,7 @@ def paste_app_factory(global_config: Mapping[str, str], **local_conf: str) -> Ap
 
 
 def __getattr__(name: str) -> object:
-    """What is imported only when it is asked for: with bottle, gevent and eventlet must come first."""
+    """Names that are imported only on use: they import bottle, which gevent and eventlet must precede."""
     if name == "Config":
         from .settings.config import Config
 

@@ -1,6 +1,6 @@
-"""``pypi-server``: parse the command line, set up logging, do it, and exit; the only place that exits.
+"""``pypi-server``: parse the command line, set up logging, run the command, and exit; the only place that exits.
 
-Exit statuses: 0 done, 1 the answer is "no" (updates found, faults found), 2 a mistake or a failure, said in one
+Exit statuses: 0 done, 1 the answer is "no" (updates found, faults found), 2 a mistake or a failure, reported in one
 sentence on standard error.
 """
 
@@ -19,7 +19,7 @@ from .text import printable
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run ``pypi-server`` with these arguments (default: those of the process) and give its exit status."""
+    """Run ``pypi-server`` with these arguments (default: those of the process) and return its exit status."""
     arguments = sys.argv[1:] if argv is None else list(argv)
     _open_closed_streams()
     _let_odd_names_pass()
@@ -31,32 +31,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # Whoever read our output has enough of it; nothing more may be written, not even at exit.
+        # The reader of our output closed it; write nothing more, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        # What was named on the way here is a file, whatever went wrong with it.
+        # An error that names a file is reported with this name.
         named = f" ({printable(os.fsdecode(error.filename))})" if isinstance(error.filename, str | bytes) else ""
         _say(f"This cannot be done: {error.strerror or error}{named}.")
         return 2
 
 
 def _say(failure: str) -> None:
-    """Write to standard error what failed."""
+    """Write a failure to standard error."""
     name = colored("pypi-server:", "red") if has_color(sys.stderr) else "pypi-server:"
     sys.stderr.write(f"{name} {failure}\n")
 
 
 def _let_odd_names_pass() -> None:
-    """Paths may have bytes that are no text, which must not stop who wants to say something about them."""
+    """Accept paths with bytes that are not text, so that a message about one can be printed."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
-            # As they are, for the next program; where that encoding has no such characters at all, as escapes.
+            # Unchanged, for the next program; as escapes if the encoding has no such characters at all.
             stream.reconfigure(errors="surrogateescape" if stream.encoding == "utf-8" else "backslashreplace")
 
 
 def _open_closed_streams() -> None:
-    """Let what was closed before the start (``>&-``) be read and written like nothing, and no file get its number."""
+    """Replace streams closed before the start (``>&-``) by the null device, so that no file gets their numbers."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - as long as the process

@@ -1,3 +1,3 @@
-"""The version of this package, where any module can read it without importing the package itself."""
+"""The version of this package; any module can read it without importing the package itself."""
 
 __version__ = "3.0.0.dev0"

@@ -1,4 +1,4 @@
-"""Long work in parts."""
+"""Splits long work into batches."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Item = TypeVar("Item")
 
 
 def batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """The items, ``size`` of them at a time; read as they are taken."""
+    """The items in lists of ``size``, the last one maybe shorter; items are read only as lists are taken."""
     iterator = iter(items)
     while batch := list(itertools.islice(iterator, size)):
         yield batch

@@ -1,4 +1,4 @@
-"""The installed bottle under the name it had when it came with us: ``from pypiserver.bottle import run``."""
+"""The installed bottle, under the name of the copy in earlier versions: ``from pypiserver.bottle import run``."""
 
 from __future__ import annotations
 

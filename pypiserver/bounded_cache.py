@@ -1,6 +1,6 @@
-"""Small memories of answers that are cheap to keep and cost a question to SQLite, or some parsing, otherwise.
+"""Small caches of values that take little memory but cost a SQLite query, or parsing, to get again.
 
-The rule to keep: a memory is bounded in bytes, its keys included, because most keys are text that strangers send.
+**Invariants:** a cache is bounded in bytes, keys included, because most keys are text from unknown clients.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import Generic, TypeVar
 
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
-# What an entry costs besides its key and its value: its place in a table, and a tuple.
+# The bytes of an entry without its key and value: its place in a table, and a tuple.
 ENTRY_BYTES = 200
-# Of how many kinds lines are remembered.
+# The maximum number of kinds whose lines are remembered.
 _MOST_KINDS = 1000
 
 
 def weight(value: object) -> int:
-    """About how many bytes of memory text, bytes, numbers, and tuples or values of these take."""
+    """The approximate bytes of memory of text, bytes, numbers, and tuples or values of these."""
     size = sys.getsizeof(value)
     if isinstance(value, tuple):
         return size + sum(map(weight, value))
@@ -31,7 +31,7 @@ def weight(value: object) -> int:
 
 
 class BoundedCache(Generic[Key, Value]):
-    """Values by key, the oldest forgotten beyond ``limit`` bytes; reading takes no lock."""
+    """Values by key; the oldest are dropped beyond ``limit`` bytes. Reading takes no lock."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -40,12 +40,12 @@ class BoundedCache(Generic[Key, Value]):
         self._lock = threading.Lock()
 
     def get(self, key: Key) -> Value | None:
-        """The value, None when it is not remembered."""
+        """The value, None if it is not in the cache."""
         found = self._values.get(key)
         return None if found is None else found[0]
 
     def put(self, key: Key, value: Value, *, size: int) -> None:
-        """Remember a value of so many bytes, unless it alone takes more than a sixteenth of the limit."""
+        """Cache a value of ``size`` bytes, unless it alone takes more than a sixteenth of the limit."""
         size += ENTRY_BYTES + weight(key)
         if size > self._limit // 16:
             return
@@ -59,13 +59,13 @@ class BoundedCache(Generic[Key, Value]):
 
 
 class OnceLog:
-    """What was said already, so that a log says it once, and again only once it was forgotten."""
+    """Remembers what was logged, so that it is logged once, and again only after it was dropped."""
 
     def __init__(self, limit: int = 1 << 20) -> None:
         self._known: BoundedCache[tuple[object, ...], bool] = BoundedCache(limit)
 
     def is_new(self, *words: object) -> bool:
-        """Whether this is said for the first time."""
+        """Whether this is logged for the first time."""
         if self._known.get(words):
             return False
         self._known.put(words, True, size=0)
@@ -73,10 +73,10 @@ class OnceLog:
 
 
 class Skipped:
-    """Which files have a line in the log that says why they are left out: the first few of a kind, and a count.
+    """Chooses the skipped files that get a line in the log with the reason: the first few of a kind; counts the others.
 
-    A mirror's tree has an ``index.html`` for each project. ``each`` is how many of a kind have their own line; their
-    kind is the ``rule`` that all of them break.
+    A mirror's tree has an ``index.html`` for each project. ``each`` is how many files of a kind get a line; a kind is
+    the ``rule`` that all of its files break.
     """
 
     def __init__(self, each: int = 10) -> None:
@@ -86,7 +86,7 @@ class Skipped:
         self._told: dict[tuple[int, str], int] = {}
 
     def is_said(self, root: int, path: str, reason: str, rule: str) -> bool:
-        """Whether it is to be said now; counted, if its kind was said often enough."""
+        """Whether to log it now; if its kind was logged often enough, it is only counted."""
         kind = root, rule
         if kind not in self._said and len(self._said) >= _MOST_KINDS:
             return False
@@ -100,7 +100,7 @@ class Skipped:
         return False
 
     def more(self) -> list[tuple[tuple[int, str], int]]:
-        """(root, rule) and how many more there are than were said, where that changed; counting begins anew."""
+        """(root, rule) and how many files beyond the logged ones, if that changed; counting starts again."""
         counts, self._more = self._more, {}
         changed = [(kind, count) for kind, count in counts.items() if self._told.get(kind) != count]
         self._told = counts
@@ -108,7 +108,7 @@ class Skipped:
 
 
 def short_texts(*, entries: int, longest: int) -> Callable[[Callable[[str], Value]], Callable[[str], Value]]:
-    """Remember what a function makes of texts of up to ``longest`` characters: ``entries`` of them at most.
+    """Cache a function's results for texts of up to ``longest`` characters, ``entries`` of them at most.
 
     Half as fast as ``functools.lru_cache``, which keeps keys of any length.
     """

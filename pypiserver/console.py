@@ -1,7 +1,7 @@
-"""What the scripts ``pypi-server`` and ``pypiserver`` call: the version told at once, all else by `__main__`.
+"""The entry point of the scripts ``pypi-server`` and ``pypiserver``: prints the version, leaves the rest to `__main__`.
 
-Invariants: telling the version imports nothing else of the project, so that it costs the start of Python and little
-more; every other command line, and a standard output that is closed, is for `__main__`.
+**Invariants:** printing the version imports nothing else of the project, so it takes little longer than Python's own
+start; `__main__` handles every other command line, and a standard output that is closed.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from ._version import __version__
 
 
 def main() -> int:
-    """Do what the arguments of the process say; gives the exit status."""
+    """Run the arguments of the process; returns the exit status."""
     if sys.argv[1:] == ["--version"] and sys.stdout is not None:
         try:
             sys.stdout.write(f"pypi-server {__version__}\n")
             sys.stdout.flush()
             return 0
         except OSError:
-            pass  # a closed pipe or a full disk, of which the other one knows how to end
+            pass  # a closed pipe or a full disk, which `__main__` handles
     from .__main__ import main as full
 
     return full()

@@ -1,6 +1,7 @@
-"""The composition root: settings become storage, catalog, sync, repository, auther, and at last a WSGI application.
+"""The composition root: settings become a backend, an index, access, observers, and finally a WSGI application.
 
-Settings end here: everything below takes plain arguments, so two applications in one process share nothing.
+**Invariants:** settings end here; everything below takes plain arguments, so two applications in one process share
+nothing.
 """
 
 from __future__ import annotations
@@ -57,15 +58,15 @@ from .web.http.problem_details import Elsewhere
 from .web.routes import Web, build
 
 WSGI = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
-# So many files, of so many bytes together, are read before the server says that it is ready.
+# This many files, of this many bytes together, are read before the server reports that it is ready.
 READ_BEFORE = 200
 BYTES_BEFORE = 1 << 25
 
 
 class Application:
-    """The WSGI application, with the parts the command line wants to speak to.
+    """The WSGI application, with the parts that the command line needs.
 
-    Nothing runs before the first request in a process; :meth:`close` ends what then was started.
+    Nothing runs before the first request in a process; :meth:`close` ends what was started then.
     """
 
     def __init__(self, config: Config) -> None:
@@ -83,7 +84,7 @@ class Application:
         access = Access(auther, config.authenticate)
         self.metrics = _metrics(config, self.backend)
         self.observers = Observers(list(_observers(config, self.metrics, self.stats)))
-        # However many uploads stall, half of the server's threads are left for others.
+        # However many uploads stall, half of the server's threads remain for other requests.
         threads = ServerOptions(
             server=config.server, threads=config.threads, tells_names_apart=config.believes_address
         ).thread_count
@@ -121,7 +122,7 @@ class Application:
             renderer=Renderer(),
             cross_origin=CrossOrigin(config.allow_origin),
             frame=frame,
-            # A user's name is half of a login: only those who log in see it.
+            # A user name is half of a login: only users who log in see it.
             uploaders=Uploaders(config.audit_log) if config.audit_log and access.is_protected("list") else None,
             elsewhere=_elsewhere(config, fallback),
         )
@@ -144,7 +145,7 @@ class Application:
         return self._wsgi(environ, start_response)
 
     def check(self) -> None:
-        """Raise ConfigError for what would only be noticed later: a password file, audit log or certificate."""
+        """Raise ConfigError for faults that show only later: in password file, statistics, audit log or certificate."""
         if self.config.htpasswd is not None:
             HtpasswdFile(self.config.htpasswd).check()
         if self.stats is not None:
@@ -160,9 +161,9 @@ class Application:
             tls_files.check(self.config.certificate, self.config.key)
 
     def survey(self, *, progress: Tell | None = None) -> tuple[list[Held], str | None]:
-        """Bring the catalog up to date; gives what is known of the files in each folder, and where the catalog lives.
+        """Bring the catalog up to date; returns what is known of the files in each folder, and where the catalog is.
 
-        ``progress`` is told how many files were found.
+        ``progress`` gets the number of files found. Raises Unavailable if the catalog fails.
         """
         indexer, catalog = self.backend.indexer, self.backend.catalog
         try:
@@ -178,16 +179,17 @@ class Application:
         return held, catalog.connections.place()
 
     def storage_fault(self) -> str:
-        """Why the bucket does not answer now, empty when it does; for folders nothing is asked.
+        """Why the bucket does not answer now, empty if it does; empty for folders.
 
-        Raises ConfigError for what will not heal: there is no such bucket, or it refuses us.
+        Raises ConfigError for what waiting does not mend: the bucket does not exist, or refuses us.
         """
         return self.backend.storage_fault()
 
     def damaged(self) -> list[tuple[Path | str, int]]:
-        """How many files of each folder are known not to be fit to be listed, where there are any.
+        """The number of files that are known to be unfit for listing, for each folder that has some.
 
-        Few files are read for that first, so that a small folder tells all; the rest shows while it serves.
+        If few files are pending, they are read first, so the answer is complete for a small folder; later faults show
+        while it serves.
         """
         backend = self.backend
         pending = backend.catalog.pending(READ_BEFORE + 1)
@@ -199,35 +201,35 @@ class Application:
         return [(path, counts[root]) for root, path in enumerate(backend.storage.roots) if root in counts]
 
     def start(self) -> None:
-        """Begin to keep the catalog current, in the process that serves; otherwise the first request does that."""
+        """Start to keep the catalog current, in the process that serves; otherwise the first request starts it."""
         self.backend.indexer.start()
 
     def exposition(self) -> bytes:
-        """The metrics as text, empty where none are counted."""
+        """The metrics as text, empty if metrics are off."""
         self.observers.flush()
         return self.metrics.exposition() if self.metrics else b""
 
     def metric_families(self) -> list[Any]:
-        """The metrics as prometheus_client has them, none where none are counted."""
+        """The metrics as families of prometheus_client, empty if metrics are off."""
         self.observers.flush()
         return self.metrics.collect() if self.metrics else []
 
     def close(self) -> None:
-        """End the threads this process started."""
+        """End the threads that this process started."""
         self.observers.close()
         self.web.renderer.close()
         self.backend.close()
 
 
 def _line_format(config: Config, name: str) -> str:
-    """A format of lines about requests; none where nobody chose it and the access log says the same in one line."""
+    """A format of lines about requests; empty if it is the default and the access log has a line for each request."""
     chosen = str(getattr(config, name))
     is_usual = chosen == default_of(name)
     return "" if is_usual and config.access_log and AccessLog.is_wanted() else chosen
 
 
 def _observers(config: Config, metrics: Metrics | None, stats: Downloads | None) -> Iterator[Observer]:
-    """Those who write about every request."""
+    """The observers of every request."""
     if config.access_log and AccessLog.is_wanted():
         yield AccessLog()
     if metrics is not None:
@@ -237,7 +239,7 @@ def _observers(config: Config, metrics: Metrics | None, stats: Downloads | None)
 
 
 def _metrics(config: Config, backend: Backend) -> Metrics | None:
-    """What counts requests, and asks the catalog how the index is: only what it already knows, nothing is started."""
+    """Counts requests, and asks the catalog for the state of the index: only what it already knows; starts nothing."""
     catalog, indexer = backend.catalog, backend.indexer
     return (
         Metrics(lambda: State(*catalog.counts(), catalog.serial(), indexer.last_scan()), __version__)
@@ -261,7 +263,7 @@ def _status(
 def build_backend(config: Config, *, is_serving: bool = True) -> Backend:
     """The backend over the folders of ``config``, or its bucket; starts nothing.
 
-    Without ``is_serving`` it is one for a command that changes packages: that needs no catalog of folders, and the one
+    Without ``is_serving`` it is for a command that changes packages: it has no catalog of folders, and uses the catalog
     of a bucket as it is.
     """
     return (
@@ -303,7 +305,7 @@ def _over_bucket(config: Config, url: str, is_serving: bool) -> Backend:
 
 
 def build_endpoint(place: Path | str) -> Endpoint:
-    """What packages are copied from or to: a folder, or the bucket at an address."""
+    """The source or destination of a copy: a folder, or the bucket at an address."""
     if isinstance(place, Path):
         return FolderEndpoint(place.absolute())
     from .bucket.copy_endpoint import BucketEndpoint
@@ -315,7 +317,7 @@ def build_endpoint(place: Path | str) -> Endpoint:
 
 
 def _delivery(config: Config, backend: Backend, cache_control: str) -> Deliver | None:
-    """How files of a bucket are sent; None for those of folders, which are on this disk."""
+    """How files of a bucket are sent; None for the files of folders, which are on this disk."""
     if backend.offload.local_path is not None:
         return None
     sign = backend.offload.sign
@@ -335,7 +337,7 @@ def _delivery(config: Config, backend: Backend, cache_control: str) -> Deliver |
 
 
 def build_auther(config: Config) -> Auther | None:
-    """Who knows the passwords: a callable, a htpasswd file, or nobody."""
+    """The password check: a callable, an htpasswd file, or None if neither is set."""
     if config.auther is not None:
         return config.auther
     if config.htpasswd is None:
@@ -344,7 +346,7 @@ def build_auther(config: Config) -> Auther | None:
 
 
 def _fallback(config: Config) -> Callable[[str], str | None]:
-    """Where an unknown project is sent; a private name never leaves this server."""
+    """The redirect target of an unknown project; a private name never leaves this server."""
     fallback_address = config.fallback_address
     if fallback_address is None:
         return lambda name: None
@@ -354,7 +356,7 @@ def _fallback(config: Config) -> Callable[[str], str | None]:
 
 
 def _elsewhere(config: Config, fallback: Callable[[str], str | None]) -> Callable[[str], Elsewhere | None]:
-    """Where people may look for an unknown project: at PyPI its page, at any other index what clients read."""
+    """A link for people to an unknown project: its page on PyPI, or on any other index the page that clients read."""
 
     def look(name: str) -> Elsewhere | None:
         address = fallback(name)

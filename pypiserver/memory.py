@@ -1,4 +1,4 @@
-"""Memory around work that needs much of it once: not searched meanwhile, given back afterwards."""
+"""Memory for work that needs much of it once: cycle collection is paused meanwhile, and memory returned afterwards."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def unsearched() -> Iterator[None]:
-    """Without the search for cycles among objects: a first scan makes none, and is searched for a tenth of its time."""
+    """Pause the search for cycles of objects: a first scan makes none, and the search takes a tenth of its time."""
     was_searched = gc.isenabled()
     gc.disable()
     try:
@@ -20,11 +20,11 @@ def unsearched() -> Iterator[None]:
 
 
 def give_back() -> None:
-    """Let the C library return what it keeps for later use, where it can be told to (glibc).
+    """Let the C library return the memory that it keeps for later use, if it can (glibc).
 
-    What a first scan of 100,000 files needed stays with the process otherwise, 35 MB, and with its forked workers.
+    Otherwise what a first scan of 100,000 files needed, 35 MB, stays with the process and with its forked workers.
     """
-    # Without ctypes, with another C library, on Windows.
+    # Fails without ctypes, with another C library, and on Windows.
     with contextlib.suppress(ImportError, OSError, AttributeError, TypeError):
         import ctypes
 

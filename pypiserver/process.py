@@ -1,7 +1,9 @@
-"""Which process this is, and what each process has for itself.
+"""The id of this process, and values that each process has for itself.
 
-``os.getpid`` is a call of the system, a twelfth of what a page costs us. Invariant: a fork tells the child, so nothing
-is known that may be wrong, and what the parent had is neither used nor closed.
+``os.getpid`` is a system call, a twelfth of the cost of a page.
+
+**Invariants:** a fork updates the id in the child, so the id is never wrong; the child neither uses nor closes the
+values of its parent.
 """
 
 from __future__ import annotations
@@ -18,15 +20,15 @@ _holders: weakref.WeakSet[PerProcess[Any]] = weakref.WeakSet()
 
 
 def process_id() -> int:
-    """The number of this process."""
+    """The id of this process."""
     return _ids[0]
 
 
 class PerProcess(Generic[Value]):
     """A value that each process makes for itself, by ``make``, when it first asks for it.
 
-    ``value`` is that of this process, None before. What a fork copied is kept and left alone: it may be a connection of
-    the parent's, or a lock held by a thread that was not copied.
+    ``value`` is the value of this process, None before. The copy of the parent's value is kept and not used: it may be
+    a connection of the parent's, or a lock held by a thread that was not copied.
     """
 
     def __init__(self, make: Callable[[], Value]) -> None:
@@ -37,12 +39,12 @@ class PerProcess(Generic[Value]):
         _holders.add(self)
 
     def get(self) -> Value:
-        """The value of this process, made now if need be."""
+        """The value of this process, made now if necessary."""
         value = self.value
         return value if value is not None else self._begin()
 
     def forget(self) -> Value | None:
-        """Let the next who asks make another one; gives the one there was in this process."""
+        """Let the next call of :meth:`get` make a new value; returns the value that this process had."""
         value, self.value = self.value, None
         return value
 

@@ -1,8 +1,8 @@
-"""Threads of ours: what a loop raises is logged, and the loop goes on; work that runs once is logged when it fails.
+"""Our threads: an exception in a loop is logged, and the loop continues; a failure of work that runs once is logged.
 
-The rules to keep: nothing but the end it is told ends a thread; a failure that comes again and again is logged once in
-ten minutes, and waits longer each time, up to a second; a thread that ended all the same is noticed by a flag that
-costs a request nothing to read, and begun again.
+**Invariants:** a thread ends only when told to; a repeated failure is logged once in ten minutes, and the pause after
+it grows, up to a second; a thread that ended all the same is noticed by a flag that a request reads at no cost, and is
+started again.
 """
 
 from __future__ import annotations
@@ -16,29 +16,29 @@ import traceback
 from collections.abc import Callable
 
 _LOG = logging.getLogger(__name__)
-# After a failure a loop waits so long, then twice as long, up to a second.
+# After a failure a loop waits for this many seconds, then twice as long, up to a second.
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 1.0
-# A loop that ran so long before it failed begins with the first pause again.
+# A loop that ran for this many seconds before it failed starts with the first pause again.
 SETTLED_SECONDS = 10.0
 SAY_AGAIN_SECONDS = 600.0
 KINDS = 64
-# Without a successful round for so long what we know counts as old: twice what a file may take to show.
+# Without a successful round for this many seconds our data count as stale: twice the time in which a new file appears.
 STALE_SECONDS = 15.0
-# Before that, the lock is given to another process, which may do better.
+# Before that, another process gets the lock, because it may do better.
 LATE_SECONDS = 10.0
 
 _said: dict[tuple[str, str, str, int], float] = {}
 
 
 def _nothing(*_: object) -> None:
-    """Nobody wants to know."""
+    """Do nothing: the default for both callbacks."""
 
 
 def say(name: str, error: BaseException, then: str) -> None:
-    """Log what ended a round of the thread ``name``, with its traceback; each kind once in ten minutes.
+    """Log the exception that ended a round of the thread ``name``, with its traceback; each kind once in ten minutes.
 
-    Raises nothing, as logging may fail for the same reason (memory).
+    Raises nothing, because logging may fail for the same reason (memory).
     """
     with contextlib.suppress(Exception):
         trace = error.__traceback__
@@ -55,10 +55,10 @@ def say(name: str, error: BaseException, then: str) -> None:
 
 
 class Loop:
-    """A thread that runs ``work`` until that returns, or until ``closing``; whatever it raises, it is run again.
+    """A thread that runs ``work`` until that returns, or until ``closing``; after an exception it runs it again.
 
-    ``failed`` is told of each exception, and ``ended`` when the thread ends although nobody told it to. Constructing
-    it starts nothing.
+    ``failed`` is called with each exception, and ``ended`` if the thread ends unexpectedly. Constructing it starts
+    nothing.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Loop:
         self._is_done = False
 
     def start(self) -> bool:
-        """Begin, or begin again when the thread ended; gives whether it runs. Where no thread can be had, ask again."""
+        """Start the thread, or restart one that ended; returns whether it runs. If it could not start, call again."""
         if self.is_alive():
             return True
         with self._starting:
@@ -102,7 +102,7 @@ class Loop:
         return self._is_done or (self._thread is not None and self._thread.is_alive())
 
     def join(self, timeout: float | None = None) -> None:
-        """Wait for its end."""
+        """Wait for the thread to end; ``timeout`` is in seconds."""
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout)
 
@@ -117,8 +117,8 @@ class Loop:
                 except Exception as error:  # noqa: BLE001 - logged with its traceback
                     say(self.name, error, "it goes on in a moment")
                     self._tell(error)
-                    # What the frames hold is given back: a connection in the middle of a transaction would keep out
-                    # all others, and those of Python 3.11 refer to themselves.
+                    # Release what the frames hold: a connection within a transaction would block all others, and the
+                    # frames of Python 3.11 refer to themselves.
                     traceback.clear_frames(error.__traceback__)
                     gc.collect()
                 if time.monotonic() - began > SETTLED_SECONDS:
@@ -138,7 +138,7 @@ class Loop:
 
 
 def once(name: str, work: Callable[[], object]) -> bool:
-    """Do some work in a thread of its own; what it raises is logged. Gives whether there was a thread to be had."""
+    """Do some work in a thread of its own; its exception is logged. Returns whether a thread was available."""
 
     def run() -> None:
         try:
@@ -155,7 +155,7 @@ def once(name: str, work: Callable[[], object]) -> bool:
 
 
 class Pulse:
-    """When a loop last did what it is for. ``until`` (by ``clock``) is how long that counts as young."""
+    """When a loop last made progress. ``until`` (by ``clock``) is when its data become stale."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -164,21 +164,21 @@ class Pulse:
         self.until = self._last + STALE_SECONDS
 
     def beat(self, patience: float = 0.0) -> None:
-        """A round succeeded, or a long one came further; what comes next may take ``patience`` seconds more."""
+        """Record that a round succeeded, or a long one progressed; the next step may take ``patience`` seconds more."""
         self._last, self._patience = self._clock(), patience
         self.until = self._last + STALE_SECONDS + patience
 
     def expect(self, patience: float) -> None:
-        """What goes on now may take ``patience`` seconds more, counted from the last beat."""
+        """The current step may take ``patience`` seconds more, counted from the last beat."""
         self._patience = patience
         self.restore()
 
     def call(self) -> None:
-        """Make whoever looks at ``until`` look more closely."""
+        """Make code that compares the time with ``until`` check the loop now."""
         self.until = 0.0
 
     def restore(self) -> None:
-        """Take back :meth:`call`."""
+        """Undo :meth:`call`."""
         self.until = self._last + STALE_SECONDS + self._patience
 
     def age(self) -> float:
@@ -186,13 +186,13 @@ class Pulse:
         return self._clock() - self._last
 
     def is_late(self) -> bool:
-        """Whether another process should try."""
+        """Whether another process should take over."""
         return self.age() > LATE_SECONDS + self._patience
 
     def is_stale(self) -> bool:
-        """Whether what is known counts as old."""
+        """Whether our data count as stale."""
         return self.age() > STALE_SECONDS + self._patience
 
     def is_patient(self) -> bool:
-        """Whether something is going on that was said to take long, and may."""
+        """Whether a step that was announced as long is running, within its time."""
         return self._patience > 0 and not self.is_late()

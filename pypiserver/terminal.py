@@ -1,6 +1,6 @@
 """Colors on a terminal.
 
-Invariants: what is no terminal gets none; ``NO_COLOR`` (any value but an empty one) and ``TERM=dumb`` switch them off,
+**Invariants:** other streams get none; ``NO_COLOR`` (any value but an empty one) and ``TERM=dumb`` switch colors off,
 ``FORCE_COLOR`` on.
 """
 

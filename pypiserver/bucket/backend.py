@@ -1,4 +1,4 @@
-"""The constructor of a backend over a bucket; imported only where packages are in one."""
+"""The constructor of the backend over a bucket; imported only when the packages are in one."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def make_backend(
     overwrite: bool,
     is_serving: bool = True,
 ) -> Backend:
-    """The backend over ``bucket``; where nothing is served, a command takes the catalog as it is.
+    """The backend over ``bucket``; without ``is_serving``, for a command, it uses the catalog as it is.
 
-    Raises ConfigError when the library is missing.
+    Raises ConfigError if the library is missing.
     """
     require()
     lock = catalog.leader_lock()
@@ -72,7 +72,7 @@ def make_backend(
 
 
 def _fault(bucket: Bucket) -> str:
-    """Why the bucket does not answer now, '' when it does; raises ConfigError for what will not heal."""
+    """Why the bucket does not answer now, '' if it does; raises ConfigError for what waiting does not mend."""
     fault = probe(bucket)
     if fault is not None and fault.is_final:
         raise ConfigError(fault.message, kind="refused", setting="storage", value=bucket.objects.url)
@@ -80,7 +80,7 @@ def _fault(bucket: Bucket) -> str:
 
 
 def _sole_use(bucket: Bucket, catalog: BucketCatalog, lock: LeaderLock) -> BucketOwnership:
-    """The claim of this catalog to the bucket: a file's is one of many, a database's is everybody's."""
+    """The claim of this catalog to the bucket: a file is one catalog of many, a database is shared by all servers."""
     if lock.spans_machines:
         return BucketOwnership(bucket.objects, "servers with a catalog in PostgreSQL", gives_way=False)
     place = hashlib.sha256((catalog.connections.place() or "").encode("utf-8", "surrogateescape")).hexdigest()

@@ -1,7 +1,7 @@
-"""The catalog of a bucket, which may hold several files of one name: here one of them has it, and the others no row.
+"""The catalog of a bucket. A bucket may contain several files of one name; one of them owns the name and has the row.
 
-The rules to keep: a file has a row exactly when it has its name; what has no row may be deleted, but only inside
-:meth:`BucketCatalog.sweep`, while nobody can give it one.
+**Invariants:** a file has a row exactly when it owns its name; a file without a row may be deleted, but only inside
+:meth:`BucketCatalog.sweep`, while no process can give it a row.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from ..catalog.changes import Catalog, touched
 from ..catalog.database import in_lists
 from ..catalog.rows import SeenFile, file_row, upsert_row
 
-# The one root there is.
+# The only root.
 ROOT = 0
-# The row of `folder` that says that all of the bucket was read once.
+# The row of `folder` that says that the whole bucket was read once.
 _COMPLETE = (ROOT, "", 1, 0)
 
 _SELECT_CLAIMS = "SELECT filename, path FROM claim WHERE filename IN ({names})"
@@ -24,25 +24,25 @@ _SELECT_PATHS = "SELECT path FROM file WHERE root = 0 AND path IN ({names})"
 
 
 class Rival(NamedTuple):
-    """A file that has no row, because another one, at ``standing``, has its name."""
+    """A file without a row, because another file, at ``standing``, owns its name."""
 
     found: SeenFile
     standing: str
 
 
 class BucketCatalog(Catalog):
-    """A catalog in which the first file of a name keeps it."""
+    """A catalog in which the first file of a name keeps the name."""
 
     def is_complete(self) -> bool:
-        """Whether the bucket was ever read to its end."""
+        """Whether the bucket was ever listed to its end."""
         return _COMPLETE[:2] in self.folders()
 
     def note_complete(self) -> None:
-        """Say that it was."""
+        """Record that the bucket was listed to its end."""
         self.note_folders([_COMPLETE])
 
     def marks(self) -> set[int]:
-        """A number for every row's path, size and fingerprint, by which a listing sees what it knows."""
+        """A number for each row's path, size and fingerprint, by which a listing recognizes the files it knows."""
         with self.connections.reading() as connection, connection.stream(schema.SELECT_SNAPSHOT) as rows:
             return {mark(path, size, sidecars) for _, path, size, _, _, sidecars, _ in rows}
 
@@ -52,7 +52,7 @@ class BucketCatalog(Catalog):
             return [path for _, path, size, _, _, sidecars, _ in rows if mark(path, size, sidecars) in marks]
 
     def known(self, paths: Sequence[str]) -> set[str]:
-        """Those of the paths that have a row."""
+        """The paths among these that have a row."""
         found: set[str] = set()
         with self.connections.reading() as connection:
             for names, values in in_lists(paths):
@@ -60,7 +60,7 @@ class BucketCatalog(Catalog):
         return found
 
     def adopt(self, found: Sequence[SeenFile], sha256_of: Callable[[str], str]) -> list[Rival]:
-        """Take over files as a listing found them, but those whose name another one has, which are given."""
+        """Add rows for files as a listing found them; returns those whose name another file owns, which get no row."""
         claims = [
             {"filename": file.dist.filename, "root": ROOT, "path": file.path, "sha256": sha256_of(file.path)}
             for file in found
@@ -81,7 +81,7 @@ class BucketCatalog(Catalog):
         ]
 
     def rename(self, rival: Rival, sha256: str) -> None:
-        """Give the name to a rival, which still waits to be read, and take the row of the one that had it."""
+        """Give the name and a pending row to a rival, and delete the row of the previous owner."""
         found, before = rival.found, {"root": ROOT, "path": rival.standing}
         claim = {"filename": found.dist.filename, "root": ROOT, "path": found.path, "sha256": sha256}
         with self.connections.transaction() as connection:
@@ -92,9 +92,9 @@ class BucketCatalog(Catalog):
             self._stamp(connection, touched([found]), {})
 
     def sweep(self, paths: Sequence[str], delete: Callable[[list[str]], None]) -> list[str]:
-        """Let ``delete`` have those of the paths that have no row, while nobody can give one a row; gives these.
+        """Call ``delete`` with the paths that have no row, while no process can give them one; returns these paths.
 
-        Every other writer waits for it, so there should be few of them at a time.
+        Every other writer waits meanwhile, so pass few paths at a time.
         """
         with self.connections.transaction() as connection:
             kept: set[str] = set()
@@ -107,5 +107,5 @@ class BucketCatalog(Catalog):
 
 
 def mark(path: str, size: int, fingerprint: str) -> int:
-    """The number of a file in this state; that two have one need not be expected."""
+    """The number of a file in this state; a collision of two files is improbable."""
     return hash((path, size, fingerprint))

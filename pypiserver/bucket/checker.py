@@ -1,6 +1,6 @@
-"""``pypi-server check`` on a bucket: every file read and held against its key, its siblings and its row.
+"""``pypi-server check`` on a bucket: compare the bytes of every file with its key, its sidecars and its row.
 
-Nothing is changed. A file is read to the local disk once, and judged there as one of a folder is.
+**Invariants:** nothing is changed; each file is read once, to the local disk, and checked there like one in a folder.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class BucketChecker:
         self._digester = Digester(bucket, catalog, hash_algo=None)
 
     def run(self, *, progress: Tell) -> Iterator[Fault]:
-        """Every fault, in the order of the keys; ``progress`` is told the files done, and how many rows there are."""
+        """Every fault, in the order of the keys; ``progress`` gets the number of files done and the number of rows."""
         for name, text in self._bucket.statuses().items():
             if text.strip().partition("\n")[0].strip().lower() not in STATUSES:
                 message = f"its first line must be one of {', '.join(STATUSES)}"

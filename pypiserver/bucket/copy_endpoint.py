@@ -1,4 +1,4 @@
-"""The end of ``pypi-server copy`` that is a bucket."""
+"""A bucket as the source or destination of ``pypi-server copy``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .storage import METADATA, STATUSES, UPLOADED, Bucket, BucketFile, format_ti
 
 
 class BucketEndpoint:
-    """A bucket, or a part of one."""
+    """A bucket, or the part of it below a prefix."""
 
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
@@ -22,7 +22,7 @@ class BucketEndpoint:
     # -- as a source ---------------------------------------------------------------------------------------------
 
     def items(self, skip: Callable[[str, str], None]) -> Iterator[Item]:
-        """Every file; of several with one name the one that came first, as nobody here knows which is served."""
+        """Every file; of several with one name the first uploaded, because only the catalog knows the owner."""
         first: dict[str, tuple[int, str]] = {}
         for file in self._bucket.walk([]):
             came = (file.modified_ns, file.path)
@@ -62,11 +62,11 @@ class BucketEndpoint:
     # -- as a destination ----------------------------------------------------------------------------------------
 
     def prepare(self) -> None:
-        """List what is there: one listing costs less than to ask for each file."""
+        """List the destination: one listing costs less than a request for each file."""
         self._paths = {file.filename: file.path for file in self._bucket.walk([])}
 
     def is_there(self, item: Item) -> bool:
-        """Whether a file of the name is there, with these bytes as its key says."""
+        """Whether a file of this name and, by its key, with these bytes is there; raises Conflict for other bytes."""
         path = self._paths.get(item.dist.filename)
         if path is None:
             return False
@@ -77,7 +77,7 @@ class BucketEndpoint:
         return True
 
     def store(self, item: Item) -> None:
-        """Read the file to the local disk, put it into the bucket, and read it back from there."""
+        """Copy the file to the local disk, upload it to the bucket, and read it back from there."""
         spooled = self._bucket.stage()
         try:
             sha256 = take(item, spooled.write)
@@ -94,6 +94,6 @@ class BucketEndpoint:
             raise Unavailable(f"{item.dist.filename} came back from {self._bucket.roots[0]} with other bytes.")
 
     def set_status(self, project: str, text: str) -> None:
-        """Put ``status/<project>``, unless it is there."""
+        """Write ``status/<project>``, unless it exists."""
         if self._bucket.objects.head(STATUSES + project) is None:
             self._bucket.objects.put(STATUSES + project, text.encode())

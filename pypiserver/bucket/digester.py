@@ -1,7 +1,7 @@
-"""What a bucket knows of a file without its bytes: the digest in its key, the metadata beside it.
+"""What a bucket tells about a file without its bytes: the digest in its key, the metadata in its sidecar.
 
-Only where these do not tell (no metadata beside an archive that has some, a digest of another algorithm) is the file
-itself read. A store that does not answer leaves the file waiting: that is no fault of the file.
+**Invariants:** the file itself is read only if these are not enough (an archive without a ``.metadata`` sidecar, a
+digest of another algorithm); a store that does not answer leaves the file pending, because it is no fault of the file.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from ..model import File
 from ..supervisor import say
 from .storage import METADATA, Bucket, sha256_of
 
-# Each waits for the store most of the time: 8 threads got 2,900 small objects a second from a gateway on this machine.
+# Each thread mostly waits for the store: 8 threads read 2,900 small objects a second from a gateway on this machine.
 READERS = 16
 
 
 class BucketDigester(Digester):
-    """Digests files of a bucket that wait for it; see :class:`Digester`."""
+    """Digests the pending files of a bucket; see :class:`Digester`."""
 
     def __init__(self, bucket: Bucket, catalog: Catalog, *, hash_algo: str | None) -> None:
         super().__init__(bucket, catalog, hash_algo=hash_algo)
         self._bucket = bucket
 
     def _digest_all(self, pending: list[File]) -> list[tuple[int, str]]:
-        """Digest files, none of which ever changes: its key is the digest of its bytes."""
+        """Digest files; a stored file never changes, because its key is the digest of its bytes."""
         if len(pending) < 2:
             self._record([(file, self.digest(file)) for file in pending])
             return []
@@ -37,7 +37,7 @@ class BucketDigester(Digester):
         return []
 
     def digest(self, file: File) -> Digest:
-        """What the bucket knows of a file; raises Unavailable, after which the file still waits."""
+        """The digest and metadata of a file from the bucket; raises Unavailable, which leaves the file pending."""
         try:
             return self._known(file)
         except InvalidDistribution as error:

@@ -1,8 +1,10 @@
-"""``pypi-server gc``: delete what a bucket holds and no row of its catalog refers to.
+"""``pypi-server gc``: delete the objects of a bucket that no row of its catalog refers to.
 
-Uploads that lost a race or were killed, and files that were replaced or removed while the store did not answer, leave
-such orphans. The rules to keep: what is young may be an upload that has no row yet; what is old is deleted only while
-nobody can give it one; a catalog that is not complete says nothing about what it does not know.
+Such orphans are left by uploads that lost a race or were killed, and by files that were replaced or removed while the
+store did not answer.
+
+**Invariants:** a young object may be an upload that has no row yet; an old one is deleted only while no process can
+give it a row; a catalog that is not complete says nothing about objects without a row.
 """
 
 from __future__ import annotations
@@ -18,12 +20,12 @@ from .object_store import StoredObject
 from .storage import FILES, SIBLINGS, Bucket, BucketFile, is_path
 
 BATCH = 1000
-# Every writer waits while these are deleted: one answer of the store.
+# Every writer waits while these are deleted: one request to the store.
 AT_ONCE = 100
 
 
 class Garbage:
-    """The orphans of a bucket. ``clock`` gives seconds since the epoch."""
+    """The orphans of a bucket. ``clock`` returns seconds since the epoch."""
 
     def __init__(self, bucket: Bucket, catalog: BucketCatalog, *, clock: Callable[[], float] = time.time) -> None:
         self._bucket = bucket
@@ -31,7 +33,7 @@ class Garbage:
         self._clock = clock
 
     def find(self, older_than: float) -> Iterator[Orphan]:
-        """What came more than so many seconds ago and has no row; raises Unavailable when the catalog cannot tell."""
+        """Orphans older than ``older_than`` seconds; raises Unavailable if the catalog is not complete."""
         if not self._catalog.is_complete():
             raise Unavailable(
                 f"The catalog {self._catalog.connections.place()} was never complete, so it does not say what is "
@@ -45,7 +47,7 @@ class Garbage:
         yield from self._without_row(each for each in stray if each is not None and each.modified_ns < before)
 
     def delete(self, orphans: Iterable[Orphan]) -> Iterator[Orphan]:
-        """Delete orphans, and give those that were deleted: what has a row by now stays."""
+        """Delete orphans, and yield those that were deleted: an object that has a row by now stays."""
         for batch in batches(orphans, AT_ONCE):
             gone = set(self._catalog.sweep([each.path for each in batch], self._bucket.remove))
             yield from (each for each in batch if each.path in gone)
@@ -63,6 +65,6 @@ def _orphan(file: BucketFile) -> Orphan:
 
 
 def _stray(beside: StoredObject) -> Orphan | None:
-    """What stood beside a file; None for an object that is none of ours."""
+    """The orphan for a sidecar without a file; None for an object that pypiserver did not write."""
     base, _, suffix = beside.key.removeprefix(FILES).rpartition(".")
     return Orphan(base, beside.size, beside.modified_ns) if f".{suffix}" in SIBLINGS and is_path(base) else None

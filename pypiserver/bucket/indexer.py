@@ -1,9 +1,11 @@
-"""Keeping the catalog of a bucket current while serving: which is to say, hardly anything.
+"""Keeps the catalog of a bucket current while serving, which takes almost no work.
 
-Every change goes through a server, and its row is there before its answer. So nothing is listed, but when the catalog
-was never complete: then one process of all that share it reads the bucket, and the others wait. The rules to keep: a
-catalog that is not complete is never served, nor one whose bucket is another's; one that fails is no reason to serve
-another, as it is the judge of names; a store that fails is no reason to end, and nothing else is.
+Every change goes through a server, and its row is committed before its answer. The bucket is listed only if the catalog
+was never complete: then one process of all that share it lists the bucket, and the others wait.
+
+**Invariants:** a catalog that is not complete, or whose bucket belongs to another catalog, is never served; a catalog
+that fails is never replaced by another one, because it decides who owns a name; a failure of the store ends neither the
+server nor this thread.
 """
 
 from __future__ import annotations
@@ -25,17 +27,17 @@ from .scanner import Reindexer
 
 _LOG = logging.getLogger(__name__)
 TICK_SECONDS = 0.5
-# A status is put into the bucket by hand; asking for it is one listing of few objects.
+# An operator writes a status into the bucket by hand; a check for one is one listing of few objects.
 STATUS_SECONDS = 60.0
 RETRY_SECONDS = 5.0
 FIRST_SECONDS = 120.0
-# A step that asks the store ends by the store's own time limits, or not at all.
+# A step that asks the store ends by the store's own time limits, or never.
 PATIENCE_SECONDS = 300.0
 READING = "The bucket is still being read."
 
 
 class BucketIndexer(BackgroundService):
-    """What :class:`watch.Watch` is for folders. Constructing it starts nothing."""
+    """Keeps the catalog of a bucket current, as FolderIndexer does for folders. Constructing it starts nothing."""
 
     def __init__(
         self,
@@ -54,20 +56,20 @@ class BucketIndexer(BackgroundService):
 
     def _reset(self) -> None:
         super()._reset()
-        # Told of each change of the two below.
+        # Notified of each change of ``_complete`` and ``_failure``.
         self._news = threading.Condition()
-        # The generation of the catalog that is complete.
+        # The generation of the catalog that is complete; -1 for none.
         self._complete = -1
         self._failure = ""
         self._next_statuses = 0.0
-        # Whether the last round failed unexpectedly: then nothing more is waited for.
+        # Whether the last round failed unexpectedly: then the next one gets no extra time before it counts as late.
         self._is_failing = False
 
     def _parts(self) -> Parts:
         return {"bucket": self._run}
 
     def ensure_current(self) -> None:
-        """Return when the catalog is complete; raises Unavailable while it is not, and cannot become so."""
+        """Return when the catalog is complete; raises Unavailable if it is not and does not become so in time."""
         if self._loops.value is None:
             self.start()
         if self._is_complete:
@@ -80,7 +82,7 @@ class BucketIndexer(BackgroundService):
             raise Unavailable(self._failure or f"{READING} Try again in a minute.", public=not self._failure)
 
     def state(self) -> PypiServerError | None:
-        """Why no request can be answered yet, None when it can be; waits for nothing."""
+        """Why no request can be answered yet, None if requests can be answered; never waits."""
         if self._loops.value is None:
             self.start()
         if not self._is_complete:
@@ -90,17 +92,17 @@ class BucketIndexer(BackgroundService):
         return Unavailable(stale, kind="stale") if stale else None
 
     def close(self) -> None:
-        """End the thread of this process and give the lock to another one."""
+        """End the thread of this process and release the lock to another process."""
         if self._end():
             with contextlib.suppress(PypiServerError):
                 self._sole_use.give_up()
             self._give_up()
 
     def scan_once(self, *, progress: Tell | None = None) -> None:
-        """For the command line: nothing is read that was not asked for."""
+        """Do nothing: a command reads nothing from the bucket that it was not asked for."""
 
     def recover(self, error: Exception, generation: int) -> None:
-        """Build a damaged catalog file again from the bucket; of any other failure it recovers by itself."""
+        """Rebuild a damaged catalog file from the bucket; after any other failure the catalog recovers by itself."""
         connections = self._catalog.connections
         with self._recover_lock:
             if generation != connections.generation:
@@ -115,11 +117,11 @@ class BucketIndexer(BackgroundService):
 
     @property
     def _is_complete(self) -> bool:
-        """Whether the catalog that is open now is the one that was found complete."""
+        """Whether the open catalog is the one that was found complete."""
         return self._complete == self._catalog.connections.generation
 
     def is_behind(self) -> bool:
-        """Never: what comes into the bucket has its row before its answer."""
+        """False: an upload to the bucket has its row before its answer."""
         return False
 
     # -- the thread ----------------------------------------------------------------------------------------------
@@ -132,7 +134,7 @@ class BucketIndexer(BackgroundService):
             self._settle("The bucket could not be read; the log says why. Try again in a minute.")
 
     def _get_on(self, *_: object) -> None:
-        """A step is done, or came further."""
+        """Record progress: a step is done, or a part of it."""
         self._beat(PATIENCE_SECONDS)
 
     def _run(self) -> None:
@@ -156,7 +158,7 @@ class BucketIndexer(BackgroundService):
                     self._complete = -1
                 self._settle(str(error))
                 wait = TICK_SECONDS if isinstance(error, BucketInUse) else RETRY_SECONDS
-            # What is known to fail, and said, is a round like any other.
+            # A failure that is expected and logged still counts as a round.
             self._is_failing = False
             self._beat()
             self._closing.wait(wait)
@@ -181,7 +183,7 @@ class BucketIndexer(BackgroundService):
             self._keep_up()
 
     def _keep_up(self) -> None:
-        """What one process does for all: statuses, and files that wait to be read."""
+        """The work that one process does for all: statuses and pending files."""
         if time.monotonic() >= self._next_statuses:
             self._reindexer.refresh_statuses()
             self._next_statuses = time.monotonic() + STATUS_SECONDS

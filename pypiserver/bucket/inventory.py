@@ -1,4 +1,4 @@
-"""What the commands of an operator see of a bucket: what its catalog says, and that there is no trash."""
+"""What an operator's commands see of a bucket: the files in its catalog, and no trash."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from .storage import Bucket
 
 
 class BucketInventory:
-    """The files of ``bucket`` that have a row in ``catalog``, which is the judge of names."""
+    """The files of ``bucket`` that have a row in ``catalog``, which decides who owns a name."""
 
     def __init__(self, bucket: Bucket, catalog: BucketCatalog) -> None:
         self._bucket = bucket
         self._catalog = catalog
 
     def check(self) -> None:
-        """Raise Unavailable unless the catalog knows all of the bucket."""
+        """Raise Unavailable unless the catalog is complete."""
         if not self._catalog.is_complete():
             raise Unavailable(
                 f"The catalog {self._catalog.connections.place()} does not know {self._bucket.roots[0]} yet. Name the "
@@ -39,7 +39,7 @@ class BucketInventory:
         return self._catalog.rows_of(project)
 
     def label(self, file: File) -> str:
-        """The name of a file: its path is made of its digest."""
+        """The file name: the path, which is made from the digest, tells an operator nothing."""
         return file.filename
 
     def open(self, file: File) -> BinaryIO:
@@ -47,7 +47,7 @@ class BucketInventory:
         return self._bucket.open_as(file)
 
     def local_files(self) -> Iterable[tuple[FilenameParts, Path]]:
-        """Raise ConfigError."""
+        """Raise ConfigError: no file of a bucket is on this disk."""
         raise ConfigError(
             "-U looks at folders; copy the bucket into one first: pypi-server copy URL DIR.",
             kind="contradiction",
@@ -56,7 +56,7 @@ class BucketInventory:
 
 
 class NoTrash:
-    """In place of a trash."""
+    """Takes the place of a trash, which a bucket does not have."""
 
     exists = False
 

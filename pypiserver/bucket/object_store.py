@@ -1,8 +1,8 @@
 """An object store behind six plain calls; the only file that imports obstore.
 
-The rules to keep: obstore is not used before a fork (what it starts does not survive one), so a store is made at the
-first call in each process; every failure is Unavailable, Forbidden or NotFound, and says which store and why;
-retries are few and short, as whoever asked waits; credentials and endpoint are those of the vendors' own variables.
+**Invariants:** obstore is not used before a fork, because its threads do not survive one, so each process makes its
+store at its first call; every failure is Unavailable, Forbidden or NotFound, and says which store and why; retries are
+few and short, because a client waits; credentials and endpoint come from the vendors' own variables.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from ..process import PerProcess
 from .presign import signed_at
 
 EXTRA = "pypiserver[objectstore]"
-# The default of 180 s and ten tries would keep a client waiting longer than it does.
+# The defaults (180 s and ten tries) wait longer than a client does.
 MAX_RETRIES = 2
 RETRY_SECONDS = 10
-# Of one request from its first to its last byte: who reads more than that takes asks for the rest anew.
+# Seconds for one request from its first to its last byte; a caller that needs longer requests the rest again.
 TIMEOUT_SECONDS = 30
 CONNECT_SECONDS = 5
 # Every writer of the catalog waits while objects are deleted, and gives up after ten seconds.
 DELETE_SECONDS = 4
-# A larger file is sent in parts of this size, so many at once: memory stays below the two multiplied.
+# A larger file is sent in parts of this size, several at once: memory stays below the product of the two.
 PART_BYTES = 8 << 20
 PARTS_AT_ONCE = 2
-# As many keys as one answer of a store has.
+# The number of keys in one answer of a store.
 PAGE = 1000
-# The schemes of stores that clients can be sent to, with a signed address.
+# The schemes of stores to which clients can be redirected with a signed address.
 S3 = ("s3", "s3a")
 SIGNING = (*S3, "gs", "az", "azure", "abfs", "abfss", "adl")
 _QUERY = re.compile(r"\?\S*")
@@ -42,9 +42,9 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 class StoredObject(NamedTuple):
-    """An object: its key, its size in bytes, and when it was last written (UTC).
+    """An object: its key, its size in bytes, and the time of its last write.
 
-    That is in nanoseconds since the epoch, and of whole seconds.
+    The time is in nanoseconds since the epoch (UTC), a whole number of seconds.
     """
 
     key: str
@@ -55,8 +55,8 @@ class StoredObject(NamedTuple):
 class ObjectStoreClient:
     """The objects below ``url`` (``s3://bucket/prefix``, ``gs://...``, ``az://...``); constructing it opens nothing.
 
-    Every call raises Unavailable while the store does not answer as it should. ``public_endpoint`` is where addresses
-    lead that are signed, which is for S3 alone; raises ConfigError when the environment leads elsewhere.
+    Every call raises Unavailable if the store fails or does not answer. ``public_endpoint`` is the endpoint of signed
+    addresses, for S3 only. Raises ConfigError if the environment names a different endpoint.
     """
 
     def __init__(self, url: str, *, public_endpoint: str | None = None) -> None:
@@ -70,7 +70,7 @@ class ObjectStoreClient:
         self.url = url
         self._public_endpoint = public_endpoint
         self._lock = threading.Lock()
-        # Those of a parent are left to it.
+        # A child process does not use the stores of its parent.
         self._made: PerProcess[dict[tuple[int, str | None], Any]] = PerProcess(dict)
 
     @property
@@ -83,7 +83,7 @@ class ObjectStoreClient:
         return self.url.partition("://")[0]
 
     def put(self, key: str, content: bytes | BinaryIO) -> None:
-        """Store an object whole or not at all, in place of one with that key; a file is read from where it stands."""
+        """Store an object whole or not at all, replacing one with that key; reads a file from its current position."""
         obstore = _obstore()
         with self._answering("put", key, refused=Forbidden):
             if isinstance(content, bytes):
@@ -92,15 +92,15 @@ class ObjectStoreClient:
                 obstore.put(self._store(), key, content, chunk_size=PART_BYTES, max_concurrency=PARTS_AT_ONCE)
 
     def get(self, key: str) -> bytes:
-        """All of a small object; raises NotFound."""
+        """The whole of a small object; raises NotFound."""
         obstore = _obstore()
         with self._answering("get", key):
             return bytes(obstore.get(self._store(), key).bytes())
 
     def read(self, key: str, start: int, stop: int, *, block: int) -> Iterator[bytes]:
-        """The bytes from ``start`` up to ``stop``, in blocks of at least ``block`` bytes but for the last.
+        """The bytes from ``start`` up to ``stop``, in blocks of at least ``block`` bytes except the last.
 
-        The request is made at once, so NotFound is raised here and not by the iterator, which raises Unavailable.
+        The request is sent at once, so NotFound is raised here and not by the iterator, which raises Unavailable.
         """
         obstore = _obstore()
         with self._answering("get", key):
@@ -115,7 +115,7 @@ class ObjectStoreClient:
                 yield bytes(piece)
 
     def head(self, key: str) -> StoredObject | None:
-        """What is known of an object, None when it is not there."""
+        """The size and time of an object, None if it does not exist."""
         obstore = _obstore()
         try:
             with self._answering("head", key):
@@ -124,9 +124,9 @@ class ObjectStoreClient:
             return None
 
     def delete(self, keys: Sequence[str]) -> None:
-        """Delete objects, at least one; nothing happens for those that are not there."""
+        """Delete objects, at least one; a key without an object is ignored."""
         obstore = _obstore()
-        # Some stores say that there was none: then each is asked for on its own.
+        # Some stores report a missing object as an error: then each object is deleted by a request of its own.
         with contextlib.suppress(NotFound), self._answering("delete", keys[0], refused=Forbidden):
             obstore.delete(self._store(DELETE_SECONDS), list(keys))
             return
@@ -135,16 +135,16 @@ class ObjectStoreClient:
                 obstore.delete(self._store(DELETE_SECONDS), key)
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
-        """Every object whose key begins with this (whole parts of it), in the store's order: by key."""
+        """Every object whose key begins with this prefix (whole path segments), in the store's order: by key."""
         obstore = _obstore()
         with self._answering("list", prefix):
             for page in obstore.list(self._store(), prefix, chunk_size=PAGE):
                 yield from map(_described, page)
 
     def sign(self, key: str, seconds: int, since: int) -> str:
-        """An address at which anybody can GET the object for so long ``since`` then (seconds since the epoch).
+        """An address at which any client can GET the object from ``since`` (seconds since the epoch) for ``seconds``.
 
-        It is the same from all who sign it, where there is a secret key of S3; elsewhere it begins now.
+        With a secret key of S3, every process signs the same address; without one, the period starts now.
         """
         obstore = _obstore()
         with self._answering("sign", key):
@@ -154,8 +154,8 @@ class ObjectStoreClient:
         return (secret and signed_at(address, secret, since)) or address
 
     def _store(self, seconds: int = TIMEOUT_SECONDS, *, endpoint: str | None = None) -> Any:
-        """The store of this process whose requests take so long at most; a short one is not tried again."""
-        # A store in memory is no other one by being asked for briefly.
+        """The store of this process with this time limit for requests; one with a short limit does not retry."""
+        # A store in memory must stay the same one whatever the time limit.
         kind = (seconds if self.can_sign else 0, endpoint)
         made = self._made.get()
         if kind not in made:
@@ -165,17 +165,17 @@ class ObjectStoreClient:
         return made[kind]
 
     def refusal(self, error: PypiServerError) -> int:
-        """The status with which the store refused us for good: 401, 403 (credentials), 404 (no bucket); 0 for none."""
+        """The status of a final refusal by the store: 401, 403 (credentials), 404 (no bucket); 0 for other failures."""
         failures = _obstore().exceptions
         if isinstance(error.__cause__, failures.PermissionDeniedError | failures.UnauthenticatedError):
             return 403
-        # What refuses a listing is of no kind of its own in the library.
+        # obstore has no exception class for a refused listing.
         match = _STATUS.search(str(error.__cause__))
         return int(match[1]) if match else 0
 
     @contextlib.contextmanager
     def _answering(self, what: str, key: str, *, refused: type[PypiServerError] = Unavailable) -> Iterator[None]:
-        """Make the store's failures ours."""
+        """Translate the store's exceptions into ours."""
         failures = _obstore().exceptions
         try:
             yield
@@ -209,7 +209,7 @@ def require() -> None:
 
 
 def _open(url: str, seconds: int, endpoint: str | None) -> Any:
-    """The store at ``endpoint``, or where the environment says."""
+    """The store at ``endpoint``, or at the endpoint that the environment names."""
     from_url = _obstore().store.from_url
     scheme = url.partition("://")[0]
     if scheme not in SIGNING:
@@ -245,6 +245,6 @@ def _described(meta: Any) -> StoredObject:
 
 
 def _words(error: BaseException) -> str:
-    """The first line of what the library says, without queries, which may have a signature in them."""
+    """The first line of the library's message, without queries, which may contain a signature."""
     line = str(error).strip().partition("\n")[0]
     return _QUERY.sub("", line)[:300].rstrip(". ")

@@ -1,9 +1,10 @@
-"""Which catalog a bucket belongs to: two catalogs over one bucket would both decide who has a file name.
+"""Which catalog owns a bucket: two catalogs over one bucket would both decide who owns a file name.
 
-Whoever has the bucket writes its name and a new number into the object ``server.json`` again and again; who finds
-another name there waits until that has stood still. The rules to keep: nobody's clock is believed, only how long we
-saw no change; two that begin together both look again before they serve; one who was away too long, and finds another
-name, serves no more.
+The owner writes its name and a new number into the object ``server.json`` again and again; a server that finds another
+name there waits until the object no longer changes.
+
+**Invariants:** no other machine's clock is believed, only how long this process saw no change; two that start together
+both read the object again before they serve; an owner that was silent too long and finds another name stops serving.
 """
 
 from __future__ import annotations
@@ -19,23 +20,23 @@ from .object_store import ObjectStoreClient
 
 KEY = "server.json"
 PERIOD_SECONDS = 30.0
-# So long another one must have been silent.
+# Another owner counts as gone after this many seconds without a change.
 SILENCE_SECONDS = 100.0
-# Between writing a name and believing it.
+# Seconds between writing a name and reading it again.
 CONFIRM_SECONDS = 0.5
 LOOKS = 10
 _MAX_NAME = 200
 
 
 class BucketInUse(Unavailable):
-    """The bucket is another catalog's."""
+    """The bucket belongs to another catalog."""
 
 
 class BucketOwnership:
-    """The claim of the catalog ``name`` to the bucket at ``objects``; constructing it asks nothing.
+    """The claim of the catalog ``name`` to the bucket at ``objects``; constructing it sends no request.
 
-    ``gives_way``: whether it waits for others; a catalog that many share does not. ``clock`` gives seconds that only
-    go on, ``wait`` lets some pass.
+    ``gives_way``: whether it waits for another owner; a catalog that several servers share does not. ``clock`` returns
+    monotonic seconds, ``wait`` sleeps for some.
     """
 
     def __init__(
@@ -58,14 +59,14 @@ class BucketOwnership:
         self._other_since = 0.0
 
     def keep(self) -> None:
-        """Claim the bucket, or go on claiming it; most calls do nothing.
+        """Claim the bucket, or renew the claim; most calls do nothing.
 
-        Raises InUse while it is another one's, and Unavailable while the store is away.
+        Raises BucketInUse while the bucket belongs to another catalog, and Unavailable while the store is down.
         """
         if self._clock() < self._next:
             return
         if not self._gives_way:
-            # It only tells others; what does not arrive now does so later.
+            # The object only informs other servers; a write that fails now is repeated later.
             with contextlib.suppress(PypiServerError):
                 self._write()
             self._next = self._clock() + PERIOD_SECONDS
@@ -82,19 +83,19 @@ class BucketOwnership:
         self._next = self._clock() + PERIOD_SECONDS
 
     def look(self) -> None:
-        """For processes that share our catalog with the one that keeps the claim: raises as :meth:`keep` does."""
+        """Check the claim that another process with our catalog keeps; raises like :meth:`keep`."""
         if self._gives_way and self._clock() >= self._next:
             for _ in range(LOOKS):
                 standing = self._read()
                 if _name_in(standing) == self._name:
                     self._next = self._clock() + PERIOD_SECONDS
                     return
-                # The other process may just be about to claim it.
+                # The other process may be about to claim it.
                 self._wait(CONFIRM_SECONDS / 2)
             raise self._refusal(standing)
 
     def give_up(self) -> None:
-        """Let the next one begin at once; raises Unavailable."""
+        """Release the claim so that the next owner starts at once; raises Unavailable."""
         if self._gives_way and self._written and self._read() == self._written:
             self._objects.put(KEY, json.dumps({"name": self._name, "ended": True}).encode())
         self._written, self._next = "", float("-inf")

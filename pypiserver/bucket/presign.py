@@ -2,8 +2,8 @@
 
 https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html
 
-The rule to keep: nothing is signed that we do not understand. An address that the library signed comes in, and only
-when the same bytes and the secret give its own signature is it signed anew.
+**Invariants:** nothing is signed that this module does not understand: an address signed by the library is signed again
+only if the same bytes and the secret give the library's own signature.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ SIGNATURE = "X-Amz-Signature"
 
 
 def signed_at(address: str, secret: str, moment: int) -> str | None:
-    """The presigned ``address`` of a GET as it had been at ``moment`` (seconds since the epoch), which is in the past.
+    """The presigned ``address`` of a GET as signed at ``moment`` (seconds since the epoch), a time in the past.
 
-    None when its signature is not one of this secret, as with credentials that the machine's role gives.
+    None if its signature was not made with this secret, as with credentials from the machine's role.
     """
     parts = urlsplit(address)
     fields = dict(parse_qsl(parts.query))

@@ -1,7 +1,7 @@
 """Does the bucket answer? Asked once before a server starts, in a process of its own.
 
-The library that asks keeps threads, which do not survive the fork by which servers make their workers; so the process
-that starts them must not have asked.
+**Invariants:** the process that starts the workers never uses the library: its threads do not survive the fork by which
+servers make workers.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from typing import NamedTuple
 from ..errors import NotFound, PypiServerError, Unavailable
 from .storage import Bucket
 
-# Longer than the store's own time limits.
+# Seconds; longer than the store's own time limits.
 PATIENCE_SECONDS = 60.0
 
 
 class Fault(NamedTuple):
-    """Why the bucket cannot be used; ``is_final`` says that waiting will not help."""
+    """Why the bucket cannot be used; ``is_final`` says that waiting does not help."""
 
     message: str
     is_final: bool
 
 
 def probe(bucket: Bucket) -> Fault | None:
-    """What is wrong with the bucket, None when it answers, or where nothing can be asked without harm."""
+    """The fault of the bucket, None if it answers, or if it cannot be probed without harm."""
     if not hasattr(os, "fork"):
         return None
     ours, theirs = os.pipe()

@@ -1,8 +1,8 @@
-"""An object as a file that can be read from any place: what archives, ranges and answers are read from.
+"""An object as a seekable file: archives, ranges and answers are read from it.
 
-Nothing is asked of the store before the first read, and nothing that is not wanted is fetched but for a little after a
-jump. What is read one after the other comes from few requests; one that ends early (its time is limited, and a slow
-client holds it up) is made again from where it ended, and two in turn that bring nothing are an error.
+**Invariants:** the store gets no request before the first read, and nothing unwanted is fetched except a little after a
+seek; sequential reads take few requests; a request that ends early (it has a time limit, and a slow client may use it
+up) is sent again from where it ended, and two in a row that bring nothing are an error.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from ..errors import NotFound, PypiServerError, Unavailable
 from .object_store import ObjectStoreClient
 
 BLOCK = 1 << 18
-# So much is asked for after a jump; the directory of most wheels is smaller.
+# Bytes requested after a seek; the directory of most wheels is smaller.
 AHEAD = 1 << 16
-# So much where reading goes on.
+# Bytes requested where reading continues.
 WINDOW = 64 << 20
 TRIES = 2
 
 
 class ObjectFile(io.RawIOBase):
-    """The object ``key`` of ``size`` bytes, opened for reading; reads raise OSError when the store fails."""
+    """The object ``key`` of ``size`` bytes, opened for reading; reads raise OSError if the store fails."""
 
     def __init__(self, objects: ObjectStoreClient, key: str, size: int) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class ObjectFile(io.RawIOBase):
         self._forget()
 
     def _forget(self) -> None:
-        """No request runs: what it brought (``_rest``) begins at ``_at``, and it goes up to ``_stop``."""
+        """Drop the request. ``_rest`` is data already received, which begins at ``_at``; ``_stop`` ends the request."""
         self._blocks: Iterator[bytes] = iter(())
         self._rest = b""
         self._at = self._stop = self._position
@@ -42,7 +42,7 @@ class ObjectFile(io.RawIOBase):
         self._end = self._size
 
     def expect(self, start: int, length: int) -> None:
-        """Ask for these bytes now, since they are what will be read; raises NotFound and Unavailable."""
+        """Request these bytes now, because they are read next; raises NotFound and Unavailable."""
         self._position = start
         self._forget()
         self._end = start + length
@@ -52,31 +52,31 @@ class ObjectFile(io.RawIOBase):
             self._rest = next(self._blocks, b"")
 
     def readable(self) -> bool:
-        """Always."""
+        """True."""
         return True
 
     def seekable(self) -> bool:
-        """Always."""
+        """True."""
         return True
 
     def tell(self) -> int:
-        """The position in the file."""
+        """The position in bytes."""
         return self._position
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Move; nothing is asked of the store by that."""
+        """Move the position; sends no request to the store."""
         base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
         self._position = max(0, base + offset)
         return self._position
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
-        """Read what comes next: less than there is room for at times, nothing only at the end."""
+        """Read the next bytes: maybe fewer than fit into ``buffer``, 0 only at the end."""
         data = self._some(len(buffer))
         buffer[: len(data)] = data
         return len(data)
 
     def read(self, size: int | None = -1) -> bytes:
-        """So many bytes, or all that are left: whoever reads a header does not look how many came."""
+        """Exactly ``size`` bytes, or all that are left: code that parses a header does not check the length it got."""
         left = max(0, self._size - self._position)
         wanted = left if size is None or size < 0 else min(size, left)
         parts: list[bytes] = []
@@ -91,7 +91,7 @@ class ObjectFile(io.RawIOBase):
         super().close()
 
     def _some(self, wanted: int) -> bytes:
-        """Some of the bytes at the position, none only at the end."""
+        """At least one of the next ``wanted`` bytes, none only at the end."""
         wanted = min(wanted, self._size - self._position)
         if wanted <= 0:
             return b""
@@ -105,7 +105,7 @@ class ObjectFile(io.RawIOBase):
             except PypiServerError as error:
                 if attempt + 1 == TRIES:
                     raise OSError(str(error)) from error
-                # Another request, for the rest.
+                # Send another request, for the rest.
                 self._blocks, self._rest, self._stop = iter(()), b"", self._at
                 continue
             taken, self._rest = data[:wanted], data[wanted:]

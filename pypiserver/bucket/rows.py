@@ -1,6 +1,7 @@
 """Files of a bucket as rows of the catalog.
 
-A row's fingerprint names what stands beside the file with its size, which a listing tells without a further question.
+**Invariants:** a row's fingerprint names the file's sidecars with their sizes, which a listing tells without a further
+request.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from ..text import MAX_REASON, line_of
 
 
 def found_from(entry: StoredFile, dist: FilenameParts, beside: Mapping[str, int], yanked: bytes | None) -> SeenFile:
-    """The row of a file with so many bytes beside it, by suffix; ``yanked`` is the reason, None when it is not."""
+    """The row of a file; ``beside`` has the size of each sidecar by suffix, ``yanked`` the reason or None."""
     return SeenFile(
         entry.root,
         entry.path,
@@ -28,12 +29,12 @@ def found_from(entry: StoredFile, dist: FilenameParts, beside: Mapping[str, int]
 
 
 def fingerprint(beside: Mapping[str, int]) -> str:
-    """What stands beside a file, by suffix, with its size in bytes."""
+    """The sidecars of a file, by suffix, with their sizes in bytes, as one text."""
     return ";".join(f"{suffix}:{size}" for suffix, size in sorted(beside.items()))
 
 
 def remarked(file: File, row: Fingerprint, yanked: bytes | None) -> SeenFile:
-    """The row of a file that was yanked now, or is not any more; only in place of ``row``."""
+    """The row of a file whose yank was just set or undone; it replaces ``row`` only."""
     beside = {
         suffix: int(size) for suffix, _, size in (each.partition(":") for each in row.sidecars.split(";")) if size
     }
@@ -46,5 +47,5 @@ def remarked(file: File, row: Fingerprint, yanked: bytes | None) -> SeenFile:
 
 
 def reason_of(text: str) -> bytes:
-    """A reason as it stands beside a file."""
+    """A reason as its sidecar contains it."""
     return f"{text}\n".encode() if text else b""

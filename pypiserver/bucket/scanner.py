@@ -1,9 +1,10 @@
-"""A bucket's listing becomes the catalog: for one that is empty, and for one that may have missed something.
+"""Turns a bucket's listing into the catalog: for an empty catalog, and for one that may have missed something.
 
-What is there already is compared and not read; rows are committed in batches, and what their files say is read
-afterwards, so an interrupted run goes on where it was. The rules to keep: a row goes only when its object, asked for by
-itself, is not there; who has a name keeps it, unless nobody has said yet who it is; what is told by the listing about a
-file that has a row is older than the row, so it is looked at once more.
+A file that has its row already is compared and not read; rows are committed in batches, and the files are read
+afterwards, so an interrupted run continues where it ended.
+
+**Invariants:** a row is removed only if a request for its object itself finds nothing; the owner of a name keeps it,
+unless the catalog was never complete; a listing is older than a row it finds, so the file is looked up once more.
 """
 
 from __future__ import annotations
@@ -30,11 +31,11 @@ BATCH = 1000
 
 
 def _nobody(done: int, total: int) -> None:
-    """Nobody looks."""
+    """Report progress to no one."""
 
 
 class Reindexer:
-    """Brings the catalog of a bucket up to date with it; ``overwrite`` lets the latest of rivals win, not the first."""
+    """Brings the catalog of a bucket up to date; with ``overwrite`` the last upload of a name wins, else the first."""
 
     def __init__(self, bucket: Bucket, catalog: BucketCatalog, digester: BucketDigester, *, overwrite: bool) -> None:
         self._bucket = bucket
@@ -43,7 +44,7 @@ class Reindexer:
         self._overwrite = overwrite
 
     def run(self, *, listed: Tell = _nobody, read: Tell = _nobody) -> ReindexReport:
-        """List the bucket and read what is new; both are told (done, total). Raises Unavailable."""
+        """List the bucket and read new files; ``listed`` and ``read`` get (done, total). Raises Unavailable."""
         report = self.scan(progress=listed)
         total = self._catalog.pending_count()
         while left := self._catalog.pending_count():
@@ -54,7 +55,7 @@ class Reindexer:
         return report
 
     def scan(self, *, progress: Tell = _nobody) -> ReindexReport:
-        """List the bucket, and make its files rows that still wait to be read."""
+        """List the bucket, and add pending rows for its files."""
         was_complete = self._catalog.is_complete()
         unseen = self._catalog.marks()
         has_rows = bool(unseen)
@@ -72,10 +73,10 @@ class Reindexer:
         return report
 
     def refresh(self, keys: Iterable[tuple[int, str]]) -> None:
-        """Nothing: what the catalog says of a single file is right, as every change goes through it."""
+        """Do nothing: the row of a single file is right, because every change of a file goes through the catalog."""
 
     def refresh_statuses(self) -> None:
-        """Take over the statuses of projects."""
+        """Copy the statuses of projects into the catalog."""
         changed = changed_statuses(self._bucket.statuses(), self._catalog.statuses(), self._say_status)
         if changed:
             self._catalog.apply([], [], statuses=changed)
@@ -84,7 +85,7 @@ class Reindexer:
         _LOG.warning("Skipped status/%s in %s: %s", name, self._bucket.roots[0], reason)
 
     def _differing(self, unseen: set[int], report: ReindexReport, progress: Tell) -> Iterator[BucketFile]:
-        """The files that are not as their rows say; the numbers of those that are, go out of ``unseen``."""
+        """The files that differ from their rows; the number of each unchanged file is removed from ``unseen``."""
         for file in self._bucket.walk([]):
             report.files += 1
             if report.files % BATCH == 0:
@@ -92,19 +93,19 @@ class Reindexer:
             number = mark(file.path, file.size, _beside(file))
             is_known = number in unseen
             unseen.discard(number)
-            # A reason may have become another one of the same length.
+            # A reason may have been replaced by another one of the same length.
             if not is_known or ".yanked" in file.siblings:
                 yield file
 
     def _described(self, batch: list[BucketFile], *, has_rows: bool) -> list[SeenFile]:
-        """The rows of these files; the store is asked where the listing does not tell all."""
+        """The rows of these files; sends requests only for what the listing does not tell."""
         if not has_rows and not any(file.siblings.keys() & {".yanked", UPLOADED} for file in batch):
             return [each for each in map(self._describe, batch) if each is not None]
         with ThreadPoolExecutor(READERS, "pypiserver-list") as pool:
             return [each for each in pool.map(self._describe, batch) if each is not None]
 
     def _describe(self, file: BucketFile) -> SeenFile | None:
-        """The row of a file; None for one whose name tells nothing, or that went."""
+        """The row of a file; None if its name is invalid, or if it was removed meanwhile."""
         try:
             dist = filename.parse_filename(file.filename)
         except InvalidFilename as error:
@@ -122,7 +123,7 @@ class Reindexer:
         return found_from(entry, dist, beside, yanked)._replace(before=before)
 
     def _forget(self, unseen: set[int]) -> int:
-        """Let rows go whose files are not there; gives their number."""
+        """Remove the rows whose files are missing; returns their number."""
         gone: list[MissingFile] = []
         for path in self._catalog.paths_of(unseen) if unseen else []:
             row = self._catalog.row(0, path)
@@ -134,7 +135,7 @@ class Reindexer:
         return len(gone)
 
     def _settle(self, rivals: list[Rival], report: ReindexReport, *, decide: bool) -> None:
-        """Several files of one name: one keeps it. ``decide``: nobody has said which it is."""
+        """Choose one of several files of a name; ``decide``: the catalog was never complete, so it has no owner yet."""
         for found, _ in rivals:
             for rival in self._catalog.adopt([found], sha256_of):
                 report.skipped += 1

@@ -1,7 +1,7 @@
-"""An upload on its way to an object store: on the local disk first, hashed while it is written.
+"""An upload on its way to an object store: first to the local disk, hashed while it is written.
 
-The rules to keep: memory stays the same however large a file is; a file without a name (the system deletes it with
-its process) leaves nothing behind; nothing of it is in the store before it was checked.
+**Invariants:** memory use does not depend on the file's size; the temporary file has no name (the system deletes it
+with its process), so it leaves nothing behind; nothing is in the store before it is checked.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ..backend.os_calls import refusal
 from ..backend.stored_file import StoredFile
 from ..errors import PypiServerError
 
-# What a spooled file becomes: its name, what stands beside it, and the file itself give an entry.
+# Uploads a spooled file: takes its name, its sidecars and the file itself, and returns its entry.
 Publish = Callable[[str, Mapping[str, bytes], "Spooled"], StoredFile]
 
 
@@ -39,7 +39,7 @@ class Spooled(HashingWriter):
         return self
 
     def write(self, data: bytes) -> int:
-        """Take the next bytes; raises StorageFull, Forbidden or Unavailable."""
+        """Append bytes; raises StorageFull, Forbidden or Unavailable."""
         try:
             self._opened().write(data)
         except OSError as error:
@@ -47,7 +47,7 @@ class Spooled(HashingWriter):
         return self._take(data)
 
     def reader(self) -> BinaryIO:
-        """What was written, from its start; one reader at a time, as they share a position."""
+        """The written bytes, from the start; open one reader at a time, because readers share a position."""
         file = self._opened()
         try:
             file.flush()
@@ -58,15 +58,15 @@ class Spooled(HashingWriter):
         return again
 
     def publish(self, filename: str, *, overwrite: bool, sidecars: Mapping[str, bytes]) -> StoredFile:
-        """Put the file into the store with ``sidecars`` beside it.
+        """Put the file into the store with its ``sidecars``.
 
-        The file stays here until :meth:`discard`, so that it can be put once more. ``overwrite`` decides nothing: its
-        key is its own, and the catalog judges about the name.
+        The local file stays until :meth:`discard`, so that it can be put again. ``overwrite`` has no effect: the key
+        belongs to these bytes alone, and the catalog decides who owns the name.
         """
         return self._publish(filename, sidecars, self)
 
     def discard(self) -> None:
-        """Delete the file; a second time nothing happens."""
+        """Delete the file; a second call does nothing."""
         if self._file is not None:
             with contextlib.suppress(OSError):
                 self._file.close()

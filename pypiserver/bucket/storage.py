@@ -1,9 +1,11 @@
-"""A bucket: package files under keys that their bytes give them, with what stands beside each next to it.
+"""Package files in a bucket, under keys made from their bytes, with their sidecars next to them.
 
 ``files/<2>/<2>/<sha256>/<filename>`` and its siblings ``.metadata``, ``.asc``, ``.yanked``, ``.provenance`` and
-``.uploaded`` are enough to build the catalog again. The rules to keep: a key holds the same bytes for ever, so writing
-one twice does no harm, and no write depends on what the store says is there; which of several keys has a file name is
-the catalog's business alone; no request is answered by listing.
+``.uploaded`` are enough to rebuild the catalog.
+
+**Invariants:** the bytes under a key never change, so a repeated write does no harm, and no write depends on what the
+store says it contains; the catalog alone decides which of several keys owns a file name; no request is answered by
+listing.
 """
 
 from __future__ import annotations
@@ -24,20 +26,20 @@ from .staged import Spooled
 FILES = "files/"
 STATUSES = "status/"
 METADATA = ".metadata"
-# When the file was uploaded, where that is not when it came into this bucket: ISO 8601, UTC.
+# When the file was uploaded, if not when it came into this bucket: ISO 8601, UTC.
 UPLOADED = ".uploaded"
 SIBLINGS = (METADATA, ".asc", ".yanked", ".provenance", UPLOADED)
-# All of a file's identity is in its path.
+# A file's path is its whole identity.
 INODE = 0
-# So long a store that answered is not asked again whether it does.
+# A store that answered is not checked again for this many seconds.
 CHECK_SECONDS = 10.0
-# No upload takes so long between its parts.
+# Nanoseconds; no upload takes this long between its parts.
 STALE_NS = 3600 * 1_000_000_000
 _PATH = re.compile(r"([0-9a-f]{2})/([0-9a-f]{2})/(\1\2[0-9a-f]{60})/([^/]+)")
 
 
 class BucketFile(NamedTuple):
-    """A file in a bucket: its path, its size, when it came there, and its siblings by suffix."""
+    """A file in a bucket: its path, its size in bytes, when it came there, and its siblings by suffix."""
 
     path: str
     size: int
@@ -56,14 +58,14 @@ class BucketFile(NamedTuple):
 
     @property
     def keys(self) -> list[str]:
-        """All of its keys: the file first, as nothing else counts without it."""
+        """All its keys: the file first, because nothing counts without it."""
         return [FILES + self.path, *(each.key for each in self.siblings.values())]
 
 
 class Bucket:
-    """The bucket, or the part of it, at ``objects``; the only root. Constructing it asks nothing.
+    """The bucket, or the part of it, at ``objects``; the only root. Constructing it sends no request.
 
-    ``clock`` gives seconds that only go on.
+    ``clock`` returns monotonic seconds.
     """
 
     def __init__(self, objects: ObjectStoreClient, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -78,44 +80,44 @@ class Bucket:
         """Raise Unavailable unless the store answered within the last ten seconds, or answers now."""
         if self._clock() - self._checked < CHECK_SECONDS:
             return
-        # Nothing is ever put there: what tells most about a bucket in the shortest answer.
+        # No object ever has this prefix: the shortest request that says most about a bucket.
         for _ in self.objects.list("check/"):
             break
         self._checked = self._clock()
 
     def open(self, root: int, path: str) -> tuple[BinaryIO, StoredFile]:
-        """A file, or what stands beside one, and what it is; raises NotFound."""
+        """The bytes and the entry of a file or a sidecar; raises NotFound."""
         found = self.objects.head(FILES + path)
         if found is None:
             raise NotFound(f"There is no file {path!r} here.")
         return self._opened(path, found.size), StoredFile(root, path, found.size, found.modified_ns, INODE)
 
     def open_as(self, file: File) -> BinaryIO:
-        """The bytes of a file; the store is asked at the first read."""
+        """The bytes of a file; the request is sent at the first read."""
         return self._opened(file.path, file.size)
 
     def _opened(self, path: str, size: int) -> BinaryIO:
         return ObjectFile(self.objects, FILES + path, size)  # type: ignore[return-value]
 
     def read_beside(self, path: str, suffix: str) -> bytes | None:
-        """What stands beside a file, None when it is not there."""
+        """The bytes of a sidecar, None if it does not exist."""
         try:
             return self.objects.get(FILES + sidecar(path, suffix))
         except NotFound:
             return None
 
     def find(self, path: str) -> BucketFile | None:
-        """One file with its siblings, by listing its own folder; None when it is not there."""
+        """One file with its siblings, by listing its own folder; None if it does not exist."""
         folder = path.rpartition("/")[0]
         files = _grouped(self.objects.list(FILES + folder + "/"), [])
         return next((file for file in files if file.path == path), None)
 
     def walk(self, strange: list[StoredObject]) -> Iterator[BucketFile]:
-        """Every file, in the order of the store; what is no file and stands beside none is added to ``strange``."""
+        """Every file, in the order of the store; adds objects that are no file and no file's sidecar to ``strange``."""
         return _grouped(self.objects.list(FILES), strange)
 
     def uploaded_ns(self, file: BucketFile) -> int:
-        """When a file was uploaded: what ``.uploaded`` says, or when it came into the bucket."""
+        """When a file was uploaded: the time in ``.uploaded``, or when the file came into the bucket."""
         if UPLOADED in file.siblings:
             text = self.read_beside(file.path, UPLOADED)
             written = parse_time(text.decode("ascii", "replace")) if text is not None else None
@@ -136,7 +138,7 @@ class Bucket:
         return found
 
     def sign(self, path: str, seconds: int, since: int) -> str:
-        """An address that gives the file for ``seconds`` from ``since`` on, see :meth:`ObjectStoreClient.sign`."""
+        """An address of the file that is valid from ``since`` for ``seconds``, see :meth:`ObjectStoreClient.sign`."""
         return self.objects.sign(FILES + path, seconds, since)
 
     # -- writing -------------------------------------------------------------------------------------------------
@@ -152,52 +154,52 @@ class Bucket:
         found = self.find(path) or self._headed(path)
         if found is None or found.size != spooled.size:
             raise Unavailable(f"{filename} was put into {self.objects.url}, and is not there. Try again in a moment.")
-        # What is left of these very bytes from another time; what somebody puts there now is none of it.
+        # Sidecars left over from an earlier upload of the same bytes; one that a user writes now is not among them.
         stale = found.modified_ns - STALE_NS
         old = [suffix for suffix, each in found.siblings.items() if each.modified_ns < stale]
         self.remove_beside(path, [suffix for suffix in old if suffix not in sidecars])
         return StoredFile(0, path, found.size, found.modified_ns, INODE)
 
     def _headed(self, path: str) -> BucketFile | None:
-        """The file alone: some stores list it a moment later."""
+        """The file alone, by a HEAD: in some stores a new object appears in listings a moment later."""
         found = self.objects.head(FILES + path)
         return None if found is None else BucketFile(path, found.size, found.modified_ns, {})
 
     def put(self, path: str, stream: BinaryIO, sidecars: Mapping[str, bytes]) -> None:
-        """Store a file's siblings, and then the file: what is there, is there with all that belongs to it."""
+        """Store a file's siblings, and then the file: a file that exists has all its siblings."""
         for suffix, data in sidecars.items():
             self.objects.put(FILES + sidecar(path, suffix), data)
         self.objects.put(FILES + path, stream)
 
     def is_there(self, path: str, suffixes: Iterable[str] = ()) -> bool:
-        """Whether a file is in the store, and all of this beside it."""
+        """Whether a file is in the store with all of these sidecars."""
         return all(self.objects.head(FILES + each) for each in (path, *(sidecar(path, suffix) for suffix in suffixes)))
 
     def write_beside(self, path: str, suffix: str, data: bytes) -> None:
-        """Put something beside a file, or replace it."""
+        """Write or replace a sidecar."""
         self.objects.put(FILES + sidecar(path, suffix), data)
 
     def remove_beside(self, path: str, suffixes: Iterable[str]) -> None:
-        """Take away what stands beside a file; nothing happens when it is not there."""
+        """Delete sidecars; one that does not exist is ignored."""
         if keys := [FILES + sidecar(path, suffix) for suffix in suffixes]:
             self.objects.delete(keys)
 
     def remove(self, paths: Sequence[str]) -> None:
-        """Delete files, and then all that may stand beside them.
+        """Delete files, and then all their sidecars.
 
-        Only for who knows that no row has, or gets, one of these paths: see ``Catalog.sweep``.
+        Call it only if no row has, or gets, one of these paths: see ``Catalog.sweep``.
         """
         self.objects.delete([FILES + path for path in paths])
         self.objects.delete([FILES + sidecar(path, suffix) for path in paths for suffix in SIBLINGS])
 
 
 def path_of(sha256: str, filename: str) -> str:
-    """Where a file with this digest stands."""
+    """The path of a file with this digest."""
     return f"{sha256[:2]}/{sha256[2:4]}/{sha256}/{filename}"
 
 
 def is_path(text: str) -> bool:
-    """Whether this is where a file may stand."""
+    """Whether this is a path of a package file."""
     return _PATH.fullmatch(text) is not None
 
 
@@ -207,7 +209,7 @@ def sha256_of(path: str) -> str:
 
 
 def parse_time(text: str) -> int | None:
-    """Nanoseconds since the epoch of an ISO 8601 time in UTC; None for anything else."""
+    """Nanoseconds since the epoch of an ISO 8601 time in UTC; None for any other text."""
     try:
         moment = datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
     except ValueError:
@@ -217,12 +219,12 @@ def parse_time(text: str) -> int | None:
 
 
 def format_time(nanoseconds: int) -> bytes:
-    """What :func:`parse_time` reads."""
+    """The text that :func:`parse_time` reads."""
     return f"{utc(nanoseconds).isoformat()}\n".encode()
 
 
 def _grouped(objects: Iterable[StoredObject], strange: list[StoredObject]) -> Iterator[BucketFile]:
-    """The files among these objects, with their siblings; those of one folder come one after the other."""
+    """The files among these objects, with their siblings; the objects of one folder follow each other."""
     folder, inside = "", {}  # type: str, dict[str, StoredObject]
     for each in objects:
         place, _, name = each.key.rpartition("/")

@@ -1,8 +1,10 @@
-"""Carrying out what intake decided, in a bucket: objects first, then the row; and for what goes, the row first.
+"""Carries out a publishing decision in a bucket: objects first, then the row; to remove a file, the row first.
 
-So a step that is not reached leaves at most an object that no row refers to, which ``pypi-server gc`` deletes. The
-rules to keep: the catalog alone says who has a name; an object is deleted only while nobody can give its path a row
-(``Catalog.sweep``); whoever made a row looks afterwards whether its object is still there, and puts it again.
+So an interrupted change leaves at most an object that no row refers to, which ``pypi-server gc`` deletes.
+
+**Invariants:** the catalog alone says who owns a name; an object is deleted only while no process can give its path a
+row (``Catalog.sweep``); the process that commits a row checks afterwards that its object still exists, and otherwise
+puts it again.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ _LOG = logging.getLogger(__name__)
 
 
 class BucketWriter:
-    """Changes in the bucket of a repository and in its catalog."""
+    """Changes packages in a bucket and in its catalog."""
 
     def __init__(
         self, queries: RecoveringCatalog, catalog: BucketCatalog, digests: DigestsOnDemand, bucket: Bucket
@@ -43,20 +45,20 @@ class BucketWriter:
         return self._bucket.stage(digests=digests)
 
     def standing(self, filename: str) -> File | None:
-        """The visible file of that name: the catalog's word is the last one."""
+        """The visible file of that name; the catalog decides."""
         return self._query(lambda: self._digests.file(filename))
 
     def claimed(self, dist: FilenameParts) -> AbstractContextManager[None]:
-        """Nothing: the catalog looks for other spellings in the transaction that gives the file its row."""
+        """Lock nothing: the catalog looks for other spellings in the transaction that gives the file its row."""
         return contextlib.nullcontext()
 
     def publish(self, upload: ValidatedUpload, *, overwrite: bool, stored: Callable[[str], None]) -> None:
-        """Put the file into the bucket, and let the catalog say whether it has its name."""
+        """Put the file into the bucket, and let the catalog decide whether it gets its name; raises Conflict if not."""
         sidecars = dict(upload.sidecars)
         if upload.digest.metadata is not None:
             sidecars[METADATA] = upload.digest.metadata
         if overwrite and upload.replaces is not None and upload.replaces.yanked is not None:
-            # A yank is about the release, and stays.
+            # A yank belongs to the release, so it stays.
             sidecars[".yanked"] = reason_of(upload.replaces.yanked)
         entry = upload.staged.publish(upload.dist.filename, overwrite=overwrite, sidecars=sidecars)
         found = found_from(
@@ -66,24 +68,24 @@ class BucketWriter:
         before = self._take(found, upload, overwrite=overwrite) or had
         stored(entry.path)
         if not self._bucket.is_there(entry.path, upload.sidecars):
-            # What had lain there unused was deleted between our putting it and our row.
+            # An unused older copy of the object was deleted between the put and the row.
             upload.staged.publish(upload.dist.filename, overwrite=overwrite, sidecars=sidecars)
         if before is not None and before.path != entry.path:
             self._sweep(before.path, f"the file that {upload.dist.filename} replaced")
 
     def _take(self, found: SeenFile, upload: ValidatedUpload, *, overwrite: bool) -> NameOwner | None:
-        """Give the name to the file, and give what had it; raises Conflict."""
+        """Give the name to the file; returns the previous owner, None if there was none; raises Conflict."""
         query, catalog = self._query, self._catalog
         if overwrite:
             return query(lambda: catalog.replace(found, upload.digest))
         standing = query(lambda: catalog.add(found, upload.digest, exclusive=True))
-        # Our own path: somebody uploads the same bytes, or our row was written before its answer was lost.
+        # Our own path: another client uploads the same bytes, or the row was committed but its answer was lost.
         if standing is not None and standing.path != found.path:
             raise Conflict(f"The file {upload.dist.filename} already exists.")
         return None
 
     def remove(self, file: File) -> None:
-        """Take the file out of the catalog, and then out of the bucket."""
+        """Remove the file from the catalog, and then from the bucket."""
 
         def forget() -> None:
             row = self._catalog.row(file.root, file.path)
@@ -94,7 +96,7 @@ class BucketWriter:
         self._sweep(file.path, file.filename)
 
     def _sweep(self, path: str, what: str) -> None:
-        """Delete what no row refers to any more; what cannot be deleted stays for ``gc``, and is no failure."""
+        """Delete an object that no row refers to; if that fails, it stays for ``gc``, which is no error."""
         try:
             self._query(lambda: self._catalog.sweep([path], self._bucket.remove))
         except PypiServerError as error:
@@ -104,17 +106,17 @@ class BucketWriter:
             )  # fmt: skip
 
     def yank(self, file: File, reason: bytes) -> None:
-        """Put the mark beside the file, and then into the catalog."""
+        """Write the file's ``.yanked`` sidecar, and then the row."""
         self._bucket.write_beside(file.path, ".yanked", reason)
         self._told(file, reason)
 
     def unyank(self, file: File) -> None:
-        """Take it away, and then out of the catalog."""
+        """Delete the ``.yanked`` sidecar, and then update the row."""
         self._bucket.remove_beside(file.path, [".yanked"])
         self._told(file, None)
 
     def _told(self, file: File, reason: bytes | None) -> None:
-        """Let the catalog know of a mark; raises NotFound when the file went meanwhile."""
+        """Record a yank or its end in the catalog; raises NotFound if the file was removed meanwhile."""
 
         def mark() -> bool:
             row = self._catalog.row(file.root, file.path)
@@ -126,4 +128,4 @@ class BucketWriter:
             raise NotFound(f"There is no file {file.filename!r} here any more.")
 
     def refresh(self, file: File) -> None:
-        """Nothing: the catalog knows."""
+        """Do nothing: the row is already right."""

@@ -1,10 +1,10 @@
-"""The words of one command, read by argparse: values by the names of its operands and options, as they were written.
+"""The words of one command, read by argparse: the given text of operands and options, by name.
 
 Flags and operands can be in any order; ``--`` ends the flags. Long flags are never abbreviated, so that a new flag
 cannot change the meaning of an old script.
 
-Invariants: what is read is the same with argparse of every Python that is supported; every mistake is one of ours,
-with the flag as it was written, and all that were made are told together; nothing is printed, nothing exits.
+**Invariants:** the result is the same with argparse of every supported Python; every mistake becomes one of our own,
+with the flag as it was written, and all mistakes are reported together; nothing is printed, nothing exits.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ class CommandParser(argparse.ArgumentParser):
     """argparse's parser of one command."""
 
     def __init__(self, row: Subcommand) -> None:
-        # With a usage of its own, argparse makes none each time.
+        # Given a usage, argparse does not build one each time.
         super().__init__(prog=PROGRAM, usage=row.usage, add_help=False, allow_abbrev=False)
-        # What looks like a negative number is a flag like any other: there is no command to which one can be given.
+        # A word like a negative number is a flag like any other: no command accepts a negative number.
         self._has_negative_number_optionals.append(True)
         for option in row.options:
             self.add_argument(*option.flags, action=_Record, setting=option)
@@ -35,7 +35,7 @@ class CommandParser(argparse.ArgumentParser):
             self.add_argument(_place(each), metavar=each.metavar, nargs="*" if many else "?", default=None)
 
     def error(self, message: str) -> NoReturn:
-        """Raise what argparse would print."""
+        """Raise the message that argparse would print."""
         raise _RefusedError(message)
 
 
@@ -53,18 +53,18 @@ class _Record(argparse.Action):
 
     def __call__(self, parser: Any, namespace: argparse.Namespace, value: Any, flag: str | None = None) -> None:
         before: Given | None = getattr(namespace, self.dest, None)
-        # Newer versions of argparse take the sign out of -vp=9 themselves.
+        # Newer versions of argparse remove the sign from -vp=9 themselves.
         if isinstance(value, str) and flag and not flag.startswith("--"):
             value = value.removeprefix("=")
         setattr(namespace, self.dest, _added(before, Given(flag or "", value), self._action))
 
 
 def read(row: Subcommand, words: Sequence[str], table: Mapping[str, Subcommand]) -> tuple[dict[str, Given], list[str]]:
-    """What was given by flags, by the names of their settings, and the words that are no flags.
+    """The values given by flags, by the names of their settings, and the words that are not flags.
 
     Raises ConfigError with all mistakes; ``table`` has the commands that a flag may belong to.
     """
-    # Versions of argparse differ in what they make of words behind it.
+    # Versions of argparse treat the words after it differently.
     end = words.index("--") if "--" in words else len(words)
     head, tail = list(words[:end]), list(words[end + 1 :])
     try:
@@ -73,19 +73,19 @@ def read(row: Subcommand, words: Sequence[str], table: Mapping[str, Subcommand])
         raise ConfigError.of(_mistakes(row, head, table)) from refused
     values = vars(found)
     operands = [*_words(values.pop(_place(each)) for each in row.operands), *rest]
-    # argparse takes a flag with a blank in it for none.
+    # argparse does not recognize a flag with a space in it.
     if any(word.startswith("-") and word != "-" for word in operands):
         raise ConfigError.of(_mistakes(row, head, table))
     return values, [*operands, *tail]
 
 
 def _place(each: Setting) -> str:
-    """Where argparse keeps an operand; options may have the same name."""
+    """The name of an operand in argparse, which differs from that of an option with the same name."""
     return f"operand {each.name}"
 
 
 def _words(values: Iterable[Any]) -> Iterator[str]:
-    """The words in the values of operands, of which each is one word, several, or none."""
+    """The words in the values of operands; a value is one word, several, or None."""
     for value in values:
         if isinstance(value, str):
             yield value
@@ -109,7 +109,7 @@ def flags_in(word: str, by_flag: Mapping[str, Setting]) -> Iterator[tuple[str, s
 
 
 def _mistakes(row: Subcommand, words: Sequence[str], table: Mapping[str, Subcommand]) -> Iterator[Mistake]:
-    """Every flag that is none, lacks its value, or takes none, in words that argparse refused."""
+    """Every flag that is unknown, lacks its value, or takes none, in words that argparse refused."""
     by_flag = {flag: option for option in row.options for flag in option.flags}
     left = list(reversed(words))
     while left:
@@ -129,7 +129,7 @@ def _mistakes(row: Subcommand, words: Sequence[str], table: Mapping[str, Subcomm
 
 
 def _unknown(flag: str, value: str | None, by_flag: Mapping[str, Setting], table: Mapping[str, Subcommand]) -> Mistake:
-    """A flag that is none here: with the one that was probably meant, or the command it belongs to."""
+    """The mistake of an unknown flag: with the flag that was probably meant, or the command it belongs to."""
     if not flag.startswith("--"):
         near = flag.swapcase() if flag.swapcase() in by_flag else ""
     else:
@@ -145,7 +145,7 @@ def _unknown(flag: str, value: str | None, by_flag: Mapping[str, Setting], table
 
 
 def _added(before: Given | None, now: Given, action: str) -> Given:
-    """The value of an option after its flag has come once more."""
+    """The value of an option after its flag was given once more."""
     if action == "repeat":
         return now._replace(value=[*listed(before), now.value])
     if action == "count":

@@ -1,4 +1,4 @@
-"""What ``pypi-server`` says when it is ready: where to reach it, what it serves, and who may do what."""
+"""The text ``pypi-server`` prints when it is ready: its address, what it serves, and who may do what."""
 
 from __future__ import annotations
 
@@ -22,13 +22,12 @@ _NOT_HARDENED = " (works, but is not hardened; see the docs on servers)"
 
 @dataclass(frozen=True, slots=True)
 class StartupInfo:
-    """What only a server that runs knows: how many files each folder has (and how many of those are damaged), the
-    catalog's file, its ports.
+    """The facts of a running server: the number of files and of damaged ones in each folder, its catalog, its ports.
 
-    ``catalog`` is None for one in memory, ``metrics_port`` where metrics have no address of their own.
-    ``storage_fault`` says why the bucket does not answer yet; ``config_file`` and ``log_conf`` are what was read.
-    ``users`` is the number of usable ones in the password file, None without one; ``elsewhere`` the address for other
-    machines; ``warnings`` say what will not work.
+    ``catalog`` is None for a catalog in memory, ``metrics_port`` if metrics have no address of their own.
+    ``storage_fault`` says why the bucket does not answer yet; ``config_file`` and ``log_conf`` are the files that were
+    read. ``users`` is the number of usable users in the password file, None without a file; ``elsewhere`` the address
+    for other machines; ``warnings`` say what will not work.
     """
 
     server: str
@@ -51,7 +50,7 @@ class StartupInfo:
         return (config.root_url or f"{scheme}://{_joined(host, self.port)}{config.root_path}").rstrip("/")
 
     def listens_on(self, config: Config) -> str:
-        """``HOST:PORT`` where the address of the index does not tell the port of this server, else nothing."""
+        """``HOST:PORT`` if the address of the index does not tell the port of this server, else ''."""
         address = urlsplit(self.url(config))
         port = address.port or (443 if address.scheme == "https" else 80)
         return "" if port == self.port else _joined(config.host, self.port)
@@ -89,7 +88,7 @@ def render(config: Config, facts: StartupInfo) -> str:
 
 
 def as_data(config: Config, facts: StartupInfo) -> dict[str, object]:
-    """What the banner says, for a log in JSON."""
+    """The values of the banner, for a log in JSON."""
     return {
         "url": f"{facts.url(config)}/",
         "server": facts.server,
@@ -107,7 +106,7 @@ def as_data(config: Config, facts: StartupInfo) -> dict[str, object]:
 
 
 def warnings(config: Config, users: int | None) -> list[str]:
-    """What will not work, though it is no mistake; ``users`` is the number of usable ones, None without a file."""
+    """What will not work, though it is no mistake; ``users`` is the number of usable users, None without a file."""
     found = []
     may_upload = "update" not in config.refused_to_everyone and users != 0
     root = config.roots[0] if config.roots else None
@@ -120,7 +119,7 @@ def warnings(config: Config, users: int | None) -> list[str]:
 
 
 def elsewhere(config: Config, port: int) -> str:
-    """The address at which other machines of the network find this one, where no setting tells; or nothing."""
+    """The address at which other machines of the network reach this one, if no setting tells it; else ''."""
     if config.root_url or config.host not in _EVERY_INTERFACE:
         return ""
     family, target = (socket.AF_INET6, "2001:db8::1") if config.host == "::" else (socket.AF_INET, "192.0.2.1")
@@ -137,7 +136,7 @@ def elsewhere(config: Config, port: int) -> str:
 
 
 def _unknown(config: Config) -> str:
-    """Where projects go that are not here."""
+    """Where requests for unknown projects are redirected."""
     try:
         address = config.fallback_address
     except ConfigError:
@@ -149,7 +148,7 @@ def _unknown(config: Config) -> str:
 
 
 def _held(held: Held, *, is_answering: bool) -> str:
-    """A folder or bucket with what is known of its number of files."""
+    """A folder or bucket with its number of files, as far as it is known."""
     place = printable(str(held.place))
     if not is_answering:
         return f"{place} (does not answer, so how many files it has is not known)"

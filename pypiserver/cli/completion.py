@@ -1,7 +1,7 @@
-"""Completion scripts for bash, zsh and fish, drawn from the same tables as the command line.
+"""Completion scripts for bash, zsh and fish, made from the same tables as the command line.
 
-A script is plain text without a call back into Python, so a shell completes without waiting for an interpreter.
-Every word in it comes from our own tables; help texts are quoted for the shell they go to.
+**Invariants:** a script is plain text and does not call Python, so a shell completes without waiting for an
+interpreter; every word in it comes from our own tables; help texts are quoted for the target shell.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _FILES = frozenset({"FILE", "HTML_FILE"})
 def completion_script(shell: str, rows: Mapping[str, Subcommand]) -> str:
     """The script for ``bash``, ``zsh`` or ``fish``; raises ``ConfigError`` for another shell.
 
-    ``rows`` are the commands by name, that without a name under an empty one.
+    ``rows`` are the commands by name, the one without a name under ''.
     """
     if shell not in _SCRIPTS:
         raise ConfigError(
@@ -88,7 +88,7 @@ def _bash_case(name: str, row: Subcommand) -> str:
 
 
 def _choices(row: Subcommand) -> str:
-    """The words an operand is chosen from."""
+    """The allowed words of an operand."""
     return " ".join(choice for operand in row.operands for choice in operand.choices)
 
 

@@ -1,7 +1,7 @@
-"""Everything that would end a start, found without one.
+"""Finds everything that would end a start, without a start.
 
-Invariants: nothing is started, made or changed; each check is made whatever the others find; an address that is in use
-is no mistake, because the server of these settings may have it.
+**Invariants:** nothing is started, made or changed; every check runs, whatever the others find; an address in use is no
+mistake, because the server of these settings may use it.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from .server_options import server_options
 
 
 def mistakes_in(config: Config) -> Iterator[Mistake]:
-    """What is wrong with the files, folders and addresses that the settings name."""
+    """The mistakes in the files, folders and addresses that the settings name."""
     if not config.roots_are_default:
         for root in config.roots:
             yield from root_faults(root, create=False)
-    # What ends one check may be what another one looks for.
+    # Two checks may find the same mistake.
     found: dict[str, Mistake] = {}
     for check in _CHECKS:
         try:
@@ -99,7 +99,7 @@ def _files(config: Config) -> None:
 
 
 def _unwritable(path: Path) -> str:
-    """Why a file cannot be written, empty where it can, as far as can be told without doing it."""
+    """Why a file cannot be written, '' if it can, as far as this is known without writing."""
     if path.is_dir():
         return os.strerror(errno.EISDIR)
     there = path if path.exists() else path.parent

@@ -1,9 +1,9 @@
-"""Ready files for the settings that are given: a systemd unit, an nginx configuration, a compose file.
+"""Ready files for the given settings: a systemd unit, an nginx configuration, a compose file.
 
-What a file says is in ``templates/``; here are the values that fill it. Pure: settings come in, text goes out.
+The text of a file is in ``templates/``; this module has the values that fill it. Pure: settings in, text out.
 
-Invariants: a file has only what was given, so defaults of a later version apply; a value is quoted by the rules of the
-file it is in, by the one function that its template gets for that; every path is absolute.
+**Invariants:** a file contains only the given settings, so defaults of a later version apply; a value is quoted by the
+rules of its file, by the one function that the template gets for that; every path is absolute.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ WRITTEN = ("log_file", "audit_log", "stats", "catalog")
 READ = ("password_file", "private_file", "welcome", "certificate", "key", "log_conf")
 _HOMES = ("/home", "/root", "/run/user")
 _TEMPORARY = ("/tmp", "/var/tmp")  # noqa: S108 - compared with
-# Uploads that run have eight seconds to end; systemd must not be less patient.
+# Running uploads have eight seconds to end; systemd must wait longer.
 STOP_SECONDS = 30
 _EVERY_INTERFACE = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
 _EVERYBODYS = ("/var/log", "/var/lib", "/var/cache", "/var/tmp", "/etc/ssl", "/usr/local", "/run/user")  # noqa: S108
@@ -43,7 +43,7 @@ def render(kind: str, config: Config, given: Mapping[str, Given]) -> str:
 
 
 def _filled(name: str, values: Mapping[str, object]) -> str:
-    """What the template makes of the values. It escapes nothing by itself: that is for HTML, and these are not."""
+    """The template filled with the values. It escapes nothing by itself: its escaping is for HTML only."""
     from bottle import SimpleTemplate
 
     text = resources(__package__).joinpath("templates").joinpath(name).read_text("utf-8")
@@ -73,7 +73,7 @@ def words_of(config: Config, given: Iterable[str], *, paths: Mapping[str, str] |
 
 
 def _command_line(config: Config, given: Mapping[str, Given], *, without: Iterable[str] = ()) -> list[str]:
-    """The arguments that mean these settings; what stands in a configuration file stays there, to be read again."""
+    """The arguments that mean these settings; settings in a configuration file stay there, and the server reads it."""
     file = next((each.source for each in given.values() if each.source), "")
     here = [name for name, each in given.items() if not each.source and name not in without]
     words = ["--config", os.path.abspath(file)] if file else []  # noqa: PTH100 - resolve() would follow links
@@ -98,7 +98,7 @@ def _roots(config: Config) -> list[str]:
 
 
 def _files(config: Config, names: Iterable[str]) -> dict[str, str]:
-    """Absolute paths of the files that are given, by setting."""
+    """Absolute paths of the given files, by setting."""
     values = {name: getattr(config, name) for name in names}
     return {
         name: str(_absolute(name, value))
@@ -151,7 +151,7 @@ def _is_below(paths: Iterable[str], folders: Iterable[str]) -> bool:
 def nginx(config: Config, given: Mapping[str, Given]) -> dict[str, object]:
     """A server block in front of the index, below the prefix of ``--server-base-url`` if it has one.
 
-    nginx sends package files itself (``--accel nginx``). It keeps pages, too, unless they need a password.
+    nginx sends package files itself (``--accel nginx``). It also caches pages, unless they need a password.
     """
     base = urlsplit(config.root_url or f"http://pypi.example{config.root_path}")
     prefix, is_https = base.path.rstrip("/"), base.scheme == "https"
@@ -178,7 +178,7 @@ def nginx(config: Config, given: Mapping[str, Given]) -> dict[str, object]:
         # --max-upload-size, and room for the rest of the form.
         "megabytes": (config.max_upload_size >> 20) + 33,
         "keeps_pages": is_open,
-        # What nginx answers alone, nobody counts.
+        # A request that nginx answers alone is not counted.
         "keeps_files": is_open and "download" not in config.authenticate and config.stats is None,
         "accel_location": config.accel_location.rstrip("/"),
         "folders": [_nginx_folder(root) for root in _roots(config)],
@@ -186,7 +186,7 @@ def nginx(config: Config, given: Mapping[str, Given]) -> dict[str, object]:
 
 
 def _nginx_folder(root: str) -> str:
-    """The folder; raises ConfigError when no quotes make its path safe."""
+    """The folder; raises ConfigError if no quotes make its path safe."""
     if "$" in root or root != printable(root):
         raise ConfigError(
             f"The folder {printable(root)!r} has characters in its path that nginx would misread.",
@@ -203,10 +203,10 @@ def _nginx_quoted(text: str) -> str:
 
 
 def compose(config: Config, given: Mapping[str, Given]) -> dict[str, object]:
-    """A compose file for the image, with a volume for every folder and file that is named.
+    """A compose file for the image, with a volume for every named folder and file.
 
-    What is read is mounted by itself, since the folder around it may be a home. What is written needs the folder, as
-    files beside it come and go; it must be one of its own.
+    A file that is only read is mounted by itself, because its folder may be a home. A file that is written needs its
+    folder, because files next to it come and go; the folder must not be shared with other programs.
     """
     volumes, inside = [], {}
     for number, root in enumerate(_roots(config)):
@@ -241,7 +241,7 @@ def compose(config: Config, given: Mapping[str, Given]) -> dict[str, object]:
 
 
 def _is_shared(folder: Path) -> bool:
-    """Whether the folder holds more than one program's files: a home, or one that every system has."""
+    """Whether several programs use the folder: a home, or a folder that every system has."""
     return len(folder.parts) <= 2 or str(folder) in _EVERYBODYS or folder.parent == Path("/home") or folder == _home()
 
 
@@ -253,7 +253,7 @@ def _home() -> Path | None:
 
 
 def _yaml(text: str) -> str:
-    """A text in YAML, where JSON's is one; compose replaces ``$``."""
+    """A text in YAML, which accepts a JSON string; ``$`` is escaped, because compose replaces it."""
     return json.dumps(text.replace("$", "$$"))
 
 

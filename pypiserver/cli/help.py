@@ -1,7 +1,7 @@
-"""The texts of ``-h``, ``--help`` and ``help``, drawn from the rows of commands.
+"""The texts of ``-h``, ``--help`` and ``help``, made from the rows of commands.
 
-Invariants: pure, they get rows and return text; no line has more than 79 columns; ``-h`` fits a screen of 40
-lines; every flag has an entry in ``--help``.
+**Invariants:** pure: rows in, text out; no line has more than 79 columns; ``-h`` fits a screen of 40 lines; every flag
+has an entry in ``--help``.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from ..settings.sources import ENVIRON_PREFIX
 from .subcommand import DOCUMENTATION, PROGRAM, Subcommand
 
 WIDTH = 79
-# Who takes more settings than this takes all of them.
+# A command with more settings than this takes all of them.
 _MANY = 30
-# What the README names first.
+# The flags that the README names first.
 FIRST_FLAGS = (
     ("-p PORT", "listen on this port (8080)"),
     ("-i ADDRESS", "listen on this address only (all)"),
@@ -48,7 +48,7 @@ TOPICS = (*(each.lower() for each in GROUPS), "updates", "commands", "all")
 
 
 def screen(row: Subcommand, commands: Mapping[str, Subcommand]) -> str:
-    """The help of ``-h``: what a command is for, examples, and the flags that are wanted first."""
+    """The help of ``-h``: the purpose of a command, examples, and the most common flags."""
     if row.name:
         own = [each for each in row.options if each.name not in SETTINGS and each.group != "Help"]
         shared = [each.flags[-1] for each in row.options if each.name in SETTINGS]
@@ -66,7 +66,7 @@ def screen(row: Subcommand, commands: Mapping[str, Subcommand]) -> str:
 
 
 def full(row: Subcommand, commands: Mapping[str, Subcommand]) -> str:
-    """The help of ``--help``: all that there is to say about a command, or about the program."""
+    """The help of ``--help``: everything about a command, or about the program."""
     if row.name:
         return _joined(_head(row), *_examples(row), *sections(row.options), _epilogue())
     about = (
@@ -79,7 +79,7 @@ def full(row: Subcommand, commands: Mapping[str, Subcommand]) -> str:
 
 
 def topic(name: str, row: Subcommand, commands: Mapping[str, Subcommand]) -> str | None:
-    """The help of one topic (of ``TOPICS``), None for what is none."""
+    """The help of one topic (of ``TOPICS``), None for any other name."""
     if name == "all":
         return full(row, commands)
     if name == "commands":
@@ -123,7 +123,7 @@ def _epilogue() -> str:
 
 
 def _table(rows: Iterable[tuple[str, str]]) -> str:
-    """A row for each word and what it means; a meaning too long for its row continues below it."""
+    """A row for each word and its meaning; a meaning that is too long continues below its row."""
     listed = list(rows)
     column = max(len(word) for word, _ in listed) + 4
     return "\n".join(
@@ -143,12 +143,12 @@ def paragraph(text: str, indent: str = "") -> str:
 
 
 def spelling(option: Setting) -> str:
-    """How the flag is written: ``-p, --port PORT``."""
+    """The flag as the help writes it: ``-p, --port PORT``."""
     return ", ".join(option.flags) + (f" {option.metavar}" if option.takes_value else "")
 
 
 def entry(option: Setting) -> str:
-    """A flag with its help, its default, and its variable where that has another name than the flag."""
+    """A flag with its help, its default, and its variable if its name differs from the flag's."""
     words = [option.help]
     if option.default_text:
         words.append(f"(default: {option.default_text})")
@@ -160,7 +160,7 @@ def entry(option: Setting) -> str:
 
 
 def sections(options: Iterable[Setting]) -> Iterable[str]:
-    """The entries under the headings of their groups, in the order the groups first appear."""
+    """The entries under the headings of their groups, in the order in which the groups first appear."""
     groups: dict[str, list[str]] = {}
     for option in options:
         if option.flags:

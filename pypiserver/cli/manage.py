@@ -1,9 +1,9 @@
-"""Change the packages in folders or a bucket: yank, unyank, delete, restore; and check them.
+"""Changes the packages in folders or a bucket: yank, unyank, delete, restore; and checks them.
 
-They work on storage itself, so they need no running server; one that runs sees the change like any other.
+The functions work on storage itself, so they need no running server; a running one sees the change like any other.
 
-Invariants: nothing is deleted without being asked for twice (``--yes``, ``--purge``); what was done is said file by
-file, and goes into the audit log, if there is one.
+**Invariants:** nothing is deleted without a confirmation (``--yes``, ``--purge``); every change is reported file by
+file, and recorded in the audit log, if there is one.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ class _Reported(Protocol):
 
 
 def tell(changes: Iterable[Change], command: _Reported, out: TextIO) -> int:
-    """Let the changes happen, say each, and give their number."""
+    """Carry out the changes, report each, and return their number."""
     with catalog_failures(command.config):
         return tell_changes(changes, out, as_json=command.json)
 
 
 @contextlib.contextmanager
 def catalog_failures(config: Config) -> Iterator[None]:
-    """Say which catalog cannot be used; raises Unavailable."""
+    """Name the catalog that cannot be used; raises Unavailable."""
     try:
         yield
     except FAILURES as error:
@@ -61,7 +61,7 @@ def catalog_failures(config: Config) -> Iterator[None]:
 def yank(selection: Selection, reason: str) -> Iterator[Change]:
     """Mark the files as yanked."""
     backend = _backend(selection)
-    # As it was typed, also in a terminal that speaks no UTF-8: what an editor would have written.
+    # The bytes as typed, also in a terminal without UTF-8: an editor would write the same.
     text = f"{reason}\n".encode("utf-8", "surrogateescape") if reason else b""
     for file in _chosen(backend, selection):
         with _changing(selection, backend, "yank", file, reason):
@@ -70,7 +70,7 @@ def yank(selection: Selection, reason: str) -> Iterator[Change]:
 
 
 def unyank(selection: Selection) -> Iterator[Change]:
-    """Remove the mark."""
+    """Remove the yank mark."""
     backend = _backend(selection)
     for file in _chosen(backend, selection):
         if file.yanked is not None:
@@ -80,7 +80,7 @@ def unyank(selection: Selection) -> Iterator[Change]:
 
 
 def delete(selection: Selection, *, yes: bool, purge: bool) -> Iterator[Change]:
-    """Move the files to the trash, or remove them for good; without ``yes`` only name them."""
+    """Move the files to the trash, or delete them permanently; without ``yes`` only name them."""
     backend = _backend(selection)
     if yes and not purge:
         backend.trash.ensure()
@@ -94,12 +94,12 @@ def delete(selection: Selection, *, yes: bool, purge: bool) -> Iterator[Change]:
 
 
 def confirmation(config: Config) -> str:
-    """How to say that a deletion is meant."""
+    """The flags that confirm a deletion."""
     return "--yes" if build_backend(config, is_serving=False).trash.exists else "--yes --purge"
 
 
 def restore(selection: Selection) -> Iterator[Change]:
-    """Bring the files back from the trash; without a name, list it."""
+    """Move the files back from the trash; without a name, list the trash."""
     backend = _backend(selection)
     roots, trash = backend.storage.roots, backend.trash
     found = False
@@ -118,7 +118,7 @@ def restore(selection: Selection) -> Iterator[Change]:
 
 
 def check(config: Config, err: TextIO) -> tuple[list[Fault], int]:
-    """Read every file; gives what is wrong, and how many were read."""
+    """Read every file; returns the faults, and how many files were read."""
     read = 0
 
     def count(done: int, total: int) -> None:
@@ -137,14 +137,14 @@ def check(config: Config, err: TextIO) -> tuple[list[Fault], int]:
 
 
 def _backend(selection: Selection) -> Backend:
-    """Where the packages are; raises Unavailable unless all of them can be told."""
+    """The backend of the packages; raises Unavailable unless it knows all of them."""
     backend = build_backend(selection.config, is_serving=False)
     backend.inventory.check()
     return backend
 
 
 def _chosen(backend: Backend, selection: Selection) -> list[File]:
-    """The files a command is about: a release, or one file; raises NotFound naming what there is."""
+    """The files that a command is about: a release, or one file; raises NotFound, which names what exists."""
     normal = normalize(selection.name)
     project = backend.inventory.files(normal)
     chosen = [
@@ -179,7 +179,7 @@ def _changing(
 def _recorded(
     selection: Selection, action: str, path: str, read: Callable[[], BinaryIO], *, sha256: str = "", reason: str = ""
 ) -> AbstractContextManager[None]:
-    """Around a change of the file at ``path``, which ``read`` opens: it goes into the audit log, if there is one."""
+    """Record a change of the file at ``path``, which ``read`` opens, in the audit log, if there is one."""
     file = selection.config.audit_log
     user = local_user() if file else ""
     log = AuditLog(file) if file else None
@@ -191,7 +191,7 @@ def _is_meant(path: str, selection: Selection, normal: str) -> bool:
     try:
         dist = filename.as_filed(path.rpartition("/")[2], normal)
     except InvalidFilename:
-        return False  # somebody put it there by hand
+        return False  # a user put it there by hand
     if dist.project != normal or (selection.version and not same_version(dist.version, selection.version)):
         return False
     return not selection.file or dist.filename == selection.file
@@ -202,6 +202,6 @@ def _changed(action: str, backend: Backend, file: File, *, done: bool = True) ->
 
 
 def _catalog_of(config: Config) -> str:
-    """The catalog's place as it may be shown."""
+    """The catalog's place, without secrets."""
     place = config.catalog or ""
     return redacted(printable(str(place).partition("?")[0])) if "://" in str(place) else printable(str(place))

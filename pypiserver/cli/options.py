@@ -1,4 +1,4 @@
-"""Flags and operands that several commands have in common."""
+"""Flags and operands that several commands share."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ HELP = (
     switch("help", "-h", "--help", text="Show this help.", group="Help"),
     switch("version", "--version", text="Show the version.", group="Help"),
 )
-# What every command takes that looks at packages.
+# Common flags of every command that reads packages.
 _LOGGING = ("verbosity", "log_conf", "log_file", "log_stream", "log_format", "log_frmt")
 COMMON = (*settings("catalog", "hash_algo", *_LOGGING), CONFIG_FILE)
 COMMON_WITH_ROOTS = (SETTINGS["roots"], *COMMON)

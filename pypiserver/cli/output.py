@@ -1,6 +1,6 @@
-"""What a command says: lines for people as things happen, or one JSON object for programs at the end.
+"""The output of a command: lines for people as things happen, or one JSON object for programs at the end.
 
-The rule to keep: with ``--json`` standard output holds that object and nothing else, also after a failure.
+**Invariants:** with ``--json`` standard output contains that object and nothing else, also after a failure.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from ..text import printable
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What was done to a file, or would be (``done``).
+    """A change of a file; ``done`` is false for one that was only planned.
 
-    ``folder`` is where the packages are, ``path`` that of the file in it, also of one in the trash.
+    ``folder`` is where the packages are, ``path`` the file's path in it, also for a file in the trash.
     """
 
     action: str
@@ -50,7 +50,7 @@ def write_json(report: Mapping[str, object], out: TextIO) -> None:
 
 
 def tell_changes(changes: Iterable[Change], out: TextIO, *, as_json: bool) -> int:
-    """Let the changes happen, say each of them, and give their number; in JSON also those before a failure."""
+    """Carry out the changes, report each, and return their number; JSON includes those before a failure."""
     told: list[Change] = []
     try:
         for change in changes:

@@ -1,6 +1,6 @@
-"""argv becomes a command: the classic flags, or a subcommand as the first word that is no flag.
+"""argv becomes a command: the classic flags, or a subcommand as the first word that is not a flag.
 
-Nothing here prints or exits; every mistake is a ``ConfigError``.
+**Invariants:** this module prints nothing and does not exit; every mistake is a ``ConfigError``.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from .commands.run import Run
 from .release import divide
 from .subcommand import PROGRAM, Command, Subcommand
 
-# Whatever command it belongs to, a flag takes a value or none.
+# A flag takes a value, or takes none, whatever command it belongs to.
 _FLAGS: Mapping[str, Setting] = {
     flag: option for row in ROWS.values() for option in row.options for flag in option.flags
 }
@@ -35,7 +35,7 @@ _FLAGS: Mapping[str, Setting] = {
 
 @dataclass(frozen=True, slots=True)
 class HelpText:
-    """Print the help of a flag: ``-h`` what fits a screen, ``--help`` all."""
+    """Print the help of a flag: ``-h`` prints one screen, ``--help`` everything."""
 
     text: str
 
@@ -56,7 +56,7 @@ class Version:
 
 
 def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Command:
-    """The command in ``argv`` (without the program's name); flags win over variables, these over a file.
+    """The command in ``argv`` (without the program's name); flags override variables, which override a file.
 
     Raises ``ConfigError``, with a sentence for each mistake.
     """
@@ -90,7 +90,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Command:
 
 
 def reread(argv: Sequence[str]) -> Config:
-    """The settings of these arguments that serve, as the environment and the file are now; raises ConfigError."""
+    """The settings of the serving command in ``argv``, with the current environment and file; raises ConfigError."""
     command = parse(argv, os.environ)
     assert isinstance(command, Run)  # noqa: S101 - arguments mean the same command each time
     return command.config
@@ -99,7 +99,7 @@ def reread(argv: Sequence[str]) -> Config:
 def _configured(
     flags: dict[str, Given], environ: Mapping[str, str], file: Path | None, *, keep_faults: bool
 ) -> dict[str, Any]:
-    """The settings of all sources, and what was given for each; ``keep_faults`` gives faults instead of raising."""
+    """The settings of all sources, and the given values of each; ``keep_faults`` returns faults instead of raising."""
     found = toml_file.locate(file, environ)
     is_named = file is not None or bool(environ.get(toml_file.VARIABLE))
     given: dict[str, Given] = {}
@@ -119,9 +119,9 @@ def _configured(
 
 
 def _command_in(argv: Sequence[str]) -> tuple[str, list[str]]:
-    """The subcommand, which is the first word that is no flag, and the other words; '' where there is none.
+    """The subcommand, which is the first word that is not a flag, and the other words; '' if there is none.
 
-    ``-U`` is one in itself, so the words that follow it are folders.
+    ``-U`` is a command itself, so the words after it are folders.
     """
     at = _first_operand(argv)
     if at is None or argv[at] not in COMMANDS:
@@ -130,7 +130,7 @@ def _command_in(argv: Sequence[str]) -> tuple[str, list[str]]:
 
 
 def _first_operand(argv: Sequence[str]) -> int | None:
-    """Where the first word is that is no flag and no value of one; None where there is none, or after ``-U``."""
+    """The index of the first word that is neither a flag nor a flag's value; None if there is none, or after ``-U``."""
     at = 0
     while at < len(argv) and argv[at] != "--":
         word = argv[at]
@@ -145,7 +145,7 @@ def _first_operand(argv: Sequence[str]) -> int | None:
 
 
 def _operands(words: Sequence[str], row: Subcommand, flags: Mapping[str, Given]) -> dict[str, Given]:
-    """Operands by name; raises ``ConfigError`` when there are too few or too many."""
+    """Operands by name; raises ``ConfigError`` if there are too few or too many."""
     first = row.operands[0] if row.operands else None
     if first is not None and first.name == "root":
         divided = divide(row, words, is_whole="file" in flags or "all" in flags)
@@ -167,7 +167,7 @@ def _operands(words: Sequence[str], row: Subcommand, flags: Mapping[str, Given])
 
 
 def _values(given: Mapping[str, Given], options: Sequence[Setting]) -> dict[str, Any]:
-    """Parsed values of what is no setting."""
+    """The parsed values of the options that are not settings."""
     by_name = {option.name: option for option in options}
     values: dict[str, Any] = {}
     faults: list[Mistake] = []

@@ -1,7 +1,7 @@
-"""How far long work is: a bar with pace and remaining time on a terminal, nothing elsewhere.
+"""The progress of long work: a bar with rate and remaining time on a terminal, nothing elsewhere.
 
-Invariants: work that is soon done shows nothing; when it is done the line is gone, so what is printed next begins on a
-clean one; a line is never wider than the terminal; no thread is started, because servers fork after this.
+**Invariants:** short work shows nothing; at the end the line is cleared, so later output begins on a clean one; a line
+is never wider than the terminal; no thread is started, because servers fork after this.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import TextIO
 
 Tell = Callable[[int, int], None]
-# Before this nobody wonders; and nobody reads faster than that.
+# Seconds: a shorter wait needs no bar, and a user reads no faster than the second number.
 DELAY_SECONDS = 0.5
 PAUSE_SECONDS = 0.1
 WIDTH = 30
@@ -22,7 +22,7 @@ WIDTH = 30
 
 @contextlib.contextmanager
 def progress(what: str, stream: TextIO | None, *, clock: Callable[[], float] = time.monotonic) -> Iterator[Tell]:
-    """Give a function to be told (done, total), the total 0 while it is not known; ``what`` stands before the bar."""
+    """Yield a function that takes (done, total), with total 0 while unknown; ``what`` is the text before the bar."""
     if stream is None or not stream.isatty():
         yield _nothing
         return
@@ -34,11 +34,11 @@ def progress(what: str, stream: TextIO | None, *, clock: Callable[[], float] = t
 
 
 def _nothing(done: int, total: int) -> None:
-    """Nobody looks."""
+    """Ignore progress: the stream is not a terminal."""
 
 
 class _Bar:
-    """One line that is written over; ``clock`` gives seconds."""
+    """One line that is overwritten; ``clock`` returns seconds."""
 
     def __init__(self, what: str, stream: TextIO, clock: Callable[[], float]) -> None:
         self._what = what
@@ -49,7 +49,7 @@ class _Bar:
         self._length = 0
 
     def tell(self, done: int, total: int) -> None:
-        """Draw, unless that was done a moment ago; with the last one the line is cleared."""
+        """Draw the line, unless it was drawn a moment ago; clear it when all is done."""
         if done == total:
             self.close()
             return
@@ -59,7 +59,7 @@ class _Bar:
             self._draw(_line(self._what, done, total, now - self._began))
 
     def close(self) -> None:
-        """Leave a clean line."""
+        """Clear the line."""
         if self._length:
             self._draw("")
             self._stream.write("\r")
@@ -73,7 +73,7 @@ class _Bar:
 
 
 def _line(what: str, done: int, total: int, seconds: float) -> str:
-    """The bar, or the count where the total is not known; with the pace since the beginning once there is one."""
+    """The bar, or the count if the total is unknown; with the rate since the beginning once it is known."""
     pace = done / seconds if seconds > 0 else 0.0
     shown = f", {pace:,.0f}/s" if pace >= 1 else ""
     if not total:

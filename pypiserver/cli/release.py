@@ -1,9 +1,9 @@
-"""The files that yank, unyank, delete and restore are about, and how they are named on the command line.
+"""The files for yank, unyank, delete and restore, and their names on the command line.
 
 ``[DIR] NAME VERSION``, ``[DIR] NAME==VERSION``, or ``[DIR] NAME`` with ``--file`` or ``--all``. Without a DIR they are
 in the folders, or the bucket, of the settings.
 
-Invariant: what was DIR NAME VERSION or DIR NAME in an older version goes on meaning that.
+**Invariants:** words that meant DIR NAME VERSION or DIR NAME in an older version keep that meaning.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _VERSION_LIKE = re.compile(r"v?[0-9][^/\\]*", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Files of a project in the folders or the bucket of ``config``; ``root`` is the one that was named, if any.
+    """Files of a project in the folders or the bucket of ``config``; ``root`` is the named folder or bucket, if any.
 
-    Without a version or a file they are all of the project.
+    Without a version or a file, all files of the project.
     """
 
     config: Config
@@ -43,7 +43,7 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Release(Selection):
-    """A release of a project, one file of it, or with ``all`` every one; raises ConfigError where none is named."""
+    """A release of a project, one file of it, or with ``all`` every release; raises ConfigError if none is named."""
 
     def __post_init__(self) -> None:
         if not self.version and not self.file and not self.all:
@@ -55,7 +55,7 @@ class Release(Selection):
 
 
 def divide(row: Subcommand, words: Sequence[str], *, is_whole: bool) -> dict[str, str]:
-    """Which of the words are ``root``, ``name`` and ``version``; raises ConfigError where they cannot be.
+    """Which of the words are ``root``, ``name`` and ``version``; raises ConfigError if they fit no form.
 
     ``is_whole`` says that a flag (``--file``, ``--all``) takes the place of a version. A command that needs no name
     takes one word for the folder.
@@ -87,12 +87,12 @@ def _named(names: Sequence[str], words: Sequence[str]) -> dict[str, str]:
 
 
 def _is_place(word: str) -> bool:
-    """Whether a word is written like a folder or a bucket, and not like the name of a project."""
+    """Whether a word is written like a folder or a bucket, not like the name of a project."""
     return word.startswith((".", "~")) or "/" in word or "\\" in word
 
 
 def require_bucket(config: Config) -> None:
-    """Raise ConfigError where the packages are in folders."""
+    """Raise ConfigError if the packages are in folders."""
     if config.storage is None:
         message = "This is for a bucket; name it with --storage URL. A folder is looked at by its server."
         raise ConfigError(message, kind="missing", setting="storage")

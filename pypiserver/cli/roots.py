@@ -1,4 +1,4 @@
-"""Whether the folders to serve can be used; the default one is created when it is missing, a named one never."""
+"""Whether the folders to serve can be used; a missing default folder is created, a missing named one never."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from .subcommand import NAMES
 
 
 def prepare_roots(config: Config) -> None:
-    """See that every folder can be read, and create the default one when it is missing; a named one never.
+    """Check that every folder can be read, and create the default one if it is missing; never a named one.
 
-    Raises ``ConfigError`` with a sentence for each folder that is missing, no folder, or unreadable.
+    Raises ``ConfigError`` with a sentence for each folder that is missing, not a folder, or unreadable.
     """
     faults = [fault for root in config.roots for fault in root_faults(root, create=config.roots_are_default)]
     if faults:
@@ -23,7 +23,7 @@ def prepare_roots(config: Config) -> None:
 
 
 def root_faults(root: Path, *, create: bool) -> Iterator[Mistake]:
-    """What is wrong with a folder to serve; ``create`` makes it when it is missing."""
+    """The mistakes of a folder to serve; ``create`` makes it if it is missing."""
     try:
         if create:
             root.mkdir(parents=True, exist_ok=True)
@@ -39,7 +39,7 @@ def root_faults(root: Path, *, create: bool) -> Iterator[Mistake]:
         sentence = f"{str(root)!r} is not a folder; name the folder that holds the packages."
         yield Mistake(sentence, "no-folder", "roots", root)
     except OSError as fault:
-        # Not Path.exists, which raises where the folder above may not be entered.
+        # Not Path.exists, which raises if the parent folder may not be entered.
         kind, what = ("uncreatable", "created") if create and not os.path.exists(root) else ("unreadable", "read")  # noqa: PTH110
         sentence = (
             f"The folder {str(root)!r} cannot be {what} ({fault.strerror}); give this user access, or name another."

@@ -1,4 +1,4 @@
-"""What a web server is told of the settings."""
+"""The settings that a web server gets."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from ..settings.config import Config
 
 
 def server_options(config: Config) -> Options:
-    """The options of the server that these settings ask for."""
+    """The options of the server for these settings."""
     return Options(
         server=config.server,
         host=config.host,

@@ -1,7 +1,7 @@
-"""The applications of a server that runs: made in its workers, read again when it reloads, closed at its end.
+"""The applications of a running server: made in its workers, made again at a reload, closed at its end.
 
-Invariants: settings that cannot be used now never replace those that serve; what is not yet written is written when
-the process ends.
+**Invariants:** settings that cannot be used now never replace those in use; data in memory is written when the process
+ends.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from ..settings.config import FIXED_AT_START, Config
 from .roots import prepare_roots
 
 _LOG = logging.getLogger(__name__)
-# Those made in this process, as long as anybody has them.
+# The applications of this process that are still referenced.
 _APPLICATIONS: weakref.WeakSet[Any] = weakref.WeakSet()
-# What reads the command line, the environment and the file again; raises ConfigError.
+# Reads the command line, the environment and the file again; raises ConfigError.
 Reread = Callable[[], Config]
 
 
@@ -32,7 +32,7 @@ def load_application(config: Config) -> Application:
     """The application of these settings, which is closed when the process ends."""
     logging_setup.configure(config)
     application = Application(config)
-    # multiprocessing, as granian uses it, has an end of its own. A worker may have had many applications by then.
+    # multiprocessing, which granian uses, has its own exit. A worker may have had many applications by then.
     _APPLICATIONS.add(application)
     known = weakref.ref(application)
     atexit.register(_close, known)
@@ -41,9 +41,9 @@ def load_application(config: Config) -> Application:
 
 
 class Serving:
-    """Makes applications at work: they read what is new in the folders without waiting for the first request.
+    """Makes started applications: they read new files in the folders without waiting for the first request.
 
-    It is handed to workers, also to those that are spawned. The process that starts them keeps it current.
+    Workers get it, even those that are spawned. The process that starts them keeps its settings current.
     """
 
     def __init__(self, config: Config, reread: Reread) -> None:
@@ -51,9 +51,9 @@ class Serving:
         self._reread = reread
 
     def __call__(self, again: bool = False) -> Application:
-        """The application of the worker that calls, with the settings as they are now.
+        """The application of the calling worker, with the current settings.
 
-        When they cannot be used, a new worker takes those of before, and a reload (``again``) raises ConfigError.
+        If these cannot be used, a new worker uses the previous ones, and a reload (``again``) raises ConfigError.
         """
         config = self._config
         try:
@@ -67,14 +67,14 @@ class Serving:
         return application
 
     def reload(self) -> None:
-        """Remember the settings of now for workers to come, and log where they say; none that cannot be used."""
+        """Keep the current settings for later workers, and log where they say; ignore settings that cannot be used."""
         with contextlib.suppress(PypiServerError):  # every worker says why
             config = _usable(self._now(say=False))
             logging_setup.configure(config)
             self._config = config
 
     def _now(self, *, say: bool = True) -> Config:
-        """The settings as they are now, but those that a running server cannot change; raises ConfigError."""
+        """The current settings, except those that a running server cannot change; raises ConfigError."""
         now = self._reread()
         prepare_roots(now)
         fixed = [name for name in FIXED_AT_START if getattr(now, name) != getattr(self._config, name)]
@@ -84,13 +84,13 @@ class Serving:
 
 
 def close_all() -> None:
-    """Close what this process made, while there still is what that writes to."""
+    """Close the applications of this process, while the places that they write to still exist."""
     for application in list(_APPLICATIONS):
         application.close()
 
 
 def _usable(config: Config) -> Config:
-    """These settings; raises ConfigError when no application can be made of them."""
+    """These settings; raises ConfigError if no application can be made from them."""
     Application(config).check()
     return config
 

@@ -1,7 +1,8 @@
-"""``pypi-server config``: whether the settings can be used, and what they are.
+"""``pypi-server config``: whether the settings can be used, and their values.
 
-``show`` writes TOML, so what it prints is a configuration file; where a value comes from stands in a comment behind
-it. The rules to keep: what may be a secret is not shown; nothing is started.
+``show`` writes TOML, so its output is a configuration file; a comment after each value names its source.
+
+**Invariants:** a value that may be a secret is not shown; nothing is started.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ DEFAULT = "default"
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The settings, what was given for each, and the file that was read; ``config`` is None when it has mistakes."""
+    """The settings, the given values of each, and the file that was read; ``config`` is None if there are mistakes."""
 
     config: Config | None
     given: Mapping[str, Given]
@@ -35,7 +36,7 @@ class Settings:
 
 
 def run(task: str, settings: Settings, mistakes: Iterable[Mistake], *, out: TextIO, err: TextIO, as_json: bool) -> int:
-    """Check the settings, or show them; gives 1 when there are mistakes."""
+    """Check the settings, or show them; returns 1 if there are mistakes."""
     mistakes, config = [*mistakes], settings.config
     if task == "check" and config is not None:
         mistakes += mistakes_in(config)
@@ -57,7 +58,7 @@ def run(task: str, settings: Settings, mistakes: Iterable[Mistake], *, out: Text
 
 
 def init(target: Path, settings: Settings, out: TextIO) -> int:
-    """Make a configuration file: what was given, and the rest as comments; raises ConfigError where there is one."""
+    """Write a configuration file: given settings, and the rest as comments; raises ConfigError if the file exists."""
     lines = [f"# Settings of pypi-server; pypi-server config check {target} finds mistakes in it.", ""]
     for name, setting in SETTINGS.items():
         if setting.flags:
@@ -98,7 +99,7 @@ def _lines(settings: Settings, config: Config) -> Iterator[str]:
     for name, each in _settings(settings, config):
         if name == "auther":
             continue
-        # TOML has no null; off is what hash_algo calls it.
+        # TOML has no null; hash_algo calls it off.
         value = "off" if name == "hash_algo" and each["value"] is None else each["value"]
         if value is None:
             yield f"# {name} = ...  # {SETTINGS[name].default_text or 'not set'}"

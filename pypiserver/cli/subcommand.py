@@ -1,7 +1,7 @@
-"""What a command is: a row with its name, operands, flags and help, and the value that it becomes.
+"""A command: a row with its name, operands, flags and help, and the value that it becomes.
 
-Invariants: a row is plain data, made when its file is imported; the parser, the help, the completion scripts and the
-reference documentation are loops over rows; only the value's ``run`` does anything.
+**Invariants:** a row is plain data, made when its file is imported; the parser, the help, the completion scripts and
+the reference documentation are loops over rows; only the value's ``run`` has effects.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ class Command(Protocol):
     """A command with its arguments, ready to run."""
 
     def run(self, out: TextIO, err: TextIO) -> int:
-        """Do it, write the report to ``out``, and give the exit status; raises PypiServerError."""
+        """Run it, write the report to ``out``, and return the exit status; raises PypiServerError."""
 
 
 @dataclass(frozen=True, slots=True)
 class Subcommand:
     """A row of the table; the first ``required`` operands must be given.
 
-    ``build`` makes the command of the values of operands and options by name. A command that takes any setting gets
-    them as one ``config``; its first operand may be ``roots`` (the folders of the settings) or ``root`` (the only one
-    of them, where it is named). ``wants_given`` says that it is also told what was given, ``wants_table`` that it gets
-    the table of all commands. ``examples`` are command lines without the name of the program, each with what it does;
-    ``synopsis_text`` is how the operands are written where it is not one by one.
+    ``build`` makes the command from the values of operands and options by name. A command that takes any setting gets
+    them as one ``config``; its first operand may be ``roots`` (the folders of the settings) or ``root`` (the only
+    folder, if it is named). ``wants_given`` says that it also gets the given values, ``wants_table`` that it gets the
+    table of all commands. ``examples`` are command lines without the name of the program, each with its effect;
+    ``synopsis_text`` is how the operands are written if not one by one.
     """
 
     name: str
@@ -62,7 +62,7 @@ class Subcommand:
 
     @property
     def usage(self) -> str:
-        """How the command is written."""
+        """The usage line of the command."""
         return " ".join([PROGRAM, *([self.name] if self.name else []), "[OPTIONS]", self.synopsis]).rstrip()
 
 
@@ -72,12 +72,12 @@ def switch(name: str, *flags: str, text: str, group: str = "Options") -> Setting
 
 
 def operand(name: str, metavar: str, parse: Parser = types.text, choices: tuple[str, ...] = ()) -> Setting:
-    """A word that is no flag."""
+    """A word that is not a flag."""
     return Setting(name=name, parse=parse, metavar=metavar, help="", choices=choices)
 
 
 def settings(*names: str) -> tuple[Setting, ...]:
-    """These settings."""
+    """The settings of these names."""
     return tuple(SETTINGS[name] for name in names)
 
 

@@ -1,7 +1,9 @@
-"""Which of our files have newer releases upstream: what to do is planned, then printed, or done by pip.
+"""Which of our files have newer releases upstream: the plan is made first, then printed, or carried out by pip.
 
-``decide`` is the plan, and pure. The rules to keep: what is not known is said, never taken for "up to date"; nothing
-of upstream is run, only downloaded, unless source distributions are asked for.
+``decide`` makes the plan, and is pure.
+
+**Invariants:** what is unknown is reported, never taken for "up to date"; nothing of upstream is run, only downloaded,
+unless source distributions are asked for.
 """
 
 from __future__ import annotations
@@ -30,13 +32,13 @@ from ..upstream.client import Unreachable, UpstreamError, UpstreamFile, open_ind
 from .output import write_json
 from .pip_download import Download, Runner, as_shell_line, command, environment, run_pip, shown_command
 
-LOOKUPS = 8  # at once
-LINE = 40  # progress characters
+LOOKUPS = 8  # requests at once
+LINE = 40  # progress characters in a line
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Which index to ask (its simple page), what to look for there, and what to do about it."""
+    """Which index to ask (its simple page), what to look for there, and what to do with the result."""
 
     index_url: str
     allow_unstable: bool = False
@@ -49,7 +51,7 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Local:
-    """The newest file of a project here; ``name`` is as the file spells it."""
+    """The newest file of a project here; ``name`` is spelled as in the file."""
 
     project: NormalizedName
     name: str
@@ -59,10 +61,10 @@ class Local:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was found out about one project.
+    """The result for one project.
 
-    ``mark`` is its progress character: ``.`` up to date, ``u`` there is an update, ``e`` no releases, ``!`` not found
-    out. An update has its ``download``, or an ``obstacle`` that says why pip could not get it.
+    ``mark`` is its progress character: ``.`` up to date, ``u`` there is an update, ``e`` no releases, ``!`` unknown. An
+    update has its ``download``, or an ``obstacle`` that says why pip could not download it.
     """
 
     local: Local
@@ -73,7 +75,7 @@ class Finding:
 
 
 def newest_local(files: Iterable[tuple[FilenameParts, Path]]) -> list[Local]:
-    """The newest of these files of each project with the folder it lies in, by project; of equals the first."""
+    """The newest of these files for each project with its folder, by project; of equals the first."""
     newest: dict[NormalizedName, tuple[FilenameParts, Path]] = {}
     for dist, folder in files:
         if dist.project not in newest or file_key(newest[dist.project][0]) < file_key(dist):
@@ -82,7 +84,7 @@ def newest_local(files: Iterable[tuple[FilenameParts, Path]]) -> list[Local]:
 
 
 def read_ignorelist(path: Path) -> frozenset[NormalizedName]:
-    """The projects in a file, one on each line, ``#`` begins a comment; raises ConfigError."""
+    """The projects in a file, one on each line, ``#`` starts a comment; raises ConfigError."""
     try:
         lines = path.read_text("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as fault:
@@ -106,7 +108,7 @@ def read_ignorelist(path: Path) -> frozenset[NormalizedName]:
 
 
 def decide(local: Local, files: Sequence[UpstreamFile], options: Options) -> Finding:
-    """Whether these files of an index hold a newer release than ours, for the Python that runs."""
+    """Whether these files of an index include a newer release than ours, for the running Python."""
     if not files:
         return Finding(local, "e")
     releases: dict[Version, list[UpstreamFile]] = {}
@@ -137,9 +139,8 @@ def run_update(
 ) -> int:
     """Look for updates and print them or, with ``execute``, have pip download them.
 
-    Gives the exit status: 0 all is up to date (with ``execute``: now), 1 there are updates, 2 something could not be
-    found out or downloaded.
-    ``show`` draws progress on a terminal. Raises UpstreamError when the index gives no answer at all.
+    Returns the exit status: 0 all is up to date (with ``execute``: now), 1 there are updates, 2 a lookup or a download
+    failed. ``show`` draws progress on a terminal. Raises UpstreamError if the index gives no answer at all.
     """
     asked = [each for each in local if each.project not in options.ignore]
     text = io.StringIO() if options.as_json else out
@@ -168,14 +169,14 @@ def run_update(
 
 
 def _look_up(local: Sequence[Local], options: Options) -> Iterator[Finding]:
-    """Findings in this order; raises Unreachable when that is the first thing that happens."""
+    """Findings in this order; raises Unreachable if the first result is that."""
     with contextlib.ExitStack() as stack:
         index = stack.enter_context(open_index(options.index_url, connections=LOOKUPS))
         pool = ThreadPoolExecutor(LOOKUPS, "update")
         stack.callback(pool.shutdown, cancel_futures=True)
 
         def look_up(each: Local) -> Finding:
-            # Decided here and not below, so that there are no more pages in memory than threads.
+            # Decided in the thread, so that memory holds no more pages than there are threads.
             return decide(each, index.files(each.project), options)
 
         answered = False
@@ -217,7 +218,7 @@ def _tell_errors(findings: Sequence[Finding], url: str, err: TextIO) -> None:
 
 
 def _table(updates: Sequence[tuple[Finding, Download]]) -> str:
-    """What is newer there, in a row for each project; nothing without updates."""
+    """The newer releases, in a row for each project; '' without updates."""
     rows = [("name", "here", "there")]
     rows += [(each.local.name, each.local.version or "-", str(download.version)) for each, download in updates]
     first, second = (max(len(row[column]) for row in rows) + 2 for column in (0, 1))
@@ -240,7 +241,7 @@ def _execute(download: Download, run: Runner, err: TextIO) -> int:
 
 
 def _row(finding: Finding, download: Download, statuses: Mapping[str, int]) -> dict[str, object]:
-    """An update as ``--json`` tells it; ``exit_status`` is pip's, where it was run."""
+    """An update as ``--json`` reports it; ``exit_status`` is pip's, if it was run."""
     row: dict[str, object] = {
         "project": download.project,
         "local": finding.local.version,
@@ -265,7 +266,7 @@ def _as_json(findings: Sequence[Finding], updates: list[dict[str, object]]) -> d
 
 
 def _parsed(version: str) -> Version | None:
-    """The version, None when PEP 440 does not know it: such are older than any other, as pip had it."""
+    """The version, None if it is not valid by PEP 440: such versions are older than any other, as in older pip."""
     try:
         return Version(version.replace("_", "-"))
     except InvalidVersion:
@@ -273,7 +274,7 @@ def _parsed(version: str) -> Version | None:
 
 
 def _runs_here(requires_python: str | None) -> bool:
-    """Whether this Python is among them; what cannot be parsed forbids nothing, as with pip."""
+    """Whether this Python is among them; a specifier that cannot be parsed allows every Python, as in pip."""
     return _includes_this(requires_python or "")
 
 
@@ -291,7 +292,7 @@ def _tags() -> frozenset[Tag]:
 
 
 def _obstacle(files: Sequence[UpstreamFile], allow_sdist: bool) -> str:
-    """Why pip could not download any of these files of a release, or nothing."""
+    """Why pip could not download any of these files of a release, or ''."""
     if any(_fits(file.filename) if file.kind == "bdist_wheel" else allow_sdist for file in files):
         return ""
     if any(file.kind == "sdist" for file in files):
@@ -300,6 +301,6 @@ def _obstacle(files: Sequence[UpstreamFile], allow_sdist: bool) -> str:
 
 
 def _fits(wheel: str) -> bool:
-    # Not packaging.utils.parse_wheel_filename: it makes every tag, and a name can stand for thousands.
+    # Not packaging.utils.parse_wheel_filename: it makes every tag, and a name can mean thousands.
     python, abi, platform = (set(part.split(".")) for part in wheel[:-4].lower().split("-")[-3:])
     return any(tag.interpreter in python and tag.abi in abi and tag.platform in platform for tag in _tags())

@@ -1,1 +1,1 @@
-"""Packages in folders: scanning, watching, staging, placing, deleting, checking."""
+"""Packages in folders: scanning, watching, staging, publishing, deleting, checking."""

@@ -1,9 +1,10 @@
-"""Giving a finished file its name, with what stands beside it: all of it or nothing of it.
+"""Naming a finished file together with its sidecars: all of them or none.
 
-``link`` gives a name only to the first who asks, over threads, processes and hosts. What belongs together takes several
-steps, so these are done by one at a time, and undone when a later one fails. The rules to keep: nothing is looked up
-that is not also claimed; a link (of either kind) that stands at a name we write to is replaced or refused, never
-followed; a failure leaves every name as it was.
+``link`` gives a name only to the first caller, over threads, processes and hosts. Naming a file with its sidecars takes
+several steps, so one caller at a time takes them, and a later failure undoes the earlier ones.
+
+**Invariants:** no name is looked up unless it is also claimed; a link (hard or symbolic) at a name we write to is
+replaced or refused, never followed; a failure leaves every name as it was.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pathlib import Path
 from ..backend.name_lock import claimed, lock, open_locked
 from ..backend.os_calls import OPERATIONS, Operations, hidden_name, refusal, sync_folder
 
-# What a file that replaces another one of its name must not keep: it was about other bytes.
+# The sidecars that a replacing file must not keep: they are about other bytes.
 ABOUT_BYTES = (".asc", ".provenance")
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
@@ -31,12 +32,12 @@ def place(
     overwrite: bool,
     operations: Operations = OPERATIONS,
 ) -> None:
-    """Make a temporary file visible as ``target``, with ``sidecars`` (by suffix) beside it, and make that durable.
+    """Make a temporary file visible as ``target``, with ``sidecars`` (by suffix), and make that durable.
 
-    A temporary file without a name is given by its descriptor. Raises FileExistsError when something stands there and
-    ``overwrite`` is off, OSError when it cannot be done; then everything is as it was, but for ``temporary``, which may
-    be gone. A file that is replaced loses its signature and attestations, and so does a name that such a file left
-    behind: they were about other bytes.
+    A temporary file without a name is given by its descriptor. Raises FileExistsError when the name is taken and
+    ``overwrite`` is off, OSError when it cannot be done; then everything is as it was, except that ``temporary`` may be
+    gone. A replaced file loses its signature and attestations, and so does a name whose earlier file left some: they
+    are about other bytes.
     """
     steps = _Steps(operations)
     try:
@@ -44,7 +45,7 @@ def place(
         with claimed(target, operations) as is_ours:
             try:
                 about_others = [path for suffix in ABOUT_BYTES if os.path.lexists(path := beside(target, suffix))]
-                # Naming the file would tell, but what stands beside it is not touched for that.
+                # Naming the file would fail too, but the sidecars must not be touched before that.
                 if not overwrite and (about_others or parts) and os.path.lexists(target):
                     raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
                 for path in about_others:
@@ -58,7 +59,7 @@ def place(
                 sync_folder(target.parent, operations)
             except FileExistsError:
                 steps.undo()
-                # Whoever was first may not be done yet: what stands here must be durable before we speak of it.
+                # The first caller may not be done yet: its file must be durable before we report it.
                 sync_folder(target.parent, operations)
                 raise
             except BaseException:
@@ -69,23 +70,23 @@ def place(
 
 
 def beside(file: Path, suffix: str) -> Path:
-    """The path of what stands beside a file."""
+    """The path of a sidecar of a file."""
     return file.with_name(file.name + suffix)
 
 
 def name_exclusively(
     temporary: Path | int, target: Path, *, may_rename: bool = False, operations: Operations = OPERATIONS
 ) -> None:
-    """Move a file to a name that nobody has; raises FileExistsError when somebody does.
+    """Move a file to an unused name; raises FileExistsError when the name is taken.
 
-    ``may_rename`` says that the name is claimed: where there are no hard links, and no such renaming either, looking
-    first is good enough then.
+    ``may_rename`` says that the caller has claimed the name: then, where there are neither hard links nor an exclusive
+    rename, checking the name first is safe enough.
     """
     if isinstance(temporary, int):
         operations.name(temporary, target)
         return
     if sys.platform == "win32":
-        temporary.rename(target)  # there, this refuses to replace
+        temporary.rename(target)  # on Windows, this refuses to replace
         return
     try:
         operations.link(temporary, target)
@@ -94,7 +95,7 @@ def name_exclusively(
             raise
         operations.rename(temporary, target)
         return
-    # The second name is hidden, and tidied away at the next start at the latest: no reason to fail.
+    # The second name is hidden, and the next start deletes it at the latest: no reason to fail.
     with contextlib.suppress(OSError):
         temporary.unlink()
 
@@ -102,7 +103,7 @@ def name_exclusively(
 def publish_bytes(
     file: Path, suffix: str, data: bytes, *, overwrite: bool = True, operations: Operations = OPERATIONS
 ) -> None:
-    """Put a sidecar beside an existing file, and make that durable; one that is there stays without ``overwrite``."""
+    """Write a sidecar of an existing file, and make it durable; without ``overwrite`` an existing sidecar stays."""
     steps = _Steps(operations)
     try:
         part = steps.write_part(file.parent, data)
@@ -119,7 +120,7 @@ def publish_bytes(
 
 
 class _Steps:
-    """What was done to the names in a folder, with how to undo it, last step first."""
+    """The steps done to the names in a folder, and how to undo them, last step first."""
 
     def __init__(self, operations: Operations) -> None:
         self._operations = operations
@@ -141,13 +142,13 @@ class _Steps:
         return part
 
     def set_aside(self, path: Path) -> None:
-        """Take a name away from whatever stands there."""
+        """Free a name: its file gets a hidden name."""
         kept = hidden_name(path.parent, "kept")
         self._lock(path)
         try:
             self._operations.replace(path, kept)
         except FileNotFoundError:
-            # Somebody else took it away.
+            # Another process removed it first.
             return
         self._kept.append(kept)
         self._undo.append(lambda: kept.replace(path))
@@ -158,7 +159,7 @@ class _Steps:
         self._undo.append(path.unlink)
 
     def named(self, temporary: Path | int, folder: Path) -> Path:
-        """A file with a name, which is a hidden one if it had none."""
+        """The path of a temporary file; a file without a name gets a hidden one."""
         if isinstance(temporary, Path):
             return temporary
         with contextlib.suppress(OSError):
@@ -169,24 +170,24 @@ class _Steps:
         return path
 
     def name(self, temporary: Path | int, target: Path, *, may_rename: bool) -> None:
-        """Give a file a name that nobody has."""
+        """Give a file an unused name."""
         name_exclusively(temporary, target, may_rename=may_rename, operations=self._operations)
         self._undo.append(target.unlink)
 
     def replace(self, temporary: Path, target: Path) -> None:
-        """Give a file a name whoever has it."""
+        """Give a file a name, replacing any file that has it."""
         undo: Callable[[], object] = target.unlink
         kept = hidden_name(target.parent, "kept")
         self._lock(target)
         try:
             self._operations.link(target, kept)
         except FileNotFoundError:
-            # Nothing stands there, or not any more.
+            # No file has the name, or no longer.
             pass
         except OSError as error:
             if error.errno not in _NO_LINKS:
                 raise
-            # Without hard links the old file cannot be kept: better the new one, whole, than none.
+            # Without hard links the old file cannot be kept: a whole new file is better than none.
             undo = target.lstat
         else:
             self._kept.append(kept)
@@ -196,14 +197,14 @@ class _Steps:
         self._undo.append(undo)
 
     def undo(self) -> None:
-        """Put every name back to what it stood for; what cannot be put back stays hidden, and is not deleted."""
+        """Restore every name to its earlier file; a file that cannot be restored stays hidden, and is not deleted."""
         self._kept.clear()
         for step in reversed(self._undo):
             with contextlib.suppress(OSError):
                 step()
 
     def tidy(self) -> None:
-        """Delete what was written or kept and is not needed any more."""
+        """Delete the hidden files that are no longer needed."""
         for path in self._parts + self._kept:
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
@@ -211,7 +212,7 @@ class _Steps:
             os.close(descriptor)
 
     def _lock(self, path: Path) -> None:
-        """Say until the end that a file is in use, before it gets a hidden name."""
+        """Lock a file until the end, so that it counts as in use, before it gets a hidden name."""
         if os.name == "nt":
             return
         with contextlib.suppress(OSError):

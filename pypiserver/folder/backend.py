@@ -34,9 +34,9 @@ def make_backend(
     is_serving: bool = True,
     events: bool = True,
 ) -> Backend:
-    """The backend over ``folders``; where nothing is served, a command changes storage and asks no catalog.
+    """The backend over ``folders``; without ``is_serving`` a command changes storage and queries no catalog.
 
-    ``events`` says whether the file system is asked to tell of changes.
+    ``events`` says whether to watch for file system events.
     """
     lock = catalog.leader_lock()
     presence = Presence(folders, catalog)
@@ -68,7 +68,7 @@ def make_backend(
 
 
 class _LocalPath:
-    """Where a file is on our disk."""
+    """The path of a file on our disk."""
 
     def __init__(self, folders: Folders) -> None:
         self._folders = folders
@@ -78,14 +78,14 @@ class _LocalPath:
 
 
 class _NoReindexer:
-    """Folders are scanned by their server."""
+    """Refuses to reindex: the server scans its folders."""
 
     def run(self, *, listed: Tell, read: Tell) -> ReindexReport:
         raise ConfigError(ONLY_BUCKETS, kind="missing", setting="storage")
 
 
 class _NoGarbage:
-    """A scan finds every file of a folder."""
+    """Refuses to look for garbage: a scan finds every file of a folder."""
 
     def find(self, older_than: float) -> Iterator[Orphan]:
         raise ConfigError(ONLY_BUCKETS, kind="missing", setting="storage")

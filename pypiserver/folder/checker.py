@@ -1,7 +1,7 @@
-"""``pypi-server check``: read every file and name each fault, with what to do about it.
+"""``pypi-server check`` over folders: read every file and report each fault with its remedy.
 
-Nothing is changed. The words for a file that is skipped are the ones the server logs, because they come from the same
-places (``storage``, ``distfile``, ``metadata``).
+**Invariants:** nothing is changed. A skipped file has the reason that the server logs, because both come from the same
+modules (``storage``, ``filename``, ``metadata``).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .storage import Folders
 
 
 class FolderChecker:
-    """Checks the folders of one repository against themselves and against their catalog."""
+    """Checks the folders of one index against themselves and against their catalog."""
 
     def __init__(self, folders: Folders, catalog: Catalog) -> None:
         self._folders = folders
@@ -30,7 +30,7 @@ class FolderChecker:
         self._digester = Digester(folders, catalog, hash_algo=None)
 
     def run(self, *, progress: Tell) -> Iterator[Fault]:
-        """Every fault, folder by folder; ``progress`` is told the files done and their number.
+        """Every fault, folder by folder; ``progress`` is called with the files done and their number.
 
         Raises Unavailable when a folder cannot be read.
         """
@@ -39,7 +39,7 @@ class FolderChecker:
             yield self._fault(root, path, "skipped", reason)
         named = list(self._named(scan))
         for entry, outcome in named:
-            # Notes and the like, which nobody takes for packages, are no fault.
+            # Notes and other files that are not meant as packages are no fault.
             is_meant = filename.is_meant_as_package(entry.path)
             if isinstance(outcome, InvalidFilename) and is_meant:
                 yield self._fault(entry.root, entry.path, "skipped", str(outcome))
@@ -99,7 +99,7 @@ class FolderChecker:
             with stream:
                 yield from self._check_bytes(stream, entry, dist, known_sha256 if opened == entry else "")
         except InvalidDistribution as error:
-            # The server does not list it, and says so in these words.
+            # The server does not list the file, and logs this reason.
             yield self._fault(entry.root, entry.path, error.kind, error.reason)
         except PypiServerError as error:
             yield self._fault(entry.root, entry.path, "unreadable", f"it cannot be opened ({error})")
@@ -109,7 +109,7 @@ class FolderChecker:
     def _check_bytes(
         self, stream: BinaryIO, entry: StoredFile, dist: FilenameParts, known_sha256: str
     ) -> Iterator[Fault]:
-        """What the server would see, then what it does not look for; raises OSError and InvalidDistribution."""
+        """The faults a server would see, then those it does not look for; raises OSError, InvalidDistribution."""
         digest = self._digester.read(stream, dist)
         if known_sha256 and digest.sha256 != known_sha256:
             yield self._fault(entry.root, entry.path, "catalog", "its bytes are not those the catalog knows")

@@ -1,4 +1,4 @@
-"""The end of ``pypi-server copy`` that is a folder."""
+"""A folder as source or destination of ``pypi-server copy``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .storage import Folders
 
 
 class FolderEndpoint:
-    """A folder with what is below it."""
+    """A folder with all files below it."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -25,7 +25,7 @@ class FolderEndpoint:
     # -- as a source ---------------------------------------------------------------------------------------------
 
     def items(self, skip: Callable[[str, str], None]) -> Iterator[Item]:
-        """Every file, in the order in which the first of a name is served."""
+        """Every file, in the order in which the first file of a name is served."""
         scan = ScanResult()
         entries = sorted(self._folders.walk(scan))
         for _, path, reason in scan.skipped:
@@ -82,7 +82,7 @@ class FolderEndpoint:
         self._folders.check()
 
     def is_there(self, item: Item) -> bool:
-        """Whether these bytes stand at the place; its time, and what belongs beside it, are mended then."""
+        """Whether the destination has these bytes; if so, its time and its sidecars are corrected."""
         entry = self._folders.stat(0, item.place)
         if entry is None:
             return False
@@ -92,13 +92,13 @@ class FolderEndpoint:
         for suffix, data in item.beside().items():
             if suffix in KEPT:
                 self._folders.write_sidecar(0, item.place, suffix, data, overwrite=False)
-        # Setting the time it has is a change all the same, after which a server would read the file again.
+        # Setting an equal time is still a change, after which a server would read the file again.
         if entry.mtime_ns != item.uploaded_ns:
             self._set_time(item)
         return True
 
     def store(self, item: Item) -> None:
-        """Write the file to a hidden one, and give that its name once it is whole."""
+        """Write the file under a hidden name, and rename it once it is whole."""
         folder, _, filename = item.place.rpartition("/")
         self._folders.make(folder)
         staged = self._folders.stage(folder)
@@ -116,9 +116,9 @@ class FolderEndpoint:
         self._folders.set_time(0, item.place, item.uploaded_ns)
 
     def set_status(self, project: str, text: str) -> None:
-        """Write ``.status/<project>``, unless it is there."""
+        """Write ``.status/<project>``, unless it exists."""
         path = self._root / ".status" / project
         path.parent.mkdir(exist_ok=True)
-        # One write, so that whoever reads it sees all of it.
+        # One write, so that every reader sees all of it.
         with contextlib.suppress(FileExistsError), path.open("xb", buffering=0) as file:
             file.write(text.encode("utf-8", "surrogateescape"))

@@ -1,4 +1,8 @@
-"""The thread that digests what waits, in the one process that scans for all."""
+"""The thread that digests waiting files, in the one process that scans for all.
+
+**Invariants:** it digests only while this process holds the leader lock; each process deletes what uploads left behind
+once, when it first holds the lock.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +19,12 @@ from ..memory import give_back
 from .storage import Folders
 
 _LOG = logging.getLogger(__name__)
-# After digesting so many files their memory is given back.
+# After digesting this many files, unused memory is returned to the system.
 MANY = 10_000
 
 
 class DigestWorker:
-    """Digests when it is woken. ``recover`` is told which failure of the catalog came at which of its generations."""
+    """Digests files when woken. ``recover`` is called with a failure of the catalog and the generation it came from."""
 
     def __init__(
         self,
@@ -41,7 +45,7 @@ class DigestWorker:
         self.wake = threading.Event()
 
     def run(self, closing: threading.Event) -> None:
-        """Work until ``closing``, which needs a last wake."""
+        """Work until ``closing`` is set, which needs one more wake."""
         while not closing.is_set():
             self.wake.wait()
             self.wake.clear()
@@ -54,11 +58,12 @@ class DigestWorker:
             except FAILURES as error:
                 self._recover(error, generation)
             except PypiServerError:
-                # A folder cannot be read. The sync thread says so, and wakes us when it can be.
+                # A folder cannot be read. The scanner thread logs it, and wakes this one when the folder can be read
+                # again.
                 continue
 
     def _digest_waiting(self, closing: threading.Event) -> None:
-        """Digest what waits; the list for people is made after that, because it shows what files say."""
+        """Digest waiting files; then complete the list for people, because it shows what files contain."""
         total = 0
         while not closing.is_set() and self._lock.is_held():
             count = self._digester.digest_some()
@@ -70,7 +75,7 @@ class DigestWorker:
             give_back()
 
     def _clean(self) -> None:
-        """Delete what uploads left behind that were killed before this process began."""
+        """Delete the temporary files of uploads that were killed before this process started."""
         removed = self._folders.remove_stale_parts(self._started)
         if removed:
             _LOG.warning("Removed %d temporary file(s) of uploads that never came to an end.", removed)

@@ -1,7 +1,7 @@
-"""The journal of a large tree in this process: begun by the first who asks, begun anew when it lost something.
+"""The journal of a large tree in this process: the first question starts it, and a lost event restarts it.
 
-Invariants: it is begun in a thread of its own, for which requests wait a bounded time; where it cannot be had, that is
-not tried again for a while, and nothing is told; what a fork copied is not used.
+**Invariants:** it starts in a thread of its own, for which requests wait a bounded time; where it cannot start, it is
+not tried again for a while, and no names are reported; a journal copied by a fork is not used.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from .rounds import Rounds
 from .storage import Folders
 
 _LOG = logging.getLogger(__name__)
-# So long a request waits for a journal to begin.
+# Seconds a request waits for a journal to start.
 BEGIN_SECONDS = 2.0
-# After it could not be had it is tried again.
+# Seconds after a failed start until the next attempt.
 RETRY_SECONDS = 60.0
-# So often a file is followed that is moved about while it is asked for.
+# How often a file that keeps moving is looked for.
 MOVES = 4
 
 
 class Following:
-    """Tells which names appeared in ``folders``; constructing it starts nothing."""
+    """Reports which names appeared in ``folders``; constructing it starts nothing."""
 
     def __init__(self, folders: Folders, rows: Rows) -> None:
         self._folders = folders
@@ -44,9 +44,9 @@ class Following:
         self._reading = Rounds(self._read)
 
     def told(self, projects: Collection[str], is_named: Callable[[Key], bool]) -> list[Key] | None:
-        """The files of these projects that may have no row yet; None where nothing tells.
+        """The files of these projects that may have no row yet; None where there is no journal.
 
-        Raises Unavailable while that is being found out, and for a file that is moved about.
+        Raises Unavailable while the journal is starting, and for a file that keeps moving.
         """
         for _ in range(MOVES):
             if self._begun() is None:
@@ -58,29 +58,29 @@ class Following:
             gone = [each for each in noted if not is_named(each[0])]
             if not gone:
                 return [key for key, _ in noted]
-            # What went may have come elsewhere: that was told by the time it was looked for.
+            # A file that is gone may have moved: the journal noted its new name before we looked for the old one.
             journal.forget(gone)
         raise Unavailable("The package folders are changing right now. Try again in a moment.", kind="changing")
 
     def follow(self) -> None:
-        """Read what there is, and keep few names; nothing where nobody asked yet."""
+        """Read all events, and forget names that have a row; does nothing before the first question."""
         if self._journal is not None and self._pid == process_id():
             journal = None
-            # Whoever reads it just now does the same.
+            # A thread that is reading it now does the same.
             with contextlib.suppress(Unavailable):
                 journal = self._reading.ask()
             if journal is not None:
                 journal.sweep()
 
     def close(self) -> None:
-        """Follow nothing any longer, until somebody asks again."""
+        """Stop following until the next question."""
         self._is_closing = True
         with contextlib.suppress(Unavailable):
             self._reading.ask()
         self._is_closing = False
 
     def _begun(self) -> Journal | None:
-        """The journal, once it is begun; None where none can be had."""
+        """The journal, once it has started; None where it cannot start."""
         journal = self._journal
         if journal is not None and self._pid == process_id():
             return journal
@@ -117,7 +117,7 @@ class Following:
             beginning.set()
 
     def _read(self) -> Journal | None:
-        """The journal with all that happened up to now; None when it lost something."""
+        """The journal with all events up to now; None when it lost some."""
         journal = self._journal
         if journal is None or self._is_closing:
             self._drop(journal)

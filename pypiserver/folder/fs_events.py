@@ -1,9 +1,9 @@
-"""What the file system tells us by itself: a thin front of watchdog.
+"""File system events, as hints for the scanner: a thin front of watchdog.
 
-Events are hints. They are gathered as keys of files to look at, or as "look at everything"; nothing is read here. A
-watcher that cannot run says so once, and the periodic scan goes on alone; so it does where only a part is told, or a
-thread of watchdog ended. What uploads do to their hidden files, some ten events for each, wakes nobody; a name that is
-no text (not UTF-8) is left to the scan, which says that it is skipped.
+**Invariants:** events are collected as keys of files to look at, or as "look at everything"; no file is read here. A
+watcher that cannot run logs it once, and the periodic scan continues alone; so it does where only some changes are
+reported, or a thread of watchdog ended. The events of hidden files of uploads, some ten for each, wake no thread; a
+name that is not text (not UTF-8) is left to the scan, which logs that it is skipped.
 """
 
 from __future__ import annotations
@@ -29,27 +29,26 @@ from .storage import Folders
 
 _LOG = logging.getLogger(__name__)
 MANY = 1000
-# A watcher one of whose threads ended is begun again after so many seconds, then after twice as many, as it reads all
-# folders again.
+# Seconds until a watcher that lost a thread restarts; each time twice as many, because it reads all folders again.
 REVIVE_SECONDS = 5.0
 LONGEST_REVIVE_SECONDS = 600.0
-# Reading a file is also an event: each download would cost the watcher's threads as much as it costs ours.
+# Reading a file is also an event: each download would cost the watcher's threads as much as ours.
 _KINDS = [
     *("FileCreatedEvent", "FileMovedEvent", "FileDeletedEvent", "FileClosedEvent"),
     *("DirCreatedEvent", "DirMovedEvent", "DirDeletedEvent"),
 ]
 if sys.platform != "linux":
-    # Where closing a file is none, each write tells of what comes to an end.
+    # Where closing a file is no event, each write may be the last one.
     _KINDS.append("FileModifiedEvent")
-# Also what Linux calls a file that has no name.
+# Linux reports a file without a name as "#" and a number.
 _OURS = re.compile(rf"{PART.pattern}|#\d+")
 
 
 @dataclass(slots=True)
 class Changes:
-    """What happened since it was last asked for: files to look at, and files closed by their writer.
+    """Changes since the last call: files to look at, and files closed by their writer.
 
-    ``has_uploads`` says that servers were storing uploads meanwhile, this one or another.
+    ``has_uploads`` says that servers stored uploads meanwhile, this one or others.
     """
 
     files: set[tuple[int, str]] = field(default_factory=set)
@@ -63,7 +62,7 @@ class Changes:
 
 
 class Watcher:
-    """Gathers file system events below the roots of ``folders`` and sets ``wake`` when there are any."""
+    """Collects file system events below the roots of ``folders`` and sets ``wake`` when there are any."""
 
     def __init__(self, folders: Folders, wake: threading.Event) -> None:
         self._folders = folders
@@ -72,21 +71,21 @@ class Watcher:
         self._changes = Changes()
         self._overflow = False
         self._observer: Any = None
-        # Those of watchdog by which an event gets here.
+        # The threads of watchdog that deliver events.
         self._threads: list[threading.Thread] = []
         self._has_said = False
         self._pause = REVIVE_SECONDS
         self._next_revival = 0.0
 
     def start(self) -> None:
-        """Start watching, or start again; where that is impossible, say so once and go on without."""
+        """Start watching, or start again; where that is impossible, log it once and continue without events."""
         self.stop()
         observer = None
         try:
             from watchdog import events
             from watchdog.observers import Observer
 
-            # watchdog 7 says so of a folder that appears together with one below it, and goes on all the same.
+            # watchdog 7 warns about a folder that appears together with one below it, but still watches both.
             warnings.filterwarnings("ignore", "Callback with id", RuntimeWarning)
             handler = events.FileSystemEventHandler()
             handler.on_any_event = self._note  # type: ignore[method-assign]
@@ -96,7 +95,7 @@ class Watcher:
                     handler, str(root), recursive=True, event_filter=[getattr(events, each) for each in _KINDS]
                 )
             observer.start()
-        except Exception as error:  # noqa: BLE001 - it says so, and goes on without
+        except Exception as error:  # noqa: BLE001 - it logs this, and continues without
             if not self._has_said:
                 _LOG.warning("Changes in the folders cannot be watched (%s); they are looked for every second.", error)
             self._has_said = True
@@ -111,11 +110,11 @@ class Watcher:
         _end(observer)
 
     def is_running(self) -> bool:
-        """Whether events are being watched for."""
+        """Whether events are being collected."""
         return self._observer is not None and all(thread.is_alive() for thread in self._threads)
 
     def revive(self) -> None:
-        """Start again when a thread of it ended, less often each time; what happened meanwhile is not known."""
+        """Start again when a thread ended, after longer pauses each time; then everything must be looked at."""
         now = time.monotonic()
         if self._observer is None or self.is_running() or now < self._next_revival:
             return
@@ -127,23 +126,23 @@ class Watcher:
             self._overflow = True
 
     def hears_everything(self) -> bool:
-        """Whether every change is told; on a folder that other machines write to, those of theirs are not."""
+        """Whether every change is an event; changes that other machines make to a shared folder are not."""
         return self.is_running() and not any(map(is_shared, self._folders.roots))
 
     def take(self) -> Changes:
-        """What happened since the last call."""
+        """Changes since the last call."""
         with self._lock:
             changes, self._changes = self._changes, Changes()
         return changes
 
     def take_overflow(self) -> bool:
-        """Whether so much happened, or to whole folders, that everything must be looked at."""
+        """Whether events were too many, or about whole folders, so that everything must be looked at."""
         with self._lock:
             overflow, self._overflow = self._overflow, False
         return overflow
 
     def _note(self, event: Any) -> None:
-        """Take note of an event; an exception would end watchdog's thread, so what cannot be read is "everything"."""
+        """Note an event; an exception would end watchdog's thread, so an unreadable event means "everything"."""
         with self._lock:
             try:
                 for name in (event.src_path, getattr(event, "dest_path", "")):
@@ -158,7 +157,7 @@ class Watcher:
             self._wake.set()
 
     def _note_name(self, name: str, event: Any) -> None:
-        # Most events are these, and a Path costs more than all the rest.
+        # Most events are of this kind, and a Path costs more than all other steps.
         if _OURS.fullmatch(os.path.basename(name)) and not event.is_directory:  # noqa: PTH119
             self._changes.has_uploads = True
         else:
@@ -191,7 +190,7 @@ class Watcher:
 
 
 def _end(observer: Any) -> None:
-    """End what there is of an observer; one that failed may fail at this, too."""
+    """End an observer, however much of it started; one that failed may fail at this, too."""
     if observer is not None:
         try:
             observer.stop()
@@ -202,7 +201,7 @@ def _end(observer: Any) -> None:
 
 
 def _readers() -> list[threading.Thread]:
-    """The threads of watchdog that all its observers share: since watchdog 7 one reads the events of the system."""
+    """The threads that all observers of watchdog share: since watchdog 7 one thread reads the system's events."""
     from watchdog.observers.api import EventDispatcher, EventEmitter
     from watchdog.utils import BaseThread
 

@@ -1,10 +1,10 @@
 """Keeping the catalog current while serving: the threads, the watcher and the lock that picks one scanner.
 
-The rules to keep: nothing starts before the first request (or an explicit start) in the process that serves; one
-process scans for all that share a catalog, and another takes over when it dies, hangs, or its rounds fail; a watcher
-only makes a change show sooner; a catalog that is damaged or gone is built again, one that is locked, full or
-unreadable is tried again, and until then what it does not know is an outage, and not absent; where no round succeeded
-for too long, what is known is old, and that is said.
+**Invariants:** nothing starts before the first request (or an explicit start) in the process that serves; one process
+scans for all that share a catalog, and another takes over when it dies, hangs, or its rounds fail; a watcher only makes
+a change visible sooner; a damaged or missing catalog is built again, one that is locked, full or unreadable is tried
+again, and until then a project it does not know is an outage, not absent; when no round has succeeded for too long, the
+catalog counts as stale, and requests are told so.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ from .scanner import PATIENCE_SECONDS, FolderScanner
 _LOG = logging.getLogger(__name__)
 TICK_SECONDS = 0.5
 # With a watcher a full rescan is only the safety net; without one, and on network file systems, it is how changes are
-# seen.
+# found.
 RESCAN_SECONDS = 10.0
 POLL_SECONDS = 1.0
 FIRST_SCAN_SECONDS = 120.0
-# While a request waits for it, it looks so often whether the scan gets on.
+# Seconds between the checks of a waiting request whether the scan makes progress.
 LOOK_SECONDS = 1.0
 SHORT_SECONDS = 0.02
 RETRY_UNREADABLE_SECONDS = 60.0
-# An upload has its name some milliseconds before its row; whoever looks in between does all of its work once more.
+# An upload has its name some milliseconds before its row; a scanner that looks in between does all of its work again.
 UPLOAD_SECONDS = 0.05
 
 
 class FolderIndexer(BackgroundService):
     """Runs ``sync`` and ``digester`` in the background of the serving process.
 
-    ``lock`` decides which of several processes does so; None when nobody shares the catalog. Constructing it starts
-    nothing; :meth:`ensure_current` starts what is missing and returns once the first scan is done.
+    ``lock`` decides which of several processes does so. Constructing it starts nothing; :meth:`ensure_current` starts
+    what is missing and returns once the first scan is done.
     """
 
     def __init__(
@@ -75,9 +75,9 @@ class FolderIndexer(BackgroundService):
         self._changed: set[Key] = set()
         self._changed_lock = threading.Lock()
         self._must_scan = False
-        # Generations of the catalog: what this round is about, what all was looked at for, what can be answered from,
-        # and in which we began to be the scanner. Another catalog may take its place at any moment, in any thread, and
-        # then none of them is its own.
+        # Generations of the catalog: the one of this round, the one fully scanned, the one that can be answered from,
+        # and the one in which this process became the scanner. Another catalog may replace it at any moment, in any
+        # thread, and then none of the four is its own.
         self._round = self._scanned = self.catalog.connections.generation
         self._settled = self._begun = -1
         self._is_away = False
@@ -101,11 +101,11 @@ class FolderIndexer(BackgroundService):
             self._refuse_stale()
 
     def _wait_for_first_scan(self) -> None:
-        """Return once the first scan is done; one that does not get on is not waited for."""
+        """Return once the first scan is done; raises Unavailable when the scan makes no progress or takes too long."""
         until, next_look = time.monotonic() + FIRST_SCAN_SECONDS, time.monotonic() + LOOK_SECONDS
         while not self._is_settled():
             if self._ready.is_set():
-                # That was the catalog before this one.
+                # The scan was of an earlier catalog.
                 self._closing.wait(SHORT_SECONDS)
             else:
                 self._ready.wait(LOOK_SECONDS)
@@ -118,7 +118,7 @@ class FolderIndexer(BackgroundService):
                     )
 
     def _is_settled(self) -> bool:
-        """Whether it is known what can be answered from the catalog that is open now, or why nothing can be."""
+        """Whether a round has decided that the open catalog can answer, or why it cannot."""
         return self._ready.is_set() and self._settled == self.catalog.connections.generation
 
     def _refuse_stale(self) -> None:
@@ -127,7 +127,7 @@ class FolderIndexer(BackgroundService):
         super()._refuse_stale()
 
     def state(self) -> PypiServerError | None:
-        """Why no request can be answered yet, None when it can be; starts what is missing, and waits for nothing."""
+        """Why no request can be answered yet, None when it can be; starts missing threads, and never waits."""
         if self._loops.value is None:
             self.start()
         if not self._is_settled():
@@ -140,8 +140,8 @@ class FolderIndexer(BackgroundService):
     def scan_once(self, *, progress: Tell | None = None) -> None:
         """Bring the catalog up to date without starting a thread: for the command line, before it serves.
 
-        ``progress`` is told how many files were found. When another process already keeps the catalog current, this
-        waits for it instead.
+        ``progress`` is called with the number of files found. When another process already keeps the catalog current,
+        this waits for it instead.
         """
         try:
             self._scan_once(progress)
@@ -167,16 +167,16 @@ class FolderIndexer(BackgroundService):
             self._lock.release()
 
     def close(self) -> None:
-        """End the threads of this process and give the scan lock to another one."""
+        """End the threads of this process and release the leader lock to another one."""
         if self._end(self._wake, self._digesting.wake):
             self._watcher.stop()
             self.sync.presence.close()
             self._give_up()
 
     def recover(self, error: Exception, generation: int) -> None:
-        """Build the catalog again when it is damaged or gone; raises CatalogUnavailable when it has to be waited for.
+        """Build a damaged or missing catalog again; raises CatalogUnavailable when the caller has to wait for it.
 
-        ``generation`` is that of the connections it failed with: when they were replaced since, nothing is to be done.
+        ``generation`` is that of the connections that failed: if they were replaced since, there is nothing to do.
         """
         with self._recover_lock:
             if generation == self.catalog.connections.generation:
@@ -190,29 +190,29 @@ class FolderIndexer(BackgroundService):
             try:
                 connections.recover(error)
             except FAILURES as failure:
-                # Its folder is gone or closed: the file of that name is looked for at the next try.
+                # Its folder is missing or not accessible: the next attempt looks for the file of that name.
                 raise CatalogUnavailable(f"The catalog fails: {failure}. Try again in a moment.") from failure
             self._wake.set()
         elif connections.is_disposable:
             raise CatalogUnavailable(f"The catalog fails: {error}. Try again in a moment.") from error
 
     def _start_over(self) -> None:
-        """Answer nothing before everything was looked at."""
+        """Answer no request before a full scan."""
         self._ready.clear()
         self._next_scan = 0.0
 
     def is_behind(self) -> bool:
-        """Whether the last round could not write down what it saw: what is not in the catalog may be here."""
+        """Whether the last round could not write what it saw: a file without a row may still exist."""
         return self._is_away or self._must_scan or self._scanned != self.catalog.connections.generation
 
-    # -- the sync thread -----------------------------------------------------------------------------------------
+    # -- the scanner thread --------------------------------------------------------------------------------------
 
     def _begin_again(self, name: str) -> None:
         if name == "digest":
             self._digesting.wake.set()
         if name != "sync":
             return
-        # What events said is lost, too.
+        # The events are lost, too.
         self._must_scan = True
         self._next_scan = 0.0
         self._growing = set()
@@ -220,7 +220,7 @@ class FolderIndexer(BackgroundService):
             self._settle(Unavailable("The package folders could not be read; the log says why. Try again in a minute."))
 
     def _get_on(self, patience: float = 0.0) -> None:
-        """A scan came further; requests look at single files too, and tell nothing of the scan."""
+        """Record the progress of a scan; requests also look at single files, which is not progress."""
         if threading.get_ident() == self._scanning_thread:
             self._beat(patience)
 
@@ -235,39 +235,39 @@ class FolderIndexer(BackgroundService):
             except FAILURES as error:
                 wait = self._recover_in_round(error, generation)
             except (PypiServerError, OSError) as error:
-                # What events said is lost: everything must be looked at.
+                # The events are lost: everything must be looked at.
                 self._settle(error if isinstance(error, PypiServerError) else Unavailable(f"{error}."))
                 self._next_scan = 0.0
                 wait = POLL_SECONDS
             self._wake.wait(wait)
 
     def _recover_in_round(self, error: Exception, generation: int) -> float:
-        """Go on after a round in which the catalog failed; gives the seconds until the next one."""
+        """Continue after a round in which the catalog failed; returns the seconds until the next one."""
         try:
             self.recover(error, generation)
         except CatalogUnavailable:
             return self._note_away(error)
-        # Which failure it was that is not SQLite's, and not to be recovered from, the next round says.
+        # If the failure is not SQLite's and has no recovery, the next round reports it.
         is_same = generation == self.catalog.connections.generation
         return self._note_away(error) if is_same else 0.0
 
     def _note_away(self, error: Exception) -> float:
-        """The catalog cannot be asked or written; gives the seconds after which it is tried again.
+        """Note that the catalog cannot be read or written; returns the seconds until the next attempt.
 
-        Each question is told by the database itself, and may find it back sooner; but none is asked before the first
-        scan, and what is not found is not said to be absent (``is_behind``).
+        A query finds out itself, perhaps sooner, that the database is back; but there are no queries before the first
+        scan, and a file that is not found is not reported as absent (``is_behind``).
         """
         if not self._ready.is_set():
             self._settle(Unavailable(f"The catalog fails: {error}. Try again in a moment."))
         elif not self._is_away:
             _LOG.error("The catalog %s fails: %s", self.catalog.connections.place(), error)
         self._is_away = True
-        # What events said meanwhile is lost.
+        # Events received meanwhile are lost.
         self._next_scan = 0.0
         return POLL_SECONDS
 
     def _tick(self) -> float:
-        """One round; gives the seconds until the next one is due."""
+        """One round; returns the seconds until the next one is due."""
         if self.catalog.connections.is_deleted():
             raise CatalogReplaced("it was deleted or replaced")
         self.sync.presence.follow()
@@ -281,8 +281,8 @@ class FolderIndexer(BackgroundService):
         if is_due or have_roots_changed:
             self._scan(is_other_tree=have_roots_changed)
         else:
-            # No event tells that a root was unmounted or closed to us; until it is noticed, what is not known yet
-            # would be looked for elsewhere.
+            # No event tells that a root was unmounted or became inaccessible; until that is noticed, a project not
+            # known yet would be redirected to the fallback.
             self.sync.folders.check()
             self._refresh()
         self._beat()
@@ -291,13 +291,13 @@ class FolderIndexer(BackgroundService):
         return max(0.0, min(TICK_SECONDS, self._next_scan - time.monotonic()))
 
     def _begin(self) -> None:
-        """This process is the scanner from now on; what the catalog says may be served at once if it is current."""
+        """Become the scanner; a catalog that is current may be served at once."""
         started = time.time()
         token = self.catalog.token()
         is_current = False
-        # A catalog that took another's place may be an old copy, of which the folders' times tell nothing.
+        # A catalog that replaced another one may be an old copy, for which the folders' times prove nothing.
         if not self._must_scan and self._scanned == self._round:
-            # Asked first, as who made the catalog ready a moment ago has looked at every folder.
+            # Checked first, because the process that made the catalog ready a moment ago has looked at every folder.
             was_ready = self._lock.was_ready_just_now(token) and self.catalog.was_scanned()
             if was_ready or self.sync.is_current():
                 self.sync.refresh_statuses()
@@ -305,14 +305,14 @@ class FolderIndexer(BackgroundService):
                 self._settle(None)
             is_current = self.sync.is_current()
         if self._use_events and not self._watcher.is_running():
-            # Reading the tree to watch it takes seconds when it is large.
+            # To watch a large tree, reading it takes seconds.
             self._beat(PATIENCE_SECONDS)
             self._watcher.start()
             self._beat()
         self._next_scan = time.monotonic() + POLL_SECONDS if is_current else 0.0
 
     def _follow(self) -> float:
-        """Another process scans; see that it does, and that our own roots can be read."""
+        """Another process scans; check that it does, and that our own roots can be read."""
         if self._begun >= 0:
             self._begun = -1
             self._watcher.stop()
@@ -320,9 +320,9 @@ class FolderIndexer(BackgroundService):
             self._settle(Unavailable(outage))
             return TICK_SECONDS
         if self._lock.is_alive():
-            # Its heartbeat may be as old as that already.
+            # Its heartbeat may already be this old.
             self._pulse.beat(-ALIVE_SECONDS)
-        # That it is done says nothing of a catalog that took another's place since.
+        # A finished scan proves nothing about a catalog that replaced another one since.
         if not self._lock.is_ready(self.catalog.token()) or not self.catalog.was_scanned():
             return TICK_SECONDS if self._is_settled() else SHORT_SECONDS
         self._must_scan, self._scanned = False, self._round
@@ -353,7 +353,7 @@ class FolderIndexer(BackgroundService):
             self._next_scan = time.monotonic() + POLL_SECONDS
             return
         if is_other_tree and self._watcher.is_running():
-            # What is watched is the old folder, wherever that is now.
+            # The watcher still watches the old folder, wherever that is now.
             self._watcher.start()
         elif self._use_events:
             self._watcher.revive()
@@ -383,7 +383,7 @@ class FolderIndexer(BackgroundService):
             self._digesting.wake.set()
 
     def _note_changed(self, keys: list[Key]) -> None:
-        """These changed between a look and reading them, of which no event tells (a time set after closing)."""
+        """Note files that changed between a look and reading them, which causes no event (a time set after closing)."""
         with self._changed_lock:
             self._changed.update(keys)
         self._wake.set()
@@ -420,6 +420,6 @@ class FolderIndexer(BackgroundService):
                 self.sync.scan(progress=progress, quiet=True)
 
     def _recover_quietly(self, error: Exception, generation: int) -> None:
-        # The next round of the sync thread meets what lasts, and says so.
+        # The next round of the scanner thread meets a lasting failure, and reports it.
         with contextlib.suppress(CatalogUnavailable):
             self.recover(error, generation)

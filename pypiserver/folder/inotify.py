@@ -1,8 +1,10 @@
-"""The kernel's queue of names that appear in folders (inotify, Linux), read when somebody wants to know.
+"""The kernel's queue of names that appear in folders (inotify, Linux), read on demand.
 
-watchdog reads such a queue in a thread, and hands events on some time later; here the one who asks reads it, so nothing
-is on its way. Invariants: an event is in the queue before the call that made it returns (inotify(7)); reading never
-waits; elsewhere than on Linux making one is an OSError.
+watchdog reads such a queue in a thread and delivers events some time later; here the caller reads the queue, so no
+event is still on its way.
+
+**Invariants:** an event is in the queue before the call that caused it returns (inotify(7)); reading never waits; on
+systems other than Linux the constructor raises OSError.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ DELETED_SELF, MOVED_SELF = 0x400, 0x800
 UNMOUNTED, OVERFLOWED, IGNORED = 0x2000, 0x4000, 0x8000
 IS_FOLDER = 0x4000_0000
 _ONLY_FOLDERS, _NO_LINKS, _BESIDES = 0x0100_0000, 0x0200_0000, 0x2000_0000
-# A folder may be watched twice, as one of two roots may be in the other.
+# A folder may be watched twice, because one of two roots may be inside the other.
 _APPEARED = CREATED | MOVED_TO | _ONLY_FOLDERS | _NO_LINKS | _BESIDES
 _GONE = DELETED_SELF | MOVED_SELF
 # wd, mask, cookie, length of the name with its padding.
@@ -27,7 +29,7 @@ _READ_BYTES = 256 * 1024
 
 
 class Event(NamedTuple):
-    """What happened in a watched folder: to the entry ``name``, or to the folder itself (no name)."""
+    """An event of a watched folder: about the entry ``name``, or about the folder itself (no name)."""
 
     folder: int
     mask: int
@@ -35,7 +37,7 @@ class Event(NamedTuple):
 
 
 class Inotify:
-    """One queue of events. Raises OSError where the system has none, or gives no more."""
+    """One queue of events. Raises OSError where the system has none, or allows no more."""
 
     def __init__(self) -> None:
         self._fd = -1
@@ -49,9 +51,9 @@ class Inotify:
             self._fail()
 
     def watch(self, folder: str, *, itself: bool = False) -> int:
-        """Tell of names that appear in a folder from now on; ``itself``: and of the folder's own end or move.
+        """Report names that appear in a folder from now on; with ``itself`` also its own deletion or move.
 
-        Gives the number by which events name the folder, the same for the same folder. Raises OSError.
+        Returns the number by which events name the folder; the same folder has the same number. Raises OSError.
         """
         number: int = self._libc.inotify_add_watch(self._fd, os.fsencode(folder), _APPEARED | (_GONE if itself else 0))
         if number < 0:
@@ -59,7 +61,7 @@ class Inotify:
         return number
 
     def read(self) -> list[Event]:
-        """All that happened since the last call, up to now."""
+        """All events since the last call."""
         events: list[Event] = []
         while True:
             try:
@@ -73,11 +75,11 @@ class Inotify:
                 events.append(Event(folder, mask, os.fsdecode(data[at : at + length].rstrip(b"\0"))))
                 at += length
             if len(data) < _READ_BYTES // 2:
-                # The queue was emptied: what comes after this call is not asked for.
+                # The queue is empty: later events are for the next call.
                 return events
 
     def close(self) -> None:
-        """End it; a second call does nothing."""
+        """Close the queue; a second call does nothing."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)

@@ -1,4 +1,4 @@
-"""What the commands of an operator see of folders: the files themselves, without a catalog, and the trash."""
+"""What an operator's commands see of folders without a catalog: the files, and the trash."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class FolderInventory:
                 yield entry, self._decided(entry, dist) if dist.others else dist
 
     def _decided(self, entry: StoredFile, dist: FilenameParts) -> FilenameParts:
-        """The distribution with its name cut as its metadata says; as it is usual when that cannot be read."""
+        """The parts of a filename as the file's metadata decides; as is usual when the metadata cannot be read."""
         try:
             with self._folders.open(entry.root, entry.path)[0] as stream:
                 return metadata.decided(dist, metadata.read_metadata(stream, dist))
@@ -82,14 +82,14 @@ class FolderTrash:
         self._folders = folders
 
     def ensure(self) -> None:
-        """Return, as there is one."""
+        """Return: every folder can have a trash."""
 
     def move(self, file: File) -> None:
-        """Move a file here, with what stands beside it."""
+        """Move a file and its sidecars here."""
         self._folders.trash(file.root, file.path)
 
     def paths(self) -> list[tuple[int, str]]:
-        """Root and path, as it was below the root, of every file that is here."""
+        """Root and path of every file that is here; the path is the one it had below the root."""
         return self._folders.list_trash()
 
     def open(self, root: int, path: str) -> BinaryIO:
@@ -97,7 +97,7 @@ class FolderTrash:
         return (self._folders.roots[root] / FOLDER / path).open("rb")
 
     def restore(self, root: int, path: str) -> None:
-        """Move a file back, with what stood beside it; raises Conflict where another one has its name."""
+        """Move a file and its sidecars back; raises Conflict where another file has its name."""
         self._folders.restore(root, path)
 
 

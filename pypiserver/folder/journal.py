@@ -1,9 +1,10 @@
 """Names of files that appeared in a large tree and may have no row in the catalog yet, up to this very moment.
 
-Each process has a journal of its own: who asks reads the kernel's queue, and depends on no thread and no other process.
-Invariants: a name that stands in a folder has a row, or was seen by a scan, or is in the journal once :meth:`read` was
-called; what cannot be followed (an event was lost, a root is another folder now) raises LostError, and the journal is
-begun anew; a name is forgotten only as it was when it was looked up, as it may have come again since; names take a
+Each process has a journal of its own: the caller reads the kernel's queue, and depends on no other thread or process.
+
+**Invariants:** a name in a folder has a row, or was seen by a scan, or is in the journal once :meth:`read` was called;
+when following fails (an event was lost, a root is another folder now), LostError is raised, and a new journal starts; a
+name is forgotten only in the state in which it was looked up, because it may have appeared again since; names take a
 bounded number of bytes.
 """
 
@@ -24,39 +25,40 @@ from .inotify import IGNORED, IS_FOLDER, OVERFLOWED, UNMOUNTED, Event, Inotify
 from .storage import Folders
 
 Key = tuple[int, str]
-# A name, and the number of the note that was taken of it last.
+# A name, and the number of its latest note.
 Noted = tuple[Key, int]
 MOST_BYTES = 16 << 20
-# In a tree of more folders nothing is followed: a folder takes some 300 bytes here, and a watch of the kernel's.
+# A tree of more folders is not followed: a folder takes some 300 bytes here, and a watch of the kernel.
 MOST_FOLDERS = 50_000
-# What a name takes besides its letters, once for each project it may be of.
+# Bytes of a name apart from its letters, once for each project it may belong to.
 KEY_BYTES = 300
-# So many names are looked up at a time, to forget those that have a row.
+# The number of names looked up at a time, to forget those that have a row.
 SWEPT = 1000
 
 
 class LostError(Exception):
-    """What happened in the folders is not known from here on."""
+    """The later events in the folders are not known."""
 
 
 class Rows(Protocol):
-    """What is known of the folders: the catalog."""
+    """What the catalog knows of the folders."""
 
     def folders(self) -> dict[Key, tuple[int, int]]:
-        """Modification time and inode of each folder, as the last scan found it."""
+        """Modification time (nanoseconds) and inode of each folder, as the last scan found it."""
 
     def row(self, root: int, path: str) -> object:
-        """The row of a file, None when it has none."""
+        """The row of a file, None without one."""
 
 
 class Journal:
-    """Begun by :meth:`begin`. One thread at a time may begin or read it."""
+    """Started by :meth:`begin`. One thread at a time may begin or read it."""
 
     def __init__(self, folders: Folders, rows: Rows) -> None:
         self._folders = folders
         self._rows = rows
         self._inotify: Inotify | None = None
-        # Folders by the number of their watch: root and path, of each root that has it. The identities of the roots.
+        # Folders by the number of their watch: root and path, for each root that contains the folder. Then the roots'
+        # identities.
         self._places: dict[int, dict[int, str]] = {}
         self._identities: list[tuple[int, int]] = []
         self._devices: set[int] = set()
@@ -66,9 +68,10 @@ class Journal:
         self._numbers = itertools.count()
 
     def begin(self) -> None:
-        """Watch every folder, and take note of what the last scan may not have seen.
+        """Watch every folder, and note the names that the last scan may not have seen.
 
-        Raises OSError where the system cannot watch all of it, and LostError when the folders are too much to follow.
+        Raises OSError where the system cannot watch all folders, and LostError when they are too many to follow or
+        shared.
         """
         self._inotify = Inotify()
         known = self._rows.folders()
@@ -83,7 +86,7 @@ class Journal:
                     self._note(key for key in names if self._rows.row(*key) is None)
 
     def read(self) -> None:
-        """Take note of everything that appeared up to now; raises LostError."""
+        """Note everything that appeared up to now; raises LostError."""
         assert self._inotify is not None, "it was begun"  # noqa: S101
         for number, place in enumerate(self._folders.roots):
             try:
@@ -99,12 +102,12 @@ class Journal:
             raise LostError(str(error)) from error
 
     def of(self, projects: Iterable[str]) -> list[Noted]:
-        """What was noted of these projects."""
+        """The names noted for these projects."""
         with self._lock:
             return [noted for project in projects for noted in self._names.get(project, {}).items()]
 
     def forget(self, noted: Iterable[Noted]) -> None:
-        """These are known otherwise, or gone."""
+        """Forget names that have a row or are gone, unless they were noted again."""
         with self._lock:
             for key, number in noted:
                 for project in projects_of(key[1].rpartition("/")[2]):
@@ -116,14 +119,14 @@ class Journal:
                             del self._names[project]
 
     def sweep(self) -> None:
-        """Forget names that have a row by now, some at a time, so that few are kept while nobody asks."""
+        """Forget names that have a row by now, some at a time, so that few are kept while there are no questions."""
         with self._lock:
             every = (noted for names in self._names.values() for noted in names.items())
             some = list(itertools.islice(every, SWEPT))
         self.forget([noted for noted in some if self._rows.row(*noted[0]) is not None])
 
     def close(self) -> None:
-        """Watch no longer."""
+        """Stop watching."""
         if self._inotify is not None:
             self._inotify.close()
 
@@ -140,7 +143,7 @@ class Journal:
         name = text_of(event.name)
         if name.startswith("."):
             return
-        # A copy, as a folder may be moved into itself by another name of it.
+        # A copy, because a folder may be moved into itself by another path to it.
         for root, path in list(places.items()):
             key = (root, f"{path}/{name}" if path else name)
             if event.mask & IS_FOLDER:
@@ -150,7 +153,7 @@ class Journal:
                 self._note([key])
 
     def _tree(self, begin: Key) -> Iterator[tuple[Key, list[Key]]]:
-        """Every folder from this one on, watched from now on, with the files that are in it now."""
+        """Every folder from this one down, watched from now on, with the files in it now."""
         assert self._inotify is not None, "it was begun"  # noqa: S101
         pending = [begin]
         while pending:
@@ -158,7 +161,7 @@ class Journal:
             place = f"{self._folders.roots[root]}/{native(path)}" if path else str(self._folders.roots[root])
             names: list[Key] = []
             try:
-                # Before it is listed: what comes later is told.
+                # Watched before it is listed, so that later names cause an event.
                 self._places.setdefault(self._inotify.watch(place, itself=not path), {})[root] = path
                 if len(self._places) > MOST_FOLDERS:
                     raise LostError("there are more folders than are followed")
@@ -176,12 +179,12 @@ class Journal:
             except (FileNotFoundError, NotADirectoryError):
                 if not path:
                     raise
-                # It went on; where it stayed below a root, that is told.
+                # It moved again; if it stayed below a root, an event tells where.
                 continue
             yield (root, path), names
 
     def _refuse_shared(self, place: str) -> None:
-        """Raise LostError for another file system that others may write to."""
+        """Raise LostError for another file system that other machines may write to."""
         device = os.stat(place).st_dev  # noqa: PTH116
         if device not in self._devices:
             if is_shared(Path(place)):

@@ -1,10 +1,11 @@
-"""Which files the folders hold at this moment: asked before it is said of a name that it is not here.
+"""Which files the folders contain at this moment, for the question whether a name is absent.
 
-Events and scans come later than a name, by milliseconds or by seconds. The rules to keep: what is in a folder while the
-question is asked is found; a folder is listed again only when it changed; who asks while folders are listed shares the
-next listing, and waits a bounded time; only so many names are remembered, and a larger tree is searched by a scan
-alone, which may take its time; in a larger tree the names that appeared are told by a journal, up to this moment, where
-the system has one.
+Events and scans come milliseconds or seconds after a name appears.
+
+**Invariants:** a file that is in a folder while the question is asked is found; a folder is listed again only when it
+changed; callers that ask while folders are being listed share the next listing, and wait a bounded time; the number of
+names in memory is bounded; a larger tree is searched whole by a scan only, which may take its time; in a larger tree a
+journal reports the names that appeared, up to this moment, where the system has one.
 """
 
 from __future__ import annotations
@@ -25,21 +26,21 @@ from .safe_open import outage
 from .storage import Folders
 
 Key = tuple[int, str]
-# Of larger trees no name is remembered, as listing one of them takes longer than a request should.
+# No names of larger trees are kept, because listing one takes longer than a request should.
 MOST_FOLDERS = 64
 MOST_NAMES = 10_000
-# So often it is tried whether a tree became smaller.
+# Seconds between checks whether a tree became smaller.
 LARGE_SECONDS = 60.0
-# For so long after its change a folder may change again and look the same (see digests).
+# For this many nanoseconds after its change a folder may change again and look the same (see digests).
 TICK_NS = 20_000_000
 
 
 class _TooLargeError(Exception):
-    """There is more than may be remembered."""
+    """There are more names than may be kept."""
 
 
 class _Listed(NamedTuple):
-    """A folder as it was listed: its state then, None when that tells nothing; names by their normal form."""
+    """A listed folder: its state then, None when the state proves nothing; names by their normalized form."""
 
     state: tuple[int, int] | None
     names: list[tuple[str, str]]
@@ -54,19 +55,19 @@ class Presence:
         self._following = Following(folders, rows) if rows is not None else None
         self._listed: dict[Key, _Listed] = {}
         self._large_until = 0.0
-        # Of large trees: each root as it was listed, and its folders by the normal form of their names.
+        # For large trees: each root's listing, and its folders by the normalized form of their names.
         self._roots: dict[int, tuple[_Listed, dict[str, list[str]]]] = {}
         self._large_roots: dict[int, float] = {}
         self._listing = Rounds(self._list_all)
         self._root_listing = Rounds(self._list_roots)
 
     def holding(self, projects: Collection[str], *, is_thorough: bool = False) -> list[Key] | None:
-        """Root and path of every file that may be of one of these projects, by its name.
+        """Root and path of every file that may belong to one of these projects, by its name.
 
-        In a tree that is too large it is those that had no row in the catalog when they were noted; None says that all
-        others have one. Where there is no journal, only the roots and the folders in them that have a project's name
-        are looked at: then there may be more. ``is_thorough`` searches a tree of any size, once.
-        Raises Unavailable when a root cannot be read, or folders take long to be.
+        In a tree that is too large, these are the files that had no row in the catalog when the journal noted them;
+        None says that all others have one. Where there is no journal, only the roots, and the folders in them that have
+        a project's name, are searched: then there may be more files. ``is_thorough`` searches a tree of any size, once.
+        Raises Unavailable when a root cannot be read, or reading the folders takes long.
         """
         listed = self._listing.ask() if time.monotonic() >= self._large_until else None
         if listed is not None:
@@ -76,7 +77,7 @@ class Presence:
             told = self._following.told(projects, self.is_named) if self._following is not None else None
             if told is not None:
                 return told or None
-            # Where most who have many folders would put it.
+            # Most users with many folders have one for each project in the root.
             return [key for key in self._likely(projects) if _is_distribution(key[1])] or None
         found = (
             (key[0], _below(key[1], name))
@@ -87,21 +88,21 @@ class Presence:
         return [key for key in found if _is_distribution(key[1])]
 
     def is_named(self, key: Key) -> bool:
-        """Whether anything has this name now."""
+        """Whether any file has this name now."""
         return os.path.lexists(f"{self._folders.roots[key[0]]}/{native(key[1])}")
 
     def follow(self) -> None:
-        """Take note of what appeared in a large tree, now and then, so that the system need not remember much."""
+        """Read the journal of a large tree now and then, so that the kernel's queue stays short."""
         if self._following is not None:
             self._following.follow()
 
     def close(self) -> None:
-        """Follow nothing any longer."""
+        """Stop following."""
         if self._following is not None:
             self._following.close()
 
     def _list_all(self) -> dict[Key, _Listed] | None:
-        """All folders as they are now; None where they are too many."""
+        """All folders as they are now; None when they are too many."""
         known, self._listed = self._listed, {}
         try:
             self._listed = dict(self._walk(known, limit=MOST_NAMES))
@@ -111,7 +112,7 @@ class Presence:
         return self._listed
 
     def _list_roots(self) -> dict[int, tuple[_Listed, dict[str, list[str]]]]:
-        """The roots as they are now, but those that are too large, with their folders by the normal form of names."""
+        """The roots as they are now, without those that are too large, and their folders by normalized name."""
         now = time.monotonic()
         known, roots = self._roots, {}
         for root in range(len(self._folders.roots)):
@@ -132,7 +133,7 @@ class Presence:
         return roots
 
     def _likely(self, projects: Collection[str]) -> Iterator[Key]:
-        """Files in the roots themselves, and in folders of a project's name there."""
+        """Files in the roots, and in those of their folders that have a project's name."""
         for root, (listed, named) in self._root_listing.ask().items():
             yield from _of(projects, (root, ""), listed)
             begin = [(root, each) for project in projects for each in named.get(project, ())]
@@ -162,7 +163,7 @@ class Presence:
         root, path = key
         place = f"{self._folders.roots[root]}/{native(path)}"
         try:
-            # Opened, as a client of NFS asks its server then.
+            # Opened, because an NFS client then queries its server.
             with os.scandir(place) as entries:
                 status = os.stat(place)  # noqa: PTH116 - a Path costs more than the call
                 state = (status.st_mtime_ns, status.st_ino)
@@ -172,7 +173,7 @@ class Presence:
         except OSError as error:
             if not path:
                 raise outage(self._folders.roots[root], error) from error
-            # It went, or the scan finds that it cannot be read, and says what follows from that.
+            # The folder is gone, or the scan finds that it cannot be read, and draws the conclusions.
             return _Listed(None, [], ())
 
     def _list(
@@ -192,13 +193,13 @@ class Presence:
             if room is not None and len(names) + len(folders) > room:
                 raise _TooLargeError
         names.sort()
-        # FUSE keeps what it knows of a folder for a second.
+        # FUSE caches what it knows of a folder for a second.
         is_told = folder_identity(status)[1] != 0 and time.time_ns() - state[0] > TICK_NS
         return _Listed(state if is_told else None, names, tuple(folders))
 
 
 def _of(projects: Iterable[str], key: Key, listed: _Listed) -> Iterator[Key]:
-    """The files in a folder whose names begin with that of a project."""
+    """The files in a folder whose names begin with a project's name."""
     for project in projects:
         at = bisect_left(listed.names, (f"{project}-", ""))
         while at < len(listed.names) and listed.names[at][0].startswith(f"{project}-"):

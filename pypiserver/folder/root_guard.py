@@ -1,6 +1,6 @@
 """Whether the root folders are still those that were served.
 
-The rule to keep: a root, or a mount below one, that became another, empty folder was unmounted or replaced, and that is
+**Invariants:** a root, or a mount below one, that became a different, empty folder was unmounted or replaced, which is
 an outage, not an empty index.
 """
 
@@ -27,9 +27,9 @@ class RootGuard:
         self._mounts: dict[tuple[int, str], tuple[int, int]] = {}
 
     def note(self) -> None:
-        """Remember which folders the roots are when a process begins: another, empty one later is an outage.
+        """Remember which folders the roots are when a process starts: a different, empty one later is an outage.
 
-        The first scan would come too late, because a catalog that is current is served before it.
+        The first scan would be too late, because a catalog that is current is served before it.
         """
         for root, path in enumerate(self._folders.roots):
             with contextlib.suppress(OSError):
@@ -37,7 +37,7 @@ class RootGuard:
                 self._known.setdefault(root, folder_identity(status))
 
     def have_changed(self) -> bool:
-        """Whether a root, or a mount below one, is not the folder any more that was there at the last scan."""
+        """Whether a root, or a mount below one, is not the same folder as at the last scan."""
         try:
             return any(
                 identity != self._known.get(root, identity)
@@ -47,11 +47,11 @@ class RootGuard:
             return True
 
     def have_shared_mounts(self) -> bool:
-        """Whether other machines may change what is mounted below a root, of which no event tells."""
+        """Whether other machines may change a mount below a root, which causes no event here."""
         return any(is_shared(self._folders.roots[root] / native(path)) for root, path in self._mounts)
 
     def _is_other(self, mount: tuple[int, str]) -> bool:
-        """Whether what was mounted there is no longer; what cannot be looked at is still."""
+        """Whether the mount is no longer there; one that cannot be looked at counts as there."""
         root, path = mount
         try:
             return folder_identity((self._folders.roots[root] / native(path)).stat()) != self._mounts[mount]
@@ -59,7 +59,7 @@ class RootGuard:
             return error.errno in NOT_THERE
 
     def identities(self) -> list[tuple[int, int]]:
-        """Device and inode of each root; raises Unavailable when one is not there."""
+        """Device and inode of each root; raises Unavailable when one is missing."""
         self._folders.check()
         try:
             return [folder_identity(path.stat()) for path in self._folders.roots]
@@ -69,8 +69,9 @@ class RootGuard:
     def refuse_others(
         self, files: Collection[tuple[int, str]], known: Mapping[tuple[int, str], tuple[int, int]]
     ) -> None:
-        """Raise Unavailable when the root of a file is not the folder that the catalog's ``known`` folders tell of, or
-        when what was mounted above it is no longer.
+        """Raise Unavailable when a file's root is another folder now, or its mount is gone.
+
+        ``known`` are the folders in the catalog, with modification time and inode.
         """
         for root in {root for root, _ in files}:
             state = self._folders.folder_state(root, "")
@@ -96,7 +97,7 @@ class RootGuard:
     def refuse_lost(self, known: set[int], seen: set[int], began_with: list[tuple[int, int]]) -> None:
         """Raise Unavailable when a root with ``known`` files became another folder in which none was ``seen``.
 
-        ``began_with`` is what the roots were before they were read: one that was replaced meanwhile tells nothing.
+        ``began_with`` has the roots' identities before they were read: a root replaced meanwhile proves nothing.
         """
         for root, identity in enumerate(self.identities()):
             path = self._folders.roots[root]

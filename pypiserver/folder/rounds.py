@@ -1,7 +1,7 @@
-"""One thread does for many what each of them would do: look at a slow disk, read a queue.
+"""One thread does for many callers what each of them would do: look at a slow disk, read a queue.
 
-Invariants: an asker gets what a round found that began after the question; one round runs at a time, and all who ask
-meanwhile share the next one; nobody waits longer than ``patience`` for others.
+**Invariants:** a caller gets the result of a round that began after its call; one round runs at a time, and all calls
+meanwhile share the next one; no caller waits longer than ``patience`` for others.
 """
 
 from __future__ import annotations
@@ -35,9 +35,12 @@ class Rounds(Generic[Answer]):
         self._failure: Exception | None = None
 
     def ask(self) -> Answer:
-        """What a round finds that begins now or later; raises what it raises, and Unavailable when others take long."""
+        """The result of a round that begins now or later; raises what ``work`` raises.
+
+        Raises Unavailable when other threads take longer than ``patience``.
+        """
         if self._pid != process_id():
-            # What a fork copied may be held by a thread that it did not copy.
+            # A lock that a fork copied may be held by a thread that it did not copy.
             self._reset()
             self._pid = process_id()
         with self._changed:
@@ -68,6 +71,6 @@ class Rounds(Generic[Answer]):
 
     def _told(self) -> Answer:
         if self._failure is not None:
-            # Each thread raises one of its own: a traceback cannot be shared.
+            # Each thread raises a copy: a traceback cannot be shared.
             raise copy.copy(self._failure) from self._failure
         return self._answer  # type: ignore[return-value]

@@ -1,7 +1,7 @@
-"""Walking from a root down to one of its files, without following anything on the way.
+"""Walking from a root down to one of its files, without following any link on the way.
 
-The rules to keep: nothing behind a link is looked at or opened, but for a file behind a last link that stays inside the
-roots; all of it happens in the one folder that the root is when it begins.
+**Invariants:** nothing behind a link is looked at or opened, except a file behind a last link that stays inside the
+roots; the whole walk happens in the one folder that the root is at its start.
 """
 
 from __future__ import annotations
@@ -26,38 +26,41 @@ CAN_SCAN_OPEN = CAN_WALK and os.scandir in os.supports_fd
 # Where the system gives each open file and folder a path.
 _DESCRIPTORS = Path("/proc/self/fd")
 _FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
-# What says that a file is not there, or not where nothing behind a link is looked for; anything else tells nothing.
+# Errors which say that a file is missing, or behind a link; any other error proves nothing.
 NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
-# What says of a folder that was there that it went, or became something else.
+# Errors which say that a folder is gone or became something else.
 VANISHED = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 
 
 def is_plain(path: str) -> bool:
-    """Whether a path is of the form scans give: relative, no hidden or empty part, nothing with another meaning."""
+    """Whether a path has the form that scans give: relative, no hidden, empty or special segment."""
     if "\0" in path or (os.name == "nt" and ("\\" in path or ":" in path)):
         return False
     return all(part and not part.startswith(".") for part in path.split("/"))
 
 
 def between(root: Path, target: Path) -> list[Path]:
-    """The folders from below the root down to the one that holds the target."""
+    """The folders from below the root down to the one that contains the target."""
     parts = target.relative_to(root).parts[:-1]
     return [root.joinpath(*parts[: number + 1]) for number in range(len(parts))]
 
 
 def is_inside(link: Path, roots: Sequence[Path]) -> bool:
-    """Whether what a link leads to is a visible file of a root."""
+    """Whether a link leads to a visible file of a root."""
     return _resolved(link, roots) is not None
 
 
 def look_through(link: Path, roots: Sequence[Path]) -> os.stat_result | None:
-    """Look at the visible file of a root that a link leads to, None when it leads elsewhere; raises as look_below."""
+    """The status of the visible file of a root that a link leads to, None when it leads elsewhere.
+
+    Raises as :func:`look_below` does.
+    """
     found = _resolved(link, roots)
     return look_below(found[0], "/".join(found[1]))[0] if found else None
 
 
 def is_hidden(link: Path, roots: Sequence[Path]) -> bool:
-    """Whether what a link leads to is below a root, in a folder or with a name that begins with a dot."""
+    """Whether a link that leads to no visible file leads below a root, so to a hidden file."""
     try:
         target = link.resolve(strict=True)
     except (OSError, RuntimeError):
@@ -80,7 +83,7 @@ def _resolved(link: Path, roots: Sequence[Path]) -> tuple[Path, tuple[str, ...]]
 
 
 def outage(root: Path, error: OSError) -> Unavailable:
-    """What it means that a root cannot be read."""
+    """The Unavailable to raise for a root that cannot be read."""
     return Unavailable(
         f"The folder {root} cannot be read: {error.strerror or error}. Mount it, or let the server's user read it."
     )
@@ -88,10 +91,10 @@ def outage(root: Path, error: OSError) -> Unavailable:
 
 @contextlib.contextmanager
 def opened_folder(path: str, *, is_root: bool) -> Iterator[int | str]:
-    """What ``os.scandir`` and ``os.stat`` take for a folder; raises OSError, also when it became a link.
+    """A folder for ``os.scandir`` and ``os.stat``; raises OSError, also when it became a link.
 
-    It is open where it can be: to look at a file in an open folder takes three quarters of the time, as the path down
-    to it is not walked again.
+    It is a descriptor where that is possible: a stat in an open folder takes three quarters of the time, because the
+    path down to it is not walked again.
     """
     if not CAN_SCAN_OPEN:
         yield path
@@ -106,10 +109,10 @@ def opened_folder(path: str, *, is_root: bool) -> Iterator[int | str]:
 def entries_in(
     folder: int | str, first: tuple[str, ...], get_on: Callable[[], object] = lambda: None
 ) -> Iterator[os.DirEntry[str]]:
-    """All that is in a folder that can be read; what ends in one of ``first`` before the rest.
+    """All entries of a folder; those whose names end in one of ``first`` before the rest.
 
-    A large folder is read twice: a million entries fill 200 MB. ``get_on`` is called for each thousand entries that are
-    read before the first is given.
+    A large folder is read twice, because a million entries fill 200 MB. ``get_on`` is called for each thousand entries
+    read before the first is returned.
     """
     chosen: list[os.DirEntry[str]] = []
     with os.scandir(folder) as entries:
@@ -126,14 +129,14 @@ def entries_in(
 
 
 def look_below(root: Path, path: str, suffixes: Sequence[str] = ("",)) -> list[os.stat_result | None]:
-    """Look at ``path`` below ``root`` with each of the suffixes, following no link; gives None for what is not there.
+    """The status of ``path`` below ``root`` with each of the suffixes, following no link; None for a missing file.
 
     Raises Unavailable when the root cannot be read, and OSError. All of it happens in the one folder that the root is
-    now: when it goes away meanwhile, and comes back, nothing in it seems to be missing.
+    now: when the root disappears meanwhile, and comes back, no file in it seems to be missing.
     """
     folder, _, name = path.rpartition("/")
     if not folder and suffixes == ("",) and CAN_WALK:
-        # What is there is there; only about what is missing the root must be asked too.
+        # An existing file needs no more checks; for a missing one the root must be checked, too.
         with contextlib.suppress(OSError):
             return [os.stat(f"{root}/{path}", follow_symlinks=False)]  # noqa: PTH116 - as below, and faster
     try:
@@ -157,7 +160,7 @@ def _look(path: str, folder: int | None) -> os.stat_result | None:
 
 @contextlib.contextmanager
 def _folder_below(root: Path, folder: str) -> Iterator[int | None]:
-    """A folder below the root, open; None where the system opens no folders. Raises as :func:`look_below` does."""
+    """An open folder below the root; None where the system opens no folders. Raises as :func:`look_below` does."""
     if not CAN_WALK:
         _refuse_links(root, root / folder / "file")
         yield None
@@ -189,14 +192,14 @@ def open_below(root: Path, path: str, roots: Sequence[Path]) -> int:
 
     *parents, name = path.split("/")
     if not parents:
-        # Only the last part can be a link, and that is not followed: opening the root first would cost as much.
+        # Only the last segment can be a link, and that is not followed: opening the root first would cost as much.
         return opened(f"{root}/{path}")
     with _descended(os.open(root, _FOLDER), parents) as folder:
         return opened(name, folder)
 
 
 def _open_resolved(link: Path, roots: Sequence[Path]) -> int:
-    """Open what a link leads to; it is resolved once, and the way down is walked without following another one."""
+    """Open what a link leads to; it is resolved once, and the walk down follows no other link."""
     found = _resolved(link, roots)
     if found is None:
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
@@ -212,10 +215,11 @@ def _refuse_links(root: Path, target: Path) -> None:
 
 @contextlib.contextmanager
 def held_folder(root: Path, folder: str, *, make: bool = False) -> Iterator[Path]:
-    """A path of this folder below the root that leads to no other, whatever takes its name meanwhile.
+    """A path of this folder below the root that keeps leading to it, even if another folder takes its name meanwhile.
 
-    With ``make`` folders that are missing are made. Raises Unavailable when the root cannot be read, and OSError, also
-    for a link on the way. Only Linux gives an open folder a path; elsewhere it is looked at first, and named.
+    With ``make`` missing folders are made. Raises Unavailable when the root cannot be read, and OSError, also for a
+    link on the way. Only Linux gives an open folder a path; elsewhere the folder is checked first, and then used by its
+    name.
     """
     folder = native(folder)
     parents = folder.split("/") if folder else []
@@ -236,9 +240,9 @@ def held_folder(root: Path, folder: str, *, make: bool = False) -> Iterator[Path
 
 
 def read_plain(path: str | Path, limit: int, *, folder: int | None = None) -> bytes | None:
-    """The first bytes of a regular file, None where another thing has its name: a link, a pipe, a folder, nothing.
+    """The first ``limit`` bytes of a regular file; None for anything else: a link, a pipe, a folder, a missing file.
 
-    It is opened first and looked at then, so that nothing can take its place in between.
+    It is opened first and checked then, so that no other file can replace it in between.
     """
     try:
         descriptor = os.open(path, _READ | _NOFOLLOW, dir_fd=folder)
@@ -252,7 +256,7 @@ def read_plain(path: str | Path, limit: int, *, folder: int | None = None) -> by
 
 @contextlib.contextmanager
 def _descended(folder: int, parents: Sequence[str], *, make: bool = False) -> Iterator[int]:
-    """The folder down there, following no link; takes over the descriptor of the one it begins at."""
+    """The folder down this path, following no link; takes ownership of the descriptor of the first one."""
     try:
         for parent in parents:
             if make:

@@ -1,8 +1,8 @@
 """Storage to catalog: compare the two and apply the difference.
 
-The diff is the truth, events are hints. The rules to keep: the catalog is read before storage, so that what an upload
-adds meanwhile is never taken for gone; nothing but a name and a stat is needed to list a file, so only files that may
-still be growing are opened; a root that cannot be read leaves the catalog as it was.
+**Invariants:** the difference decides, events are hints; the catalog is read before storage, so that a file that an
+upload adds meanwhile never counts as gone; listing a file needs only its name and a stat, so only files that may be
+partial are opened; a root that cannot be read leaves the catalog as it was.
 """
 
 from __future__ import annotations
@@ -34,23 +34,23 @@ from .root_guard import RootGuard
 from .storage import Folders
 
 _LOG = logging.getLogger(__name__)
-# How often a file is looked at whose row others keep changing; the next scan looks again anyway.
+# How often a file is looked at while others keep changing its row; the next scan looks again anyway.
 ATTEMPTS = 3
 RUN = 50_000
-# So often a scan says that it gets on; and how many seconds a step that cannot say so may take for this many rows.
+# Files between two progress reports of a scan; the rows for which a step without reports gets patience; its seconds.
 SAY_EACH = 500
 MANY = 5000
 PATIENCE_SECONDS = 120.0
 
 
 def _get_on(patience: float = 0.0) -> None:
-    """Nobody waits for a word."""
+    """Ignore the progress: no thread waits for it."""
 
 
 class FolderScanner:
-    """Brings a catalog up to date with the folders it describes.
+    """Keeps a catalog up to date with the folders it describes.
 
-    ``clock`` gives seconds since the epoch, as the modification times of files do.
+    ``clock`` returns seconds since the epoch, as the modification times of files do.
     """
 
     def __init__(
@@ -67,27 +67,27 @@ class FolderScanner:
         self.growing = PartialFileTracker(folders, clock)
         self.missing = Missing()
         self.presence = presence or Presence(folders)
-        # Called as a scan gets on; its argument is how many seconds the next step may take besides.
+        # Called as a scan makes progress; its argument is how many more seconds the next step may take.
         self.get_on: Callable[[float], object] = _get_on
         self._clock = clock
         self._skipped = Skipped()
         self._is_quiet = False
         self._has_said_shadowed = False
         self._has_unread = False
-        # Rows at the last scan; how many there are at the first is not known.
+        # Rows at the last scan; before the first the number is not known.
         self._count = MANY + 1
 
     def scan(self, *, progress: Tell | None = None, quiet: bool = False) -> set[Key]:
-        """Compare all of storage with the catalog, apply the difference, and give the files that are still growing.
+        """Compare all of storage with the catalog, apply the difference, and return the files that may be partial.
 
-        ``progress`` is told how many files were found. A ``quiet`` scan says nothing of what is skipped: the process
-        that goes on to serve says it. Raises Unavailable when a root cannot be read, or has become an empty folder
-        where another one was.
+        ``progress`` is called with the number of files found. A ``quiet`` scan logs no skipped files, because the
+        process that serves later logs them. Raises Unavailable when a root cannot be read, or is an empty folder in
+        place of an earlier one.
         """
         return self._silent()._scan(progress) if quiet else self._scan(progress)
 
     def _silent(self) -> FolderScanner:
-        """The same, but for what it says."""
+        """The same scanner, without its log lines."""
         silent = copy.copy(self)
         silent._is_quiet = True
         return silent
@@ -114,7 +114,7 @@ class FolderScanner:
             self._say_skipped(root, path, reason)
         self._say_unread(scan)
         if not self._has_said_shadowed:
-            # The rows may be those of another process, or of an earlier run.
+            # The rows may be from another process, or from an earlier run.
             self._say_shadowed()
         self.refresh_statuses()
         if not self._is_quiet:
@@ -124,10 +124,10 @@ class FolderScanner:
         return growing
 
     def _fill(self, files: Iterable[StoredFile], sidecars: _Sidecars) -> set[Key]:
-        """Take over all of storage, in this order, into an empty catalog; gives the files that are still growing."""
+        """Load all of storage, in this order, into an empty catalog; returns the files that may be partial."""
         growing: set[Key] = set()
         held: list[SeenFile] = []
-        # All but the youngest have settled: these need not be looked at one by one.
+        # All but the youngest have settled: these need no check one by one.
         settled_ns = (self._clock() - SETTLE_SECONDS) * 1e9
 
         def found() -> Iterator[SeenFile]:
@@ -141,13 +141,13 @@ class FolderScanner:
                     held.append(self._describe(entry, dist, sidecars.of(key), None))
                 else:
                     yield self._describe(entry, dist, sidecars.of(key), None)
-            # Its indexes are made next.
+            # The catalog builds its indexes next.
             self.get_on(PATIENCE_SECONDS)
 
         with unsearched():
             self.catalog.fill(found())
         self.get_on(0.0)
-        # Hidden, but here: what is being copied must not be looked for elsewhere.
+        # Hidden, but here: a project whose file is being copied must not be redirected to the fallback.
         self._apply(held, [MissingFile(file.root, file.path, file.row, is_replaced=True) for file in held], {})
         self._say_shadowed()
         return growing
@@ -155,9 +155,9 @@ class FolderScanner:
     def _differing(
         self, known: set[int], files: Iterable[StoredFile], sidecars: _Sidecars
     ) -> tuple[list[Key], set[int]]:
-        """The files that are not as their rows say with the rows that have no file; and the roots that have files.
+        """The files that differ from their rows, with the rows that have no file; and the roots that have files.
 
-        ``known`` are the states of all rows.
+        ``known`` has the states of all rows, and loses those that files match.
         """
         differing: list[Key] = []
         old: list[StoredFile] = []
@@ -179,15 +179,15 @@ class FolderScanner:
         return sorted({*differing, *self.catalog.keys_of(known)} if known else differing), seen
 
     def _note_ctimes(self, entries: Sequence[StoredFile]) -> None:
-        """Complete rows of an earlier version, whose files are not read again for that."""
+        """Add the ctime to rows of an earlier version, without reading their files again."""
         if entries:
             self.catalog.note_ctimes((*entry[:2], entry.identity) for entry in entries)
 
     def is_current(self) -> bool:
-        """Whether no file can have come or gone since the last scan, of this or another process.
+        """Whether no file can have appeared or vanished since the last scan, of this or another process.
 
-        A folder's modification time tells, at once and at any size. What it does not tell is that a file was changed
-        in place; that is found by the next scan, or when somebody asks for the file.
+        A folder's modification time tells, at once and at any size. It does not tell that a file was changed in place;
+        the next scan finds that, or a request for the file.
         """
         known = self.catalog.folders()
         if any((root, "") not in known for root in range(len(self.folders.roots))):
@@ -204,7 +204,7 @@ class FolderScanner:
         return is_current
 
     def _note_folders(self, scan: ScanResult, growing: set[Key]) -> None:
-        """Remember the folders' times, but not those of the last moment: more may have come within that very time."""
+        """Remember the folders' times, except recent ones: more files may appear within the same timestamp."""
         now_ns = int(self._clock() * 1e9)
         settled = SETTLE_SECONDS * 1e9
         is_settled = not growing and not self.missing
@@ -217,14 +217,13 @@ class FolderScanner:
     def refresh(
         self, keys: Iterable[Key], *, roots_are_checked: bool = False, hold: bool = True, may_delete: bool = False
     ) -> set[Key]:
-        """Compare single files with their rows; gives those that are still growing.
+        """Compare single files with their rows; returns those that may be partial.
 
-        The row of a file that vanished is held for two seconds, hidden, and deleted by a later call (``missing.due``)
-        of the one thread that ``may_delete``, as another process may know less; one that is the last of its project
-        only when no name of it is in the folders then. Without ``hold`` it is deleted at once: the server itself has
-        removed the file.
-        Raises Unavailable when files are gone because their root is another folder now: only a scan tells whether that
-        is an outage.
+        The row of a missing file is held for two seconds, hidden, and deleted by a later call (``missing.due``) of the
+        one thread that ``may_delete``, because another process may know less; the last row of a project is deleted only
+        when the folders then contain no file with its name. Without ``hold`` a row is deleted at once: the server
+        itself has removed the file. Raises Unavailable when files are missing because their root is another folder now:
+        only a scan tells whether that is an outage.
         """
         growing: set[Key] = set()
         for _ in range(ATTEMPTS):
@@ -235,7 +234,7 @@ class FolderScanner:
             if gone and not roots_are_checked:
                 self.roots.refuse_others({(file.root, file.path) for file in gone}, self.catalog.folders())
             self._apply(found, gone, {})
-            # Whose row somebody else changed meanwhile is looked at again.
+            # Look again at files whose rows another process changed meanwhile.
             keys = [(file.root, file.path) for file in found if self.catalog.row(file.root, file.path) != file.row]
             if not hold:
                 keys += [key for key, _ in others if key not in growing and self.catalog.row(*key) is not None]
@@ -244,12 +243,12 @@ class FolderScanner:
         return growing
 
     def _look(self, keys: Iterable[Key], growing: set[Key]) -> tuple[list[SeenFile], list[tuple[Key, Fingerprint]]]:
-        """The files that differ from their rows, and the rows without a file; ``growing`` gets those still growing."""
+        """The files that differ from their rows, and the rows without a file; adds partial files to ``growing``."""
         found: list[SeenFile] = []
         others: list[tuple[Key, Fingerprint]] = []
         for root, path in keys:
             self.get_on(0.0)
-            # As the scan sees it: what is no UTF-8 is no text, for a database or a page.
+            # As in a scan: a name that is not UTF-8 is not text, for a database or a page.
             if not allowed_in_a_path(path):
                 continue
             row = self.catalog.row(root, path)
@@ -265,12 +264,13 @@ class FolderScanner:
                         continue
                     growing.add((root, path))
                     if row is None:
-                        # Given a row that is hidden in the same step, so that its project is known to be here.
+                        # It gets a row that is hidden in the same step, so that its project is known to be here.
                         file = self.found(entry, dist, None)
                         found.append(file)
                         row = file.row
             except Unreadable:
-                # Its row stays: what cannot be looked at is not gone, and must not be looked for elsewhere.
+                # Its row stays: a file that cannot be looked at is not gone, and its project must not be redirected to
+                # the fallback.
                 continue
             if row is not None:
                 others.append(((root, path), row))
@@ -281,7 +281,7 @@ class FolderScanner:
     def _gone(
         self, rows: Iterable[tuple[Key, Fingerprint]], growing: Collection[Key], *, hold: bool, may_delete: bool
     ) -> list[MissingFile]:
-        """The rows to delete, and those to hide: another file is growing there, or may come in a moment."""
+        """The rows to delete, and those to hide: a partial file is at their path, or one may appear in a moment."""
         gone: list[MissingFile] = []
         for key, row in rows:
             if not hold and key not in growing:
@@ -294,7 +294,7 @@ class FolderScanner:
         return gone
 
     def _certain(self, gone: list[MissingFile], growing: set[Key]) -> list[MissingFile]:
-        """The same, but that a row stays whose project has another file now, which has no row yet."""
+        """The same, but keep a row whose project has another file now, which has no row yet."""
         going = {(file.root, file.path): projects_at(file.path) for file in gone if not file.is_replaced}
         projects = {
             project
@@ -310,23 +310,23 @@ class FolderScanner:
         ]
 
     def _projects_held(self, projects: set[str], going: Collection[Key], growing: set[Key]) -> set[str]:
-        """Those of the projects of which some folder may hold another file; what it holds gets its row."""
+        """Those of the projects for which some folder may contain another file; a file found gets its row."""
         self.get_on(PATIENCE_SECONDS)
         found = self.presence.holding(projects, is_thorough=True) or []
         self.get_on(0.0)
         others = [key for key in found if key not in going and self.catalog.row(*key) is None]
         if others:
             growing |= self.refresh(others, roots_are_checked=True)
-        # What cannot be found again went while it was looked for: another one may have come.
+        # A file that cannot be found again vanished during the search: another one may have appeared.
         lost = [key for key in others if self.catalog.row(*key) is None and not self.presence.is_named(key)]
         return {each for _, path in [*lost, *(key for key in found if key in going)] for each in projects_at(path)}
 
     def refresh_statuses(self) -> None:
-        """Compare the project statuses alone."""
+        """Compare only the project statuses."""
         self._apply([], [], self._changed_statuses())
 
     def found(self, entry: StoredFile, dist: FilenameParts, before: Fingerprint | None = ANY_ROW) -> SeenFile:
-        """Describe one file, looking its sidecars up in storage; ``before`` is the row read before that."""
+        """Describe one file, with its sidecars from storage; ``before`` is the row read before that."""
         sidecars = _Sidecars(self.folders.beside(entry.root, entry.path, BESIDE))
         return self._describe(entry, dist, sidecars.of(entry[:2]), before)
 
@@ -398,23 +398,23 @@ class FolderScanner:
             _LOG.warning("All of the folders can be read again.")
 
     def _say_skipped(self, root: int, path: str, reason: str, rule: str = "") -> None:
-        """Log it, or count it; ``rule`` is the reason without what is this file's own."""
+        """Log a skipped file, or count it; ``rule`` is the reason without the details of this file."""
         if not self._is_quiet and self._skipped.is_said(root, path, reason, rule or reason):
             _LOG.warning("Skipped %s in %s: %s", shown(path), self.folders.roots[root], reason)
 
     def _say_how_many(self) -> None:
-        """After a scan: how many more were skipped than have a line of their own."""
+        """After a scan: log how many more files were skipped than have a line of their own."""
         for (root, rule), count in self._skipped.more():
             _LOG.warning("Skipped %d more files in %s: %s", count, self.folders.roots[root], rule)
 
 
 def projects_at(path: str) -> tuple[str, ...]:
-    """The projects whose file may have that path, by its name."""
+    """The projects that a file at that path may belong to, by its name."""
     return filename.projects_of(path.rpartition("/")[2])
 
 
 def _ordered(entries: Iterable[StoredFile]) -> Iterator[StoredFile]:
-    """The entries in runs that are sorted by path, so that what is done to rows in turn stays on few pages.
+    """The entries in runs sorted by path, so that work on rows in turn stays on few database pages.
 
     100,000 files digested in the order of their folder made SQLite write each page five times.
     """
@@ -425,7 +425,7 @@ def _ordered(entries: Iterable[StoredFile]) -> Iterator[StoredFile]:
 
 
 def _counted(entries: Iterable[StoredFile], tell: Tell | None) -> Iterable[StoredFile]:
-    """The entries; ``tell`` is told of each few of them how many there were."""
+    """The entries; ``tell`` is called now and then with the number of entries so far."""
     return entries if tell is None else _telling(entries, tell)
 
 
@@ -437,12 +437,12 @@ def _telling(entries: Iterable[StoredFile], tell: Tell) -> Iterator[StoredFile]:
 
 
 def _state(entry: StoredFile, fingerprint: str) -> int:
-    """What the catalog gives for the row of a file that is as this one was seen."""
+    """The catalog's state value for the row of a file with this status."""
     return hash((*entry[:5], fingerprint, entry.ctime_ns))
 
 
 class _Sidecars:
-    """What stands beside each file, as a fingerprint by which a changed reason or a new signature is seen."""
+    """The sidecars of each file, as a fingerprint that shows a changed reason or a new signature."""
 
     def __init__(self, entries: Iterable[StoredFile] = ()) -> None:
         self._parts: dict[Key, list[str]] = {}
@@ -450,7 +450,7 @@ class _Sidecars:
             self._note(entry)
 
     def apart_from(self, entries: Iterable[StoredFile]) -> Iterator[StoredFile]:
-        """The entries without the sidecars, which are kept."""
+        """The entries without the sidecars, which are noted here."""
         for entry in entries:
             if entry.path.endswith(BESIDE):
                 self._note(entry)
@@ -458,13 +458,13 @@ class _Sidecars:
                 yield entry
 
     def of(self, key: Key) -> str:
-        """The fingerprint of what stands beside this file, empty when nothing does."""
+        """The fingerprint of this file's sidecars, empty without any."""
         return ";".join(sorted(self._parts[key])) if key in self._parts else ""
 
     def _note(self, entry: StoredFile) -> None:
         base, _, suffix = entry.path.rpartition(".")
         part = f".{suffix}"
-        # A downloader writes to its own all the time; that it is there is all it says.
+        # A downloader writes to its own all the time; only its existence counts.
         if part not in UNFINISHED:
             part += f":{entry.size}:{entry.mtime_ns}:{entry.inode}:{entry.ctime_ns}"
         self._parts.setdefault((entry.root, base), []).append(part)

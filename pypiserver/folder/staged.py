@@ -1,9 +1,11 @@
-"""Writing so that nobody ever sees half a file, and nobody's file is lost.
+"""Staged uploads: no client ever sees half a file, and no upload loses another one's file.
 
-Bytes go to a temporary file in the folder where the file will stand, which has no name, or a hidden one where file
-systems know no other way; ``fsync``; ``link`` to the final name, which is exclusive over threads, processes and hosts;
-``fsync`` of the folder. The rules to keep: a failure leaves the folder as it was; a link at a name we write to is never
-followed; temporary files are known by their name and age alone.
+Bytes go to a temporary file in the folder of the final file; it has no name, or a hidden one where the file system
+requires a name. Then ``fsync``; ``link`` to the final name, which is exclusive over threads, processes and hosts;
+``fsync`` of the folder.
+
+**Invariants:** a failure leaves the folder as it was; a link at a name we write to is never followed; temporary files
+are recognized by their name and age alone.
 """
 
 from __future__ import annotations
@@ -25,16 +27,16 @@ from .atomic import place
 from .safe_open import held_folder
 from .tmpfile import open_unnamed
 
-# As large as that of any file; named because finding it out costs a call of the system.
+# The default size, passed explicitly because finding it out costs a system call.
 BUFFER = io.DEFAULT_BUFFER_SIZE
-# A file of up to so many bytes is read back at once.
+# A file of up to this many bytes is read back at once.
 SMALL = 1 << 18
-# Where nobody can tell whether a temporary file is still written to: no upload pauses for so long.
+# Where locks do not tell whether a temporary file is still being written: no upload pauses for this many seconds.
 UNLOCKED_SECONDS = 86_400.0
 
 
 class Staged(HashingWriter):
-    """A file that is being uploaded, hidden until :meth:`publish`, gone after :meth:`discard`."""
+    """A file that is being uploaded, hidden until :meth:`publish`, deleted by :meth:`discard`."""
 
     def __init__(
         self, root: Path, directory: str, *, digests: Sequence[str], operations: Operations = OPERATIONS
@@ -42,7 +44,7 @@ class Staged(HashingWriter):
         super().__init__(digests)
         self._root = root
         self._directory = directory
-        # As it is called in a message; the other one leads to no other folder while this file is open.
+        # The first is for messages; the second leads to no other folder while this file is open.
         self._folder = self._held = root / directory if directory else root
         self._holding = contextlib.ExitStack()
         self._operations = operations
@@ -67,7 +69,7 @@ class Staged(HashingWriter):
         return self
 
     def write(self, data: bytes) -> int:
-        """Take the next bytes; raises StorageFull, Forbidden or Unavailable."""
+        """Write the next bytes; raises StorageFull, Forbidden or Unavailable."""
         assert self._file is not None, "open() comes first"  # noqa: S101 - a bug of ours, not of a client
         try:
             self._operations.write(self._file, data)
@@ -76,22 +78,22 @@ class Staged(HashingWriter):
         return self._take(data)
 
     def reader(self) -> BinaryIO:
-        """What was written, from its start; one reader at a time, when nothing more is to be written."""
+        """The bytes written, from the start; one reader at a time, after the last write."""
         assert self._file is not None, "open() comes first"  # noqa: S101
         try:
             self._file.flush()
             raw = io.FileIO(self._file.fileno(), closefd=False)
             raw.seek(0)
-            # Reading an archive goes to and fro in it, which takes thirty calls of the system.
+            # Reading an archive seeks back and forth in it, which takes thirty system calls.
             return io.BytesIO(raw.read(self.size)) if self.size <= SMALL else io.BufferedReader(raw, BUFFER)
         except OSError as error:
             raise refusal(error, self._folder) from error
 
     def publish(self, filename: str, *, overwrite: bool, sidecars: Mapping[str, bytes]) -> StoredFile:
-        """Make the file durable and visible as ``filename``, with ``sidecars`` (by suffix) beside it, all or nothing.
+        """Make the file durable and visible as ``filename``, with ``sidecars`` (by suffix): all or nothing.
 
-        Raises Conflict when a file of that name is there and ``overwrite`` is off. A file that is replaced loses its
-        signature and attestations, which were about other bytes; a yank is about the release, and stays.
+        Raises Conflict when a file of that name exists and ``overwrite`` is off. A replaced file loses its signature
+        and attestations, which are about other bytes; a yank is about the release, and stays.
         """
         assert self._file is not None, "open() comes first"  # noqa: S101
         target = self._held / native(filename)
@@ -99,9 +101,9 @@ class Staged(HashingWriter):
             self._file.flush()
             self._operations.fsync(self._file.fileno())
             status = os.fstat(self._file.fileno())
-            if os.name == "nt":  # where nobody can rename an open file
+            if os.name == "nt":  # Windows cannot rename an open file
                 self._file.close()
-            # Open, and with that locked, until it has its name: who cleans up takes what is closed for left behind.
+            # It stays open, and so locked, until it has its name: the cleanup takes a closed file for an abandoned one.
             temporary = self._file.fileno() if self._path is None else self._path
             place(temporary, target, sidecars, overwrite=overwrite, operations=self._operations)
             if os.name != "nt":
@@ -115,12 +117,12 @@ class Staged(HashingWriter):
         return entry_of(0, f"{self._directory}/{filename}" if self._directory else filename, status)
 
     def _named(self, status: os.stat_result, target: Path) -> os.stat_result:
-        """What is known of the file now: getting a name is a change of it."""
+        """The status of the file now: getting a name changes its ctime."""
         assert self._file is not None, "it is open"  # noqa: S101
         try:
             return os.fstat(self._file.fileno())
         except OSError:
-            # FUSE may look for the hidden name. What cannot be told is read again later.
+            # FUSE may look for the hidden name. Without a current status, the file is read again later.
             with contextlib.suppress(OSError):
                 now = target.lstat()
                 if os.path.samestat(status, now) and status.st_mtime_ns == now.st_mtime_ns:
@@ -128,7 +130,7 @@ class Staged(HashingWriter):
             return status
 
     def discard(self) -> None:
-        """Delete the temporary file; nothing happens after :meth:`publish`, or a second time."""
+        """Delete the temporary file; does nothing after :meth:`publish`, or a second time."""
         if self._file is not None:
             with contextlib.suppress(OSError):
                 self._file.close()
@@ -139,10 +141,10 @@ class Staged(HashingWriter):
 
 
 def remove_stale(root: Path, before: float) -> int:
-    """Delete the temporary files below ``root`` that nobody writes to any more; gives their number.
+    """Delete the abandoned temporary files below ``root``; returns their number.
 
-    Those are the ones not touched since ``before`` (seconds since the epoch) whose lock is free, because it ends with
-    the process that wrote. Hidden folders and links are not entered.
+    A file is abandoned if it was not touched since ``before`` (seconds since the epoch) and its lock is free, because
+    the lock ends with the process that wrote the file. Hidden folders and links are not entered.
     """
     removed = 0
     for folder, names, files in os.walk(root):
@@ -157,13 +159,14 @@ def _remove_if_stale(path: Path, before: float) -> bool:
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
     try:
         status = os.fstat(descriptor)
-        # The time of the last change of the inode: what was set aside keeps its old modification time.
+        # The ctime counts too: a file that was set aside keeps its old modification time.
         touched = max(status.st_mtime, status.st_ctime)
         try:
             is_free = touched < before and lock(descriptor, wait=False)
         except OSError:
             is_free = touched < before - UNLOCKED_SECONDS
-        # Still locked: who waits for a claim sees that it has no name any more, and another file may have it by now.
+        # We still hold the lock: a process that waits for a claim sees that the file has no name any more, and by now
+        # another file may have the name.
         if not is_free or not is_named(descriptor, path):
             return False
         if os.name == "nt":

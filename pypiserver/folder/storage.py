@@ -1,8 +1,8 @@
-"""Directory trees: what is in them, and opening one of their files.
+"""Directory trees: their files, and opening one of them.
 
-The rules to keep: names that begin with a dot are invisible, everywhere; a folder behind a link is not entered, a file
+**Invariants:** names that begin with a dot are invisible, everywhere; a folder behind a link is not entered, a file
 behind a link is served only when the link stays inside the roots; one bad entry affects only itself, a root that cannot
-be read is an outage; a path is walked from its root without following anything.
+be read is an outage; a path is walked from its root without following any link.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _LOG = logging.getLogger(__name__)
 
 
 class Folders:
-    """The roots, first one first; constructing it touches nothing.
+    """The roots, in order of precedence; constructing it touches nothing.
 
     ``operations`` are the calls of the operating system, for tests that make them fail.
     """
@@ -82,10 +82,10 @@ class Folders:
         return scan
 
     def walk(self, scan: ScanResult, *, first: tuple[str, ...] = ()) -> Iterator[StoredFile]:
-        """Every file in the roots, one by one, as a million entries fill 300 MB; in each folder those come first that
-        end in one of ``first``.
+        """Every file in the roots, one by one, because a million entries fill 300 MB.
 
-        What is left out, and the folders that were read, are added to ``scan``. Raises Unavailable.
+        In each folder those come first that end in one of ``first``. Skipped entries, and the folders that were read,
+        are added to ``scan``. Raises Unavailable when a root cannot be read.
         """
         DEVICES.look()
         for number, root in enumerate(self.roots):
@@ -100,12 +100,12 @@ class Folders:
                     if error.errno not in VANISHED:
                         reason = f"the folder cannot be read ({error.strerror or error})"
                         scan.note_unread(number, relative, relative, reason)
-            # A root that went while it was read would look half empty.
+            # A root that disappeared while it was read would look half empty.
             if not root.is_dir():
                 raise outage(root, OSError(errno.ENOENT, os.strerror(errno.ENOENT)))
 
     def folder_state(self, root: int, path: str) -> tuple[int, int] | None:
-        """Modification time and inode of a folder, by which new and missing names in it are seen; None without it."""
+        """Modification time and inode of a folder, which show new and missing names; None without a folder."""
         try:
             status = os.stat(f"{self.roots[root]}/{native(path)}")  # noqa: PTH116 - a Path costs more than the call
         except OSError:
@@ -113,7 +113,7 @@ class Folders:
         return status.st_mtime_ns, folder_identity(status)[1]
 
     def is_empty(self, root: int, path: str) -> bool:
-        """Whether a folder is not there, or nothing in it is visible; one that cannot be read is not."""
+        """Whether a folder is missing or has no visible entry; one that cannot be read does not count as empty."""
         try:
             with os.scandir(f"{self.roots[root]}/{native(path)}") as entries:
                 return all(entry.name.startswith(".") for entry in entries)
@@ -129,9 +129,9 @@ class Folders:
         pending: list[tuple[str, int]],
         first: tuple[str, ...],
     ) -> Iterator[StoredFile]:
-        """The files of one folder, which is in one on ``device``; the folders in it are added to ``pending``.
+        """The files of one folder, whose parent is on ``device``; adds the folders in it to ``pending``.
 
-        All but a few entries are plain files, so nothing is called for these but what the system must be asked.
+        All but a few entries are plain files, so these cost no calls but the necessary system calls.
         """
         prefix = f"{relative}/" if relative else ""
         with opened_folder(f"{self.roots[number]}/{native(relative)}", is_root=not relative) as folder:
@@ -160,7 +160,7 @@ class Folders:
                     yield scan.entries.pop()
 
     def _look_closer(self, scan: ScanResult, number: int, path: str, name: str, entry: os.DirEntry[str]) -> None:
-        """An entry that is neither a file nor a folder, or that has an odd name."""
+        """Handle an entry that is neither a file nor a folder, or that has an odd name."""
         if not allowed_in_a_path(name):
             if entry.is_dir(follow_symlinks=False):
                 scan.note_unread(number, path[: -len(name)] or "/", shown(path), ODD_NAME)
@@ -172,7 +172,7 @@ class Folders:
             scan.skipped.append((number, path, "it is no regular file"))
 
     def _look_through(self, scan: ScanResult, number: int, path: str) -> None:
-        """A link: to a file inside a root it is a file like any other."""
+        """Handle a link: if it leads to a file inside a root, it is a file like any other."""
         target = self.roots[number] / native(path)
         try:
             status = target.stat()
@@ -184,7 +184,7 @@ class Folders:
         elif not stat.S_ISREG(status.st_mode):
             scan.skipped.append((number, path, "it is no regular file"))
         else:
-            # What the link led to until now tells nothing: that may be elsewhere.
+            # The earlier status proves nothing: the link may lead elsewhere.
             found = look_through(target, self.roots)
             if found is None or not stat.S_ISREG(found.st_mode):
                 where = "that is hidden" if is_hidden(target, self.roots) else "outside of the folders"
@@ -196,12 +196,12 @@ class Folders:
         """One file as :meth:`scan` would see it, None when it would not.
 
         Raises Unavailable when the root cannot be read, Unreadable when only this file cannot be looked at: neither
-        means that it is gone.
+        means that the file is gone.
         """
         return next(self._look(root, path, ("",)), None)
 
     def beside(self, root: int, path: str, suffixes: tuple[str, ...] = trash.SUFFIXES) -> list[StoredFile]:
-        """What has the name of one file and one of these suffixes, its sidecars unless told otherwise.
+        """The files with the name of one file and one of these suffixes, by default its sidecars.
 
         As :meth:`scan` would see them; raises as :meth:`stat` does.
         """
@@ -225,10 +225,10 @@ class Folders:
                 yield entry_of(root, path + suffix, status)
 
     def open(self, root: int, path: str) -> tuple[BinaryIO, StoredFile]:
-        """A file's bytes, and what it is, both from one open file.
+        """A file's bytes and its identity, both from one open file.
 
-        ``path`` comes from a scan; it is checked all the same. Raises NotFound when it is not there (any more),
-        Unavailable when it cannot be read.
+        ``path`` comes from a scan; it is checked all the same. Raises NotFound when the file is missing, Unavailable
+        when it cannot be read.
         """
         if not is_plain(path):
             raise NotFound(f"There is no file {path!r} here.")
@@ -246,11 +246,11 @@ class Folders:
         if not stat.S_ISREG(status.st_mode):
             os.close(descriptor)
             raise NotFound(f"There is no file {path!r} here.")
-        # Unbuffered, as whoever reads takes large blocks: a buffer costs two calls of the system and its memory.
+        # Unbuffered, because callers read large blocks: a buffer costs two system calls and its memory.
         return io.FileIO(descriptor), entry_of(root, path, status)
 
     def open_as(self, file: File) -> BinaryIO | None:
-        """The bytes of the very file that a row describes: same size, time and inode; None when it is another one."""
+        """The bytes of exactly the file that a row describes: same size, time and inode; None for another one."""
         try:
             stream, entry = self.open(file.root, file.path)
         except NotFound:
@@ -262,7 +262,7 @@ class Folders:
         return None
 
     def read_text(self, root: int, path: str, limit: int = 65_536) -> str | None:
-        """The text of a small file, at most ``limit`` bytes of it, None when it is not there."""
+        """The text of a small file, at most ``limit`` bytes of it, None when it is missing or cannot be read."""
         try:
             file, _ = self.open(root, path)
             with file:
@@ -273,11 +273,11 @@ class Folders:
     def statuses(self, skipped: list[str] | None = None) -> dict[str, str]:
         """The text of every ``.status/<project>`` by its name; the first root wins.
 
-        Names that are no text are added to ``skipped``, as they may be shown.
+        Names that are not text are added to ``skipped``, in a printable form.
         """
         found: dict[str, str] = {}
         for root in self.roots:
-            # One that cannot be read says nothing.
+            # A folder that cannot be read has no statuses.
             with contextlib.suppress(OSError), opened_folder(f"{root}/.status", is_root=False) as folder:
                 for name in sorted(map(text_of, os.listdir(folder))):  # noqa: PTH208 - an open folder has no path
                     if name.startswith("."):
@@ -301,7 +301,7 @@ class Folders:
     def stage(self, directory: str = "", *, digests: Sequence[str] = ("sha256",)) -> Staged:
         """A hidden temporary file in a folder of the first root, hashed by these algorithms while it is written.
 
-        A folder that is behind a link is not written to: the root is, instead.
+        If the folder is behind a link, the file is in the root instead.
         """
         root = self.roots[0]
         if directory and is_plain(directory):
@@ -313,7 +313,7 @@ class Folders:
 
     @contextlib.contextmanager
     def claimed(self, key: str) -> Iterator[None]:
-        """Hold the claim to whatever ``key`` says in the first root, as one at a time can on this host."""
+        """Claim ``key`` in the first root; one holder at a time on this host."""
         root = self.roots[0]
         with contextlib.ExitStack() as held:
             try:
@@ -323,18 +323,18 @@ class Folders:
             yield
 
     def remove(self, root: int, path: str) -> None:
-        """Delete a file and what stands beside it."""
+        """Delete a file and its sidecars."""
         with self._existing(root, path) as file:
             trash.remove(file, self._folder_of(root, path), operations=self._operations)
 
     def take_back(self, entry: StoredFile) -> bool:
-        """Delete a file and what stands beside it, if it is this one; gives whether it was."""
+        """Delete a file and its sidecars, if it is this one; returns whether it was."""
         with self._existing(entry.root, entry.path) as file:
             where = self._folder_of(entry.root, entry.path)
             return trash.remove(file, where, only=entry[2:5], operations=self._operations)
 
     def make(self, directory: str) -> None:
-        """Make a folder below the first root, unless it is there; raises Conflict when a link is on the way."""
+        """Make a folder below the first root, unless it exists; raises Conflict when a link is on the way."""
         try:
             with held_folder(self.roots[0], directory, make=True):
                 pass
@@ -357,10 +357,11 @@ class Folders:
                 raise refusal(error, self._folder_of(root, path)) from error
 
     def write_sidecar(self, root: int, path: str, suffix: str, data: bytes, *, overwrite: bool = True) -> None:
-        """Put something beside a file in one step, and replace what is there if it may."""
+        """Write a sidecar of a file in one step; an existing one is replaced only with ``overwrite``."""
         with self._existing(root, path) as file:
             try:
-                # Removing takes the claim too: nothing is put beside a file that went meanwhile, to await the next one.
+                # Removing takes the claim too: a file that is gone gets no sidecar, which the next file of its name
+                # would inherit.
                 with claimed(file, self._operations):
                     if look_at(file) is None:
                         raise self._missing(root, path)
@@ -369,7 +370,7 @@ class Folders:
                 raise refusal(error, self._folder_of(root, path)) from error
 
     def remove_sidecar(self, root: int, path: str, suffix: str) -> None:
-        """Take away what stands beside a file; nothing happens when it is not there."""
+        """Remove a sidecar of a file; does nothing when it is missing."""
         with self._existing(root, path) as file:
             try:
                 with contextlib.suppress(FileNotFoundError):
@@ -379,13 +380,14 @@ class Folders:
                 raise refusal(error, self._folder_of(root, path)) from error
 
     def remove_stale_parts(self, before: float) -> int:
-        """Delete what uploads left behind that never came to an end, and nobody touched since ``before`` (seconds
-        since the epoch); gives their number.
+        """Delete the temporary files of uploads that never finished; returns their number.
+
+        These are the files not touched since ``before`` (seconds since the epoch).
         """
         return sum(remove_stale(root, before) for root in self.roots)
 
     def trash(self, root: int, path: str) -> None:
-        """Move a file and what stands beside it into the hidden folder ``.trash`` of its root."""
+        """Move a file and its sidecars into the hidden folder ``.trash`` of its root."""
         with self._existing(root, path) as file:
             trash.move(self.roots[root], path, file)
 
@@ -394,12 +396,12 @@ class Folders:
         return [(number, path) for number, root in enumerate(self.roots) for path in trash.listing(root)]
 
     def restore(self, root: int, path: str) -> None:
-        """Move a file back from the trash; raises Conflict when another one stands there now."""
+        """Move a file back from the trash; raises Conflict when another file has its path now."""
         trash.restore(self.roots[root], path, operations=self._operations)
 
     @contextlib.contextmanager
     def _existing(self, root: int, path: str) -> Iterator[Path]:
-        """A path of a file that is here, in the folder that has it now, whatever takes the folder's name meanwhile."""
+        """A path of an existing file that stays in its folder, even if another folder takes its name."""
         if self.stat(root, path) is None:
             raise self._missing(root, path)
         folder, _, name = path.rpartition("/")
@@ -411,7 +413,7 @@ class Folders:
             yield found / native(name)
 
     def _folder_of(self, root: int, path: str) -> Path:
-        """The folder of a file, as it is called in a message."""
+        """The folder of a file, by its name in messages."""
         return (self.roots[root] / path).parent
 
     def _missing(self, root: int, path: str) -> NotFound:

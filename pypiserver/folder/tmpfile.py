@@ -1,8 +1,10 @@
 """Files that have no name until they are complete (``O_TMPFILE`` of Linux).
 
-Nobody can see such a file, nothing of it is left when its process dies, and it costs fewer calls than a hidden name
-that is made and taken away. The rule to keep: a folder is asked once whether it has them, by making one and naming it,
-and where it does not, files have hidden names instead.
+No other process can see such a file, nothing of it remains when its process dies, and it costs fewer calls than a
+hidden name that is made and removed.
+
+**Invariants:** a folder is tested once, by making and naming such a file; where that fails, files have hidden names
+instead.
 """
 
 from __future__ import annotations
@@ -20,16 +22,16 @@ _UNKNOWN = {errno.EOPNOTSUPP, errno.ENOTSUP, errno.EISDIR, errno.EINVAL}
 
 
 def open_unnamed(folder: Path, operations: Operations = OPERATIONS, *, known_as: Path | None = None) -> int | None:
-    """A new file without a name, open to write and to read; None where there are none. Raises OSError.
+    """A new file without a name, open to write and to read; None where the folder has none. Raises OSError.
 
-    ``known_as`` is the folder's own path, where ``folder`` is one that it has for now.
+    ``known_as`` is the folder's own path, where ``folder`` is a temporary path to it.
     """
     if not has_unnamed(known_as or folder):
         return None
     try:
         return operations.open(folder, _UNNAMED, 0o666)
     except OSError as error:
-        # Another file system may have been mounted there since the folder was asked.
+        # Another file system may be mounted there since the test.
         if error.errno in _UNKNOWN:
             return None
         raise
@@ -37,7 +39,7 @@ def open_unnamed(folder: Path, operations: Operations = OPERATIONS, *, known_as:
 
 @functools.lru_cache(maxsize=1024)
 def has_unnamed(folder: Path) -> bool:
-    """Whether the file system of a folder has such files and gives them names."""
+    """Whether the file system of a folder supports such files and can name them."""
     if not hasattr(os, "O_TMPFILE"):
         return False
     name = hidden_name(folder)

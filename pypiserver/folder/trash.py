@@ -1,7 +1,7 @@
-"""Taking files away: for good, or into the hidden folder ``.trash`` of their root, from where they come back.
+"""Removing files: for good, or into the hidden folder ``.trash`` of their root, from which they can be restored.
 
-The rules to keep: a file goes before what stands beside it, so nothing that was yanked or signed is ever seen without;
-what comes back never replaces what stands there now.
+**Invariants:** a file is removed before its sidecars, so a yanked or signed file is never visible without its mark or
+signature; a restored file never replaces another one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .atomic import beside, name_exclusively, place
 from .safe_open import held_folder, read_plain
 
 FOLDER = ".trash"
-# What stands beside a file is small; more of it comes back no more.
+# The most bytes of a sidecar that are restored; sidecars are small.
 MAX_SIDECAR = 16 * 1024 * 1024
 SUFFIXES = (".asc", ".yanked", ".provenance")
 
@@ -27,10 +27,10 @@ SUFFIXES = (".asc", ".yanked", ".provenance")
 def remove(
     file: Path, folder: Path, *, only: tuple[int, int, int] | None = None, operations: Operations = OPERATIONS
 ) -> bool:
-    """Delete a file with its sidecars; raises what :func:`operations.refusal` makes of an error.
+    """Delete a file with its sidecars; raises the error that :func:`os_calls.refusal` maps an OSError to.
 
-    ``folder`` is what its folder is called in a message. With ``only`` nothing is deleted but a file of this size, time
-    (nanoseconds) and inode; gives whether it was that one.
+    ``folder`` is the name of its folder in messages. With ``only`` just a file of this size, time (nanoseconds) and
+    inode is deleted; returns whether it was that one.
     """
     try:
         with claimed(file, operations, is_needed=False):
@@ -46,7 +46,7 @@ def remove(
 
 
 def _set_aside(file: Path, only: tuple[int, int, int], operations: Operations) -> bool:
-    """Delete a file if it is this one: it gets a hidden name first, which nobody else can give to another."""
+    """Delete a file if it is this one; it first gets a hidden name, which no other process can give to another file."""
     kept = hidden_name(file.parent, "kept")
     status = look_at(file)
     if status is None or entry_of(0, "", status)[2:5] != only:
@@ -61,13 +61,13 @@ def _set_aside(file: Path, only: tuple[int, int, int], operations: Operations) -
     try:
         name_exclusively(kept, file, may_rename=True, operations=operations)
     except FileExistsError:
-        # There is a newer one yet.
+        # By now there is a newer one.
         operations.unlink(kept)
     return False
 
 
 def move(root: Path, path: str, file: Path) -> None:
-    """Move the ``file`` that has this path below the root to the trash; an older one of its name is replaced there."""
+    """Move ``file``, which has this path below the root, to the trash; replaces an older one of its name there."""
     folder, _, name = f"{FOLDER}/{path}".rpartition("/")
     try:
         with held_folder(root, folder, make=True) as held, claimed(file, is_needed=False):
@@ -85,7 +85,7 @@ def move(root: Path, path: str, file: Path) -> None:
 
 
 def listing(root: Path) -> list[str]:
-    """The paths of all files in the trash, as they were below the root, sidecars left out."""
+    """The paths of all files in the trash, as they were below the root, without sidecars."""
     base = root / FOLDER
     found = [
         text_of(Path(folder, name).relative_to(base).as_posix())
@@ -97,7 +97,7 @@ def listing(root: Path) -> list[str]:
 
 
 def restore(root: Path, path: str, *, operations: Operations = OPERATIONS) -> None:
-    """Move a file with its sidecars back; ``path`` is one that :func:`listing` gave."""
+    """Move a file and its sidecars back; ``path`` is one that :func:`listing` returned."""
     if path not in listing(root):
         raise NotFound(f"The trash of {root} has no file {path!r}.")
     folder, _, name = path.rpartition("/")

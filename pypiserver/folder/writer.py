@@ -1,7 +1,9 @@
-"""Carrying out what intake decided, in folders: the bytes first, then the catalog; :mod:`bucket.writer` is for buckets.
+"""Changes to folders that the publishing service decided: first the bytes, then the catalog.
 
-The rules to keep: storage says what stands there, whatever the catalog knows of it; whoever was told that something was
-done reads it at once, in every process.
+:mod:`bucket.writer` does the same for buckets.
+
+**Invariants:** storage decides which files exist, whatever the catalog says; a client that was told that a change is
+done sees it at once, in every process.
 """
 
 from __future__ import annotations
@@ -48,12 +50,12 @@ class FolderWriter:
         self._sync = sync
 
     def stage(self, standing: File | None, digests: Sequence[str]) -> StagedFile:
-        """A hidden temporary file in the folder where the file will stand."""
+        """A hidden temporary file in the folder of the final file."""
         directory = standing.path.rpartition("/")[0] if standing is not None and standing.root == 0 else ""
         return self._folders.stage(directory, digests=digests)
 
     def standing(self, filename: str) -> File | None:
-        """The visible file of that name, as it is in storage now: an answer must not rest on the past."""
+        """The visible file of that name, as it is in storage now: the catalog may be out of date."""
         file = self._query(lambda: self._digests.file(filename))
         if file is not None:
             entry = self._folders.stat(file.root, file.path)
@@ -64,19 +66,19 @@ class FolderWriter:
         return file
 
     def claimed(self, dist: FilenameParts) -> AbstractContextManager[None]:
-        """Hold what all spellings of the name have in common, until the catalog knows the file."""
+        """Claim all spellings of the name, until the catalog knows the file."""
         return self._folders.claimed(f"{dist.project} {folded(dist.filename)}")
 
     def publish(self, upload: ValidatedUpload, *, overwrite: bool, stored: Callable[[str], None]) -> None:
-        """Give the file its name, and tell the catalog."""
+        """Give the file its name, and add it to the catalog."""
         dist = upload.dist
-        # While it can still be refused without a trace.
+        # A refusal now leaves no trace.
         self._query(self._catalog.refuse_unwritable)
         overwrite = overwrite or self._is_damaged(dist)
         try:
             entry = upload.staged.publish(dist.filename, overwrite=overwrite, sidecars=upload.sidecars)
         except Conflict:
-            # Someone else's file of this name came first: with the same bytes that is what was asked for.
+            # Another upload of this name came first: with the same bytes the request is fulfilled.
             if not self._is_standing(dist, upload.digest):
                 raise
             return
@@ -88,11 +90,11 @@ class FolderWriter:
             self._take_back(upload, entry)
             raise
         if self._folders.stat(0, entry.path) != entry:
-            # Another upload overwrote ours, and may have told the catalog before we did.
+            # Another upload overwrote ours, and may have written the catalog before we did.
             self._query(lambda: self._sync.refresh([(0, entry.path)]))
 
     def _is_damaged(self, dist: FilenameParts) -> bool:
-        """Whether what stands at the name is known to be no whole archive, and not written any more."""
+        """Whether the file of this name is known to be a damaged archive, and no longer being written."""
         entry = self._folders.stat(0, dist.filename)
         if entry is None or time.time() - entry.mtime_ns / 1e9 < WRITING_SECONDS:
             return False
@@ -104,8 +106,8 @@ class FolderWriter:
         return True
 
     def _take_back(self, upload: ValidatedUpload, entry: StoredFile) -> None:
-        """Delete a file that got its name, but no row: what is refused must not show later."""
-        # What took its place meanwhile was acknowledged to somebody else.
+        """Delete a file that has its name, but no row: a refused upload must not appear later."""
+        # A file that replaced it meanwhile belongs to another, acknowledged upload.
         if upload.replaces is None:
             with contextlib.suppress(NotFound):
                 self._folders.take_back(entry)
@@ -113,7 +115,7 @@ class FolderWriter:
             _LOG.error("%s was stored, though its upload was refused: it took the place of another file.", entry.path)
 
     def _is_standing(self, dist: FilenameParts, digest: Digest) -> bool:
-        """Whether a file of these bytes stands in the first root; storage is asked, and then the catalog told."""
+        """Whether the first root has a file of these bytes at this name; if so, the catalog gets its row."""
         try:
             stream, entry = self._folders.open(0, dist.filename)
             sha256 = sha256_of_stream(stream)
@@ -126,17 +128,17 @@ class FolderWriter:
         return True
 
     def remove(self, file: File) -> None:
-        """Delete a file and what stands beside it."""
+        """Delete a file and its sidecars."""
         self._folders.remove(file.root, file.path)
 
     def yank(self, file: File, reason: bytes) -> None:
-        """Put the mark beside the file."""
+        """Write the yank sidecar of the file."""
         self._folders.write_sidecar(file.root, file.path, ".yanked", reason)
 
     def unyank(self, file: File) -> None:
-        """Take it away."""
+        """Remove the yank sidecar of the file."""
         self._folders.remove_sidecar(file.root, file.path, ".yanked")
 
     def refresh(self, file: File) -> None:
-        """Compare the file with its row; one that we removed is gone at once."""
+        """Compare the file with its row; a file that we removed disappears at once."""
         self._query(lambda: self._sync.refresh([(file.root, file.path)], hold=False))

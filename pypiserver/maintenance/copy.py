@@ -1,8 +1,8 @@
-"""``pypi-server copy``: packages from a folder or bucket to another, with upload times and what stands beside them.
+"""``pypi-server copy``: packages from a folder or bucket to another, with upload times and sidecars.
 
-The rules to keep: nothing that stands at the destination is ever changed; bytes are hashed while they are read, and
-held against what the source knows of them; a file is at the destination with all that belongs to it, or not at all, so
-a run that was interrupted is begun again and goes on.
+**Invariants:** nothing at the destination is ever changed; bytes are hashed while they are read, and compared with what
+the source knows of them; a file is at the destination with all its sidecars or not at all, so an interrupted run is
+started again and continues.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from ..backend.copy_endpoint import Endpoint, Item
 from ..batches import batches
 from ..errors import PypiServerError, Unavailable
 
-# Each of them waits for the network most of the time.
+# Each thread mostly waits for the network.
 AT_ONCE = 8
 BATCH = 64
 
 
 @dataclass(slots=True)
 class Report:
-    """How many files were copied, and how many were there already; what was left out, as (path, why)."""
+    """How many files were copied, how many were there already, and what was left out, as (path, why)."""
 
     copied: int = 0
     already: int = 0
@@ -31,9 +31,9 @@ class Report:
 
 
 def copy(source: Endpoint, destination: Endpoint, *, progress: Callable[[int, int], None]) -> Report:
-    """Copy what is not there yet; ``progress`` is told how many files are done, and 0, as nobody knows how many are.
+    """Copy what the destination lacks; ``progress`` gets the number of files done, and 0 because the total is unknown.
 
-    Raises Unavailable when one of the two does not answer: what was copied until then stays.
+    Raises Unavailable if either of the two does not answer; what was copied until then stays.
     """
     report = Report()
     destination.prepare()
@@ -56,7 +56,7 @@ def copy(source: Endpoint, destination: Endpoint, *, progress: Callable[[int, in
 
 
 def _copy(item: Item, destination: Endpoint) -> bool | PypiServerError:
-    """True when the file was copied, False when it was there, or why it is left out; raises Unavailable."""
+    """True if the file was copied, False if it was there already, or why it was left out; raises Unavailable."""
     try:
         if destination.is_there(item):
             return False

@@ -1,13 +1,13 @@
 """The access log: one line about each request, where the rest of the log goes.
 
-``ADDRESS USER "METHOD PATH" STATUS BYTES MILLISECONDSms CLIENT "NOTE"``, the last two only where there is
-something to say: ``pip/26.3``, and the file of an upload, the reason of a refusal, or where the client was sent.
-Or the same values by name in JSON; on a terminal a short line in colors. A request's own thread only notes what its
-line will say. Lines are written many at once, past the machinery of ``logging``, which costs as much as half an answer;
-a ``--log-conf`` file, or a program that uses the application, gets records of the logger ``pypiserver.access``.
+``ADDRESS USER "METHOD PATH" STATUS BYTES MILLISECONDSms CLIENT "NOTE"``, the last two only if they say something:
+``pip/26.3``, and the file of an upload, the reason of a refusal, or the target of a redirect. In JSON, the same values
+by name; on a terminal, a short line in colors. The request's own thread only notes the values of its line. Lines are
+written in batches without the machinery of ``logging``, which costs half as much as an answer; a ``--log-conf`` file,
+or a program that uses the application, gets records of the logger ``pypiserver.access``.
 
-Invariants: no value from outside can look like another field, or like a line of its own (they are percent-encoded,
-quotes in a note are escaped); the query is left out, because tokens travel there.
+**Invariants:** no value from outside can look like another field or like a separate line (values are percent-encoded,
+quotes in a note are escaped); the query is left out, because it may contain tokens.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from .request_events import Environ
 
 _PRODUCT = re.compile(r"([A-Za-z][A-Za-z0-9._-]{0,30})/[0-9][A-Za-z0-9.+!_-]{0,30}")
 _SAFE = "/:@!$&'()*+,;=~[]"
-# To format a number takes as long as all the rest of a line; these are those of answers that take less than 100 ms.
+# Formatting a number takes as long as the rest of a line; these are the numbers of answers that take less than 100 ms.
 _TENTHS = tuple(f"{number / 10:.1f}" for number in range(1000))
 
 
 @dataclass(frozen=True)
 class _Answered:
-    """All that a line says but times, which is the same for many requests."""
+    """The values of a line except its times; many requests share them."""
 
     address: str
     user: str | None
@@ -54,12 +54,12 @@ class _Answered:
 
     @cached_property
     def end(self) -> str:
-        """The end of the line, behind the time."""
+        """The end of the line, after the time."""
         return (f" {self.client}" if self.client else "") + (f" {json.dumps(self.note)}" if self.note else "")
 
     @cached_property
     def short(self) -> tuple[str, str]:
-        """What a terminal shows before and behind the time that the request took."""
+        """What a terminal shows before and after the time that the request took."""
         who = " ".join(filter(None, (word(self.address), word(self.user or "", "utf-8"))))
         color = _COLORS.get(self.status // 100, "red")
         said = colored(self.note, color) if self.status >= 400 else self.note
@@ -76,19 +76,20 @@ class _Answered:
         return json.dumps({"level": "INFO", "logger": ACCESS, **asked, **answered})[1:-1]
 
 
-# Most requests are alike, and a line that was made takes 300 to 900 bytes; what strangers make longer is not kept.
+# Most requests are alike, and a line in the cache takes 300 to 900 bytes; longer lines, which strangers can cause, are
+# not kept.
 _known = lru_cache(maxsize=2048)(_Answered)
 _LONGEST_KNOWN = 250
 _LONGEST_NOTE = 300
 _COLORS = {1: "cyan", 2: "green", 3: "cyan", 4: "yellow", 5: "red"}
-# What a line says of an address, a user or a path, in characters.
+# The maximum length of an address, a user or a path in a line, in characters.
 _LONGEST = 2048
-# When a request ended (nanoseconds since the epoch), how long it took (nanoseconds), and what else there is to say.
+# When a request ended (nanoseconds since the epoch), how long it took (nanoseconds), and the other values of its line.
 Note = tuple[int, int, _Answered]
 
 
 def note_of(environ: Environ, took: int, sent: int) -> Note:
-    """What the line about a request that ended now will say."""
+    """The values of the line about a request that ended now."""
     get = environ.get
     address, path = get(request_info.CLIENT) or get("REMOTE_ADDR", ""), get("SCRIPT_NAME", "") + get("PATH_INFO", "")
     user, method = get(request_info.USER), environ["REQUEST_METHOD"]
@@ -100,13 +101,13 @@ def note_of(environ: Environ, took: int, sent: int) -> Note:
             took,
             _known(address, user, method, path, status, sent, client, note and clean_note(note)),
         )
-    # Many of these wait together for a slow disk.
+    # Many of these wait together for a slow disk, so they are cut.
     long = (address[:_LONGEST], user and user[:_LONGEST], method[:_LONGEST], path[:_LONGEST])
     return time.time_ns(), took, _Answered(*long, status, sent, client, note and clean_note(note))
 
 
 class AccessLog:
-    """Writes a line for each note to the log's own handlers, or hands a record to others' handlers."""
+    """Writes a line for each note to our own handlers, or a record to other handlers."""
 
     note = staticmethod(note_of)
 
@@ -115,24 +116,24 @@ class AccessLog:
 
     @staticmethod
     def is_wanted() -> bool:
-        """Whether anybody would see the lines: the logger ``pypiserver.access`` at level INFO."""
+        """Whether any handler gets the lines: the logger ``pypiserver.access`` has level INFO or lower."""
         return logging.getLogger(ACCESS).isEnabledFor(logging.INFO)
 
     def observe(self, notes: Sequence[Note]) -> None:
-        """Write their lines."""
+        """Write the lines of these notes."""
         handlers = line_handlers()
         for handler in handlers:
             handler.write_lines(_lines_for(handler, notes))
         if any(handler not in handlers for handler in self._reached()):
             for line in text_lines(notes, "%(message)s"):
-                # Our own handlers have the line already.
+                # Our own handlers have written the line already.
                 self._logger.info("%s", line, extra={"is_clean": True, "is_written": True})
 
     def close(self) -> None:
-        """Nothing is held back."""
+        """Do nothing: no line is held back."""
 
     def _reached(self) -> Iterator[logging.Handler]:
-        """Every handler a record of ours gets to."""
+        """Every handler that a record of the access log reaches."""
         logger: logging.Logger | None = self._logger
         while logger is not None:
             yield from (each for each in logger.handlers if not isinstance(each, logging.NullHandler))
@@ -146,7 +147,7 @@ def _lines_for(handler: LineHandler, notes: Sequence[Note]) -> Iterator[str]:
 
 
 def short_lines(notes: Iterable[Note]) -> Iterator[str]:
-    """Their lines for a terminal."""
+    """The lines of these notes for a terminal."""
     for when, took, answered in notes:
         begin, end = answered.short
         clock = time.strftime("%H:%M:%S", time.localtime(when // 1_000_000_000))
@@ -154,7 +155,7 @@ def short_lines(notes: Iterable[Note]) -> Iterator[str]:
 
 
 def text_lines(notes: Iterable[Note], frmt: str) -> Iterator[str]:
-    """Their lines in the format-string of a log."""
+    """The lines of these notes in the format-string of a log."""
     last, filled = -1, ""
     around: list[str] = []
     for when, took, answered in notes:
@@ -168,14 +169,14 @@ def text_lines(notes: Iterable[Note], frmt: str) -> Iterator[str]:
 
 
 def _filled(frmt: str, second: int) -> str:
-    """What all lines of a second have in common, with marks for milliseconds and message."""
+    """The common part of all lines of a second, with placeholders for milliseconds and message."""
     asctime = time.strftime(logging.Formatter.default_time_format, time.localtime(second)) + ",\0"
     like = vars(logging.LogRecord(ACCESS, logging.INFO, "", 0, "", None, None))
     return frmt % {**like, "asctime": asctime, "message": "\1", "created": second, "msecs": 0}
 
 
 def json_lines(notes: Iterable[Note]) -> Iterator[str]:
-    """Their lines as JSON."""
+    """The lines of these notes as JSON."""
     last, utc = -1, ""
     for when, took, answered in notes:
         now = when // 1_000_000
@@ -186,7 +187,7 @@ def json_lines(notes: Iterable[Note]) -> Iterator[str]:
 
 @short_texts(entries=512, longest=_LONGEST_NOTE)
 def clean_note(note: str) -> str:
-    """The note as one line without secrets, and not endless."""
+    """The note as one line without secrets, cut to a maximum length."""
     return clean(note, _LONGEST_NOTE)
 
 
@@ -198,9 +199,9 @@ def release_of(agent: str) -> str:
 
 
 def word(text: str, encoding: str = "latin-1") -> str:
-    """The text as one printable word of ASCII, percent-encoded like a path, and not endless.
+    """The text as one printable word of ASCII, percent-encoded like a path and cut to a maximum length.
 
-    Servers hand over what clients send as bytes in latin-1 (PEP 3333).
+    Servers pass on what clients send as bytes in Latin-1 (PEP 3333).
     """
     try:
         data = text.encode(encoding)

@@ -1,8 +1,8 @@
 """The audit log: one JSON line for every change of what is served, appended to a file that only :mod:`uploaders` reads.
 
-The rules to keep: a change that could not be recorded is refused before it begins; one that was done and then cannot
-be recorded (the disk became full in between) is an error in the log, with its whole line. The file is opened for each
-line, so it can be moved away at any time; a line is one write in append mode, so lines of several processes never mix.
+**Invariants:** a change that cannot be recorded is refused before it begins; if recording fails after the change (the
+disk became full in between), the error log gets the whole line. The file is opened for each line, so it can be moved
+at any time; a line is one write in append mode, so lines of several processes never mix.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _LOG = logging.getLogger(__name__)
 class Change:
     """What was done to a file: ``action`` is upload, yank, unyank, delete or restore, ``file`` its path in its folder.
 
-    ``sha256`` is that of the file's bytes; ``reason`` is that of a yank.
+    ``sha256`` is the digest of the file's bytes; ``reason`` is the reason of a yank.
     """
 
     action: str
@@ -39,14 +39,14 @@ class Change:
 
 
 class AuditLog:
-    """Appends changes to the file at ``path``. ``clock`` gives seconds since the epoch."""
+    """Appends changes to the file at ``path``. ``clock`` returns seconds since the epoch."""
 
     def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
         self.path = path
         self._clock = clock
 
     def check(self) -> None:
-        """Raise Unavailable unless a line could be written now."""
+        """Raise Unavailable unless a line can be written now."""
         try:
             os.close(self._open())
         except OSError as error:
@@ -57,7 +57,7 @@ class AuditLog:
             ) from error
 
     def write(self, change: Change, *, user: str | None, address: str | None) -> None:
-        """Append the line of a change that was done; ``address`` is None for one from the command line."""
+        """Append the line of a change that was done; ``address`` is None for a change by the command line."""
         time = datetime.fromtimestamp(self._clock(), timezone.utc).isoformat(timespec="milliseconds")
         who = {"time": time.replace("+00:00", "Z"), "user": user, "address": address}
         what = {"action": change.action, "file": change.file, "sha256": change.sha256}
@@ -76,12 +76,12 @@ class AuditLog:
             _LOG.critical("The audit log %s cannot be written (%s); it lacks this line: %s", self.path, reason, line)
 
     def _open(self) -> int:
-        # Not for others: it says who did what.
+        # Other users must not read it: it says who did what.
         return os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
 
 
 def local_user() -> str:
-    """Who works on this machine: the name, or the number where it has none, as in a container."""
+    """The user of this process: the name, or the number if the user has no name, as in a container."""
     try:
         return getpass.getuser()
     except (KeyError, OSError, ImportError):
@@ -99,9 +99,9 @@ def recorded(
     reason: str = "",
     sha256: str = "",
 ) -> Iterator[None]:
-    """Around a change that the command line makes: refuse it, or record it once it is done.
+    """Wrap a change by the command line: refuse it if it cannot be recorded, or record it once it is done.
 
-    ``read`` opens the file, where its ``sha256`` is not known.
+    ``read`` opens the file, and is used if its ``sha256`` is not known. Raises Unavailable.
     """
     if log is None:
         yield

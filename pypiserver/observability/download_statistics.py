@@ -1,8 +1,9 @@
-"""How often what was downloaded: counts per day, project, version and client, in a SQLite file of their own.
+"""Download counts per day, project, version and client, in a separate SQLite file.
 
-It is not in the catalog, which can be deleted at any time: these counts exist nowhere else. The rules to keep: nobody
-is recorded, neither address nor user; a download counts when its last byte was sent; counting is no reason for an
-answer to fail or to wait.
+The counts are not in the catalog, which can be deleted at any time, because they exist nowhere else.
+
+**Invariants:** no address and no user is recorded; a download counts when its last byte is sent; counting makes no
+answer fail or wait.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from .request_events import RequestEvent, exchange
 _LOG = logging.getLogger(__name__)
 BUSY_SECONDS = 5.0
 RECENT_DAYS = 30
-# Of what cannot be written, no more is kept; the key has few values for each release.
+# The maximum number of counts kept while they cannot be written; each release has few keys.
 MOST_WAITING = 100_000
 CLIENTS = frozenset({
     "bandersnatch", "conda", "curl", "devpi", "hatch", "mamba", "nexus", "pdm", "pip", "pipenv", "pixi", "poetry",
@@ -44,7 +45,7 @@ Key = tuple[str, str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """The downloads of a project: in all, in the last thirty days, and by version and client, the most first."""
+    """The downloads of a project: total, in the last thirty days, and by version and client, the highest first."""
 
     project: str
     total: int
@@ -54,9 +55,9 @@ class Counts:
 
 
 class Downloads:
-    """Counts downloads into the file at ``path``, and reads them back. ``clock`` gives seconds since the epoch.
+    """Counts downloads into the file at ``path``, and reads them. ``clock`` returns seconds since the epoch.
 
-    Nothing is opened before the first download is counted, or somebody asks; without ``makes`` nothing is made then.
+    Nothing is opened before the first download or query; without ``makes`` the file is not created then.
     """
 
     def __init__(self, path: Path, *, clock: Callable[[], float] = time.time, makes: bool = True) -> None:
@@ -94,7 +95,7 @@ class Downloads:
         self._write()
 
     def close(self) -> None:
-        """Write what is not yet written."""
+        """Write the counts that are still in memory."""
         self._write()
         if self._connection is not None:
             self._connection.close()
@@ -132,7 +133,7 @@ class Downloads:
         return connection
 
     def projects(self) -> list[tuple[str, int, int]]:
-        """(project, downloads in all, in the last thirty days), the most first; raises ConfigError."""
+        """(project, total downloads, downloads in the last thirty days), the highest first; raises ConfigError."""
         with self._reading() as connection:
             rows = connection.execute(
                 "SELECT project, SUM(count), SUM(CASE WHEN day > ? THEN count ELSE 0 END) FROM downloads"
@@ -142,7 +143,7 @@ class Downloads:
             return [(str(project), int(total), int(recent)) for project, total, recent in rows]
 
     def counts(self, project: str) -> Counts:
-        """The downloads of the project of that name in normal form; raises ConfigError."""
+        """The downloads of the project with that normalized name; raises ConfigError."""
         versions: Counter[str] = Counter()
         clients: Counter[str] = Counter()
         recent, since = 0, self._recently()
@@ -181,7 +182,7 @@ class Downloads:
 
 
 def client_of(agent: str) -> str:
-    """The client a User-Agent names, if it is one of those that install packages; ``browser``, or ``other``."""
+    """The client that a User-Agent names, if it is one that installs packages; ``browser``, or ``other``."""
     match = re.match(r"[A-Za-z][A-Za-z-]*", agent)
     name = match[0].lower() if match else ""
     return "browser" if name == "mozilla" else name if name in CLIENTS else "other"

@@ -1,7 +1,6 @@
-"""Our own log handlers: they take records like any other, and ready lines many at once; and lines in JSON.
+"""Our log handlers: they take records like any other handler, and batches of ready lines; and the formatters of lines.
 
-The rules to keep: a file is opened anew when it was moved away; a log that cannot be written is no reason not to
-serve.
+**Invariants:** a file that was moved is reopened; a log that cannot be written does not stop the server.
 """
 
 from __future__ import annotations
@@ -22,11 +21,11 @@ from ..terminal import colored
 _FileHandler = logging.FileHandler if os.name == "nt" else logging.handlers.WatchedFileHandler
 
 
-# Without its argument, as it cannot be subscripted before Python 3.11.
+# Without its type argument, because Python 3.10 cannot subscript it.
 class LineHandler(logging.StreamHandler):  # type: ignore[type-arg]
     """Writes to a stream; ``frmt`` is the format-string of a line, ``is_json`` says that lines are JSON instead.
 
-    ``is_terminal`` says that somebody watches: lines are short and in colors.
+    ``is_terminal`` says that a user reads the lines: they are short and in colors.
     """
 
     frmt = "%(message)s"
@@ -34,7 +33,7 @@ class LineHandler(logging.StreamHandler):  # type: ignore[type-arg]
     is_terminal = False
 
     def handle(self, record: logging.LogRecord) -> bool:
-        """Write the record, unless its line came by ``write_lines``, or who watches the terminal has read the same."""
+        """Write the record, unless ``write_lines`` wrote its line, or the user of the terminal has read the same."""
         is_known = getattr(record, "is_written", False) or (self.is_terminal and getattr(record, "is_shown", False))
         return False if is_known else bool(super().handle(record))
 
@@ -51,13 +50,13 @@ class LineHandler(logging.StreamHandler):  # type: ignore[type-arg]
 
 
 class FileLineHandler(LineHandler, _FileHandler):  # type: ignore[misc, valid-type]
-    """Appends to a file, which is opened anew when it was moved away."""
+    """Appends to a file, which is reopened after it was moved."""
 
     def __init__(self, path: Path) -> None:
         _FileHandler.__init__(self, path, encoding="utf-8", errors="backslashreplace")
 
     def ready_stream(self) -> TextIO:
-        """The file of that name, opened when it is not open, or no longer the one that was opened."""
+        """The file of that name, reopened if it is closed or no longer the same file."""
         if isinstance(self, logging.handlers.WatchedFileHandler):
             self.reopenIfNeeded()
         if self.stream is None:
@@ -67,7 +66,7 @@ class FileLineHandler(LineHandler, _FileHandler):  # type: ignore[misc, valid-ty
 
 
 class ShortLines(logging.Formatter):
-    """A record for who watches a terminal: the time of day, what is wrong in colors, and the message."""
+    """A record for a terminal: the time of day, the level in color if it is a problem, and the message."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The lines of the record."""

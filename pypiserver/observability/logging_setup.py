@@ -1,9 +1,9 @@
-"""Logging: where lines go, and what the lines about a request, its response and its error look like.
+"""Logging: where lines go, and the format of the lines about a request, its response and its error.
 
-The rules to keep: a value from outside never starts a line of its own (control characters are escaped, tracebacks are
-indented), and no password, token or cookie is written, whatever the format asks for. ``configure`` is called by the
-command line only; a program that uses the application sets up logging itself. ``wrap`` costs nothing while lines
-about requests are switched off: it gives back the very application. The access log is in ``access_log``.
+**Invariants:** a value from outside never starts a separate line (control characters are escaped, tracebacks are
+indented), and no password, token or cookie is written, whatever the format asks for. Only the command line calls
+``configure``; a program that uses the application sets up logging itself. While lines about requests are off, ``wrap``
+costs nothing: it returns the application itself. The access log is in ``access_log``.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ Application = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 REQUESTS = "pypiserver.requests"  # the logger of the lines about requests; they have level INFO
 ACCESS = "pypiserver.access"  # the logger of the access log; it has one line of level INFO for each request
 LONGEST_VALUE = 4096  # characters of a header, a path or another part of a request
-LONGEST_LINE = 2048  # characters of a line; what is said of a package or a request may have megabytes
+LONGEST_LINE = 2048  # characters of a line; the data of a package or a request may have megabytes
 LONGEST_TRACEBACK = 64 * 1024
 _OURS = "pypiserver-log-"
 _DEFAULT_CONF = Path("log.conf")
@@ -57,46 +57,46 @@ _CONF_FAULTS = (
     configparser.Error,
 )
 _SECRET_NAME = re.compile(r"AUTH(?!ENTICATE|_TYPE)|COOKIE|TOKEN|PASSW|SECRET|API_?KEY|CREDENTIAL", re.IGNORECASE)
-# Each is linear in the length of the text: what may repeat is bounded, or cannot start in its own middle.
+# Each is linear in the length of the text: repetitions are bounded, or cannot start within their own match.
 _SECRETS = (
     (re.compile(r"(?<=//)[^/@\s]+@"), "***@"),
     (re.compile(r"((?:token|passw|secret)[\w-]{0,40}(?:=|%3D))[^&\s]+", re.IGNORECASE), r"\1***"),
-    # Of signed addresses of a bucket, at which anybody gets the file: S3, GCS and Azure, also quoted once more.
+    # For the signed addresses of a bucket, at which any client gets the file: S3, GCS and Azure, also quoted once more.
     (re.compile(r"((?:signature|credential|accesskeyid|accessid)(?:=|%3D))[^&\s]+", re.IGNORECASE), r"\1***"),
     (re.compile(r"((?:[?&;]|%26|%3F)sig(?:=|%3D))[^&\s]+", re.IGNORECASE), r"\1***"),
     (re.compile(r"\b((?i:Basic|Bearer))\s{1,9}(?=\S{0,99}[A-Z0-9=+])[\w+/=.~-]{8,}"), r"\1 ***"),
 )
 _ADDRESSES = ("location", "content-location", "x-store-url", "x-accel-redirect", "x-sendfile")
-# Some servers put the whole environment of the process beside the request; '%s' shows the request's own variables.
+# Some servers add the environment of the process to that of the request; '%s' shows only the request's variables.
 _OF_REQUEST = re.compile(
     r"(HTTP|REQUEST|SERVER|REMOTE|CONTENT)_[A-Z0-9_]+|SCRIPT_NAME|PATH_INFO|QUERY_STRING|wsgi\.url_scheme"
 )
 
 
 def redacted(text: str) -> str:
-    """The text without the passwords and tokens that can be told from their form."""
+    """The text without the passwords and tokens that are recognizable by their form."""
     for pattern, instead in _SECRETS:
         text = pattern.sub(instead, text)
     return text
 
 
 def clean(text: str, longest: int = LONGEST_LINE) -> str:
-    """One line of at most so many characters without secrets, with what cannot be printed written as an escape."""
-    # What ends a secret may be beyond the end of the line, and tells that it is one.
+    """One line of at most ``longest`` characters without secrets; unprintable characters are escaped."""
+    # The text that marks a secret may follow it, beyond the end of the line.
     text = text[: 4 * longest]
-    # Twice: what cannot be printed may stand in the middle of a secret, and part it from what tells that it is one.
+    # Twice: an unprintable character inside a secret may separate it from the text that marks it as one.
     return cut(redacted(printable(redacted(text))), longest)
 
 
 class CleanLines(logging.Filter):
-    """Makes each record one clean line, and its traceback lines that start with blanks, so none can be forged.
+    """Makes each record one clean line, and indents the lines of its traceback, so none can be forged.
 
-    It sits on handlers, in front of any formatter, also one from ``--log-conf``.
+    It is a filter of handlers and runs before any formatter, also one from ``--log-conf``.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Clean the record; every record passes."""
-        # Lines about requests are already clean, and may hold the line ends of the format itself.
+        # Lines about requests are already clean, and may contain the line ends of the format itself.
         if not getattr(record, "is_clean", False):
             record.msg, record.args, record.is_clean = clean(record.getMessage()), None, True
             if record.exc_info and not record.exc_text:
@@ -108,16 +108,16 @@ class CleanLines(logging.Filter):
 
 
 def configure(config: Config) -> None:
-    """Send the log where the settings say; called again it replaces what it set up before.
+    """Send the log where the settings say; another call replaces what the previous one set up.
 
-    Levels by ``-v``: warnings, then requests, then debugging, then the same for other libraries. A ``--log-conf``
-    file, or ``log.conf`` in the working directory, decides instead of the stream and the levels; that one only where
-    no one else can have put it there. Raises ``ConfigError`` for a file that cannot be read, understood or written.
+    Levels by ``-v``: warnings, then requests, then debugging, then the same for other libraries. A ``--log-conf`` file,
+    or ``log.conf`` in the working directory, decides instead of the stream and the levels; ``log.conf`` only if no
+    other user can have put it there. Raises ConfigError for a file that cannot be read, parsed or written.
     """
     root = logging.getLogger()
     conf = config.log_conf or found_conf(config)
     before = [each for each in root.handlers if (each.name or "").startswith(_OURS)]
-    # What fails, fails before anything was changed.
+    # Errors occur here, before anything is changed.
     handlers = list(_handlers(config, with_stream=conf is None))
     if conf is not None:
         _read_conf(conf)
@@ -144,7 +144,7 @@ def configure(config: Config) -> None:
 
 
 def _is_watched(config: Config, handler: logging.Handler) -> bool:
-    """Whether lines go to a terminal, and nobody chose what they look like."""
+    """Whether lines go to a terminal, and no setting chose their format."""
     is_ours = config.log_format == "text" and config.log_frmt == default_of("log_frmt")
     return is_ours and type(handler) is LineHandler and has_color(handler.stream)
 
@@ -156,14 +156,14 @@ def _formatter(config: Config, handler: logging.Handler) -> logging.Formatter:
 
 
 def found_conf(config: Config) -> Path | None:
-    """``log.conf`` in the working directory, where it is read because no file is named; absolute."""
+    """The absolute path of ``log.conf`` in the working directory, if it is read because no file is named."""
     if config.log_conf is not None or not _DEFAULT_CONF.is_file() or objection(_DEFAULT_CONF, config.roots):
         return None
     return Path(os.path.abspath(_DEFAULT_CONF))  # noqa: PTH100 - resolve() would follow links
 
 
 def _warn_of_strange(config: Config) -> None:
-    """Say once that a ``log.conf`` is not read; unlike settings, that changes nothing but what is logged."""
+    """Warn once that a ``log.conf`` is not read; no error, because unlike other settings it affects the log only."""
     why = objection(_DEFAULT_CONF, config.roots) if _DEFAULT_CONF.is_file() else ""
     if why and not _warned:
         _warned.append(why)
@@ -173,7 +173,7 @@ def _warn_of_strange(config: Config) -> None:
 
 
 def check(config: Config) -> None:
-    """Raise ConfigError for a ``--log-conf`` that cannot be read or understood; nothing is set up."""
+    """Raise ConfigError for a ``--log-conf`` that cannot be read or parsed; sets up nothing."""
     conf = config.log_conf or found_conf(config)
     if conf is not None:
         _read_conf(conf, applies=False)
@@ -200,12 +200,12 @@ def _read_conf(path: Path, *, applies: bool = True) -> None:
 
 
 def _handlers(config: Config, *, with_stream: bool) -> Iterator[logging.Handler]:
-    """The handlers the settings ask for, with names by which they are found again."""
+    """The handlers that the settings ask for, with names by which a later call finds them."""
     if with_stream:
         stream = {"stdout": sys.stdout, "stderr": sys.stderr}.get(config.log_stream)
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-        # Without any handler, logging would write warnings to stderr after all.
+        # Without any handler, logging would write warnings to stderr.
         handler: logging.Handler = logging.NullHandler() if stream is None else LineHandler(stream)
         handler.set_name(_OURS + "stream")
         yield handler
@@ -225,7 +225,7 @@ def _handlers(config: Config, *, with_stream: bool) -> Iterator[logging.Handler]
 
 
 def line_handlers() -> list[LineHandler]:
-    """The handlers that ``configure`` set up and that write anywhere."""
+    """The handlers that ``configure`` set up and that write somewhere."""
     return [each for each in logging.getLogger().handlers if isinstance(each, LineHandler)]
 
 
@@ -235,7 +235,7 @@ def _all_handlers() -> list[logging.Handler]:
 
 
 class Fields(Mapping[str, object]):
-    """What a format-string can select: own fields, then those of the request's environ; unknown ones are empty.
+    """The fields that a format-string can select: its own, then those of the request's environ; unknown ones are empty.
 
     Every text comes out clean. ``str()`` shows all fields, for the format ``%s``.
     """
@@ -251,7 +251,7 @@ class Fields(Mapping[str, object]):
         return value if isinstance(value, int) else clean(str(value), LONGEST_VALUE)
 
     def __iter__(self) -> Iterator[str]:
-        """Own fields, then the variables that describe the request (PEP 3333)."""
+        """Its own fields, then the variables that describe the request (PEP 3333)."""
         yield from self._own
         yield from sorted(key for key in self._environ if _OF_REQUEST.fullmatch(key))
 
@@ -279,7 +279,7 @@ def response_fields(environ: Environ, status: str, headers: Iterable[tuple[str, 
 
 
 def error_fields(environ: Environ, response: tuple[str, Iterable[tuple[str, str]]], body: object) -> Fields:
-    """The fields of a response that is an error: also its ``body``, ``exception`` and ``traceback``."""
+    """The fields of an error response: also its ``body``, ``exception`` and ``traceback``."""
     fault = environ.get(EXCEPTION)
     trace = "".join(traceback.format_exception(fault)) if isinstance(fault, BaseException) else ""
     words = b"".join(body).decode("utf-8", "replace") if isinstance(body, list | tuple) else ""
@@ -296,7 +296,7 @@ def _response(status: str, headers: Iterable[tuple[str, str]]) -> dict[str, obje
 
 
 def _shown(name: str, value: str) -> str:
-    """The value of a response's header; of an address no query, which may be the right to fetch a file."""
+    """The value of a response's header; an address loses its query, which may authorize a download."""
     if _SECRET_NAME.search(name):
         return "***"
     address, mark, _ = value.partition("?")
@@ -304,10 +304,10 @@ def _shown(name: str, value: str) -> str:
 
 
 def wrap(application: Application, *, request_format: str, response_format: str, error_format: str) -> Application:
-    """The application with a line for each request, response and error; itself when no such line would be written.
+    """The application with a line for each request, response and error; the application itself if no line is wanted.
 
-    An empty format leaves its line out. Whether lines are wanted is decided here, once: logger ``pypiserver.requests``
-    at level INFO.
+    An empty format leaves its line out. Whether lines are wanted is decided once, here: the level of the logger
+    ``pypiserver.requests`` is INFO or lower.
     """
     logger = logging.getLogger(REQUESTS)
     if not logger.isEnabledFor(logging.INFO) or not (request_format or response_format or error_format):

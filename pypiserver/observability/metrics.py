@@ -1,8 +1,8 @@
-"""Metrics in Prometheus' text format: what was asked and answered, how the index is, and their own listener.
+"""Metrics in Prometheus' text format: counts of requests and answers, the state of the index, and a separate listener.
 
-The rules to keep: every label has few values (a route is the rule of the table, never a path); what workers count is
-added up in the files of Prometheus' own multi-process mode, when ``PROMETHEUS_MULTIPROC_DIR`` names a folder for them;
-what the index is, any worker reads from the catalog when it is asked. A client of the listener that is silent ends.
+**Invariants:** every label has few values (a route is the rule of the table, never a path); the counts of workers are
+added up in the files of Prometheus' own multi-process mode if ``PROMETHEUS_MULTIPROC_DIR`` names a folder for them; any
+worker reads the state of the index from the catalog when it is scraped; the listener disconnects a silent client.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ INFO = ("build", "The version of pypiserver.")
 
 
 class State(NamedTuple):
-    """How the index is; ``scan`` is when the last scan began (seconds since the epoch) and how long it took."""
+    """The state of the index; ``scan`` is the last scan's begin (seconds since the epoch) and duration (seconds)."""
 
     files: int
     projects: int
@@ -60,9 +60,9 @@ class State(NamedTuple):
 
 
 class Metrics:
-    """Counts exchanges, and writes what was counted; raises ConfigError without prometheus_client.
+    """Counts requests, and writes the counts; raises ConfigError without prometheus_client.
 
-    ``state`` tells how the index is, ``clock`` gives seconds since the epoch.
+    ``state`` returns the state of the index, ``clock`` seconds since the epoch.
     """
 
     def __init__(self, state: Callable[[], State], version: str, *, clock: Callable[[], float] = time.time) -> None:
@@ -96,7 +96,7 @@ class Metrics:
     note = staticmethod(exchange)
 
     def observe(self, exchanges: Sequence[RequestEvent]) -> None:
-        """Count them."""
+        """Count these requests."""
         counted = self._counted
         for each in exchanges:
             route = route_label(each.route)
@@ -112,17 +112,17 @@ class Metrics:
                 counted["auth_failures"].inc()
 
     def close(self) -> None:
-        """Nothing is held back."""
+        """Do nothing: no count is held back."""
 
     def exposition(self) -> bytes:
-        """All metrics as text; raises Unavailable when the files of other workers cannot be read."""
+        """All metrics as text; raises Unavailable if the files of other workers cannot be read."""
         text: bytes = self._prometheus.generate_latest(self)
         return text
 
     def collect(self) -> list[Any]:
-        """All metrics as families of prometheus_client; raises Unavailable as :meth:`exposition` does."""
+        """All metrics as families of prometheus_client; raises Unavailable like :meth:`exposition`."""
         for _ in range(TRIES):
-            # Another worker may be about to make its file, which is empty for a moment.
+            # Another worker may be creating its file, which is empty for a moment.
             with contextlib.suppress(struct.error, RuntimeError, OSError):
                 return list(self._registry.collect())
             time.sleep(0.01)
@@ -145,15 +145,15 @@ class Metrics:
 
 @contextlib.contextmanager
 def listening(host: str, port: int, collect: Callable[[], Iterable[Any]]) -> Iterator[int]:
-    """``--metrics-address``: serve the metrics alone while the block runs, in the parent of all workers.
+    """``--metrics-address``: serve only the metrics while the block runs, in the parent of all workers.
 
-    Gives the port. Raises ConfigError when the address cannot be had.
+    Yields the port. Raises ConfigError if the address cannot be bound.
     """
     from prometheus_client import start_http_server
 
     with refusals(host, port):
         server, thread = start_http_server(port, first_address(host, port), _Told(collect))
-    # The first client may come before this; it has no more than a connection then.
+    # A client may connect before this line: the default handler then serves that one connection.
     theirs: Any = server.RequestHandlerClass
     server.RequestHandlerClass = type("Handler", (_Handler, theirs), {})
     server.handle_error = _client_failed  # type: ignore[method-assign]
@@ -166,28 +166,28 @@ def listening(host: str, port: int, collect: Callable[[], Iterable[Any]]) -> Ite
 
 
 class _Handler:
-    """What the listener of prometheus_client leaves open: how long a silent client is waited for, and who is told."""
+    """Completes the listener of prometheus_client: the timeout of a silent client, and where errors go."""
 
     timeout = 5  # seconds
 
     def get_stderr(self) -> TextIO:
-        """Nowhere: what fails is in our log already."""
+        """A stream that is dropped: errors are in our log already."""
         return io.StringIO()
 
 
 def _client_failed(request: object, client_address: object) -> None:
-    """Say what failed, as a rule a client that went away; debugging alone tells of clients."""
+    """Log a failed request at debug level only, because the usual cause is a client that disconnected."""
     _LOG.debug("A request for the metrics failed.", exc_info=True)
 
 
 class _Told:
-    """A registry, as the listener wants one, that tells our log when it fails."""
+    """A registry, in the form the listener needs, that logs its failures."""
 
     def __init__(self, collect: Callable[[], Iterable[Any]]) -> None:
         self._collect = collect
 
     def collect(self) -> Iterable[Any]:
-        """The families; what fails is the client's 500."""
+        """The families; a failure becomes status 500 for the client."""
         try:
             return self._collect()
         except Exception as error:
@@ -195,22 +195,22 @@ class _Told:
             raise
 
     def restricted_registry(self, names: Iterable[str]) -> _Told:
-        """Those families that have one of the names, as ``?name[]=`` asks."""
+        """The families that have one of the names, as ``?name[]=`` asks."""
         wanted = set(names)
         return _Told(lambda: [each for each in self.collect() if wanted & {sample.name for sample in each.samples}])
 
 
 class _States:
-    """A collector, as prometheus_client wants one: nothing is asked before somebody scrapes."""
+    """A collector, in the form prometheus_client needs: it reads the state only when it is scraped."""
 
     def __init__(self, collect: Callable[[], Iterator[Any]]) -> None:
         self.collect = collect
 
     def describe(self) -> list[Any]:
-        """Nothing, so that registering asks nothing."""
+        """An empty list, so that registering reads no state."""
         return []
 
 
 def route_label(rule: str | None) -> str:
-    """A rule of the route table as a label, without its patterns; ``other`` for what is in no row."""
+    """A rule of the route table as a label, without its patterns; ``other`` for a request that matches no row."""
     return re.sub(r"<([a-z]+)[^>]*>", r"<\1>", rule) if rule else "other"

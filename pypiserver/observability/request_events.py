@@ -1,8 +1,8 @@
-"""What happened to each request, told to those who write about it: access log, metrics, statistics.
+"""Reports each finished request to its observers: access log, metrics, statistics.
 
-The rules to keep: in the request's own thread each observer only makes a note, and one thread per process hands it
-back a moment later, many at once, so that a slow disk slows no answer; whoever observes may fail and nobody else
-notices; the thread starts with the first request in the process that serves, and ``close`` tells what is left.
+**Invariants:** in the request's own thread each observer only makes a note, and one thread per process hands it the
+notes in batches a moment later, so that a slow disk slows no answer; an observer may fail without effect on any other
+part; the thread starts with the first request in the process that serves, and ``close`` hands over the remaining notes.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ Application = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 # Notes a request that ended now, in its own thread: its environ, the nanoseconds it took, the bytes sent.
 MakeNote = Callable[[Environ, int, int], Any]
 
-# So long notes are gathered before they are written about together: each time, a thread more wants the interpreter.
+# Seconds during which notes gather before they are written: for each batch, one more thread needs the interpreter.
 GATHER_SECONDS = 0.1
-# More than a slow disk can be behind; what does not fit is dropped, and the log says so. A note takes 0.5 to 5 kB.
+# A slow disk is never this far behind; further notes are dropped, and the log says so. A note takes 0.5 to 5 kB.
 MOST_WAITING = 20_000
-# Who asks is told from the begin.
+# The beginning of a User-Agent tells which client it is.
 LONGEST_AGENT = 200
 
 
 class RequestEvent(NamedTuple):
-    """One request with its answer, as those who count note it.
+    """One request with its answer, as the observers that count note it.
 
     ``when`` is when it ended (seconds since the epoch), ``seconds`` how long it took, ``sent`` the bytes of the body.
     """
@@ -53,7 +53,7 @@ class RequestEvent(NamedTuple):
 
 
 def exchange(environ: Environ, took: int, sent: int) -> RequestEvent:
-    """What was asked and answered, in the request of this environ that ended now."""
+    """The request of this environ, which ended now, and its answer."""
     get = environ.get
     return RequestEvent(
         time.time(),
@@ -71,21 +71,21 @@ def exchange(environ: Environ, took: int, sent: int) -> RequestEvent:
 
 
 class Observer(Protocol):
-    """Somebody who writes about requests."""
+    """Writes about requests."""
 
     @property
     def note(self) -> MakeNote:
-        """What makes its notes; it must not fail, nor wait. Those who have it in common share the notes."""
+        """What makes its notes; it must not fail or wait. Observers with the same function share the notes."""
 
     def observe(self, notes: Sequence[Any]) -> None:
         """Write about these; called from one thread of the process, in the order in which the requests ended."""
 
     def close(self) -> None:
-        """Write what is not yet written."""
+        """Write what is still in memory."""
 
 
 class _Telling:
-    """What waits to be told in one process, and the thread that tells it."""
+    """The waiting notes of one process, and the thread that hands them over."""
 
     def __init__(self, observers: Sequence[Observer]) -> None:
         groups: dict[MakeNote, list[Observer]] = {}
@@ -99,10 +99,10 @@ class _Telling:
         self.lock = threading.Lock()
 
     def rouse(self) -> None:
-        """Let what waits be told soon."""
+        """Let the thread hand over the waiting notes soon."""
         thread = self.thread
         if thread is None:
-            # An application that was replaced, with an answer that came to its end only now.
+            # The application was replaced, and one of its answers ended only now.
             self.flush()
         else:
             self.is_awake = True
@@ -111,11 +111,11 @@ class _Telling:
                 self.is_awake = False
 
     def sleep(self) -> None:
-        """The next note rouses us, and begins the thread again if it ended."""
+        """Mark the thread as asleep: the next note wakes it, and restarts it if it ended."""
         self.is_awake = False
 
     def flush(self) -> None:
-        """Tell the observers what is waiting."""
+        """Hand the waiting notes to the observers."""
         with self.lock:
             for _, waiting, group in self.groups:
                 if len(waiting) == MOST_WAITING:
@@ -125,7 +125,7 @@ class _Telling:
                     try:
                         observer.observe(notes)
                     except Exception:  # noqa: BLE001 - logged with its traceback
-                        # No reason to stop telling the others, or of the next requests.
+                        # Keep handing notes to the other observers, and those of the next requests to this one.
                         _LOG.exception("%s failed; it knows nothing of some requests.", type(observer).__name__)
 
 
@@ -141,11 +141,11 @@ class Observers:
         return bool(self._observers)
 
     def note(self, environ: Environ, took: int, sent: int) -> None:
-        """Take note of a request that ended now, after ``took`` nanoseconds; costs next to nothing."""
+        """Note a request that ended now, after ``took`` nanoseconds; costs almost nothing."""
         telling = self._telling.value or self._telling.get()
         for note, waiting, _ in telling.groups:
             waiting.append(note(environ, took, sent))
-        # To ask the event itself takes as long as to make half a note.
+        # To ask the event itself takes half as long as to make a note.
         if not telling.is_awake:
             telling.rouse()
 
@@ -161,17 +161,17 @@ class Observers:
             telling.wake.wait()
             time.sleep(0 if telling.is_closing else self._gather_seconds)
             telling.wake.clear()
-            # What is noted from here on rouses us again; what was noted before is told now.
+            # A note from here on wakes the thread again; earlier notes are handed over now.
             telling.is_awake = False
             telling.flush()
 
     def flush(self) -> None:
-        """Tell the observers what is waiting."""
+        """Hand the waiting notes to the observers."""
         if self._telling.value is not None:
             self._telling.value.flush()
 
     def close(self) -> None:
-        """End the thread of this process, once everything is told; what is noted later is told at once."""
+        """End the thread of this process once all notes are handed over; later notes are handed over at once."""
         telling = self._telling.value
         if telling is not None and telling.thread is not None:
             telling.is_closing = True
@@ -184,7 +184,7 @@ class Observers:
 
 
 def observe(application: Application, observers: Observers) -> Application:
-    """The application with every request noted once its body is sent; it leaves ``facts.STATUS`` in the environ."""
+    """The application, with each request noted once its body is sent; sets ``request_info.STATUS`` in the environ."""
     note, clock = observers.note, time.perf_counter_ns
 
     def observed(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -192,7 +192,7 @@ def observe(application: Application, observers: Observers) -> Application:
         try:
             body = application(environ, start_response)
         except BodyWantedError:
-            # It is not answered yet.
+            # The request is not answered yet.
             raise
         except BaseException:
             note(environ, clock() - began, 0)
@@ -210,7 +210,7 @@ def observe(application: Application, observers: Observers) -> Application:
 
 
 class _Counted:
-    """A body whose bytes are counted while it is sent; ``close`` may come before its end, when the client is gone."""
+    """A body whose bytes are counted as they are sent; ``close`` may come before its end, if the client disconnects."""
 
     def __init__(self, body: Iterable[bytes], ended: Callable[[int], None]) -> None:
         self._body = body
@@ -228,7 +228,7 @@ class _Counted:
         return block
 
     def close(self) -> None:
-        """End the body, as PEP 3333 asks of whoever wraps one."""
+        """Close the wrapped body, as PEP 3333 requires of middleware."""
         try:
             close = getattr(self._body, "close", None)
             if close is not None:

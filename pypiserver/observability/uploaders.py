@@ -1,7 +1,7 @@
-"""Who uploaded which file, as the audit log says.
+"""The user who uploaded each file, according to the audit log.
 
-**Invariants:** the log is read from where it was left, its last :data:`MAX_READ` bytes at most; what is remembered is
-bounded; a line that is no record, or a log that cannot be read, means that nothing is known.
+**Invariants:** each read starts where the last one ended, and reads the last :data:`MAX_READ` bytes at most; memory is
+bounded; a line that is no record, or a log that cannot be read, means that the user is unknown.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MAX_USER = 200
 
 
 class Uploaders:
-    """Users by the sha256 of what they uploaded, from the audit log at ``path``; it is read when one is asked for."""
+    """Users by the sha256 of the uploaded bytes, from the audit log at ``path``; a lookup of a user reads it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -30,8 +30,8 @@ class Uploaders:
         self._read = (-1, 0)
 
     def of(self, sha256: str) -> str:
-        """The user who uploaded these bytes last, '' where that is not known."""
-        # Who comes meanwhile is told what is known.
+        """The user who uploaded these bytes last, '' if unknown."""
+        # A call during a read returns what is known already.
         if self._lock.acquire(blocking=False):
             try:
                 self._read_on()

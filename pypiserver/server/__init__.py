@@ -1,1 +1,1 @@
-"""Running the application: under granian, waitress, gunicorn and the adapters of bottle."""
+"""Runs the application under granian, waitress, gunicorn and the adapters of bottle."""

@@ -1,6 +1,6 @@
-"""What every server is given and has to offer: options, hooks, the address, how it is told to end.
+"""What every server gets and must offer: options, hooks, the address, and how it is told to end.
 
-Invariants: a port that is in use is noticed before anything is started, and said in one sentence; a server ends within
+**Invariants:** a port in use is noticed before anything starts, and reported in one sentence; a server ends within
 GRACE_SECONDS of SIGTERM.
 """
 
@@ -27,30 +27,30 @@ from ..supervisor import Loop, once
 from .graceful_shutdown import GracefulShutdown
 from .process_signals import ends_with_terminal
 
-# The logger of the lines about start and end of the server; they have level INFO.
+# The logger of the lines about the start and end of the server; they have level INFO.
 SERVER = "pypiserver.server"
 WSGI = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 OnReady = Callable[[str, int], None]
-# Threads that wait for slow clients cost little; with fewer, 60 slow uploads and 40 stalled downloads stop others.
+# Threads that wait for slow clients cost little; with fewer, 60 slow uploads and 40 stalled downloads block others.
 DEFAULT_THREADS = {"granian": 160, "waitress": 16, "gunicorn": 160}
-# How often a server that does not end is told again.
+# Seconds after which a server that does not end is told again.
 INSIST_SECONDS = 5.0
-# A running upload may take so long to end after SIGTERM.
+# Seconds that a running upload gets after SIGTERM.
 GRACE_SECONDS = 8
 OUTLASTED = f"Requests were still under way {GRACE_SECONDS} seconds after the end was asked for; they were cut off."
 BACKLOG = 1024
 
 
 class MakeApplication(Protocol):
-    """Makes the application, in the process that serves: it must not be carried across a fork."""
+    """Makes the application in the process that serves, because an application must not cross a fork."""
 
     def __call__(self, again: bool = ...) -> WSGI:
-        """Make it; ``again`` says that another one serves already. Raises PypiServerError when it cannot be made."""
+        """Make it; ``again`` says that an application serves already. Raises PypiServerError if it cannot be made."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to serve: ``threads`` is None for the server's own default, ``connections`` are those of each process.
+    """How to serve: ``threads`` is None for the server's own default, ``connections`` is the limit of each process.
 
     ``tells_names_apart`` asks for a server that drops headers with an underscore in their name.
     """
@@ -74,18 +74,18 @@ class Options:
         """The server's name, with ``auto`` resolved."""
         if self.server != "auto":
             return self.server
-        # granian makes one of X-Forwarded-Host and X_Forwarded_Host, which proxies pass on.
+        # granian merges X-Forwarded-Host and X_Forwarded_Host, which proxies pass on, into one.
         return "granian" if importlib.util.find_spec("granian") and not self.tells_names_apart else "waitress"
 
     @property
     def thread_count(self) -> int:
-        """How many requests a process answers at once."""
+        """The number of requests that a process answers at once."""
         return self.threads or DEFAULT_THREADS.get(self.name, 16)
 
 
 @dataclass(frozen=True, slots=True)
 class Hooks:
-    """What a server calls in the process that it was started in: when it accepts connections, and at SIGHUP."""
+    """What a server calls in the process that started it: when it accepts connections, and at SIGHUP."""
 
     ready: Callable[[], None]
     reload: Callable[[], None]
@@ -93,13 +93,13 @@ class Hooks:
 
 @contextlib.contextmanager
 def reserved(host: str, port: int) -> Iterator[socket.socket]:
-    """A socket bound to the address, not listening yet; raises ConfigError when the address cannot be had."""
+    """A socket bound to the address, not listening yet; raises ConfigError if it cannot be bound."""
     with refusals(host, port):
         family, address = _resolved(host, port)
         bound = socket.socket(family, socket.SOCK_STREAM)
         try:
             if sys.platform != "win32":
-                # So that a restart need not wait for connections of the last run to be forgotten.
+                # So that a restart does not wait until the system forgets the connections of the last run.
                 bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             bound.bind(address)
         except OSError:
@@ -111,7 +111,7 @@ def reserved(host: str, port: int) -> Iterator[socket.socket]:
 
 @contextlib.contextmanager
 def refusals(host: str, port: int) -> Iterator[None]:
-    """Make ConfigErrors of what the system says to someone who binds to this address."""
+    """Turn the system's errors on binding to this address into ConfigErrors."""
     try:
         yield
     except (socket.gaierror, UnicodeError) as error:
@@ -128,13 +128,13 @@ def refusals(host: str, port: int) -> Iterator[None]:
 
 
 def first_address(host: str, port: int) -> str:
-    """The IP address to listen on; raises what :func:`refusals` translates."""
+    """The IP address to listen on; raises the errors that :func:`refusals` translates."""
     return str(_resolved(host, port)[1][0])
 
 
 def _resolved(host: str, port: int) -> tuple[int, tuple[Any, ...]]:
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    # A name such as localhost has several addresses; clients that are given a name try the IPv4 one in any case.
+    # A name such as localhost has several addresses; clients that get a name try the IPv4 one in any case.
     family, _, _, _, address = sorted(found, key=lambda each: each[0] != socket.AF_INET)[0]
     return family, address
 
@@ -157,12 +157,12 @@ def _refused(host: str, port: int, error: OSError) -> str:
 
 
 def say_ending() -> None:
-    """Log that the server was told to end; not to be called in a handler of signals."""
+    """Log that the server was told to end; never call it in a signal handler."""
     logging.getLogger(SERVER).info("The server was told to end; requests under way have %d seconds.", GRACE_SECONDS)
 
 
 def tell_when_it_accepts(host: str, port: int, told: Callable[[], None]) -> None:
-    """Call ``told`` from a thread as soon as somebody accepts connections at the address."""
+    """Call ``told`` from a thread as soon as the address accepts connections."""
     local = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared with, not bound to
 
     def wait() -> None:
@@ -178,9 +178,9 @@ def tell_when_it_accepts(host: str, port: int, told: Callable[[], None]) -> None
 
 @contextlib.contextmanager
 def ended_by_sigterm(drain: GracefulShutdown) -> Iterator[None]:
-    """Let SIGTERM end a server the way an interrupt from the keyboard does, so that it closes what it holds.
+    """Let SIGTERM end a server like an interrupt from the keyboard, so that the server closes what it holds.
 
-    It is told again until it ends: within a request wsgiref takes an interrupt for a fault of the application.
+    The interrupt is repeated until the server ends: within a request wsgiref takes one for a fault of the application.
     """
     over = threading.Event()
     told: list[int] = []
@@ -191,12 +191,12 @@ def ended_by_sigterm(drain: GracefulShutdown) -> Iterator[None]:
                 os.kill(os.getpid(), told[-1])
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        # No lock here: one signal may come while another one is handled.
+        # No lock here: a signal may arrive while another one is handled.
         told.append(number)
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, drain.before(interrupt))
-    # Not where it is ignored, as in the background of a shell.
+    # Not if SIGINT is ignored, as in the background of a shell.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, interrupt)
     if ends_with_terminal():

@@ -1,8 +1,8 @@
-"""Saying "not ready" for a while before a server ends, so that whoever balances load sends nobody here any more.
+"""Says "not ready" for a while before a server ends, so that load balancers stop sending requests to it.
 
-The rules to keep: only what is asked about readiness changes, every other request is answered as before; a second
-SIGTERM ends at once; all processes of a server learn it from the one that was told. Not the application's business:
-a server tells it in the environ of each request.
+**Invariants:** only the answer about readiness changes, every other request is answered as before; a second SIGTERM
+ends at once; all processes of a server learn of it from the one that got the signal. The application takes no part: a
+server puts the state into the environ of each request.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _Handler = Callable[..., Any]
 
 @dataclass(frozen=True, slots=True)
 class GracefulShutdown:
-    """How many seconds pass between SIGTERM and the end; 0 ends at once. Workers may be handed it as they start."""
+    """The seconds between SIGTERM and the end; 0 ends at once. Can be handed to workers as they start."""
 
     seconds: int
     # Shared by all processes; a single byte needs no lock.
@@ -36,7 +36,7 @@ class GracefulShutdown:
         return bool(self._begun.value)
 
     def before(self, end: _Handler) -> _Handler:
-        """A handler of signals that lets ``seconds`` pass after the first SIGTERM before ``end`` is called."""
+        """A signal handler that lets ``seconds`` pass after the first SIGTERM before it calls ``end``."""
         if not self.seconds:
             return end
 
@@ -44,20 +44,20 @@ class GracefulShutdown:
             if self.has_begun or not arguments or arguments[0] != signal.SIGTERM:
                 return end(*arguments)
             self._begun.value = 1
-            # The second one, which comes from here, ends it.
+            # The second signal, which this process sends itself, ends it.
             pid = os.getpid()
 
             def wait() -> None:
                 time.sleep(self.seconds)
                 os.kill(pid, signal.SIGTERM)
 
-            # Without a thread there is no waiting.
+            # Without a thread it cannot wait.
             return None if once("drain", wait) else end(*arguments)
 
         return handle
 
     def told_to(self, application: _Wsgi) -> _Wsgi:
-        """The application, told with each request whether the server was told to end."""
+        """The application, with the state of the shutdown in the environ of each request."""
         if not self.seconds:
             return application
 

@@ -1,7 +1,7 @@
-"""The file that says which process is the server, for who wants to send it a signal.
+"""The file with the process id of the server, for users and tools that send it a signal.
 
-The rules to keep: it is written whole or not at all, and exists while the server runs; that of a server that runs is
-never taken over, and one that a dead process left is; only the process that wrote it removes it, and only its own.
+**Invariants:** the file is written whole or not at all, and exists while the server runs; the file of a running server
+is never overwritten, the one of a dead process is; a process removes only the file that it wrote itself.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from pathlib import Path
 
 from ..errors import ConfigError
 
-# The system tells when it was started in whole seconds, and the starts of processes from that.
+# The system tells its boot time in whole seconds, and the start of a process relative to that.
 CLOCK_SECONDS = 2.0
 
 
 @contextlib.contextmanager
 def pid_file(path: Path | None) -> Iterator[None]:
-    """Keep the number of this process in ``path`` while the block runs; raises ConfigError when that cannot be."""
+    """Keep the id of this process in ``path`` while the block runs; raises ConfigError if it cannot be written."""
     if path is None:
         yield
         return
@@ -40,7 +40,7 @@ def pid_file(path: Path | None) -> Iterator[None]:
     try:
         yield
     finally:
-        # A worker that was forked from this process passes here too.
+        # A worker forked from this process runs this code too.
         if os.getpid() == mine:
             with contextlib.suppress(OSError):
                 if _read(path) == mine:
@@ -71,7 +71,7 @@ def _refuse_another(path: Path) -> None:
 
 
 def _read(path: Path) -> int:
-    """The number in the file; raises OSError, and ValueError when it holds something else."""
+    """The number in the file; raises OSError, and ValueError if the file holds something else."""
     with path.open("rb") as file:
         text = file.read(64).strip()
     if not text.isdigit() or len(text) > 10:
@@ -80,7 +80,7 @@ def _read(path: Path) -> int:
 
 
 def _has_written(pid: int, path: Path) -> bool:
-    """Whether that process runs, and began before the file was written: numbers are given again."""
+    """Whether that process runs, and started before the file was written: process ids are reused."""
     try:
         os.kill(pid, 0)
     except PermissionError:
@@ -94,11 +94,11 @@ def _has_written(pid: int, path: Path) -> bool:
 
 
 def _began(pid: int) -> float | None:
-    """When a process began (seconds since the epoch); None where the system does not tell."""
+    """The start time of a process (seconds since the epoch); None if the system does not tell."""
     if not sys.platform.startswith("linux"):
         return None
     with contextlib.suppress(OSError, ValueError, IndexError):
-        # proc(5): the 22nd field; the second one is a name in parentheses, which may have anything in it.
+        # proc(5): the 22nd field; the second field is a name in parentheses, which may contain anything.
         fields = Path(f"/proc/{pid}/stat").read_text("ascii", "replace").rpartition(")")[2].split()
         ticks = int(fields[19])
         for line in Path("/proc/stat").read_text("ascii").splitlines():
@@ -112,7 +112,7 @@ def _write(path: Path, text: str) -> None:
     try:
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
             file.write(text)
-        # Anybody may read it, as that of any other service.
+        # Every user may read it, like that of any other service.
         os.chmod(temporary, 0o644)  # noqa: PTH101
         os.replace(temporary, path)  # noqa: PTH105
     except BaseException:

@@ -1,8 +1,8 @@
-"""Signals where a server has several processes, and whether the end of a terminal is its end.
+"""Signals in servers with several processes, and whether closing the terminal ends the server.
 
-The rules to keep: a worker is told to end by its parent alone, so an interrupt from the keyboard, which all processes
-of a terminal get, is for the parent; no worker misses that it is told to end, however young it is; what was started in
-a terminal ends with it.
+**Invariants:** only its parent tells a worker to end, so an interrupt from the keyboard, which all processes of a
+terminal get, is for the parent; no worker misses the signal to end, however recently it started; a server started in a
+terminal ends with the terminal.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ _CAN_HOLD = hasattr(signal, "pthread_sigmask")
 
 @contextlib.contextmanager
 def held() -> Iterator[None]:
-    """Hold interrupts and SIGTERM back while a worker is started: it begins with both of them held back.
+    """Block interrupts and SIGTERM during the start of a worker, which starts with both of them blocked.
 
-    Otherwise it would get them with its parent's handlers, which are of no use in it.
+    Otherwise the worker would handle them with its parent's handlers, which do not work in it.
     """
     if not _CAN_HOLD:
         yield
@@ -34,7 +34,7 @@ def held() -> Iterator[None]:
 
 
 def begin_worker() -> None:
-    """In a worker, before it makes its application: SIGTERM ends it at once, until its server sets a handler."""
+    """In a worker, before it makes its application: let SIGTERM end it at once, until its server sets a handler."""
     if _CAN_HOLD:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGURG, lambda *_: None)
@@ -42,10 +42,10 @@ def begin_worker() -> None:
 
 
 def wake_main_thread() -> None:
-    """Let the main thread of a worker handle the signals that came; to be called now and then from another one.
+    """Let the main thread of a worker handle pending signals; call it periodically from another thread.
 
-    A signal that came to another thread, or just before the main one began to wait for an event without a time limit,
-    is noted and not handled until that wakes (Python runs handlers in the main thread alone).
+    A signal that arrives in another thread, or just before the main thread starts to wait for an event without a time
+    limit, is handled only when the main thread wakes: Python runs handlers in the main thread alone.
     """
     main = threading.main_thread().ident
     if _CAN_HOLD and main is not None:
@@ -53,7 +53,7 @@ def wake_main_thread() -> None:
 
 
 def let_sigterm_in() -> None:
-    """In a worker that has a handler for SIGTERM: let it come. Interrupts and hang-ups are for the parent alone."""
+    """In a worker that has a handler for SIGTERM: unblock it. Interrupts and hang-ups are for the parent alone."""
     if _CAN_HOLD:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -61,9 +61,9 @@ def let_sigterm_in() -> None:
 
 
 def ends_with_terminal() -> bool:
-    """Whether SIGHUP means that the terminal is closed: there is one, and ``nohup`` was not asked to outlive it.
+    """Whether SIGHUP means that the terminal was closed: there is one, and ``nohup`` was not used.
 
-    To be asked before a handler is set. Elsewhere SIGHUP means that the settings are to be read again.
+    Call it before a handler is set. Without a terminal, SIGHUP means that the settings are to be read again.
     """
     if sys.platform == "win32" or signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
         return False
@@ -76,9 +76,10 @@ def ends_with_terminal() -> bool:
 
 @contextlib.contextmanager
 def ended_by_sigterm() -> Iterator[None]:
-    """Until a server handles it: let SIGTERM end the block by SystemExit, so that what was made is removed.
+    """Until a server handles SIGTERM: let it end the block by SystemExit, so that temporary files are removed.
 
-    The first process of a container would not even end: there the system drops signals that are not handled.
+    Without this, the first process of a container would not end at all: the kernel drops signals that it does not
+    handle.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

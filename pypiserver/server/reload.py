@@ -1,7 +1,7 @@
 """An application that can be replaced while it serves: at SIGHUP the settings are read again, and no request is lost.
 
-The rules to keep: a request is answered to its end by the application that began it; the old one is closed when the
-last of its requests is through, and nothing of it stays; settings that cannot be used change nothing.
+**Invariants:** the application that began a request also finishes it; the old application is closed after the last of
+its requests, and nothing of it remains; invalid settings change nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _LOG = logging.getLogger(__name__)
 
 
 class _Serving:
-    """An application with the number of requests it is working on."""
+    """An application with the number of its requests in progress."""
 
     def __init__(self, application: WSGI) -> None:
         self.application = application
@@ -31,7 +31,7 @@ class _Serving:
 
 
 class ReloadableApp:
-    """The application that ``make`` makes, made anew by :meth:`reload`."""
+    """The application that ``make`` makes; :meth:`reload` makes a new one."""
 
     def __init__(self, make: MakeApplication) -> None:
         self._make = make
@@ -54,7 +54,7 @@ class ReloadableApp:
                 _close(serving)
 
     def reload(self) -> None:
-        """Serve with the settings as they are now; a request that runs is not disturbed."""
+        """Serve with the settings as they are now; requests in progress are not disturbed."""
         with self._reloading:
             try:
                 new = _Serving(self._make(again=True))
@@ -74,7 +74,7 @@ class ReloadableApp:
 
 
 class ReloadFlag:
-    """How often a server was told to reload: a number that it shares with its workers, which look at it."""
+    """The number of times that a server was told to reload; its workers share it and poll it."""
 
     def __init__(self) -> None:
         self._told = multiprocessing.Value("i", 0)
@@ -85,20 +85,20 @@ class ReloadFlag:
             self._told.value += 1
 
     def followed_by(self, make: MakeApplication, *, each_second: Callable[[], object] = lambda: None) -> ReloadableApp:
-        """The application of a worker, reloaded from now on; ``each_second`` is called so often."""
-        # Read first: what is told while the settings are read may have come too late for them.
+        """The application of a worker, reloaded from now on; ``each_second`` is called once a second."""
+        # Read first: a reload requested while the settings are read may have come too late for them.
         seen = self._told.value
         application = ReloadableApp(make)
         Loop("worker", _Follower(self, application, seen, each_second).run).start()
         return application
 
     def count(self) -> int:
-        """How often it was told."""
+        """The number of reloads requested."""
         return int(self._told.value)
 
 
 class _Follower:
-    """What a worker does each second."""
+    """The loop that a worker runs once a second."""
 
     def __init__(
         self, reloads: ReloadFlag, application: ReloadableApp, seen: int, each_second: Callable[[], object]
@@ -109,7 +109,7 @@ class _Follower:
         self._each_second = each_second
 
     def run(self) -> None:
-        """Reload when that was told; what each second brings comes first, as it ends a worker without a parent."""
+        """Reload when requested; ``each_second`` comes first, because it ends a worker whose parent is dead."""
         while True:
             time.sleep(1.0)
             self._each_second()
@@ -121,12 +121,12 @@ class _Follower:
 
 def _close(serving: _Serving) -> None:
     applications = [serving.application]
-    # It may be called from a request, which must not wait until threads have ended.
+    # A request may call this, and must not wait until threads have ended.
     once("close", lambda: _end(applications))
 
 
 def _end(applications: list[WSGI]) -> None:
-    """Close an application, and give back at once what it held: its parts refer to each other."""
+    """Close an application, and collect its cycles of references at once to free its memory."""
     close = getattr(applications.pop(), "close", None)
     if close is not None:
         close()

@@ -1,7 +1,7 @@
 """Server name to a function that runs a WSGI application.
 
-Invariants: a plain installation never ends on ``wsgiref``; a server's limits and timeouts are decided by us, not by its
-defaults.
+**Invariants:** a plain installation never falls back to ``wsgiref``; pypiserver decides a server's limits and timeouts,
+not the server's defaults.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _LOG = logging.getLogger(__name__)
 
 
 def is_hardened(server: str) -> bool:
-    """Whether the server's limits and timeouts are set by us, and tested with hostile clients."""
+    """Whether pypiserver sets the server's limits and timeouts, tested with hostile clients."""
     return server in _HARDENED
 
 
@@ -39,9 +39,9 @@ def run(
 ) -> None:
     """Serve until the process is told to end; ``on_ready(server, port)`` is called once it accepts connections.
 
-    ``on_reload()`` is called at SIGHUP by servers whose workers are processes of their own.
+    ``on_reload()`` is called at SIGHUP by servers whose workers are separate processes.
 
-    Raises ConfigError when the address cannot be had, or the server is not installed or cannot do what is asked.
+    Raises ConfigError if the address cannot be bound, or if the server is not installed or lacks a requested feature.
     """
     check(options)
     name = options.name
@@ -54,7 +54,7 @@ def run(
 
 
 def check(options: Options) -> None:
-    """Raise ConfigError where the server is not installed, or cannot do what is asked."""
+    """Raise ConfigError if the server is not installed, or lacks a requested feature."""
     name = options.name
     _refuse_broken(name)
     if name in _OWN_MODULES and importlib.util.find_spec(name) is None:
@@ -71,9 +71,9 @@ def check(options: Options) -> None:
 
 
 def prepare(name: str) -> None:
-    """Let a server of green threads replace what blocks; to be called before anything imports bottle.
+    """Let a server of green threads patch blocking calls; call it before any module imports bottle.
 
-    Raises ConfigError when the server is not installed, or is one that bottle cannot run any more.
+    Raises ConfigError if the server is not installed, or if bottle can no longer run it.
     """
     _refuse_broken(name)
     with _installed(name):
@@ -93,7 +93,7 @@ def _refuse_broken(name: str) -> None:
 
 @contextlib.contextmanager
 def _installed(name: str) -> Iterator[None]:
-    """Make a missing module one sentence."""
+    """Report a missing module in one sentence."""
     try:
         yield
     except ImportError as error:
@@ -124,7 +124,7 @@ def _run_gunicorn(make: MakeApplication, options: Options, listening: socket.soc
 
 
 def _run_adapter(make: MakeApplication, options: Options, listening: socket.socket, hooks: Hooks) -> None:
-    """Any other server bottle has an adapter for, as it comes."""
+    """Run any other server for which bottle has an adapter, with its own defaults."""
     import bottle
 
     port = port_of(listening)
@@ -142,9 +142,9 @@ def _patch_for_gevent() -> None:
     import gevent.hub
     import gevent.monkey
 
-    # Not its queue: that has no whole number as its size, which ends the threads of watchdog.
+    # Without its queue: that has no whole number as its size, which ends the threads of watchdog.
     gevent.monkey.patch_all(queue=False)
-    # An end on purpose needs no traceback.
+    # An intended end needs no traceback.
     gevent.hub.Hub.NOT_ERROR = (*gevent.hub.Hub.NOT_ERROR, KeyboardInterrupt)
 
 
@@ -163,14 +163,14 @@ _RUNNERS: Mapping[str, Callable[[MakeApplication, Options, socket.socket, Hooks]
     "waitress": _run_waitress,
     "gunicorn": _run_gunicorn,
 }
-# bottle keeps the request in a threading.local, which has to be theirs when bottle is imported.
+# bottle keeps the request in a threading.local, which must be the patched one when bottle is imported.
 _PATCHES: Mapping[str, Callable[[], None]] = {"gevent": _patch_for_gevent, "eventlet": _patch_for_eventlet}
-# CherryPy's server has long been a package of its own, and bottle looks for it at its old place.
+# CherryPy's server has long been a separate package, and bottle imports it from its old place.
 _ADAPTERS = {"cherrypy": "cheroot"}
 # Their adapters in bottle 0.13 fail before they start.
 _BROKEN = frozenset({"diesel", "fapws3"})
 _HARDENED = frozenset(_RUNNERS)
 _WITH_TLS = ("granian", "gunicorn")
 _WITH_WORKERS = frozenset(_WITH_TLS)
-# Those whose module has their name.
+# Servers whose module has their name.
 _OWN_MODULES = frozenset(("granian", "waitress", "gunicorn", "gevent", "eventlet", "cheroot", "tornado", "bjoern"))

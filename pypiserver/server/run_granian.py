@@ -1,9 +1,9 @@
-"""granian, told by us how much a client may ask of it, and for how long.
+"""granian, with our limits on how much a client may send, and for how long. It serves in worker processes.
 
-It answers in worker processes of its own. The rules to keep: a worker ends with its parent, however that died; one that
-died is replaced, however often, where granian would end at the second death within five seconds; a connection on which
-nothing moves is closed; what granian has to say goes to our log; SIGHUP makes workers read their settings again, where
-granian would replace them and lose the connections that wait for them.
+**Invariants:** a worker ends with its parent, however the parent died; a dead worker is replaced, however often one
+dies (granian itself ends at the second death within five seconds); an idle connection is closed; granian's messages go
+to our log; SIGHUP makes workers read their settings again (granian would replace them and lose the connections that
+wait for them).
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ from .reload import ReloadFlag
 from .slow_clients import watch
 
 HEADER_MS = 10_000
-# How often workers are looked after besides the deaths that granian tells of.
+# Seconds between checks of the workers, in addition to the deaths that granian reports.
 LOOK_SECONDS = 1.0
 SHORT_SECONDS = 0.001
-# Before a worker is replaced that lived less than the first: half a second, then twice as much, up to the last.
+# Seconds. A worker that lived shorter than the first is replaced after a pause, which doubles up to the last.
 LIVED_SECONDS = 10.0
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 5.0
-# Workers that die so often before any of them served cannot serve at all.
+# This many deaths of workers before any of them served mean that they cannot serve.
 ATTEMPTS = 3
 _LOG = logging.getLogger(__name__)
-# Of granian's allocator (jemalloc), read as granian is imported. With an arena for each few threads, what one thread
-# gave back is of no use to the others: sixty large answers leave 40 MB behind, with one arena 15. It costs no speed.
+# A setting of granian's allocator (jemalloc), read when granian is imported. With an arena for each few threads, other
+# threads cannot use the memory that one thread freed: sixty large answers leave 40 MB, with one arena 15. Equally fast.
 _ALLOCATOR = ("_RJEM_MALLOC_CONF", "narenas:1")
 _LOGGING = {
     "formatters": {},
@@ -60,7 +60,7 @@ _LOGGING = {
 
 
 def serve(make: MakeApplication, options: Options, listening: socket.socket, hooks: Hooks) -> None:
-    """Serve until SIGTERM or SIGINT; raises ImportError where granian is not installed."""
+    """Serve until SIGTERM or SIGINT; raises ImportError if granian is not installed."""
     os.environ.setdefault(*_ALLOCATOR)
     from granian import Granian
     from granian.constants import HTTPModes, Interfaces, SSLProtocols
@@ -78,10 +78,10 @@ def serve(make: MakeApplication, options: Options, listening: socket.socket, hoo
         hooks.ready()
 
     class Supervising(Granian):  # type: ignore[misc,valid-type]
-        """granian, whose main loop is ours."""
+        """granian with our main loop."""
 
         def _serve_loop(self, spawn_target: Any, target_loader: Any) -> None:
-            # Not before all workers are forked: what another thread writes to just then is locked in them for good.
+            # After all workers are forked: a lock that another thread holds at the fork stays locked in the worker.
             tell_when_it_accepts(host, port, accepts)
             supervise(self, lambda dead: self._respawn_workers(dead, spawn_target, target_loader), has_served)
 
@@ -96,7 +96,7 @@ def serve(make: MakeApplication, options: Options, listening: socket.socket, hoo
         def _stop_workers(self) -> None:
             news.note_end()
             end(self.wrks)
-            # Whoever is left has had its time.
+            # A worker that still runs has used up its time.
             self.workers_kill_timeout = SHORT_SECONDS
             super()._stop_workers()
 
@@ -126,7 +126,7 @@ def serve(make: MakeApplication, options: Options, listening: socket.socket, hoo
         hooks.reload()
         reloads.tell()
 
-    # In a thread, as a signal may come while a line is written to the log, which is opened anew.
+    # In a thread, because the signal may arrive during a write to the log, which the reload reopens.
     server.signal_handler_reload = (
         server.signal_handler_interrupt if process_signals.ends_with_terminal() else lambda *_: once("reload", reload)
     )
@@ -143,11 +143,11 @@ def supervise(
     *,
     sleep: Callable[[float], object] = time.sleep,
 ) -> None:
-    """Granian's main loop: return at a signal to end, and let dead workers be replaced until then.
+    """Granian's main loop: replace dead workers until a signal to end, then return.
 
-    ``server`` is a Granian whose workers run; ``replace`` starts those of these numbers anew. A worker that died soon
-    after its start is replaced a while later, so that no loop of deaths takes a core. Where workers die before any of
-    them has served, it returns, as they cannot.
+    ``server`` is a Granian whose workers run; ``replace`` restarts the workers of these numbers. A worker that died
+    soon after its start is replaced after a pause, so that a loop of deaths does not use up a core. If workers die
+    before any of them has served, it returns, because they cannot serve.
     """
     pause, failed = 0.0, 0
     began = [time.monotonic()] * len(server.wrks)
@@ -168,22 +168,22 @@ def supervise(
         while time.monotonic() < until and not server.interrupt_signal:
             sleep(0.05)
         if not server.interrupt_signal:
-            # What ends the server with a failure is that none can be had, not that one died.
+            # The server fails only if no worker can start, not if one died.
             server.interrupt_children.clear()
             replace(dead)
             for number in dead:
                 began[number] = time.monotonic()
-    # A worker that was told to end, too, as all processes of a service may be, is no failure.
+    # A worker that got the signal too, as all processes of a service may, is no failure.
     server.interrupt_children.clear()
     say_ending()
 
 
 def end(workers: Iterable[Any], *, clock: Callable[[], float] = time.monotonic) -> None:
-    """Tell granian's workers to end, and return when all have or GRACE_SECONDS passed.
+    """Tell granian's workers to end, and return when all have ended or GRACE_SECONDS passed.
 
-    A thread of granian's waits for each worker, too. Where that one learns of the end first, ``join`` returns at once
-    and the worker is alive until the thread has gone on: granian asks a millisecond later, and takes it for one that
-    refuses.
+    A thread of granian also waits for each worker. If that thread learns of the end first, ``join`` returns at once,
+    and the worker counts as alive until the thread runs again: granian would ask a millisecond later, and take the
+    worker for one that refuses to end.
     """
     workers = list(workers)
     for worker in workers:
@@ -196,21 +196,21 @@ def end(workers: Iterable[Any], *, clock: Callable[[], float] = time.monotonic) 
 
 
 class News:
-    """What granian says, as far as the operator should hear it; ``clock`` counts seconds."""
+    """Filters granian's messages for the operator; ``clock`` returns seconds."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._until = float("inf")
 
     def note_end(self) -> None:
-        """The workers are told to end now."""
+        """Record that the workers are told to end now."""
         self._until = self._clock() + GRACE_SECONDS
 
     def is_news(self, record: logging.LogRecord) -> bool:
-        """Whether to say it: that there are many threads for slow clients is our own choice.
+        """Whether to log the record; granian's warning about many threads is dropped, because slow clients need them.
 
-        A worker that is killed because a transfer outlasts the time it had is said in words of ours, and one that
-        ended within that time is no news.
+        We log in our own words that a worker is killed because a transfer outlasts its time; the end of a worker within
+        that time is not logged.
         """
         said = record.getMessage()
         if "refused to gracefully stop" in said:
@@ -222,7 +222,7 @@ class News:
 def _let_workers_bind(listening: socket.socket) -> None:
     """Keep the port while each worker binds to it: on Linux granian's workers share it by SO_REUSEPORT.
 
-    A socket that is bound and does not listen gets no connections, but nobody else can take its port.
+    A socket that is bound but does not listen gets no connections, and no other program can take its port.
     """
     if sys.platform == "linux":
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
@@ -232,7 +232,7 @@ def _let_workers_bind(listening: socket.socket) -> None:
 
 @dataclass(frozen=True)
 class _Parent:
-    """What a worker knows of its parent: its process id, port and patience, and what it was told by signals."""
+    """What a worker knows of its parent: process id, port and patience, and the signals' shared state."""
 
     pid: int
     port: int
@@ -262,7 +262,7 @@ def _one_host(application: Callable[..., Iterable[bytes]]) -> Callable[..., Iter
         if "," in environ.get("HTTP_HOST", ""):
             start_response("400 Bad Request", [("Content-Type", "text/plain; charset=utf-8"), ("Connection", "close")])
             return [b"The request has more than one Host.\n"]
-        # hyper lets a client send its body when that is read; one of HTTP/1.0 waits for nothing.
+        # hyper sends "100 Continue" when the body is read; an HTTP/1.0 client never waits for it.
         environ[LATE_CONTINUE] = environ.get("SERVER_PROTOCOL") != "HTTP/1.0"
         return application(environ, start_response)
 

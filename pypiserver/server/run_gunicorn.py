@@ -1,9 +1,8 @@
-"""gunicorn, told by us how much a client may ask of it, and for how long.
+"""gunicorn, with our limits on how much a client may send, and for how long. It forks workers.
 
-It forks workers from the process that was started. The rules to keep: the application is made in the worker that
-serves; what gunicorn has to say goes to our log; SIGHUP makes workers read their settings again, where gunicorn would
-replace them by workers that may not be able to start; a client that waits for ``100 Continue`` gets it when the
-application reads its body, where gunicorn would send it before.
+**Invariants:** the application is made in the worker that serves; gunicorn's messages go to our log; SIGHUP makes
+workers read their settings again (gunicorn would replace them by workers that may be unable to start); a client that
+waits for ``100 Continue`` gets it when the application reads the body (gunicorn would send it before).
 """
 
 from __future__ import annotations
@@ -32,8 +31,8 @@ from .slow_clients import watch
 
 _LOG = logging.getLogger(__name__)
 LINE_BYTES = 8190  # gunicorn allows no more
-# What a client sends that was refused before it sent its body is read and thrown away, as it reads the answer only
-# then: for so long, unless it is silent; by a few threads at most.
+# A client reads a refusal only after it has sent its body, so the body is read and dropped: for this many seconds,
+# unless the client is silent, and by a few threads at most.
 LINGER_SECONDS = 10.0
 SILENT_SECONDS = 1.0
 LINGERING = 8
@@ -43,16 +42,16 @@ class GunicornLogger(Logger):  # type: ignore[misc]
     """Hands gunicorn's messages to our log, in the parent and in workers."""
 
     def setup(self, cfg: Any) -> None:
-        """Leave out the handlers of its own."""
+        """Set up none of gunicorn's own handlers."""
         self.error_log.propagate = True
         self.error_log.setLevel(logging.WARNING)
 
 
 class _Arbiter(Arbiter):  # type: ignore[misc]
-    """gunicorn's parent process, whose workers miss no signal, and which says in our words what it does at the end."""
+    """gunicorn's parent process: its workers miss no signal, and it logs its end in our words."""
 
     def spawn_worker(self) -> Any:
-        """Start a worker; it is let have SIGTERM when it has a handler for it."""
+        """Start a worker with SIGTERM blocked; the worker unblocks it once it has a handler."""
         with process_signals.held():
             return super().spawn_worker()
 
@@ -65,13 +64,13 @@ class _Arbiter(Arbiter):  # type: ignore[misc]
         """Send a signal to all workers."""
         if sig == signal.SIGKILL and self.WORKERS:
             _LOG.warning("%s", OUTLASTED)
-            # It takes those that it kills for victims of the kernel.
+            # gunicorn reports the workers it kills as killed by the kernel.
             self.log.error_log.setLevel(logging.CRITICAL)
         super().kill_workers(sig)
 
 
 class LateContinue:
-    """A request's body, which its client sends when it is read first; until then the answer ends the connection."""
+    """A body that the client sends only when the first read asks for it; until then an answer closes the connection."""
 
     def __init__(self, request: Any, connection: socket.socket) -> None:
         self._request = request
@@ -84,7 +83,7 @@ class LateContinue:
 
     @classmethod
     def of(cls, request: Any, connection: socket.socket) -> LateContinue | None:
-        """The body of a request whose client waits, in its place; None where none does, or gunicorn decides alone."""
+        """Replace the body of a request whose client waits; None if it does not, or if gunicorn decides by itself."""
         if not (getattr(request, "_expected_100_continue", False) and hasattr(request, "must_close")):
             return None
         if getattr(getattr(request.body, "reader", None), "length", 1) == 0:
@@ -120,12 +119,12 @@ class LateContinue:
 
 
 class LateWorker(ThreadWorker):  # type: ignore[misc]
-    """gunicorn's worker, which lets clients that wait send their bodies when these are read."""
+    """gunicorn's worker, in which waiting clients send their bodies when these are read."""
 
     _lingering = threading.BoundedSemaphore(LINGERING)
 
     def handle_request(self, req: Any, conn: Any) -> Any:
-        """Answer a request; says whether the connection may be used again."""
+        """Answer a request; returns whether the connection may be used again."""
         late = LateContinue.of(req, conn.sock)
         again = super().handle_request(req, conn)
         if late is not None and not late.is_begun and self._lingering.acquire(blocking=False):
@@ -137,7 +136,7 @@ class LateWorker(ThreadWorker):  # type: ignore[misc]
 
 
 def _linger(connection: socket.socket) -> None:
-    """Say that the answer is over, and read what the client sends until it ends the connection."""
+    """Close our half of the connection, and read until the client closes its half, or a time limit passes."""
     until = time.monotonic() + LINGER_SECONDS
     with contextlib.suppress(OSError):
         connection.shutdown(socket.SHUT_WR)
@@ -147,7 +146,7 @@ def _linger(connection: socket.socket) -> None:
 
 
 class _Server(BaseApplication):  # type: ignore[misc]
-    """gunicorn with these settings, and with neither files nor command line of its own."""
+    """gunicorn with these settings, without configuration files or a command line of its own."""
 
     def __init__(self, application: Any, settings: Mapping[str, Any]) -> None:
         self._application = application
@@ -155,10 +154,10 @@ class _Server(BaseApplication):  # type: ignore[misc]
         super().__init__()
 
     def load_config(self) -> None:
-        """Take over the settings."""
+        """Copy the settings into gunicorn's."""
         for name, value in self._settings.items():
             self.cfg.set(name, value)
-        # gunicorn 25 and later take commands at a socket, by default below the home, which may be read-only.
+        # gunicorn 25 and later open a control socket, by default in the home directory, which may be read-only.
         if "control_socket_disable" in self.cfg.settings:
             self.cfg.set("control_socket_disable", True)
 
@@ -172,7 +171,7 @@ class _Server(BaseApplication):  # type: ignore[misc]
 
 
 class _Later:
-    """An application that is made in the process that serves, which is gunicorn's worker."""
+    """An application that is made in the process that serves: gunicorn's worker."""
 
     def __init__(self, make: MakeApplication, reloads: ReloadFlag, started: Callable[[], object]) -> None:
         self._make = make
@@ -195,14 +194,14 @@ class _Later:
 
 
 def serve(make: MakeApplication, options: Options, listening: socket.socket, hooks: Hooks) -> None:
-    """Serve until SIGTERM or SIGINT; raises ImportError where gunicorn is not installed."""
+    """Serve until SIGTERM or SIGINT; raises ImportError if gunicorn is not installed."""
     port = port_of(listening)
     listening.listen(BACKLOG)
     reloads = ReloadFlag()
     application = _Later(make, reloads, lambda: watch(port, options.stall_seconds, threads=options.thread_count))
 
     def reload() -> None:
-        # What gunicorn's main loop meets ends it, and all of its workers.
+        # An exception in gunicorn's main loop would end it and all of its workers.
         try:
             hooks.reload()
             reloads.tell()
@@ -213,7 +212,7 @@ def serve(make: MakeApplication, options: Options, listening: socket.socket, hoo
     ends_with_terminal = process_signals.ends_with_terminal()
 
     def ready(arbiter: Any) -> None:
-        # In its own way Ctrl-C gives requests no time, and kills workers that have idle connections.
+        # gunicorn's own Ctrl-C gives requests no time, and kills workers that have idle connections.
         arbiter.handle_int = arbiter.handle_term
         arbiter.handle_hup = arbiter.handle_term if ends_with_terminal else reload
         signal.signal(signal.SIGTERM, drain.before(arbiter.signal))
@@ -224,10 +223,10 @@ def serve(make: MakeApplication, options: Options, listening: socket.socket, hoo
         application.get()
 
     settings: dict[str, Any] = {
-        # From here on the socket is gunicorn's, which closes it.
+        # From here on gunicorn owns the socket and closes it.
         "bind": f"fd://{listening.detach()}",
         "workers": options.workers,
-        # Its plain workers answer one connection at a time: an idle one would stop them.
+        # Its plain workers answer one connection at a time: an idle one would block them.
         "worker_class": LateWorker,
         "threads": options.thread_count,
         "worker_connections": options.connections,
@@ -236,7 +235,7 @@ def serve(make: MakeApplication, options: Options, listening: socket.socket, hoo
         "keepalive": 10,
         "timeout": 60,
         "graceful_timeout": GRACE_SECONDS,
-        # By default any local process may set SCRIPT_NAME by a header; which proxy is believed is our own setting.
+        # By default any local process may set SCRIPT_NAME by a header; our own setting says which proxy to trust.
         "forwarder_headers": "",
         "logger_class": GunicornLogger,
         "when_ready": ready,
@@ -249,7 +248,7 @@ def serve(make: MakeApplication, options: Options, listening: socket.socket, hoo
 
 
 def _end_unread(worker: Any, request: Any, environ: Mapping[str, Any], response: Any) -> None:
-    """Keep gunicorn from waiting for the rest of a body that nobody reads."""
+    """Keep gunicorn from waiting for the rest of a body that the application does not read."""
     if environ.get("pypiserver.unread"):
         with contextlib.suppress(OSError):
             environ["gunicorn.socket"].shutdown(socket.SHUT_RD)

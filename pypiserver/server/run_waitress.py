@@ -1,8 +1,10 @@
-"""waitress, hardened: limits of ours, requests whose framing is ambiguous refused, an end that loses no upload.
+"""waitress, hardened: our limits, no request with ambiguous framing, and an end that loses no upload.
 
-waitress reads a whole request before it asks the application, so slow uploads hold no thread; their bytes are spooled
-to the temporary folder meanwhile, which needs room for the largest upload. Of a request whose client waits for ``100
-Continue`` the application is asked before that, without its body: what it answers then is the answer.
+waitress reads a whole request before it calls the application, so slow uploads hold no thread; it spools their bytes
+to the temporary folder, which needs room for the largest upload.
+
+**Invariants:** if a client waits for ``100 Continue``, the application is called before that, without the body; an
+answer that it gives then is the answer.
 """
 
 from __future__ import annotations
@@ -31,24 +33,24 @@ from .process_signals import ends_with_terminal
 from .reload import ReloadableApp
 
 _LOG = logging.getLogger(__name__)
-# What a form may have besides its file: the limit of waitress is about the whole body.
+# Bytes of a form's other fields: the limit of waitress is for the whole body.
 FORM_BYTES = 32 << 20
-# A header of these that comes twice, or two of them together, lets two programs see two different requests.
+# If one of these headers is repeated, or two of them come together, two programs may see two different requests.
 _ONCE = (b"content-length", b"transfer-encoding", b"content-type", b"host")
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-# What a client sends that was refused before it sent its body is read and thrown away: it reads the answer only then.
+# A client reads a refusal only after it has sent its body, so the body is read and dropped; in seconds.
 LINGER_SECONDS = 10.0
 LINGER_BYTES = 64 << 20
 
 
 class GuardedParser(HTTPRequestParser):  # type: ignore[misc]
-    """Refuses what waitress 3.0 takes: a length and a transfer coding together, and doubled headers about framing."""
+    """Refuses requests that waitress 3.0 accepts: both a length and a transfer coding, or repeated framing headers."""
 
-    # Whether the application was asked about it without its body, and wants that.
+    # Whether the application was called without the body, and wants it.
     is_asked = False
 
     def parse_header(self, header_plus: bytes) -> None:
-        """Read the header; raises ParsingError, which becomes 400 and the end of the connection."""
+        """Read the header; raises ParsingError, which becomes 400 and closes the connection."""
         if b"\r\n " in header_plus or b"\r\n\t" in header_plus:
             # Two programs may read such a line as two different headers (RFC 9112 section 5.2).
             raise ParsingError("A header is continued on another line")
@@ -62,7 +64,7 @@ class GuardedParser(HTTPRequestParser):  # type: ignore[misc]
 
 
 class _Question(GuardedParser):
-    """A request without its body, which its client sends only when it is told to."""
+    """A request without its body, which its client sends only when told to."""
 
     def __init__(self, request: GuardedParser) -> None:
         self.__dict__.update(vars(request))
@@ -71,7 +73,7 @@ class _Question(GuardedParser):
 
 
 class _Answering(WSGITask):  # type: ignore[misc]
-    """A request that the application may know already."""
+    """A request that the application may have seen already."""
 
     def get_environment(self) -> dict[str, Any]:
         """The environ (PEP 3333)."""
@@ -81,21 +83,21 @@ class _Answering(WSGITask):  # type: ignore[misc]
 
 
 class _Asking(WSGITask):  # type: ignore[misc]
-    """The application asked before the body comes: its answer ends the connection, unless it wants the body."""
+    """Calls the application before the body comes; the answer closes the connection, unless the body is wanted."""
 
     is_wanted = False
 
     def execute(self) -> None:
-        """Ask."""
+        """Call the application."""
         request = self.request.request
         with self.channel.requests_lock:
-            # Who did not wait is read as ever.
+            # A request whose client did not wait is read as usual.
             self.is_wanted = request.completed or request.body_bytes_received > 0
         if not self.is_wanted:
             environ = self.get_environment()
             environ |= {"wsgi.input": UnsentBody(), LATE_CONTINUE: True}
             if request.chunked:
-                # waitress leaves it out, as it takes chunks off.
+                # waitress removes this header, because it decodes the chunks.
                 environ["HTTP_TRANSFER_ENCODING"] = "chunked"
             self.set_close_on_finish()
             try:
@@ -104,18 +106,18 @@ class _Asking(WSGITask):  # type: ignore[misc]
                 self.close_on_finish = False
                 self.is_wanted = request.is_asked = True
         if self.is_wanted and not request.completed:
-            # As the output of a task: what is written when none runs, the main thread may be sending just then.
+            # Written as a task's output: outside of a task, the main thread may be sending at the same time.
             self.channel.write_soon(CONTINUE)
 
     def finish(self) -> None:
-        """End the answer, where there is one."""
+        """End the answer, if there is one."""
         if not self.is_wanted:
             super().finish()
             self.channel.lingers = True
 
 
 def can_ask() -> bool:
-    """Whether waitress has the parts of its own that asking before the body takes."""
+    """Whether waitress has the internal parts that are needed to call the application before the body."""
     parts = {
         HTTPChannel: ("send_continue", "close_when_flushed", "total_outbufs_len", "_flush_exception", "_flush_some"),
         HTTPRequestParser: ("completed", "expect_continue", "body_bytes_received", "body_rcv", "chunked"),
@@ -128,7 +130,7 @@ class GuardedChannel(HTTPChannel):  # type: ignore[misc]
     """A connection whose requests are read by the guarded parser."""
 
     parser_class = GuardedParser
-    # Whether the client may still send a body that nobody reads; until when that is borne, and what came.
+    # Whether the client may still send a body that is not read; the deadline for that, and the bytes dropped.
     lingers = False
     close_when_flushed = False
     linger_until = 0.0
@@ -136,26 +138,26 @@ class GuardedChannel(HTTPChannel):  # type: ignore[misc]
 
     @staticmethod
     def task_class(channel: GuardedChannel, request: GuardedParser) -> WSGITask:
-        """What answers a request."""
+        """The class of the task that answers a request."""
         return (_Asking if isinstance(request, _Question) else _Answering)(channel, request)
 
     def send_continue(self) -> None:
         """Ask the application whether the client may send its body; called with ``requests_lock`` held.
 
-        waitress calls this when a header is complete, and no request before it is worked on.
+        waitress calls this when a header is complete and no earlier request is in progress.
         """
         request = self.request
         if not _CAN_ASK:
             super().send_continue()
             return
         request.expect_continue = False
-        # One without a body, or with a fault, is complete; waitress would wait for the rest of it.
+        # A request without a body, or with a fault, is complete; waitress would wait for the rest of it.
         if not request.completed:
             self.requests.append(_Question(request))
             self.server.add_task(self)
 
     def handle_write(self) -> None:
-        """Send what there is to send; a client that was refused is listened to a while longer."""
+        """Send pending output; after a refusal, keep reading from the client a while longer."""
         if not (self.lingers and self.close_when_flushed):
             super().handle_write()
             return
@@ -167,16 +169,16 @@ class GuardedChannel(HTTPChannel):  # type: ignore[misc]
                 self.socket.shutdown(socket.SHUT_WR)
 
     def readable(self) -> bool:
-        """Whether to look for what the client sends."""
+        """Whether to read from the client."""
         return bool(self.linger_until) or bool(super().readable())
 
     def handle_read(self) -> None:
-        """Read, or throw away what comes from a client that was refused."""
+        """Read, or drop what a refused client sends."""
         if not self.linger_until:
             super().handle_read()
             return
         try:
-            # Its end closes the channel.
+            # The end of the client's data closes the channel.
             self.lingered += len(self.recv(self.adj.recv_bytes))
         except OSError:
             self.handle_close()
@@ -185,7 +187,7 @@ class GuardedChannel(HTTPChannel):  # type: ignore[misc]
 
     @property
     def is_busy(self) -> bool:
-        """Whether a request is being received, worked on or answered."""
+        """Whether a request is being received, processed or answered."""
         receiving = self.request is not None and (self.request.header_plus or self.request.headers_finished)
         return bool(receiving or self.requests or self.total_outbufs_len)
 
@@ -194,7 +196,7 @@ _CAN_ASK = can_ask()
 
 
 def serve(make: MakeApplication, options: Options, listening: socket.socket, hooks: Hooks) -> None:
-    """Serve until SIGTERM or SIGINT; then accept no more, and give what runs eight seconds to end."""
+    """Serve until SIGTERM or SIGINT; then accept no more, and give requests in progress eight seconds to end."""
     application = ReloadableApp(make)
     drain = GracefulShutdown(options.drain_seconds)
     listening.listen(BACKLOG)
@@ -203,14 +205,14 @@ def serve(make: MakeApplication, options: Options, listening: socket.socket, hoo
         sockets=[listening],
         threads=options.thread_count,
         connection_limit=options.connections,
-        # select() ends at 1,024 connections.
+        # select() is limited to 1,024 connections.
         asyncore_use_poll=True,
         channel_timeout=options.stall_seconds,
         cleanup_interval=min(10, options.stall_seconds),
         max_request_header_size=options.header_bytes,
         max_request_body_size=options.max_upload_size + FORM_BYTES,
         channel_request_lookahead=0,
-        # Which proxy is believed is our own setting (web.proxy).
+        # Our own setting says which proxy to trust (web.proxy).
         clear_untrusted_proxy_headers=False,
         expose_tracebacks=False,
         ident=None,
@@ -225,14 +227,14 @@ def serve(make: MakeApplication, options: Options, listening: socket.socket, hoo
     signal.signal(signal.SIGTERM, drain.before(end))
     signal.signal(signal.SIGINT, end)
     if sys.platform != "win32":
-        # In a thread, as connections must not wait for it.
+        # In a thread, because connections must not wait for it.
         again = end if ends_with_terminal() else lambda *_: once("reload", application.reload)
         signal.signal(signal.SIGHUP, again)
     hooks.ready()
     while not ending.is_set():
         _turn(server)
     say_ending()
-    # The map keeps the channels; without the server in it nobody new is accepted.
+    # The map keeps the channels; without the server in it no new connection is accepted.
     wasyncore.dispatcher.close(server)
     until = time.monotonic() + GRACE_SECONDS
     while time.monotonic() < until and server.active_channels:

@@ -1,8 +1,10 @@
-"""Ending connections on which next to nothing moves, for servers whose threads wait for such clients (Linux).
+"""Ends connections on which almost nothing moves, for servers whose threads wait for such clients (Linux).
 
-granian and gunicorn have a limit for the time a header may take, none for a body and none for a reader that does not
-read; each of these holds a thread. The kernel counts what moved. The rules to keep: who moves a little all the time is
-as much in the way as who does not move at all; nobody is hurried while there are threads left for others.
+granian and gunicorn limit the time of a header, but not of a body, nor of a client that does not read its answer; each
+of these holds a thread. The kernel counts the bytes that moved.
+
+**Invariants:** a client that moves a little all the time blocks a thread as much as one that moves nothing; no client
+is hurried while threads are left for others.
 """
 
 from __future__ import annotations
@@ -23,9 +25,9 @@ if sys.platform == "linux":
     import termios
 
 LOOK_SECONDS = 5.0
-# A line of 1,200 bit/s moves more in a minute; nobody waits for packages on a slower one.
+# A line of 1,200 bit/s moves more in a minute; no client downloads packages over a slower one.
 LEAST_BYTES = 8192
-# Readers that do not read are ended after so many seconds when they hold more threads than others can spare.
+# Clients that do not read their answer are ended after this many seconds if they hold too many threads.
 CROWD_SECONDS = 5.0
 # tcp_info of Linux 4.1: eight bytes of flags, 24 32-bit fields, two 64-bit rates, the bytes acknowledged and received.
 _TCP_INFO = struct.Struct("8x 96x 16x 2Q")
@@ -34,7 +36,8 @@ _TCP_INFO = struct.Struct("8x 96x 16x 2Q")
 class SlowConnectionReaper:
     """Finds and ends this process's connections at ``port`` on which too little moved for ``seconds``.
 
-    More than ``crowd`` readers that do not read have five seconds. ``clock`` gives seconds that never go back.
+    If more than ``crowd`` clients do not read their answers, these get five seconds. ``clock`` returns monotonic
+    seconds.
     """
 
     def __init__(self, port: int, seconds: float, *, crowd: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -43,11 +46,11 @@ class SlowConnectionReaper:
         self._crowd = crowd
         self._clock = clock
         self._deaf = 0
-        # By inode of the socket: since when too little moved, and how much had moved then.
+        # By inode of the socket: since when too little moved, and how many bytes had moved until then.
         self._seen: dict[int, tuple[float, int]] = {}
 
     def look(self) -> int:
-        """Look at every connection once, and end those that stalled; gives their number."""
+        """Check every connection once, and end the stalled ones; returns their number."""
         ended, deaf, now = 0, 0, self._clock()
         seen: dict[int, tuple[float, int]] = {}
         hurry = CROWD_SECONDS if self._deaf > self._crowd else self._seconds
@@ -72,9 +75,9 @@ class SlowConnectionReaper:
 
 
 def watch(port: int, seconds: float, *, threads: int) -> None:
-    """End stalled connections at ``port`` from now on, in a thread of this process; does nothing but on Linux.
+    """End stalled connections at ``port`` from now on, in a thread of this process; does nothing except on Linux.
 
-    ``threads`` is how many requests the process answers at once: a quarter of them is kept from readers that do not
+    ``threads`` is how many requests the process answers at once: a quarter of them is kept free of clients that do not
     read.
     """
     if sys.platform != "linux":
@@ -84,7 +87,7 @@ def watch(port: int, seconds: float, *, threads: int) -> None:
     def run() -> None:
         took = 0.0
         while True:
-            # Often, as long as that costs no more than a hundredth of a core.
+            # Often, as long as it costs no more than a hundredth of a core.
             time.sleep(min(LOOK_SECONDS, seconds, max(1.0, 100 * took)))
             began = time.thread_time()
             with contextlib.suppress(OSError):
@@ -95,12 +98,12 @@ def watch(port: int, seconds: float, *, threads: int) -> None:
 
 
 def _unsent(connection: socket.socket) -> int:
-    """How many bytes of answers the other end has not taken yet."""
+    """The bytes of answers that the client has not received yet."""
     return int.from_bytes(fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder)
 
 
 def _connections(port: int) -> Iterator[socket.socket]:
-    """A duplicate of each connected socket of this process whose own end is at ``port``."""
+    """A duplicate of each connected socket of this process whose local port is ``port``."""
     for link in list(Path("/proc/self/fd").iterdir()):
         duplicate = None
         with contextlib.suppress(OSError, ValueError):

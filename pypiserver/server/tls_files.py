@@ -1,4 +1,4 @@
-"""Whether the files of ``--certificate`` and ``--key`` can be used, said before anything is started."""
+"""Checks the files of ``--certificate`` and ``--key`` before anything starts."""
 
 from __future__ import annotations
 

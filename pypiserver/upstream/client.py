@@ -1,7 +1,7 @@
-"""Asking another index which files a project has (PEP 503, PEP 691), the way pip asks it.
+"""Asks another index which files a project has (PEP 503, PEP 691), the way pip does.
 
-The rules to keep: an answer is hostile, so its size is limited and every field is looked at before it is used; a
-request goes to the index that was named and to no other host; a password is in no message.
+**Invariants:** an answer is untrusted, so its size is limited and every field is checked before use; a request goes to
+the named index and to no other host; no message contains a password.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ MAX_PAGE = 64 << 20  # bytes; the largest pages of PyPI have about 30 MB
 TIMEOUT = 20.0  # seconds without a byte
 MAX_REDIRECTS = 5
 ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
-# What is compressed otherwise is compressed by a library that may be missing here.
+# Any other compression needs a library that may be missing.
 HEADERS = {"Accept": ACCEPT, "Accept-Encoding": "gzip, deflate", "User-Agent": "pypiserver"}
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_KINDS = frozenset({"bdist_wheel", "sdist"})  # what pip can download; eggs and installers are none of it
+_KINDS = frozenset({"bdist_wheel", "sdist"})  # what pip can download, which excludes eggs and installers
 _ADVICE = {
     401: "; it wants a user and a password, from netrc or from --index-url",
     403: "; it wants another user or password, from netrc or from --index-url",
@@ -44,12 +44,12 @@ class UpstreamError(PypiServerError):
 
 
 class Unreachable(UpstreamError):  # noqa: N818 - named like the others of the tree
-    """There was no answer at all: no name, no connection, no trust, or too late."""
+    """No answer at all: no name, no connection, no trusted certificate, or a timeout."""
 
 
 @dataclass(frozen=True, slots=True)
 class UpstreamFile:
-    """A wheel or sdist on the page of a project; ``requires_python`` is as the index spells it."""
+    """A wheel or sdist on the page of a project; ``requires_python`` is spelled as on the index."""
 
     filename: str
     version: Version
@@ -73,7 +73,7 @@ def shown_url(url: str) -> str:
 
 
 class Index:
-    """An index that is asked about one project at a time."""
+    """An index, which is asked about one project at a time."""
 
     def __init__(self, url: str, client: HttpClient) -> None:
         self.url = shown_url(url)
@@ -81,7 +81,7 @@ class Index:
         self._login = login_in(url) or login_for(urlsplit(url).hostname or "")
 
     def files(self, project: NormalizedName) -> list[UpstreamFile]:
-        """The files of the project, none when the index does not have it; raises UpstreamError."""
+        """The files of the project, none if the index does not have it; raises UpstreamError."""
         page = self._page(urljoin(self.url, f"{project}/"))
         if page is None:
             return []
@@ -130,7 +130,7 @@ class Index:
         return bytes(data)
 
     def _followed(self, url: str, location: str) -> str:
-        """Where a redirect leads; only within the index, so that no page can choose whom we ask."""
+        """The target of a redirect; only within the index, so that no page can choose the host of a request."""
         try:
             target = urljoin(url, location)
             old, new = urlsplit(url), urlsplit(target)
@@ -160,7 +160,7 @@ def _origin(parts: SplitResult) -> tuple[str, str | None, int | None]:
 
 
 def _files(project: NormalizedName, rows: Iterable[Mapping[str, Any]]) -> Iterator[UpstreamFile]:
-    """What pip could take of these, as far as they are files of the project."""
+    """The rows that are files of the project and that pip could download."""
     for row in rows:
         filename, python = row.get("filename"), row.get("requires-python")
         if not isinstance(filename, str):
@@ -188,7 +188,7 @@ def _read_json(data: bytes) -> list[Mapping[str, Any]]:
 
 
 def _read_html(data: bytes) -> list[Mapping[str, Any]]:
-    """The rows of a page in HTML (PEP 503, 592 and 700), named as those of a page in JSON."""
+    """The rows of a page in HTML (PEP 503, 592 and 700), with the field names of a page in JSON."""
     parser = _Anchors()
     parser.feed(data.decode("utf-8", "replace"))
     parser.close()

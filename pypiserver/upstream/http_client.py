@@ -1,10 +1,10 @@
-"""HTTP requests to other indexes, by urllib3: proxies, authorities, netrc, kept connections and limits.
+"""HTTP requests to other indexes, by urllib3: proxies, certificate authorities, netrc, kept connections and limits.
 
-urllib3 leaves the environment alone, so what pip, requests and curl read there is read here: proxies and their
+urllib3 ignores the environment, so this module reads what pip, requests and curl read there: proxies and their
 exceptions, trusted certificates, netrc.
 
-Invariants: no redirect is followed and no body read further than the caller asks; every wait has a limit; what is
-raised has no password in it. Threads can share a client.
+**Invariants:** no redirect is followed, and no body is read further than the caller asks; every wait has a limit; no
+exception contains a password. Threads can share a client.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from ..text import one_line
 if TYPE_CHECKING:
     import urllib3
 
-# Where a certificate authority of one's own is named; the first that is set counts, as the programs that read them do.
+# These name a private certificate authority; the first that is set counts, in the order of the programs that read them.
 CA_VARIABLES = ("PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
-# A body of which no more than this is left is read, so that the connection can be used again.
+# Bytes; if no more than this is left of a body, it is read, so that the connection can be used again.
 SMALL = 1 << 16
 Login = tuple[str, str]
 
@@ -40,7 +40,7 @@ Login = tuple[str, str]
 class RequestError(PypiServerError):
     """There was no answer, or not all of it; the message is what the system says, in a few words without a full stop.
 
-    The kind is ``untrusted`` when the certificate was the reason, else ``unreachable``.
+    The kind is ``untrusted`` if the certificate was the reason, else ``unreachable``.
     """
 
 
@@ -64,7 +64,7 @@ class Response:
 
 @contextmanager
 def open_client(*, connections: int, timeout: float) -> Iterator[HttpClient]:
-    """A client that goes by the environment as it is now.
+    """A client with the proxies, certificates and netrc that the environment names now.
 
     It keeps up to ``connections`` to each server; ``timeout`` is seconds without a byte. Raises ConfigError.
     """
@@ -76,7 +76,7 @@ def open_client(*, connections: int, timeout: float) -> Iterator[HttpClient]:
 
 
 class HttpClient:
-    """Connections to any number of servers, reached by these proxies (by scheme, ``no`` has the exceptions)."""
+    """Connections to any number of servers, through these proxies (by scheme; ``no`` has the exceptions)."""
 
     def __init__(
         self, context: ssl.SSLContext, proxies: Mapping[str, str], *, connections: int, timeout: float
@@ -89,7 +89,7 @@ class HttpClient:
 
     @contextmanager
     def get(self, url: str, headers: Mapping[str, str], login: Login | None = None) -> Iterator[Response]:
-        """The answer to a request, a redirect too; raises RequestError."""
+        """The answer to a request, even if it is a redirect; raises RequestError."""
         raw = self._ask(_in_ascii(url), {**headers, **(_basic("authorization", login) if login else {})})
         try:
             yield Response(raw.status, raw.headers, raw)
@@ -114,23 +114,23 @@ class HttpClient:
                 preload_content=False,
                 timeout=urllib3.Timeout(connect=self._timeout, read=self._timeout),
             )
-        # A proxy or host that is no address is a ValueError.
+        # An invalid address of a proxy or host is a ValueError.
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as fault:
-            # A connection that was kept may have been closed meanwhile; that is no fault of the server.
+            # The server may have closed a kept connection meanwhile; that is no fault of the server.
             if again and isinstance(_innermost(fault), ConnectionError):
                 return self._ask(url, headers, again=False)
             raise _failed(fault) from fault
 
     def _proxy_of(self, url: str) -> str:
-        """The proxy for this address, or nothing."""
+        """The proxy for this address, '' for none."""
         parts = urlsplit(url)
         if proxy_bypass(parts.netloc.rpartition("@")[2]) or _is_in(parts.hostname, self._proxies.get("no", "")):
             return ""
         return self._proxies.get(parts.scheme) or self._proxies.get("all", "")
 
     def _pool(self, proxy: str) -> urllib3.PoolManager:
-        """What keeps connections, by way of the proxy if there is one; raises ValueError when that is no address."""
-        # Of two threads that make one at once, both use the first.
+        """The pool of connections, through the proxy if there is one; raises ValueError if its address is invalid."""
+        # If two threads make one at once, both use the first.
         return self._pools.get(proxy) or self._pools.setdefault(proxy, self._made(proxy))
 
     def _made(self, proxy: str) -> urllib3.PoolManager:
@@ -150,7 +150,7 @@ class HttpClient:
 
 
 def own_authority(environ: Mapping[str, str]) -> str | None:
-    """The file or folder of trusted certificates that the environment names; raises ConfigError when it is missing."""
+    """The file or folder of trusted certificates that the environment names; raises ConfigError if it is missing."""
     for name in CA_VARIABLES:
         place = environ.get(name)
         if place and not Path(place).exists():
@@ -167,7 +167,7 @@ def own_authority(environ: Mapping[str, str]) -> str | None:
 
 
 def login_in(url: str) -> Login | None:
-    """User and password of an address, None when it has none."""
+    """User and password of an address, None if it has none."""
     parts = urlsplit(url)
     return (unquote(parts.username or ""), unquote(parts.password or "")) if "@" in parts.netloc else None
 
@@ -177,10 +177,10 @@ def _without_login(url: str) -> str:
 
 
 def login_for(host: str) -> Login | None:
-    """What netrc says for the host: the file that the variable NETRC names, or that of the user."""
+    """The netrc entry for the host: from the file that the variable NETRC names, or from the user's own."""
     named = os.environ.get("NETRC")
     for place in [named] if named else ["~/.netrc", "~/_netrc"]:
-        # As with pip and requests, a file that cannot be read is as good as none; the 401 that follows names netrc.
+        # As in pip and requests, an unreadable file counts as missing; the message for the resulting 401 names netrc.
         with contextlib.suppress(OSError, netrc.NetrcParseError, UnicodeError):
             if found := netrc.netrc(os.path.expanduser(place)).authenticators(host):  # noqa: PTH111 - may be no path
                 return found[0] or found[1] or "", found[2] or ""
@@ -188,12 +188,12 @@ def login_for(host: str) -> Login | None:
 
 
 def trust(authority: str | None) -> ssl.SSLContext:
-    """Whose certificates are trusted: the authority that was named, or those of the system."""
+    """The trusted certificates: those of the named authority, or those of the system."""
     from urllib3.util import create_urllib3_context
 
     context = create_urllib3_context()
     context.check_hostname, context.verify_mode = True, ssl.CERT_REQUIRED
-    # pip takes certificates of private authorities that lack an RFC 5280 extension; Python 3.13 would not.
+    # pip accepts certificates of private authorities that lack an RFC 5280 extension; Python 3.13 does not by default.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     if authority:
         is_folder = Path(authority).is_dir()
@@ -201,7 +201,7 @@ def trust(authority: str | None) -> ssl.SSLContext:
         return context
     context.load_default_certs()
     folder = ssl.get_default_verify_paths().capath
-    # Python for macOS comes without any, as do images without ca-certificates.
+    # Python for macOS includes none, and neither do images without ca-certificates.
     if not context.cert_store_stats()["x509_ca"] and not (folder and any(Path(folder).iterdir())):
         import certifi
 
@@ -230,8 +230,8 @@ def _in_ascii(url: str) -> str:
 
 
 def _give_back(raw: urllib3.BaseHTTPResponse) -> None:
-    """Let the connection be used again, after what is left of a small body; else close it."""
-    with contextlib.suppress(Exception):  # whatever is wrong with the rest, nobody asked for it
+    """Read the rest of a small body so that the connection can be used again; else close the connection."""
+    with contextlib.suppress(Exception):  # no caller asked for the rest, so its errors do not matter
         length = raw.headers.get("content-length", "")
         if length.isdecimal() and int(length) <= SMALL:
             raw.read(SMALL, decode_content=False)
@@ -246,7 +246,7 @@ def _failed(fault: Exception) -> RequestError:
 
 
 def _innermost(fault: BaseException) -> BaseException:
-    """The failure of the system below the wrappers of urllib3, or the innermost of these."""
+    """The operating system's error inside the wrappers of urllib3, or the innermost wrapper."""
     seen: set[int] = set()
     while id(fault) not in seen and not (isinstance(fault, OSError) and fault.strerror):
         seen.add(id(fault))
@@ -257,6 +257,6 @@ def _innermost(fault: BaseException) -> BaseException:
 
 
 def _in_words(reason: BaseException) -> str:
-    """What the system says, in one short line without the password of a proxy."""
+    """The system's message, in one short line without the password of a proxy."""
     words = getattr(reason, "verify_message", None) or getattr(reason, "strerror", None) or str(reason)
     return re.sub(r"//[^/@\s]+@", "//", one_line(str(words)))[:200] or type(reason).__name__

@@ -1,4 +1,4 @@
-"""Names of projects that never leave this server: they are neither redirected nor asked for elsewhere."""
+"""Names of private projects, which are neither redirected to nor looked up on another index."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from ..errors import ConfigError
 
 
 class PrivateNames:
-    """What ``--private`` and ``--private-file`` name: patterns with ``*``, ``?`` and ``[...]``, in any spelling."""
+    """The patterns of ``--private`` and ``--private-file``, with ``*``, ``?`` and ``[...]``, in any spelling."""
 
     def __init__(self, patterns: Iterable[str]) -> None:
-        # As names are before they are compared (PEP 503); brackets may hold a range, whose dash stays.
+        # Normalized like names in a comparison (PEP 503); brackets may contain a range, whose dash stays.
         self._patterns = [re.sub(r"[-_.]+", "-", pattern).lower() for pattern in patterns]
 
     def __contains__(self, name: str) -> bool:
-        """Whether the project, by its name in normal form, is private."""
+        """Whether the project with this normalized name is private."""
         return any(fnmatch.fnmatchcase(name, pattern) for pattern in self._patterns)
 
 
 def read_private_names(patterns: Sequence[str], file: Path | None) -> PrivateNames:
-    """The patterns given, and those in the file, one on each line, ``#`` begins a comment; raises ConfigError."""
+    """The given patterns and those in the file, one on each line, ``#`` starts a comment; raises ConfigError."""
     listed = list(patterns)
     if file is not None:
         try:

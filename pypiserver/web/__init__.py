@@ -1,1 +1,1 @@
-"""HTTP: the route table, and what turns requests into answers; everything that knows bottle."""
+"""HTTP: the route table, and the parts that turn requests into responses by means of bottle."""

@@ -1,7 +1,7 @@
-"""Everything that knows bottle: one table of routes, one guard, one map from failure to answer.
+"""The route table, one guard for all routes, and one map from failure to response; all of it by means of bottle.
 
-The rules to keep: every address is a row of the table with its method and its protected action; what is in no row is
-404 or 405; handlers translate, the repository decides.
+**Invariants:** every address is a row of the table with its method and its protected action; what matches no row is 404
+or 405; handlers translate, the index decides.
 """
 
 from __future__ import annotations
@@ -47,16 +47,16 @@ from .http.problem_details import Elsewhere, readable
 from .http.request_body import Body
 from .http.responses import failure, redirect
 
-# Text that names the right address, for whoever lands on a wrong one.
+# Names the right addresses for clients that request a wrong one.
 ADDRESSES = (
     "The index is at simple/ (pip install --index-url), uploads go to the root by POST, files are below packages/."
 )
-# So many uploads stand on the welcome page.
+# The number of uploads on the welcome page.
 NEWEST = 8
-# No file has a longer name than 255 characters, so no project has; what is longer must not fill any cache.
+# No file name is longer than 255 characters, so no project name is; a longer one must not fill any cache.
 _NAME = "<project:re:[A-Za-z0-9](?:[A-Za-z0-9._-]{0,253}[A-Za-z0-9])?>"
 _VERSION = "<version:re:[^/]{1,255}>"
-# Where no word of ours tells, a version is what begins with a number (PEP 440).
+# Where no fixed segment of ours precedes it, a version is text that begins with a number (PEP 440).
 _RELEASE = "<version:re:v?[0-9][^/]{0,253}>"
 
 Handler = Callable[..., bottle.HTTPResponse]
@@ -79,7 +79,7 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Web:
-    """What the handlers need: the collaborators, and the few settings that are about answers."""
+    """The collaborators of the handlers, and the few settings of responses."""
 
     repository: Repository
     access: Access
@@ -97,13 +97,13 @@ class Web:
     renderer: Renderer
     cross_origin: CrossOrigin
     frame: pages.Frame
-    # Who uploaded a file; None where pages are not to say it.
+    # The user who uploaded a file; None where pages must not show it.
     uploaders: Uploaders | None
-    # Where people may look for a project that is not here; None for private ones, and where nothing is to be sought.
+    # A page about the project on another index; None for private projects, and where no other index is used.
     elsewhere: Callable[[str], Elsewhere | None]
 
     def routes(self) -> list[Route]:
-        """The table of all addresses; the first that fits wins."""
+        """The table of all addresses; the first match wins."""
         browse = Browse(
             self.repository,
             url=self.url,
@@ -145,7 +145,7 @@ class Web:
             (f"/project/{_NAME}/{_VERSION}/", browse.release, "list"),
             (f"/{_NAME}", lambda project: redirect(f"simple/{project}/"), None),
             (f"/{_NAME}/", lambda project: redirect(f"../simple/{project}/"), None),
-            # What people made of an address of PyPI, and what hatch prints.
+            # Addresses that people derive from those of PyPI, and those that hatch prints.
             (f"/{_NAME}/{_RELEASE}", to_release("../"), None),
             (f"/{_NAME}/{_RELEASE}/", to_release("../../"), None),
             (f"/pypi/{_NAME}", to_release("../"), None),
@@ -161,16 +161,17 @@ class Web:
         table = [Route("GET", *row) for row in gets]
         table += [Route("POST", *row) for row in posts]
         if self.cross_origin.is_on:
-            # Without a row of its own, /health would be taken for a project's address.
+            # Without a row of its own, /health would match a project's address.
             ways = [(rule, self.cross_origin.preflight if for_programs(rule) else only_read) for rule, *_ in gets[1:]]
             table += [Route("OPTIONS", *way, None) for way in ways]
         return table
 
     def show_welcome(self) -> bottle.HTTPResponse:
-        """``GET /``: the welcome page; what is here is for those who may list it."""
+        """``GET /``: the welcome page; only clients that may list packages see counts and uploads."""
         script_name = str(bottle.request.environ.get("SCRIPT_NAME", "")).rstrip("/")
         if script_name and not bottle.request.environ["PATH_INFO"]:
-            # The path we are mounted at, without a slash at its end: links of the page would lead past it.
+            # The request is for our mount path without a slash at its end: relative links of the page would lead
+            # outside.
             return redirect(f"{quote(script_name.rpartition('/')[2].encode('latin-1', 'replace'))}/")
         counts = None
         if self.may("list"):
@@ -189,7 +190,7 @@ class Web:
     def search(self) -> bottle.HTTPResponse:
         """XML-RPC: ``search`` for ``pip search``, and the lists that mirrors read."""
         if _is_form(bottle.request.environ):
-            # A fault is 200, which whoever uploads would take for success.
+            # A fault has status 200, which an uploading client takes for success.
             self.gate.drain(bottle.request.environ)
             raise BadRequest(f"This address takes searches only. {ADDRESSES}")
         data = bytearray()
@@ -205,7 +206,7 @@ class Web:
         return bottle.HTTPResponse(answer, headers={**headers, "Cache-Control": "no-store"})
 
     def url(self) -> str:
-        """The address of our root as the client sees it, with a slash at the end."""
+        """Our root URL as the client sees it, with a slash at the end."""
         return (self.server_base_url or base_url(bottle.request.environ)).rstrip("/") + "/"
 
     def may(self, action: str) -> bool:
@@ -217,7 +218,7 @@ class Web:
         return True
 
     def guarded(self, route: Route) -> Handler:
-        """The route's handler behind the guard, its failures made answers."""
+        """The route's handler behind the guard, with failures converted to responses."""
         handler, action, check = route.handler, route.action, self.access.check
         is_post = route.method == "POST"
 
@@ -246,7 +247,7 @@ class Web:
         return self.cross_origin.readable(guarded) if is_shared else guarded
 
     def refusal(self, error: PypiServerError, arguments: Mapping[str, str]) -> bottle.HTTPResponse:
-        """The answer to a failure; a page of it helps to find the project that the address names."""
+        """The response to a failure; its page helps to find the project that the address names."""
         name = error.project or arguments.get("project", "") or project_of(arguments.get("path", ""))
         # An outage, or a file that is not here, says nothing about other indexes.
         elsewhere = self.elsewhere(name) if error.status == 404 and error.kind == "project" else None
@@ -254,7 +255,7 @@ class Web:
 
 
 def project_of(path: str) -> str:
-    """The project whose file would be at this path, '' where its name is none of a file."""
+    """The project of a file at this path, '' if the file name is not valid."""
     try:
         return parse_filename(path.rpartition("/")[2]).project
     except InvalidFilename:
@@ -265,7 +266,7 @@ def build(web: Web) -> bottle.Bottle:
     """The bottle application that serves the table of routes."""
     application = Dispatch(functools.partial(_answer_unmatched, web), web.frame)
     routes = web.routes()
-    # The health endpoint comes last: whether its address is one of the others is asked of the router that has them.
+    # The health endpoint comes last: the router that has all other addresses tells whether it hides one of them.
     for route in sorted(routes, key=lambda route: route.rule == web.health_endpoint):
         if route.rule == web.health_endpoint and route.method == "GET":
             refuse_collisions(web.health_endpoint, routes, application.router)
@@ -274,18 +275,18 @@ def build(web: Web) -> bottle.Bottle:
 
 
 def for_programs(rule: str) -> bool:
-    """Whether programs read what is at this address, and no person, nor the operator alone."""
+    """Whether programs read this address, rather than people or the operator alone."""
     return rule.startswith(("/simple", "/+simple", "/packages", "/pypi/", f"/{_NAME}"))
 
 
 def refuse_collisions(endpoint: str, routes: Iterable[Route], router: bottle.Router) -> None:
-    """The health endpoint must not hide another address, all of which ``router`` knows; raises ConfigError."""
+    """Check that the health endpoint hides no other address, all of which ``router`` knows; raises ConfigError."""
     rules = [route.rule for route in routes if route.method == "GET"]
     try:
         hidden, _ = router.match({"REQUEST_METHOD": "GET", "PATH_INFO": endpoint})
     except bottle.HTTPError:
         hidden = None
-    # A one-part address would be taken for a project's; the default one is known to be meant.
+    # A one-segment address also matches the rule of a project, which is no collision: the default /health does so too.
     if rules.count(endpoint) > 1 or (hidden is not None and hidden.rule not in (f"/{_NAME}", f"/{_NAME}/")):
         raise ConfigError(
             f"--health-endpoint {endpoint} is an address of the index itself; choose another one.",
@@ -296,17 +297,17 @@ def refuse_collisions(endpoint: str, routes: Iterable[Route], router: bottle.Rou
 
 
 def action_of_post(environ: Mapping[str, Any]) -> str:
-    """The protected action of a POST to an address that takes both searches and uploads."""
+    """The protected action of a POST to an address that accepts both searches and uploads."""
     return "list" if _is_xml(environ) else "update"
 
 
 def exactly(handler: Handler) -> Handler:
-    """The handler for requests whose path is the one that proxies have seen: rules of theirs may guard it."""
+    """The handler for requests whose path is unchanged since the proxy saw it: the proxy's rules may guard it."""
 
     @functools.wraps(handler)
     def answer() -> bottle.HTTPResponse:
         environ = bottle.request.environ
-        # Some servers take slashes away, and say what was asked for.
+        # Some servers remove repeated slashes, but keep the requested path in these variables.
         asked = unquote(str(environ.get("REQUEST_URI") or environ.get("RAW_URI") or "").partition("?")[0])
         if environ.get(REWRITTEN) or "//" in (asked.partition("://")[2] or asked):
             raise NotFound(f"There is nothing at this address. {ADDRESSES}")
@@ -316,7 +317,7 @@ def exactly(handler: Handler) -> Handler:
 
 
 def only_read(**arguments: str) -> bottle.HTTPResponse:
-    """No other origin may read this, so there is nothing to ask about it."""
+    """No other origin may read this address, so a preflight of it is refused."""
     raise MethodNotAllowed(f"This address takes GET, HEAD. {ADDRESSES}", "GET, HEAD")
 
 
@@ -330,13 +331,13 @@ def _is_xml(environ: Mapping[str, Any]) -> bool:
 
 
 def _answer_unmatched(web: Web, error: bottle.HTTPError) -> bottle.HTTPResponse:
-    """The answer to an unknown address, or a wrong method."""
-    # Whoever uploads to a wrong address reads what is said here only after sending all.
+    """The response to an unknown address, or to a wrong method."""
+    # A client that uploads to a wrong address reads the response only after it sends the whole body.
     web.gate.drain(bottle.request.environ)
     if error.status_code == 400:
         return readable(failure(BadRequest("The address is not UTF-8, or has control characters.")), web.frame)
     if error.status_code == 405:
-        # bottle names the methods of the table; what takes GET takes HEAD.
+        # bottle lists the methods of the table; an address that accepts GET accepts HEAD.
         allow = error.get_header("Allow", "GET").replace("GET", "GET,HEAD").replace(",", ", ")
         return readable(failure(MethodNotAllowed(f"This address takes {allow}. {ADDRESSES}", allow)), web.frame)
     return readable(failure(NotFound(f"There is nothing at this address. {ADDRESSES}")), web.frame)

@@ -1,4 +1,4 @@
-"""Every command once, a file for each: its operands, its flags, its help, its examples and what it does.
+"""Every command, one in each file: its operands, flags, help and examples, and what it does.
 
 ``COMMANDS`` is the table of subcommands by name; ``CLASSIC`` is the row without a name, which serves or, with ``-U``,
 looks for updates. ``ROWS`` has both.

@@ -1,4 +1,4 @@
-"""``cache``: list the catalogs in the user's cache folder, and delete those that nothing needs."""
+"""``cache``: list the catalogs in the user's cache folder, and delete the unused ones."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Cache:
-    """List catalogs; with ``yes`` delete those of folders that are gone and of other versions."""
+    """List catalogs; with ``yes`` delete those of missing folders and of other versions."""
 
     yes: bool = False
     json: bool = False
 
     def run(self, out: TextIO, err: TextIO) -> int:
-        """List or delete; nothing that a server uses is deleted."""
+        """List or delete; a catalog that a server uses is not deleted."""
         from ...catalog.sqlite.cache_folder import cached_catalogs, delete
 
         needless = deleted = 0

@@ -1,4 +1,4 @@
-"""``check``: read every file and name what is wrong with it."""
+"""``check``: read every file and report its faults."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..subcommand import Subcommand
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """Read everything in the folders, or the bucket, and name what is wrong."""
+    """Read every file in the folders, or the bucket, and report the faults."""
 
     config: Config
     json: bool = False
@@ -29,7 +29,7 @@ class Check:
         return self.config.roots
 
     def run(self, out: TextIO, err: TextIO) -> int:
-        """Check them; 1 where there are faults."""
+        """Check them; 1 if there are faults."""
         from ...observability import logging_setup
         from .. import manage
 

@@ -1,4 +1,4 @@
-"""The program without a command: serve the folders or, with ``-U``, look for updates of what is in them."""
+"""The program without a command: serve the folders or, with ``-U``, look for updates of their packages."""
 
 from __future__ import annotations
 

@@ -20,10 +20,10 @@ TASKS = ("check", "show", "init")
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """Say whether the settings can be used (``task`` check), or what they are and where each comes from (show).
+    """Report whether the settings can be used (``task`` check), or their values and sources (show).
 
-    Or make the file ``target`` of those that are given (init). ``config`` is None when there are ``faults``; ``file``
-    is the configuration file that was read.
+    Or make the file ``target`` from the given settings (init). ``config`` is None if there are ``faults``; ``file`` is
+    the configuration file that was read.
     """
 
     task: str
@@ -35,7 +35,7 @@ class Configuration:
     target: Path = Path(NAME)
 
     def run(self, out: TextIO, err: TextIO) -> int:
-        """Check or show; 1 where there are faults."""
+        """Check or show; 1 if there are faults."""
         from .. import show_config
 
         settings = show_config.Settings(self.config, self.given, self.file)

@@ -25,7 +25,7 @@ class Copy:
     json: bool = False
 
     def run(self, out: TextIO, err: TextIO) -> int:
-        """Copy; 1 where something was left out."""
+        """Copy; 1 if a file was left out."""
         from ...factory import build_endpoint
         from ...maintenance.copy import copy
         from ...observability import logging_setup

@@ -1,4 +1,4 @@
-"""``delete``: move a release to the trash, or delete it for good."""
+"""``delete``: move a release to the trash, or delete it permanently."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from ..subcommand import Subcommand, switch
 
 @dataclass(frozen=True, slots=True)
 class Delete(Release):
-    """Move the files of a release to the trash, or delete them for good; without ``yes`` only say what would go."""
+    """Move the files of a release to the trash, or delete them permanently; without ``yes`` only list them."""
 
     purge: bool = False
     yes: bool = False
 
     def run(self, out: TextIO, err: TextIO) -> int:
-        """Remove them, or say which."""
+        """Delete the files, or list them."""
         from .. import manage
 
         manage.tell(manage.delete(self, yes=self.yes, purge=self.purge), self, out)

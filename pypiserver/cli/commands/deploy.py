@@ -1,4 +1,4 @@
-"""``systemd``, ``nginx``, ``compose``: ready files for the settings that are given."""
+"""``systemd``, ``nginx``, ``compose``: ready files for the given settings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..subcommand import Subcommand
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Print a ready file of this kind (systemd, nginx, compose) for the settings that are given."""
+    """Print a ready file of this kind (systemd, nginx, compose) for the given settings."""
 
     kind: str
     config: Config

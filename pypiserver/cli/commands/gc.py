@@ -27,7 +27,7 @@ OLDER_THAN = Setting(
 
 @dataclass(frozen=True, slots=True)
 class Collect:
-    """Delete what no row of the catalog refers to; ``older_than`` is in seconds. Without ``yes`` only say what."""
+    """Delete objects that no row of the catalog refers to; ``older_than`` is in seconds. Without ``yes`` list them."""
 
     config: Config
     json: bool = False

@@ -36,15 +36,15 @@ class HealthCheck:
 
     @property
     def url(self) -> str:
-        """The address that is asked: that of the server on this machine, past any proxy."""
+        """The address that is asked: the server's own on this machine, without any proxy."""
         config = self.config
         host = _LOOPBACK.get(config.host, config.host)
         host = f"[{host}]" if ":" in host else host
         return f"{'https' if config.certificate else 'http'}://{host}:{config.port}{config.health_endpoint}"
 
     def run(self, out: TextIO, err: TextIO) -> int:
-        """Ask; 0 where it answers that all is well, else 1."""
-        # The certificate is for the name that clients use; this only asks whether there is an answer.
+        """Ask; 0 if the answer is that all is well, else 1."""
+        # The certificate is for the name that clients use; this only checks for an answer.
         trust = ssl._create_unverified_context() if self.config.certificate else None  # noqa: S323
         opener = urllib.request.build_opener(
             urllib.request.ProxyHandler({}), *([urllib.request.HTTPSHandler(context=trust)] if trust else [])
@@ -55,7 +55,7 @@ class HealthCheck:
         except urllib.error.HTTPError as error:
             with error:
                 err.write(f"pypi-server: {self.url} answers {error.code} {error.reason}\n")
-        # A host name may be none that can be encoded, or be put into a URL.
+        # A host name may be impossible to encode, or to put into a URL.
         except (OSError, ValueError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", error)
             err.write(f"pypi-server: {self.url} does not answer: {getattr(reason, 'strerror', None) or reason}.\n")

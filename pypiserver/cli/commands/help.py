@@ -17,7 +17,7 @@ from ..subcommand import Subcommand, operand
 
 @dataclass(frozen=True, slots=True)
 class Help:
-    """Print the help of a command or a topic; of the program without one. Raises ConfigError for what is neither."""
+    """Print the help of a command or topic, or of the program if none is named; raises ConfigError for other names."""
 
     topic: str = ""
     table: Mapping[str, Subcommand] = field(default_factory=dict, compare=False)
@@ -47,7 +47,7 @@ class Help:
 
 
 def write_help(text: str, out: TextIO) -> None:
-    """Write a help text, with headings in bold where there are colors."""
+    """Write a help text, with headings in bold if the terminal has colors."""
     if has_color(out):
         text = re.sub(r"^(usage:|[A-Z][a-z ]*:)(?=$| )", lambda heading: colored(heading[1], "bold"), text, flags=re.M)
     out.write(text)

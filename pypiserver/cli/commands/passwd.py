@@ -36,7 +36,7 @@ class Passwd:
             raise ConfigError(message, kind="missing", setting="user")
 
     def run(self, out: TextIO, err: TextIO) -> int:
-        """Do it; 1 where a password is not the user's."""
+        """Run it; 1 if the password is wrong."""
         from ...access import htpasswd_file
 
         if self.list:
@@ -49,7 +49,7 @@ class Passwd:
         try:
             password = _asked_password(self.user, twice=not self.verify)
         except (EOFError, KeyboardInterrupt) as end:
-            # The cursor is behind the question.
+            # The cursor is after the prompt.
             err.write("\npypi-server: No password was given; nothing was changed.\n")
             return 130 if isinstance(end, KeyboardInterrupt) else 2
         except UnicodeDecodeError as error:
@@ -63,7 +63,7 @@ class Passwd:
         return self._say({"added": created}, f"{word} the password of {self.user} in {self.file}.", out)
 
     def _check(self) -> None:
-        """Raise ConfigError for what would fail after the password was typed."""
+        """Raise ConfigError for a failure that would otherwise come after the password was typed."""
         from ...access import htpasswd_file
 
         is_path = os.sep in self.user or (Path(self.user).is_file() and not self.file.exists())
@@ -109,7 +109,7 @@ class Passwd:
 
 
 def _asked_password(user: str, *, twice: bool) -> str:
-    """The password, asked for on a terminal (twice where it is new), else the first line of standard input."""
+    """The password, from a prompt on a terminal (twice if it is new), else the first line of standard input."""
     if not sys.stdin.isatty():
         return sys.stdin.readline().rstrip("\r\n")
     password = getpass.getpass(f"Password for {user}: ")

@@ -25,7 +25,7 @@ class Reindex:
         require_bucket(self.config)
 
     def run(self, out: TextIO, err: TextIO) -> int:
-        """List the bucket, and read what is new."""
+        """List the bucket, and read new files."""
         from ...factory import build_backend
         from ...observability import logging_setup
         from .. import manage

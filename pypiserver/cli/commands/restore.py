@@ -1,4 +1,4 @@
-"""``restore``: bring files back from the trash, or list it."""
+"""``restore``: move files back from the trash, or list it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..subcommand import Subcommand
 
 @dataclass(frozen=True, slots=True)
 class Restore(Selection):
-    """Bring files back from the trash; without a name, list what is there."""
+    """Move files back from the trash; without a name, list the trash."""
 
     def run(self, out: TextIO, err: TextIO) -> int:
         """Restore or list."""

@@ -29,7 +29,7 @@ _LOG = logging.getLogger("pypiserver.server")
 class Run:
     """Serve the folders; ``file`` is the configuration file that was read.
 
-    ``reread`` reads the same command line, the environment and the file again, when the server reloads.
+    ``reread`` reads the same command line, the environment and the file again for a reload.
     """
 
     config: Config
@@ -51,11 +51,11 @@ class Run:
             stack.enter_context(process_signals.ended_by_sigterm())
             stack.enter_context(pid_file(config.pid_file))
             if config.counts_metrics:
-                # Before anybody imports prometheus_client, and inherited by every worker.
+                # Before any import of prometheus_client; every worker inherits it.
                 folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="pypiserver-metrics-"))
                 os.environ[metrics.FOLDER] = folder
                 stack.callback(os.environ.pop, metrics.FOLDER)
-                # Ending writes what is not yet counted.
+                # Closing writes the counts that are still in memory.
                 stack.callback(close_all)
             self._serve(out, err, stack)
         return 0
@@ -75,7 +75,7 @@ class Run:
             has_served.set()
             now = facts(server, port)
             is_text = config.log_format != "json" or config.log_stream == "none"
-            # A closed or full standard output is no reason not to serve.
+            # Serve even if standard output is closed or full.
             with contextlib.suppress(OSError, ValueError):
                 out.write(render(config, now) if is_text else "")
                 out.flush()
@@ -88,7 +88,7 @@ class Run:
             _LOG.info(message, __version__, address, server, pid, extra=shown)
 
         def end() -> None:
-            # A worker that was forked from the process that serves passes here too.
+            # A worker that was forked from the serving process runs this too.
             if has_served.is_set() and os.getpid() == pid:
                 data = {"event": "end", "version": __version__, "pid": pid}
                 _LOG.info("pypiserver has ended.", extra={"data": data})
@@ -98,7 +98,7 @@ class Run:
         run.run(serving, server_options(config), on_ready=ready, on_reload=serving.reload)
 
     def _prepare(self, err: TextIO, stack: contextlib.ExitStack) -> Callable[[str, int], StartupInfo]:
-        """See that all is well before a port is opened; gives what makes the values of the banner."""
+        """Check everything before a port is opened; returns a function that makes the values of the banner."""
         from ...access.htpasswd_file import users_in
         from ...memory import give_back
         from ...observability import logging_setup
@@ -115,7 +115,7 @@ class Run:
         storage_fault = application.storage_fault()
         damaged = application.damaged()
         application.close()
-        # Before workers are forked from it.
+        # Before workers are forked.
         give_back()
         users = len(users_in(config.htpasswd)) if config.htpasswd else None
         found = warnings(config, users)

@@ -1,4 +1,4 @@
-"""``stats``: what was downloaded how often, as counted with ``--stats``."""
+"""``stats``: how often packages were downloaded, as counted with ``--stats``."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from ..subcommand import Subcommand
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """Show how often what was downloaded, or for one project by version and client."""
+    """Show the downloads of each project, or of one project by version and client."""
 
     config: Config
     name: str | None = None
     json: bool = False
 
     def run(self, out: TextIO, err: TextIO) -> int:
-        """Show it."""
+        """Show them."""
         from ...observability.download_statistics import RECENT_DAYS, Downloads
         from .. import manage
 

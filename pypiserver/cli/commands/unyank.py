@@ -11,7 +11,7 @@ from ..subcommand import Subcommand
 
 @dataclass(frozen=True, slots=True)
 class Unyank(Release):
-    """Remove the mark of the files of a release."""
+    """Remove the yank mark from the files of a release."""
 
     def run(self, out: TextIO, err: TextIO) -> int:
         """Remove it."""

@@ -61,7 +61,7 @@ class Update:
     allow_sdist: bool = False
 
     def run(self, out: TextIO, err: TextIO) -> int:
-        """Look for them; 1 where there are updates, 2 where something could not be found out."""
+        """Look for them; 1 if there are updates, 2 if a lookup or a download failed."""
         from ...factory import build_backend
         from ...observability import logging_setup
         from ...settings.config import default_fallback_url

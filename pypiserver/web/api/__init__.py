@@ -1,1 +1,1 @@
-"""What clients ask for: simple pages, files, uploads, JSON, XML-RPC, health."""
+"""Handlers of what clients request: simple pages, files, uploads, JSON, XML-RPC, health."""

@@ -1,4 +1,7 @@
-"""Who makes a change: the user and the address of the request that is being answered, for the audit log and metrics."""
+"""The user and client address of the current request's change, for the audit log and metrics.
+
+**Invariants:** a change without a request, made by a program of the operator, is recorded too.
+"""
 
 from __future__ import annotations
 
@@ -9,22 +12,22 @@ from ...observability.audit_log import AuditLog, Change
 
 
 class Recorder:
-    """Records changes that requests make; without an audit log only for the metrics."""
+    """Records changes that requests make; without an audit log, for the metrics only."""
 
     def __init__(self, audit_log: AuditLog | None) -> None:
         self._audit_log = audit_log
 
     def check(self) -> None:
-        """Raise Unavailable when a change could not be recorded."""
+        """Raise Unavailable when the audit log could not record a change."""
         if self._audit_log is not None:
             self._audit_log.check()
 
     def record(self, change: Change) -> None:
-        """Take note of a change that was done."""
+        """Record a completed change."""
         try:
             environ = bottle.request.environ
         except RuntimeError:
-            # No request: a program of the operator's own makes the change.
+            # No request: a program of the operator makes the change.
             environ = {}
         environ[request_info.CHANGE] = change.action
         environ[request_info.NOTE] = f"{change.action} {change.file}"

@@ -1,7 +1,7 @@
-"""``/packages/<path>``: downloads, and what stands beside a file (``.metadata``, ``.asc``, ``.provenance``).
+"""``/packages/<path>``: downloads of files and their sidecars (``.metadata``, ``.asc``, ``.provenance``).
 
-The rules to keep: a path is looked up in the catalog and only then opened; the bytes and the digest in the ETag come
-from the same file; a package is never content-encoded.
+**Invariants:** a path is looked up in the catalog and only then opened; the bytes and the digest in the ETag come from
+the same file; a package is never content-encoded.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from ..http.prepared_response import PreparedResponse
 from ..http.responses import revalidated, unkept
 from .offload import Deliver
 
-# A file up to this size we send ourselves, which costs us what telling the proxy would, so that the proxy can keep it
-# with its answer: nginx then sends nine times as many as when it asks each time.
+# We send files up to this many bytes ourselves, at the cost of telling a proxy to send them, so that the proxy can
+# cache the response: nginx then serves nine times as many per second as when it asks us each time.
 KEPT_BYTES = 65_536
-# mod_xsendfile takes a path as it is up to 0.12, and decodes it since 1.0: these are the same to both.
+# mod_xsendfile uses a path unchanged up to 0.12, and decodes it since 1.0: paths of these characters suit both.
 _PLAIN = re.compile(r"[ -$&-~]+")
 Accel = Callable[[File], tuple[str, str] | None]
 
 
 class Files:
-    """Handlers below ``/packages/``; ``cache_control`` is the header every file is sent with.
+    """Handlers below ``/packages/``; ``cache_control`` is the header of every file.
 
-    ``private_files`` says that the files are protected. ``accel`` gives the header by which a proxy is told to send a
+    ``private_files`` says that a login protects the files. ``accel`` returns the header that tells a proxy to send a
     file itself, None where no proxy can. ``deliver`` may answer in our place, where files are not on a disk.
     """
 
@@ -54,11 +54,11 @@ class Files:
         self._deliver = deliver
         self._repository = repository
         self._cache_control = cache_control
-        # What stands beside a file may be added or replaced by hand at any time.
+        # A sidecar may be added or replaced by hand at any time.
         self._beside_cache_control = revalidated(private=private_files)
 
     def download(self, path: str) -> bottle.HTTPResponse:
-        """``GET /packages/<path>``: a file, or what stands beside it."""
+        """``GET /packages/<path>``: a file, or one of its sidecars."""
         for suffix, handler in (
             (".metadata", self._metadata),
             (".asc", self._signature),
@@ -70,7 +70,7 @@ class Files:
         environ = bottle.request.environ
         if (handed := self._handed_over(environ, file)) is not None:
             stream.close()
-            # Who sends the file in our place gets no byte of it from us.
+            # We send no byte of a file that a proxy or bucket sends.
             environ[request_info.DOWNLOAD] = (file.project, file.version, 0)
             return handed
         environ[request_info.DOWNLOAD] = (file.project, file.version, file.size)
@@ -87,7 +87,7 @@ class Files:
         return _response(answer)
 
     def _handed_over(self, environ: Mapping[str, Any], file: File) -> bottle.HTTPResponse | None:
-        """The answer that lets somebody else send the file: preconditions and ranges are its own then."""
+        """The response that makes a proxy or bucket send the file, which then also handles preconditions and ranges."""
         if self._deliver is not None:
             return self._deliver(environ, file)
         told = self._accel(file) if self._accel is not None and file.size > KEPT_BYTES else None
@@ -96,10 +96,10 @@ class Files:
         etag = f'"{file.sha256}"'
         validators = [("ETag", etag), ("Cache-Control", self._cache_control), *unkept(self._cache_control).items()]
         if is_not_modified(environ.get("HTTP_IF_NONE_MATCH"), etag):
-            # What the proxy would compare with is made of the file's time and size, which another file can have too.
+            # The proxy's own validator is made of time and size, which another file can share.
             return PreparedResponse(b"", validators, status="304 Not Modified")
         headers = [("Content-Type", "application/octet-stream"), ("X-Content-Type-Options", "nosniff")]
-        # Apache would take "0" for all files, nginx takes its own.
+        # Apache would use a length of "0" for all files, nginx sets its own.
         return PreparedResponse(b"", [*headers, *validators, ("Content-Length", "0"), told])
 
     def _metadata(self, path: str) -> bottle.HTTPResponse:
@@ -144,7 +144,7 @@ def _response(answer: Answer) -> bottle.HTTPResponse:
 
 
 def _expecting(file: File, stream: Any) -> Expect:
-    """Tells a file that is elsewhere what will be read of it."""
+    """A function that tells a remote file which bytes will be read."""
 
     def expect(start: int, length: int) -> None:
         try:
@@ -158,9 +158,9 @@ def _expecting(file: File, stream: Any) -> Expect:
 
 
 def accel_header(way: str, location: str, local_path: LocalPath | None) -> Accel | None:
-    """How to hand a file over: ``nginx`` below an internal location, ``sendfile`` by its path, None for ``off``.
+    """How a proxy is told to send a file: ``nginx`` by internal location, ``sendfile`` by path, None for ``off``.
 
-    ``local_path`` gives where a file is on this disk; None where files are not.
+    ``local_path`` returns a file's path on this disk; it is None where files are not on a disk.
     """
     if way == "off" or local_path is None:
         return None
@@ -170,10 +170,10 @@ def accel_header(way: str, location: str, local_path: LocalPath | None) -> Accel
 
 
 def file_cache_control(*, age: int | None, private: bool) -> str:
-    """The ``Cache-Control`` of files: what the operator says, or that they may have changed.
+    """The ``Cache-Control`` of files: ``age`` seconds if the operator sets it, else revalidation at each use.
 
-    Bytes under a name do change: by another build that is copied over it, by a removal and an upload, and when the
-    first of two folders loses its copy. What a client has kept would not fit the hash on the page any more.
+    The bytes under a name can change: another build is copied over the file, the file is removed and uploaded again, or
+    the first of two folders loses its copy. A client's cached copy would no longer match the hash on the page.
     """
     if age is not None:
         return f"max-age={age}, {'private' if private else 'public'}"

@@ -1,8 +1,8 @@
-"""How the bytes of a file in a bucket get to a client without passing through here: by redirect, or through nginx.
+"""How the bytes of a file in a bucket reach a client without passing through us: by redirect, or through nginx.
 
-The rules to keep: only a GET is handed over, as a signature is for one method; HEAD is answered from the catalog. An
-address stays the same for half of its life, whichever process or machine gives it out: clients and proxies know what
-they have fetched by its address. So all of them change at times that a clock tells.
+**Invariants:** only a GET is offloaded, because a signature is for one method; HEAD is answered from the catalog. A
+signed URL stays the same for half of its life, in every process and machine: clients and proxies cache content by its
+URL. So all URLs change at times that depend on the clock alone.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from ...model import File
 from ..http.prepared_response import PreparedResponse
 from ..http.responses import revalidated, unkept
 
-# The answer that lets somebody else send the file, None where we are to send it.
+# Returns the response that makes a bucket or proxy send the file, None where we are to send it.
 Deliver = Callable[[Mapping[str, Any], File], PreparedResponse | None]
-# Bytes of addresses remembered in each process; one takes about 1,000 with its path.
+# Bytes of signed URLs cached in each process; one takes about 1,000 with its path.
 ADDRESS_BYTES = 8 << 20
-# Where nginx is to fetch the file; it does not hand this header on to clients.
+# The URL where nginx fetches the file; nginx does not pass this header to clients.
 STORE_URL = "X-Store-URL"
 
 
 class Addresses:
-    """Signed addresses that live for ``ttl`` seconds, each of them given out for the first half of these.
+    """Signed URLs that live for ``ttl`` seconds, each given out for the first half of its life.
 
-    ``clock`` gives seconds since the epoch. Remembered besides, because to sign one takes 80 microseconds, and because
+    ``clock`` returns seconds since the epoch. URLs are cached, because signing one takes 80 microseconds, and because
     some stores sign for the present moment only.
     """
 
@@ -40,7 +40,7 @@ class Addresses:
         self._known: BoundedCache[str, tuple[int, str]] = BoundedCache(ADDRESS_BYTES)
 
     def of(self, path: str) -> str:
-        """The address of a file, good for half of ``ttl`` at least; raises Unavailable."""
+        """The signed URL of a file, valid for at least half of ``ttl``; raises Unavailable."""
         half = self._ttl // 2
         since = int(self._clock()) // half * half
         known = self._known.get(path)
@@ -51,9 +51,9 @@ class Addresses:
 
 
 def redirecting(sign: Sign, ttl: int, *, age: int | None = None) -> Deliver:
-    """Send clients to the bucket; they may keep the way there for ``age`` seconds, and for half of ``ttl`` at most."""
+    """Redirect clients to the bucket; they may cache a redirect for ``age`` seconds, but less than half of ``ttl``."""
     addresses = Addresses(sign, ttl)
-    # The address is that of these very bytes; under the file's name there may be others soon.
+    # The URL belongs to exactly these bytes; the file's name may soon have others.
     kept = ("Cache-Control", f"private, max-age={min(age, ttl // 2 - 5)}" if age else revalidated(private=True))
 
     def deliver(environ: Mapping[str, Any], file: File) -> PreparedResponse | None:
@@ -67,9 +67,9 @@ def redirecting(sign: Sign, ttl: int, *, age: int | None = None) -> Deliver:
 
 
 def through_nginx(sign: Sign, ttl: int, *, location: str, cache_control: str) -> Deliver:
-    """Let nginx fetch the file at the address in ``X-Store-URL``, and know it by its path below ``location``.
+    """Let nginx fetch the file at the URL in ``X-Store-URL``, and cache it by its path below ``location``.
 
-    Ranges and validators are nginx's then. The path has the digest of the bytes, so what it keeps is right for ever.
+    nginx then handles ranges and validators. The path contains the digest of the bytes, so a cached file never expires.
     """
     addresses = Addresses(sign, ttl)
     below = location.rstrip("/")

@@ -1,7 +1,8 @@
-"""``/simple/`` and ``/simple/<project>/``: negotiation, redirects to the normal form, the fallback.
+"""``/simple/`` and ``/simple/<project>/``: negotiation, redirects to the normalized name, the fallback.
 
-The rules to keep: a project that exists here is never sent elsewhere, in any spelling; every redirect is temporary
-and relative, so a prefix or a proxy needs no setting; every answer says what it varies with.
+**Invariants:** a project that exists here is never redirected to another index, in any spelling; every redirect is
+temporary; all but those to the fallback are relative, so a prefix or a proxy needs no setting; every response has
+``Vary``.
 """
 
 from __future__ import annotations
@@ -24,18 +25,18 @@ from ..http.prepared_response import PreparedResponse
 from ..http.responses import aged, for_mirrors, redirect, revalidated, unkept
 from ..http.single_flight import SingleFlight
 
-# The answer about a project that is not here.
+# The response for a project that is not here.
 Otherwise = Callable[[str], bottle.HTTPResponse]
-# Of one page; each takes about a kilobyte.
+# The most prepared responses of one page; each takes about a kilobyte.
 MAX_ANSWERS = 4
 
 
 class Simple:
     """Handlers of the Simple Repository API.
 
-    ``fallback`` gives the address to which an unknown project is sent, or None; ``private`` says that clients' and
-    proxies' shared caches must not keep pages, because they are protected. ``server_base_url`` is our root as the
-    operator gives it; where it is empty, each request tells.
+    ``fallback`` returns the URL to redirect an unknown project to, or None; ``private`` says that shared caches of
+    clients and proxies must not store pages, because a login protects them. ``server_base_url`` is our root URL as the
+    operator sets it; if empty, it comes from each request.
     """
 
     def __init__(
@@ -79,13 +80,14 @@ class Simple:
         return self._cache.put(("", form), body, serial=serial, form=form.name.lower(), last_serial=last_serial)
 
     def project(self, project: str) -> bottle.HTTPResponse:
-        """``GET /simple/<project>/``: a project's files, or where else to look for it."""
+        """``GET /simple/<project>/``: a project's files, or a redirect to the fallback."""
         return self._files_of(project, self._elsewhere)
 
     def project_here(self, project: str) -> bottle.HTTPResponse:
-        """``GET /+simple/<project>/``: a project's files, or 404 whatever the fallback has: for who is to publish it.
+        """``GET /+simple/<project>/``: a project's files, or 404 whatever the fallback has, for clients that will
+        publish it.
 
-        hatch asks here by itself which files it need not upload, uv when its ``--check-url`` says so.
+        hatch reads it by default to see which files it need not upload, uv when its ``--check-url`` says so.
         """
         return self._files_of(project, _not_here)
 
@@ -116,7 +118,7 @@ class Simple:
         return page if page is None or page.origin is None or page.origin == self._origin() else None
 
     def _stale(self, name: str, form: Form, error: CatalogUnavailable) -> bottle.HTTPResponse:
-        """The last page, for a while, when the catalog fails; it says its age."""
+        """The last page, for a limited time while the catalog fails; the response says its age."""
         page = self._cache.last((name, form))
         age = None if page is None else self._repository.stale_age(page.checked, page.seen)
         if page is None or age is None or (page.origin is not None and page.origin != self._origin()):
@@ -127,10 +129,11 @@ class Simple:
 
     def _render(self, normal: NormalizedName, form: Form) -> Page:
         project = self._repository.project(normal)
-        # Only a provenance needs an absolute address; every other page is the same for whoever asks.
+        # Only a provenance needs an absolute URL; every other page is the same for all clients.
         origin = self._origin() if any(file.has_provenance for file in project.files) else None
         secure_files_url = f"{origin}packages/" if origin and is_secure(origin) else ""
-        # micropip takes an address in JSON as it is, and others join it to the one they asked before a redirect.
+        # micropip does not resolve a relative URL in JSON, and other clients join it to the URL they requested before a
+        # redirect.
         is_absolute = form is Form.JSON and self._server_base_url
         files_url = f"{self._server_base_url.rstrip('/')}/packages/" if is_absolute else "../../packages/"
         body = render_project(project, form, files_url=files_url, secure_files_url=secure_files_url)
@@ -139,7 +142,7 @@ class Simple:
         return self._cache.put(key, body, **serials, form=form.name.lower(), origin=origin)
 
     def _origin(self) -> str:
-        """Our root as this client sees it."""
+        """Our root URL as this client sees it."""
         return (self._server_base_url or base_url(bottle.request.environ)).rstrip("/") + "/"
 
     def _elsewhere(self, normal: str) -> bottle.HTTPResponse:
@@ -150,9 +153,9 @@ class Simple:
         return redirect(address, cache_control=self._cache_control)
 
     def _answer(self, page: Page, form: Form, *, age: float | None = None) -> bottle.HTTPResponse:
-        """The answer to this request: one of a few that were made when somebody first asked for them.
+        """The response to this request: one of a few that were prepared for earlier requests.
 
-        ``age`` is that of a page in seconds that may have changed since.
+        ``age`` is the number of seconds ago at which a page, which may have changed since, was right.
         """
         environ = bottle.request.environ
         encoding = accepts_encoding(environ.get("HTTP_ACCEPT_ENCODING"), page.codings) or "identity"
@@ -174,7 +177,7 @@ class Simple:
         headers = {"Cache-Control": self._cache_control, "Vary": "Accept, Accept-Encoding", **self._unkept}
         headers |= for_mirrors(page.last_serial)
         if page.origin is not None and not self._server_base_url:
-            # It has the address that the request's own headers tell.
+            # The page contains the URL that this request's headers give.
             headers |= unkept("private")
         if etag is not None:
             headers["ETag"] = etag
@@ -193,7 +196,7 @@ def _not_here(normal: str) -> bottle.HTTPResponse:
 
 
 def _noted(page: Page | None) -> Page | None:
-    """The page as the cache gave it, told to the metrics."""
+    """The page as the cache returned it; the metrics count the hit or miss."""
     bottle.request.environ[request_info.PAGE] = "miss" if page is None else "hit"
     return page
 
@@ -205,5 +208,5 @@ def _form() -> Form:
 
 
 def _reuses_blindly(cache_control: str) -> bool:
-    """pip up to 18.0 asks with max-age=600 and, over https, reuses for that long any page that had an ETag."""
+    """pip up to 18.0 sends max-age=600 and, over https, reuses any page that had an ETag for that many seconds."""
     return "max-age=" in cache_control and "max-age=0" not in cache_control

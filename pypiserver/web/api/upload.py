@@ -1,7 +1,7 @@
 """The legacy upload API: a multipart POST becomes an Upload value, and the table of ``:action`` verbs.
 
-The rules to keep: the body is read once, straight into the staged file; a refusal is read by clients from the reason
-phrase or from the body, so it stands in both; success is exactly 200, and a POST is never redirected.
+**Invariants:** the body is read once, straight into the staged file; clients show a refusal from the reason phrase or
+from the body, so both contain it; success is exactly 200, and a POST is never redirected.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from ..http.multipart import Limits, boundary_of, parse_multipart
 from ..http.request_body import Body
 from ..http.responses import text
 
-# What a form is asked for. The rest, such as a description of megabytes, is passed over: the file says it better.
-# With the most bytes of each: what is refused anyway need not be kept first.
+# The fields we read, with the most bytes of each: what is refused anyway is not read whole first. Other fields are
+# skipped, such as a description of megabytes, which the file contains in better form.
 FIELDS: Mapping[str, int] = {
     **dict.fromkeys((":action", "protocol_version", "name", "version", "filename", *DIGEST_FIELDS), 4096),
     "reason": 4 * (MAX_REASON + 1),
     "attestations": MAX_CHARACTERS + 1,
     "gpg_signature": MAX_SIGNATURE_BYTES + 1,
 }
-# The only version of the upload API that there is.
+# The only version of the upload API.
 PROTOCOL = "1"
 MAX_URLENCODED = 1024 * 1024
-# A client that is refused reads the answer only when it may finish sending: up to so much is read and thrown away.
+# A refused client reads the response only after it sends its whole body: read and discard up to this many bytes.
 DRAIN_BYTES = 64 * 1024 * 1024
 DRAIN_SECONDS = 10.0
 
@@ -104,14 +104,14 @@ class Uploads:
 
 
 class Form:
-    """One upload form while it is read: its fields, and its file in a staged temporary one."""
+    """One upload form while it is read: its fields, and its file in a staged temporary file."""
 
     def __init__(self, intake: PublishingService, limits: Limits) -> None:
         self._intake = intake
         self._limits = limits
         self.fields: dict[str, str] = {}
         self.has_file = False
-        # The first field with a file that is no field of an upload.
+        # The first field with a file that is not a field of an upload.
         self.other_field = ""
         self._filename = ""
         self._dist: FilenameParts | None = None
@@ -137,13 +137,13 @@ class Form:
         self.fields = {name: values[0] for name, values in fields.items() if values}
 
     def refuse_other_protocol(self) -> None:
-        """Raise BadRequest for a form of a protocol that is to come; a client that says none means the first."""
+        """Raise BadRequest for a later version of the upload protocol; a client that names none means the first."""
         protocol = self.fields.get("protocol_version", "").strip() or PROTOCOL
         if protocol != PROTOCOL:
             raise BadRequest(f"The form's protocol_version is not known here; there is {PROTOCOL}.")
 
     def upload(self) -> Upload:
-        """The file with its fields; raises what was wrong with its name when it arrived."""
+        """The file with its fields; raises the fault that its name had when it arrived."""
         if self._fault is not None:
             raise self._fault
         if self._staged is None and self.other_field:
@@ -152,13 +152,13 @@ class Form:
             )
         if self._staged is None or self._dist is None:
             raise BadRequest("The form has no file: its content field is missing, or carries no file name.")
-        # curl -F gpg_signature='<FILE' sends it as a field without a file name.
+        # curl -F gpg_signature='<FILE' sends the signature as a field without a file name.
         self._refuse_other_signature()
         signature = bytes(self._signature.data if self._signature else self.fields.get("gpg_signature", "").encode())
         return Upload(self._dist, self._staged, self.fields, signature or None)
 
     def _refuse_other_signature(self) -> None:
-        """Raise BadRequest for a signature that is named after another file."""
+        """Raise BadRequest for a signature named after another file."""
         signed, dot, suffix = self._signature_name.rpartition(".")
         if not dot or suffix.lower() not in ("asc", "sig", "gpg") or signed == self._filename:
             return
@@ -193,7 +193,7 @@ class Form:
         try:
             self._dist, self._staged = self._intake.stage(filename)
         except InvalidFilename as error:
-            # Documentation is sent as a file of any name: only an upload needs a good one.
+            # Documentation has a file of any name: only an upload needs a valid one.
             self._fault = error
             return _Nowhere()
         return self._staged
@@ -214,14 +214,14 @@ class _Limited:
 
 
 class _Nowhere:
-    """A part nobody asked for."""
+    """Discards a part that no upload needs."""
 
     def write(self, data: bytes) -> int:
         return len(data)
 
 
 def drain(body: Body, *, clock: Callable[[], float] = time.monotonic) -> None:
-    """Read what a refused client still sends, within bounds, so that it gets to see the answer."""
+    """Read what a refused client still sends, within bounds, so that it reads the response."""
     until = clock() + DRAIN_SECONDS
     left = DRAIN_BYTES
     try:
@@ -232,7 +232,9 @@ def drain(body: Body, *, clock: Callable[[], float] = time.monotonic) -> None:
 
 
 def drain_body(environ: Mapping[str, Any]) -> None:
-    """Drain a request whose body nobody has begun to read; nothing where the client waits for a word to send it."""
+    """Drain a request whose body is still unread; do nothing for a client that waits for "100 Continue" before it
+    sends.
+    """
     if is_waiting(environ):
         return
     with contextlib.suppress(PypiServerError):

@@ -20,20 +20,20 @@ from ...model import Indexed
 from ...text import MAX_SENTENCE, cut
 
 Summary = tuple[str, str, str]
-# Every word is looked for in every project; a person types a few.
+# A search looks for every word in every project; a person types a few.
 MAX_WORDS = 50
 MAX_WORD = 255
-# What a search needs is ten elements deep.
+# A search is ten elements deep.
 MAX_DEPTH = 50
 MAX_REASON = 200
-# What a call may say of itself; of the last only its ASCII can be read.
+# The encodings a call may declare; of iso-8859-1 only ASCII can be read.
 _ENCODINGS = frozenset({"utf-8", "utf8", "us-ascii", "ascii", "iso-8859-1"})
-# What XML 1.0 cannot hold in any spelling (section 2.2).
+# Characters that XML 1.0 cannot contain in any spelling (section 2.2).
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 class Index(Protocol):
-    """What there is to tell."""
+    """The questions that XML-RPC asks of an index."""
 
     def summaries(self) -> Sequence[Summary]:
         """(name, version, summary) of every project."""
@@ -72,9 +72,9 @@ def _read(body: bytes) -> tuple[tuple[Any, ...], str]:
 
 
 def _refuse_what_harms(body: bytes) -> None:
-    """Refuse document types and deep nesting, before anything is made of them.
+    """Refuse document types and deep nesting, before the call is parsed into values.
 
-    Entities can only be declared in a document type, and expanding them is how XML parsers are brought down.
+    Entities can only be declared in a document type, and expanding them is how attackers exhaust XML parsers.
     """
     depth = 0
 
@@ -95,7 +95,7 @@ def _refuse_what_harms(body: bytes) -> None:
         if encoding and encoding.lower() not in _ENCODINGS:
             raise BadRequest(f"The call says that its encoding is {cut(encoding, 60)!r}; send it in UTF-8.")
 
-    # No codec is looked for by a name that a stranger gives: what is accepted is read as UTF-8.
+    # A stranger's codec name selects no codec: accepted calls are read as UTF-8.
     parser = xml.parsers.expat.ParserCreate("utf-8")
     parser.XmlDeclHandler = declared
     parser.StartDoctypeDeclHandler = refuse
@@ -144,9 +144,9 @@ _METHODS: dict[str, Callable[[tuple[Any, ...], Index], object]] = {
 
 
 def _query(parameters: tuple[Any, ...]) -> tuple[dict[str, list[str]], str]:
-    """What is searched for, and whether all of it or any; raises _Refused."""
+    """The words to search for, and whether all or any must match; raises _Refused."""
     if parameters and isinstance(parameters[0], str):
-        # As programs for older versions of us wrote it: one word, in names and summaries.
+        # Programs for older versions of pypiserver send one word, to be found in names and summaries.
         words = _words(parameters[0])
         return {"name": words, "summary": words}, "or"
     if not parameters or not isinstance(parameters[0], dict):
@@ -163,7 +163,7 @@ def _words(value: object) -> list[str]:
     words = value if isinstance(value, list) else [value]
     if len(words) > MAX_WORDS:
         raise _Refused(f"A search may have {MAX_WORDS} words; this one has {len(words)}.")
-    # Anything else may be nested so deeply that nothing can be done with it.
+    # Any other value may be nested too deeply to be handled.
     if not all(isinstance(word, str | int | float) and len(str(word)) <= MAX_WORD for word in words):
         raise _Refused(f"A search is made of words, of at most {MAX_WORD} characters each.")
     return [str(word).lower() for word in words if str(word).strip()]
@@ -174,7 +174,7 @@ def _hits(query: dict[str, list[str]], operator: str, summaries: Sequence[Summar
     names = [(word, normalize(word).strip("-")) for word in query["name"]]
     hits: list[dict[str, object]] = []
     for name, version, summary in summaries:
-        # Once for each project, and not for each word.
+        # Computed once for each project, not for each word.
         normal, lower_name, lower_summary = normalize(name), name.lower(), summary.lower()
         tests = [word in lower_name or (short and short in normal) for word, short in names]
         tests += [word in lower_summary for word in query["summary"]]

@@ -1,1 +1,1 @@
-"""What any application needs of HTTP: bodies, ranges, validators, caches, forwarded headers."""
+"""HTTP mechanics for any application: bodies, ranges, validators, caches, forwarded headers."""

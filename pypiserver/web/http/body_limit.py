@@ -1,8 +1,9 @@
-"""How many request bodies are read at once, so that clients who send slowly, or never, leave threads for all others.
+"""How many request bodies are read at once, so that clients that send slowly, or never, leave threads for all others.
 
-A server without buffers of its own (granian, gunicorn) gives each body a thread for as long as it takes. The rules to
-keep: whoever finds no place is told so at once, and nothing of the body is read; those who are refused anyway have
-places of their own, so that strangers cannot keep out those who may upload.
+A server without buffers of its own (granian, gunicorn) keeps a thread busy for each body until the body ends.
+
+**Invariants:** a client that finds no place is told at once, and nothing of its body is read; bodies of requests that
+are refused anyway have places of their own, so that strangers cannot keep out users who may upload.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from typing import Any
 from ...errors import Unavailable
 from ..api.upload import drain_body
 
-# Set in the environ of a request whose body nobody reads: its connection cannot be used for another one.
+# Set in the environ of a request whose body is not read: its connection cannot serve another request.
 UNREAD = "pypiserver.unread"
 
 
 class BodyLimiter:
-    """Places for ``bodies`` bodies that are wanted, and for a quarter as many that are only read out of politeness."""
+    """Places for ``bodies`` bodies of accepted requests, and a quarter as many for bodies of refused ones."""
 
     def __init__(self, bodies: int) -> None:
         self._wanted = threading.BoundedSemaphore(bodies)
@@ -28,7 +29,7 @@ class BodyLimiter:
 
     @contextlib.contextmanager
     def reading(self, environ: dict[str, Any]) -> Iterator[None]:
-        """Hold a place for a body that is wanted; raises Unavailable when there is none."""
+        """Hold a place for the body of an accepted request; raises Unavailable when all places are taken."""
         if not self._wanted.acquire(blocking=False):
             environ[UNREAD] = True
             raise Unavailable("Too many uploads are being received right now. Try again in a moment.", public=True)
@@ -38,7 +39,7 @@ class BodyLimiter:
             self._wanted.release()
 
     def drain(self, environ: dict[str, Any]) -> None:
-        """Read what a refused client still sends, so that it gets to see why; not while many others are refused."""
+        """Read what a refused client still sends, so that it reads the refusal; not while many others are refused."""
         if not self._refused.acquire(blocking=False):
             environ[UNREAD] = True
             return

@@ -1,7 +1,7 @@
-"""Answers with pages that are made once for each state of what they show.
+"""Cached pages, each rendered once for each state of what it shows, and the responses that send them.
 
-The rules to keep: a page is validated by a strong ETag, compressed for who asks, and given for a while when the catalog
-fails; a large one is held once, however many clients take it, and a block of it is sent at a time.
+**Invariants:** a page has a strong ETag, is compressed as the client accepts, and is served for a limited time while
+the catalog fails; a large page is in memory once, however many clients read it, and is sent block by block.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SerialOf = Callable[[], int]
 
 
 class Made(NamedTuple):
-    """A page as it was made: at which serial, its body, and what mirrors are told (0: nothing)."""
+    """A rendered page: the serial it was rendered at, its body, and the serial reported to mirrors (0: none)."""
 
     serial: int
     body: bytes
@@ -33,9 +33,9 @@ class Made(NamedTuple):
 
 
 class CachedPages:
-    """Pages by key, up to ``max_bytes`` of them; ``private`` says that they are protected.
+    """Pages by key, at most ``max_bytes`` of them; ``private`` says that a login protects them.
 
-    ``headers`` are those of every answer with a body.
+    Every response with a body carries ``headers``.
     """
 
     def __init__(self, repository: Repository, max_bytes: int, *, private: bool, headers: Mapping[str, str]) -> None:
@@ -46,9 +46,9 @@ class CachedPages:
         self._headers = dict(headers)
 
     def answer(self, key: Hashable, serial_of: SerialOf, make: Callable[[], Made]) -> bottle.HTTPResponse:
-        """The page with this key; ``make`` gives a body that is right while ``serial_of`` says the same as it.
+        """The page with this key; ``make`` renders a body that stays valid until ``serial_of`` returns another serial.
 
-        Raises what ``make`` raises, and CatalogUnavailable where there is no page, or too old a one.
+        Raises what ``make`` raises, and CatalogUnavailable when no page is cached or the cached one is too old.
         """
         try:
             page = self._current(key, serial_of)
@@ -79,6 +79,6 @@ class CachedPages:
         headers |= {**self._headers, "Content-Length": str(len(body))}
         if coding != "identity":
             headers["Content-Encoding"] = coding
-        # Some servers copy all they are given, for each client.
+        # Some servers copy every body they receive, for each client.
         sent = body if len(body) <= BLOCK_BYTES else Blocks(io.BytesIO(body), 0, len(body))
         return bottle.HTTPResponse(sent, headers=headers)

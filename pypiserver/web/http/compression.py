@@ -1,4 +1,4 @@
-"""The content codings pages are sent in: gzip, and zstd where Python (3.14) or an installed package brings it."""
+"""The content codings of pages: gzip, and zstd where Python (3.14) or an installed package provides it."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ def _zstd() -> Callable[[bytes], bytes] | None:
 
 
 def zstd_compress(body: bytes) -> bytes | None:
-    """The body as one zstd frame (RFC 8878); None where nothing can make one."""
+    """The body as one zstd frame (RFC 8878); None when no zstd library is available."""
     compress = _zstd()
     return None if compress is None else compress(body)
 
 
 def gzip_compress(body: bytes) -> bytes:
-    """The body in gzip (RFC 1952), the same bytes each time."""
+    """The body in gzip (RFC 1952); equal bodies give equal bytes."""
     return gzip.compress(body, 6, mtime=0)
 
 
 def compressed(body: bytes, accept_encoding: str | None) -> tuple[bytes, str]:
-    """The body as a client wants it who sends this Accept-Encoding, and the name of its coding, '' for none."""
+    """The body in the best coding that this Accept-Encoding allows, and the name of that coding ('' for none)."""
     codings = ("gzip", "zstd") if _zstd() else ("gzip",)
     coding = accepts_encoding(accept_encoding, codings) or ""
     if coding == "gzip":

@@ -1,9 +1,9 @@
-"""How an open file becomes an answer: preconditions, one range, validators, and a body of bounded memory.
+"""How an open file becomes a response: preconditions, one range, validators, and a body of bounded memory.
 
-The rules to keep (RFC 9110 sections 13 and 14): preconditions are evaluated in the order of section 13.2.2; a range
-we cannot or need not understand is ignored, never refused; HEAD answers as GET would, without the body; a file is
-never content-encoded. The file is closed exactly once, whatever happens. A file that becomes shorter while it is
-sent must break the connection: a short body may never look like a whole one.
+**Invariants** (RFC 9110 sections 13 and 14): preconditions are evaluated in the order of section 13.2.2; a range that
+is invalid or not supported is ignored, never refused; HEAD is answered like GET, without the body; a file is never
+content-encoded. The file is closed exactly once, whatever happens. A file that becomes shorter while it is sent must
+break the connection: a short body may never look like a whole one.
 """
 
 from __future__ import annotations
@@ -21,24 +21,25 @@ from ...errors import Unavailable
 from .file_body import Blocks, FileSection, WholeFile
 from .responses import unkept
 
-# So much is read at once: one list of bytes costs less than an iterator, and the file is closed before the answer.
+# A body of up to this many bytes is read at once: one list of bytes costs less than an iterator, and the file is closed
+# before the response starts.
 SMALL_BYTES = 65_536
 
 _ENTITY_TAG = re.compile(r'(W/)?("[^"]*")')
-# More digits than any file has bytes are still a valid number; thousands of them are not worth an integer.
+# No file has this many bytes, but RFC 9110 allows any number of digits; converting thousands of them is wasted work.
 _ONE_RANGE = re.compile(r"bytes=[ \t]*([0-9]{0,40})-([0-9]{0,40})[ \t]*", re.IGNORECASE | re.ASCII)
 
 Header = tuple[str, str]
-# Told from which byte on, and how many, will be read: where a file is far away, that is asked for at once.
+# Called with the first byte and the number of bytes that will be read, so that remote storage can request them at once.
 Expect = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer for any WSGI layer: ``status`` as in ``200 OK``, and a body with ``close()`` if it holds a file.
+    """A response for any WSGI layer: ``status`` as in ``200 OK``, and a body that has ``close()`` if it holds a file.
 
-    Where the server has a ``wsgi.file_wrapper``, a large body is a file object (it has ``read``), to be handed to
-    it; bottle does that with every body that has ``read``. Without one it is an iterator of blocks.
+    Where the server has a ``wsgi.file_wrapper``, a large body is a file object (it has ``read``) to pass to the
+    wrapper; bottle does so with every body that has ``read``. Without a wrapper the body is an iterator of blocks.
     """
 
     status: str
@@ -48,7 +49,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """The selected representation with its validators; ``modified`` is in whole seconds since the epoch."""
+    """The selected representation with its validators; ``modified`` is in whole seconds since the epoch (UTC)."""
 
     stream: BinaryIO
     size: int
@@ -61,7 +62,7 @@ class _File:
 def is_not_modified(if_none_match: str | None, etag: str) -> bool:
     """Whether the client's ``If-None-Match`` names ``etag``: a list, ``*`` or weak tags (RFC 9110 section 13.1.2).
 
-    Text that is no list of entity tags matches nothing, so the client gets the whole answer.
+    Text that is not a list of entity tags matches nothing, so the client gets the whole response.
     """
     if if_none_match is None:
         return False
@@ -84,11 +85,11 @@ def send_file(
     expect: Expect | None = None,
     clock: Callable[[], float] = time.time,
 ) -> Answer:
-    """The answer to a GET or HEAD of ``file``, which is closed here or by the body's ``close()``.
+    """The response to a GET or HEAD of ``file``, which is closed here or by the body's ``close()``.
 
     ``size`` is in bytes, ``mtime_ns`` in nanoseconds since the epoch, ``etag`` is strong and quoted; ``expect`` is
-    told what will be read, before the answer begins. Raises Unavailable for a small file that became shorter than
-    ``size``; the reading of a larger one then raises OSError.
+    called with what will be read, before the response starts. Raises Unavailable when a small file is shorter than
+    ``size``; reading a larger file that became shorter raises OSError.
     """
     try:
         now = int(clock())
@@ -114,7 +115,7 @@ def _answer(environ: Mapping[str, Any], file: _File, content_type: str, now: int
     start, length, status = 0, file.size, "200 OK"
     headers = [("Content-Type", content_type), ("Accept-Ranges", "bytes"), ("X-Content-Type-Options", "nosniff")]
     headers += file.headers
-    # Range is defined for GET only (section 14.2); a range of an old state would be glued to the wrong bytes.
+    # Range is defined for GET only (section 14.2); a client would join a range of an older state to the wrong bytes.
     if not is_head and "HTTP_RANGE" in environ and _range_applies(environ.get("HTTP_IF_RANGE"), file, now):
         section = _wanted_section(environ["HTTP_RANGE"], file.size)
         if section == UNSATISFIABLE:
@@ -133,7 +134,7 @@ def _answer(environ: Mapping[str, Any], file: _File, content_type: str, now: int
 
 
 def _failed_precondition(environ: Mapping[str, Any], file: _File) -> Answer | None:
-    """The 304 or 412 that ends the request, in the order of RFC 9110 section 13.2.2."""
+    """The 304 or 412 that ends the request, in the order of RFC 9110 section 13.2.2; None when all hold."""
     if_match = environ.get("HTTP_IF_MATCH")
     if if_match is not None:
         if not _matches_strongly(if_match, file.etag):
@@ -162,7 +163,7 @@ def _matches_strongly(if_match: str, etag: str) -> bool:
 
 
 def _range_applies(if_range: str | None, file: _File, now: int) -> bool:
-    """``If-Range``: a strong tag, or the very date we send where it is a strong validator (section 13.1.5)."""
+    """``If-Range``: a strong tag, or exactly the date we send where it is a strong validator (section 13.1.5)."""
     if if_range is None:
         return True
     if '"' in if_range:
@@ -175,7 +176,7 @@ UNSATISFIABLE = (-1, -1)
 
 
 def _wanted_section(header: str, size: int) -> tuple[int, int] | None:
-    """The (start, length) of the one range asked for; None for what is to be ignored (RFC 9110 section 14.1)."""
+    """The (start, length) of the one range requested; None for a header to ignore (RFC 9110 section 14.1)."""
     match = _ONE_RANGE.fullmatch(header)
     if match is None:
         return None
@@ -183,7 +184,7 @@ def _wanted_section(header: str, size: int) -> tuple[int, int] | None:
     if not first:
         if not last or size == 0:
             return None
-        # A suffix longer than the file is the whole file; Poetry asks every wheel for its last 10,000 bytes.
+        # A suffix longer than the file means the whole file; Poetry requests the last 10,000 bytes of every wheel.
         length = min(int(last), size)
         return (size - length, length) if length else UNSATISFIABLE
     start = int(first)
@@ -215,13 +216,13 @@ def _body(environ: Mapping[str, Any], file: _File, start: int, length: int) -> I
 def _has_descriptor(file: BinaryIO) -> bool:
     try:
         file.fileno()
-    except OSError:  # io.UnsupportedOperation is one
+    except OSError:  # io.UnsupportedOperation is a subclass
         return False
     return True
 
 
 def _refusal(status: str, headers: list[Header]) -> Answer:
-    """A short answer that no cache may keep, whatever is said about the file."""
+    """A short response that no cache may store, whatever ``Cache-Control`` the file has."""
     body = f"{status[4:]}.\n".encode()
     headers += [("Cache-Control", "no-store"), ("Content-Type", "text/plain; charset=utf-8")]
     return Answer(status, [*headers, ("Content-Length", str(len(body)))], [body])
@@ -229,7 +230,7 @@ def _refusal(status: str, headers: list[Header]) -> Answer:
 
 @lru_cache(maxsize=4096)
 def _http_date(seconds: int) -> str | None:
-    """An IMF-fixdate (RFC 9110 section 5.6.7), or None for a time that has none."""
+    """An IMF-fixdate (RFC 9110 section 5.6.7), or None for a time it cannot express."""
     try:
         return formatdate(seconds, usegmt=True)
     except (OverflowError, OSError, ValueError):
@@ -242,7 +243,7 @@ def _parse_date(text: str | None) -> int | None:
         return None
     try:
         date = parsedate_to_datetime(text)
-        # The form of asctime() names no zone; every HTTP date is UTC.
+        # The asctime() form names no time zone; every HTTP date is UTC.
         return int((date if date.tzinfo else date.replace(tzinfo=timezone.utc)).timestamp())
     except (TypeError, ValueError, IndexError, OverflowError, OSError):
         return None

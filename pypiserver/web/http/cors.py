@@ -1,9 +1,10 @@
-"""Pages of other origins: what they may read when the operator says so, and that they change nothing.
+"""Pages of other origins: what they may read when the operator allows it, and that they change nothing.
 
-What programs read is what they may read: simple pages, JSON, files (CORS, as the Fetch Standard has it). micropip in
-Pyodide, JupyterLite and PyScript is such a page. The rules to keep: off by default, and then no request asks anything
-of this; by names that the operator gave, and never with cookies; a preflight is answered before any login, as browsers
-send none with it.
+They may read what programs read: simple pages, JSON, files (CORS, defined by the Fetch Standard). micropip in Pyodide,
+JupyterLite and PyScript runs in such pages.
+
+**Invariants:** CORS is off by default, and then costs a request nothing; only origins that the operator names may read,
+and never with cookies; a preflight is answered before any login, because browsers send no credentials with it.
 """
 
 from __future__ import annotations
@@ -21,17 +22,17 @@ from .prepared_response import Header, PreparedResponse
 
 ANY = "*"
 METHODS = "GET, HEAD"
-# '*' would not mean Authorization (Fetch Standard, section 4.9, "CORS non-wildcard request-header name").
+# '*' does not include Authorization (Fetch Standard, section 4.9, "CORS non-wildcard request-header name").
 HEADERS = "Authorization, Accept, Cache-Control, If-Modified-Since, If-None-Match, If-Range, Pragma, Range"
 EXPOSED = "Accept-Ranges, Content-Range, ETag, Retry-After, WWW-Authenticate, X-PyPI-Last-Serial"
 # Characters of an Origin header: a scheme, a host and a port.
 MAX_ORIGIN = 300
-# Chromium believes no answer for longer than two hours.
+# Chromium caches a preflight for two hours at most.
 SECONDS = "7200"
 
 
 class CrossOrigin:
-    """What ``origins`` may read: ``*`` is every origin, no name at all none."""
+    """Grants read access to ``origins``: ``*`` means every origin, an empty list none."""
 
     def __init__(self, origins: Sequence[str]) -> None:
         self.is_on = bool(origins)
@@ -39,20 +40,20 @@ class CrossOrigin:
         self._fixed = ANY if ANY in self._origins else origins[0] if len(self._origins) == 1 else None
 
     def readable(self, handler: Callable[..., bottle.HTTPResponse]) -> Callable[..., bottle.HTTPResponse]:
-        """The handler, whose every answer these origins may read: a redirect and a refusal, too."""
+        """Wrap the handler so that these origins may read its every response, redirects and refusals too."""
 
         @functools.wraps(handler)
         def answer(**arguments: str) -> bottle.HTTPResponse:
             made = handler(**arguments)
             headers = [*made.headerlist, *self._allowed(bottle.request.environ)]
             headers.append(("Access-Control-Expose-Headers", EXPOSED))
-            # An answer may be kept for others, so it is not changed.
+            # The response may be cached and shared, so it is copied, not changed.
             return PreparedResponse(made.body, _varied(headers, self._fixed is None), status=made.status_line)
 
         return answer
 
     def preflight(self, **arguments: str) -> bottle.HTTPResponse:
-        """What a browser asks first, without any password: which methods and headers it may send."""
+        """Answer a browser's preflight, which has no credentials: which methods and headers it may send."""
         headers = self._allowed(bottle.request.environ)
         headers += [("Access-Control-Allow-Methods", METHODS), ("Access-Control-Allow-Headers", HEADERS)]
         headers += [("Access-Control-Max-Age", SECONDS), ("Cache-Control", "no-store")]
@@ -64,7 +65,7 @@ class CrossOrigin:
 
 
 def _varied(headers: Sequence[Header], by_origin: bool) -> list[Header]:
-    """The headers; where the answer depends on who asks, caches are told so."""
+    """The headers, with ``Vary: Origin`` where the response depends on the origin of the request."""
     if not by_origin:
         return list(headers)
     known = [value for name, value in headers if name == "Vary"]
@@ -72,7 +73,7 @@ def _varied(headers: Sequence[Header], by_origin: bool) -> list[Header]:
 
 
 def refuse_other_sites(environ: Mapping[str, Any]) -> None:
-    """Refuse a state change that another site's page makes a browser send; clients send none of these headers."""
+    """Refuse a state change that a page of another site makes a browser send; clients send none of these headers."""
     site = environ.get("HTTP_SEC_FETCH_SITE")
     origin = environ.get("HTTP_ORIGIN")
     ours = [str(environ.get(key) or "").lower() for key in ("HTTP_HOST", SEEN_HOST)]
@@ -81,9 +82,9 @@ def refuse_other_sites(environ: Mapping[str, Any]) -> None:
 
 
 def _authority(origin: str) -> str | None:
-    """The host and port of an Origin header; None for one that is no address, or longer than any."""
+    """The host and port of an Origin header; None for a value that is not a URL or is longer than any origin."""
     try:
-        # The library remembers what it has split.
+        # urlsplit caches its arguments, so it gets no long values.
         return urlsplit(origin).netloc.lower() if len(origin) <= MAX_ORIGIN else None
     except ValueError:
         return None

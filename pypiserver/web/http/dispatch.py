@@ -1,9 +1,10 @@
-"""From a WSGI request to the handler of its address, and from the handler's answer back.
+"""From a WSGI request to the handler of its address, and from the handler's response back.
 
-bottle's own way binds a response to each request, calls hooks, and copies, checks and counts headers that were right
-before: half of the time of a page from the cache. Its router and its request are all we need. The rules to keep: what
-is handed to the server is the server's, so a list that is kept is copied; a body that is not sent is closed; an address
-is taken as it is or refused, never mended, so that a proxy's rules for it hold.
+bottle's own dispatch binds a response to each request, calls hooks, and copies, checks and counts headers that are
+already correct: half of the time of a cached page. We use only its router and its request.
+
+**Invariants:** the server owns the header list it receives, so a cached list is copied; a body that is not sent is
+closed; an address is accepted unchanged or refused, never corrected, so that a proxy's access rules for it hold.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ _CONTROL = re.compile("[\0-\x1f\x7f-\x9f]")
 
 
 class Dispatch(bottle.Bottle):  # type: ignore[misc]
-    """A bottle application without hooks and plugins; ``unmatched`` answers what is in no row of its routes.
+    """A bottle application without hooks and plugins; ``unmatched`` answers requests that match no route.
 
-    ``frame`` is that of pages that say what failed.
+    ``frame`` is the page frame of error pages.
     """
 
     def __init__(self, unmatched: Callable[[bottle.HTTPError], bottle.HTTPResponse], frame: Frame) -> None:
@@ -49,7 +50,7 @@ class Dispatch(bottle.Bottle):  # type: ignore[misc]
         if isinstance(body, bytes):
             return [body]
         if hasattr(body, "read"):
-            # sending.py gives files to those servers only that have it.
+            # conditional.py returns a file only to servers that have a file wrapper.
             environ[request_info.LENGTH] = next((int(value) for name, value in headers if name == "Content-Length"), 0)
             wrapped: Iterable[bytes] = environ["wsgi.file_wrapper"](body)
             return wrapped
@@ -59,7 +60,7 @@ class Dispatch(bottle.Bottle):  # type: ignore[misc]
         try:
             path = environ.setdefault("PATH_INFO", "")
             try:
-                # PEP 3333 hands over bytes, each as a character. A line end at the end would match a rule without one.
+                # PEP 3333 passes each byte as a character. A line end at the end would match a rule that has none.
                 if not path.isascii():
                     environ["PATH_INFO"] = path = path.encode("latin-1").decode("utf-8")
                 if not path.isprintable() and _CONTROL.search(path):
@@ -73,6 +74,6 @@ class Dispatch(bottle.Bottle):  # type: ignore[misc]
         except bottle.HTTPResponse as answer:
             return answer
         except Exception as error:  # noqa: BLE001 - logged with its traceback
-            # Left to the server, it would be written past the log.
+            # The server would write it outside of our log.
             environ[request_info.EXCEPTION] = error
             return readable(mistake(error), self._frame)

@@ -1,6 +1,7 @@
 """The bytes of a large file on their way to a client: an iterator, or a file for a ``wsgi.file_wrapper``.
 
-The rule to keep: what is promised is given, or the connection breaks; memory is bounded whatever the client does.
+**Invariants:** the announced number of bytes is sent, or the connection breaks; memory is bounded whatever the client
+does.
 """
 
 from __future__ import annotations
@@ -10,18 +11,18 @@ import time
 from collections.abc import Callable
 from typing import BinaryIO
 
-# Measured with granian: blocks of 64 KiB reach 1.2 GB/s, 256 KiB 2.0 GB/s, larger ones no more. But a gigabyte in
-# blocks of 1 MiB costs 0.2 s of CPU, in blocks of 256 KiB 0.3 s: who takes blocks fast gets larger ones. Others do not,
-# because two or three blocks are in memory for each client.
+# Measured with granian: blocks of 64 KiB reach 1.2 GB/s, blocks of 256 KiB 2.0 GB/s, larger ones no more. A gigabyte in
+# blocks of 1 MiB costs 0.2 s of CPU, in blocks of 256 KiB 0.3 s, so clients that read fast get larger blocks. Other
+# clients do not, because each client keeps two or three blocks in memory.
 BLOCK_BYTES = 262_144
 LARGEST_BLOCK_BYTES = 1_048_576
 FAST_BYTES_PER_SECOND = 50_000_000
 
 
 class Blocks:
-    """An iterator over ``length`` bytes of ``file``, which stands at ``start``; raises OSError if there are fewer.
+    """An iterator over ``length`` bytes of ``file``, which is positioned at ``start``; raises OSError if fewer remain.
 
-    ``clock`` gives seconds.
+    ``clock`` returns seconds.
     """
 
     def __init__(self, file: BinaryIO, start: int, length: int, clock: Callable[[], float] = time.perf_counter) -> None:
@@ -47,7 +48,7 @@ class Blocks:
         return data
 
     def close(self) -> None:
-        """Close the file; again and again does no harm."""
+        """Close the file; further calls do nothing."""
         self._file.close()
 
     def _take(self, count: int) -> bytes:
@@ -62,18 +63,18 @@ class Blocks:
 
 
 class FileSection(Blocks):
-    """The same bytes as a seekable file of exactly ``length`` bytes, as a ``wsgi.file_wrapper`` wants it.
+    """The same bytes as a seekable file of exactly ``length`` bytes, for a ``wsgi.file_wrapper``.
 
-    Its end is where it was promised, not where the file ends now: waitress measures a file by seeking to its end,
-    would announce a shortened file as a whole one, and waits for ever for bytes that ``read`` does not give.
+    It ends at the announced length, not where the file ends now: waitress measures a file by seeking to its end, would
+    announce a shortened file as a whole one, and waits without a timeout for bytes that ``read`` does not return.
     """
 
     def read(self, size: int = -1) -> bytes:
-        """At most ``size`` bytes (all, if negative); b"" only at the promised end, OSError at an earlier one."""
+        """At most ``size`` bytes (all, if negative); b"" only at the announced end, OSError if the file is shorter."""
         return self._take(self._length if size < 0 else size)
 
     def seekable(self) -> bool:
-        """Always: what is not seekable, waitress sends from a thread of its own."""
+        """True: waitress sends a file that is not seekable from a thread of its own."""
         return True
 
     def tell(self) -> int:
@@ -90,16 +91,16 @@ class FileSection(Blocks):
 
 
 class WholeFile(FileSection):
-    """A section that is the whole file: it has a descriptor, so a server may let the system copy it."""
+    """A section that is the whole file: it has a descriptor, so a server may let the system copy it (``sendfile``)."""
 
     def fileno(self) -> int:
-        """The descriptor of the file itself, positioned at its start."""
+        """The descriptor of the file, positioned at its start."""
         return self._file.fileno()
 
     def close(self) -> None:
-        """Close the file; raises OSError if the system copied it and it had become shorter than announced.
+        """Close the file; raises OSError if the system copied it and it is shorter than announced.
 
-        gunicorn does not look how much ``sendfile`` sent, and would go on with the next answer on the connection.
+        gunicorn does not check how much ``sendfile`` sent, and would send the next response on the same connection.
         """
         if self._file.closed:
             return

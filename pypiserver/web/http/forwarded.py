@@ -1,10 +1,10 @@
 """Requests that come through a proxy: which address the client used.
 
-**Invariants:** a forwarding header is believed when it is named by ``--forwarded-headers`` and comes from a trusted
-address, and is taken out of every other request: a proxy passes on what it does not set, so the rest is a stranger's.
-Of a list the last member counts, which the proxy next to us wrote. A value that is not exactly of its form is ignored.
-With ``--server-base-url`` no header says host and prefix. What comes out of here is WSGI's own
-(``wsgi.url_scheme``, ``HTTP_HOST``, ``SCRIPT_NAME``), so nothing below knows that proxies exist.
+**Invariants:** a forwarding header is trusted when ``--forwarded-headers`` names it and it comes from a trusted
+address; it is removed from every other request, because a proxy passes on headers that it does not set, and those may
+be a stranger's. Of a list the last member counts, which the proxy next to us wrote. A value that is not exactly of its
+form is ignored. With ``--server-base-url`` no header sets host and prefix. The result is in WSGI's own variables
+(``wsgi.url_scheme``, ``HTTP_HOST``, ``SCRIPT_NAME``), so no inner layer knows that proxies exist.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ WSGI = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 _LOG = logging.getLogger(__name__)
 DEFAULT = ("proto", "for")
-SEEN_HOST = "pypiserver.seen_host"  # str: what a browser may take for our host, for no other use than to compare with
-REWRITTEN = "pypiserver.rewritten"  # True: the rules of a proxy for our path may not have been met
-NEVER_KEPT = ("X-Accel-Expires", "0")  # nginx keeps such an answer in no cache, whatever it is told to ignore
+SEEN_HOST = "pypiserver.seen_host"  # str: what a browser may take for our host, used for comparisons only
+REWRITTEN = "pypiserver.rewritten"  # True: the path may have bypassed the access rules of a proxy
+NEVER_KEPT = ("X-Accel-Expires", "0")  # nginx caches no such response, whichever headers it is told to ignore
 _HEADERS = {
     "host": "HTTP_X_FORWARDED_HOST",
     "proto": "HTTP_X_FORWARDED_PROTO",
@@ -34,25 +34,25 @@ _HEADERS = {
     "forwarded": "HTTP_FORWARDED",
 }
 _NAMES = tuple(_HEADERS.values())
-# The first part of our own addresses. Below such a prefix one address would mean two things. "pypi" is not among them:
-# many proxies serve us there, and what is below it is the same with the prefix and without.
+# The first segments of our own addresses. Below such a prefix one address would have two meanings. "pypi" is not one of
+# them: many proxies serve us there, and its addresses mean the same with the prefix and without.
 _OWN = frozenset({"simple", "packages", "project", "projects", "static", "metrics", "legacy", "RPC2", "favicon.ico"})
 _HOPS = 20
-# Names of machines may have an underscore, and a dot at their end.
+# Host names may contain an underscore, and a dot at the end.
 _HOST = re.compile(r"(?:[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?\.?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
-# The name of a host has 253 characters at most, and a colon and a port follow.
+# A host name has 253 characters at most; a colon and a port follow.
 MAX_HOST = 260
-_IN_PATH = "/~!$&'()*+,;=:@"  # what a path may have unquoted (RFC 3986 section 3.3)
+_IN_PATH = "/~!$&'()*+,;=:@"  # characters a path may have unquoted (RFC 3986 section 3.3)
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
-# The name of nginx's own "upstream", which it sends as Host unless told otherwise: no dot, no port.
+# The name of nginx's own "upstream", which it sends as Host by default: no dot, no port.
 _UPSTREAM = re.compile(r"(?!localhost$)[A-Za-z][A-Za-z0-9_-]*")
 _FORWARDED = re.compile(r'(?:^|;)\s*([A-Za-z]+)=(?:"([^"\\]*)"|([^\s;,"]*))\s*(?=;|$)')
 
 
 class TrustedProxy:
-    """WSGI middleware that believes the ``named`` forwarding headers of the ``trusted`` networks.
+    """WSGI middleware that trusts the ``named`` forwarding headers from the ``trusted`` networks.
 
-    ``base_url`` is our root as the operator gives it, or its path alone; empty where each request tells.
+    ``base_url`` is our root URL as the operator sets it, or its path alone; if empty, it comes from each request.
     """
 
     def __init__(
@@ -66,9 +66,10 @@ class TrustedProxy:
         self._application = application
         self._trusted = tuple(trusted)
         self._host = urlsplit(base_url).netloc.rpartition("@")[2]
-        # As PEP 3333 hands paths over: bytes, each as a character.
+        # PEP 3333 passes each byte of a path as a character.
         path = unquote_to_bytes(urlsplit(base_url).path.rstrip("/")).decode("latin-1")
-        # A whole address does not say that the path is still there; one of ours may be all that a proxy left of it.
+        # A whole URL does not say whether the proxy leaves the path in; one of our own segments may be all that is left
+        # of it.
         self._base = "" if self._host and _first(path) in _OWN else path
         self._named = frozenset(named) - ({"host", "prefix"} if self._host else {"prefix"} if path else set())
         self._reads_host = not self._host
@@ -80,7 +81,7 @@ class TrustedProxy:
         found = [name for name in _NAMES if name in environ]
         if found:
             if self._is_trusted(environ.get("REMOTE_ADDR", "")) and self._believe(environ):
-                # Which page an address means depends on a header: a cache that goes by addresses must not keep it.
+                # The page at an address depends on a header: a cache keyed by address must not store it.
                 start_response = _never_kept(start_response)
             for name in found:
                 environ.pop(name, None)
@@ -93,7 +94,7 @@ class TrustedProxy:
         return self._application(environ, start_response)
 
     def _take_off_base(self, environ: dict[str, Any]) -> None:
-        """Serve below the operator's path; a server that mounts us may have taken it off already, or a proxy."""
+        """Serve below the operator's path, which a server that mounts us, or a proxy, may have removed already."""
         mounted = str(environ.get("SCRIPT_NAME", "")).rstrip("/")
         if not mounted.endswith(self._base) and _has_prefix(environ, self._base):
             environ["PATH_INFO"] = environ["PATH_INFO"][len(self._base) :]
@@ -103,7 +104,7 @@ class TrustedProxy:
 
     def _is_trusted(self, address: str) -> bool:
         if not address:
-            # A Unix socket has no address: whoever may connect to it is on this machine.
+            # A Unix socket has no address: every client that can connect to it is on this machine.
             return bool(self._trusted)
         try:
             client = ip_address(address.partition("%")[0])
@@ -113,14 +114,14 @@ class TrustedProxy:
         return any((mapped or client) in network for network in self._trusted)
 
     def _believe(self, environ: dict[str, Any]) -> bool:
-        """Take over what the named headers say; gives whether it was the address that they changed."""
+        """Apply the named headers; returns whether they changed the address of the request."""
         value = {name: _last(environ.get(_HEADERS[name], "")) if name in self._named else "" for name in _HEADERS}
         forwarded = _pairs(value["forwarded"])
         scheme = (value["proto"] or forwarded.get("proto", "")).lower()
         if scheme in ("http", "https"):
             environ["wsgi.url_scheme"] = scheme
         environ[CLIENT] = self._client(environ)
-        # No page can make a browser send this header, so it may be compared with, named or not.
+        # No page can make a browser send this header, so comparing with it is safe whether it is named or not.
         environ[SEEN_HOST] = _last(environ.get("HTTP_X_FORWARDED_HOST", "")).partition("/")[0]
         if not self._reads_host:
             return False
@@ -141,7 +142,7 @@ class TrustedProxy:
         return True
 
     def _tell_what_is_ignored(self, environ: Mapping[str, Any]) -> None:
-        """Tell the operator, once, what older versions believed unasked."""
+        """Warn the operator, once, about a header that older versions trusted by default."""
         asked = ("host", "prefix") if self._reads_prefix else ("host",)
         ignored = [name for name in asked if name not in self._named and _HEADERS[name] in environ]
         if ignored and not self._has_warned:
@@ -154,7 +155,7 @@ class TrustedProxy:
             )
 
     def _client(self, environ: Mapping[str, Any]) -> str:
-        """The last address that no trusted proxy vouches for: what stands before it may be anybody's invention."""
+        """The last address that no trusted proxy vouches for: any client can invent those before it."""
         client = str(environ.get("REMOTE_ADDR", ""))
         for hop in self._hops(environ):
             try:
@@ -166,7 +167,7 @@ class TrustedProxy:
         return client
 
     def _hops(self, environ: Mapping[str, Any]) -> Iterator[str]:
-        """The addresses that proxies tell of, the nearest one first."""
+        """The addresses that proxies report, the nearest first."""
         if "for" in self._named and "HTTP_X_FORWARDED_FOR" in environ:
             for hop in reversed(str(environ["HTTP_X_FORWARDED_FOR"]).rsplit(",", _HOPS)[-_HOPS:]):
                 yield hop.strip()
@@ -180,9 +181,10 @@ class TrustedProxy:
 def _example(environ: Mapping[str, Any]) -> tuple[str, str] | None:
     """Host and prefix of a proxy set up by the example of version 1.3 to 2.x, None for any other request.
 
-    ``X-Forwarded-Host $host:$server_port/pypi`` and no line for Host: so Host is the name of nginx's upstream, and the
-    path begins with the prefix, which is no address of ours. A client's header that looks alike leads nowhere that it
-    could not ask for itself: to no metrics and health (``REWRITTEN``), and into no cache (``NEVER_KEPT``).
+    That example sets ``X-Forwarded-Host $host:$server_port/pypi`` and no Host line: so Host is the name of nginx's
+    upstream, and the path begins with the prefix, which is not an address of ours. A client's header of the same form
+    reaches only what that client could request itself: neither metrics nor health (``REWRITTEN``), and no cache
+    (``NEVER_KEPT``).
     """
     host, slash, path = _last(environ.get("HTTP_X_FORWARDED_HOST", "")).partition("/")
     prefix = (slash + path).rstrip("/")
@@ -200,7 +202,7 @@ def _is_prefix(text: str) -> bool:
 
 
 def _first(path: str) -> str:
-    """The first part of a path that begins with a slash."""
+    """The first segment of a path that begins with a slash."""
     return path.lstrip("/").partition("/")[0]
 
 
@@ -210,14 +212,14 @@ def _has_prefix(environ: Mapping[str, Any], prefix: str) -> bool:
 
 
 def _mount(environ: dict[str, Any], prefix: str) -> None:
-    """Serve below the ``prefix`` that the proxy names, whether it took it off the path or not."""
+    """Serve below the ``prefix`` that the proxy names, whether the proxy removed it from the path or not."""
     environ["SCRIPT_NAME"] = prefix + str(environ.get("SCRIPT_NAME", "")).rstrip("/")
     if _has_prefix(environ, prefix):
         environ["PATH_INFO"] = environ["PATH_INFO"][len(prefix) :]
 
 
 def _drop_slashes(environ: dict[str, Any]) -> None:
-    """Mend an address that was joined carelessly; some servers do so before we see it, others do not."""
+    """Drop repeated slashes at the start of a path; some servers do so before we see it, others do not."""
     path = environ.get("PATH_INFO", "")
     if path.startswith("//"):
         environ[REWRITTEN] = True
@@ -232,7 +234,7 @@ def _never_kept(start_response: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _last(value: str) -> str:
-    """The last member of a list, which the proxy next to us wrote; what is before it may be a stranger's."""
+    """The last member of a list, which the proxy next to us wrote; a stranger may have written those before it."""
     return value.rpartition(",")[2].strip()
 
 
@@ -243,7 +245,7 @@ def _pairs(member: str) -> dict[str, str]:
 
 
 def base_url(environ: Mapping[str, Any]) -> str:
-    """Our root as the client sees it, ``scheme://host/`` with the prefix, if there is one, and a slash at the end."""
+    """Our root as the client sees it: ``scheme://host/``, with the prefix if there is one, and a slash at the end."""
     host = str(environ.get("HTTP_HOST", ""))
     if len(host) > MAX_HOST or not _HOST.fullmatch(host):
         host = f"{_own_name(str(environ.get('SERVER_NAME', '')))}:{environ.get('SERVER_PORT', '80')}"
@@ -252,7 +254,7 @@ def base_url(environ: Mapping[str, Any]) -> str:
 
 
 def _own_name(listens: str) -> str:
-    """What a URL can name the address by that we listen on: one that means every address leads nowhere."""
+    """The host by which a URL names the address we listen on; "localhost" for one that means every address."""
     try:
         address = ip_address(listens.strip("[]").partition("%")[0])
     except ValueError:
@@ -263,6 +265,6 @@ def _own_name(listens: str) -> str:
 
 
 def is_secure(url: str) -> bool:
-    """Whether an address is at a potentially trustworthy origin (W3C Secure Contexts): by TLS, or on this machine."""
+    """Whether a URL has a potentially trustworthy origin (W3C Secure Contexts): over TLS, or on this machine."""
     parts = urlsplit(url)
     return parts.scheme == "https" or parts.hostname in ("localhost", "127.0.0.1", "::1")

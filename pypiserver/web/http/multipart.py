@@ -1,9 +1,9 @@
 """multipart/form-data (RFC 7578), parsed while it arrives.
 
-The rules to keep: time linear in the body, memory bounded whatever arrives; files go straight to their sinks; what old
-clients send is understood (bare line feeds of distutils, around packages too until Python 3.5; parts without a type;
-boundaries of dashes); nothing but the field's name and the file's name is taken from a part's header, and of a path the
-last part alone.
+**Invariants:** time is linear in the body, and memory is bounded whatever arrives; files go straight to their sinks;
+bodies of old clients parse (bare line feeds of distutils, also around packages until Python 3.5; parts without a type;
+boundaries of dashes); only the field name and the file name are read from a part's header, and only the last segment of
+a path in a file name.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ BLOCK = 256 * 1024
 
 
 class Reader(Protocol):
-    """Where the body comes from."""
+    """The source of the body."""
 
     def read(self, size: int, /) -> bytes:
         """Up to ``size`` bytes, none at the end."""
 
 
 class Sink(Protocol):
-    """Where a file's bytes go."""
+    """The destination of a file's bytes."""
 
     def write(self, data: bytes, /) -> int:
-        """Take the next bytes."""
+        """Write the next bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The most a form may have: number of parts, and bytes of one field, of all fields, of one part's header."""
+    """The limits of a form: number of parts, and bytes of one field, of all fields, of one part's header."""
 
     parts: int = 32_000
     field_bytes: int = 4 * 1024 * 1024
@@ -44,13 +44,13 @@ class Limits:
 
 
 _BOUNDARY = re.compile(r';\s*boundary=(?:"((?:[^"\\]|\\.)*)"|([^\s;"]+))', re.IGNORECASE)
-# Values are quoted by every client; '"' inside is sent as %22 or \", and aiohttp percent-encodes all of it. filename*
-# is for browsers' downloads, and ignored.
+# Every client quotes values; '"' inside is sent as %22 or \", and aiohttp percent-encodes the whole value. filename* is
+# for browsers' downloads, and ignored.
 _PARAMETER = re.compile(r';\s*(name|filename)=(?:"((?:[^"\\]|\\.)*)"|([^\s;"]*))', re.IGNORECASE)
 
 
 def boundary_of(content_type: str) -> bytes:
-    """The boundary in a Content-Type; raises BadRequest when there is none, or none that may be (RFC 2046 5.1.1)."""
+    """The boundary in a Content-Type; raises BadRequest when it is missing or not valid (RFC 2046 section 5.1.1)."""
     match = _BOUNDARY.search(content_type[:1000])
     boundary = (match[1] if match and match[1] is not None else match[2] if match else "") or ""
     if not 1 <= len(boundary) <= 200 or not boundary.isascii() or not boundary.isprintable():
@@ -66,12 +66,13 @@ def parse_multipart(
     wanted: Mapping[str, int] | None = None,
     limits: Limits = Limits(),
 ) -> dict[str, list[str]]:
-    """Read a whole form; gives its fields, each with its values in order: all of them.
+    """Read a whole form; returns its fields, each with all its values in order.
 
-    With ``wanted``, which has the most bytes of each, only these, and of each the first value.
+    With ``wanted``, which maps field names to the most bytes of each, only these fields, and only the first value of
+    each.
 
-    A part with a file name goes to the sink that ``open_part(field, filename)`` gives. Raises BadRequest for a form
-    that is malformed or cut off, ContentTooLarge for one over its limits, and what ``open_part`` and sinks raise.
+    A part with a file name goes to the sink that ``open_part(field, filename)`` returns. Raises BadRequest for a form
+    that is malformed or truncated, ContentTooLarge for one over its limits, and what ``open_part`` and sinks raise.
     """
     source = _Source(stream, b"--" + boundary)
     fields: dict[str, list[str]] = {}
@@ -97,7 +98,7 @@ def parse_multipart(
 
 
 class _Value:
-    """The sink of a field that is no file."""
+    """The sink of a field that is not a file."""
 
     def __init__(self, name: str, limit: int) -> None:
         self.data = bytearray()
@@ -112,7 +113,7 @@ class _Value:
 
 
 class _Source:
-    """The body as a buffer with the delimiters searched in it."""
+    """The body as a buffer, searched for its delimiters."""
 
     def __init__(self, stream: Reader, delimiter: bytes) -> None:
         self._stream = stream
@@ -122,17 +123,17 @@ class _Source:
         self._ended = False
 
     def skip_preamble(self) -> None:
-        """Go behind the first delimiter, which begins a line; what stands before it means nothing."""
-        # A line feed of our own lets the first line be found like every other.
+        """Skip to the end of the first delimiter, which begins a line; the text before it means nothing."""
+        # A line feed that we add lets the first line match like every other.
         self._buffer = b"\n"
         self.copy(_Ignored())
 
     def is_last(self) -> bool:
-        """Whether the delimiter just passed closes the form; otherwise its line is passed."""
+        """Whether the delimiter just passed closes the form; otherwise skip the rest of its line."""
         self._need(2)
         if self._buffer.startswith(b"--", self._at):
             return True
-        # RFC 2046 allows blanks behind a delimiter.
+        # RFC 2046 allows white space after a delimiter.
         end = self._find(b"\n", 1024)
         if end < 0 or self._buffer[self._at : end].strip(b" \t\r"):
             raise BadRequest("The form is malformed: something stands behind a boundary.")
@@ -140,12 +141,12 @@ class _Source:
         return False
 
     def skip_rest(self) -> None:
-        """Read what stands behind the form and means nothing."""
+        """Read and discard the text after the form, which means nothing."""
         while self._more():
             self._at = len(self._buffer)
 
     def header(self, limit: int) -> bytes:
-        """The lines of a part's header, up to the empty one."""
+        """The lines of a part's header, up to the empty line."""
         lines: list[bytes] = []
         left = limit
         while True:
@@ -162,7 +163,7 @@ class _Source:
             lines.append(line)
 
     def copy(self, sink: Sink) -> None:
-        """Write everything up to the next delimiter into the sink, without the line end that belongs to it."""
+        """Write everything up to the next delimiter to the sink, without the line end that belongs to the delimiter."""
         delimiter = b"\n" + self._delimiter
         while True:
             found = self._buffer.find(delimiter, self._at)
@@ -172,7 +173,8 @@ class _Source:
                     sink.write(self._buffer[self._at : end])
                 self._at = found + len(delimiter)
                 return
-            # The end of the buffer may be the beginning of a delimiter: keep as much of it, and its carriage return.
+            # The end of the buffer may be the start of a delimiter: keep that many bytes, and the carriage return
+            # before it.
             keep = len(self._buffer) - len(delimiter)
             if keep > self._at:
                 sink.write(self._buffer[self._at : keep])
@@ -207,7 +209,7 @@ class _Ignored:
 
 
 def _names(header: bytes) -> tuple[str, str]:
-    """The field's and the file's name in a part's Content-Disposition."""
+    """The field name and the file name in a part's Content-Disposition."""
     for line in header.split(b"\n"):
         label, _, value = _text(line).partition(":")
         if label.strip().lower() == "content-disposition":
@@ -219,12 +221,12 @@ def _names(header: bytes) -> tuple[str, str]:
 
 
 def _decoded(value: str) -> str:
-    """A quoted parameter as it was meant: percent-encoded (RFC 7578 section 2), and decoded no more than once."""
+    """A quoted parameter as its sender meant it: percent-encoded (RFC 7578 section 2), and decoded once at most."""
     return unquote(re.sub(r"\\([\"\\])", r"\1", value))
 
 
 def _last_part(filename: str) -> str:
-    """A file's name without the folders of whoever sent it (RFC 7578 section 4.2); as it was when that is nothing."""
+    """A file name without the sender's folders (RFC 7578 section 4.2); unchanged if nothing would remain."""
     return re.split(r"[/\\]", filename)[-1] or filename
 
 

@@ -1,7 +1,7 @@
-"""Ready pages: body, encoded bodies and validators, valid while the catalog's serial says so.
+"""Rendered pages: body, encoded bodies and validators, valid while the catalog's serial says so.
 
-Bounded by bytes. Bodies are immutable, so threads share them without a lock: a reader only assigns a number and a flag
-to the very page it found. Nothing is shared between processes but the catalog they all ask.
+**Invariants:** the cache is bounded in bytes. Bodies are immutable, so threads share them without a lock: a reader only
+assigns a number and a flag to the page it found. Processes share nothing but the catalog that each of them queries.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from .compression import gzip_compress, zstd_compress
 from .prepared_response import PreparedResponse
 
 MAX_BYTES = 64 * 1024 * 1024
-# Below this the header costs more than compression saves.
+# Below this many bytes the header costs more than compression saves.
 MIN_COMPRESSED = 500
-# What a page takes besides its bodies and its key: validators, tables, and an answer or two that were made of it.
+# Bytes of a page apart from its bodies and its key: validators, tables, and one or two responses made from it.
 PAGE_BYTES = 2500
 
 
@@ -28,11 +28,11 @@ PAGE_BYTES = 2500
 class Page:
     """One page in one form: its serial, and per content coding its bytes and strong ETag.
 
-    ``origin`` is the address of our root that stands in it, None when there is none. ``last_serial`` is what mirrors
-    are told, 0 for nothing. ``checked`` is the catalog's serial at which the page was last known to be current,
-    ``seen`` when it was looked up or compared with another one (time.monotonic). ``is_used`` says that somebody asked
-    for it of late, ``is_outdated`` that it is known to be no longer right. ``answers`` are those already given with
-    these bytes, by what they depend on.
+    ``origin`` is our root URL as it occurs in the page, None when it does not. ``last_serial`` is the serial reported
+    to mirrors, 0 for none. ``checked`` is the catalog's serial at which the page was last known to be current, ``seen``
+    is when it was looked up or compared with another one (time.monotonic). ``is_used`` says that a request used it
+    recently, ``is_outdated`` that it is known to be outdated. ``answers`` are the responses already sent with these
+    bytes, by what they depend on.
     """
 
     serial: int
@@ -48,14 +48,15 @@ class Page:
 
     @property
     def size(self) -> int:
-        """Bytes held by the page, whatever is asked for."""
+        """Bytes of memory the page takes, even if it is never requested."""
         return PAGE_BYTES + sum(len(body) for body, _ in self.bodies.values())
 
 
 class PageCache:
-    """Pages by key; beyond ``max_bytes`` the oldest go, those that were asked for since they were looked at last.
+    """Pages by key; beyond ``max_bytes`` the oldest are evicted, after a second chance for pages used since the last
+    check.
 
-    A page that alone is larger is not kept.
+    A page that alone is larger is not cached.
     """
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
@@ -65,7 +66,7 @@ class PageCache:
         self._lock = threading.Lock()
 
     def get(self, key: Hashable, *, now: int, serial_of: Callable[[], int]) -> Page | None:
-        """The page, if nothing it depends on changed; ``now`` is the catalog's serial, asked once per request."""
+        """The page, if nothing it depends on changed; ``now`` is the catalog's serial, queried once per request."""
         page = self._pages.get(key)
         if page is None:
             return None
@@ -79,7 +80,7 @@ class PageCache:
         return page
 
     def last(self, key: Hashable) -> Page | None:
-        """The page, unless it is known that something changed: an upload that was acknowledged may be missing."""
+        """The last page, unless a change is known: otherwise an acknowledged upload could be missing from it."""
         page = self._pages.get(key)
         return page if page is not None and not page.is_outdated else None
 
@@ -93,7 +94,7 @@ class PageCache:
         origin: str | None = None,
         last_serial: int = 0,
     ) -> Page:
-        """Make, keep and give the page for ``body``; ``form`` goes into its validators."""
+        """Build, cache and return the page for ``body``; ``form`` goes into its validators."""
         bodies = _encodings(body, form)
         page = Page(serial, bodies, tuple(name for name in bodies if name != "identity"), origin, last_serial)
         page.seen = time.monotonic()
@@ -107,7 +108,7 @@ class PageCache:
             while self._bytes > self._max_bytes and len(self._pages) > 1:
                 first, oldest = self._pages.popitem(last=False)
                 if oldest.is_used or oldest is page:
-                    # A second chance, so that what is asked for stays; reading costs no lock and no reordering.
+                    # A second chance keeps pages that are in use; reading costs no lock and no reordering.
                     oldest.is_used = False
                     self._pages[first] = oldest
                 else:

@@ -1,7 +1,7 @@
-"""Answers whose headers are final: checked by nobody, and made once for however many requests.
+"""Responses whose headers are final: not validated again, and built once for any number of requests.
 
-The rule to keep: an answer that was given once may be given again, to any number of threads at once, so nothing may
-change it; a server gets a list of its own, which it may change (PEP 3333).
+**Invariants:** a response that was sent once may be sent again, by any number of threads at once, so nothing may change
+it; a server gets a list of its own, which it may change (PEP 3333).
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ Header = tuple[str, str]
 
 
 class PreparedResponse(bottle.HTTPResponse):  # type: ignore[misc]
-    """An answer with these very headers; their names occur once, and their values are ours, not the client's."""
+    """A response with exactly these headers; each name occurs once, and no value comes from the client."""
 
     def __init__(self, body: object, headers: Iterable[Header], *, status: str = "200 OK") -> None:
-        # What bottle's own constructor sets, without its checks of each value.
+        # The attributes that bottle's constructor sets, without its checks of each value.
         self._cookies = None
         self._status_code = int(status[:3])
         self._status_line = status

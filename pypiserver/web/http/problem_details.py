@@ -1,6 +1,6 @@
-"""The form of a refusal that its reader can show: a problem, a page, or the sentence as it is.
+"""The form of a refusal that its client can show: a problem (RFC 9457), a page, or a plain sentence.
 
-The rule to keep: whatever the form, it says the same sentence, with the same status and headers.
+**Invariants:** every form has the same sentence, the same status and the same headers.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from ...formats.simple import prefers_html, prefers_json
 from ..html.pages import SECURITY, Frame
 from .responses import text
 
-# A page links to its frame by as many steps up; no address of ours is deeper.
+# A page links to its frame by at most this many steps up; no address of ours is deeper.
 MAX_DEPTH = 20
 
 
 class Reading(enum.Enum):
-    """How the one who asked reads a refusal."""
+    """How the client shows a refusal to its user."""
 
-    PROBLEM = "application/problem+json"  # RFC 9457; it knows no charset, and uv takes exactly this
+    PROBLEM = "application/problem+json"  # RFC 9457; it has no charset, and uv accepts exactly this
     PAGE = "text/html; charset=utf-8"
     SENTENCE = "text/plain; charset=utf-8"
 
 
 def form_for(environ: Mapping[str, Any]) -> Reading:
-    """A page for browsers, a problem for whoever asks for JSON, else the sentence.
+    """A page for browsers, a problem for clients that ask for JSON, else the sentence.
 
-    uv 0.13 prints a problem and nothing else, and asks for files as curl does, with ``*/*``: so it is known by its name
-    (RFC 9110 section 12.1). Poetry, maturin and curl send ``*/*`` as well, and print what comes as it is.
+    uv 0.13 prints only problems, but requests files like curl, with ``*/*``: so it is recognized by its name (RFC 9110
+    section 12.1). Poetry, maturin and curl also send ``*/*``, and print the body as it is.
     """
     accept = environ.get("HTTP_ACCEPT")
     if prefers_html(accept):
@@ -44,7 +44,7 @@ def form_for(environ: Mapping[str, Any]) -> Reading:
 
 
 class Elsewhere(NamedTuple):
-    """Where a project that is not here may be: an ``address`` for people, and what that index is called."""
+    """Where a project that is not here may be: an ``address`` for people, and the name of that index."""
 
     address: str
     site: str
@@ -53,9 +53,9 @@ class Elsewhere(NamedTuple):
 def readable(
     answer: bottle.HTTPResponse, frame: Frame, *, name: str = "", elsewhere: Elsewhere | None = None
 ) -> bottle.HTTPResponse:
-    """The answer to a failure, which is a sentence, in the form for this request; ``frame`` is that of pages.
+    """The response to a failure, converted from a sentence to the form for this request; pages use ``frame``.
 
-    A page has a search for ``name``, and leads ``elsewhere``.
+    A page has a search for ``name``, and a link to ``elsewhere``.
     """
     environ = bottle.request.environ
     form = form_for(environ)
@@ -63,7 +63,7 @@ def readable(
         return answer
     sentence, title = answer.body.decode().rstrip("\n"), http.HTTPStatus(answer.status_code).phrase
     headers = {**dict(answer.headerlist), "Content-Type": form.value}
-    # That of the sentence.
+    # It is the length of the sentence.
     del headers["Content-Length"]
     if form is Reading.PROBLEM:
         body = json.dumps({"title": title, "status": answer.status_code, "detail": sentence})

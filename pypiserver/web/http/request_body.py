@@ -1,4 +1,4 @@
-"""A request's body, read once and only as far as it may go."""
+"""A request's body, read once and never beyond its limit."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from ...errors import BadRequest, ContentTooLarge
 class Body:
     """The body of the request in ``environ``, at most ``max_bytes`` long.
 
-    Its length comes from CONTENT_LENGTH, or from the server where it says that it ends the input itself (chunked
-    bodies). Raises BadRequest for a length that is no number, ContentTooLarge for one over the limit.
+    Its length comes from CONTENT_LENGTH, or from the server where the server says that it ends the input itself
+    (chunked bodies). Raises BadRequest for a length that is not a number, ContentTooLarge for one over the limit.
     """
 
     def __init__(self, environ: Mapping[str, Any], max_bytes: int) -> None:
@@ -20,11 +20,11 @@ class Body:
         self._max_bytes = max_bytes
         self._left = max_bytes
         self._is_counted = True
-        # Whether anything of it was asked for.
+        # Whether a read has started.
         self.is_begun = False
         length = str(environ.get("CONTENT_LENGTH") or "")
         if length:
-            # int() would take '+1', ' 1' and '1_0' too (RFC 9110 section 8.6 allows digits alone).
+            # int() would accept '+1', ' 1' and '1_0' too (RFC 9110 section 8.6 allows digits alone).
             if not (length.isascii() and length.isdigit() and len(length) < 20):
                 raise BadRequest("The Content-Length of the request is no number.")
             self._left = int(length)

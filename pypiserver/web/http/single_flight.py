@@ -1,8 +1,10 @@
-"""Work that several requests want at once, done by one of them.
+"""One request does work that several requests need at once.
 
-A page of 2,000 files takes 50 ms to make; when a file was added and sixty clients ask, each would make it. The rules to
-keep: a result is taken only when it is still right, or was begun after the request came, so a client sees its own
-upload; a catalog or a folder that fails is asked by one at a time, and those who waited for it fail with it.
+A page of 2,000 files takes 50 ms to render; without this, after an upload each of sixty clients would cause a render.
+
+**Invariants:** a request takes a result only if the result is still valid, or its making began after the request came,
+so a client sees its own upload; one request at a time queries a catalog or folder that fails, and the requests that
+waited for it fail with it.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ Value = TypeVar("Value")
 
 @dataclass(slots=True, eq=False)
 class _Flight(Generic[Value]):
-    """The requests that want one thing: how many they are, and what came of the last attempt to make it."""
+    """The requests that want the same result: their number, and the outcome of the last attempt to make it."""
 
     requests: int = 0
     begun: int = 0
@@ -31,16 +33,17 @@ class _Flight(Generic[Value]):
 
 
 class SingleFlight(Generic[Value]):
-    """Lets one request at a time make what has a key."""
+    """Lets one request at a time make the result for a key."""
 
     def __init__(self) -> None:
         self._flights: dict[Hashable, _Flight[Value]] = {}
         self._lock = threading.Lock()
 
     def get(self, key: Hashable, current: Callable[[], Value | None], make: Callable[[], Value]) -> Value:
-        """What ``make`` makes, made by this request or another one; ``current`` is what was made and is still right.
+        """The result of ``make``, run by this request or another one; ``current`` returns a result that is still valid.
 
-        Raises what ``make`` raises, and Unavailable when the attempt that was waited for did.
+        Raises what ``make`` raises, and Unavailable when the attempt of another request, which this one waited for,
+        failed.
         """
         with self._lock:
             flight = self._flights.setdefault(key, _Flight())

@@ -1,6 +1,6 @@
-"""The last of each page that is made anew for whoever asks, to be shown for a while when the catalog fails.
+"""The last copy of each page that is rendered for every request, served for a limited time while the catalog fails.
 
-The rule to keep: what is shown was made of this catalog, and right at the serial that was asked for before it.
+**Invariants:** a page in the cache was rendered from this catalog, and was right at the serial read before it.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ from ...bounded_cache import BoundedCache
 from ...errors import CatalogUnavailable
 from ...index.read import Repository
 
-# Few people look at few pages, each of some ten thousand bytes.
+# Few people read few pages, each of some ten thousand bytes.
 MAX_BYTES = 4 << 20
 
 
 class StaleIfErrorCache:
-    """Pages by what they depend on; ``repository`` says for how long an old one will do."""
+    """Pages by what they depend on; ``repository`` says how old a page may be."""
 
     def __init__(self, repository: Repository, max_bytes: int = MAX_BYTES) -> None:
         self._repository = repository
         self._pages: BoundedCache[Hashable, tuple[int, float, bytes]] = BoundedCache(max_bytes)
 
     def get(self, key: Hashable, make: Callable[[], bytes]) -> tuple[bytes, float | None]:
-        """The page that ``make`` makes, and None; or the last one, and how many seconds ago it was right.
+        """The page that ``make`` renders, and None; or the last one, and how many seconds ago it was right.
 
-        Raises what ``make`` raises, and CatalogUnavailable where there is no page, or too old a one.
+        Raises what ``make`` raises, and CatalogUnavailable when no page is cached or the cached one is too old.
         """
         try:
             serial, since = self._repository.serial(), time.monotonic()
