@@ -110,11 +110,14 @@ def _create(connection: SqliteConnection, identity: str, search: FullText | None
 
 
 def was_catalog(path: Path) -> bool:
-    """Whether an existing file is a catalog of any version, was one before it was damaged, or is empty.
+    """Whether a file is a catalog of any version, was one before it was damaged, or is empty or missing.
 
-    The files next to it are checked first, because a catalog that is open may not be read as another program would.
+    The files next to it are checked before its tables, because a catalog that is open may not be read as another
+    program would; and after its size, because another process that creates the catalog makes them before.
     """
-    if any(path.with_name(path.name + end).exists() for end in _NEIGHBORS) or path.stat().st_size == 0:
+    if not states_of([str(path)])[1][0]:
+        return True
+    if inodes_of([f"{path}{end}" for end in _NEIGHBORS]) != (None, None):
         return True
     try:
         # "immutable" reads without a lock, a journal and files next to it.

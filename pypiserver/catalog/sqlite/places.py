@@ -46,7 +46,7 @@ def usable_place(place: Path | str | None) -> Path | str | None:
             setting="catalog",
             value=place,
         )
-    if place.exists() and not was_catalog(place):
+    if not was_catalog(place):
         raise ConfigError(
             f"The file {printable(str(place))} of --catalog is no catalog of pypiserver; name another one.",
             kind="foreign",
