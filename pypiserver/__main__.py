@@ -1,29 +1,33 @@
 """``pypi-server``: parse the command line, set up logging, run the command, and exit; the only place that exits.
 
 Exit statuses: 0 done, 1 the answer is "no" (updates found, faults found), 2 a mistake or a failure, reported in one
-sentence on standard error.
+sentence on standard error, 130 interrupted, which the imports may be as well.
 """
 
 from __future__ import annotations
 
-import io
-import os
 import sys
-from collections.abc import Sequence
-from pathlib import Path
 
-from .cli import parser
-from .errors import PypiServerError
-from .terminal import colored, has_color
-from .text import printable
+try:
+    import io
+    import os
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from .cli import parser
+    from .errors import PypiServerError
+    from .terminal import colored, has_color
+    from .text import printable
+except KeyboardInterrupt:
+    sys.exit(130)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``pypi-server`` with these arguments (default: those of the process) and return its exit status."""
     arguments = sys.argv[1:] if argv is None else list(argv)
-    _open_closed_streams()
-    _let_odd_names_pass()
     try:
+        _open_closed_streams()
+        _let_odd_names_pass()
         return parser.parse(arguments, os.environ).run(sys.stdout, sys.stderr)
     except PypiServerError as error:
         _say(str(error))

@@ -1,7 +1,8 @@
 """The entry point of the scripts ``pypi-server`` and ``pypiserver``: prints the version, leaves the rest to `__main__`.
 
 **Invariants:** printing the version imports nothing else of the project, so it takes little longer than Python's own
-start; `__main__` handles every other command line, and a standard output that is closed.
+start; `__main__` handles every other command line, and a standard output that is closed; an interrupt is an exit
+status from the first import on.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ def main() -> int:
             return 0
         except OSError:
             pass  # a closed pipe or a full disk, which `__main__` handles
-    from .__main__ import main as full
-
+    try:
+        from .__main__ import main as full
+    except KeyboardInterrupt:
+        return 130
     return full()

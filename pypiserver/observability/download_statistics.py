@@ -36,6 +36,7 @@ CREATE TABLE IF NOT EXISTS downloads (
     PRIMARY KEY (project, version, day, client)
 ) WITHOUT ROWID
 """
+_COLUMNS = frozenset({"day", "project", "version", "client", "count"})
 _ADD = """
 INSERT INTO downloads (day, project, version, client, count) VALUES (?, ?, ?, ?, ?)
 ON CONFLICT (project, version, day, client) DO UPDATE SET count = count + excluded.count
@@ -69,7 +70,7 @@ class Downloads:
         self._has_failed = False
 
     def check(self) -> None:
-        """Raise ConfigError unless counts can be written."""
+        """Raise ConfigError unless counts can be written, or when the file is the database of another program."""
         try:
             with contextlib.closing(self._open()):
                 pass
@@ -110,7 +111,7 @@ class Downloads:
             self._connection.execute("BEGIN IMMEDIATE")
             with self._connection:
                 self._connection.executemany(_ADD, [(*key, count) for key, count in self._waiting.items()])
-        except sqlite3.Error as error:
+        except (sqlite3.Error, ConfigError) as error:
             if not self._has_failed:
                 _LOG.error("Downloads cannot be counted in %s: %s. It is tried again.", self.path, error)
             self._has_failed = True
@@ -124,13 +125,27 @@ class Downloads:
             address, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=True
         )
         try:
+            self._refuse_foreign(connection)
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
             connection.execute(_TABLE)
-        except sqlite3.Error:
+        except (sqlite3.Error, ConfigError):
             connection.close()
             raise
         return connection
+
+    def _refuse_foreign(self, connection: sqlite3.Connection) -> None:
+        """Raise ConfigError when the file has tables, such as those of a catalog, and not this one."""
+        # In this order, because another process may be creating the table.
+        has_tables = connection.execute("SELECT 1 FROM sqlite_master").fetchone() is not None
+        columns = {row[1] for row in connection.execute("PRAGMA table_info(downloads)")}
+        if has_tables and not columns >= _COLUMNS:
+            raise ConfigError(
+                f"The file {self.path} of --stats is a database without download counts; name another one.",
+                kind="foreign",
+                setting="stats",
+                value=self.path,
+            )
 
     def projects(self) -> list[tuple[str, int, int]]:
         """(project, total downloads, downloads in the last thirty days), the highest first; raises ConfigError."""

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from pathlib import Path
@@ -503,3 +504,5 @@ def _contradicting(config: Config) -> Iterator[tuple[str, str]]:
         )
     if (config.certificate is None) != (config.key is None):
         yield "certificate", "--certificate and --key need each other; pass both, or neither."
+    if config.stats and config.catalog and os.path.realpath(config.stats) == os.path.realpath(config.catalog):
+        yield "stats", "--stats and --catalog need a file each, because the catalog may be deleted; name another one."

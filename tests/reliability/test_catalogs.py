@@ -33,6 +33,9 @@ def catalog(tmp_path: Path) -> Path:
 
 
 def test_a_catalog_of_garbage_is_built_again(tmp_path: Path, catalog: Path) -> None:
+    before = Catalog(catalog, "roots")
+    before.serial()
+    before.close()
     catalog.write_bytes(b"no database at all" * 1000)
     inject("catalog of garbage")
     with serving(tmp_path, *OPEN, "--catalog", catalog) as live:

@@ -34,6 +34,8 @@ MEMORY_LOOKS = 3
 PAGE_BYTES = 4096
 JOURNAL_PAGES = 1000
 LEAST_PAGES = 16
+# Files next to a catalog that no other program makes; the first is made before the catalog itself.
+_NEIGHBORS = (".opening", ".signal")
 # How SQLite's messages begin when tables are missing, in place of a file that is damaged.
 _LOST = ("no such table", "no such column", "unsupported file format")
 
@@ -107,6 +109,25 @@ def _create(connection: SqliteConnection, identity: str, search: FullText | None
     connection.execute("INSERT INTO serial (id, value) VALUES (1, ?)", (time.time_ns() // 1000,))
 
 
+def was_catalog(path: Path) -> bool:
+    """Whether a file is a catalog of any version, was one before it was damaged, or is empty or missing.
+
+    The files next to it are checked before its tables, because a catalog that is open may not be read as another
+    program would; and after its size, because another process that creates the catalog makes them before.
+    """
+    if not states_of([str(path)])[1][0]:
+        return True
+    if inodes_of([f"{path}{end}" for end in _NEIGHBORS]) != (None, None):
+        return True
+    try:
+        # "immutable" reads without a lock, a journal and files next to it.
+        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True)) as connection:
+            names = {name for (name,) in connection.execute("SELECT name FROM meta")}
+    except sqlite3.Error:
+        return False
+    return names >= {"schema", "identity"}
+
+
 def is_damage(error: Exception) -> bool:
     """Whether SQLite reports that the file is damaged, is not a database, or lacks its tables."""
     # Exactly this class: its subclasses are for locks, disks and programming errors.
@@ -122,7 +143,7 @@ def discard(path: Path) -> None:
 
 
 def set_aside(path: Path) -> None:
-    """Rename a damaged file to ``.damaged``: it may not be a catalog, but a file that was named by mistake."""
+    """Rename a damaged file to ``.damaged``: it may not be a catalog, but a file that took its place by mistake."""
     for name in (path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")):
         name.unlink(missing_ok=True)
     with contextlib.suppress(FileNotFoundError):

@@ -18,6 +18,7 @@ from pathlib import Path
 from ...errors import ConfigError
 from ...text import printable
 from ..schema import SCHEMA_VERSION
+from .file import was_catalog
 
 
 def catalog_identity(roots: Iterable[Path | str], hash_algo: str | None) -> str:
@@ -32,7 +33,8 @@ def catalog_identity(roots: Iterable[Path | str], hash_algo: str | None) -> str:
 def usable_place(place: Path | str | None) -> Path | str | None:
     """The place that the operator set for the catalog, checked; None when none is set.
 
-    Raises ConfigError when the file cannot be created or written, because an operator who sets a place wants that one.
+    Raises ConfigError when the file cannot be created or written, because an operator who sets a place wants that one,
+    and when it was never a catalog: it would make way for one, and may be a password file.
     """
     if not isinstance(place, Path):
         return place
@@ -41,6 +43,13 @@ def usable_place(place: Path | str | None) -> Path | str | None:
         raise ConfigError(
             f"The catalog {printable(str(place))} cannot be used: {fault}; name another with --catalog.",
             kind="unusable",
+            setting="catalog",
+            value=place,
+        )
+    if not was_catalog(place):
+        raise ConfigError(
+            f"The file {printable(str(place))} of --catalog is no catalog of pypiserver; name another one.",
+            kind="foreign",
             setting="catalog",
             value=place,
         )

@@ -40,6 +40,8 @@ _OWN = frozenset({"simple", "packages", "project", "projects", "static", "metric
 _HOPS = 20
 # Host names may contain an underscore, and a dot at the end.
 _HOST = re.compile(r"(?:[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?\.?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+# 0.0.0.0 in every spelling that clients accept ("0"), and IPv6's with or without an IPv4 address in it.
+_UNSPECIFIED = re.compile(r"(?:[0.]+|\[(?:[0:.]|::ffff:)+\])(?::[0-9]{1,5})?", re.IGNORECASE)
 # A host name has 253 characters at most; a colon and a port follow.
 MAX_HOST = 260
 _IN_PATH = "/~!$&'()*+,;=:@"  # characters a path may have unquoted (RFC 3986 section 3.3)
@@ -245,9 +247,13 @@ def _pairs(member: str) -> dict[str, str]:
 
 
 def base_url(environ: Mapping[str, Any]) -> str:
-    """Our root as the client sees it: ``scheme://host/``, with the prefix if there is one, and a slash at the end."""
+    """Our root as the client sees it: ``scheme://host/``, with the prefix if there is one, and a slash at the end.
+
+    The address we listen on takes the place of a host that is not valid, or is an unspecified address (0.0.0.0), by
+    which only a client on this machine can reach us.
+    """
     host = str(environ.get("HTTP_HOST", ""))
-    if len(host) > MAX_HOST or not _HOST.fullmatch(host):
+    if len(host) > MAX_HOST or not _HOST.fullmatch(host) or _UNSPECIFIED.fullmatch(host):
         host = f"{_own_name(str(environ.get('SERVER_NAME', '')))}:{environ.get('SERVER_PORT', '80')}"
     prefix = quote(str(environ.get("SCRIPT_NAME", "")).strip("/").encode("latin-1", "replace"), safe=_IN_PATH)
     return f"{environ.get('wsgi.url_scheme', 'http')}://{host}/" + (f"{prefix}/" if prefix else "")

@@ -25,6 +25,7 @@ from pypiserver.catalog.sqlite.connections import Connections
 from pypiserver.catalog.sqlite.file import is_memory_cut
 from pypiserver.catalog.sqlite.places import catalog_identity, catalog_path, usable_place
 from pypiserver.errors import CatalogUnavailable, ConfigError, Unavailable
+from pypiserver.observability.download_statistics import Downloads
 from tests.make_archives import make_wheel
 from tests.raising import raises
 
@@ -657,6 +658,61 @@ def test_a_catalog_that_is_named_and_cannot_be_made_is_a_mistake(tmp_path: Path)
             usable_place(place)
     assert usable_place("postgresql://db/pypi") == "postgresql://db/pypi"
     assert usable_place(None) is None
+
+
+def database(place: Path, *statements: str) -> None:
+    with contextlib.closing(sqlite3.connect(place)) as connection, connection:
+        for statement in ("PRAGMA journal_mode = WAL", *statements):
+            connection.execute(statement)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda place: place.write_bytes(b"ada:$2y$05$secret\n"),
+        lambda place: place.write_bytes(FOO_BYTES),
+        lambda place: database(place, "CREATE TABLE notes (text TEXT)"),
+        lambda place: database(place, "CREATE TABLE meta (name TEXT, value TEXT)"),
+        lambda place: database(place, "CREATE TABLE meta (id TEXT)"),
+        lambda place: Downloads(place).check(),
+    ],
+    ids=["passwords", "wheel", "database", "meta without rows", "another meta", "statistics"],
+)
+def test_a_file_that_was_never_a_catalog_is_refused_and_stays(make: Callable[[Path], object], tmp_path: Path) -> None:
+    place = tmp_path / "precious"
+    make(place)
+    # What the program that made a file may have left next to it.
+    (tmp_path / "precious.lock").touch()
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    with raises(ConfigError, kind="foreign", setting="catalog", value=place):
+        usable_place(place)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("damage", [b"", b"no database at all" * 1000, b"SQLite format 3\0" * 1000])
+def test_a_catalog_that_was_damaged_is_still_one(damage: bytes, tmp_path: Path) -> None:
+    place = tmp_path / "catalog.sqlite"
+    catalog = Catalog(place, "roots")
+    catalog.serial()
+    catalog.close()
+    place.write_bytes(damage)
+    assert usable_place(place) == place
+    assert Catalog(place, "roots").counts() == (0, 0)
+
+
+def test_a_catalog_is_known_by_its_tables_and_an_empty_file_may_become_one(tmp_path: Path) -> None:
+    place, copy, older, empty = (tmp_path / name for name in ("catalog.sqlite", "copy", "older", "empty"))
+    catalog = Catalog(place, "roots")
+    catalog.serial()
+    catalog.close()
+    shutil.copy(place, copy)
+    older.touch()
+    replace_by_other_schema(older)
+    empty.touch()
+    assert [usable_place(each) for each in (copy, older, empty)] == [copy, older, empty]
+    assert sorted(path.name for path in tmp_path.iterdir() if not path.name.startswith("catalog")) == [
+        "copy", "empty", "older",
+    ]  # fmt: skip
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such modes")

@@ -62,6 +62,15 @@ def test_check_finds_all_that_would_end_a_start(here: Path, capsys: Capture) -> 
     assert sorted(os.listdir(here)) == ["log.conf", "packages"]
 
 
+def test_check_finds_a_file_that_is_no_catalog(here: Path, capsys: Capture) -> None:
+    (here / "htpasswd").write_text("ada:x\n")
+    sentence = "The file htpasswd of --catalog is no catalog of pypiserver; name another one."
+    for argv, status in ((("config", "check"), 1), (("run",), 2)):
+        outcome = pypi_server(capsys, *argv, "--root", "packages", "--catalog", "htpasswd")
+        assert (outcome.status, sentence in outcome.err) == (status, True)
+    assert (here / "htpasswd").read_text() == "ada:x\n"
+
+
 def test_an_address_that_is_in_use_is_no_mistake(here: Path, capsys: Capture) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -8,6 +8,7 @@ import re
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,14 @@ import pytest
 
 from pypiserver import request_info
 from pypiserver.__main__ import main
+from pypiserver.catalog import Catalog
+from pypiserver.errors import ConfigError
 from pypiserver.observability.download_statistics import Counts, Downloads, client_of
 from pypiserver.observability.request_events import RequestEvent
 from tests.live.test_live_log import ask, wait_until
 from tests.live.test_servers import OPEN, serving
 from tests.make_archives import make_wheel
+from tests.raising import raises
 
 from ..wsgi import Client
 
@@ -81,6 +85,32 @@ def test_the_pages_of_a_project_show_its_downloads(serve: Serve, put: Put, file:
         beside.unlink()
     assert client.get("/project/foo-bar/", HTTP_ACCEPT="text/html").status == 200
     assert shown(client, "/project/foo-bar/") == shown(serve(), "/project/foo-bar/") == ""
+
+
+@pytest.mark.parametrize(
+    "table", ["notes (text TEXT)", "downloads (day TEXT, project TEXT)", "meta (name TEXT PRIMARY KEY, value TEXT)"]
+)
+def test_a_database_of_another_program_is_refused_and_stays(table: str, file: Path) -> None:
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute(f"CREATE TABLE {table}")
+    before = file.read_bytes()
+    for make in (True, False):
+        downloads = Downloads(file, makes=make)
+        for use in (downloads.check, downloads.projects):
+            with raises(ConfigError, kind="foreign", setting="stats", value=file):
+                use()
+        downloads.observe([exchange()])
+        downloads.close()
+    assert {path.name: path.read_bytes() for path in file.parent.iterdir()} == {file.name: before}
+
+
+def test_a_catalog_is_no_statistics(file: Path) -> None:
+    catalog = Catalog(file, "roots")
+    catalog.serial()
+    with raises(ConfigError, kind="foreign", setting="stats", value=file):
+        Downloads(file).check()
+    assert catalog.counts() == (0, 0)
+    catalog.close()
 
 
 def test_nobody_counts_unless_asked_to(serve: Serve, tmp_path: Path) -> None:

@@ -252,6 +252,7 @@ def test_home_is_expanded_by_us(home: Path) -> None:
         ({"hash_algo": "sha-256"}, "value", "hash_algo"),
         ({"auther": "pam"}, "value", "auther"),
         ({"certificate": "c.pem"}, "contradiction", "certificate"),
+        ({"catalog": "a.sqlite", "stats": "b/../a.sqlite"}, "contradiction", "stats"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_said_once_of_the_setting_that_must_change(keywords: dict[str, Any], kind: str, name: str) -> None:

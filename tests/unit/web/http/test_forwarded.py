@@ -242,6 +242,15 @@ def test_no_address_is_named_that_means_every_one(name: str, named: str) -> None
     assert base_url(environ) == f"http://{named}:8080/"
 
 
+@pytest.mark.parametrize(
+    "host",
+    ["0.0.0.0", "0.0.0.0:8080", "[::]", "[::]:8080", "[0:0:0:0:0:0:0:0]", "[::ffff:0.0.0.0]:80", "0", "0:8080", "00.0"],
+)
+def test_a_host_that_is_an_unspecified_address_is_not_repeated(host: str) -> None:
+    environ = {"HTTP_HOST": host, "SERVER_NAME": "0.0.0.0", "SERVER_PORT": "8080", "wsgi.url_scheme": "http"}
+    assert base_url(environ) == "http://localhost:8080/"
+
+
 @pytest.mark.parametrize("host", ["", "[::1", "a/b", "a\r\nb", "x" * 3000 + "!"])
 def test_a_bad_host_is_not_repeated(host: str) -> None:
     environ = {"HTTP_HOST": host, "SERVER_NAME": "me", "SERVER_PORT": "8080", "wsgi.url_scheme": "http"}
