@@ -297,6 +297,25 @@ def test_on_a_terminal_lines_are_short_and_in_colors(
     assert "\033[33m404\033[0m" in terminal.getvalue()
 
 
+@pytest.mark.parametrize(("name", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
+def test_a_terminal_without_colors_gets_the_short_lines_too(
+    name: str, value: str, lines: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = terminal_of(monkeypatch)
+    monkeypatch.setenv(name, value)
+
+    def ask(client: Client) -> None:
+        client.get("/packages/nope")
+        logging.getLogger("pypiserver.storage").warning("skipped %s", "\033[31m")
+
+    lines(ask, log_stream="stderr", log_frmt=default_of("log_frmt"), authenticate="update")
+    shown = re.sub(r"[0-9]+\.[0-9] ms", "TIME", terminal.getvalue())
+    assert sorted(line.partition("  ")[2] for line in shown.splitlines()) == [
+        "GET /packages/nope  404  TIME  192.0.2.7  There is no file 'nope' here.",
+        "warning: skipped \\x1b[31m",
+    ]
+
+
 @pytest.mark.parametrize("settings", [{"log_frmt": "%(message)s"}, {"log_format": "json"}])
 def test_who_chose_a_form_gets_it_on_a_terminal_too(
     settings: dict[str, Any], lines: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
