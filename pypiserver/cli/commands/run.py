@@ -113,7 +113,7 @@ class Run:
         with progress("reading the packages", err) as tell:
             files, where = application.survey(progress=tell)
         storage_fault = application.storage_fault()
-        damaged = application.damaged()
+        damaged, unread = application.damaged(), application.unread()
         application.close()
         # Before workers are forked.
         give_back()
@@ -136,6 +136,7 @@ class Run:
             users=users,
             elsewhere=elsewhere(config, port),
             warnings=found,
+            unread=unread,
         )
 
 
