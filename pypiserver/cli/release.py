@@ -57,8 +57,8 @@ class Release(Selection):
 def divide(row: Subcommand, words: Sequence[str], *, is_whole: bool) -> dict[str, str]:
     """Which of the words are ``root``, ``name`` and ``version``; raises ConfigError if they fit no form.
 
-    ``is_whole`` says that a flag (``--file``, ``--all``) takes the place of a version. For a command that needs no name,
-    one word is the folder if it is written like one or exists, else the name.
+    ``is_whole`` says that a flag (``--file``, ``--all``) takes the place of a version. For a command that needs no
+    name, one word is the folder if it is written like one or exists, else the name.
     """
     if not row.required <= len(words) <= 3:
         few = len(words) < row.required

@@ -89,7 +89,8 @@ def failure(error: PypiServerError) -> bottle.HTTPResponse:
         headers["Retry-After"] = "2"
     if error.is_told:
         bottle.request.environ[NOTE] = message
-    # Where the client is told less than the whole reason, the log gets it at any log level. The access log has the rest.
+    # Where the client is told less than the whole reason, the log gets it at any log level; what the client is told is
+    # in the access log.
     if not error.is_told or (error.status >= 500 and not _ACCESS.isEnabledFor(logging.INFO)):
         level = logging.ERROR if error.status >= 500 else logging.WARNING
         _LOG.log(level, "%s %s: %d %s", *_asked(), error.status, printable(cut(str(error), MAX_SENTENCE)))

@@ -341,4 +341,5 @@ def test_one_word_for_restore_is_a_folder_that_exists_or_a_name(
     assert pypi_server(capsys, "restore", configured.name) == (0, f"{NEWER}\n", "")
     assert pypi_server(capsys, "restore", "Foo.Bar") == (0, f"restored {NEWER}\n", "")
     assert "no such file of foo-bar" in pypi_server(capsys, "restore", "foo-bar").err
-    assert f"The folder {configured.parent / 'foo-bar'} cannot be read" in pypi_server(capsys, "restore", "./foo-bar").err
+    missing = configured.parent / "foo-bar"
+    assert f"The folder {missing} cannot be read" in pypi_server(capsys, "restore", "./foo-bar").err
