@@ -95,5 +95,5 @@ def _is_place(word: str) -> bool:
 def require_bucket(config: Config) -> None:
     """Raise ConfigError if the packages are in folders."""
     if config.storage is None:
-        message = "This is for a bucket; name it with --storage URL. A folder is looked at by its server."
+        message = "This is for a bucket; name it with --storage URL. A folder does not need it."
         raise ConfigError(message, kind="missing", setting="storage")
