@@ -77,7 +77,7 @@ def test_serves_is_healthy_and_ends_at_once(
 def test_health_check_of_a_server_that_does_not_answer_tells_where_it_asked(docker: Engine) -> None:
     answer = docker.run("run", "--rm", "--network", "none", IMAGE, "--is-healthy")
     assert answer.returncode == 1
-    assert "does not answer at 127.0.0.1, port 8080, path /health" in answer.stdout
+    assert "http://127.0.0.1:8080/health does not answer" in answer.stdout
 
 
 def documented() -> list[str]:

@@ -71,10 +71,10 @@ def test_a_deleted_catalog_is_built_again(tmp_path: Path, catalog: Path) -> None
 _HOLD = """
 import sys
 from pathlib import Path
-from pypiserver.catalog import Catalog, Found, Row
+from pypiserver.catalog import Catalog, Fingerprint, SeenFile
 from pypiserver.distributions.filename import parse_filename
 catalog = Catalog(Path(sys.argv[1]), "roots")
-catalog.apply([Found(0, "foo-1.0.tar.gz", Row(1, 1, 1, ""), parse_filename("foo-1.0.tar.gz"))])
+catalog.apply([SeenFile(0, "foo-1.0.tar.gz", Fingerprint(1, 1, 1, ""), parse_filename("foo-1.0.tar.gz"))])
 print(catalog.token(), flush=True)
 sys.stdin.readline()
 """
