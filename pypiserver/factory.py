@@ -200,6 +200,10 @@ class Application:
         counts = backend.catalog.fault_counts()
         return [(path, counts[root]) for root, path in enumerate(backend.storage.roots) if root in counts]
 
+    def unread(self) -> int:
+        """The number of files whose faults are not known yet, because they are read while it serves."""
+        return self.backend.catalog.pending_count()
+
     def start(self) -> None:
         """Start to keep the catalog current, in the process that serves; otherwise the first request starts it."""
         self.backend.indexer.start()

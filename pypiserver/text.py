@@ -27,6 +27,14 @@ def cut(text: str, limit: int) -> str:
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
+def cut_at_word(text: str, limit: int) -> str:
+    """The text, or its first words and an ellipsis: at most ``limit`` characters."""
+    if len(text) <= limit:
+        return text
+    words = text[: limit - 1].rpartition(" ")[0] or text[: limit - 2]
+    return f"{words.rstrip()} …"
+
+
 def line_of(text: str, limit: int) -> str:
     """The beginning of the text on one line: at most ``limit`` characters, in time that depends on ``limit`` only."""
     return cut(one_line(text[: 4 * limit]), limit)

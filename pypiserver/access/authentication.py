@@ -29,6 +29,9 @@ from .password_hashes import PasswordHash, decoys_of, fits, read_entry, without
 Auther = Callable[[str, str], bool]
 
 _LOG = logging.getLogger(__name__)
+# By path: the digest of the last content that the log was warned about, and the files with plain-text passwords.
+_TOLD: dict[str, bytes] = {}
+_TOLD_OF_PLAIN: set[str] = set()
 REMEMBER = 512
 REMEMBER_SECONDS = 600.0
 # An editor that replaces the file may leave a gap without one.
@@ -87,7 +90,6 @@ class HtpasswdFile:
         self._slow = threading.BoundedSemaphore(at_once)
         self._waiting = threading.BoundedSemaphore(at_once * (1 + WAITING))
         self._unreadable_since: float | None = None
-        self._warned_of_plain = False
         self._missing: set[str] = set()
 
     def check(self) -> None:
@@ -215,7 +217,10 @@ class HtpasswdFile:
         if digest == self._table.digest:
             self._table = replace(self._table, identity=identity, is_settled=is_settled)
             return
-        if os.name != "nt" and status.st_mode & 0o022:
+        # Commands and reloads read the same file with other objects.
+        is_told = _TOLD.get(self._name) == digest
+        _TOLD[self._name] = digest
+        if os.name != "nt" and not is_told and status.st_mode & 0o022:
             _LOG.warning("The password file %s can be changed by others than its owner; use chmod go-w.", self.path)
         entries: dict[str, PasswordHash] = {}
         for number, line in enumerate(data.decode("utf-8", "replace").splitlines(), start=1):
@@ -227,9 +232,10 @@ class HtpasswdFile:
                     raise ValueError("it is not of the form USER:HASH")
                 entries[user] = read_entry(stored)
             except ValueError as error:
-                _LOG.warning("Line %d of the password file %s is skipped: %s.", number, self.path, error)
-        if not self._warned_of_plain and any(entry.scheme == "plain" for entry in entries.values()):
-            self._warned_of_plain = True
+                if not is_told:
+                    _LOG.warning("Line %d of the password file %s is skipped: %s.", number, self.path, error)
+        if self._name not in _TOLD_OF_PLAIN and any(entry.scheme == "plain" for entry in entries.values()):
+            _TOLD_OF_PLAIN.add(self._name)
             _LOG.warning(
                 "The password file %s has plain-text passwords; replace them with pypi-server passwd.", self.path
             )

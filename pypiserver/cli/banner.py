@@ -27,7 +27,8 @@ class StartupInfo:
     ``catalog`` is None for a catalog in memory, ``metrics_port`` if metrics have no address of their own.
     ``storage_fault`` says why the bucket does not answer yet; ``config_file`` and ``log_conf`` are the files that were
     read. ``users`` is the number of usable users in the password file, None without a file; ``elsewhere`` the address
-    for other machines; ``warnings`` say what will not work.
+    for other machines; ``unread`` the number of files that are read only while it serves; ``warnings`` say what will
+    not work.
     """
 
     server: str
@@ -42,6 +43,7 @@ class StartupInfo:
     users: int | None = None
     elsewhere: str = ""
     warnings: Sequence[str] = ()
+    unread: int = 0
 
     def url(self, config: Config) -> str:
         """The address of the index, without a slash at its end."""
@@ -70,6 +72,7 @@ def render(config: Config, facts: StartupInfo) -> str:
         *[(_kind(held.place), _held(held, is_answering=not facts.storage_fault)) for held in facts.files],
         *([("not ready", printable(facts.storage_fault))] if facts.storage_fault else []),
         *([("damaged", _damaged(facts.damaged))] if facts.damaged else []),
+        *([("reading", _unread(facts.unread))] if facts.unread else []),
         ("uploads", _who(config, facts, "update")),
         ("downloads", _who(config, facts, "download")),
         ("listing", _who(config, facts, "list")),
@@ -95,6 +98,7 @@ def as_data(config: Config, facts: StartupInfo) -> dict[str, object]:
         "port": facts.port,
         "files": {str(held.place): held.files for held in facts.files},
         "damaged": sum(count for _, count in facts.damaged),
+        "unread": facts.unread,
         "uploads": _who(config, facts, "update"),
         "downloads": _who(config, facts, "download"),
         "listing": _who(config, facts, "list"),
@@ -161,6 +165,10 @@ def _damaged(damaged: Sequence[tuple[Path | str, int]]) -> str:
     count = sum(number for _, number in damaged)
     where = " ".join(shlex.quote(printable(str(root))) for root, _ in damaged)
     return f"{_files(count)} {'is' if count == 1 else 'are'} not served: pypi-server check {where}"
+
+
+def _unread(count: int) -> str:
+    return f"{_files(count)} {'is' if count == 1 else 'are'} not read yet; the log names those that cannot be served"
 
 
 def _files(count: int) -> str:

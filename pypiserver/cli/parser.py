@@ -62,6 +62,9 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Command:
     """
     name, words = _command_in(argv)
     row = COMMANDS.get(name, CLASSIC)
+    if name == "help":
+        # The only command that is a flag, too.
+        words = ["update" if word in UPDATE.flags else word for word in words]
     flags, words = read(row, words, COMMANDS)
     if "help" in flags:
         show = help.screen if flags["help"].label == "-h" else help.full

@@ -57,8 +57,8 @@ class Release(Selection):
 def divide(row: Subcommand, words: Sequence[str], *, is_whole: bool) -> dict[str, str]:
     """Which of the words are ``root``, ``name`` and ``version``; raises ConfigError if they fit no form.
 
-    ``is_whole`` says that a flag (``--file``, ``--all``) takes the place of a version. A command that needs no name
-    takes one word for the folder.
+    ``is_whole`` says that a flag (``--file``, ``--all``) takes the place of a version. For a command that needs no
+    name, one word is the folder if it is written like one or exists, else the name.
     """
     if not row.required <= len(words) <= 3:
         few = len(words) < row.required
@@ -76,7 +76,8 @@ def divide(row: Subcommand, words: Sequence[str], *, is_whole: bool) -> dict[str
             raise ConfigError(message, kind="too-many", value=words[at + 1])
         return {**_named(("root",), words[:at]), "name": name.strip(), "version": version.strip()}
     if len(words) == 1:
-        return _named(("name",) if row.required or is_whole else ("root",), words)
+        is_name = row.required or is_whole or not (_is_place(words[0]) or Path(words[0]).is_dir())
+        return _named(("name",) if is_name else ("root",), words)
     if len(words) == 2 and not is_whole and not _is_place(words[0]) and _VERSION_LIKE.fullmatch(words[1]):
         return _named(("name", "version"), words)
     return _named(("root", "name", "version"), words)
@@ -94,5 +95,5 @@ def _is_place(word: str) -> bool:
 def require_bucket(config: Config) -> None:
     """Raise ConfigError if the packages are in folders."""
     if config.storage is None:
-        message = "This is for a bucket; name it with --storage URL. A folder is looked at by its server."
+        message = "This is for a bucket; name it with --storage URL. A folder does not need it."
         raise ConfigError(message, kind="missing", setting="storage")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..errors import ConfigError, Mistake
 from ..settings.config import Config
-from ..settings.parsers import nearest
+from ..settings.parsers import BUCKETS, nearest
 from .subcommand import NAMES
 
 
@@ -30,6 +30,13 @@ def root_faults(root: Path, *, create: bool) -> Iterator[Mistake]:
         with os.scandir(root) as entries:
             next(entries, None)
     except FileNotFoundError:
+        # A path has lost the second slash of a URL.
+        scheme, colon, rest = str(root).partition(":/")
+        if colon and scheme in BUCKETS:
+            address = f"{scheme}://{rest.lstrip('/')}"
+            sentence = f"{address} is the URL of a bucket, not a folder; write --storage {address}."
+            yield Mistake(sentence, "no-folder", "roots", root, suggestion="--storage")
+            return
         meant = nearest(str(root), NAMES, 0.7)
         hint = "A command is the first word that is no flag" if str(root) == meant else "Did you mean the command"
         sentence = f"The folder {str(root)!r} does not exist; create it, or name another one."

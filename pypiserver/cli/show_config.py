@@ -53,7 +53,8 @@ def run(task: str, settings: Settings, mistakes: Iterable[Mistake], *, out: Text
     if task == "show":
         out.writelines(f"{line}\n" for line in _lines(settings, config))
     else:
-        out.write(f"{settings.file or 'No configuration file'}: {len(settings.given)} settings given, no mistakes.\n")
+        given = f"{len(settings.given)} setting{'' if len(settings.given) == 1 else 's'} given"
+        out.write(f"{settings.file or 'No configuration file'}: {given}, no mistakes.\n")
     return 0
 
 

@@ -144,7 +144,7 @@ def run_update(
     """
     asked = [each for each in local if each.project not in options.ignore]
     text = io.StringIO() if options.as_json else out
-    text.write(f"checking {len(asked)} packages for newer version\n\n")
+    text.write(f"checking {len(asked)} package{'' if len(asked) == 1 else 's'} for newer version\n\n")
     findings = []
     for finding in _look_up(asked, options):
         findings.append(finding)

@@ -180,7 +180,8 @@ class PublishingService:
         def stored(path: str) -> None:
             visible.append(path)
             self._recorder.record(Change("upload", path, sha256))
-            _LOG.info("Stored %s (%d bytes).", path, upload.staged.size)
+            # The line about the request says that the file was uploaded.
+            _LOG.debug("Stored %s (%d bytes).", path, upload.staged.size)
 
         try:
             self._writer.publish(checked, overwrite=self.overwrite, stored=stored)

@@ -23,7 +23,7 @@ from urllib.parse import quote
 
 from .. import request_info
 from ..bounded_cache import short_texts
-from ..terminal import colored
+from ..terminal import colored, uncolored
 from .log_handlers import LineHandler
 from .logging_setup import ACCESS, clean, line_handlers
 from .request_events import Environ
@@ -143,7 +143,9 @@ class AccessLog:
 def _lines_for(handler: LineHandler, notes: Sequence[Note]) -> Iterator[str]:
     if handler.is_json:
         return json_lines(notes)
-    return short_lines(notes) if handler.is_terminal else text_lines(notes, handler.frmt)
+    if handler.is_terminal:
+        return short_lines(notes) if handler.is_colored else map(uncolored, short_lines(notes))
+    return text_lines(notes, handler.frmt)
 
 
 def short_lines(notes: Iterable[Note]) -> Iterator[str]:

@@ -15,7 +15,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TextIO
 
-from ..terminal import colored
+from ..terminal import colored, uncolored
 
 # Follows a rotated file; Windows cannot move an open file, and has no inodes to compare.
 _FileHandler = logging.FileHandler if os.name == "nt" else logging.handlers.WatchedFileHandler
@@ -25,12 +25,13 @@ _FileHandler = logging.FileHandler if os.name == "nt" else logging.handlers.Watc
 class LineHandler(logging.StreamHandler):  # type: ignore[type-arg]
     """Writes to a stream; ``frmt`` is the format-string of a line, ``is_json`` says that lines are JSON instead.
 
-    ``is_terminal`` says that a user reads the lines: they are short and in colors.
+    ``is_terminal`` says that a user reads the lines: they are short; ``is_colored`` says that they are in colors.
     """
 
     frmt = "%(message)s"
     is_json = False
     is_terminal = False
+    is_colored = False
 
     def handle(self, record: logging.LogRecord) -> bool:
         """Write the record, unless ``write_lines`` wrote its line, or the user of the terminal has read the same."""
@@ -68,13 +69,18 @@ class FileLineHandler(LineHandler, _FileHandler):  # type: ignore[misc, valid-ty
 class ShortLines(logging.Formatter):
     """A record for a terminal: the time of day, the level in color if it is a problem, and the message."""
 
+    def __init__(self, *, is_colored: bool) -> None:
+        super().__init__()
+        self._is_colored = is_colored
+
     def format(self, record: logging.LogRecord) -> str:
         """The lines of the record."""
         clock = self.formatTime(record, "%H:%M:%S")
         color = "red" if record.levelno >= logging.ERROR else "yellow" if record.levelno >= logging.WARNING else ""
         level = colored(f"{record.levelname.lower()}:", color) + " " if color else ""
         trace = record.exc_text or (self.formatException(record.exc_info) if record.exc_info else "")
-        return f"{colored(clock, 'dim')}  {level}{record.getMessage()}" + (f"\n{trace}" if trace else "")
+        text = f"{colored(clock, 'dim')}  {level}{record.getMessage()}" + (f"\n{trace}" if trace else "")
+        return text if self._is_colored else uncolored(text)
 
 
 class JsonLines(logging.Formatter):

@@ -27,7 +27,7 @@ from ..server.contract import SERVER
 from ..server.expect_continue import ASKED
 from ..settings.config import Config, default_of
 from ..settings.discovered_files import objection
-from ..terminal import has_color
+from ..terminal import has_color, is_terminal
 from ..text import cut, printable
 from .log_handlers import FileLineHandler, JsonLines, LineHandler, ShortLines
 
@@ -131,7 +131,7 @@ def configure(config: Config) -> None:
         handler.setFormatter(_formatter(config, handler))
         if isinstance(handler, LineHandler):
             handler.frmt, handler.is_json = config.log_frmt, config.log_format == "json"
-            handler.is_terminal = _is_watched(config, handler)
+            handler.is_terminal, handler.is_colored = _is_watched(config, handler), _has_color(handler)
         root.addHandler(handler)
     is_read = conf is not None or any(isinstance(each, LineHandler) for each in handlers)
     logging.getLogger(SERVER).setLevel(logging.INFO)
@@ -146,13 +146,19 @@ def configure(config: Config) -> None:
 def _is_watched(config: Config, handler: logging.Handler) -> bool:
     """Whether lines go to a terminal, and no setting chose their format."""
     is_ours = config.log_format == "text" and config.log_frmt == default_of("log_frmt")
-    return is_ours and type(handler) is LineHandler and has_color(handler.stream)
+    return is_ours and type(handler) is LineHandler and (is_terminal(handler.stream) or has_color(handler.stream))
+
+
+def _has_color(handler: logging.Handler) -> bool:
+    return type(handler) is LineHandler and has_color(handler.stream)
 
 
 def _formatter(config: Config, handler: logging.Handler) -> logging.Formatter:
     if config.log_format == "json":
         return JsonLines()
-    return ShortLines() if _is_watched(config, handler) else logging.Formatter(config.log_frmt)
+    if _is_watched(config, handler):
+        return ShortLines(is_colored=_has_color(handler))
+    return logging.Formatter(config.log_frmt)
 
 
 def found_conf(config: Config) -> Path | None:

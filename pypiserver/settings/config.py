@@ -284,8 +284,8 @@ class Config:
     )
     verbosity: int = setting(
         0, parse=types.whole_number(0), flags=("-v", "--verbose"), action="count", group="Logging",
-        default_text="warnings only", aliases=("verbose",),
-        help="Log more: -v requests, -vv debug messages, -vvv those of other libraries too.",
+        default_text="warnings, and a line for each request", aliases=("verbose",),
+        help="Log more: -v what the server does, -vv debug messages, -vvv those of other libraries too.",
     )
     log_conf: Path | None = setting(
         None, parse=types.path, flags=("--log-conf",), metavar="FILE", group="Logging",

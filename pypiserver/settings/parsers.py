@@ -331,8 +331,10 @@ def bucket_address(value: object) -> str:
     address = str(value).strip()
     match = re.fullmatch(r"([a-z0-9]+)://([^/?#\s]*)((?:/[^/?#\s]+)*)/*", address)
     if not match or match[1] not in BUCKETS or (not match[2] and match[1] not in _LOCAL_BUCKETS):
-        hint = "s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://ACCOUNT/CONTAINER; name a folder without a flag"
-        raise ValueError(f"{value!r} is not the URL of a bucket; give {hint}")
+        hint = "s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://ACCOUNT/CONTAINER"
+        raise ValueError(
+            f"{value!r} is not the URL of a bucket; give {hint}; to serve a folder, name it without a flag"
+        )
     return f"{match[1]}://{match[2]}{match[3]}"
 
 

@@ -16,7 +16,7 @@ import bottle
 
 from .. import request_info
 from ..access.authentication import Access
-from ..distributions.filename import parse_filename
+from ..distributions.filename import normalize, parse_filename
 from ..errors import (
     BadRequest,
     ConfigError,
@@ -43,14 +43,10 @@ from .http.body_limit import BodyLimiter
 from .http.cors import CrossOrigin, refuse_other_sites
 from .http.dispatch import Dispatch
 from .http.forwarded import REWRITTEN, base_url
-from .http.problem_details import Elsewhere, readable
+from .http.problem_details import ADDRESSES, Elsewhere, readable, wants_page
 from .http.request_body import Body
 from .http.responses import failure, redirect
 
-# Names the right addresses for clients that request a wrong one.
-ADDRESSES = (
-    "The index is at simple/ (pip install --index-url), uploads go to the root by POST, files are below packages/."
-)
 # The number of uploads on the welcome page.
 NEWEST = 8
 # No file name is longer than 255 characters, so no project name is; a longer one must not fill any cache.
@@ -249,9 +245,20 @@ class Web:
     def refusal(self, error: PypiServerError, arguments: Mapping[str, str]) -> bottle.HTTPResponse:
         """The response to a failure; its page helps to find the project that the address names."""
         name = error.project or arguments.get("project", "") or project_of(arguments.get("path", ""))
-        # An outage, or a file that is not here, says nothing about other indexes.
-        elsewhere = self.elsewhere(name) if error.status == 404 and error.kind == "project" else None
+        # A page only: the question costs a look into the catalog.
+        is_asked = error.status == 404 and error.kind in ("project", "file") and wants_page(bottle.request.environ)
+        elsewhere = self.elsewhere(normalize(name)) if is_asked and name and self._is_unknown(error, name) else None
         return readable(failure(error), self.frame, name=name, elsewhere=elsewhere)
+
+    def _is_unknown(self, error: PypiServerError, name: str) -> bool:
+        """Whether the project of this failure is not here; an outage says nothing about other indexes."""
+        if error.kind == "project":
+            return True
+        try:
+            self.repository.project(normalize(name))
+        except PypiServerError as found:
+            return found.status == 404 and found.kind == "project"
+        return False
 
 
 def project_of(path: str) -> str:

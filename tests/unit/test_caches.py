@@ -87,6 +87,8 @@ REASONS = {
     "access.authentication.HtpasswdFile._missing": "the names of the schemes that passlib checks",
     "backend.service.BackgroundService._threads": "the threads of this process",
     "folder.fs_events.Watcher._threads": "the threads of watchdog, noted anew at each start",
+    "access.authentication._TOLD": "one digest for each password file of the settings",
+    "access.authentication._TOLD_OF_PLAIN": "the password files of the settings",
     "supervisor._said": "64 kinds of failures; then it is emptied",
     "observability.logging_setup._warned": "one text: what is said once is not said again",
     "web.html.renderer._Queue._jobs": "16 descriptions that wait, each of a limited length",

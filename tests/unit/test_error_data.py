@@ -33,6 +33,7 @@ ALLOWED = {
     "object_store._words": "obstore says more than a line, with addresses that may be signed",
     "archive_limits.__exit__": "what a library says of an archive is made one short line",
     "tls_files.check": "the reason of an SSLError is a code",
+    "problem_details.readable": "a page leaves out a text of ours for programs; nothing is decided by it",
     "xmlrpc.handle": "XML has no way to write some characters",
     "migrations.": "a step takes old rows over once, and is never changed again",
 }

@@ -32,6 +32,7 @@ COMMAND = Subcommand(
     synopsis_text="[DIR] [NAME[==VERSION]] [VERSION]",
     examples=(
         ("restore", "list the trash of the folder of the settings, or ~/packages"),
+        ("restore foo", "bring back every release of foo that is in the trash"),
         ("restore foo==1.0", "bring a release back"),
         ("restore ~/packages foo 1.0", "in this folder"),
     ),

@@ -62,7 +62,7 @@ class Run:
 
     def _serve(self, out: TextIO, err: TextIO, stack: contextlib.ExitStack) -> None:
         from ...server import run
-        from ...terminal import has_color
+        from ...terminal import has_color, is_terminal
         from ..banner import as_data, render
         from ..server_options import server_options
         from ..serving import Serving
@@ -82,7 +82,7 @@ class Run:
             address, listens = now.url(config), now.listens_on(config)
             message = "pypiserver %s is serving at %s (%s, process %d)."
             address += f", and listens on {listens}" if listens else ""
-            shown: dict[str, object] = {"is_shown": has_color(out)}
+            shown: dict[str, object] = {"is_shown": is_terminal(out) or has_color(out)}
             if not is_text:
                 shown["data"] = {"event": "start", "version": __version__, "pid": pid, **as_data(config, now)}
             _LOG.info(message, __version__, address, server, pid, extra=shown)
@@ -113,7 +113,7 @@ class Run:
         with progress("reading the packages", err) as tell:
             files, where = application.survey(progress=tell)
         storage_fault = application.storage_fault()
-        damaged = application.damaged()
+        damaged, unread = application.damaged(), application.unread()
         application.close()
         # Before workers are forked.
         give_back()
@@ -136,6 +136,7 @@ class Run:
             users=users,
             elsewhere=elsewhere(config, port),
             warnings=found,
+            unread=unread,
         )
 
 

@@ -23,7 +23,7 @@ from ...index.read import Repository
 from ...model import Project, Search
 from ...observability.download_statistics import Counts
 from ...observability.uploaders import Uploaders
-from ...text import cut, one_line
+from ...text import cut_at_word, one_line
 from ..http.responses import aged, redirect, revalidated
 from ..http.stale_pages import StaleIfErrorCache
 from . import project_page, readme
@@ -184,7 +184,8 @@ class Browse:
         values = {
             **head,
             "home": "./" if version is None else "../",
-            "summary": cut(one_line(core.summary), project_page.MAX_SUMMARY),
+            "summary": cut_at_word(one_line(core.summary), project_page.MAX_SUMMARY),
+            "whole_summary": one_line(core.summary),
             "commands": project_page.commands(project.display_name, chosen, pinned=pinned, url=self._url()),
             "facts": project_page.facts(core),
             "downloads": project_page.downloads(self._downloads(project.name), chosen),

@@ -1,6 +1,7 @@
 """The form of a refusal that its client can show: a problem (RFC 9457), a page, or a plain sentence.
 
-**Invariants:** every form has the same sentence, the same status and the same headers.
+**Invariants:** every form has the same sentence, the same status and the same headers; a page leaves out the addresses
+for programs, because it has links.
 """
 
 from __future__ import annotations
@@ -19,6 +20,10 @@ from .responses import text
 
 # A page links to its frame by at most this many steps up; no address of ours is deeper.
 MAX_DEPTH = 20
+# Names the right addresses for clients that request a wrong one.
+ADDRESSES = (
+    "The index is at simple/ (pip install --index-url), uploads go to the root by POST, files are below packages/."
+)
 
 
 class Reading(enum.Enum):
@@ -41,6 +46,11 @@ def form_for(environ: Mapping[str, Any]) -> Reading:
     if prefers_json(accept) or (accept == "*/*" and str(environ.get("HTTP_USER_AGENT", "")).startswith("uv/")):
         return Reading.PROBLEM
     return Reading.SENTENCE
+
+
+def wants_page(environ: Mapping[str, Any]) -> bool:
+    """Whether a refusal is shown as a page."""
+    return form_for(environ) is Reading.PAGE
 
 
 class Elsewhere(NamedTuple):
@@ -69,7 +79,8 @@ def readable(
         body = json.dumps({"title": title, "status": answer.status_code, "detail": sentence})
     else:
         steps = min(str(environ.get("PATH_INFO", "")).count("/") - 1, MAX_DEPTH)
-        values = {"title": title, "message": sentence, "name": name, "elsewhere": elsewhere}
+        short = sentence.removesuffix(f" {ADDRESSES}")
+        values = {"title": title, "message": short, "name": name, "elsewhere": elsewhere}
         body = frame.render("failure", title, values, root="../" * steps).decode()
         headers |= SECURITY
     return text(body, status=answer.status_line, headers=headers)

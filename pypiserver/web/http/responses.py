@@ -17,6 +17,7 @@ from ...text import MAX_SENTENCE, cut, printable
 from .prepared_response import PreparedResponse
 
 _LOG = logging.getLogger(__name__)
+_ACCESS = logging.getLogger("pypiserver.access")
 REALM = 'Basic realm="pypi", charset="UTF-8"'
 MAX_REASON = 200
 # The most characters of a path in the log; a path may have a hundred kilobytes.
@@ -88,8 +89,9 @@ def failure(error: PypiServerError) -> bottle.HTTPResponse:
         headers["Retry-After"] = "2"
     if error.is_told:
         bottle.request.environ[NOTE] = message
-    # Where the client is told less than the whole reason, the log gets it at any log level.
-    if error.status >= 500 or not error.is_told:
+    # Where the client is told less than the whole reason, the log gets it at any log level; what the client is told is
+    # in the access log.
+    if not error.is_told or (error.status >= 500 and not _ACCESS.isEnabledFor(logging.INFO)):
         level = logging.ERROR if error.status >= 500 else logging.WARNING
         _LOG.log(level, "%s %s: %d %s", *_asked(), error.status, printable(cut(str(error), MAX_SENTENCE)))
     return text(message, status=f"{error.status} {reason_phrase(message)}", headers=headers)

@@ -454,3 +454,15 @@ def test_a_hash_whose_library_is_missing_lets_nobody_in_and_is_no_error(
         assert not file(user, "wrong")
     assert file("ann", "sesame")
     assert caplog.messages == ["passlib cannot be used"]
+
+
+def test_each_warning_about_a_file_is_logged_once_a_content(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Commands, applications and reloads each have an object of their own."""
+    path.write_text("nonsense\nada:plain\n")
+    path.chmod(0o600)
+    for _ in range(3):
+        HtpasswdFile(path).check()
+    assert len(caplog.messages) == 2
+    path.write_text("nonsense\nada:plain\nmore nonsense\n")
+    HtpasswdFile(path).check()
+    assert [message.partition(" of ")[0] for message in caplog.messages[2:]] == ["Line 1", "Line 3"]

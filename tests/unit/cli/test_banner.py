@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -118,3 +119,22 @@ def test_the_files_of_a_bucket_are_counted_once_it_was_read(
         application.repository.projects()
     assert [held.files for held in application.survey()[0]] == [0 if is_read else None]
     application.close()
+
+
+def test_a_folder_too_large_to_read_before_the_start_says_how_much_is_unread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pypiserver.factory.BYTES_BEFORE", 10)
+    (tmp_path / "packages").mkdir()
+    bad = tmp_path / "packages" / "bad-1.0.zip"
+    bad.write_bytes(b"this is no archive")
+    # A file of this moment may still be written.
+    os.utime(bad, (1_600_000_000, 1_600_000_000))
+    application = load_application(make_config(roots=tmp_path / "packages", catalog=tmp_path / "catalog"))
+    application.survey()
+    assert (application.damaged(), application.unread()) == ([], 1)
+    application.backend.digester.digest_some()
+    assert (application.damaged(), application.unread()) == ([(tmp_path / "packages", 1)], 0)
+    application.close()
+    assert "reading" not in rows(StartupInfo("granian", 80, [], None))
+    assert rows(StartupInfo("granian", 80, [], None, unread=1))["reading"].startswith("1 file is not read yet;")

@@ -76,3 +76,10 @@ def test_an_address_that_is_in_use_is_no_mistake(here: Path, capsys: Capture) ->
         port = taken.getsockname()[1]
         outcome = pypi_server(capsys, "config", "check", "-i", "127.0.0.1", "-p", port, "--root", "packages")
     assert outcome.status == 0, outcome
+
+
+def test_one_setting_is_counted_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert pypi_server(capsys, "config", "check", "--private", "acme-*").out.endswith(
+        ": 1 setting given, no mistakes.\n"
+    )

@@ -331,3 +331,15 @@ def test_an_empty_trash_is_said_to_be_empty(configured: Path, capsys: Capture) -
     assert pypi_server(capsys, "restore", configured) == (0, "The trash is empty.\n", "")
     assert pypi_server(capsys, "restore", "foo-bar==1.0").err.endswith("holds no such file of foo-bar; it is empty.\n")
     assert json.loads(pypi_server(capsys, "restore", "--json").out) == {"files": []}
+
+
+def test_one_word_for_restore_is_a_folder_that_exists_or_a_name(
+    configured: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(configured.parent)
+    assert pypi_server(capsys, "delete", "foo-bar==1.1", "--yes").status == 0
+    assert pypi_server(capsys, "restore", configured.name) == (0, f"{NEWER}\n", "")
+    assert pypi_server(capsys, "restore", "Foo.Bar") == (0, f"restored {NEWER}\n", "")
+    assert "no such file of foo-bar" in pypi_server(capsys, "restore", "foo-bar").err
+    missing = configured.parent / "foo-bar"
+    assert f"The folder {missing} cannot be read" in pypi_server(capsys, "restore", "./foo-bar").err

@@ -26,7 +26,7 @@ from pypiserver.cli.commands.update import Update
 from pypiserver.cli.commands.yank import Yank
 from pypiserver.cli.help import EXAMPLES, TOPICS
 from pypiserver.cli.parser import Version
-from pypiserver.cli.roots import prepare_roots
+from pypiserver.cli.roots import prepare_roots, root_faults
 from pypiserver.cli.subcommand import DOCUMENTATION, NAMES, Command
 from pypiserver.errors import ConfigError, Mistake
 from pypiserver.settings.config import Config, make_config
@@ -147,7 +147,8 @@ def test_serving(line: str, settings: dict[str, Any]) -> None:
         ("unyank d -v n 1", Unyank(make_config(roots="d", verbosity=1), Path("d"), "n", "1")),
         ("delete d n 1", Delete(make_config(roots="d"), Path("d"), "n", "1")),
         ("delete d n 1 --yes --purge", Delete(make_config(roots="d"), Path("d"), "n", "1", None, True, True)),
-        ("restore d", Restore(make_config(roots="d"), Path("d"))),
+        ("restore ./d", Restore(make_config(roots="./d"), Path("./d"))),
+        ("restore d", Restore(make_config(), None, "d")),
         ("restore d n 1 --file f", Restore(make_config(roots="d"), Path("d"), "n", "1", "f")),
         ("check", Check(make_config())),
         ("check a b --json --catalog c", Check(make_config(roots=["a", "b"], catalog="c"), json=True)),
@@ -408,3 +409,13 @@ def test_a_folder_without_permission_is_named(
 def test_the_table_has_every_command_in_the_order_of_the_help() -> None:
     assert tuple(COMMANDS) == NAMES
     assert [row.name for row in COMMANDS.values()] == list(COMMANDS)
+
+
+def test_help_about_the_flag_of_a_command_is_that_of_the_command() -> None:
+    assert help_of("help -U") == help_of("help update") == help_of("update --help")
+
+
+def test_a_bucket_in_the_place_of_a_folder_is_named_with_storage(tmp_path: Path) -> None:
+    (mistake,) = root_faults(Path("s3://team/packages"), create=False)
+    assert (mistake.kind, mistake.suggestion) == ("no-folder", "--storage")
+    assert "write --storage s3://team/packages." in mistake.sentence

@@ -194,7 +194,7 @@ def test_a_terminal_gets_a_bar_instead(index: FakeIndex) -> None:
     out, drawn = Terminal(), []
     options = Options(index.url)
     run_update([local("raven", "1")], options, out=out, err=io.StringIO(), show=lambda *now: drawn.append(now))
-    assert (out.getvalue(), drawn) == ("checking 1 packages for newer version\n\n\n", [(1, 1)])
+    assert (out.getvalue(), drawn) == ("checking 1 package for newer version\n\n\n", [(1, 1)])
 
 
 def test_the_report_in_json_is_whole(index: FakeIndex) -> None:

@@ -377,6 +377,7 @@ REASONS = {
     "folder.staged.Staged._named": "compared with what is open",
     "folder.trash._not_removed": "which words an error has",
     "folder.trash._set_aside": "a file with a hidden name",
+    "cli.release.divide": "what a word on the command line means; the folder is opened, and checked, later",
     "cli.banner.warnings": "which words the banner has",
     "access.htpasswd_file.check_file": "a hint before the password is asked for; the change itself fails as well",
     "cli.commands.passwd.Passwd._check": "a hint before the password is asked for",

@@ -219,6 +219,21 @@ def test_a_refusal_is_one_line_with_its_reason_however_much_is_logged(
     ]
 
 
+def test_a_failure_whose_reason_the_client_is_told_is_one_line(lines: Callable[..., list[str]], root: Path) -> None:
+    (root / "bad-1.0.zip").write_bytes(b"no archive")
+    ask = lambda client: client.get("/simple/bad/")  # noqa: E731
+    (found,) = lines(ask, authenticate="update", fallback=False)
+    assert '"GET /simple/bad/" 503 ' in found and "bad-1.0.zip" in found
+    (found,) = lines(ask, authenticate="update", fallback=False, access_log=False)
+    assert found.startswith("pypiserver.web.http.responses|GET /simple/bad/: 503 ") and "bad-1.0.zip" in found
+
+
+def test_an_upload_is_one_line_with_v(lines: Callable[..., list[str]]) -> None:
+    wheel, data = make_wheel("bar", "2.0")
+    (found,) = lines(lambda client: client.upload(wheel, data), authenticate="list", verbosity=1)
+    assert f"upload {wheel}" in found
+
+
 def test_without_the_access_log_v_has_the_lines_of_1_x(lines: Callable[..., list[str]]) -> None:
     found = lines(lambda client: client.get("/health"), verbosity=1, access_log=False)
     assert found == ["pypiserver.requests|<LocalRequest: GET http://127.0.0.1/health>", "pypiserver.requests|200 OK"]
@@ -295,6 +310,25 @@ def test_on_a_terminal_lines_are_short_and_in_colors(
         "warning: skipped a\\nb",
     ]
     assert "\033[33m404\033[0m" in terminal.getvalue()
+
+
+@pytest.mark.parametrize(("name", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
+def test_a_terminal_without_colors_gets_the_short_lines_too(
+    name: str, value: str, lines: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = terminal_of(monkeypatch)
+    monkeypatch.setenv(name, value)
+
+    def ask(client: Client) -> None:
+        client.get("/packages/nope")
+        logging.getLogger("pypiserver.storage").warning("skipped %s", "\033[31m")
+
+    lines(ask, log_stream="stderr", log_frmt=default_of("log_frmt"), authenticate="update")
+    shown = re.sub(r"[0-9]+\.[0-9] ms", "TIME", terminal.getvalue())
+    assert sorted(line.partition("  ")[2] for line in shown.splitlines()) == [
+        "GET /packages/nope  404  TIME  192.0.2.7  There is no file 'nope' here.",
+        "warning: skipped \\x1b[31m",
+    ]
 
 
 @pytest.mark.parametrize("settings", [{"log_frmt": "%(message)s"}, {"log_format": "json"}])

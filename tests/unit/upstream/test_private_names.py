@@ -54,4 +54,4 @@ def test_an_update_asks_nobody_about_a_private_project(root: Path, capsys: pytes
         index.add("acme-secret", "acme_secret-9.0-py3-none-any.whl")
         assert main(["update", "--index-url", index.url, "--private", "acme-*", str(root)]) == 0
         assert [path for path, _ in index.seen] == ["/simple/known/"]
-    assert "checking 1 packages" in capsys.readouterr().out
+    assert "checking 1 package " in capsys.readouterr().out

@@ -170,7 +170,7 @@ def test_the_welcome_page_says_what_is_here(root: Path, look: Callable[..., Answ
     fill(root)
     page = look("/").text
     assert "17 projects with 22 files" in words(page)
-    assert "Newest uploads lantern 2.2.0rc1 2026-02-28 tidewater 1.2.3 2026-02-26" in words(page)
+    assert "Newest uploads lantern 2.2.0rc1 2026-02-28 21:20 UTC tidewater 1.2.3 2026-02-26 21:20 UTC" in words(page)
 
 
 @pytest.mark.parametrize(
@@ -289,8 +289,8 @@ def test_the_list_is_searched_sorted_and_paged(root: Path, look: Callable[..., A
 def test_a_row_says_what_is_yanked_and_archived(root: Path, look: Callable[..., Answer]) -> None:
     fill(root)
     text = re.sub(r"[0-9.]+ (bytes|kB)", "SIZE", words(look("/projects/").text))
-    assert "lantern 2.1.0 2026-02-28 SIZE 1 of 6 yanked Read measurements" in text
-    assert re.search(r"old-gauge 0.3.0 \d{4}-\d\d-\d\d SIZE yanked Read gauges", text)
+    assert "lantern 2.1.0 2026-02-28 21:20 SIZE 1 of 6 yanked Read measurements" in text
+    assert re.search(r"old-gauge 0.3.0 \d{4}-\d\d-\d\d \d\d:\d\d SIZE yanked Read gauges", text)
     assert "SIZE archived Grind logs" in text
 
 
@@ -389,7 +389,14 @@ def test_what_is_left_out_is_counted(put: Put, look: Callable[..., Answer]) -> N
     assert shown == list(range(len(shown))) and 20 < len(shown) < 40
     assert f"option{shown[-1]:03d} and {100 - len(shown)} more" in text
     assert "Topic :: Number 299 Only the first 300 are shown." in text
-    assert "x..." in text
+    assert "x …" in text
+
+
+def test_a_long_summary_ends_with_a_word_and_is_whole_in_its_title(put: Put, look: Callable[..., Answer]) -> None:
+    whole = " ".join(f"word{number:03d}" for number in range(100))
+    put(*make_wheel("foo", "1.0", metadata=core_metadata("foo", "1.0", summary=whole)))
+    (found,) = re.findall('<p class="lead" title="([^"]*)">([^<]*) …</p>', look("/project/foo/").text)
+    assert found[0] == whole and whole.startswith(found[1] + " ") and 480 < len(found[1]) < 512
 
 
 def test_sizes_and_times_are_told(root: Path, look: Callable[..., Answer]) -> None:
@@ -412,7 +419,7 @@ def test_a_project_shows_its_newest_release(root: Path, look: Callable[..., Answ
         "Keywords measurement, station, telemetry",
         "tidewater &gt;=1.2",
         "with mqtt paho-mqtt &gt;=2",
-        "2.2.0rc1 pre 2026-02-28",
+        "2.2.0rc1 pre 2026-02-28 21:20",
         "2.0.0 yanked 2025-08-03",
         "Topic :: Scientific/Engineering :: Hydrology",
         "lantern-1.9.0-py3-none-any.whl : it is not a complete zip archive",

@@ -143,11 +143,26 @@ def elsewhere(answer: Answer) -> list[tuple[str, str]]:
     return re.findall('<a class="button" href="([^"]*)"[^>]*>([^<]*)</a>', answer.text)
 
 
-def test_an_unknown_project_is_looked_for_where_clients_are_sent(serve: Serve) -> None:
+def test_a_page_leaves_out_the_addresses_for_programs(serve: Serve) -> None:
+    for method, sentence in (("GET", "There is nothing at this address."), ("DELETE", "This address takes")):
+        path = "/no/where/" if method == "GET" else "/projects/"
+        client = serve()
+        page = client.request(method, path, HTTP_ACCEPT=FIREFOX)
+        lead = re.findall('<p class="lead">([^<]*)</p>', page.text)[0]
+        assert lead.startswith(sentence) and lead.count(".") == 1 and "simple/" not in lead
+        assert "simple/" in client.request(method, path).text
+
+
+def test_an_unknown_project_is_looked_for_where_clients_are_sent(serve: Serve, put: Put) -> None:
     client = serve(fallback_url="https://other.example/root/+simple", private="acme-*")
     found = [("https://other.example/root/+simple/not-here/", "Look for not-here on other.example")]
-    assert elsewhere(client.get("/project/not-here/", HTTP_ACCEPT=FIREFOX)) == found
-    for path in ("/project/acme-secret/", "/pypi/acme-secret/json", "/packages/other-1.0.zip", "/no/where/"):
+    for path in ("/project/not-here/", "/project/not-here/1.0/", "/packages/not_here-1.0.zip", "/pypi/not-here/1/json"):
+        assert elsewhere(client.get(path, HTTP_ACCEPT=FIREFOX)) == found
+    put(*make_wheel("foo", "1.0"))
+    for path in (
+        "/project/acme-secret/", "/project/Acme_Secret/1/", "/packages/acme_secret-1.0.zip", "/pypi/acme-secret/json",
+        "/packages/foo-2.0.zip", "/project/foo/2.0/", "/packages/no-package", "/no/where/",
+    ):  # fmt: skip
         answer = client.get(path, HTTP_ACCEPT=FIREFOX)
         assert (answer.status, elsewhere(answer)) == (404, [])
     assert elsewhere(serve(fallback=False).get("/project/not-here/", HTTP_ACCEPT=FIREFOX)) == []
