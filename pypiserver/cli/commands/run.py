@@ -55,8 +55,8 @@ class Run:
                 folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="pypiserver-metrics-"))
                 os.environ[metrics.FOLDER] = folder
                 stack.callback(os.environ.pop, metrics.FOLDER)
-                # Closing writes the counts that are still in memory.
-                stack.callback(close_all)
+            # Closing writes the counts that are still in memory, and ends the threads of a server that could not start.
+            stack.callback(close_all)
             self._serve(out, err, stack)
         return 0
 
