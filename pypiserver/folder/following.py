@@ -25,6 +25,8 @@ _LOG = logging.getLogger(__name__)
 BEGIN_SECONDS = 2.0
 # Seconds after a failed start until the next attempt.
 RETRY_SECONDS = 60.0
+# The same after a failure that may pass, such as one of the catalog: each attempt looks through the whole tree.
+PAUSE_SECONDS = 5.0
 # How often a file that keeps moving is looked for.
 MOVES = 4
 
@@ -112,6 +114,7 @@ class Following:
             _LOG.info("What is moved into a folder is told by watching alone: %s", error)
         finally:
             if self._journal is not journal:
+                self._retry = max(self._retry, time.monotonic() + PAUSE_SECONDS)
                 journal.close()
             self._beginning = None
             beginning.set()

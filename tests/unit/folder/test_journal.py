@@ -294,6 +294,25 @@ def test_where_no_journal_can_be_had_the_likely_places_are_looked_at(
     assert large.get("/simple/foo/").status == 200
 
 
+@pytest.mark.parametrize("failure", [LostError, OSError, RuntimeError, MemoryError])
+def test_a_start_that_fails_in_any_way_is_not_repeated_for_each_question(
+    large: Client, monkeypatch: pytest.MonkeyPatch, failure: type[Exception]
+) -> None:
+    """It looks through the whole tree, and any client may ask for unknown names."""
+    following_ = large._application.repository._presence._following  # type: ignore[attr-defined]
+    following_.close()
+    begun: list[Journal] = []
+
+    def fails(self: Journal) -> None:
+        begun.append(self)
+        raise failure("it fails")
+
+    monkeypatch.setattr(Journal, "begin", fails)
+    for _ in range(5):
+        assert following_.told(["foo"], lambda key: True) is None
+    assert len(begun) == 1
+
+
 def test_two_processes_have_journals_of_their_own(large: Client, put: Put, monkeypatch: pytest.MonkeyPatch) -> None:
     following_ = large._application.repository._presence._following  # type: ignore[attr-defined]
     before = following_._journal
