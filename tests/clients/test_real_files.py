@@ -18,7 +18,6 @@ from tests.unit.wsgi import Client
 
 from .real_files import FOLDER, missing, wanted
 
-pytestmark = pytest.mark.live
 NAMES = {filename for _, filename, _ in wanted()}
 # No client installs it from an index.
 NO_PACKAGE = {"setuptools-0.6c4-1.src.rpm"}

@@ -17,10 +17,7 @@ from tests.figures import count
 from tests.hostile import ask, eventually, serving
 from tests.make_archives import make_wheel
 
-pytestmark = [
-    pytest.mark.live,
-    pytest.mark.skipif(sys.platform != "linux", reason="no journal of names is kept elsewhere"),
-]
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="no journal of names is kept elsewhere")
 FOLDERS, FILES = 200, 10
 MOVES = int(os.environ.get("MOVED_IN", "60"))
 ASKERS = 4

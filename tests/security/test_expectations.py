@@ -15,8 +15,6 @@ from pypiserver.access.htpasswd_file import set_password
 from tests.hostile import SERVERS, connect, eventually, serving, upload_request, wheel
 from tests.live_server import LiveServer
 
-pytestmark = pytest.mark.live
-
 USER, PASSWORD = "ada", "right-b3c1"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 MIB = 1 << 20

@@ -241,7 +241,6 @@ def cpu_seconds(live: LiveServer) -> float:
     return sum(int(field[11]) + int(field[12]) for field in fields) / os.sysconf("SC_CLK_TCK")
 
 
-@pytest.mark.live
 @every_server
 def test_what_readers_take_in_two_ways_and_bombs_are_refused_with_a_reason(tmp_path: Path, server: str) -> None:
     with serving(tmp_path, *OPEN, server=server) as live:
@@ -275,7 +274,6 @@ def beside_each_other(folder: Path) -> dict[str, str]:
     return shapes
 
 
-@pytest.mark.live
 @every_server
 def test_such_an_archive_in_a_folder_is_hidden_and_check_says_why(tmp_path: Path, server: str) -> None:
     folder = tmp_path / "packages"

@@ -235,7 +235,7 @@ class Sink(io.TextIOBase):
         return len(text)
 
 
-@pytest.mark.parametrize("count", [600, pytest.param(10_000, marks=pytest.mark.live)])
+@pytest.mark.parametrize("count", [600, 10_000])
 @pytest.mark.parametrize("protected", [False, True], ids=["open", "protected"])
 def test_long_paths_and_headers_of_strangers_are_not_kept(serve: Serve, put: Put, protected: bool, count: int) -> None:
     put(*make_wheel("f-oo", "1.0"))
@@ -300,7 +300,6 @@ def peak(pid: int) -> int:
     return max([own, *map(peak, map(int, children))])
 
 
-@pytest.mark.live
 @every_server
 def test_bombs_cost_a_server_little_time_and_memory(server: str, tmp_path: Path) -> None:
     if not Path("/proc/self/status").exists():
