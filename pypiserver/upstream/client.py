@@ -7,22 +7,20 @@ the named index and to no other host; no message contains a password.
 from __future__ import annotations
 
 import contextlib
-import json
-import re
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from html.parser import HTMLParser
-from typing import Any
-from urllib.parse import SplitResult, unquote, urljoin, urlsplit
+from urllib.parse import SplitResult, urljoin, urlsplit
 
 from packaging.utils import NormalizedName
 from packaging.version import InvalidVersion, Version
 
-from ..distributions.filename import as_filed
-from ..errors import InvalidFilename, PypiServerError
 from ..text import one_line
+from .errors import Unreachable, UpstreamError
 from .http_client import HttpClient, RequestError, Response, login_for, login_in, open_client
+from .page_parser import parse_page
+from .values import RemotePage, Upstream
 
 MAX_PAGE = 64 << 20  # bytes; the largest pages of PyPI have about 30 MB
 TIMEOUT = 20.0  # seconds without a byte
@@ -37,14 +35,6 @@ _ADVICE = {
     403: "; it wants another user or password, from netrc or from --index-url",
     407: "; the proxy wants a user and a password, from HTTP_PROXY or HTTPS_PROXY",
 }
-
-
-class UpstreamError(PypiServerError):
-    """The index did not tell which files a project has; the message is whole sentences that name the index."""
-
-
-class Unreachable(UpstreamError):  # noqa: N818 - named like the others of the tree
-    """No answer at all: no name, no connection, no trusted certificate, or a timeout."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,17 +75,15 @@ class Index:
         page = self._page(urljoin(self.url, f"{project}/"))
         if page is None:
             return []
-        content_type, data = page
-        reader = _READERS.get(content_type)
-        if reader is None:
-            raise self._error(f"answered with {content_type[:80] or 'something'}, which is no page of an index")
-        try:
-            rows = reader(data)
-        except (ValueError, RecursionError) as fault:
-            raise self._error("answered with a page that cannot be read") from fault
-        return list(_files(project, rows))
+        url, content_type, data = page
+        upstream = Upstream("index", self.url)
+        return list(
+            _installable(
+                parse_page(content_type, data, url=url, project=project, upstream=upstream, now_ns=time.time_ns())
+            )
+        )
 
-    def _page(self, url: str) -> tuple[str, bytes] | None:
+    def _page(self, url: str) -> tuple[str, str, bytes] | None:
         for _ in range(MAX_REDIRECTS + 1):
             with self._answer(url) as response:
                 if response.status in REDIRECTS and "location" in response.headers:
@@ -104,10 +92,9 @@ class Index:
                 if response.status in (404, 410):
                     return None
                 if response.status != 200:
-                    raise self._error(f"answered {response.status}{_ADVICE.get(response.status, '')}")
-                content_type = one_line(response.headers.get("content-type", "")).partition(";")[0].strip().lower()
-                return content_type, self._body(response)
-        raise self._error("sent us in a circle")
+                    raise self._error("status", f"answered {response.status}{_ADVICE.get(response.status, '')}")
+                return url, response.headers.get("content-type", ""), self._body(response)
+        raise self._error("circle", "sent us in a circle")
 
     @contextmanager
     def _answer(self, url: str) -> Iterator[Response]:
@@ -124,9 +111,9 @@ class Index:
             for chunk in response.chunks():
                 data += chunk
                 if len(data) > MAX_PAGE:
-                    raise self._error(f"sent a page of more than {MAX_PAGE >> 20} MiB")
+                    raise self._error("too-large", f"sent a page of more than {MAX_PAGE >> 20} MiB")
         except RequestError as fault:
-            raise self._error(f"broke off its answer ({fault})") from fault
+            raise self._error("broken-off", f"broke off its answer ({fault})") from fault
         return bytes(data)
 
     def _followed(self, url: str, location: str) -> str:
@@ -138,83 +125,34 @@ class Index:
                 "http", "https", old.hostname, None,
             )  # fmt: skip
         except ValueError as fault:
-            raise self._error("sent us to something that is no address") from fault
+            raise self._error("redirect", "sent us to something that is no address") from fault
         if not allowed:
             elsewhere = one_line(f"{new.scheme}://{new.netloc.rpartition('@')[2]}")[:200]
-            raise self._error(f"sent us to {elsewhere}, which was not asked for; if it is right, name it: --index-url")
+            raise self._error(
+                "redirect", f"sent us to {elsewhere}, which was not asked for; if it is right, name it: --index-url"
+            )
         return target
 
     def _unreachable(self, fault: RequestError) -> Unreachable:
         advice = " name the authority that signed it in SSL_CERT_FILE," if fault.kind == "untrusted" else ""
         return Unreachable(
             f"The index {self.url} cannot be reached ({fault}); check the address,{advice} "
-            "or name the proxy in HTTP_PROXY or HTTPS_PROXY."
+            "or name the proxy in HTTP_PROXY or HTTPS_PROXY.",
+            kind=fault.kind,
         )
 
-    def _error(self, what: str) -> UpstreamError:
-        return UpstreamError(f"The index {self.url} {what}.")
+    def _error(self, kind: str, what: str) -> UpstreamError:
+        return UpstreamError(f"The index {self.url} {what}.", kind=kind)
 
 
 def _origin(parts: SplitResult) -> tuple[str, str | None, int | None]:
     return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
 
 
-def _files(project: NormalizedName, rows: Iterable[Mapping[str, Any]]) -> Iterator[UpstreamFile]:
-    """The rows that are files of the project and that pip could download."""
-    for row in rows:
-        filename, python = row.get("filename"), row.get("requires-python")
-        if not isinstance(filename, str):
-            continue
-        try:
-            dist = as_filed(filename, project)
-            version = Version(dist.version)
-        except (InvalidFilename, InvalidVersion):
-            continue
-        if dist.project == project and dist.kind in _KINDS:
-            python = python if isinstance(python, str) else None
-            yield UpstreamFile(filename, version, dist.kind, python, bool(row.get("yanked")))
-
-
-def _read_json(data: bytes) -> list[Mapping[str, Any]]:
-    """The rows of a page in JSON (PEP 691); raises ValueError."""
-    page = json.loads(data)
-    if not isinstance(page, dict) or not isinstance(page.get("files"), list):
-        raise ValueError("no list of files")
-    meta = page.get("meta")
-    version = str(meta.get("api-version", "1.0")) if isinstance(meta, dict) else "1.0"
-    if version.partition(".")[0] != "1":
-        raise ValueError("another major version of the interface (PEP 629)")
-    return [row for row in page["files"] if isinstance(row, dict)]
-
-
-def _read_html(data: bytes) -> list[Mapping[str, Any]]:
-    """The rows of a page in HTML (PEP 503, 592 and 700), with the field names of a page in JSON."""
-    parser = _Anchors()
-    parser.feed(data.decode("utf-8", "replace"))
-    parser.close()
-    return parser.rows
-
-
-class _Anchors(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.rows: list[Mapping[str, Any]] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        row = dict(attrs)
-        if tag == "a" and row.get("href"):
-            path = re.split(r"[?#]", str(row["href"]), maxsplit=1)[0]
-            self.rows.append(
-                {
-                    "filename": unquote(path.rpartition("/")[2]),
-                    "requires-python": row.get("data-requires-python"),
-                    "yanked": "data-yanked" in row,
-                }
-            )
-
-
-_READERS = {
-    "application/vnd.pypi.simple.v1+json": _read_json,
-    "application/vnd.pypi.simple.v1+html": _read_html,
-    "text/html": _read_html,
-}
+def _installable(page: RemotePage) -> Iterator[UpstreamFile]:
+    """The files that pip could download."""
+    for file in page.files:
+        with contextlib.suppress(InvalidVersion):
+            if file.kind in _KINDS:
+                version = Version(file.version)
+                yield UpstreamFile(file.filename, version, file.kind, file.requires_python, file.yanked is not None)

@@ -16,31 +16,35 @@ import netrc
 import os
 import re
 import ssl
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from ..errors import ConfigError, PypiServerError
+from ..errors import PypiServerError
 from ..text import one_line
+from .addresses import in_ascii
+from .authorities import own_authority, trust
+from .content_coding import CODINGS, Decoder
 
 if TYPE_CHECKING:
     import urllib3
 
-# These name a private certificate authority; the first that is set counts, in the order of the programs that read them.
-CA_VARIABLES = ("PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 # Bytes; if no more than this is left of a body, it is read, so that the connection can be used again.
 SMALL = 1 << 16
+# Seconds for the rest of a small body.
+REST_SECONDS = 1.0
 Login = tuple[str, str]
 
 
 class RequestError(PypiServerError):
     """There was no answer, or not all of it; the message is what the system says, in a few words without a full stop.
 
-    The kind is ``untrusted`` if the certificate was the reason, else ``unreachable``.
+    The kind is ``untrusted`` if the certificate was the reason, ``timeout`` for a timeout, ``address`` if the host has
+    none that may be asked, else ``unreachable``.
     """
 
 
@@ -51,13 +55,27 @@ class Response:
     status: int
     headers: Mapping[str, str]
     _raw: urllib3.BaseHTTPResponse
+    _stall: float
 
-    def chunks(self) -> Iterator[bytes]:
-        """The body in pieces, without its content coding; raises RequestError."""
+    def chunks(self, decode: bool = True) -> Iterator[bytes]:
+        """The body in pieces as they come, without its content coding unless told otherwise; raises RequestError."""
         import urllib3
 
+        coding = self.headers.get("content-encoding", "identity").strip().lower()
+        if decode and coding not in CODINGS:
+            raise RequestError(f"it is coded as {one_line(coding)[:40]!r}, which was not asked for", kind="coding")
+        decoder = Decoder(coding, SMALL) if decode and coding not in ("", "identity") else None
+        moved = time.monotonic()
         try:
-            yield from self._raw.stream(SMALL, decode_content=True)
+            # read() waits until there is as much as is asked for. stream() reads a line of any length before a chunk.
+            while data := self._raw.read1(SMALL, decode_content=False):
+                for piece in decoder.pieces(data) if decoder else (data,):
+                    yield piece
+                    moved = time.monotonic()
+                if time.monotonic() - moved > self._stall:
+                    raise TimeoutError("timed out")
+            if decoder:
+                decoder.finish()
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as fault:
             raise _failed(fault) from fault
 
@@ -76,49 +94,87 @@ def open_client(*, connections: int, timeout: float) -> Iterator[HttpClient]:
 
 
 class HttpClient:
-    """Connections to any number of servers, through these proxies (by scheme; ``no`` has the exceptions)."""
+    """Connections to any number of servers, through these proxies (by scheme; ``no`` has the exceptions).
+
+    ``timeout`` is the seconds for a connection, and for each read unless the request says otherwise. Without a proxy,
+    only addresses that ``is_allowed`` accepts are connected to.
+    """
 
     def __init__(
-        self, context: ssl.SSLContext, proxies: Mapping[str, str], *, connections: int, timeout: float
+        self,
+        context: ssl.SSLContext,
+        proxies: Mapping[str, str],
+        *,
+        connections: int,
+        timeout: float,
+        is_allowed: Callable[[str], bool] | None = None,
     ) -> None:
         self._context = context
+        self._is_allowed = is_allowed
         self._proxies = proxies
         self._connections = connections
         self._timeout = timeout
         self._pools: dict[str, urllib3.PoolManager] = {}
 
     @contextmanager
-    def get(self, url: str, headers: Mapping[str, str], login: Login | None = None) -> Iterator[Response]:
-        """The answer to a request, even if it is a redirect; raises RequestError."""
-        raw = self._ask(_in_ascii(url), {**headers, **(_basic("authorization", login) if login else {})})
+    def get(
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        login: Login | None = None,
+        *,
+        read_seconds: float | None = None,
+        end: float | None = None,
+    ) -> Iterator[Response]:
+        """The answer to a request, even if it is a redirect; raises RequestError.
+
+        Its head takes ``read_seconds`` at most, as does each read of its body. ``end`` is when all of it is here, by
+        the monotonic clock.
+        """
+        stall = self._timeout if read_seconds is None else read_seconds
+        fields = {**headers, **(_basic("authorization", login) if login else {})}
+        raw = self._ask(in_ascii(url), fields, read_seconds=stall, end=end)
         try:
-            yield Response(raw.status, raw.headers, raw)
+            yield Response(raw.status, raw.headers, raw, stall)
         finally:
             _give_back(raw)
+
+    def is_direct(self, url: str) -> bool:
+        """Whether no proxy is asked for it."""
+        return not self._proxy_of(url)
 
     def close(self) -> None:
         """Close the connections that are kept."""
         for pool in self._pools.values():
             pool.clear()
 
-    def _ask(self, url: str, headers: Mapping[str, str], *, again: bool = True) -> urllib3.BaseHTTPResponse:
+    def _ask(
+        self, url: str, headers: Mapping[str, str], *, read_seconds: float, end: float | None, again: bool = True
+    ) -> urllib3.BaseHTTPResponse:
         import urllib3
 
+        from .connections import Limits, limited
+
+        now = time.monotonic()
+        head_by = now + self._timeout + read_seconds
+        limits = Limits(read_seconds, head_by if end is None else min(head_by, end), end)
+        connect_seconds = self._timeout if end is None else max(min(self._timeout, end - now), 0.001)
         try:
-            return self._pool(self._proxy_of(url)).request(
-                "GET",
-                url,
-                headers=headers,
-                redirect=False,
-                retries=False,
-                preload_content=False,
-                timeout=urllib3.Timeout(connect=self._timeout, read=self._timeout),
-            )
+            with limited(limits):
+                return self._pool(self._proxy_of(url)).request(
+                    "GET",
+                    url,
+                    headers=headers,
+                    redirect=False,
+                    retries=False,
+                    preload_content=False,
+                    timeout=urllib3.Timeout(connect=connect_seconds, read=read_seconds),
+                )
         # An invalid address of a proxy or host is a ValueError.
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as fault:
             # The server may have closed a kept connection meanwhile; that is no fault of the server.
             if again and isinstance(_innermost(fault), ConnectionError):
-                return self._ask(url, headers, again=False)
+                return self._ask(url, headers, read_seconds=read_seconds, end=end, again=False)
             raise _failed(fault) from fault
 
     def _proxy_of(self, url: str) -> str:
@@ -136,34 +192,24 @@ class HttpClient:
     def _made(self, proxy: str) -> urllib3.PoolManager:
         import urllib3
 
+        from .connections import pool_classes, prepare
+
+        prepare(self._context)
         if not proxy:
-            return urllib3.PoolManager(maxsize=self._connections, ssl_context=self._context)
+            direct = urllib3.PoolManager(maxsize=self._connections, ssl_context=self._context)
+            direct.pool_classes_by_scheme = pool_classes(self._is_allowed)
+            return direct
         address = proxy if "://" in proxy else f"http://{proxy}"
         login = login_in(address)
-        return urllib3.ProxyManager(
+        through = urllib3.ProxyManager(
             _without_login(address),
             maxsize=self._connections,
             ssl_context=self._context,
             proxy_ssl_context=self._context,
             proxy_headers=_basic("proxy-authorization", login) if login else None,
         )
-
-
-def own_authority(environ: Mapping[str, str]) -> str | None:
-    """The file or folder of trusted certificates that the environment names; raises ConfigError if it is missing."""
-    for name in CA_VARIABLES:
-        place = environ.get(name)
-        if place and not Path(place).exists():
-            raise ConfigError(
-                f"The variable {name} names {place!r} as trusted certificates, and that does not exist.",
-                kind="missing",
-                setting=name,
-                value=place,
-                source=name,
-            )
-        if place:
-            return place
-    return None
+        through.pool_classes_by_scheme = pool_classes(None)
+        return through
 
 
 def login_in(url: str) -> Login | None:
@@ -187,28 +233,6 @@ def login_for(host: str) -> Login | None:
     return None
 
 
-def trust(authority: str | None) -> ssl.SSLContext:
-    """The trusted certificates: those of the named authority, or those of the system."""
-    from urllib3.util import create_urllib3_context
-
-    context = create_urllib3_context()
-    context.check_hostname, context.verify_mode = True, ssl.CERT_REQUIRED
-    # pip accepts certificates of private authorities that lack an RFC 5280 extension; Python 3.13 does not by default.
-    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    if authority:
-        is_folder = Path(authority).is_dir()
-        context.load_verify_locations(None if is_folder else authority, authority if is_folder else None)
-        return context
-    context.load_default_certs()
-    folder = ssl.get_default_verify_paths().capath
-    # Python for macOS includes none, and neither do images without ca-certificates.
-    if not context.cert_store_stats()["x509_ca"] and not (folder and any(Path(folder).iterdir())):
-        import certifi
-
-        context.load_verify_locations(certifi.where())
-    return context
-
-
 def _basic(name: str, login: Login) -> dict[str, str]:
     """Basic authentication (RFC 7617) in UTF-8, as curl and browsers send it."""
     return {name: "Basic " + base64.b64encode(":".join(login).encode()).decode()}
@@ -223,14 +247,11 @@ def _is_in(host: str | None, exceptions: str) -> bool:
     return False
 
 
-def _in_ascii(url: str) -> str:
-    """The address with its host as DNS spells it."""
-    host = urlsplit(url).hostname or ""
-    return url if host.isascii() else url.replace(host, host.encode("idna").decode(), 1)
-
-
 def _give_back(raw: urllib3.BaseHTTPResponse) -> None:
     """Read the rest of a small body so that the connection can be used again; else close the connection."""
+    from .connections import release_by
+
+    release_by(raw, REST_SECONDS)
     with contextlib.suppress(Exception):  # no caller asked for the rest, so its errors do not matter
         length = raw.headers.get("content-length", "")
         if length.isdecimal() and int(length) <= SMALL:
@@ -240,8 +261,11 @@ def _give_back(raw: urllib3.BaseHTTPResponse) -> None:
 
 
 def _failed(fault: Exception) -> RequestError:
+    from .connections import AddressRefused
+
     reason = _innermost(fault)
-    kind = "untrusted" if isinstance(reason, ssl.SSLError) else "unreachable"
+    kinds = {ssl.SSLError: "untrusted", AddressRefused: "address", TimeoutError: "timeout"}
+    kind = next((kind for each, kind in kinds.items() if isinstance(reason, each)), "unreachable")
     return RequestError(_in_words(reason), kind=kind)
 
 

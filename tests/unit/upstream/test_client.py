@@ -17,8 +17,9 @@ from packaging.version import Version
 
 from pypiserver.distributions.filename import normalize
 from pypiserver.errors import ConfigError
-from pypiserver.upstream import client, http_client
-from pypiserver.upstream.client import Unreachable, UpstreamError, UpstreamFile, open_index
+from pypiserver.upstream import authorities, client
+from pypiserver.upstream.client import UpstreamFile, open_index
+from pypiserver.upstream.errors import Unreachable, UpstreamError
 from tests.fake_index import JSON, Answer, FakeIndex, serving
 from tests.raising import raises
 
@@ -28,7 +29,7 @@ __all__ = ["plain_environment"]
 
 PAGE = "/simple/raven/"
 WHEEL, SDIST = raven("2.0"), "raven-1.4.tar.gz"
-DEAD = "http://127.0.0.1:9"  # the discard port: nobody listens there
+DEAD = "http://127.0.0.1:9"  # the discard port: no one listens there
 
 
 @pytest.fixture
@@ -45,8 +46,9 @@ def files(url: str, project: str = "raven", *, timeout: float = 30.0) -> list[Up
         return asked.files(normalize(project))
 
 
-def refused(url: str, **options: float) -> str:
-    with pytest.raises(UpstreamError) as caught:
+def refused(url: str, kind: str, **options: float) -> str:
+    """What is said of an index that is refused for this reason."""
+    with raises(UpstreamError, kind=kind) as caught:
         files(url, **options)
     return str(caught.value)
 
@@ -79,36 +81,30 @@ BAD_PAGES = {
 @pytest.mark.parametrize("name", BAD_PAGES)
 def test_a_page_that_cannot_be_read_is_an_error(index: FakeIndex, name: str) -> None:
     index.answers[PAGE] = BAD_PAGES[name]
-    assert refused(index.url) == f"The index {index.url} answered with a page that cannot be read."
+    assert index.url in refused(index.url, "page")
 
 
 @pytest.mark.parametrize(
-    ("answer", "said"),
+    ("answer", "kind", "said"),
     [
-        (Answer(500), "answered 500."),
-        (Answer(403), "answered 403; it wants another user or password"),
-        (Answer(407), "answered 407; the proxy wants a user and a password"),
-        (Answer(200, b"x", {"Content-Type": "application/x\x1b[2J"}), "answered with application/x [2j, which is no"),
-        (Answer(200, b"x"), "answered with something, which is no page"),
-        (Answer(302, headers={"Location": "/simple/raven/"}), "sent us in a circle."),
-        (
-            Answer(302, headers={"Location": "//u:secret@localhost/a"}),
-            "sent us to http://localhost, which was not asked",
-        ),
-        (
-            Answer(302, headers={"Location": "http://127.0.0.1:9/"}),
-            "sent us to http://127.0.0.1:9, which was not asked",
-        ),
-        (Answer(302, headers={"Location": "http://[oops/"}), "sent us to something that is no address."),
-        (Answer(302, headers={"Location": "file:///etc/passwd"}), "sent us to file://, which was not asked for"),
-        (Answer(200, b"x" * 9, {"Content-Type": JSON, "Content-Encoding": "gzip"}), "broke off its answer (Error"),
-        (Answer(0), "cannot be reached (Remote end closed connection without response); check the address"),
+        (Answer(500), "status", "500"),
+        (Answer(403), "status", "403; "),
+        (Answer(407), "status", "HTTPS_PROXY"),
+        (Answer(200, b"x", {"Content-Type": "application/x\x1b[2J"}), "content-type", "application/x [2j"),
+        (Answer(200, b"x"), "content-type", ""),
+        (Answer(302, headers={"Location": "/simple/raven/"}), "circle", ""),
+        (Answer(302, headers={"Location": "//u:secret@localhost/a"}), "redirect", "http://localhost,"),
+        (Answer(302, headers={"Location": "http://127.0.0.1:9/"}), "redirect", "http://127.0.0.1:9,"),
+        (Answer(302, headers={"Location": "http://[oops/"}), "redirect", ""),
+        (Answer(302, headers={"Location": "file:///etc/passwd"}), "redirect", "file://"),
+        (Answer(200, b"x" * 9, {"Content-Type": JSON, "Content-Encoding": "gzip"}), "broken-off", "Error"),
+        (Answer(0), "unreachable", "HTTPS_PROXY"),
     ],
 )
-def test_what_the_index_did_is_said(index: FakeIndex, answer: Answer, said: str) -> None:
+def test_what_the_index_did_is_said(index: FakeIndex, answer: Answer, kind: str, said: str) -> None:
     index.answers[PAGE] = answer
-    message = refused(index.url)
-    assert message.startswith(f"The index {index.url} {said}")
+    message = refused(index.url, kind)
+    assert message.startswith(f"The index {index.url} ") and said in message
     assert message.isprintable()
     assert "secret" not in message
 
@@ -123,7 +119,7 @@ def test_a_redirect_within_the_index_is_followed(index: FakeIndex) -> None:
 def test_an_endless_page_is_not_read_to_its_end(index: FakeIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "MAX_PAGE", 1 << 20)
     index.answers[PAGE] = Answer(200, b" " * (4 << 20), {"Content-Type": JSON})
-    assert refused(index.url) == f"The index {index.url} sent a page of more than 1 MiB."
+    assert "1 MiB" in refused(index.url, "too-large")
 
 
 def test_the_body_of_a_redirect_is_not_read(index: FakeIndex) -> None:
@@ -137,13 +133,13 @@ def test_an_index_that_is_silent_is_given_up(index: FakeIndex) -> None:
     over = threading.Event()
     index.before = over.wait
     try:
-        message = refused(index.url, timeout=0.2)
+        message = refused(index.url, "timeout", timeout=0.2)
     finally:
         over.set()
-    assert "cannot be reached (timed out)" in message
+    assert "(timed out)" in message
 
 
-def test_a_connection_that_was_closed_meanwhile_is_made_anew(index: FakeIndex) -> None:
+def test_a_connection_that_was_closed_meanwhile_is_made_again(index: FakeIndex) -> None:
     index.answers[PAGE] = Answer(404, headers={"Connection": "close"})
     with open_index(index.url, connections=1) as asked:
         assert [asked.files(normalize("raven")) for _ in range(3)] == [[], [], []]
@@ -162,15 +158,15 @@ def test_no_more_is_unpacked_than_a_page_may_have(index: FakeIndex, monkeypatch:
     index.answers[PAGE] = Answer(200, bomb, {"Content-Type": JSON, "Content-Encoding": "gzip"})
     tracemalloc.start()
     try:
-        assert refused(index.url) == f"The index {index.url} sent a page of more than 1 MiB."
+        assert "1 MiB" in refused(index.url, "too-large")
         assert tracemalloc.get_traced_memory()[1] < 8 << 20
     finally:
         tracemalloc.stop()
 
 
 def test_an_index_that_cannot_be_reached_is_named_without_its_password() -> None:
-    message = refused(f"{DEAD.replace('//', '//me:secret@')}/simple/")
-    assert message.startswith(f"The index {DEAD}/simple/ cannot be reached (Connection refused); check the address")
+    message = refused(f"{DEAD.replace('//', '//me:secret@')}/simple/", "unreachable")
+    assert f" {DEAD}/simple/ " in message and "(Connection refused)" in message and "secret" not in message
 
 
 def test_nothing_more_is_tried_when_the_index_cannot_be_reached() -> None:
@@ -184,7 +180,7 @@ def test_a_failure_in_between_is_told_with_its_projects(index: FakeIndex) -> Non
     status, out, err = update([local("Other", "1"), local("raven", "1.9"), local("third", "1")], index)
     assert status == 2
     assert "\n!u!\n" in out
-    assert err == f"pypi-server: The index {index.url} answered 500. Nothing was found out about Other, third.\n"
+    assert index.url in err and err.endswith(" Other, third.\n")
 
 
 def test_an_index_that_hangs_up_now_and_then_is_asked_about_the_rest(index: FakeIndex) -> None:
@@ -192,8 +188,7 @@ def test_an_index_that_hangs_up_now_and_then_is_asked_about_the_rest(index: Fake
     status, out, err = update([local("first", "1"), local("middle", "1"), local("raven", "1.9")], index)
     assert status == 2
     assert "\ne!u\n" in out
-    assert "cannot be reached" in err
-    assert err.endswith(" Nothing was found out about middle.\n")
+    assert err.endswith(" middle.\n")
 
 
 @pytest.mark.parametrize("where", ["address", "netrc", "nowhere"])
@@ -208,7 +203,7 @@ def test_the_password_comes_from_the_address_or_netrc(
         netrc.chmod(0o600)
         monkeypatch.setenv("NETRC", str(netrc))
     if where == "nowhere":
-        assert refused(url).startswith(f"The index {url} answered 401; it wants a user and a password")
+        assert "netrc" in refused(url, "status")
     else:
         assert len(files(url)) == 2
 
@@ -221,8 +216,8 @@ def test_a_proxy_of_the_environment_is_asked(index: FakeIndex, monkeypatch: pyte
 
 def test_exceptions_from_the_proxy_are_kept(index: FakeIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", DEAD.replace("//", "//me:secret@"))
-    message = refused(index.url)
-    assert "cannot be reached (Connection refused)" in message
+    message = refused(index.url, "unreachable")
+    assert "(Connection refused)" in message
     assert "secret" not in message
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     assert len(files(index.url)) == 2
@@ -234,7 +229,7 @@ def test_a_network_can_be_excepted_from_the_proxy(
 ) -> None:
     monkeypatch.setenv("http_proxy", DEAD)
     monkeypatch.setenv("no_proxy", "10.0.0.0/8, oops/8")
-    assert "cannot be reached" in refused(index.url)
+    assert refused(index.url, "unreachable")
     monkeypatch.setenv("no_proxy", exceptions)
     assert len(files(index.url)) == 2
 
@@ -242,7 +237,7 @@ def test_a_network_can_be_excepted_from_the_proxy(
 @pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:9", "http://[oops", "gopher://127.0.0.1"])
 def test_a_proxy_that_cannot_be_used_is_no_answer(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("all_proxy", proxy)
-    assert "cannot be reached" in refused("http://pypi.invalid/simple/")
+    assert refused("http://pypi.invalid/simple/", "unreachable")
 
 
 def test_a_proxy_may_lack_its_scheme(index: FakeIndex, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -262,7 +257,7 @@ def test_the_authorities_of_certifi_are_trusted_where_the_system_has_none(
 ) -> None:
     monkeypatch.setattr(ssl.SSLContext, "load_default_certs", lambda self: None)
     monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
-    assert http_client.trust(None).cert_store_stats()["x509_ca"] > 50
+    assert authorities.trust(None).cert_store_stats()["x509_ca"] > 50
 
 
 @pytest.fixture(scope="module")
@@ -282,7 +277,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("variable", [None, *http_client.CA_VARIABLES])
+@pytest.mark.parametrize("variable", [None, *authorities.CA_VARIABLES])
 def test_an_authority_of_the_environment_is_trusted(
     certificate: Path, variable: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -290,14 +285,14 @@ def test_an_authority_of_the_environment_is_trusted(
         index.add("raven", WHEEL)
         url = index.url.replace("http:", "https:")
         if variable is None:
-            message = refused(url)
+            message = refused(url, "untrusted")
             assert "self-signed certificate" in message.replace("self signed", "self-signed")
             assert "SSL_CERT_FILE" in message
         else:
             monkeypatch.setenv(variable, str(certificate))
             assert len(files(url)) == 1
             # It is the certificate of an address, and of no name.
-            assert "cannot be reached" in refused(url.replace("127.0.0.1", "localhost"))
+            assert refused(url.replace("127.0.0.1", "localhost"), "untrusted")
 
 
 @pytest.mark.parametrize("variable", [None, "SSL_CERT_FILE"])
@@ -308,7 +303,7 @@ def test_a_proxy_leads_to_an_index_with_tls_and_does_not_stand_for_it(
     with serving(FakeIndex(rows=index.rows), certificate=certificate) as far:
         url = far.url.replace("http:", "https:")
         if variable is None:
-            assert "self" in refused(url)
+            assert refused(url, "untrusted")
         else:
             monkeypatch.setenv(variable, str(certificate))
             assert len(files(url)) == 2

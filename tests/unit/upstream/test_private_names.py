@@ -1,4 +1,4 @@
-"""Private names: which projects they mean, and that nobody else hears of them."""
+"""Private names: which projects they mean, and that no one else hears of them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_a_file_that_cannot_be_read_is_said(tmp_path: Path) -> None:
         read_private_names([], tmp_path / "missing")
 
 
-def test_an_update_asks_nobody_about_a_private_project(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_update_asks_no_one_about_a_private_project(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("acme_secret", "known"):
         filename, data = make_wheel(name, "1.0")
         (root / filename).write_bytes(data)
