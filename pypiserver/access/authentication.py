@@ -1,8 +1,7 @@
-"""Authentication against the htpasswd file or a callable, and the actions that need it (RFC 7617).
+"""Authentication: the user of an Authorization header (RFC 7617), by the password file or a check that is not ours.
 
-**Invariants:** every failure denies access; no password is stored, logged or compared in plain text; correct passwords
-are cached for a while, because clients send them with each of hundreds of requests; every failed login takes the same
-number of hash checks, for unknown users too.
+**Invariants:** a failure of what checks passwords is Unavailable, never Unauthorized, and logs in only those who were
+right in the last five minutes; requests with the same header cause one check; no request waits without a limit.
 """
 
 from __future__ import annotations
@@ -10,295 +9,263 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
-import errno
-import hashlib
-import hmac
-import logging
-import os
-import secrets
+import copy
+import functools
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
 
-from ..errors import ConfigError, Forbidden, PypiServerError, Unauthorized, Unavailable
-from .password_hashes import PasswordHash, decoys_of, fits, read_entry, without
+from ..errors import PypiServerError, Unauthorized, Unavailable
+from .foreign_check import HUNG_SECONDS, ForeignCheck
+from .login_memory import Login, LoginMemory
+from .password_file import BUSY, WAIT_SECONDS, HtpasswdFile, Table
+from .principal import Principal
 
-Auther = Callable[[str, str], bool]
-
-_LOG = logging.getLogger(__name__)
-# By path: the digest of the last content that the log was warned about, and the files with plain-text passwords.
-_TOLD: dict[str, bytes] = {}
-_TOLD_OF_PLAIN: set[str] = set()
-REMEMBER = 512
-REMEMBER_SECONDS = 600.0
-# An editor that replaces the file may leave a gap without one.
-GRACE_SECONDS = 5.0
-WAIT_SECONDS = 5.0
-# A second change within the resolution of the file system's times leaves the file's identity unchanged.
-SETTLE_SECONDS = 2.0
-# This many logins may wait for each running check: a waiting one holds a thread that others need.
-WAITING = 4
-_BUSY = "Too many passwords are being checked right now. Try again in a moment."
-# A larger file is refused as a whole: one cut within a line would accept half of a password.
-MAX_FILE = 16 * 1024 * 1024
-# A failed login takes one check for each scheme and cost in the file, up to this many, the costliest first.
-DECOYS = 8
 MAX_HEADER = 8192
+# A right login is checked again after this many seconds; one of the password file also when the file changes.
+FILE_SECONDS = 600.0
+FOREIGN_SECONDS = 60.0
+# A login that a foreign check confirmed this many seconds ago stays right while that check fails.
+OUTAGE_SECONDS = 300.0
+# A request waits this many seconds for an answer, and one of a user who was right lately for a shorter time.
+CALL_SECONDS = 10.0
+KNOWN_SECONDS = 1.0
+_WRONG = "The user name or the password is wrong."
+_NO_FILE = Table()
+
+
+class Tokens(Protocol):
+    """Tells whose token a request has."""
+
+    def identify(self, authorization: str, mac: bytes) -> Principal | None:
+        """The owner of the token, None for credentials that are no token of ours; raises Unauthorized.
+
+        The header is remembered as ``mac``.
+        """
+
+    def known(self, mac: bytes, table: Table | None) -> Principal | None:
+        """The owner of a remembered token, None if that cannot be told without waiting.
+
+        ``table`` is the password file as it is now, None if it must be read first.
+        """
+
+    def close(self) -> None:
+        """Write down what was noted."""
+
+
+@dataclass(slots=True, eq=False)
+class _Flight:
+    """A check that runs since ``began``, for all requests with one header; no principal and no error: it was wrong."""
+
+    began: float
+    done: threading.Event = field(default_factory=threading.Event)
+    principal: Principal | None = None
+    error: PypiServerError | None = None
+
+    def result(self) -> Principal:
+        """Who it is, once it is done; raises Unauthorized, or what the check raised."""
+        if self.error is not None:
+            raise copy.copy(self.error)
+        if self.principal is None:
+            raise Unauthorized(_WRONG)
+        return self.principal
 
 
 @dataclass(frozen=True, slots=True)
-class _Table:
-    """One version of the password file: its identity, its entries, and MACs of the correct passwords seen since.
+class _Attempt:
+    """A login that has to be checked, with the version of the password file that its request saw."""
 
-    ``digest`` is the SHA-256 of its bytes; ``is_settled`` says that any further change will change the identity. A
-    failed login is checked against ``decoys``. ``logins`` has the user and time of whole headers that were correct.
-    """
+    mac: bytes
+    table: Table
+    user: str
+    password: str = field(repr=False)
 
-    identity: tuple[int, ...]
-    digest: bytes = b""
-    is_settled: bool = False
-    entries: dict[str, PasswordHash] = field(default_factory=dict)
-    decoys: tuple[PasswordHash, ...] = ()
-    remembered: dict[bytes, float] = field(default_factory=dict)
-    logins: dict[bytes, tuple[str, float]] = field(default_factory=dict)
+    @property
+    def key(self) -> tuple[bytes, int]:
+        """What other requests must have in common with this one to share its check."""
+        return self.mac, self.table.version
 
 
-class HtpasswdFile:
-    """Checks passwords against the htpasswd file at ``path``, and reads the file again when it changes.
+class Authenticator:
+    """Who sends a request: by ``tokens``, by the password ``file``, or by a ``foreign`` check, in this order.
 
-    At most ``slow_checks`` slow hashes are verified at once (None: one for each processor). ``clock`` gives monotonic
+    A user whom the password file has is checked there only, and all others by ``foreign``. At most ``waiting`` requests
+    wait at once for a slow check or a foreign one, their own or that of another request. ``clock`` gives monotonic
     seconds.
     """
 
     def __init__(
         self,
-        path: Path,
+        file: HtpasswdFile | None = None,
+        foreign: ForeignCheck | None = None,
         *,
-        slow_checks: int | None = None,
+        tokens: Tokens | None = None,
+        waiting: int = 32,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.path = path
-        # Using a Path costs more than the stat.
-        self._name = str(path)
+        self._file = file
+        self._foreign = foreign
+        self._tokens = tokens
         self._clock = clock
-        self._table = _Table(())
-        self._key = secrets.token_bytes(32)
-        at_once = slow_checks or os.cpu_count() or 1
-        self._slow = threading.BoundedSemaphore(at_once)
-        self._waiting = threading.BoundedSemaphore(at_once * (1 + WAITING))
-        self._unreadable_since: float | None = None
-        self._missing: set[str] = set()
+        self._memory = LoginMemory()
+        self._flights: dict[tuple[bytes, int], _Flight] = {}
+        self._lock = threading.Lock()
+        self._waiting = threading.BoundedSemaphore(waiting)
 
-    def check(self) -> None:
-        """Raise ConfigError unless the file can be read."""
-        try:
-            self._read()
-        except OSError as error:
-            advice = f"Make one with: pypi-server passwd {self.path} USER"
-            with contextlib.suppress(OSError, AttributeError):
-                if isinstance(error, PermissionError):
-                    owner, ours = self.path.stat().st_uid, os.geteuid()
-                    advice = f"It belongs to user {owner}, and the server runs as user {ours}: "
-                    advice += "run it as that one, or let this one read it."
-            raise ConfigError(
-                f"The password file {self.path} cannot be read: {error.strerror or error}. {advice}",
-                kind="unreadable",
-                setting="password_file",
-                value=self.path,
-            ) from error
+    def identify(self, authorization: str) -> Principal:
+        """The user of an Authorization header.
 
-    def __call__(self, user: str, password: str) -> bool:
-        """Whether the password is the user's; raises Unavailable when too many slow checks are waiting."""
-        if "\0" in password or "\0" in user:
-            return False
-        table = self._current()
-        entry = table.entries.get(user)
-        stored = entry.stored if entry is not None else ""
-        mac = hmac.digest(self._key, b"\0".join((user.encode(), password.encode(), stored.encode())), hashlib.sha256)
-        now = self._clock()
-        if now - table.remembered.get(mac, -REMEMBER_SECONDS) < REMEMBER_SECONDS:
-            return True
-        if not self._verify(entry, table.decoys, password):
-            return False
-        _make_room(table.remembered)
-        table.remembered[mac] = now
-        return True
-
-    def login(self, authorization: str) -> str | None:
-        """The user of an Authorization header, None for a wrong password; raises Unauthorized and Unavailable.
-
-        A recent correct header is recognized by a digest of all of it, which takes a quarter of the time.
+        Raises Unauthorized for credentials that are wrong or cannot be read, Unavailable if they cannot be checked.
         """
+        mac = self._memory.mac(authorization)
+        login = self._memory.right(mac)
+        if login is None and self._tokens is not None:
+            owner = self._tokens.identify(authorization, mac)
+            if owner is not None:
+                return owner
         # If the file changes during the check, the result belongs to this table and not to the new one.
-        table = self._current()
-        digest = hashlib.blake2s(authorization.encode("utf-8", "surrogatepass"), key=self._key).digest()
-        known, now = table.logins.get(digest), self._clock()
-        if known is not None and now - known[1] < REMEMBER_SECONDS:
-            return known[0]
-        user, password = parse_basic(authorization)
-        if not self(user, password):
-            return None
-        _make_room(table.logins)
-        table.logins[digest] = user, now
-        return user
+        table, now = self._file.current() if self._file is not None else _NO_FILE, self._clock()
+        if login is not None:
+            if _is_fresh(login, table, now):
+                return login.principal
+            # What was a password may count as a token only since the file changed.
+            owner = self._tokens.identify(authorization, mac) if self._tokens is not None else None
+            if owner is not None:
+                return owner
+        if self._memory.is_wrong(mac, table.version, now):
+            raise Unauthorized(_WRONG)
+        attempt = _Attempt(mac, table, *parse_basic(authorization))
+        if self._file is not None and (self._foreign is None or attempt.user in table.entries):
+            return self._by_file(self._file, attempt)
+        if self._foreign is None:
+            raise Unauthorized(_WRONG)
+        if login is None or not _is_usable(login, table, now):
+            return self._by_foreign(self._foreign, attempt)
+        return self._again(self._foreign, attempt, login)
 
-    def _verify(self, entry: PasswordHash | None, decoys: tuple[PasswordHash, ...], password: str) -> bool:
-        """Whether the password matches the user's entry; if not, check the decoys too.
+    def known(self, authorization: str) -> Principal | None:
+        """The user of a header that was right lately, None for any other; reads no file, and checks nothing."""
+        mac = self._memory.mac(authorization)
+        login = self._memory.right(mac)
+        table = self._file.known() if self._file is not None else _NO_FILE
+        if login is None:
+            return self._tokens.known(mac, table) if self._tokens is not None else None
+        return login.principal if table is not None and _is_fresh(login, table, self._clock()) else None
 
-        The user's own entry replaces the decoy of the same cost, so the time shows neither which users exist nor what
-        their hashes cost.
-        """
-        if entry is not None and not entry.is_slow and self._fits(entry, password):
-            return True
-        others = without(decoys, entry)
-        with self._turn(any(each.is_slow for each in (*others, entry) if each is not None)):
-            if entry is not None and entry.is_slow and self._fits(entry, password):
-                return True
-            for other in others:
-                self._fits(other, password)
-        return False
+    def close(self) -> None:
+        """Let tokens write down what they noted."""
+        if self._tokens is not None:
+            self._tokens.close()
 
-    def _fits(self, entry: PasswordHash, password: str) -> bool:
+    def _by_file(self, file: HtpasswdFile, attempt: _Attempt) -> Principal:
+        # All that wait count together, for their own check or that of another request: each holds a thread.
+        with self._patience() if attempt.table.is_slow else contextlib.nullcontext():
+            flight, is_first = self._join(attempt)
+            if is_first:
+                user = attempt.user
+                check = functools.partial(file.is_right, attempt.table, user, attempt.password)
+                self._run(flight, attempt, lambda: Principal(user) if check() else None, is_foreign=False)
+            elif not flight.done.wait(WAIT_SECONDS):
+                raise Unavailable(BUSY, public=True)
+        return flight.result()
+
+    def _by_foreign(self, foreign: ForeignCheck, attempt: _Attempt, *, is_known: bool = False) -> Principal:
+        # One request of each known user waits, and not for long: a flood of others must not keep it out.
+        with contextlib.nullcontext() if is_known else self._patience():
+            flight, is_first = self._join(attempt)
+            seconds = KNOWN_SECONDS if is_known else CALL_SECONDS
+            if is_first:
+                check = functools.partial(foreign.principal, attempt.user, attempt.password)
+                work = functools.partial(self._run, flight, attempt, check, is_foreign=True)
+                if not foreign.start(work, timeout=KNOWN_SECONDS if is_known else WAIT_SECONDS):
+                    flight.error = Unavailable(BUSY, public=True)
+                    self._finish(flight, attempt, is_foreign=True)
+            else:
+                seconds += flight.began - self._clock()
+            if not flight.done.wait(max(0.0, seconds)):
+                raise foreign.late()
+        return flight.result()
+
+    def _again(self, foreign: ForeignCheck, attempt: _Attempt, login: Login) -> Principal:
+        """Check a user again who was right lately: only a wrong password ends that login, a failure does not."""
+        # Of hundreds of requests only one waits for the answer.
+        if attempt.key in self._flights or self._memory.has_failed(attempt.mac, self._clock()):
+            return login.principal
         try:
-            return fits(entry, password)
-        except ConfigError as error:
-            # A hash whose library is missing fails like a wrong password.
-            if entry.scheme not in self._missing:
-                self._missing.add(entry.scheme)
-                _LOG.error("%s", error)
-            return False
+            return self._by_foreign(foreign, attempt, is_known=True)
+        except Unavailable:
+            self._memory.add_failed(attempt.mac, self._clock())
+            return login.principal
 
     @contextlib.contextmanager
-    def _turn(self, is_slow: bool) -> Iterator[None]:
-        """Wait until a slow check may run; raises Unavailable when too many wait, or the wait takes too long."""
-        if not is_slow:
-            yield
-            return
+    def _patience(self) -> Iterator[None]:
+        """For a block that waits for something; raises Unavailable if too many requests wait already."""
         if not self._waiting.acquire(blocking=False):
-            raise Unavailable(_BUSY, public=True)
+            raise Unavailable(BUSY, public=True)
         try:
-            if not self._slow.acquire(timeout=WAIT_SECONDS):
-                raise Unavailable(_BUSY, public=True)
-            try:
-                yield
-            finally:
-                self._slow.release()
+            yield
         finally:
             self._waiting.release()
 
-    def _current(self) -> _Table:
-        # The stat takes two microseconds, and a changed file counts from the next request on.
+    def _join(self, attempt: _Attempt) -> tuple[_Flight, bool]:
+        """The check of this header that runs, or a new one; and whether this request must make it."""
+        now = self._clock()
+        with self._lock:
+            flight = self._flights.get(attempt.key)
+            if flight is not None and now - flight.began < HUNG_SECONDS:
+                return flight, False
+            flight = _Flight(now)
+            # Another request may have ended its check just before this one took the lock.
+            login = self._memory.right(attempt.mac)
+            if login is not None and _is_fresh(login, attempt.table, now):
+                flight.principal = login.principal
+            elif not self._memory.is_wrong(attempt.mac, attempt.table.version, now):
+                self._flights[attempt.key] = flight
+                return flight, True
+            flight.done.set()
+            return flight, False
+
+    def _run(
+        self, flight: _Flight, attempt: _Attempt, check: Callable[[], Principal | None], *, is_foreign: bool
+    ) -> None:
         try:
-            if not self._table.is_settled or _identity(os.stat(self._name)) != self._table.identity:  # noqa: PTH116
-                self._read()
-            self._unreadable_since = None
-        except OSError as error:
-            now = self._clock()
-            if self._unreadable_since is None:
-                self._unreadable_since = now
-                _LOG.error("The password file %s cannot be read: %s.", self.path, error.strerror or error)
-            if now - self._unreadable_since >= GRACE_SECONDS:
-                return _Table(())
-        return self._table
-
-    def _read(self) -> None:
-        with self.path.open("rb") as file:
-            status = os.fstat(file.fileno())
-            data = file.read(MAX_FILE + 1)
-        if len(data) > MAX_FILE:
-            raise OSError(errno.EFBIG, f"it is larger than {MAX_FILE >> 20} MiB")
-        identity = _identity(status)
-        digest = hashlib.sha256(data).digest()
-        now = time.time()
-        is_settled = all(abs(now - when) > SETTLE_SECONDS for when in (status.st_mtime, status.st_ctime))
-        if digest == self._table.digest:
-            self._table = replace(self._table, identity=identity, is_settled=is_settled)
-            return
-        # Commands and reloads read the same file with other objects.
-        is_told = _TOLD.get(self._name) == digest
-        _TOLD[self._name] = digest
-        if os.name != "nt" and not is_told and status.st_mode & 0o022:
-            _LOG.warning("The password file %s can be changed by others than its owner; use chmod go-w.", self.path)
-        entries: dict[str, PasswordHash] = {}
-        for number, line in enumerate(data.decode("utf-8", "replace").splitlines(), start=1):
-            if not line.strip() or line.lstrip().startswith("#"):
-                continue
-            user, colon, stored = line.strip().partition(":")
-            try:
-                if not user or not colon:
-                    raise ValueError("it is not of the form USER:HASH")
-                entries[user] = read_entry(stored)
-            except ValueError as error:
-                if not is_told:
-                    _LOG.warning("Line %d of the password file %s is skipped: %s.", number, self.path, error)
-        if self._name not in _TOLD_OF_PLAIN and any(entry.scheme == "plain" for entry in entries.values()):
-            _TOLD_OF_PLAIN.add(self._name)
-            _LOG.warning(
-                "The password file %s has plain-text passwords; replace them with pypi-server passwd.", self.path
-            )
-        self._table = _Table(identity, digest, is_settled, entries, decoys_of(entries.values(), DECOYS))
-
-
-def _identity(status: os.stat_result) -> tuple[int, ...]:
-    """Attributes that change with the file, even if its size stays and its time is set back (ctime)."""
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
-
-
-def _make_room(remembered: dict[bytes, Any]) -> None:
-    while len(remembered) >= REMEMBER:
-        with contextlib.suppress(KeyError, StopIteration, RuntimeError):
-            del remembered[next(iter(remembered))]
-
-
-class Access:
-    """The guard: ``protected`` actions need a login; ``auther`` checks passwords (None: every login is refused)."""
-
-    def __init__(self, auther: Auther | None, protected: Collection[str]) -> None:
-        self._auther = auther
-        self._protected = frozenset(protected)
-
-    def is_protected(self, action: str) -> bool:
-        """Whether the action needs a login."""
-        return action in self._protected
-
-    def is_refused(self, action: str) -> bool:
-        """Whether the action is refused to everyone: it needs a login, and nothing can check one."""
-        return action in self._protected and self._auther is None
-
-    def check(self, action: str, authorization: str | None) -> str | None:
-        """The user who may do this, None for an open action.
-
-        Raises Unauthorized for missing, malformed or wrong credentials, Forbidden for an action refused to everyone.
-        """
-        if action not in self._protected:
-            return None
-        if self._auther is None:
-            raise Forbidden(
-                f"The action {action!r} is refused to everyone: it is protected, and the server has no password file. "
-                "The operator can set one with -P FILE."
-            )
-        if authorization is None:
-            raise Unauthorized(f"The action {action!r} needs a user name and a password.")
-        user = self._login(self._auther, authorization)
-        if user is None:
-            raise Unauthorized("The user name or the password is wrong.")
-        return user
-
-    def _login(self, auther: Auther, authorization: str) -> str | None:
-        try:
-            if isinstance(auther, HtpasswdFile):
-                return auther.login(authorization)
-            user, password = parse_basic(authorization)
-            return user if auther(user, password) else None
-        except PypiServerError:
+            flight.principal = check()
+        except PypiServerError as error:
+            flight.error = error
+        except BaseException as error:
+            flight.error = Unavailable(repr(error))
             raise
-        except Exception:  # noqa: BLE001 - logged with its traceback
-            # Foreign code: no error in it may grant access or show a traceback to a client.
-            _LOG.exception("The auther failed; the request is refused.")
-            return None
+        finally:
+            self._finish(flight, attempt, is_foreign=is_foreign)
+
+    def _finish(self, flight: _Flight, attempt: _Attempt, *, is_foreign: bool) -> None:
+        """Remember the answer of the check, and give it to all who wait for it."""
+        principal, version = flight.principal, attempt.table.version
+        with self._lock:
+            # One that hung has no say once another one began, which may know better.
+            if self._flights.get(attempt.key) is flight:
+                if principal is not None:
+                    login = Login(principal, attempt.user, version, flight.began, is_foreign)
+                    self._memory.add_right(attempt.mac, login)
+                elif flight.error is None:
+                    self._memory.add_wrong(attempt.mac, version, self._clock())
+                del self._flights[attempt.key]
+        flight.done.set()
+
+
+def _is_fresh(login: Login, table: Table, now: float) -> bool:
+    """Whether the login needs no check."""
+    age = now - login.confirmed
+    if not login.is_foreign:
+        return login.version == table.version and age < FILE_SECONDS
+    return age < FOREIGN_SECONDS and (login.version == table.version or login.user not in table.entries)
+
+
+def _is_usable(login: Login, table: Table, now: float) -> bool:
+    """Whether the login stays right if it cannot be checked."""
+    return login.is_foreign and now - login.confirmed < OUTAGE_SECONDS and login.user not in table.entries
 
 
 def parse_basic(authorization: str) -> tuple[str, str]:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 from pathlib import Path
 
 from ..backend.name_lock import claimed
 from ..errors import ConfigError
+from .file_edit import read_file, replace_file
 from .password_hashes import PasswordHash, fits, make_hash, read_entry
 
 
@@ -38,7 +38,7 @@ def check_file(path: Path) -> None:
     """Raise ConfigError where the htpasswd file cannot be read, or cannot be made."""
     target = Path(os.path.realpath(path))
     try:
-        _read(target)
+        read_file(target)
         if not os.access(target.parent, os.W_OK):
             raise PermissionError(
                 errno.EACCES, os.strerror(errno.EACCES) if target.parent.exists() else "its folder is missing"
@@ -108,7 +108,7 @@ def _change(path: Path, user: str, password_hash: str | None) -> bool:
 def _set(target: Path, user: str, entry: str | None) -> bool:
     """Give the user this line, or none; True when the user is new, or was removed."""
     while True:
-        old, status = _read(target)
+        old, status = read_file(target)
         lines = old.decode("utf-8", "surrogateescape").splitlines()
         places = [at for at, line in enumerate(lines) if line.strip().partition(":")[0] == user]
         if entry is None:
@@ -120,42 +120,8 @@ def _set(target: Path, user: str, entry: str | None) -> bool:
                 lines[at] = entry
         else:
             lines.append(entry)
-        if _replace(target, "".join(f"{line}\n" for line in lines), old, status):
+        if replace_file(target, "".join(f"{line}\n" for line in lines), old, status):
             return entry is None or not places
-
-
-def _read(path: Path) -> tuple[bytes, os.stat_result | None]:
-    """The content of the file and its stat, both of the same file; no bytes and None if it is missing."""
-    try:
-        with path.open("rb") as file:
-            return file.read(), os.fstat(file.fileno())
-    except FileNotFoundError:
-        return b"", None
-
-
-def _replace(path: Path, text: str, old: bytes, status: os.stat_result | None) -> bool:
-    """Replace the file whose content was ``old``; False when another program changed it meanwhile."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(text.encode("utf-8", "surrogateescape"))
-            file.flush()
-            os.fsync(file.fileno())
-        if status is not None:
-            if os.name != "nt":
-                # Only root may set the owner; for other users the new file is their own, like any file they write.
-                with contextlib.suppress(PermissionError):
-                    os.chown(temporary, status.st_uid, status.st_gid)
-            temporary.chmod(status.st_mode & 0o777)
-        if _read(path)[0] == old:
-            temporary.replace(path)
-            return True
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
-    temporary.unlink(missing_ok=True)
-    return False
 
 
 def _unwritable(path: Path, error: OSError) -> ConfigError:

@@ -1,236 +1,29 @@
-"""Passwords: every scheme a htpasswd file may hold, and everything that must not log anybody in."""
+"""Who sends a request: what is asked, how often, and what holds while the one who knows does not answer."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import logging
-import os
-import subprocess
-import sys
+import contextlib
+import threading
 import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pypiserver.access import authentication, password_hashes
-from pypiserver.access.authentication import Access, HtpasswdFile, parse_basic
+from pypiserver.access import authentication, foreign_check, login_memory, password_file
+from pypiserver.access.authentication import Authenticator, parse_basic
+from pypiserver.access.foreign_check import ForeignCheck
 from pypiserver.access.htpasswd_file import set_password
-from pypiserver.errors import ConfigError, Forbidden, Unauthorized, Unavailable
-from pypiserver.factory import build_auther
-from pypiserver.settings.config import Config
-from tests.raising import raises
+from pypiserver.access.password_file import HtpasswdFile
+from pypiserver.access.principal import Principal
+from pypiserver.errors import Unauthorized, Unavailable
 
-# "" is made by its own library; the password is always "sesame".
-HASHES = {
-    "bcrypt 2y": "",
-    "apr1": "",
-    "sha1": "{SHA}" + base64.b64encode(hashlib.sha1(b"sesame").digest()).decode(),
-    "sha256": "",
-    "sha512": "",
-    "des": "",
-    "plain": "sesame",
-}
+from .credentials import basic
 
-
-def made(scheme: str) -> str:
-    """A hash of "sesame" by the scheme's own library."""
-    if scheme == "bcrypt 2y":
-        return password_hashes.make_hash("sesame", cost=4).replace("$2b$", "$2y$")
-    names = {"apr1": "apr_md5_crypt", "sha256": "sha256_crypt", "sha512": "sha512_crypt", "des": "des_crypt"}
-    if scheme in names:
-        handler = password_hashes._handler(names[scheme])
-        # A hundred times fewer rounds than passlib takes; what the hash says is what counts.
-        rounds = {"rounds": 5000} if scheme.startswith("sha") else {}
-        return str(handler.using(**rounds).hash("sesame"))
-    return HASHES[scheme]
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "htpasswd.txt"
-
-
-def write(path: Path, *lines: str) -> HtpasswdFile:
-    path.write_text("\n".join(lines) + "\n")
-    path.chmod(0o600)
-    return HtpasswdFile(path)
-
-
-@pytest.mark.parametrize("scheme", HASHES)
-def test_the_right_password_fits_and_no_other(path: Path, scheme: str) -> None:
-    file = write(path, f"joe:{made(scheme)}")
-    for _ in range(2):
-        assert file("joe", "sesame")
-        assert not file("joe", "Sesame")
-        assert not file("joe", "")
-        assert not file("joe", "sesame\0")
-    assert not file("jane", "sesame")
-
-
-def test_known_hashes_of_other_programs_fit(path: Path) -> None:
-    """Made by openssl passwd, Apache and coreutils, so that a hash and a check of ours cannot be wrong together."""
-    file = write(
-        path,
-        "apr:$apr1$xxxxxxxx$dxHfLAsjHkDRmG83UXe8K0",
-        "sha256:$5$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc5",
-        "sha:{SHA}00hq6RNueFa8QiEjhep5cJRHWAI=",
-    )
-    assert file("apr", "password")
-    assert file("sha256", "Hello world!")
-    assert file("sha", "Hello world!")
-
-
-@pytest.mark.parametrize(
-    "stored",
-    [
-        "",
-        "$2y$05$short",
-        "$2y$31$" + "a" * 53,
-        "$6$rounds=9999999$salt$" + "a" * 86,
-        "$1$salt$" + "a" * 22,
-        "{SSHA}abc",
-        "{SHA}x",
-        "!",
-        "*",
-        "!sesame",
-        "*0",
-        "$argon2id$v=19$x",
-        "_J9..rasmBYk8r9AiWNc",
-    ],
-)
-def test_no_other_text_logs_anybody_in(path: Path, stored: str, caplog: pytest.LogCaptureFixture) -> None:
-    file = write(path, "# comment", f"joe:{stored}", "ann:" + made("sha1"))
-    with caplog.at_level(logging.WARNING):
-        for password in ("", stored, "sesame"):
-            assert not file("joe", password)
-    assert file("ann", "sesame")
-    assert [message for message in caplog.messages if message.startswith("Line 2 ")]
-
-
-def test_changes_count_at_once(path: Path) -> None:
-    file = write(path, "joe:" + made("sha1"))
-    assert file("joe", "sesame")
-    write(path, "ann:" + made("sha1"))
-    assert not file("joe", "sesame")
-    assert file("ann", "sesame")
-
-
-def test_a_change_that_does_not_show_counts_at_once(path: Path) -> None:
-    """In place, of one length, and within the time that the file system can tell apart."""
-    file = write(path, "joe:" + made("sha1"))
-    status = path.stat()
-    assert file("joe", "sesame")
-    path.write_text("ann:" + made("sha1") + "\n")
-    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
-    assert (path.stat().st_ino, path.stat().st_size) == (status.st_ino, status.st_size)
-    assert not file("joe", "sesame")
-    assert file("ann", "sesame")
-
-
-def test_a_file_that_stays_away_closes_the_door(path: Path) -> None:
-    now = [0.0]
-    write(path, "joe:" + made("sha1"))
-    file = HtpasswdFile(path, clock=lambda: now[0])
-    assert file("joe", "sesame")
-    path.unlink()
-    assert file("joe", "sesame")
-    now[0] = 5.1
-    assert not file("joe", "sesame")
-
-
-def test_a_right_password_is_checked_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    checks: list[str] = []
-    monkeypatch.setattr(
-        authentication, "fits", lambda entry, password: checks.append(password) is None and password == "sesame"
-    )
-    now = [0.0]
-    write(path, "joe:" + made("sha1"))
-    file = HtpasswdFile(path, clock=lambda: now[0])
-    for _ in range(3):
-        assert file("joe", "sesame")
-        assert not file("joe", "wrong")
-    assert checks == ["sesame", "wrong", "wrong", "wrong"]
-    now[0] = 601.0
-    assert file("joe", "sesame")
-    assert checks[-1] == "sesame"
-
-
-def test_a_right_header_is_read_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    read: list[str] = []
-    parse = authentication.parse_basic
-    monkeypatch.setattr(authentication, "parse_basic", lambda header: read.append(header) or parse(header))
-    now = [0.0]
-    write(path, "joe:" + made("sha1"))
-    access = Access(HtpasswdFile(path, clock=lambda: now[0]), ["list"])
-    right, wrong = basic("joe:sesame"), basic("joe:wrong")
-    for _ in range(3):
-        assert access.check("list", right) == "joe"
-        with pytest.raises(Unauthorized):
-            access.check("list", wrong)
-    assert read == [right, wrong, wrong, wrong]
-    now[0] = 601.0
-    assert access.check("list", right) == "joe"
-    assert read[-1] == right
-    write(path, "ann:" + made("sha1"))
-    with pytest.raises(Unauthorized):
-        access.check("list", right)
-
-
-def test_no_more_passwords_are_remembered_than_the_limit(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(authentication, "fits", lambda entry, password: True)
-    file = write(path, "joe:" + made("sha1"))
-    for number in range(authentication.REMEMBER + 20):
-        assert file.login(basic(f"joe:{number}")) == "joe"
-    assert len(file._table.remembered) == len(file._table.logins) == authentication.REMEMBER
-
-
-def test_an_unknown_user_costs_as_much_as_a_known_one(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    checked: list[str] = []
-    monkeypatch.setattr(authentication, "fits", lambda entry, password: checked.append(entry.scheme) is not None)
-    file = write(path, "joe:" + made("bcrypt 2y"), "ann:" + made("sha1"))
-    assert not file("nobody", "x")
-    unknown = list(checked)
-    checked.clear()
-    assert not file("joe", "x")
-    assert sorted(checked) == sorted(unknown) == ["bcrypt", "sha1"]
-
-
-def test_a_long_password_is_cut_as_apache_cuts_it(path: Path) -> None:
-    file = write(path, "joe:" + password_hashes.make_hash("x" * 80, cost=4))
-    assert file("joe", "x" * 80) and file("joe", "x" * 72) and not file("joe", "x" * 71)
-
-
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
-def test_a_file_others_may_write_is_warned_of(path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    file = write(path, "joe:" + made("plain"))
-    path.chmod(0o666)
-    with caplog.at_level(logging.WARNING):
-        file("joe", "sesame")
-    assert any("chmod go-w" in message for message in caplog.messages)
-    assert any("plain-text" in message for message in caplog.messages)
-    assert "sesame" not in caplog.text
-
-
-def test_a_missing_file_says_how_to_make_one(path: Path) -> None:
-    with raises(ConfigError, kind="unreadable", setting="password_file", value=path):
-        HtpasswdFile(path).check()
-
-
-def test_nothing_of_passlib_that_breaks_is_imported() -> None:
-    code = (
-        "import sys; from pypiserver.access import password_hashes;"
-        "password_hashes._handler('apr_md5_crypt'); password_hashes._handler('sha512_crypt');"
-        "print([m for m in sys.modules if m in ('passlib.apache', 'passlib.handlers.bcrypt')])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
-
-
-def basic(text: str | bytes) -> str:
-    return "Basic " + base64.b64encode(text if isinstance(text, bytes) else text.encode()).decode()
+RIGHT, WRONG, OTHER = basic("joe:sesame"), basic("joe:wrong"), basic("ann:sesame")
 
 
 @pytest.mark.parametrize(
@@ -255,214 +48,528 @@ def test_other_credentials_are_refused_and_nothing_else_happens(header: str) -> 
         return
 
 
-@given(st.text(max_size=60))
-def test_a_hash_is_recognised_or_refused(stored: str) -> None:
+@dataclass
+class Directory:
+    """A directory of users whose password is sesame, and a clock; what is asked of it is counted."""
+
+    now: float = 1000.0
+    calls: list[tuple[str, str]] = field(default_factory=list)
+    fault: BaseException | None = None
+    answer: Callable[[str, str], object] = lambda user, password: password == "sesame"
+
+    def __call__(self, user: str, password: str) -> object:
+        self.calls.append((user, password))
+        if self.fault is not None:
+            raise self.fault
+        return self.answer(user, password)
+
+    def clock(self) -> float:
+        return self.now
+
+    def authenticator(
+        self, file: HtpasswdFile | None = None, *, is_strict: bool = False, waiting: int = 32, **options: int
+    ) -> Authenticator:
+        check = ForeignCheck(self, "the directory", is_strict=is_strict, clock=self.clock, **options)
+        return Authenticator(file, check, waiting=waiting, clock=self.clock)
+
+
+def is_refused(authenticator: Authenticator, header: str) -> bool:
     try:
-        password_hashes.read_entry(stored)
-    except ValueError:
-        return
+        authenticator.identify(header)
+    except Unauthorized:
+        return True
+    return False
 
 
-def test_the_guard() -> None:
-    access = Access(lambda user, password: (user, password) == ("joe", "sesame"), {"update"})
-    assert access.check("list", None) is None
-    assert access.check("update", basic("joe:sesame")) == "joe"
-    for header in (None, basic("joe:wrong"), "Bearer x", "Basic !"):
-        with pytest.raises(Unauthorized):
-            access.check("update", header)
-    with pytest.raises(Forbidden, match="-P FILE"):
-        Access(None, {"update"}).check("update", basic("joe:sesame"))
+def test_ten_thousand_requests_of_a_user_in_a_minute_ask_twice_at_most() -> None:
+    directory = Directory()
+    authenticator = directory.authenticator()
+    for _ in range(10_000):
+        assert authenticator.identify(RIGHT) == Principal("joe")
+        directory.now += 60 / 10_000
+    assert len(directory.calls) <= 2
 
 
-def test_an_auther_that_fails_closes_the_door(caplog: pytest.LogCaptureFixture) -> None:
-    def broken(user: str, password: str) -> bool:
-        raise RuntimeError("no directory server")
-
-    with pytest.raises(Unauthorized):
-        Access(broken, {"list"}).check("list", basic("joe:sesame"))
-    assert "no directory server" in caplog.text
-
-
-def test_passwords_are_set_and_changed(path: Path) -> None:
-    assert set_password(path, "joe", "one") is True
-    assert path.stat().st_mode & 0o777 == 0o600 or os.name == "nt"
-    path.write_text("# ours\n" + path.read_text() + "ann:" + made("sha1") + "\n")
-    assert set_password(path, "joe", "two") is False
-    file = HtpasswdFile(path)
-    assert file("joe", "two") and not file("joe", "one") and file("ann", "sesame")
-    assert path.read_text().startswith("# ours\n")
-    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+def test_a_right_login_is_asked_again_after_a_minute_a_wrong_one_after_five_seconds() -> None:
+    directory = Directory()
+    authenticator = directory.authenticator()
+    for moment, asked in ((0.0, 1), (59.9, 1), (60.0, 2), (119.9, 2), (120.0, 3)):
+        directory.now = 1000.0 + moment
+        assert authenticator.identify(RIGHT).name == "joe"
+        assert len(directory.calls) == asked
+    directory.calls.clear()
+    for moment, asked in ((0.0, 1), (4.9, 1), (5.0, 2), (9.9, 2), (10.0, 3)):
+        directory.now = 2000.0 + moment
+        assert is_refused(authenticator, WRONG)
+        assert len(directory.calls) == asked
 
 
-@pytest.mark.skipif(os.name == "nt", reason="links need a right there")
-def test_a_link_to_the_password_file_stays_a_link(path: Path) -> None:
-    target = path.parent / "elsewhere" / "htpasswd"
-    target.parent.mkdir()
-    set_password(target, "joe", "one")
-    path.symlink_to(target)
-    set_password(path, "joe", "two")
-    assert path.is_symlink()
-    assert HtpasswdFile(target)("joe", "two")
+def test_a_login_that_became_wrong_is_forgotten() -> None:
+    directory = Directory()
+    authenticator = directory.authenticator()
+    authenticator.identify(RIGHT)
+    directory.answer, directory.now = lambda user, password: False, directory.now + 60
+    assert is_refused(authenticator, RIGHT)
+    directory.fault, directory.now = OSError("no route"), directory.now + 60
+    with pytest.raises(Unavailable):
+        authenticator.identify(RIGHT)
 
 
-@pytest.mark.skipif(os.name == "nt" or os.getuid() != 0, reason="only root can give a file away")
-def test_a_password_file_changed_by_root_keeps_its_owner(path: Path) -> None:
-    """The server reads it as another user: sudo pypi-server passwd must not lock it out."""
-    set_password(path, "joe", "one")
-    os.chown(path, 12345, 23456)
-    path.chmod(0o640)
-    set_password(path, "joe", "two")
-    status = path.stat()
-    assert (status.st_uid, status.st_gid, status.st_mode & 0o777) == (12345, 23456, 0o640)
+@pytest.mark.parametrize("fault", [OSError("no route"), ValueError("secret path"), SystemExit(3), KeyboardInterrupt()])
+def test_a_check_that_fails_is_no_refusal_and_tells_clients_nothing(
+    fault: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    directory = Directory(fault=fault)
+    authenticator = directory.authenticator()
+    for header in (RIGHT, WRONG, OTHER):
+        with pytest.raises(Unavailable) as raised:
+            authenticator.identify(header)
+        assert (raised.value.kind, raised.value.public) == ("login", foreign_check.FAILED)
+    assert len(directory.calls) == 3
+
+
+def test_the_traceback_of_a_failure_is_logged_once_in_ten_minutes(caplog: pytest.LogCaptureFixture) -> None:
+    directory = Directory(fault=OSError("no route"))
+    authenticator = directory.authenticator()
+    said = []
+    for moment in (0.0, 1.0, 599.0, 600.0, 601.0):
+        directory.now = 1000.0 + moment
+        with pytest.raises(Unavailable):
+            authenticator.identify(RIGHT)
+        said.append(len(caplog.records))
+    assert said == [1, 1, 1, 2, 2]
+    assert "no route" in caplog.text and "Traceback" in caplog.text and "sesame" not in caplog.text
+
+
+def test_who_was_right_in_the_last_five_minutes_stays_right_while_the_check_fails() -> None:
+    directory = Directory()
+    authenticator = directory.authenticator()
+    authenticator.identify(RIGHT)
+    directory.fault = OSError("no route")
+    for moment in range(60, 300):
+        directory.now = 1000.0 + moment
+        assert authenticator.identify(RIGHT).name == "joe"
+        with pytest.raises(Unavailable):
+            authenticator.identify(OTHER)
+    asked = directory.calls.count(("joe", "sesame"))
+    # Every five seconds it is asked once whether it works again.
+    assert asked == 1 + (300 - 60) / 5
+    directory.now = 1300.0
+    with pytest.raises(Unavailable):
+        authenticator.identify(RIGHT)
+    directory.fault = None
+    assert authenticator.identify(RIGHT).name == "joe"
+
+
+def test_a_wrong_password_is_no_login_of_who_was_right() -> None:
+    directory = Directory()
+    authenticator = directory.authenticator()
+    authenticator.identify(RIGHT)
+    directory.fault = OSError("no route")
+    with pytest.raises(Unavailable):
+        authenticator.identify(WRONG)
+
+
+def test_no_check_gets_an_empty_password() -> None:
+    """A directory takes it for an anonymous login, which is always right (RFC 4513 section 5.1.2)."""
+    directory = Directory(answer=lambda user, password: True)
+    for is_strict in (True, False):
+        assert is_refused(directory.authenticator(is_strict=is_strict), basic("joe:"))
+    assert is_refused(directory.authenticator(is_strict=True), basic(":sesame"))
+    assert directory.calls == []
 
 
 @pytest.mark.parametrize(
-    ("user", "password"), [("", "x"), ("a:b", "x"), ("a\nb", "x"), ("#a", "x"), ("a", ""), ("a", "x\0")]
+    ("answer", "is_strict", "principal"),
+    [
+        (True, True, Principal("joe")),
+        (1, False, Principal("joe")),
+        (Principal("Joe", frozenset({"staff"})), True, Principal("Joe", frozenset({"staff"}))),
+        (Principal("Joe"), False, Principal("Joe")),
+    ],
 )
-def test_what_cannot_be_stored_is_refused(path: Path, user: str, password: str) -> None:
-    with pytest.raises(ConfigError):
-        set_password(path, user, password)
-    assert not path.exists()
+def test_answers_that_are_logins(answer: object, is_strict: bool, principal: Principal) -> None:
+    directory = Directory(answer=lambda user, password: answer)
+    assert directory.authenticator(is_strict=is_strict).identify(RIGHT) == principal
 
 
-@pytest.fixture(autouse=True)
-def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Passwords are set at the lowest cost there is."""
-    monkeypatch.setitem(password_hashes.make_hash.__kwdefaults__, "cost", 4)
+@pytest.mark.parametrize(("answer", "is_strict"), [(False, True), (None, True), (0, False), ("", False)])
+def test_answers_that_are_refusals(answer: object, is_strict: bool) -> None:
+    directory = Directory(answer=lambda user, password: answer)
+    assert is_refused(directory.authenticator(is_strict=is_strict), RIGHT)
 
 
-@pytest.mark.parametrize("lapse", [0.0, 0.001, 3600.0])
-def test_a_changed_file_counts_from_the_next_request_on(tmp_path: Path, lapse: float) -> None:
-    """As the server makes it: nothing that was read is believed without a look."""
+async def later(user: str, password: str) -> bool:
+    return True
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_strict"),
+    [
+        (lambda: 1, True),
+        (lambda: ("joe", ["staff"]), True),
+        (lambda: Principal(None), True),
+        (lambda: Principal(""), False),
+        (lambda: Principal("a\nb"), True),
+        (lambda: Principal("x" * 256), True),
+        (lambda: later("joe", "sesame"), False),
+        (lambda: later("joe", "sesame"), True),
+    ],
+)
+def test_an_answer_that_is_none_is_a_failure_and_no_login(answer: Callable[[], object], is_strict: bool) -> None:
+    directory = Directory(answer=lambda user, password: answer())
+    with pytest.raises(Unavailable):
+        directory.authenticator(is_strict=is_strict).identify(RIGHT)
+
+
+def test_a_check_may_refuse_by_an_exception() -> None:
+    directory = Directory(fault=Unauthorized("no"))
+    assert is_refused(directory.authenticator(), RIGHT)
+
+
+@contextlib.contextmanager
+def held(directory: Directory) -> Iterator[threading.Event]:
+    """Its answers come when the event is set, which it is at the end."""
+    event = threading.Event()
+    before = directory.answer
+
+    def answer(user: str, password: str) -> object:
+        assert event.wait(30)
+        return before(user, password)
+
+    directory.answer = answer
+    try:
+        yield event
+    finally:
+        directory.answer = before
+        event.set()
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+@dataclass
+class Crowd:
+    """Requests at the same time; ``results`` are names, or the classes of what was raised."""
+
+    authenticator: Authenticator
+    results: list[object] = field(default_factory=list)
+    threads: list[threading.Thread] = field(default_factory=list)
+
+    def send(self, *headers: str) -> None:
+        for header in headers:
+            self.threads.append(threading.Thread(target=self._ask, args=(header,)))
+            self.threads[-1].start()
+
+    def _ask(self, header: str) -> None:
+        try:
+            self.results.append(self.authenticator.identify(header).name)
+        except (Unauthorized, Unavailable) as error:
+            self.results.append(type(error))
+
+    def end(self) -> list[object]:
+        for thread in self.threads:
+            thread.join(30)
+        return self.results
+
+
+def test_requests_with_one_header_cause_one_check() -> None:
+    directory = Directory()
+    crowd = Crowd(directory.authenticator())
+    with held(directory) as event:
+        crowd.send(*[RIGHT] * 20)
+        until(lambda: len(directory.calls) == 1)
+        event.set()
+        assert crowd.end() == ["joe"] * 20
+    assert len(directory.calls) == 1
+
+
+def test_requests_that_share_a_failure_all_fail() -> None:
+    def fail(user: str, password: str) -> bool:
+        raise OSError("no route")
+
+    directory = Directory(answer=fail)
+    crowd = Crowd(directory.authenticator())
+    with held(directory) as event:
+        crowd.send(*[RIGHT] * 5)
+        until(lambda: crowd.authenticator._waiting._value == 32 - 5)
+        event.set()
+        assert crowd.end() == [Unavailable] * 5
+    assert len(directory.calls) == 1
+
+
+def test_no_more_checks_run_at_once_than_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(authentication, "WAIT_SECONDS", 0.05)
+    directory = Directory()
+    crowd = Crowd(directory.authenticator(at_once=2))
+    with held(directory) as event:
+        crowd.send(basic("a:sesame"), basic("b:sesame"))
+        until(lambda: len(directory.calls) == 2)
+        with pytest.raises(Unavailable) as raised:
+            crowd.authenticator.identify(RIGHT)
+        assert raised.value.public == password_file.BUSY
+        event.set()
+        assert sorted(map(str, crowd.end())) == ["a", "b"]
+    assert crowd.authenticator.identify(RIGHT).name == "joe"
+
+
+def test_who_waits_for_a_place_gets_it() -> None:
+    directory = Directory()
+    crowd = Crowd(directory.authenticator(at_once=1))
+    with held(directory) as event:
+        crowd.send(basic("a:sesame"))
+        until(lambda: len(directory.calls) == 1)
+        crowd.send(basic("b:sesame"))
+        event.set()
+        assert sorted(map(str, crowd.end())) == ["a", "b"]
+
+
+def test_no_more_requests_wait_than_the_limit() -> None:
+    """A waiting request holds a thread that open pages need."""
+    directory = Directory()
+    crowd = Crowd(directory.authenticator(waiting=3))
+    with held(directory) as event:
+        crowd.send(*[RIGHT] * 3)
+        until(lambda: not crowd.authenticator._waiting._value)
+        for header in (RIGHT, OTHER):
+            with pytest.raises(Unavailable):
+                crowd.authenticator.identify(header)
+        event.set()
+        assert crowd.end() == ["joe"] * 3
+
+
+def test_a_known_user_is_asked_again_while_a_flood_of_others_waits() -> None:
+    directory = Directory()
+    authenticator = directory.authenticator(waiting=1)
+    authenticator.identify(RIGHT)
+    assert authenticator._waiting.acquire(blocking=False)
+    directory.now += 60
+    assert authenticator.identify(RIGHT).name == "joe"
+    assert len(directory.calls) == 2
+
+
+def test_a_check_that_hangs_holds_no_request_of_a_known_user(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(authentication, "WAIT_SECONDS", 0.05)
+    monkeypatch.setattr(authentication, "CALL_SECONDS", 0.05)
+    monkeypatch.setattr(authentication, "KNOWN_SECONDS", 0.01)
+    directory = Directory()
+    authenticator = directory.authenticator(at_once=1)
+    authenticator.identify(RIGHT)
+    with held(directory):
+        directory.now += 60
+        for _ in range(3):
+            assert authenticator.identify(RIGHT).name == "joe"
+        # The place is held by the check that hangs.
+        with pytest.raises(Unavailable):
+            authenticator.identify(OTHER)
+        assert directory.calls == [("joe", "sesame")] * 2
+    assert "does not answer" in caplog.text
+
+
+def test_a_check_that_hung_leaves_its_place_after_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(authentication, "WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(authentication, "CALL_SECONDS", 0.05)
+    directory = Directory()
+    authenticator = directory.authenticator(at_once=1)
+    hung = []
+    with contextlib.ExitStack() as stack:
+        for _ in range(foreign_check.HUNG_THREADS):
+            hung.append(stack.enter_context(held(directory)))
+            with pytest.raises(Unavailable):
+                authenticator.identify(RIGHT)
+            directory.now += foreign_check.HUNG_SECONDS
+        asked = len(directory.calls)
+        # There is an end to it.
+        with pytest.raises(Unavailable):
+            authenticator.identify(RIGHT)
+        assert asked == len(directory.calls) == foreign_check.HUNG_THREADS
+    monkeypatch.setattr(authentication, "WAIT_SECONDS", 5)
+    monkeypatch.setattr(authentication, "CALL_SECONDS", 10)
+    assert authenticator.identify(RIGHT).name == "joe"
+
+
+def test_the_late_answer_of_a_check_that_hung_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(authentication, "CALL_SECONDS", 0.05)
+    directory = Directory()
+    authenticator = directory.authenticator()
+    with held(directory) as event:
+        with pytest.raises(Unavailable):
+            authenticator.identify(RIGHT)
+        directory.now += foreign_check.HUNG_SECONDS
+        directory.answer = lambda user, password: False
+        monkeypatch.setattr(authentication, "CALL_SECONDS", 10)
+        assert is_refused(authenticator, RIGHT)
+        event.set()
+        until(lambda: not any(thread.name == "pypiserver-login" for thread in threading.enumerate()))
+        assert is_refused(authenticator, RIGHT)
+
+
+def test_a_slow_answer_counts_for_the_next_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(authentication, "CALL_SECONDS", 0.01)
+    directory = Directory()
+    authenticator = directory.authenticator()
+    with held(directory) as event:
+        with pytest.raises(Unavailable):
+            authenticator.identify(RIGHT)
+        event.set()
+        until(lambda: not authenticator._flights)
+    assert authenticator.identify(RIGHT).name == "joe"
+    assert len(directory.calls) == 1
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
     path = tmp_path / "htpasswd"
-    set_password(path, "joe", "one")
-    file = build_auther(Config(roots=(tmp_path,), password_file=path))
-    assert isinstance(file, HtpasswdFile)
-    assert file.login(basic("joe:one")) == "joe"
-    set_password(path, "joe", "two")
-    os.utime(path, (time.time() - lapse, time.time() - lapse))
-    assert file.login(basic("joe:one")) is None
-    assert file.login(basic("joe:two")) == "joe"
+    path.write_text("joe:local\n")
+    path.chmod(0o600)
+    return path
 
 
-def test_a_change_of_a_settled_file_that_keeps_size_inode_and_time_counts(
+def test_users_of_the_file_are_checked_there_only(path: Path) -> None:
+    directory = Directory()
+    authenticator = directory.authenticator(HtpasswdFile(path))
+    assert is_refused(authenticator, RIGHT)
+    assert authenticator.identify(basic("joe:local")) == Principal("joe")
+    assert authenticator.identify(OTHER) == Principal("ann")
+    assert directory.calls == [("ann", "sesame")]
+
+
+def test_a_user_who_gets_a_line_in_the_file_is_no_longer_asked_of_the_directory(path: Path) -> None:
+    directory = Directory()
+    authenticator = directory.authenticator(HtpasswdFile(path))
+    authenticator.identify(OTHER)
+    authenticator.identify(basic("bob:sesame"))
+    path.write_text("joe:local\nann:local\n")
+    assert is_refused(authenticator, OTHER)
+    # Others lose nothing by it, not even while the directory fails.
+    directory.fault, directory.now = OSError("no route"), directory.now + 60
+    assert authenticator.identify(basic("bob:sesame")).name == "bob"
+    assert is_refused(authenticator, OTHER)
+
+
+def test_a_file_that_cannot_be_read_sends_no_password_to_the_directory(path: Path) -> None:
+    directory = Directory()
+    path.rename(path.with_name("elsewhere"))
+    authenticator = directory.authenticator(HtpasswdFile(path, clock=directory.clock))
+    with pytest.raises(Unavailable):
+        authenticator.identify(basic("joe:local"))
+    assert directory.calls == []
+
+
+def test_no_more_requests_wait_for_the_file_than_the_limit(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither for their own checks nor for those of others: together they would hold every thread."""
+    event = threading.Event()
+    monkeypatch.setattr(password_file, "fits", lambda entry, password: event.wait(30) and password == "sesame")
+    set_password(path, "joe", "sesame")
+    crowd = Crowd(Authenticator(HtpasswdFile(path, slow_checks=4), waiting=3))
+    crowd.send(basic("joe:a"), basic("joe:b"), basic("joe:b"))
+    until(lambda: not crowd.authenticator._waiting._value)
+    for header in (basic("joe:b"), basic("joe:c")):
+        with pytest.raises(Unavailable):
+            crowd.authenticator.identify(header)
+    event.set()
+    assert crowd.end() == [Unauthorized] * 3
+
+
+def test_a_right_password_of_the_file_is_checked_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checks: list[str] = []
+    real = password_file.fits
+    monkeypatch.setattr(
+        password_file, "fits", lambda entry, password: checks.append(password) is None and real(entry, password)
+    )
+    now = [0.0]
+    authenticator = Authenticator(HtpasswdFile(path), clock=lambda: now[0])
+    right, wrong = basic("joe:local"), basic("joe:wrong")
+    for moment, expected in (
+        (0.0, ["local", "wrong"]),
+        (4.9, []),
+        (5.1, ["wrong"]),
+        (599.0, ["wrong"]),
+        (601.0, ["local"]),
+    ):
+        now[0] = moment
+        checks.clear()
+        for _ in range(3):
+            assert authenticator.identify(right).name == "joe"
+            assert is_refused(authenticator, wrong)
+        assert checks == expected, moment
+    path.write_text("ann:local\n")
+    assert is_refused(authenticator, right)
+
+
+def test_a_password_that_becomes_right_counts_at_once(path: Path) -> None:
+    authenticator = Authenticator(HtpasswdFile(path))
+    assert is_refused(authenticator, RIGHT)
+    path.write_text("joe:sesame\n")
+    assert authenticator.identify(RIGHT).name == "joe"
+
+
+def test_a_check_that_began_before_the_file_changed_is_shared_with_no_later_request(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(authentication, "SETTLE_SECONDS", -1.0)
-    file = write(path, "joe:" + made("sha1"))
-    before = path.stat()
-    assert file("joe", "sesame")
-    time.sleep(0.05)  # more than a tick of the file system
-    path.write_text("ann:" + made("sha1") + "\n")
-    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-    after = path.stat()
-    assert (after.st_ino, after.st_size, after.st_mtime_ns) == (before.st_ino, before.st_size, before.st_mtime_ns)
-    assert not file("joe", "sesame")
+    began, go_on = threading.Event(), threading.Event()
+    real = password_file.fits
+
+    def slow(entry: object, password: str) -> bool:
+        if not began.is_set():
+            began.set()
+            assert go_on.wait(20)
+        return real(entry, password)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(password_file, "fits", slow)
+    authenticator = Authenticator(HtpasswdFile(path))
+    crowd = Crowd(authenticator)
+    crowd.send(basic("joe:local"))
+    assert began.wait(20)
+    path.write_text("joe:other\n")
+    try:
+        assert is_refused(authenticator, basic("joe:local"))
+    finally:
+        go_on.set()
+    assert crowd.end() == ["joe"]
+    assert is_refused(authenticator, basic("joe:local"))
 
 
-def test_a_file_that_does_not_change_is_read_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(authentication, "SETTLE_SECONDS", -1.0)
-    file = write(path, "joe:" + made("sha1"))
-    reads: list[int] = []
-    real = file._read
-    monkeypatch.setattr(file, "_read", lambda: reads.append(1) or real())
-    for _ in range(20):
-        assert file.login(basic("joe:sesame")) == "joe"
-    assert reads == [1]
+def test_wrong_logins_push_out_no_right_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(login_memory, "WRONG_BYTES", 1 << 14)
+    directory = Directory()
+    authenticator = directory.authenticator()
+    authenticator.identify(RIGHT)
+    for number in range(300):
+        assert is_refused(authenticator, basic(f"joe:{number}"))
+    wrong = authenticator._memory._wrong
+    assert len(wrong._values) < 60 and wrong._size <= 1 << 14
+    directory.calls.clear()
+    assert authenticator.identify(RIGHT).name == "joe"
+    assert directory.calls == []
 
 
-def test_a_file_that_is_too_large_is_refused_and_not_cut(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Cut in a line, half of a plain-text password would be a password."""
-    monkeypatch.setattr(authentication, "MAX_FILE", len("joe:ses"))
-    now = [0.0]
-    write(path, "joe:sesame")
-    file = HtpasswdFile(path, clock=lambda: now[0])
-    assert not file("joe", "ses")
-    with raises(ConfigError, kind="unreadable", setting="password_file", value=path):
-        file.check()
-    now[0] = 6.0
-    assert not file("joe", "sesame")
-
-
-MIXED = ("bcrypt 2y", "apr1", "sha1", "sha256", "sha512", "des", "plain")
-
-
-@pytest.mark.parametrize("user", [*range(len(MIXED)), None])
-def test_every_failed_login_costs_the_same_checks(
-    path: Path, monkeypatch: pytest.MonkeyPatch, user: int | None
+def test_right_logins_are_bounded_in_bytes_and_a_user_in_many_groups_is_remembered(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Counted, as time is too coarse: one check of each scheme, whoever logs in and whether there is such a user."""
-    file = write(path, *[f"user{number}:{made(scheme)}" for number, scheme in enumerate(MIXED)])
-    checked: list[str] = []
-    real = password_hashes.fits
-    monkeypatch.setattr(
-        authentication, "fits", lambda entry, password: checked.append(entry.scheme) or real(entry, password)
-    )
-    assert not file("nobody" if user is None else f"user{user}", "wrong")
-    assert sorted(checked) == ["apr1", "bcrypt", "des_crypt", "plain", "sha1", "sha256_crypt", "sha512_crypt"]
-
-
-def test_users_of_cheaper_hashes_of_one_scheme_are_not_told_either(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    costs = {f"user{cost}": cost for cost in (4, 5, 6)}
-    file = write(path, *[f"{user}:{password_hashes.make_hash('sesame', cost=cost)}" for user, cost in costs.items()])
-    checked: list[str] = []
-    real = password_hashes.fits
-    monkeypatch.setattr(
-        authentication, "fits", lambda entry, password: checked.append(entry.stored[:7]) or real(entry, password)
-    )
-    for user in (*costs, "nobody"):
-        checked.clear()
-        assert not file(user, "wrong")
-        assert sorted(checked) == ["$2b$04$", "$2b$05$", "$2b$06$"], user
-    checked.clear()
-    assert file("user4", "sesame")
-    assert checked == ["$2b$04$"]
-
-
-def test_a_failed_login_takes_no_more_checks_than_the_limit(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    salt = "$abcdefgh$" + "a" * 43
-    file = write(path, *[f"user{number}:$5$rounds={1000 + number}{salt}" for number in range(40)])
-    checked: list[str] = []
-    monkeypatch.setattr(authentication, "fits", lambda entry, password: bool(checked.append(entry.scheme)))
-    for user in ("user0", "user20", "user39", "nobody"):
-        checked.clear()
-        assert not file(user, "wrong")
-        assert len(checked) == authentication.DECOYS, user
-
-
-def test_while_too_many_logins_wait_all_failed_ones_say_so(path: Path) -> None:
-    """Or those who are let past, because their hash is cheap, would be known to be users."""
-    file = write(path, "joe:" + password_hashes.make_hash("sesame", cost=6), "ann:" + made("sha1"))
-    while file._waiting.acquire(blocking=False):
-        pass
-    for user in ("joe", "ann", "nobody"):
-        with pytest.raises(Unavailable):
-            file(user, "wrong")
-    assert file("ann", "sesame")
-
-
-def test_a_hash_whose_library_is_missing_lets_nobody_in_and_is_no_error(
-    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    file = write(path, "joe:" + made("apr1"), "ann:" + made("sha1"))
-
-    def missing(name: str) -> None:
-        raise ConfigError("passlib cannot be used")
-
-    monkeypatch.setattr(password_hashes, "_handler", missing)
-    for user in ("joe", "ann", "nobody"):
-        assert not file(user, "wrong")
-    assert file("ann", "sesame")
-    assert caplog.messages == ["passlib cannot be used"]
-
-
-def test_each_warning_about_a_file_is_logged_once_a_content(path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Commands, applications and reloads each have an object of their own."""
-    path.write_text("nonsense\nada:plain\n")
-    path.chmod(0o600)
+    groups = frozenset(f"cn=department {number},ou=groups,dc=example" for number in range(2000))
+    directory = Directory(answer=lambda user, password: Principal(user, groups if user == "joe" else frozenset()))
+    authenticator = directory.authenticator()
     for _ in range(3):
-        HtpasswdFile(path).check()
-    assert len(caplog.messages) == 2
-    path.write_text("nonsense\nada:plain\nmore nonsense\n")
-    HtpasswdFile(path).check()
-    assert [message.partition(" of ")[0] for message in caplog.messages[2:]] == ["Line 1", "Line 3"]
+        assert authenticator.identify(RIGHT).groups == groups
+    assert len(directory.calls) == 1
+    monkeypatch.setattr(login_memory, "RIGHT_BYTES", 1 << 14)
+    authenticator = directory.authenticator()
+    for number in range(300):
+        authenticator.identify(basic(f"user{number}:x"))
+    assert authenticator._memory._right._size <= 1 << 14
+
+
+def test_neither_header_nor_password_is_kept() -> None:
+    directory = Directory()
+    authenticator = directory.authenticator()
+    authenticator.identify(RIGHT)
+    is_refused(authenticator, WRONG)
+    assert "sesame" not in repr(authenticator._memory._right._values)
+    assert RIGHT.encode() not in authenticator._memory._right._values
