@@ -1,7 +1,7 @@
 """Faults of an archive that can be read: members that are dangerous to unpack, and a wheel's RECORD that disagrees.
 
-**Invariants:** every member is checked, none is unpacked to disk; a fault is a kind (``unsafe`` or ``corrupt``) and a
-sentence that fits after "is refused: "; reading stops at the size limit (decompression bomb); one archive has a bounded
+**Invariants:** every member is checked, none is unpacked to disk; a fault has a rule's word, and a sentence that
+fits after "is refused: "; reading stops at the size limit (decompression bomb); one archive has a bounded
 number of faults.
 """
 
@@ -18,8 +18,7 @@ from collections.abc import Sequence
 from typing import BinaryIO
 
 from ..allowed_names import refused_in_an_archive
-from ..errors import Damage
-from .archive_limits import MAX_METADATA, BadArchive, Source, foreign, said, sane_size
+from .archive_limits import MAX_METADATA, ArchiveFault, BadArchive, Source, foreign, said, sane_size
 from .tar_headers import DEVICES, LINKS, TarMember
 from .zip_directory import ZipMember
 
@@ -34,10 +33,8 @@ _METHODS = (0, 8, 12)
 _MAY_LEAD_OUT = re.compile(r"^/|\.\.|[\\:\0]", re.MULTILINE)
 _DRIVE = re.compile(r"[A-Za-z]:")
 
-Fault = tuple[Damage, str]
 
-
-def zip_faults(members: Sequence[ZipMember]) -> list[Fault]:
+def zip_faults(members: Sequence[ZipMember]) -> list[ArchiveFault]:
     """Faults that make a zip archive dangerous to unpack: paths out of its folder, forbidden characters, its size."""
     names = [member.name for member in members]
     joined = "\n".join(names)
@@ -45,11 +42,12 @@ def zip_faults(members: Sequence[ZipMember]) -> list[Fault]:
     if not joined.isascii() or len(joined.splitlines()) > len(names) or not joined.replace("\n", "").isprintable():
         faults += [fault for name in names for fault in _character_faults(name)]
     if _MAY_LEAD_OUT.search(joined):
-        faults += [("unsafe", f"its member {said(name)} leads out of its folder") for name in names if _leads_out(name)]
+        faults += [_leading_out("member", name) for name in names if _leads_out(name)]
     packed = sum(member.packed for member in members)
     unpacked = sum(member.unpacked for member in members)
     if unpacked > sane_size(packed):
-        faults.insert(0, ("unsafe", f"its {packed} bytes would unpack to {unpacked}, more than any package"))
+        reason = f"its {packed} bytes would unpack to {unpacked}, more than any package"
+        faults.insert(0, ArchiveFault("too-large", reason, "unsafe"))
     return faults[:MAX_FAULTS]
 
 
@@ -60,37 +58,43 @@ def _leads_out(path: str) -> bool:
     return plain.startswith("/") or ".." in plain.split("/") or _DRIVE.match(plain) is not None or "\0" in path
 
 
-def _character_faults(name: str) -> list[Fault]:
+def _leading_out(what: str, name: str) -> ArchiveFault:
+    return ArchiveFault("leads-out", f"its {what} {said(name)} leads out of its folder", "unsafe")
+
+
+def _character_faults(name: str) -> list[ArchiveFault]:
     refused = refused_in_an_archive(name)
-    return [] if refused is None else [("unsafe", f"its member {said(name)} has {refused} in its name")]
+    if refused is None:
+        return []
+    return [ArchiveFault("character", f"its member {said(name)} has {refused} in its name", "unsafe")]
 
 
-def tar_faults(member: TarMember) -> list[Fault]:
+def tar_faults(member: TarMember) -> list[ArchiveFault]:
     """Faults that make a member of a tar archive dangerous to unpack."""
     faults = _character_faults(member.name)
     if _leads_out(member.name):
-        faults.append(("unsafe", f"its member {said(member.name)} leads out of its folder"))
+        faults.append(_leading_out("member", member.name))
     if member.kind in LINKS:
         base = posixpath.dirname(member.name) if member.kind == b"2" else ""
         if _leads_out(posixpath.normpath(posixpath.join(base, member.link))):
-            faults.append(("unsafe", f"its link {said(member.name)} leads out of its folder"))
+            faults.append(_leading_out("link", member.name))
     elif member.kind in DEVICES:
-        faults.append(("unsafe", f"its member {said(member.name)} is a device"))
+        faults.append(ArchiveFault("device", f"its member {said(member.name)} is a device", "unsafe"))
     return faults
 
 
-def audit_zip(file: BinaryIO, *, check_record: bool) -> list[Fault]:
-    """Every fault of a readable zip archive, as (kind, sentence): names, links, checksums, and a wheel's RECORD.
+def audit_zip(file: BinaryIO, *, check_record: bool) -> list[ArchiveFault]:
+    """Every fault of a readable zip archive, one by one: names, links, checksums, and a wheel's RECORD.
 
     ``check_record`` compares the members with the RECORD (PEP 376, PEP 427).
     """
-    faults: list[Fault] = []
+    faults: list[ArchiveFault] = []
     hashes: dict[str, tuple[str, int]] = {}
     record: bytes | None = None
     left = sane_size(file.seek(0, io.SEEK_END))
     source = Source(file)
     try:
-        with foreign("it cannot be unpacked", source), zipfile.ZipFile(source) as archive:
+        with foreign("stream", "it cannot be unpacked", source), zipfile.ZipFile(source) as archive:
             for member in archive.infolist():
                 faults += _name_faults(archive, member)
                 digest, size = _digest_member(archive, member, left)
@@ -99,29 +103,29 @@ def audit_zip(file: BinaryIO, *, check_record: bool) -> list[Fault]:
                 if member.filename.endswith(".dist-info/RECORD") and size <= MAX_METADATA:
                     record = archive.read(member)
     except BadArchive as error:
-        return [*faults[:MAX_FAULTS], (error.kind, error.reason)]
+        return [*faults[:MAX_FAULTS], error.fault]
     if check_record and record is not None:
         faults += _few(_record_faults(record, hashes))
     return faults[:MAX_FAULTS]
 
 
-def _name_faults(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> list[Fault]:
-    faults: list[Fault] = []
+def _name_faults(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> list[ArchiveFault]:
+    faults: list[ArchiveFault] = []
     if member.compress_type not in _METHODS:
-        raise BadArchive(f"its member {said(member.filename)} has a compression that not every reader knows")
+        raise BadArchive(
+            "compression", f"its member {said(member.filename)} has a compression that not every reader knows"
+        )
     if _is_link(member) and _link_leads_out(member.filename, archive.read(member)):
-        faults.append(("unsafe", f"its link {said(member.filename)} leads out of its folder"))
+        faults.append(_leading_out("link", member.filename))
     return faults
 
 
-def _few(faults: list[Fault]) -> list[Fault]:
+def _few(faults: list[ArchiveFault]) -> list[ArchiveFault]:
     """The first faults and the number of the rest: one wrong RECORD has a fault for every member."""
     more = len(faults) - MAX_SAID
-    return (
-        faults
-        if more <= 0
-        else [*faults[:MAX_SAID], ("corrupt", f"its RECORD disagrees with it in {more} more places")]
-    )
+    if more <= 0:
+        return faults
+    return [*faults[:MAX_SAID], ArchiveFault("record", f"its RECORD disagrees with it in {more} more places")]
 
 
 def _is_link(member: zipfile.ZipInfo) -> bool:
@@ -140,28 +144,28 @@ def _digest_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, most: int)
             digest.update(block)
             size += len(block)
             if size > most:
-                raise BadArchive("it unpacks to more than a package can have", "unsafe")
+                raise BadArchive("too-large", "it unpacks to more than a package can have", "unsafe")
     return base64.urlsafe_b64encode(digest.digest()).rstrip(b"=").decode(), size
 
 
-def _record_faults(record: bytes, hashes: dict[str, tuple[str, int]]) -> list[Fault]:
+def _record_faults(record: bytes, hashes: dict[str, tuple[str, int]]) -> list[ArchiveFault]:
     """Disagreements of a wheel's RECORD (PEP 376, PEP 427) and its members; only sha256 rows are compared."""
-    faults: list[Fault] = []
+    faults: list[ArchiveFault] = []
     listed: set[str] = set()
     try:
         rows = list(csv.reader(io.StringIO(record.decode("utf-8", "replace"))))
     except csv.Error as error:
-        return [("corrupt", f"its RECORD cannot be read ({error})")]
+        return [ArchiveFault("record", f"its RECORD cannot be read ({error})")]
     for row in rows:
         if not row:
             continue
         path, digest = row[0], row[1] if len(row) > 1 else ""
         listed.add(path)
         if path not in hashes:
-            faults.append(("corrupt", f"its RECORD lists {said(path)}, which is not in it"))
+            faults.append(ArchiveFault("record-member", f"its RECORD lists {said(path)}, which is not in it"))
         elif digest.startswith("sha256=") and digest.removeprefix("sha256=").rstrip("=") != hashes[path][0]:
-            faults.append(("corrupt", f"its member {said(path)} has another hash than its RECORD says"))
+            faults.append(ArchiveFault("record-hash", f"its member {said(path)} has another hash than its RECORD says"))
     for path in hashes:
         if path not in listed and not path.endswith(("/", "/RECORD", "/RECORD.jws", "/RECORD.p7s")):
-            faults.append(("corrupt", f"its RECORD does not list {said(path)}"))
+            faults.append(ArchiveFault("record-row", f"its RECORD does not list {said(path)}"))
     return faults

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 import os
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from ..errors import Damage, PypiServerError
 
@@ -28,30 +28,42 @@ RATIO_FROM = 128 * 1024 * 1024
 _SAID = 120
 
 
-class BadArchive(Exception):  # noqa: N818 - the standard library's BadZipFile is called so too
-    """The archive cannot be read, or is refused; the ``reason`` does not contain the file name.
+class ArchiveFault(NamedTuple):
+    """One fault of an archive.
 
-    ``kind`` is ``corrupt``, ``unsafe`` (made to deceive or to harm), or ``mislabelled``.
+    ``rule`` is one short word that names the broken rule and stays when the sentence changes; ``reason`` says it with
+    details but without the file name; ``kind`` is ``corrupt``, ``unsafe`` (made to deceive or to harm), or
+    ``mislabelled``.
     """
 
-    def __init__(self, reason: str, kind: Damage = "corrupt") -> None:
-        super().__init__(reason, kind)
-        self.reason = reason
-        self.kind = kind
+    rule: str
+    reason: str
+    kind: Damage = "corrupt"
+
+
+class BadArchive(Exception):  # noqa: N818 - the standard library's BadZipFile is called so too
+    """The archive cannot be read, or is refused, because of ``fault``."""
+
+    def __init__(self, rule: str, reason: str, kind: Damage = "corrupt") -> None:
+        super().__init__(rule, reason, kind)
+        self.fault = ArchiveFault(rule, reason, kind)
 
     def __str__(self) -> str:
-        return self.reason
+        return self.fault.reason
 
 
-class foreign:  # noqa: N801 - reads as a clause: with foreign("it cannot be unpacked")
-    """The border to libraries: every exception in the block becomes a BadArchive.
+class foreign:  # noqa: N801 - reads as a clause: with foreign("stream", "it cannot be unpacked")
+    """The border to libraries: every exception in the block becomes a BadArchive of this rule.
 
     This includes RecursionError and MemoryError, which the archive causes. Failures of storage (an OSError with an
     errno, or one that ``source`` raised) pass, because the archive may be good; so do the types in ``passing``.
     """
 
-    def __init__(self, fault: str, source: Source | None = None, passing: tuple[type[Exception], ...] = ()) -> None:
-        self._fault = fault
+    def __init__(
+        self, rule: str, reason: str, source: Source | None = None, passing: tuple[type[Exception], ...] = ()
+    ) -> None:
+        self._rule = rule
+        self._reason = reason
         self._source = source
         self._passing = (BadArchive, PypiServerError, *passing)
 
@@ -66,7 +78,7 @@ class foreign:  # noqa: N801 - reads as a clause: with foreign("it cannot be unp
         if isinstance(error, OSError) and error.errno is not None:
             return
         said = " ".join(str(error)[:_SAID].split()) or type(error).__name__
-        raise BadArchive(f"{self._fault} ({said})") from error
+        raise BadArchive(self._rule, f"{self._reason} ({said})") from error
 
 
 class Source(io.RawIOBase):
@@ -127,7 +139,7 @@ def parts_of(name: str) -> list[str]:
     parts: list[str] = []
     plain = name.replace("\\", "/")
     if plain.count("/") > MAX_DEPTH:
-        raise BadArchive(f"a member of it is more than {MAX_DEPTH} folders deep", "unsafe")
+        raise BadArchive("too-deep", f"a member of it is more than {MAX_DEPTH} folders deep", "unsafe")
     for part in plain.split("/"):
         if part == "..":
             del parts[-1:]

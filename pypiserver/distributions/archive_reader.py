@@ -15,8 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import BinaryIO, NamedTuple
 
 from . import archive_checks
-from .archive_checks import Fault
-from .archive_limits import BadArchive, Source, foreign, parts_of, said, sane_size
+from .archive_limits import ArchiveFault, BadArchive, Source, foreign, parts_of, said, sane_size
 from .decompression import Unpacked
 from .filename import FilenameParts, normalize
 from .tar_headers import BLOCK, FOLDER, LINKS, REGULAR, TarMember, walk_tar
@@ -45,7 +44,7 @@ class Contents(NamedTuple):
     """
 
     raw: bytes | None
-    faults: list[Fault]
+    faults: list[ArchiveFault]
 
 
 def read_contents(file: BinaryIO, dist: FilenameParts, *, is_thorough: bool = False) -> Contents:
@@ -53,11 +52,12 @@ def read_contents(file: BinaryIO, dist: FilenameParts, *, is_thorough: bool = Fa
 
     ``is_thorough`` also compares archives of the plainest form with zipfile.
     """
-    with foreign("it cannot be read", passing=(OSError,)):
+    with foreign("stream", "it cannot be read", passing=(OSError,)):
         if dist.kind in _MAGIC:
             file.seek(0)
             is_installer = file.read(8).startswith(_MAGIC[dist.kind])
-            return Contents(None, [] if is_installer else [("corrupt", "it does not begin like an installer")])
+            fault = ArchiveFault("not-installer", "it does not begin like an installer")
+            return Contents(None, [] if is_installer else [fault])
         if is_zip(dist):
             return _read_zip(file, dist, is_thorough)
         return _read_tar(file, dist)
@@ -76,14 +76,15 @@ def _read_zip(file: BinaryIO, dist: FilenameParts, is_thorough: bool) -> Content
     raw = read_member(file, wanted[0]) if wanted else None
     for member in wanted[1:]:
         if read_member(file, member) != raw:
-            raise BadArchive(_MORE_THAN_ONE, "unsafe")
+            raise BadArchive("metadata-twice", _MORE_THAN_ONE, "unsafe")
     if len(members) <= _MOST_COMPARED and (is_thorough or not directory.is_plain):
         _compare_with_zipfile(file, members, wanted, raw)
     faults = archive_checks.zip_faults(members)
     if dist.kind == "bdist_wheel":
         names = {member.name for member in members}
         info = wanted[0].name.partition("/")[0]
-        faults += [("corrupt", f"it has no {info}/{name}") for name in _IN_INFO if f"{info}/{name}" not in names]
+        missing = [f"{info}/{name}" for name in _IN_INFO if f"{info}/{name}" not in names]
+        faults += [ArchiveFault("metadata-missing", f"it has no {path}") for path in missing]
     return Contents(raw, faults)
 
 
@@ -100,7 +101,7 @@ def _check_doubles(members: Sequence[ZipMember]) -> None:
             name = "/".join(part for part in name.replace("\\", "/").split("/") if part not in ("", "."))
         other = first.setdefault(name, member)
         if other is not member and (other.crc, other.unpacked) != (member.crc, member.unpacked):
-            raise BadArchive(f"it has the member {said(name)} twice, with different bytes", "unsafe")
+            raise BadArchive("member-twice", f"it has the member {said(name)} twice, with different bytes", "unsafe")
 
 
 def _in_zip(dist: FilenameParts, members: Sequence[ZipMember]) -> list[ZipMember]:
@@ -117,7 +118,7 @@ def _in_zip(dist: FilenameParts, members: Sequence[ZipMember]) -> list[ZipMember
         return []
     # Some tools wrote it twice; every reader then takes the same bytes.
     if len(found) > _MOST_ALIKE or len({(member.crc, member.unpacked) for member in found}) > 1:
-        raise BadArchive(_MORE_THAN_ONE, "unsafe")
+        raise BadArchive("metadata-twice", _MORE_THAN_ONE, "unsafe")
     for member in found:
         _check_spelling(member.name, is_right)
     return found
@@ -125,7 +126,7 @@ def _in_zip(dist: FilenameParts, members: Sequence[ZipMember]) -> list[ZipMember
 
 def _check_spelling(name: str, is_right: Callable[[str], bool]) -> None:
     if not is_right(name):
-        raise BadArchive(f"its member {said(name)} is metadata for some readers only", "unsafe")
+        raise BadArchive("metadata-spelling", f"its member {said(name)} is metadata for some readers only", "unsafe")
 
 
 def _is_pkg_info(name: str) -> bool:
@@ -167,27 +168,31 @@ def _in_wheel(dist: FilenameParts, members: Sequence[ZipMember]) -> ZipMember:
             infos.add(folder)
             others.append((member, parts))
         elif parts and parts[0].endswith(".data") and len(parts) > 2 and _is_info_of(dist, parts[1:-1]):
-            raise BadArchive(f"its member {said(name)} replaces its metadata when it is installed", "unsafe")
+            raise BadArchive(
+                "metadata-replaced", f"its member {said(name)} replaces its metadata when it is installed", "unsafe"
+            )
     if len(infos) > 1:
-        raise BadArchive(f"it must have one .dist-info folder, and has {len(infos)}", "unsafe")
+        raise BadArchive("dist-info-count", f"it must have one .dist-info folder, and has {len(infos)}", "unsafe")
     for info in infos:
         found += _in_info(dist, info, others)
     if len(found) > 1:
-        raise BadArchive(_MORE_THAN_ONE, "unsafe")
+        raise BadArchive("metadata-twice", _MORE_THAN_ONE, "unsafe")
     if not found:
-        raise BadArchive("it has no METADATA in its .dist-info folder")
+        raise BadArchive("metadata-missing", "it has no METADATA in its .dist-info folder")
     return found[0]
 
 
 def _in_info(dist: FilenameParts, info: str, others: Sequence[tuple[ZipMember, list[str]]]) -> list[ZipMember]:
     """METADATA among members of the .dist-info folder with an unusual spelling."""
     if not info.endswith(_INFO) or not _is_info_of(dist, [info]):
-        raise BadArchive(f"its .dist-info folder {said(info)} is not that of its file name", "unsafe")
+        raise BadArchive("dist-info-name", f"its .dist-info folder {said(info)} is not that of its file name", "unsafe")
     found = []
     for member, parts in others:
         special = _FOLDED.get(parts[1]) if len(parts) == 2 else None
         if special and member.name != f"{info}/{special}":
-            raise BadArchive(f"its member {said(member.name)} is {special} for some readers", "unsafe")
+            raise BadArchive(
+                "metadata-spelling", f"its member {said(member.name)} is {special} for some readers", "unsafe"
+            )
         if special == "METADATA":
             found.append(member)
     return found
@@ -207,11 +212,11 @@ def _compare_with_zipfile(
 ) -> None:
     """A self-test: what pip reads by zipfile is what was read here."""
     source = Source(file)
-    with foreign("it is not a readable zip archive", source), zipfile.ZipFile(source) as archive:
+    with foreign("not-zip", "it is not a readable zip archive", source), zipfile.ZipFile(source) as archive:
         names = [info.orig_filename for info in archive.infolist()]
         same = names == [member.name for member in members]
         if not same or any([archive.read(member.name) != raw for member in wanted]):  # noqa: C419 - StopIteration stays
-            raise BadArchive("Python's zipfile reads it in another way", "unsafe")
+            raise BadArchive("zipfile-disagrees", "Python's zipfile reads it in another way", "unsafe")
 
 
 def _read_tar(file: BinaryIO, dist: FilenameParts) -> Contents:
@@ -222,7 +227,7 @@ def _read_tar(file: BinaryIO, dist: FilenameParts) -> Contents:
     # As text a name takes up to four times as much.
     names: list[bytes] = []
     length = 0
-    faults: list[Fault] = []
+    faults: list[ArchiveFault] = []
     found: tuple[TarMember, bytes] | None = None
 
     def is_wanted(member: TarMember) -> bool:
@@ -232,14 +237,18 @@ def _read_tar(file: BinaryIO, dist: FilenameParts) -> Contents:
         if data is not None:
             _check_spelling(member.name, _is_plain_pkg_info)
             if member.kind not in REGULAR:
-                raise BadArchive(f"its member {said(member.name)} is not a regular file", "unsafe")
+                raise BadArchive(
+                    "metadata-not-a-file", f"its member {said(member.name)} is not a regular file", "unsafe"
+                )
             if found is not None and found[1] != data:
-                raise BadArchive(_MORE_THAN_ONE, "unsafe")
+                raise BadArchive("metadata-twice", _MORE_THAN_ONE, "unsafe")
             found = (member, data)
         path = "/".join(parts_of(member.name)).encode("utf-8", "surrogateescape")
         length += len(path)
         if length > MAX_NAMES:
-            raise BadArchive(f"the names of its members take more than {MAX_NAMES >> 20} MiB", "unsafe")
+            raise BadArchive(
+                "names-too-long", f"the names of its members take more than {MAX_NAMES >> 20} MiB", "unsafe"
+            )
         if member.kind in LINKS:
             links[path] = links.get(path, 0) + 1
         names.append(path)
@@ -258,10 +267,12 @@ def _check_links(links: dict[bytes, int], names: list[bytes]) -> None:
     for link, count in links.items():
         at = bisect_left(names, link)
         if names[at + count : at + count + 1] == [link] or count > 1:
-            raise BadArchive(f"its member {_said(link)} is a link, and another member has the same path", "unsafe")
+            raise BadArchive(
+                "link-twice", f"its member {_said(link)} is a link, and another member has the same path", "unsafe"
+            )
         below = bisect_left(names, link + b"/")
         if below < len(names) and names[below].startswith(link + b"/"):
-            raise BadArchive(f"its member {_said(names[below])} is unpacked through a link", "unsafe")
+            raise BadArchive("through-a-link", f"its member {_said(names[below])} is unpacked through a link", "unsafe")
 
 
 def _said(path: bytes) -> str:
@@ -272,17 +283,17 @@ def _refuse_zip_behind(file: BinaryIO, size: int) -> None:
     """Refuse a zip archive at the end of a tar archive: pip looks for zip before tar."""
     file.seek(max(0, size - ZIP_TAIL))
     if file.read(ZIP_TAIL)[:-18].find(b"PK\x05\x06") >= 0 and has_mark(file, 0, size, (b"PK\x01\x02",)):
-        raise BadArchive("it is a tar archive for some readers and a zip archive for others", "unsafe")
+        raise BadArchive("tar-and-zip", "it is a tar archive for some readers and a zip archive for others", "unsafe")
 
 
 def _compare_with_tarfile(member: TarMember, data: bytes) -> None:
     """Self-test: tarfile finds the same metadata in these headers."""
     alone = io.BytesIO(member.headers + data + bytes(-len(data) % BLOCK + 2 * BLOCK))
     with (
-        foreign("it is not a readable tar archive"),
+        foreign("not-tar", "it is not a readable tar archive"),
         tarfile.open(fileobj=alone, mode="r:", encoding="utf-8", errors="surrogateescape") as archive,
     ):
         first = archive.next()
         stream = archive.extractfile(first) if first is not None and first.isreg() else None
         if stream is None or first is None or first.name != member.name or stream.read() != data:
-            raise BadArchive("Python's tarfile reads it differently", "unsafe")
+            raise BadArchive("tarfile-disagrees", "Python's tarfile reads it differently", "unsafe")

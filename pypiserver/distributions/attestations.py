@@ -16,6 +16,17 @@ from ..errors import BadRequest
 MAX_ATTESTATIONS = 20
 # One attestation has 5 to 10 KiB; a megabyte of JSON can become thirty in memory.
 MAX_CHARACTERS = 1024 * 1024
+# The rules of an attestation that is not refused, and what is wrong with one that breaks it.
+_RULES = {
+    "version": "it is not a version 1 attestation object",
+    "parts": "verification_material or envelope is missing",
+    "material": "verification_material needs a certificate and transparency_entries",
+    "envelope": "envelope needs a statement and a signature",
+    "encoding": "its statement, signature or certificate is not base64 (the statement: of JSON)",
+    "subject": "its statement must have exactly one subject",
+    "name": "its statement is about another file name",
+    "digest": "its statement is about other bytes (sha256)",
+}
 
 
 def provenance_of(attestations: str, filename: str, sha256: str) -> bytes:
@@ -25,24 +36,26 @@ def provenance_of(attestations: str, filename: str, sha256: str) -> bytes:
     ``sha256`` (hex) as its subject. Raises BadRequest for any other value.
     """
     if len(attestations) > MAX_CHARACTERS:
-        raise BadRequest(f"The attestations field is larger than {MAX_CHARACTERS // 1024} KiB.")
+        raise BadRequest(f"The attestations field is larger than {MAX_CHARACTERS // 1024} KiB.", kind="too-large")
     try:
         members = _json(attestations)
     except ValueError as error:
-        raise BadRequest(f"The attestations field is not JSON: {error}.") from None
+        raise BadRequest(f"The attestations field is not JSON: {error}.", kind="not-json") from None
     if not isinstance(members, list) or not members or len(members) > MAX_ATTESTATIONS:
-        raise BadRequest(f"The attestations field must be a list of 1 to {MAX_ATTESTATIONS} attestations.")
+        sentence = f"The attestations field must be a list of 1 to {MAX_ATTESTATIONS} attestations."
+        raise BadRequest(sentence, kind="not-a-list")
     for number, member in enumerate(members, start=1):
-        fault = _fault(member, filename, sha256)
-        if fault:
-            raise BadRequest(f"Attestation {number} of {filename} is refused: {fault}.")
+        rule = _broken_rule(member, filename, sha256)
+        if rule:
+            sentence = f"Attestation {number} of {filename} is refused: {_RULES[rule]}."
+            raise BadRequest(sentence, kind=rule, filename=filename)
     publisher = {"kind": "unverified", "claims": None}
     provenance = {"version": 1, "attestation_bundles": [{"publisher": publisher, "attestations": members}]}
     try:
         return json.dumps(provenance, separators=(",", ":")).encode()
     except RecursionError:
         # Writing JSON needs slightly more depth than reading it.
-        raise BadRequest("The attestations field is nested too deep.") from None
+        raise BadRequest("The attestations field is nested too deep.", kind="not-json") from None
 
 
 def _json(text: str | bytes) -> Any:
@@ -57,29 +70,30 @@ def _json(text: str | bytes) -> Any:
         raise ValueError("it is nested too deep") from None
 
 
-def _fault(member: Any, filename: str, sha256: str) -> str:
+def _broken_rule(member: Any, filename: str, sha256: str) -> str:
+    """The first rule in ``_RULES`` that an attestation breaks, '' for a valid one."""
     if not isinstance(member, dict) or member.get("version") != 1:
-        return "it is not a version 1 attestation object"
+        return "version"
     material, envelope = member.get("verification_material"), member.get("envelope")
     if not isinstance(material, dict) or not isinstance(envelope, dict):
-        return "verification_material or envelope is missing"
+        return "parts"
     entries = material.get("transparency_entries")
     if not isinstance(material.get("certificate"), str) or not isinstance(entries, list) or not entries:
-        return "verification_material needs a certificate and transparency_entries"
+        return "material"
     if not isinstance(envelope.get("signature"), str) or not isinstance(envelope.get("statement"), str):
-        return "envelope needs a statement and a signature"
+        return "envelope"
     try:
         statement = _json(base64.b64decode(envelope["statement"], validate=True))
         base64.b64decode(envelope["signature"], validate=True)
         base64.b64decode(material["certificate"], validate=True)
     except (binascii.Error, ValueError):
-        return "its statement, signature or certificate is not base64 (the statement: of JSON)"
+        return "encoding"
     subjects = statement.get("subject") if isinstance(statement, dict) else None
     if not isinstance(subjects, list) or len(subjects) != 1 or not isinstance(subjects[0], dict):
-        return "its statement must have exactly one subject"
+        return "subject"
     digest = subjects[0].get("digest")
     if subjects[0].get("name") != filename:
-        return "its statement is about another file name"
+        return "name"
     if not isinstance(digest, dict) or digest.get("sha256") != sha256:
-        return "its statement is about other bytes (sha256)"
+        return "digest"
     return ""

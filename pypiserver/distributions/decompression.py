@@ -151,16 +151,16 @@ class Unpacked:
                 if not self._packed:
                     return self._ended()
             packed, self._packed = (self._packed, b"") if self._stream.needs_input else (b"", self._packed)
-            with foreign("it cannot be unpacked"):
+            with foreign("stream", "it cannot be unpacked"):
                 self._chunk = self._stream.decompress(packed, CHUNK)
             self._made += len(self._chunk)
             if self._made > self._limit:
-                raise BadArchive("it unpacks to more than a package can have", "unsafe")
+                raise BadArchive("too-large", "it unpacks to more than a package can have", "unsafe")
         return bool(self._chunk)
 
     def _ended(self) -> bool:
         if self._magic:
-            raise BadArchive(_CUT_OFF)
+            raise BadArchive("truncated", _CUT_OFF)
         self._stream = None
         return False
 
@@ -178,13 +178,17 @@ class Unpacked:
                 self._stream = None
                 return
         if is_padded:
-            raise BadArchive("it has a second stream after its end, which not every reader reads", "unsafe")
+            raise BadArchive(
+                "second-stream", "it has a second stream after its end, which not every reader reads", "unsafe"
+            )
         self.joint = self._made
         self._begin()
 
     def _begin(self) -> None:
         self._streams += 1
         if self._streams > MAX_STREAMS:
-            raise BadArchive(f"it has more than {MAX_STREAMS} streams, one after the other", "unsafe")
-        with foreign("it cannot be unpacked"):
+            raise BadArchive(
+                "too-many-streams", f"it has more than {MAX_STREAMS} streams, one after the other", "unsafe"
+            )
+        with foreign("stream", "it cannot be unpacked"):
             self._stream = self._maker()

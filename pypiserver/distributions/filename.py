@@ -1,4 +1,4 @@
-"""File names of distributions: the project, version and kind that they name, and the order of files.
+"""File names of distributions: the project, version and kind that they name.
 
 ``packaging`` parses current names (PEP 427, PEP 625). The rules for legacy names are here, one function for each kind.
 **Invariants:** for any name, the result is a DistFile or InvalidFilename, in time linear in its length.
@@ -9,15 +9,16 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterator
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple
 
-from packaging.utils import NormalizedName, canonicalize_name, canonicalize_version
-from packaging.version import InvalidVersion, Version
+from packaging.utils import NormalizedName, canonicalize_name
 
 from ..allowed_names import allowed_in_a_path
 from ..bounded_cache import short_texts
 from ..errors import InvalidFilename
+from .versions import MAX_REMEMBERED, REMEMBERED, parse_version, same_version
 
+# What people put next to a file; a bucket has more.
 SIDECARS = (".asc", ".yanked", ".provenance")
 MAX_FILENAME = 255
 MAX_UPLOADED_FILENAME = 200
@@ -55,6 +56,13 @@ _LEGACY_VERSION = tuple(
 )
 
 
+NO_ENDING = "its name has none of the endings of a distribution"
+OTHER_ENDING = "no client of a Python package index installs a package with its ending"
+VARIANTS = "it lists wheel variants, which no client asks an index for yet"
+# The rules that files break which are not meant as packages.
+NOT_MEANT = frozenset({NO_ENDING, VARIANTS})
+
+
 def is_meant_as_package(filename: str) -> bool:
     """Whether a file that is none looks like a distribution: ``README.txt`` does not."""
     return filename.lower().endswith(_PACKAGES)
@@ -78,42 +86,17 @@ class FilenameParts(NamedTuple):
     others: tuple[NormalizedName, ...] = ()
 
 
-class Sortable(Protocol):
-    """The attributes that :func:`file_key` needs."""
-
-    @property
-    def version(self) -> str:
-        """The version in the file name's spelling."""
-
-    @property
-    def filename(self) -> str:
-        """The file name."""
-
-
 def normalize(name: str) -> NormalizedName:
     """The normal form of a project name (PEP 503)."""
     return _normalized(name)
 
 
-# Clients may ask for any name, and metadata and forms carry megabytes: only texts of usual length are cached. Callers
-# read many names in sorted order, so a few thousand entries are enough; a parsed version takes half a kilobyte. All
-# these caches together take 6 MB at most.
-REMEMBERED = 4096
-MAX_REMEMBERED = 64
+def normalize_once(name: str) -> NormalizedName:
+    """The same without remembering it: for lists of many names."""
+    return canonicalize_name(name)
+
+
 _normalized = short_texts(entries=REMEMBERED, longest=MAX_REMEMBERED)(canonicalize_name)
-
-
-def _parsed(version: str) -> Version | None:
-    """The version, None if it is invalid (PEP 440) or too long for a file name."""
-    return _parsed_short(version) if len(version) <= MAX_FILENAME else None
-
-
-@short_texts(entries=REMEMBERED, longest=MAX_REMEMBERED)
-def _parsed_short(version: str) -> Version | None:
-    try:
-        return Version(version)
-    except InvalidVersion:
-        return None
 
 
 def parse_filename(filename: str) -> FilenameParts:
@@ -133,10 +116,10 @@ def parse_filename(filename: str) -> FilenameParts:
     if lower.endswith((".exe", ".msi")):
         return _installer(filename, "bdist_wininst" if lower.endswith(".exe") else "bdist_msi")
     if lower.endswith("-variants.json"):
-        raise InvalidFilename(
-            "it lists wheel variants, which no client asks an index for yet", filename=filename, kind="variants"
-        )
-    raise InvalidFilename("its name has none of the endings of a distribution", filename=filename, kind="ending")
+        raise InvalidFilename(VARIANTS, filename=filename, kind="variants")
+    raise InvalidFilename(
+        OTHER_ENDING if is_meant_as_package(filename) else NO_ENDING, filename=filename, kind="ending"
+    )
 
 
 def projects_of(filename: str) -> tuple[NormalizedName, ...]:
@@ -190,61 +173,6 @@ def check_upload_filename(filename: str) -> FilenameParts:
         message = f"The file {filename!r} cannot be stored: {reason}."
         raise InvalidFilename(message, filename=filename, kind="no-version", reason=reason)
     return dist
-
-
-def version_key(version: str) -> tuple[Any, ...]:
-    """A key that sorts versions as PEP 440 does, invalid ones lowest, equal ones by their text."""
-    parsed = _parsed(version)
-    return (0, version) if parsed is None else (1, parsed, version)
-
-
-@short_texts(entries=REMEMBERED, longest=MAX_REMEMBERED)
-def release_key(version: str) -> tuple[Any, ...]:
-    """A key that sorts versions like :func:`version_key`, but every final one after all others."""
-    return (is_final(version), *version_key(version))
-
-
-def file_key(file: Sortable) -> tuple[Any, ...]:
-    """A key that sorts files by version, then by name."""
-    return (*version_key(file.version), file.filename)
-
-
-def canonical_version(version: str) -> str:
-    """A key that is equal for all spellings of one version: its PEP 440 normal form; a legacy version in lower case.
-
-    In a wheel's or egg's name, ``_`` means the ``-`` it cannot contain.
-    """
-    parsed = _parsed(version) or _parsed(version.replace("_", "-"))
-    return version.lower().replace("_", "-") if parsed is None else canonicalize_version(str(parsed))
-
-
-def same_version(one: str, other: str) -> bool:
-    """Whether two spellings are the same version (PEP 440)."""
-    return one == other or canonical_version(one) == canonical_version(other)
-
-
-def is_standard(version: str) -> bool:
-    """Whether the version is valid (PEP 440)."""
-    return _parsed(version) is not None
-
-
-def folded(filename: str) -> str:
-    """A key that is equal for file names that differ only in case and in ``-``, ``_`` and ``.``."""
-    return filename.lower().replace("_", "-").replace(".", "-")
-
-
-def spelling_key(dist: FilenameParts) -> tuple[str, ...]:
-    """A key that is equal for all spellings of one file name: project, version, kind, and the rest of the name."""
-    rest = dist.filename.lower()
-    for part in (dist.name.lower(), dist.version.lower()):
-        rest = rest.replace(part, "", 1)
-    return dist.project, canonical_version(dist.version), dist.kind, rest.replace("_", "-")
-
-
-def is_final(version: str) -> bool:
-    """Whether the version is valid (PEP 440) and not a pre-release or development release."""
-    parsed = _parsed(version)
-    return parsed is not None and not parsed.is_prerelease
 
 
 def _dist(filename: str, name: str, version: str, *, kind: str, pyversion: str) -> FilenameParts:
@@ -334,7 +262,7 @@ def _split(stem: str) -> tuple[str, str]:
     ``plot-3d-20240101``; then the first.
     """
     name, dash, last = stem.rpartition("-")
-    if dash and "-" not in name and _parsed(last):
+    if dash and "-" not in name and parse_version(last):
         return name, last
     for sign in _LEGACY_VERSION:
         match = sign.search(stem)
@@ -342,6 +270,6 @@ def _split(stem: str) -> tuple[str, str]:
             if "." not in stem[match.end() :] and sign.match(f"-{last}"):
                 return name, last
             return stem[: match.start()], stem[match.end() :]
-    if dash and _parsed(last):
+    if dash and parse_version(last):
         return name, last
     return stem, ""

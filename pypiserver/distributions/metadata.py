@@ -12,11 +12,13 @@ import re
 from typing import BinaryIO
 
 from ..errors import InvalidDistribution
-from . import archive_checks, archive_limits, filename
+from . import archive_checks, filename
+from .archive_limits import ArchiveFault, BadArchive
 from .archive_reader import Contents, is_zip, read_contents
 from .core_metadata import MAX_HEADERS, CoreMetadata, parse_metadata
-from .filename import FilenameParts, normalize, same_version
+from .filename import FilenameParts, normalize
 from .truncation import refuse_unwritten
+from .versions import same_version
 
 
 def read_metadata(file: BinaryIO, dist: FilenameParts) -> bytes | None:
@@ -34,7 +36,7 @@ def read_upload(file: BinaryIO, dist: FilenameParts) -> bytes | None:
     with _refusing(dist):
         raw = _sound(read_contents(file, dist, is_thorough=True))
         for fault in _mislabelled(dist, raw):
-            raise archive_limits.BadArchive(fault, "mislabelled")
+            raise BadArchive(*fault)
         return raw
 
 
@@ -45,8 +47,8 @@ def refuse_holes(file: io.FileIO, size: int, dist: FilenameParts) -> None:
 
 
 def _sound(contents: Contents) -> bytes | None:
-    for kind, fault in contents.faults:
-        raise archive_limits.BadArchive(fault, kind)
+    for fault in contents.faults:
+        raise BadArchive(*fault)
     return contents.raw
 
 
@@ -58,23 +60,22 @@ def decided(dist: FilenameParts, raw: bytes | None) -> FilenameParts:
     return filename.decided(dist, core.name, core.version)
 
 
-def _mislabelled(dist: FilenameParts, raw: bytes | None) -> list[str]:
-    """The disagreements of file name and metadata, as sentences."""
+def _mislabelled(dist: FilenameParts, raw: bytes | None) -> list[ArchiveFault]:
     return [] if raw is None else _disagreements(decided(dist, raw), parse_metadata(raw))
 
 
-def _disagreements(dist: FilenameParts, core: CoreMetadata) -> list[str]:
-    faults = []
+def _disagreements(dist: FilenameParts, core: CoreMetadata) -> list[ArchiveFault]:
+    faults = {}
     if core.is_cut:
-        faults.append(f"its metadata has more than {MAX_HEADERS // 1024} kB of headers")
+        faults["headers"] = f"its metadata has more than {MAX_HEADERS // 1024} kB of headers"
     if not core.name or not core.version:
-        faults.append("its metadata has no Name or no Version")
+        faults["nameless"] = "its metadata has no Name or no Version"
     else:
         if normalize(core.name) != dist.project:
-            faults.append(f"its metadata says the name {core.name!r}, the file name says {dist.name!r}")
+            faults["name"] = f"its metadata says the name {core.name!r}, the file name says {dist.name!r}"
         if dist.version and not same_version(core.version, dist.version):
-            faults.append(f"its metadata says the version {core.version!r}, the file name says {dist.version!r}")
-    return faults
+            faults["version"] = f"its metadata says the version {core.version!r}, the file name says {dist.version!r}"
+    return [ArchiveFault(rule, reason, "mislabelled") for rule, reason in faults.items()]
 
 
 def is_servable(raw: bytes, core: CoreMetadata, dist: FilenameParts) -> bool:
@@ -103,15 +104,16 @@ def _is_utf_8(raw: bytes) -> bool:
     return True
 
 
-def audit_archive(file: BinaryIO, dist: FilenameParts) -> list[archive_checks.Fault]:
-    """Every fault of an open file as (kind, sentence), for ``check``: corrupt, unsafe or mislabelled."""
+def audit_archive(file: BinaryIO, dist: FilenameParts) -> list[ArchiveFault]:
+    """Every fault of an open file, for ``check``."""
     try:
         raw, faults = read_contents(file, dist, is_thorough=True)
-    except archive_limits.BadArchive as error:
-        return [(error.kind, error.reason)]
-    found = [*[("mislabelled", fault) for fault in _mislabelled(dist, raw)], *faults]
+    except BadArchive as error:
+        return [error.fault]
+    found = [*_mislabelled(dist, raw), *faults]
     if raw is not None and not _is_utf_8(raw):
-        found.append(("corrupt", "its metadata is not UTF-8, so pip does not install a wheel with it"))
+        reason = "its metadata is not UTF-8, so pip does not install a wheel with it"
+        found.append(ArchiveFault("metadata-encoding", reason))
     if is_zip(dist):
         found += archive_checks.audit_zip(file, check_record=dist.kind == "bdist_wheel")
     return found
@@ -127,5 +129,6 @@ class _refusing:  # noqa: N801 - reads as a clause: with _refusing(dist)
         return None
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        if isinstance(error, archive_limits.BadArchive):
-            raise InvalidDistribution(self._dist.filename, error.reason, kind=error.kind) from error
+        if isinstance(error, BadArchive):
+            rule, reason, fault_kind = error.fault
+            raise InvalidDistribution(self._dist.filename, reason, kind=fault_kind, rule=rule) from error

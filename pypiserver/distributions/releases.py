@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from ..errors import NotFound
 from ..model import File, Project
 from .core_metadata import CoreMetadata
-from .filename import canonical_version, is_final, same_version, version_key
+from .versions import canonical_version, newest_version, same_version
 
 
 def releases_of(project: Project) -> dict[str, list[File]]:
@@ -24,11 +24,7 @@ def releases_of(project: Project) -> dict[str, list[File]]:
 
 def newest(releases: Mapping[str, Sequence[File]]) -> str:
     """The highest final release, else the highest of all; a yanked one only if there is no other, as on PyPI."""
-    return max(
-        releases,
-        key=lambda version: (not is_yanked(releases[version]), is_final(version), version_key(version)),
-        default="",
-    )
+    return newest_version(releases, {version for version, files in releases.items() if not is_yanked(files)})
 
 
 def is_yanked(files: Sequence[File]) -> bool:

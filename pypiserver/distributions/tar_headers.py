@@ -40,10 +40,6 @@ _NO_TAR = "it is not a readable tar archive"
 _CUT_OFF = "it is cut off, or was never whole"
 
 
-# Attributes of the following member, from pax headers and GNU long names.
-_Extensions = tuple[dict[bytes, bytes], dict[bytes, bytes]]
-
-
 class TarMember(NamedTuple):
     """One member: its path and its link's target as they are, its type (one byte), its size.
 
@@ -68,7 +64,7 @@ class _Budget:
         self._records -= records
         self._globals -= kind == b"g"
         if self._records < 0 or self._globals < 0:
-            raise BadArchive("its pax headers are larger than those of any package", "unsafe")
+            raise BadArchive("pax-too-large", "its pax headers are larger than those of any package", "unsafe")
 
 
 def walk_tar(stream: Unpacked, is_wanted: Callable[[TarMember], bool]) -> Iterator[tuple[TarMember, bytes | None]]:
@@ -80,19 +76,19 @@ def walk_tar(stream: Unpacked, is_wanted: Callable[[TarMember], bool]) -> Iterat
     while (member := _next_member(stream, budget)) is not None:
         count += 1
         if count > MAX_MEMBERS:
-            raise BadArchive(f"it has more than {MAX_MEMBERS} members", "unsafe")
+            raise BadArchive("too-many-members", f"it has more than {MAX_MEMBERS} members", "unsafe")
         data: bytes | None = None
         padded = -(-member.size // BLOCK) * BLOCK
         if is_wanted(member):
             if member.size > MAX_METADATA:
-                raise BadArchive("its metadata is larger than 8 MiB")
+                raise BadArchive("metadata-too-large", "its metadata is larger than 8 MiB")
             data = stream.read(member.size)
             padded -= len(data)
         if stream.skip(padded) != padded:
-            raise BadArchive(_CUT_OFF)
+            raise BadArchive("truncated", _CUT_OFF)
         yield member, data
     if not stream.position:
-        raise BadArchive(f"{_NO_TAR} (it is empty)")
+        raise BadArchive("not-tar", f"{_NO_TAR} (it is empty)")
     _check_end(stream)
 
 
@@ -104,14 +100,16 @@ def _next_member(stream: Unpacked, budget: _Budget) -> TarMember | None:
     for _ in range(MAX_IN_A_ROW + 1):
         at = stream.position
         block = stream.read(BLOCK)
+        if at == 0 and 0 < len(block) < BLOCK:
+            raise BadArchive("not-tar", f"{_NO_TAR} (it is shorter than a header)")
         if block == _ZEROS or not block.strip(b"\0"):
             if headers:
-                raise BadArchive(_CUT_OFF)
+                raise BadArchive("truncated", _CUT_OFF)
             return None
         if at == stream.joint:
-            raise BadArchive("it has a second stream after its end, which not every reader reads", "unsafe")
-        if at == 0 and len(block) < BLOCK:
-            raise BadArchive(f"{_NO_TAR} (it is shorter than a header)")
+            raise BadArchive(
+                "second-stream", "it has a second stream after its end, which not every reader reads", "unsafe"
+            )
         _check_header(block)
         headers.append(block)
         kind, size = block[156:157], _size(block)
@@ -128,22 +126,24 @@ def _next_member(stream: Unpacked, budget: _Budget) -> TarMember | None:
         elif kind in b"LK" and kind not in long:
             long[kind] = data.partition(b"\0")[0]
         else:
-            raise BadArchive("a member of it has two names, or two headers that may name it", "unsafe")
-    raise BadArchive(f"it has more than {MAX_IN_A_ROW} extension headers before one member", "unsafe")
+            raise BadArchive("two-names", "a member of it has two names, or two headers that may name it", "unsafe")
+    raise BadArchive(
+        "too-many-headers", f"it has more than {MAX_IN_A_ROW} extension headers before one member", "unsafe"
+    )
 
 
 def _check_header(block: bytes) -> None:
     if len(block) < BLOCK:
-        raise BadArchive(_CUT_OFF)
+        raise BadArchive("truncated", _CUT_OFF)
     if not is_header(block):
-        raise BadArchive(f"{_NO_TAR} (a header's checksum is wrong)")
+        raise BadArchive("not-tar", f"{_NO_TAR} (a header's checksum is wrong)")
     # tarfile takes a header with an invalid number for the end of the archive.
     if not (block[100:124] + block[136:148] + block[329:345]).strip(b"01234567\0"):
         return
     for place in _NUMBERS:
         field = block[place]
         if field[0] not in (0o200, 0o377) and not _OCTAL.fullmatch(field.partition(b"\0")[0]):
-            raise BadArchive(f"{_NO_TAR} (a header has an invalid number)")
+            raise BadArchive("not-tar", f"{_NO_TAR} (a header has an invalid number)")
 
 
 def is_header(block: bytes) -> bool:
@@ -164,21 +164,23 @@ def _size(block: bytes) -> int:
     elif match := _OCTAL.fullmatch(field):
         size = int(match[1] or b"0", 8)
     else:
-        raise BadArchive("a member of it has an invalid or negative size", "unsafe")
+        raise BadArchive("invalid-size", "a member of it has an invalid or negative size", "unsafe")
     if size >= 1 << 40:
-        raise BadArchive("a member of it is larger than any package", "unsafe")
+        raise BadArchive("member-too-large", "a member of it is larger than any package", "unsafe")
     return size
 
 
 def _extension(stream: Unpacked, size: int) -> tuple[bytes, bytes]:
     if size > MAX_EXTENSION:
-        raise BadArchive(f"an extension header of it is larger than {MAX_EXTENSION} bytes", "unsafe")
+        raise BadArchive(
+            "header-too-large", f"an extension header of it is larger than {MAX_EXTENSION} bytes", "unsafe"
+        )
     data, padding = stream.read(size), stream.read(-size % BLOCK)
     if len(data) + len(padding) != size + -size % BLOCK:
-        raise BadArchive(_CUT_OFF)
+        raise BadArchive("truncated", _CUT_OFF)
     if padding.strip(b"\0"):
         # tarfile continues into the padding, others do not.
-        raise BadArchive("an extension header of it is longer for some readers", "unsafe")
+        raise BadArchive("header-padding", "an extension header of it is longer for some readers", "unsafe")
     return data, padding
 
 
@@ -191,22 +193,22 @@ def _records(data: bytes) -> dict[bytes, bytes]:
         end = at + int(match[1]) if match else at
         key, equals, value = data[match.end() : end - 1].partition(b"=") if match else (b"", b"", b"")
         if not key or not equals or end > len(data) or data[end - 1 : end] != b"\n" or key in records:
-            raise BadArchive("a pax header of it is invalid, or has a key twice", "unsafe")
+            raise BadArchive("pax-invalid", "a pax header of it is invalid, or has a key twice", "unsafe")
         if len(records) >= MAX_RECORDS:
-            raise BadArchive(f"a pax header of it has more than {MAX_RECORDS} records", "unsafe")
+            raise BadArchive("pax-too-large", f"a pax header of it has more than {MAX_RECORDS} records", "unsafe")
         if key.startswith(b"GNU.sparse."):
-            raise BadArchive("it has a sparse file, which readers interpret differently", "unsafe")
+            raise BadArchive("sparse", "it has a sparse file, which readers interpret differently", "unsafe")
         records[key] = value
         at = end
     if records.get(b"hdrcharset", b"BINARY") not in (b"BINARY", b"ISO-IR 10646 2000 UTF-8"):
-        raise BadArchive("a pax header of it is in an unsupported character set")
+        raise BadArchive("pax-charset", "a pax header of it is in an unsupported character set")
     return records
 
 
 def _check_global(records: dict[bytes, bytes]) -> None:
     """Refuse a global header that names members; others, like git archive's comment, are allowed."""
     if records.keys() & {b"path", b"linkpath", b"size"}:
-        raise BadArchive("a global pax header of it names all members that follow", "unsafe")
+        raise BadArchive("pax-global", "a global pax header of it names all members that follow", "unsafe")
 
 
 def _member(
@@ -215,20 +217,26 @@ def _member(
     pax, long = extensions
     kind = block[156:157]
     if kind in _ODD:
-        raise BadArchive("it has a sparse file or a part of another volume, which not every reader reads", "unsafe")
+        raise BadArchive(
+            "sparse", "it has a sparse file or a part of another volume, which not every reader reads", "unsafe"
+        )
     name, prefix = _text(block[:100]), _text(block[345:500])
     if prefix:
         if block[257:263] != b"ustar\0":
-            raise BadArchive(f"its member {said(_decode(name))} is in another folder for some readers", "unsafe")
+            raise BadArchive(
+                "two-names", f"its member {said(_decode(name))} is in another folder for some readers", "unsafe"
+            )
         name = prefix + b"/" + name
     path = _one_of(name, pax.get(b"path"), long.get(b"L"))
     link = _one_of(_text(block[157:257]), pax.get(b"linkpath"), long.get(b"K"))
     if not path or len(path) > MAX_NAME or len(link) > MAX_NAME or b"\0" in path + link:
-        raise BadArchive("a name in it is empty, longer than any path, or contains a NUL", "unsafe")
+        raise BadArchive("invalid-name", "a name in it is empty, longer than any path, or contains a NUL", "unsafe")
     if pax.get(b"size", b"%d" % size) != b"%d" % size:
-        raise BadArchive(f"its member {said(_decode(path))} has two sizes", "unsafe")
+        raise BadArchive("two-sizes", f"its member {said(_decode(path))} has two sizes", "unsafe")
     if size and (kind in _NO_BYTES or (kind == b"\0" and name.endswith(b"/"))):
-        raise BadArchive(f"its member {said(_decode(path))} is not a file but has bytes", "unsafe")
+        raise BadArchive(
+            "not-a-file-with-bytes", f"its member {said(_decode(path))} is not a file but has bytes", "unsafe"
+        )
     return TarMember(
         _decode(path), FOLDER if kind == b"\0" and name.endswith(b"/") else kind, size, _decode(link), headers
     )
@@ -236,7 +244,7 @@ def _member(
 
 def _one_of(short: bytes, by_pax: bytes | None, by_gnu: bytes | None) -> bytes:
     if by_pax is not None and by_gnu is not None and by_pax != by_gnu:
-        raise BadArchive("a member of it has two names", "unsafe")
+        raise BadArchive("two-names", "a member of it has two names", "unsafe")
     if by_pax is not None:
         return by_pax
     return short if by_gnu is None else by_gnu
@@ -254,4 +262,4 @@ def _check_end(stream: Unpacked) -> None:
     """Refuse members after the end, which only some readers find; padding is allowed."""
     while block := stream.read(BLOCK):
         if block != _ZEROS and is_header(block):
-            raise BadArchive("it hides a member after its end", "unsafe")
+            raise BadArchive("hidden-member", "it hides a member after its end", "unsafe")

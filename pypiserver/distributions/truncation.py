@@ -29,7 +29,7 @@ _ZIP_ENDINGS = (".whl", ".egg", ".zip")
 # The control files that downloaders keep next to an incomplete file: aria2; axel.
 UNFINISHED = (".aria2", ".st")
 # A change of any of these is a change of the file they belong to.
-BESIDE = (*SIDECARS, *UNFINISHED)
+COMPANIONS = (*SIDECARS, *UNFINISHED)
 
 
 def is_whole(file: BinaryIO, dist: FilenameParts) -> bool | None:
@@ -57,7 +57,7 @@ def refuse_unwritten(file: io.FileIO, size: int, dist: FilenameParts) -> None:
         return
     _, members = read_directory(file)
     source = Source(file)
-    with foreign("a part of it was never written", source), zipfile.ZipFile(source) as archive:
+    with foreign("unwritten", "a part of it was never written", source), zipfile.ZipFile(source) as archive:
         infos = archive.infolist()
         for member, info in zip(members, infos, strict=True):
             if any(start < member.offset + member.packed + BLOCK and member.offset < end for start, end in holes):

@@ -58,18 +58,18 @@ def check_layout(
 def _check_script(file: BinaryIO, end: int) -> None:
     file.seek(0)
     if file.read(2) != b"#!":
-        raise BadArchive("it has bytes before its first member", "unsafe")
+        raise BadArchive("bytes-before", "it has bytes before its first member", "unsafe")
     _check_gap(file, 2, end)
 
 
 def _check_gap(file: BinaryIO, start: int, end: int) -> None:
     """Refuse bytes between members that look like a member; readers of the directory skip them."""
     if start > end:
-        raise BadArchive("members of it share their bytes", "unsafe")
+        raise BadArchive("shared-bytes", "members of it share their bytes", "unsafe")
     if has_mark(file, start, end, (_MARK, _ENTRY_MARK)):
-        raise BadArchive("it hides a member that is not in its directory", "unsafe")
+        raise BadArchive("hidden-member", "it hides a member that is not in its directory", "unsafe")
     if start == 0:
-        raise BadArchive("it has bytes before its first member", "unsafe")
+        raise BadArchive("bytes-before", "it has bytes before its first member", "unsafe")
 
 
 def _check_member(file: BinaryIO, member: ZipMember) -> int:
@@ -79,13 +79,15 @@ def _check_member(file: BinaryIO, member: ZipMember) -> int:
     if head[4:] == member.head and head[28:30] == b"\0\0" and head.startswith(_MARK) and member.packed < FULL:
         # Nearly all headers equal their entry in every bit, and have no extra fields.
         if member.method == _STORED and member.packed != member.unpacked:
-            raise BadArchive(f"its member {said(member.name)} has two sizes", "unsafe")
+            raise BadArchive("two-sizes", f"its member {said(member.name)} has two sizes", "unsafe")
         return member.offset + len(head) + member.packed
     if len(head) != _LOCAL.size + len(member.raw) or not head.startswith(_MARK):
-        raise BadArchive(f"its member {said(member.name)} is not where its directory says")
+        raise BadArchive("member-not-found", f"its member {said(member.name)} is not where its directory says")
     _, _, flags, method, _, _, crc, packed, unpacked, name_length, extra_length = _LOCAL.unpack_from(head)
     if name_length != len(member.raw) or head[_LOCAL.size :] != member.raw:
-        raise BadArchive(f"its member {said(member.name)} has another name in front of its bytes", "unsafe")
+        raise BadArchive(
+            "two-names", f"its member {said(member.name)} has another name in front of its bytes", "unsafe"
+        )
     if extra_length:
         fields = extra_fields(file.read(extra_length))
         check_unicode_path(fields, member.raw, member.name)
@@ -93,14 +95,14 @@ def _check_member(file: BinaryIO, member: ZipMember) -> int:
             unpacked, packed = large_sizes(fields, [unpacked, packed])
     differs = flags ^ member.flags
     if method != member.method or differs & (ENCRYPTED | STREAMED) or (differs & UTF_8 and not member.name.isascii()):
-        raise BadArchive(f"its member {said(member.name)} is packed in two ways", "unsafe")
+        raise BadArchive("two-methods", f"its member {said(member.name)} is packed in two ways", "unsafe")
     known = (member.crc, member.packed, member.unpacked)
     here = (crc, packed, unpacked)
     is_known_later = flags & STREAMED and all(one in (0, other) for one, other in zip(here, known, strict=True))
     if here != known and not is_known_later:
-        raise BadArchive(f"its member {said(member.name)} has two sizes or checksums", "unsafe")
+        raise BadArchive("two-sizes", f"its member {said(member.name)} has two sizes or checksums", "unsafe")
     if method == _STORED and member.packed != member.unpacked:
-        raise BadArchive(f"its member {said(member.name)} has two sizes", "unsafe")
+        raise BadArchive("two-sizes", f"its member {said(member.name)} has two sizes", "unsafe")
     return member.offset + _LOCAL.size + int(name_length + extra_length) + member.packed
 
 
@@ -110,9 +112,9 @@ def _check_streamed(file: BinaryIO, member: ZipMember, end: int, is_bomb: bool) 
     if has_mark(file, start, end, (_MARK, _ENTRY_MARK, _BEHIND_MARK)):
         if is_bomb:
             # Only unpacking it would tell.
-            raise BadArchive("it unpacks to more than a package can have", "unsafe")
+            raise BadArchive("too-large", "it unpacks to more than a package can have", "unsafe")
         if not _ends_at(file, member, start):
-            raise BadArchive(f"its member {said(member.name)} ends early for some readers", "unsafe")
+            raise BadArchive("ends-early", f"its member {said(member.name)} ends early for some readers", "unsafe")
     file.seek(end)
     data = file.read(24)
     for size, form in ((24, "<LQQ"), (16, "<LLL"), (20, "<LQQ"), (12, "<LLL")):
@@ -122,7 +124,7 @@ def _check_streamed(file: BinaryIO, member: ZipMember, end: int, is_bomb: bool) 
             if numbers == (member.crc, member.packed, member.unpacked):
                 return end + size
     if data.startswith(_BEHIND_MARK):
-        raise BadArchive(f"its member {said(member.name)} has two sizes or checksums", "unsafe")
+        raise BadArchive("two-sizes", f"its member {said(member.name)} has two sizes or checksums", "unsafe")
     return end
 
 
@@ -135,7 +137,7 @@ def _ends_at(file: BinaryIO, member: ZipMember, start: int) -> bool:
         if stream.eof:
             return False
         left -= len(block)
-        with foreign("a member of it cannot be unpacked"):
+        with foreign("stream", "a member of it cannot be unpacked"):
             while block and not stream.eof:
                 unpacked += len(stream.decompress(block, _BLOCK))
                 if unpacked > member.unpacked:
@@ -165,23 +167,23 @@ def has_mark(file: BinaryIO, start: int, end: int, marks: Sequence[bytes]) -> bo
 def read_member(file: BinaryIO, member: ZipMember) -> bytes:
     """The unpacked bytes of a member that passed :func:`check_layout`; raises BadArchive."""
     if member.packed > MAX_METADATA or member.unpacked > MAX_METADATA:
-        raise BadArchive("its metadata is larger than 8 MiB")
+        raise BadArchive("metadata-too-large", "its metadata is larger than 8 MiB")
     if member.flags & ENCRYPTED or member.method not in (_STORED, _DEFLATED):
-        raise BadArchive("its metadata is encrypted, or has a compression that not every reader knows")
+        raise BadArchive("compression", "its metadata is encrypted, or has a compression that not every reader knows")
     file.seek(member.offset)
     head = file.read(_LOCAL.size)
     if len(head) != _LOCAL.size:
-        raise BadArchive("it changed while it was read")
+        raise BadArchive("changed", "it changed while it was read")
     file.seek(member.offset + _LOCAL.size + sum(_LOCAL.unpack(head)[9:11]))
     data = file.read(member.packed)
     if member.method == _DEFLATED:
-        with foreign("its metadata cannot be unpacked"):
+        with foreign("stream", "its metadata cannot be unpacked"):
             stream = zlib.decompressobj(-15)
             data = stream.decompress(data, member.unpacked + 1)
             if stream.unused_data or stream.unconsumed_tail or not stream.eof:
-                raise BadArchive("its metadata has another size than its directory says", "unsafe")
+                raise BadArchive("two-sizes", "its metadata has another size than its directory says", "unsafe")
     if len(data) != member.unpacked:
-        raise BadArchive("its metadata has another size than its directory says", "unsafe")
+        raise BadArchive("two-sizes", "its metadata has another size than its directory says", "unsafe")
     if zlib.crc32(data) != member.crc:
-        raise BadArchive("its metadata has another checksum than its directory says")
+        raise BadArchive("checksum", "its metadata has another checksum than its directory says")
     return data

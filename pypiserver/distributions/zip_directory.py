@@ -73,14 +73,14 @@ def find_directory(file: BinaryIO) -> ZipDirectory:
     tail = file.read(length)
     at = tail.rfind(b"PK\x05\x06")
     if at < 0 or len(tail) - at < _END.size:
-        raise BadArchive(_NOT_WHOLE + "its directory is missing at the end")
+        raise BadArchive("truncated", _NOT_WHOLE + "its directory is missing at the end")
     _, *numbers, comment = _END.unpack_from(tail, at)
     behind = at + _END.size + comment
     if behind > len(tail):
-        raise BadArchive(_NOT_WHOLE + "the comment at its end is truncated")
+        raise BadArchive("truncated", _NOT_WHOLE + "the comment at its end is truncated")
     # Copies from block devices are padded with NULs; pip and uv accept these, and uv accepts nothing else.
     if tail[behind:].strip(b"\0"):
-        raise BadArchive("it has other bytes after its end, which not every reader accepts")
+        raise BadArchive("bytes-after", "it has other bytes after its end, which not every reader accepts")
     _refuse_other_end(tail, at, behind)
     is_plain = not comment and behind == len(tail)
     end = size - len(tail) + at
@@ -93,7 +93,7 @@ def _refuse_other_end(tail: bytes, last: int, behind: int) -> None:
     at = tail.find(b"PK\x05\x06")
     while 0 <= at < last:
         if len(tail) - at >= _END.size and behind <= at + _END.size + _END.unpack_from(tail, at)[-1] <= len(tail):
-            raise BadArchive("it has two end records, so readers use different directories", "unsafe")
+            raise BadArchive("two-ends", "it has two end records, so readers use different directories", "unsafe")
         at = tail.find(b"PK\x05\x06", at + 1)
 
 
@@ -109,27 +109,29 @@ def _large_end(file: BinaryIO, end: int, numbers: list[int]) -> list[int] | None
     file.seek(max(start, 0))
     mark, size, _, _, *large = _END64.unpack(file.read(_END64.size).ljust(_END64.size))
     if start < 0 or mark != b"PK\x06\x06" or size != _END64.size - 12 or disk or disks > 1 or at > start:
-        raise BadArchive("its zip64 end record is not where readers look for it", "unsafe")
+        raise BadArchive("zip64-end", "its zip64 end record is not where readers look for it", "unsafe")
     small = [0xFFFF, 0xFFFF, 0xFFFF, 0xFFFF, FULL, FULL]
     if any(one not in (other, most) for one, other, most in zip(numbers, large, small, strict=True)):
-        raise BadArchive("its two end records disagree", "unsafe")
+        raise BadArchive("two-ends", "its two end records disagree", "unsafe")
     return [*large, at - start]
 
 
 def _directory(file: BinaryIO, numbers: list[int], end: int, is_plain: bool) -> ZipDirectory:
     disk, first, here, count, length, offset, *shift = numbers
     if disk or first or here != count:
-        raise BadArchive("it is one of several parts of an archive")
+        raise BadArchive("multi-part", "it is one of several parts of an archive")
     if length > MAX_DIRECTORY or count > MAX_MEMBERS:
-        raise BadArchive(f"its directory is larger than that of any package ({count} members, {length} bytes)")
+        raise BadArchive(
+            "directory-too-large", f"its directory is larger than that of any package ({count} members, {length} bytes)"
+        )
     start = end - length
     prefix = start - offset
     if start < 0 or prefix < 0 or (shift and -shift[0] != prefix):
-        raise BadArchive(_NOT_WHOLE + "its directory is not where its end says")
+        raise BadArchive("directory-damaged", _NOT_WHOLE + "its directory is not where its end says")
     file.seek(start)
     entries = file.read(length)
     if len(entries) != length or (count and not entries.startswith(b"PK\x01\x02")):
-        raise BadArchive(_NOT_WHOLE + "its directory is damaged")
+        raise BadArchive("directory-damaged", _NOT_WHOLE + "its directory is damaged")
     return ZipDirectory(start, prefix, count, entries, is_plain and not shift and not prefix)
 
 
@@ -141,13 +143,13 @@ def read_directory(file: BinaryIO) -> tuple[ZipDirectory, list[ZipMember]]:
     members: list[ZipMember] = []
     while at < len(entries):
         if len(entries) - at < _ENTRY.size or len(members) >= directory.members:
-            raise BadArchive(_NOT_WHOLE + "its directory is truncated, or longer than it says")
+            raise BadArchive("directory-damaged", _NOT_WHOLE + "its directory is truncated, or longer than it says")
         (mark, _, _, flags, method, _, _, crc, packed, unpacked, name_length, extra_length, comment, disk, _, _,
          offset) = _ENTRY.unpack_from(entries, at)  # fmt: skip
         begin = at + _ENTRY.size
         at = begin + name_length + extra_length + comment
         if mark != b"PK\x01\x02" or at > len(entries) or disk:
-            raise BadArchive(_NOT_WHOLE + "its directory is damaged")
+            raise BadArchive("directory-damaged", _NOT_WHOLE + "its directory is damaged")
         raw = entries[begin : begin + name_length]
         name = decoded(raw, flags)
         if extra_length or FULL in (packed, unpacked, offset):
@@ -159,20 +161,22 @@ def read_directory(file: BinaryIO) -> tuple[ZipDirectory, list[ZipMember]]:
         head = entries[begin - 40 : begin - 14] + raw
         members.append(ZipMember(name, raw, flags, method, crc, packed, unpacked, offset + prefix, head))
     if len(members) != directory.members:
-        raise BadArchive(_NOT_WHOLE + f"its directory has {len(members)} members and says {directory.members}")
+        raise BadArchive(
+            "directory-damaged", _NOT_WHOLE + f"its directory has {len(members)} members and says {directory.members}"
+        )
     return ZipDirectory(directory.start, prefix, len(members), b"", is_plain), members
 
 
 def decoded(raw: bytes, flags: int) -> str:
     """A member's name as zipfile decodes it; raises BadArchive for a name that no file can have."""
     if not raw or len(raw) > MAX_NAME or b"\0" in raw:
-        raise BadArchive("a name in it is empty, longer than any path, or contains a NUL", "unsafe")
+        raise BadArchive("invalid-name", "a name in it is empty, longer than any path, or contains a NUL", "unsafe")
     if raw.isascii():
         return str(raw, "ascii")
     try:
         return raw.decode("utf-8" if flags & UTF_8 else "cp437")
     except UnicodeDecodeError:
-        raise BadArchive("a name in it is marked as UTF-8 but is not") from None
+        raise BadArchive("invalid-name", "a name in it is marked as UTF-8 but is not") from None
 
 
 def extra_fields(extra: bytes) -> dict[int, bytes]:
@@ -182,9 +186,9 @@ def extra_fields(extra: bytes) -> dict[int, bytes]:
     while at + 4 <= len(extra):
         number, length = struct.unpack_from("<2H", extra, at)
         if at + 4 + length > len(extra):
-            raise BadArchive("an extra field in it is truncated")
+            raise BadArchive("extra-truncated", "an extra field in it is truncated")
         if number in fields and number in (_ZIP64, _UNICODE_PATH):
-            raise BadArchive("a member of it has its sizes or its name twice", "unsafe")
+            raise BadArchive("extra-twice", "a member of it has its sizes or its name twice", "unsafe")
         fields[number] = extra[at + 4 : at + 4 + length]
         at += 4 + length
     return fields
@@ -197,9 +201,9 @@ def large_sizes(fields: dict[int, bytes], small: list[int]) -> list[int]:
     try:
         sizes = [large.pop(0) if number == FULL else number for number in small]
     except IndexError:
-        raise BadArchive("a member of it lacks its 64-bit sizes") from None
+        raise BadArchive("sizes-missing", "a member of it lacks its 64-bit sizes") from None
     if any(number not in sizes for number in large):
-        raise BadArchive("a member of it has two sizes", "unsafe")
+        raise BadArchive("two-sizes", "a member of it has two sizes", "unsafe")
     return sizes
 
 
@@ -213,4 +217,4 @@ def check_unicode_path(fields: dict[int, bytes], raw: bytes, name: str) -> None:
     is_alike = in_text.sub("?", other).encode("ascii") == in_bytes.sub(b"?", raw)
     hides = other != name and any("-info" in part for part in parts_of(other))
     if len(field) < 5 or not is_alike or hides or (field[1:5] != struct.pack("<L", zlib.crc32(raw)) and other != name):
-        raise BadArchive(f"its member {said(name)} has another name for some readers", "unsafe")
+        raise BadArchive("two-names", f"its member {said(name)} has another name for some readers", "unsafe")

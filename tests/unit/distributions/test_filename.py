@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import random
 import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pypiserver.distributions.filename import (
-    FilenameParts,
-    check_upload_filename,
-    file_key,
-    is_final,
-    parse_filename,
-    same_version,
-    version_key,
-)
+from pypiserver.distributions.filename import FilenameParts, check_upload_filename, parse_filename
+from pypiserver.distributions.filename_keys import file_key
 from pypiserver.errors import InvalidFilename
 from tests.raising import raises
 
 NAMES = [
-    # legacy names, each of which somebody once published
+    # legacy names, each of which someone once published
     ("pytz-2012b.tar.bz2", "pytz", "2012b", "sdist"),
     ("gevent-1.0b1.win32-py2.6.exe", "gevent", "1.0b1", "bdist_wininst"),
     ("gevent-1.0b1.win-amd64-py2.7.msi", "gevent", "1.0b1", "bdist_msi"),
@@ -136,53 +128,10 @@ def test_an_upload_needs_a_strict_name(filename: str) -> None:
         check_upload_filename(filename)
 
 
-def test_versions_sort_as_pep_440_with_unparseable_ones_lowest() -> None:
-    ordered = [
-        "",
-        "0.5-brainbot-1",
-        "2012x-y",
-        "1.0.dev1",
-        "1.0a1",
-        "1.0rc1",
-        "1.0",
-        "1.0.0",
-        "1.0.post1",
-        "1.1",
-        "1.10",
-        "1!0.1",
-    ]
-    shuffled = ordered[:]
-    random.Random(1).shuffle(shuffled)
-    assert sorted(shuffled, key=version_key) == ordered
-
-
 def test_files_of_one_version_sort_by_name() -> None:
     names = ["foo-1.0-py3-none-any.whl", "foo-1.0.tar.gz", "foo-1.1.tar.gz"]
     files = [parse_filename(name) for name in reversed(names)]
     assert [file.filename for file in sorted(files, key=file_key)] == names
-
-
-@pytest.mark.parametrize(
-    ("one", "other", "same"),
-    [
-        ("1.0", "1.0.0", True),
-        ("1.0-1", "1.0.post1", True),
-        ("1.0_rc1", "1.0rc1", True),
-        ("1.0", "1.1", False),
-        ("0.5-x_y", "0.5-x-y", True),
-        ("1.0+a-b", "1.0+a.b", True),
-        ("", "1.0", False),
-    ],
-)
-def test_two_spellings_of_a_version(one: str, other: str, same: bool) -> None:
-    assert same_version(one, other) is same
-
-
-@pytest.mark.parametrize(
-    ("version", "final"), [("1.0", True), ("1.0.post1", True), ("1.0rc1", False), ("1.0.dev1", False), ("x", False)]
-)
-def test_final_releases(version: str, final: bool) -> None:
-    assert is_final(version) is final
 
 
 PIECES = st.sampled_from(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email.parser
 import email.policy
+import gzip
 import io
 import struct
 import tarfile
@@ -27,6 +28,7 @@ from tests.make_archives import (
     make_wheel,
     make_zip,
 )
+from tests.raising import raises
 
 RAW = core_metadata("foo", "1.0")
 
@@ -67,7 +69,7 @@ def test_an_egg_that_is_a_script_is_read_too_but_no_wheel_is_one() -> None:
     name, data = make_egg("foo", "1.0")
     assert read((name, b"#!/bin/sh\n" + data)) == read((name, data))
     name, data = make_wheel("foo", "1.0")
-    with pytest.raises(InvalidDistribution, match="bytes before its first member"):
+    with raises(InvalidDistribution, rule="bytes-before"):
         read((name, b"#!/bin/sh\n" + data))
 
 
@@ -94,29 +96,31 @@ def replaced(field: str, value: bytes) -> bytes:
 
 
 BAD = [
-    pytest.param(make_wheel("foo", "1.0", leave_out=["METADATA"]), "has no METADATA", id="no METADATA"),
-    pytest.param(make_wheel("foo", "1.0", leave_out=["RECORD"]), "no foo-1.0.dist-info/RECORD", id="no RECORD"),
-    pytest.param(make_wheel("foo", "1.0", leave_out=["WHEEL"]), "no foo-1.0.dist-info/WHEEL", id="no WHEEL"),
-    pytest.param(make_wheel("foo", "1.0", metadata=core_metadata("bar", "1.0")), "the name 'bar'", id="other name"),
-    pytest.param(make_wheel("foo", "1.0", metadata=core_metadata("foo", "2")), "the version '2'", id="other version"),
-    pytest.param(make_wheel("foo", "1.0", metadata=b"nothing"), "no Name", id="no headers"),
-    pytest.param(make_sdist("foo", "1.0", metadata=core_metadata("foo", "9")), "the version '9'", id="sdist version"),
-    pytest.param(("foo-1.0-py3-none-any.whl", b""), "directory is missing", id="empty"),
-    pytest.param(("foo-1.0-py3-none-any.whl", make_wheel("foo", "1.0")[1][:-40]), "directory is", id="cut off"),
-    pytest.param(("foo-1.0.tar.gz", make_sdist("foo", "1.0")[1][:60]), "cut off", id="tar cut off"),
-    pytest.param(("foo-1.0.tar.gz", b"no archive at all" * 99), "tar archive", id="no tar"),
-    pytest.param(("foo-1.0.zip", make_zip({"../evil": b""})), "leads out", id="zip leads out"),
-    pytest.param(("foo-1.0.zip", make_zip({"/evil": b""})), "leads out", id="zip absolute"),
-    pytest.param(("foo-1.0.tar.gz", make_tar({"foo-1.0/../../evil": b""})), "leads out", id="tar leads out"),
-    pytest.param(("foo-1.0.win32.exe", b"#!/bin/sh"), "installer", id="no installer"),
+    pytest.param(make_wheel("foo", "1.0", leave_out=["METADATA"]), "metadata-missing", id="no METADATA"),
+    pytest.param(make_wheel("foo", "1.0", leave_out=["RECORD"]), "metadata-missing", id="no RECORD"),
+    pytest.param(make_wheel("foo", "1.0", leave_out=["WHEEL"]), "metadata-missing", id="no WHEEL"),
+    pytest.param(make_wheel("foo", "1.0", metadata=core_metadata("bar", "1.0")), "name", id="other name"),
+    pytest.param(make_wheel("foo", "1.0", metadata=core_metadata("foo", "2")), "version", id="other version"),
+    pytest.param(make_wheel("foo", "1.0", metadata=b"nothing"), "nameless", id="no headers"),
+    pytest.param(make_sdist("foo", "1.0", metadata=core_metadata("foo", "9")), "version", id="sdist version"),
+    pytest.param(("foo-1.0-py3-none-any.whl", b""), "truncated", id="empty"),
+    pytest.param(("foo-1.0-py3-none-any.whl", make_wheel("foo", "1.0")[1][:-40]), "truncated", id="cut off"),
+    pytest.param(("foo-1.0.tar.gz", make_sdist("foo", "1.0")[1][:60]), "truncated", id="tar cut off"),
+    pytest.param(("foo-1.0.tar.gz", b"no archive at all" * 99), "not-tar", id="no tar"),
+    pytest.param(("foo-1.0.tar.gz", bytes(100)), "not-tar", id="zeros that are no block"),
+    pytest.param(("foo-1.0.tar.bz2", bytes(1)), "not-tar", id="a zero"),
+    pytest.param(("foo-1.0.tar.gz", gzip.compress(bytes(511))), "not-tar", id="packed zeros that are no block"),
+    pytest.param(("foo-1.0.zip", make_zip({"../evil": b""})), "leads-out", id="zip leads out"),
+    pytest.param(("foo-1.0.zip", make_zip({"/evil": b""})), "leads-out", id="zip absolute"),
+    pytest.param(("foo-1.0.tar.gz", make_tar({"foo-1.0/../../evil": b""})), "leads-out", id="tar leads out"),
+    pytest.param(("foo-1.0.win32.exe", b"#!/bin/sh"), "not-installer", id="no installer"),
 ]
 
 
-@pytest.mark.parametrize(("archive", "words"), BAD)
-def test_a_bad_upload_is_refused_in_words(archive: tuple[str, bytes], words: str) -> None:
-    with pytest.raises(InvalidDistribution, match=words) as caught:
+@pytest.mark.parametrize(("archive", "rule"), BAD)
+def test_a_bad_upload_is_refused_by_its_rule(archive: tuple[str, bytes], rule: str) -> None:
+    with raises(InvalidDistribution, rule=rule, filename=archive[0]):
         check(archive)
-    assert caught.value.filename == archive[0]
 
 
 def test_a_zip_bomb_is_refused_without_unpacking_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,15 +130,15 @@ def test_a_zip_bomb_is_refused_without_unpacking_it(monkeypatch: pytest.MonkeyPa
     members = {f"zeros-{number}": bomb for number in range(5)}
     name, data = make_wheel("foo", "1.0", extra_members=members)
     assert len(data) < 1_000_000
-    with pytest.raises(InvalidDistribution, match="unpack to"):
+    with raises(InvalidDistribution, rule="too-large"):
         check((name, data))
 
 
 def test_metadata_of_monstrous_size_is_refused() -> None:
     huge = RAW + b"x" * archive_limits.MAX_METADATA
-    with pytest.raises(InvalidDistribution, match="8 MiB"):
+    with raises(InvalidDistribution, rule="metadata-too-large"):
         read(make_wheel("foo", "1.0", metadata=huge))
-    with pytest.raises(InvalidDistribution, match="8 MiB"):
+    with raises(InvalidDistribution, rule="metadata-too-large"):
         read(make_sdist("foo", "1.0", metadata=huge))
 
 
@@ -142,7 +146,7 @@ def test_metadata_whose_size_is_a_lie_is_refused() -> None:
     name, data = make_wheel("foo", "1.0", metadata=RAW + b"y" * 1000)
     at = data.rfind(b"foo-1.0.dist-info/METADATA") - 46
     lie = data[: at + 24] + struct.pack("<L", 10) + data[at + 28 :]
-    with pytest.raises(InvalidDistribution, match="two sizes"):
+    with raises(InvalidDistribution, rule="two-sizes"):
         read((name, lie))
 
 
@@ -151,7 +155,7 @@ def test_doubled_metadata_is_refused() -> None:
     with pytest.warns(UserWarning, match="Duplicate"), zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr("foo-1.0.dist-info/METADATA", RAW)
         archive.writestr("foo-1.0.dist-info/METADATA", RAW)
-    with pytest.raises(InvalidDistribution, match="more than one"):
+    with raises(InvalidDistribution, rule="metadata-twice"):
         read(("foo-1.0-py3-none-any.whl", buffer.getvalue()))
 
 
@@ -271,7 +275,7 @@ def link(name: str, target: str) -> tarfile.TarInfo:
     return member
 
 
-def audit(archive: tuple[str, bytes]) -> list[tuple[str, str]]:
+def audit(archive: tuple[str, bytes]) -> list[archive_limits.ArchiveFault]:
     return metadata.audit_archive(io.BytesIO(archive[1]), parse_filename(archive[0]))
 
 
@@ -296,28 +300,22 @@ def tampered() -> tuple[str, bytes]:
 AUDITED = [
     pytest.param(
         tampered(),
-        [
-            ("corrupt", "another hash"),
-            ("corrupt", "'gone.py', which is not"),
-            ("corrupt", "does not list 'foo-1.0.dist-info/WHEEL'"),
-        ],
+        [("record-hash", "corrupt"), ("record-member", "corrupt"), ("record-row", "corrupt")],
         id="RECORD",
     ),
     pytest.param(
         make_wheel("foo", "1.0", metadata=core_metadata("bar", "1.0")),
-        [("mislabelled", "the name 'bar'")],
+        [("name", "mislabelled")],
         id="mislabelled",
     ),
     pytest.param(
         ("foo-1.0.tar.gz", tar_with(link("foo-1.0/a", "../../etc"))),
-        [("unsafe", "link 'foo-1.0/a' leads out")],
+        [("leads-out", "unsafe")],
         id="link out",
     ),
     pytest.param(("foo-1.0.tar.gz", tar_with(link("foo-1.0/a", "b"))), [], id="link inside"),
-    pytest.param(
-        ("foo-1.0.zip", make_zip({"a\x1b[2J": b""})), [("unsafe", "control characters")], id="control characters"
-    ),
-    pytest.param(("foo-1.0.tar.gz", b"nothing"), [("corrupt", "tar archive")], id="no tar"),
+    pytest.param(("foo-1.0.zip", make_zip({"a\x1b[2J": b""})), [("character", "unsafe")], id="control characters"),
+    pytest.param(("foo-1.0.tar.gz", b"nothing"), [("not-tar", "corrupt")], id="no tar"),
 ]
 
 
@@ -328,14 +326,12 @@ def test_a_record_that_fits_nothing_does_not_flood_the_report() -> None:
     members["foo-1.0.dist-info/RECORD"] = b"foo-1.0.dist-info/RECORD,,\n"
     found = audit((name, make_zip(members)))
     assert len(found) == 11
-    assert found[-1] == ("corrupt", "its RECORD disagrees with it in 493 more places")
+    assert (found[-1].rule, found[-1].kind, "493" in found[-1].reason) == ("record", "corrupt", True)
 
 
 @pytest.mark.parametrize(("archive", "expected"), AUDITED)
 def test_an_audit_names_every_fault(archive: tuple[str, bytes], expected: list[tuple[str, str]]) -> None:
-    found = audit(archive)
-    assert [kind for kind, _ in found] == [kind for kind, _ in expected], found
-    assert all(words in message for (_, message), (_, words) in zip(found, expected, strict=True)), found
+    assert [(fault.rule, fault.kind) for fault in audit(archive)] == expected
 
 
 PIECES = st.sampled_from(
@@ -382,7 +378,7 @@ def _shown(value: str) -> str:
 
 
 @pytest.mark.parametrize("failure", [SyntaxError, RecursionError, ValueError, MemoryError, KeyError])
-def test_whatever_packaging_raises_a_requirement_is_shown_as_it_stands(
+def test_whatever_packaging_raises_a_requirement_is_shown_as_it_is(
     failure: type[Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its oldest release that we take, 24.0, evaluates the text of a marker as Python does."""

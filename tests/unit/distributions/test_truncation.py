@@ -15,8 +15,8 @@ from pypiserver.distributions.filename import parse_filename
 from pypiserver.distributions.truncation import is_whole
 from tests.make_archives import make_sdist, make_wheel
 
-from ..folder.test_indexer import eventually
 from ..storage_contract import files
+from ..waiting import eventually
 from ..wsgi import Client
 
 ARCHIVES = {

@@ -109,7 +109,7 @@ def test_both_addresses_of_a_project_say_the_same(serve: Serve, path: str) -> No
     client = serve()
     value, other = client.get(path).json(), client.get("/pypi/foo-bar/json").json()
     assert set(value) == {"info", "last_serial", "releases", "urls", "vulnerabilities"}
-    # The serial may go on between two requests, because files are digested in the background.
+    # The serial may continue between two requests, because files are digested in the background.
     assert {**value, "last_serial": 0} == {**other, "last_serial": 0}
 
 

@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from email.message import Message
+from html import escape
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -31,8 +32,9 @@ from pip._internal.index.collector import IndexContent, parse_links
 
 from pypiserver.bounded_cache import weight
 from pypiserver.distributions.filename import parse_filename
-from pypiserver.formats.simple import Form, accepts_encoding, etag, negotiate, render_index, render_project
-from pypiserver.model import File, Indexed, Project, ProjectStatus
+from pypiserver.formats.negotiation import Form, accepts_encoding, negotiate
+from pypiserver.formats.simple import API_VERSION, etag, render_index, render_project
+from pypiserver.model import File, Project, ProjectStatus
 from pypiserver.text import one_line
 from pypiserver.web.http import compression
 from pypiserver.web.http.page_cache import PageCache
@@ -399,7 +401,7 @@ def test_html_and_json_say_the_same_of_any_file(listed: list[File], status: Proj
     html, value = (render_project(project, form, **page) for form in (Form.TEXT_HTML, Form.JSON))
     from_the_html, from_the_json = from_html(html), from_json(value)
     for said, file in zip(from_the_json["files"], listed, strict=True):
-        # The fragment holds one digest: sha256 stands beside it only when it is another one's.
+        # The fragment holds one digest: sha256 is next to it only when it is another one's.
         assert set(said["hashes"]) == {"sha256", *([file.link_digest.partition("=")[0]] if file.link_digest else [])}
         assert unquote(said["url"]) == f"../../packages/{file.path}"
     assert from_the_html == from_the_json
@@ -407,7 +409,7 @@ def test_html_and_json_say_the_same_of_any_file(listed: list[File], status: Proj
 
 @given(st.lists(st.text(min_size=1, max_size=20).filter(str.isprintable), max_size=5))
 def test_html_and_json_list_the_same_projects(names: list[str]) -> None:
-    projects = [Indexed(canonicalize_name(f"name-{number}"), name, number + 1) for number, name in enumerate(names)]
+    projects = [(canonicalize_name(f"name-{number}"), name, number + 1) for number, name in enumerate(names)]
     value = valid(json.loads(render_index(projects, Form.JSON)), INDEX)
     tree = parsed(render_index(projects, Form.HTML))
     anchors = [(anchor.get("href"), anchor.text) for anchor in tree.iter(f"{NAMESPACE}a")]
@@ -416,6 +418,19 @@ def test_html_and_json_list_the_same_projects(names: list[str]) -> None:
     assert [project["_last-serial"] for project in value["projects"]] == list(range(1, len(names) + 1))
     assert value["meta"]["_last-serial"] == max(len(names), 1)
     assert metas(tree) == {"pypi:repository-version": value["meta"]["api-version"]}
+
+
+@given(st.lists(st.text(min_size=1, max_size=20), max_size=5), st.lists(st.sampled_from(("foo", "Foo_Bar.1", "a b"))))
+def test_a_list_of_plain_names_is_written_as_any_other(odd: list[str], plain: list[str]) -> None:
+    for names in (plain, plain + odd):
+        projects = [(canonicalize_name(f"name-{number}"), name, number) for number, name in enumerate(names)]
+        listed = [{"name": display, "_last-serial": serial} for _, display, serial in projects]
+        value = {"meta": {"api-version": API_VERSION, "_last-serial": max(len(names) - 1, 0) or int(not names)}}
+        value["projects"] = listed  # type: ignore[assignment]
+        assert render_index(projects, Form.JSON) == json.dumps(value, separators=(",", ":")).encode()
+        links = "\n".join(f'<a href="{name}/">{escape(display)}</a><br>' for name, display, _ in projects)
+        body = f"<h1>Simple index</h1>\n{links}\n</body>".encode("utf-8", "replace")
+        assert body in render_index(projects, Form.HTML)
 
 
 @pytest.mark.usefixtures("corpus")
@@ -624,7 +639,7 @@ def test_each_form_and_coding_has_a_strong_validator_of_its_own(serve: Serve) ->
 
 @pytest.mark.usefixtures("corpus")
 @pytest.mark.parametrize("path", ["/simple/", "/simple/foo-bar/"])
-def test_a_page_is_the_same_from_a_catalog_that_was_built_anew(serve: Serve, put: Put, path: str) -> None:
+def test_a_page_is_the_same_from_a_catalog_that_was_built_again(serve: Serve, put: Put, path: str) -> None:
     first = serve()
     put(*make_wheel("other", "1.0"))
     tags = {first.get(path, HTTP_ACCEPT=JSON).headers["etag"]}
@@ -638,7 +653,7 @@ def test_a_page_is_the_same_from_a_catalog_that_was_built_anew(serve: Serve, put
 def zstd(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Some package that brings zstd; what it makes of a page only it can read."""
     package, module = ModuleType("backports"), ModuleType("backports.zstd")
-    module.compress = lambda body: b"zstd:" + zlib.compress(body)  # type: ignore[attr-defined]
+    module.compress = lambda body, level: b"zstd:" + zlib.compress(body)  # type: ignore[attr-defined]
     for name in ("compression.zstd", "zstandard"):
         monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.setitem(sys.modules, "backports", package)
