@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
 
-from . import schema
+from . import statements
 from .database import Connection
 from .rows import SeenFile, beside_ns, undecided
 
@@ -24,11 +24,11 @@ _ROW = f"({', '.join('?' * 17)}, 1, '', '', '', '', '')"
 _FILL_PROJECTS = f"""
     INSERT INTO project (name, serial, files, display, changed_ns)
     SELECT f.project, :serial, SUM(f.visible), COALESCE(MIN(CASE WHEN f.visible = 1 THEN f.name END), ''),
-        COALESCE(MAX(CASE WHEN f.visible = 1 THEN {schema.CHANGED} END), 0)
+        COALESCE(MAX(CASE WHEN f.visible = 1 THEN {statements.CHANGED} END), 0)
     FROM file f WHERE 1 = 1 GROUP BY f.project
     ON CONFLICT (name) DO UPDATE SET
         serial = excluded.serial, files = excluded.files, display = excluded.display, changed_ns = excluded.changed_ns
-"""  # noqa: S608
+"""
 
 
 def fill(connection: Connection, found: Iterable[SeenFile], indexes: Mapping[str, str]) -> None:
@@ -38,11 +38,11 @@ def fill(connection: Connection, found: Iterable[SeenFile], indexes: Mapping[str
     _insert(connection, found)
     for statement in indexes.values():
         connection.execute(statement)
-    double = connection.execute(schema.SELECT_DOUBLE_NAMES).fetchall()
-    connection.executemany(schema.CHOOSE_VISIBLE, [{"filename": name} for (name,) in double])
+    double = connection.execute(statements.SELECT_DOUBLE_NAMES).fetchall()
+    connection.executemany(statements.CHOOSE_VISIBLE, [{"filename": name} for (name,) in double])
     if connection.execute("SELECT 1 FROM file LIMIT 1").fetchone():
-        connection.execute(schema.NEXT_SERIAL)
-        (serial,) = connection.execute(schema.SELECT_SERIAL).fetchone()
+        connection.execute(statements.NEXT_SERIAL)
+        (serial,) = connection.execute(statements.SELECT_SERIAL).fetchone()
         connection.execute(_FILL_PROJECTS, {"serial": serial})
 
 
@@ -63,7 +63,7 @@ def _insert(connection: Connection, found: Iterable[SeenFile]) -> None:
 
 
 def _statement(rows: int) -> str:
-    return f"INSERT INTO file ({_COLUMNS}) VALUES {', '.join([_ROW] * rows)} ON CONFLICT (root, path) DO NOTHING"  # noqa: S608
+    return f"INSERT INTO file ({_COLUMNS}) VALUES {', '.join([_ROW] * rows)} ON CONFLICT (root, path) DO NOTHING"
 
 
 def _parameters(files: list[SeenFile]) -> list[object]:

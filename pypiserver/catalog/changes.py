@@ -11,10 +11,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
-from ..distributions.filename import FilenameParts, as_filed, spelling_key
+from ..distributions.filename import FilenameParts, as_filed
+from ..distributions.filename_keys import spelling_key
 from ..errors import Conflict
 from ..model import ACTIVE, File, Identity, ProjectStatus
-from . import bulk_load, project_list, schema
+from . import bulk_load, project_rows, schema, statements
 from .database import Connection, Cursor, Database, in_lists
 from .full_text import FTS5, has_fts5
 from .postgres.pool import Pool
@@ -56,7 +57,7 @@ class Catalog(CatalogQueries):
         if not self.connections.is_disposable:
             return
         with self.connections.transaction() as connection:
-            connection.execute(schema.WRITE_NOTHING)
+            connection.execute(statements.WRITE_NOTHING)
 
     def apply(
         self,
@@ -68,13 +69,17 @@ class Catalog(CatalogQueries):
         """Apply the diff of a scan: new and changed files, missing files, and changed project statuses."""
         with self.connections.transaction() as connection, self._writing(len(found), connection):
             filenames = [file.dist.filename for file in found]
-            connection.executemany(schema.INSERT_NEW_FILE, [file_row(file) for file in found if file.before is None])
-            connection.executemany(schema.UPSERT_FILE, [upsert_row(file) for file in found if file.before is not None])
+            connection.executemany(
+                statements.INSERT_NEW_FILE, [file_row(file) for file in found if file.before is None]
+            )
+            connection.executemany(
+                statements.UPSERT_FILE, [upsert_row(file) for file in found if file.before is not None]
+            )
             projects = touched(found)
             for file in gone:
                 projects.update(_delete(connection, file, filenames))
             connection.executemany(
-                schema.CHOOSE_VISIBLE, [{"filename": name} for name in _contested(connection, filenames)]
+                statements.CHOOSE_VISIBLE, [{"filename": name} for name in _contested(connection, filenames)]
             )
             self._stamp(connection, projects, statuses or {})
 
@@ -88,7 +93,7 @@ class Catalog(CatalogQueries):
         """Add the change time to rows of an earlier version, by root and path."""
         rows = [{"root": root, "path": path, **identity._asdict()} for root, path, identity in files]
         with self.connections.transaction() as connection:
-            connection.executemany(schema.NOTE_CTIME, rows)
+            connection.executemany(statements.NOTE_CTIME, rows)
 
     def note_folders(self, folders: Iterable[tuple[int, str, int, int]]) -> None:
         """Replace the recorded folders by those of a complete scan: (root, path, mtime_ns, inode)."""
@@ -102,10 +107,10 @@ class Catalog(CatalogQueries):
             ]
             with self.connections.transaction() as connection:
                 # Another process may have recorded others meanwhile.
-                rows = connection.execute(schema.SELECT_FOLDERS).fetchall()
+                rows = connection.execute(statements.SELECT_FOLDERS).fetchall()
                 gone = [{"root": root, "path": path} for root, path, *_ in rows if (root, path) not in wanted]
-                connection.executemany(schema.DELETE_FOLDER, gone)
-                connection.executemany(schema.UPSERT_FOLDER, new)
+                connection.executemany(statements.DELETE_FOLDER, gone)
+                connection.executemany(statements.UPSERT_FOLDER, new)
 
     def record(self, digests: Sequence[tuple[File, Digest]]) -> None:
         """Record the digests of files; a file that changed meanwhile stays pending."""
@@ -129,11 +134,11 @@ class Catalog(CatalogQueries):
             if exclusive:
                 # Both statements are sent before the first answer is read, so that they take one round trip.
                 alike = select_alike(connection, found.dist)
-                is_free = connection.execute(schema.CLAIM_NAME, claim).rowcount
+                is_free = connection.execute(statements.CLAIM_NAME, claim).rowcount
                 _refuse_other_spelling(alike, found.dist)
                 if not is_free:
                     standing = _standing(connection, claim)
-                    if not connection.execute(schema.SELECT_IS_DAMAGED, standing._asdict()).fetchall():
+                    if not connection.execute(statements.SELECT_IS_DAMAGED, standing._asdict()).fetchall():
                         return standing
                     self._move(connection, claim, standing)
             self._add(connection, found, digest)
@@ -148,7 +153,7 @@ class Catalog(CatalogQueries):
         with self.connections.transaction() as connection:
             claim = _claim(found, digest)
             before = None
-            if not connection.execute(schema.CLAIM_NAME, claim).rowcount:
+            if not connection.execute(statements.CLAIM_NAME, claim).rowcount:
                 before = _standing(connection, claim)
             moved = before if before is not None and before[:2] != (found.root, found.path) else None
             if moved is not None:
@@ -159,15 +164,15 @@ class Catalog(CatalogQueries):
     def _move(self, connection: Connection, claim: Mapping[str, object], before: NameOwner) -> None:
         """Give the name to another file, and delete the row of its owner so far."""
         key = {"root": before.root, "path": before.path}
-        connection.execute(schema.MOVE_CLAIM, claim)
-        connection.execute(schema.DELETE_ROW, key)
-        connection.execute(schema.DELETE_ORPHANED_METADATA, key)
+        connection.execute(statements.MOVE_CLAIM, claim)
+        connection.execute(statements.DELETE_ROW, key)
+        connection.execute(statements.DELETE_ORPHANED_METADATA, key)
 
     def _add(self, connection: Connection, found: SeenFile, digest: Digest) -> None:
         row = uploaded_row(found, digest)
-        connection.execute(schema.UPSERT_UPLOADED, row)
+        connection.execute(statements.UPSERT_UPLOADED, row)
         _keep_metadata(connection, [row])
-        connection.execute(schema.CHOOSE_VISIBLE, {"filename": found.dist.filename})
+        connection.execute(statements.CHOOSE_VISIBLE, {"filename": found.dist.filename})
         self._stamp(connection, {found.dist.project}, {})
 
     def outrun(self) -> None:
@@ -176,40 +181,40 @@ class Catalog(CatalogQueries):
         A restored backup returns to old serials, under which caches may have other pages.
         """
         with self.connections.transaction() as connection:
-            connection.execute(schema.RAISE_SERIAL, {"least": time.time_ns() // 1000})
+            connection.execute(statements.RAISE_SERIAL, {"least": time.time_ns() // 1000})
 
     def retry_unreadable(self) -> None:
         """Make files that could not be opened or read pending again: a scan does not see a changed permission."""
         with self.connections.transaction() as connection:
-            rows = connection.execute(schema.SELECT_UNREADABLE).fetchall()
+            rows = connection.execute(statements.SELECT_UNREADABLE).fetchall()
             if rows:
-                connection.execute(schema.FORGET_UNREADABLE)
-                connection.executemany(schema.CHOOSE_VISIBLE, [{"filename": filename} for filename, _ in rows])
+                connection.execute(statements.FORGET_UNREADABLE)
+                connection.executemany(statements.CHOOSE_VISIBLE, [{"filename": filename} for filename, _ in rows])
                 self._stamp(connection, {project for _, project in rows}, {})
 
     def _record(self, connection: Connection, digests: Sequence[tuple[File, Digest]]) -> set[str]:
         """Record digests of files that have none yet; gives the projects of these files, none if nothing changed."""
         rows = [digest_row(file, digest) for file, digest in digests]
-        if not connection.executemany(schema.RECORD_PENDING, rows).rowcount:
+        if not connection.executemany(statements.RECORD_PENDING, rows).rowcount:
             return set()
         _keep_metadata(connection, rows)
         faulty = [{"filename": file.filename} for file, digest in digests if digest.fault]
-        connection.executemany(schema.CHOOSE_VISIBLE, faulty)
+        connection.executemany(statements.CHOOSE_VISIBLE, faulty)
         return {file.project for file, _ in digests} | {digest.project for _, digest in digests if digest.project}
 
     def _writing(self, count: int, connection: Connection) -> AbstractContextManager[None]:
         return self.connections.writing_much(connection) if count > BULK else nullcontext()
 
     def _stamp(self, connection: Connection, projects: Collection[str], statuses: Mapping[str, ProjectStatus]) -> None:
-        connection.execute(schema.NEXT_SERIAL)
+        connection.execute(statements.NEXT_SERIAL)
         touched = [{"name": name} for name in projects]
-        connection.executemany(schema.TOUCH_PROJECT, touched)
+        connection.executemany(statements.TOUCH_PROJECT, touched)
         rows = [
             {"name": name, "status": "" if value == ACTIVE else value.status, "reason": value.reason}
             for name, value in statuses.items()
         ]
-        connection.executemany(schema.SET_STATUS, rows)
-        connection.executemany(project_list.OUTDATE, touched)
+        connection.executemany(statements.SET_STATUS, rows)
+        connection.executemany(project_rows.OUTDATE, touched)
 
 
 def touched(found: Iterable[SeenFile]) -> set[str]:
@@ -218,8 +223,8 @@ def touched(found: Iterable[SeenFile]) -> set[str]:
 
 
 def _keep_metadata(connection: Connection, rows: Sequence[Mapping[str, object]]) -> None:
-    connection.executemany(schema.UPSERT_METADATA, [row for row in rows if row["body"] is not None])
-    connection.executemany(schema.DELETE_METADATA, [row for row in rows if row["body"] is None])
+    connection.executemany(statements.UPSERT_METADATA, [row for row in rows if row["body"] is not None])
+    connection.executemany(statements.DELETE_METADATA, [row for row in rows if row["body"] is None])
 
 
 def _claim(found: SeenFile, digest: Digest) -> dict[str, object]:
@@ -234,7 +239,7 @@ def _refuse_other_spelling(alike: Cursor, dist: FilenameParts) -> None:
 
 
 def _standing(connection: Connection, claim: Mapping[str, object]) -> NameOwner:
-    return NameOwner(*connection.execute(schema.SELECT_CLAIM, {"filename": claim["filename"]}).fetchone())
+    return NameOwner(*connection.execute(statements.SELECT_CLAIM, {"filename": claim["filename"]}).fetchone())
 
 
 def _delete(connection: Connection, gone: MissingFile, filenames: list[str]) -> set[str]:
@@ -245,13 +250,13 @@ def _delete(connection: Connection, gone: MissingFile, filenames: list[str]) -> 
     key = {"root": gone.root, "path": gone.path}
     identity = {**key, **gone.row.identity._asdict()}
     names = connection.execute("SELECT project, filename FROM file WHERE root = :root AND path = :path", key).fetchall()
-    statement = schema.HOLD_FILE if gone.is_replaced else schema.DELETE_FILE
+    statement = statements.HOLD_FILE if gone.is_replaced else statements.DELETE_FILE
     values = {**identity, "held_at": gone.held_at} if gone.is_replaced else identity
     if not connection.execute(statement, values).rowcount:
         return set()
-    connection.execute(schema.DELETE_ORPHANED_METADATA, key)
+    connection.execute(statements.DELETE_ORPHANED_METADATA, key)
     if not gone.is_replaced:
-        connection.executemany(schema.DROP_CLAIM, [{**key, "filename": filename} for _, filename in names])
+        connection.executemany(statements.DROP_CLAIM, [{**key, "filename": filename} for _, filename in names])
     filenames.extend(filename for _, filename in names)
     return {project for project, _ in names}
 
@@ -262,4 +267,4 @@ def _contested(connection: Connection, filenames: Sequence[str]) -> Iterator[str
     A first scan of 100,000 files has hardly any, and a choice costs about 5 us, so the names are looked up in bulk.
     """
     for names, values in in_lists(list(dict.fromkeys(filenames))):
-        yield from (name for (name,) in connection.execute(schema.SELECT_CONTESTED.format(names=names), values))
+        yield from (name for (name,) in connection.execute(statements.SELECT_CONTESTED.format(names=names), values))

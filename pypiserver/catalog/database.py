@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
+from .admitted_names import NameSet
 from .leader_lock import LeaderLock
 from .sqlite.change_counter import ChangeCounter
 
@@ -43,7 +44,7 @@ class Cursor(Protocol):
 
 
 class Connection(Protocol):
-    """Runs the statements of :mod:`schema`, with ``:name`` or ``?`` as placeholders."""
+    """Runs the statements of :mod:`statements`, with ``:name`` or ``?`` as placeholders."""
 
     def execute(self, statement: str, parameters: Parameters = ..., /) -> Cursor:
         """Run one statement."""
@@ -68,6 +69,7 @@ class FullText(Protocol):
     source: str
     found: str
     rank: str
+    own_rank: str
 
     def question(self, words: Iterable[str]) -> str:
         """The parameter ``:match`` that finds rows in which each of the words is the beginning of a word."""
@@ -96,6 +98,9 @@ class Database(Protocol):
     is_disposable: bool
     drops_indexes: bool
     believed: float
+
+    def in_set(self, column: str, names: NameSet) -> str:
+        """The condition that a column has one of many names."""
 
     def place(self) -> str | None:
         """The place of the catalog for logs, without passwords; None in memory."""

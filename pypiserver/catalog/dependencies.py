@@ -22,11 +22,12 @@ _INSERT = "INSERT INTO dependency (needed, project) VALUES (:needed, :project) O
 _DELETE = "DELETE FROM dependency WHERE needed = :needed AND project = :project"
 # A condition on rows of the list, with the alias l.
 CONDITION = "l.project IN (SELECT d.project FROM dependency d WHERE d.needed = :needs)"
+# {names} is the condition of a filter of names (see name_filter) for d.project.
 SELECT_NEEDING = """
     SELECT l.project, l.name FROM dependency d JOIN listing l ON l.project = d.project WHERE d.needed = :needed
-    ORDER BY d.project LIMIT :limit
+    AND {names} ORDER BY d.project LIMIT :limit
 """
-SELECT_COUNT = "SELECT COUNT(*) FROM dependency WHERE needed = :needed"
+SELECT_COUNT = "SELECT COUNT(*) FROM dependency d WHERE d.needed = :needed AND {names}"
 
 
 def update(connection: Connection, changes: Sequence[Change]) -> None:

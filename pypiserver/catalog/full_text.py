@@ -2,7 +2,7 @@
 
 The classes have the same attributes, which :mod:`project_list` puts into its queries: ``tables`` that the index needs
 in addition to the list, the condition ``matches``, the statement ``counted``, and for results by relevance ``source``,
-``found`` and ``rank``.
+``found`` and ``rank``. ``own_rank`` is for clients that may not see all rows: it depends on each row alone.
 
 **Invariants:** all of them split text into the same words, and find words that begin with a search word.
 """
@@ -40,6 +40,11 @@ class Fts5:
     found = "search MATCH :match"
     # A word of the name counts most, then one of the summary: keywords are often a long list of loosely related words.
     rank = "bm25(search, 10, 1, 3)"
+    # bm25 compares a row with all others. Rows that have every word in their name come first, then in the summary.
+    own_rank = """
+        (l.id IN (SELECT rowid FROM search WHERE search MATCH '{name} : (' || :match || ')')) DESC,
+        (l.id IN (SELECT rowid FROM search WHERE search MATCH '{summary} : (' || :match || ')')) DESC
+    """
 
     def question(self, words: Iterable[str]) -> str:
         """The words as quoted prefixes, so that none is an operator."""
@@ -79,6 +84,7 @@ class Tsvector:
     found = "s.words @@ CAST(:match AS tsquery)"
     # Weights of the classes D to A; A is a word of the name, B of the keywords, C of the summary.
     rank = "ts_rank('{0.1, 0.3, 0.1, 1.0}', s.words, CAST(:match AS tsquery)) DESC"
+    own_rank = rank
 
     def question(self, words: Iterable[str]) -> str:
         """The words as prefixes, of letters and digits only, so that none is an operator."""

@@ -14,8 +14,9 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from ..errors import CatalogError
-from ..leader_lock import FRESH_SECONDS, catalog_in, scan_in
-from .session import Session, failing
+from ..leader_lock import LeaderLock
+from .driver import failing
+from .session import Session
 
 # The number of the advisory lock, used together with a hash of the name of the tables' schema.
 LOCK = 0x7363616E
@@ -30,11 +31,11 @@ _BEAT = " ~"
 _ACQUIRE = "SELECT pg_try_advisory_lock(CAST(:number AS int), hashtext(current_schema()))"
 _NOW = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) AS double precision)"
 _CLOCK = "CAST(EXTRACT(EPOCH FROM clock_timestamp()) AS double precision)"
-_SAID = f"SELECT said, {_CLOCK} FROM scanner WHERE id = 1"  # noqa: S608
+_SAID = f"SELECT said, {_CLOCK} FROM scanner WHERE id = 1"
 _SAY = f"""
     INSERT INTO scanner (id, said) VALUES (1, CAST(:said AS text) || '{_BEAT}' || CAST({_CLOCK} AS text))
     ON CONFLICT (id) DO UPDATE SET said = excluded.said
-"""  # noqa: S608
+"""
 
 
 class Sessions(Protocol):
@@ -47,7 +48,7 @@ class Sessions(Protocol):
         """A connection of the pool, for one query."""
 
 
-class PostgresLeaderLock:
+class PostgresLeaderLock(LeaderLock):
     """The lock of the catalog behind ``database``. Every method may raise CatalogError."""
 
     spans_machines = True
@@ -58,8 +59,6 @@ class PostgresLeaderLock:
         # After a fork: sessions of the parent, which still uses them.
         self._inherited: list[Session] = []
         self._is_held = False
-        self._found = ""
-        self._ahead = 0.0
         self._words = ""
         # By time.monotonic(): when the lock may be taken again after give_way(), and when the next heartbeat is due.
         self._not_before = 0.0
@@ -87,37 +86,6 @@ class PostgresLeaderLock:
         """Whether this process had the lock when that was last checked."""
         return self._is_held
 
-    def was_ready_just_now(self, catalog: str | None = None) -> bool:
-        """Whether the previous holder began its last scan at most FRESH_SECONDS ago, into this catalog, or any."""
-        found = scan_in(self._found)
-        is_fresh = found is not None and 0 <= time.time() + self._ahead - found[0] < FRESH_SECONDS
-        return is_fresh and catalog in (None, catalog_in(self._found))
-
-    def is_ready(self, catalog: str | None = None) -> bool:
-        """Whether the holder has completed a scan into this catalog, or into any.
-
-        Meant for callers whose :meth:`acquire` failed: only then a holder is certain to be alive.
-        """
-        said = self._said()
-        return said.startswith("ready") and catalog in (None, catalog_in(said))
-
-    def outage(self) -> str:
-        """Why the holder cannot read storage, '' when it can."""
-        word, _, reason = self._said().partition(" ")
-        return reason if word == "outage" else ""
-
-    def say_outage(self, reason: str) -> None:
-        """Report to the others that storage cannot be read, and why."""
-        self._say(f"outage {reason}")
-
-    def say_ready(self, started: float, catalog: str = "") -> None:
-        """Report a completed scan into ``catalog`` to the others; it began at ``started`` (seconds since the epoch)."""
-        self._say(f"ready {started + self._ahead:.3f} {time.time() - started:.3f} {catalog}")
-
-    def last_scan(self) -> tuple[float, float] | None:
-        """When the last scan of any server began (seconds since the epoch), and its seconds; None if not known."""
-        return scan_in(self._said())
-
     def is_alive(self) -> bool:
         """Whether the holder's rounds succeed: its heartbeat is recent."""
         said, now = self._row()
@@ -144,7 +112,7 @@ class PostgresLeaderLock:
         if self._session is not None:
             if self._is_held and not self._session.raw.closed:
                 self._session.raw.seconds = RELEASE_SECONDS
-                with contextlib.suppress(CatalogError), failing(self._session):
+                with contextlib.suppress(CatalogError), failing(self._session.raw):
                     self._session.execute("SELECT pg_advisory_unlock_all()")
             self._session.raw.close()
         self._session, self._is_held = None, False
@@ -176,7 +144,7 @@ class PostgresLeaderLock:
         if self._session is None:
             raise CatalogError("the lock's connection is gone")
         try:
-            with failing(self._session):
+            with failing(self._session.raw):
                 yield self._session
         except CatalogError:
             # The lock ends with the connection.

@@ -17,13 +17,15 @@ from collections.abc import Iterator
 from typing import Any
 
 from ...process import PerProcess
+from ..admitted_names import NameSet
 from ..database import FullText
 from ..errors import CatalogError, CatalogReplaced
 from ..full_text import TSVECTOR
 from ..sqlite.change_counter import ChangeCounter
+from .driver import connect, failing
 from .leader_lock import PostgresLeaderLock
 from .migrations import migrate
-from .session import Session, connect, failing
+from .session import Session
 
 # The most connections of a process, and how long a thread waits for a free one. A PostgreSQL server has 100 for all
 # clients by default.
@@ -75,7 +77,7 @@ class Pool:
     believed = BELIEVED_SECONDS
 
     def __init__(self, address: str, identity: str) -> None:
-        self._address, self._prepares = _taken_apart(address)
+        self._address, self._prepares = taken_apart(address)
         self._identity = identity
         self.generation = 0
         self.epoch = ""
@@ -84,6 +86,10 @@ class Pool:
         self._local = threading.local()
         self._away_until = 0.0
         self._away_because = ""
+
+    def in_set(self, column: str, names: NameSet) -> str:
+        """The condition that a column has one of many names; PostgreSQL looks them up in a table of hashes."""
+        return f"{column} IN ({names.listed()})"
 
     def place(self) -> str:
         """The address without user, password and options."""
@@ -95,7 +101,7 @@ class Pool:
         self._refuse_unpinned()
         session = self._take()
         try:
-            with failing(session):
+            with failing(session.raw):
                 yield session
         finally:
             self._put_back(session)
@@ -163,7 +169,7 @@ class Pool:
 
     def _connect(self) -> Session:
         try:
-            return connect(self._address, self.place(), prepares=self._prepares)
+            return Session(connect(self._address, self.place(), prepares=self._prepares))
         except CatalogError as error:
             self._away_until, self._away_because = time.monotonic() + AWAY_SECONDS, str(error)
             raise
@@ -221,7 +227,7 @@ class Pool:
 
     def _migrate(self, session: Session, ours: _Lent) -> None:
         try:
-            with ours.migrating, failing(session), session.patient():
+            with ours.migrating, failing(session.raw), session.patient():
                 epoch = migrate(session, self._identity, self.place())
                 # The old epoch stays after a lost connection: the tables may be others now, and queries must see that.
                 self.epoch = self.epoch or epoch
@@ -251,7 +257,7 @@ def shown(address: str) -> str:
     return f"{scheme}://{rest.rpartition('@')[2].partition('?')[0]}"
 
 
-def _taken_apart(address: str) -> tuple[str, bool]:
+def taken_apart(address: str) -> tuple[str, bool]:
     """The address without our own option, for libpq; and whether statements may be prepared."""
     place, _, query = address.partition("?")
     options = query.split("&") if query else []

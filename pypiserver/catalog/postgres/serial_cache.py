@@ -74,6 +74,11 @@ class CoalescedQuery(Generic[Answer]):
         finally:
             asking.release()
 
+    def known(self) -> Answer | None:
+        """The answer while it is trusted, None if the question must be asked."""
+        known = self._known
+        return known[1] if known is not None and self._clock() < known[0] else None
+
     def _ask(self) -> Answer:
         began = self._clock()
         try:

@@ -16,7 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ...process import process_id
-from .. import dependencies, project_list, schema
+from .. import dependencies, project_rows, schema
+from ..admitted_names import is_in_set
 from ..database import Connection, FullText
 from ..errors import CatalogError, CatalogIncomplete, CatalogInUse
 from .leader_lock import leads_to, try_lock
@@ -96,7 +97,7 @@ def _meta(identity: str, search: FullText | None) -> dict[str, str]:
 
 
 def _statements(search: FullText | None) -> tuple[str, ...]:
-    return (*schema.TABLES, *project_list.TABLES, *dependencies.TABLES, *(search.tables if search else ()))
+    return (*schema.TABLES, *project_rows.TABLES, *dependencies.TABLES, *(search.tables if search else ()))
 
 
 def _create(connection: SqliteConnection, identity: str, search: FullText | None) -> None:
@@ -156,7 +157,7 @@ def states_of(names: list[str]) -> tuple[tuple[int | None, ...], tuple[int, ...]
     sizes: list[int] = []
     for name in names:
         try:
-            status = os.stat(name)  # noqa: PTH116 - a Path costs as much again
+            status = os.stat(name)
         except OSError:
             inodes.append(None)
             sizes.append(0)
@@ -197,7 +198,7 @@ def alone(path: Path) -> Iterator[None]:
             try:
                 file = stack.enter_context(path.with_name(path.name + ".opening").open("ab"))
             except OSError as error:
-                raise CatalogError(f"{path.name}.opening beside it cannot be opened ({error.strerror})") from error
+                raise CatalogError(f"{path.name}.opening in its folder cannot be opened ({error.strerror})") from error
             try:
                 try_lock(file)
                 if leads_to(Path(file.name), file):
@@ -231,6 +232,7 @@ def opened(target: str) -> SqliteConnection:
         factory=SqliteConnection,
     )
     connection.pid = process_id()
+    connection.create_function("in_set", 2, is_in_set, deterministic=True)
     return connection
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ...errors import Unavailable
-from ..leader_lock import FRESH_SECONDS, catalog_in, scan_in
+from ..leader_lock import LeaderLock
 
 if sys.platform == "win32":
     import msvcrt
@@ -51,7 +51,7 @@ def leads_to(path: Path, file: BinaryIO) -> bool:
         return False
 
 
-class FileLeaderLock:
+class FileLeaderLock(LeaderLock):
     """The leader lock in the file ``path``; None where no other process shares the catalog: the lock is always held."""
 
     spans_machines = False
@@ -59,8 +59,8 @@ class FileLeaderLock:
     def __init__(self, path: Path | None) -> None:
         self.path = path
         self._file: BinaryIO | None = None
-        self._found = ""
-        self._said = ""
+        # The last state of ours, which is read where there is no file.
+        self._told = ""
         # By time.monotonic(): when the lock may be taken again after give_way(), and when the next heartbeat is due.
         self._not_before = 0.0
         self._next_touch = 0.0
@@ -94,18 +94,12 @@ class FileLeaderLock:
         file.seek(0)
         self._found = file.read(100).decode("ascii", "replace")
         self._file = file
-        self._write("scanning" if not self.was_ready_just_now() else self._found)
+        self._say("scanning" if not self.was_ready_just_now() else self._found)
         return True
 
     def is_held(self) -> bool:
         """Whether this process has the lock."""
         return self.path is None or self._file is not None
-
-    def was_ready_just_now(self, catalog: str | None = None) -> bool:
-        """Whether the previous holder began its last scan at most FRESH_SECONDS ago, into this catalog, or any."""
-        found = scan_in(self._found)
-        is_fresh = found is not None and 0 <= time.time() - found[0] < FRESH_SECONDS
-        return is_fresh and catalog in (None, catalog_in(self._found))
 
     def is_alive(self) -> bool:
         """Whether the holder's rounds succeed: its heartbeat is recent."""
@@ -118,43 +112,12 @@ class FileLeaderLock:
 
     def is_ready(self, catalog: str | None = None) -> bool:
         """Whether the holder is alive and has completed a scan into this catalog, or into any."""
-        if self.path is None:
-            return True
-        try:
-            said = self.path.read_text("ascii", "replace")
-        except OSError:
-            return False
-        return self.is_alive() and said.startswith("ready") and catalog in (None, catalog_in(said))
-
-    def outage(self) -> str:
-        """Why the holder cannot read the folders, '' when it can."""
-        if self.path is None:
-            return ""
-        try:
-            word, _, reason = self.path.read_text("utf-8", "replace").partition(" ")
-        except OSError:
-            return ""
-        return reason if word == "outage" else ""
+        return self.path is None or (self.is_alive() and super().is_ready(catalog))
 
     def say_outage(self, reason: str) -> None:
         """Report to the others that the folders cannot be read, and why."""
         if self._file is not None:
-            self._write(f"outage {reason}")
-
-    def say_ready(self, started: float, catalog: str = "") -> None:
-        """Report a completed scan into ``catalog`` to the others; it began at ``started`` (seconds since the epoch)."""
-        self._said = f"ready {started:.3f} {time.time() - started:.3f} {catalog}"
-        if self._file is not None:
-            self._write(self._said)
-
-    def last_scan(self) -> tuple[float, float] | None:
-        """When the last scan of any process began (seconds since the epoch), and its seconds; None if not known."""
-        if self.path is None:
-            return scan_in(self._said)
-        try:
-            return scan_in(self.path.read_text("ascii", "replace"))
-        except OSError:
-            return None
+            super().say_outage(reason)
 
     def touch(self) -> None:
         """Renew the heartbeat: a round succeeded, or a long one makes progress. Raises OSError."""
@@ -185,9 +148,16 @@ class FileLeaderLock:
         self.release()
         self._found, self._not_before = "", 0.0
 
-    def _write(self, text: str) -> None:
+    def _said(self) -> str:
+        try:
+            return self._told if self.path is None else self.path.read_text("utf-8", "replace")
+        except OSError:
+            return ""
+
+    def _say(self, said: str) -> None:
+        self._told = said
         if self._file is not None:
             self._file.seek(0)
             self._file.truncate()
-            self._file.write(text.encode("utf-8", "replace"))
+            self._file.write(said.encode("utf-8", "replace"))
             self._file.flush()

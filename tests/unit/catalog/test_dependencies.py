@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pypiserver.catalog import Catalog, Digest, Fingerprint, MissingFile, SeenFile, project_list
+from pypiserver.catalog import Catalog, Digest, Fingerprint, MissingFile, SeenFile, project_rows
 from pypiserver.catalog.postgres import migrations
 from pypiserver.distributions.core_metadata import needed_projects, packed, parse_metadata
 from pypiserver.distributions.filename import parse_filename
@@ -57,7 +57,7 @@ def test_what_goes_needs_nothing_more(catalog: Catalog) -> None:
     assert needing(catalog, "lib") == (0, [])
 
 
-def test_a_file_that_was_replaced_is_asked_anew(catalog: Catalog) -> None:
+def test_a_file_that_was_replaced_is_asked_again(catalog: Catalog) -> None:
     add(catalog, "app-1.0.zip", "lib")
     catalog.apply([found("app-1.0.zip", size=11)])
     assert needing(catalog, "lib") == (0, [])
@@ -69,7 +69,7 @@ def test_many_are_made_at_once(catalog: Catalog, monkeypatch: pytest.MonkeyPatch
     for number in range(6):
         add(catalog, f"p{number}-1.0.zip", "lib")
     assert needing(catalog, "lib")[0] == 6
-    monkeypatch.setattr(project_list, "BULK", 3)
+    monkeypatch.setattr(project_rows, "BULK", 3)
     for number in range(5):
         add(catalog, f"p{number}-2.0.zip", "other lib" if number % 2 else "other")
     assert (needing(catalog, "lib"), needing(catalog, "other")[0]) == ((3, ["p1", "p3", "p5"]), 5)

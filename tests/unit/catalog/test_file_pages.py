@@ -42,6 +42,25 @@ def test_files_are_in_order_whatever_their_case(catalog: Catalog) -> None:
     assert (page.before, page.after, page.files[3].path) == (None, None, "sub/Mango-1.0.zip")
 
 
+@pytest.mark.parametrize("limit", [1, 2, 4, 100])
+def test_files_of_a_project_are_in_the_order_of_their_versions(catalog: Catalog, limit: int) -> None:
+    ordered = [f"Apple-{version}.zip" for version in ("1.0rc1", "1.0.post1", "1.9", "1.10", "10.0")]
+    catalog.apply([found(path) for path in ordered])
+    expected = [ordered[0], "apple-1.0.zip", *ordered[1:], *ORDER[1:]]
+    shown, place = [], START
+    while True:
+        page = catalog.file_list.page(FileSearch(place=place, limit=limit))
+        shown += [file.filename for file in page.files]
+        if page.after is None:
+            break
+        place = page.after
+    assert shown == expected
+    gone = Place("apple", "Apple-1.9.1.zip")
+    assert catalog.file_list.page(FileSearch(place=gone, limit=1)).files[0].filename == "Apple-1.10.zip"
+    page = catalog.file_list.page(FileSearch(place=gone, is_backwards=True, limit=1))
+    assert page.files[0].filename == "Apple-1.9.zip"
+
+
 @pytest.mark.parametrize("limit", [1, 2, 3, 6, 7])
 def test_pages_lead_through_all_files_and_back(catalog: Catalog, limit: int) -> None:
     pages = [catalog.file_list.page(FileSearch(limit=limit))]
@@ -94,7 +113,7 @@ def test_a_search_anywhere_finds_the_middle_of_a_name(catalog: Catalog) -> None:
 
 
 @pytest.mark.parametrize("is_anywhere", [False, True])
-def test_a_search_looks_at_so_many_files_and_says_where_to_go_on(
+def test_a_search_looks_at_a_number_of_files_and_says_where_to_continue(
     catalog: Catalog, monkeypatch: pytest.MonkeyPatch, is_anywhere: bool
 ) -> None:
     monkeypatch.setattr(file_pages, "WINDOW", 3)

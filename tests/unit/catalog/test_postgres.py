@@ -1,4 +1,4 @@
-"""A catalog in PostgreSQL: what is its own, besides what the tests of every catalog show."""
+"""A catalog in PostgreSQL: what is its own, as well what the tests of every catalog show."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pypiserver.catalog import FAILURES, Catalog, CatalogError, Digest, Fingerprint, SeenFile, schema
-from pypiserver.catalog.postgres import migrations, session
+from pypiserver.catalog import FAILURES, Catalog, CatalogError, Digest, Fingerprint, SeenFile
+from pypiserver.catalog import statements as sql
+from pypiserver.catalog.postgres import driver, migrations, session
 from pypiserver.catalog.postgres import pool as postgres
 from pypiserver.catalog.postgres.pool import Pool, shown
 from pypiserver.catalog.postgres.session import translated
@@ -86,7 +87,7 @@ def test_a_server_that_is_not_there_is_tried_by_one_thread_at_a_time(monkeypatch
         with pytest.raises(CatalogError, match="refused"):
             catalog.serial()
     trying, go_on = threading.Event(), threading.Event()
-    connections = session._connection_class()
+    connections = driver._connection_class()
     connect = connections.connect
 
     def slow(*arguments: object, **options: object) -> object:
@@ -172,9 +173,9 @@ def test_a_name_that_is_cut_in_another_way_now_is_held_until_its_metadata_was_re
     catalog.connections.close()
 
 
-def test_faults_that_have_no_kind_yet_get_one_or_are_read_anew(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_faults_that_have_no_kind_yet_get_one_or_are_read_again(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     said = {
-        "cut-1.0.zip": "cut-1.0.zip is refused: it is cut off",
+        "cut-1.0.zip": "cut-1.0.zip is refused: it is short",
         "held-1.0.zip": "it is being replaced or removed",
         "new-1.0.zip": "it changed while it was read",
         "shut-1.0.zip": "it cannot be opened (Permission denied)",
@@ -194,7 +195,7 @@ def test_faults_that_have_no_kind_yet_get_one_or_are_read_anew(database: str, mo
     catalog = Catalog(database, "roots")
     kinds = {fault.path: (fault.kind, fault.reason) for fault in catalog.faults_of("foo")}
     assert kinds == {
-        "cut-1.0.zip": ("corrupt", "it is cut off"),
+        "cut-1.0.zip": ("corrupt", "it is short"),
         "held-1.0.zip": ("replaced", said["held-1.0.zip"]),
         "new-1.0.zip": ("changed", said["new-1.0.zip"]),
         "shut-1.0.zip": ("", said["shut-1.0.zip"]),
@@ -276,7 +277,7 @@ def test_tables_may_live_in_a_schema_of_their_own(database: str, database_server
         catalog.connections.close()
 
 
-def test_tables_that_somebody_dropped_are_made_anew(database: str, database_server: PostgreSQL) -> None:
+def test_tables_that_someone_dropped_are_made_again(database: str, database_server: PostgreSQL) -> None:
     catalog = Catalog(database, "roots")
     catalog.add(found("foo-1.0.zip"), Digest("ab" * 32))
     database_server.sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public", database.rpartition("/")[2])
@@ -286,7 +287,7 @@ def test_tables_that_somebody_dropped_are_made_anew(database: str, database_serv
     catalog.connections.close()
 
 
-def test_a_fork_connects_anew_and_leaves_its_parent_connected(database: str) -> None:
+def test_a_fork_connects_again_and_leaves_its_parent_connected(database: str) -> None:
     catalog = Catalog(database, "roots")
     catalog.add(found("foo-1.0.zip"), Digest("ab" * 32))
     answers = FORK.Queue()
@@ -339,7 +340,7 @@ def test_writers_take_turns_and_one_that_does_nothing_is_not_waited_for(
     monkeypatch.setattr(postgres, "_BEGIN", begin)
     one, two = Catalog(database, "roots"), Catalog(database, "roots")
     with one.connections.transaction() as connection:
-        connection.execute(schema.SELECT_SERIAL).fetchone()
+        connection.execute(sql.SELECT_SERIAL).fetchone()
         with pytest.raises(CatalogError, match="lock timeout"):
             two.add(found("foo-1.0.zip"), Digest("ab" * 32))
         assert two.counts() == (0, 0), "who only reads does not wait"
@@ -379,11 +380,11 @@ def test_many_who_read_ask_few_questions(database: str, monkeypatch: pytest.Monk
         thread.start()
     for thread in threads:
         thread.join()
-    assert (len(serials), len(set(serials)), questions) == (400, 1, [schema.SELECT_SERIAL_AND_EPOCH])
+    assert (len(serials), len(set(serials)), questions) == (400, 1, [sql.SELECT_SERIAL_AND_EPOCH])
     catalog.connections.close()
 
 
-def test_text_that_the_database_does_not_have_is_stored_changed_and_found_by_nobody(database: str) -> None:
+def test_text_that_the_database_does_not_have_is_stored_changed_and_found_by_no_one(database: str) -> None:
     catalog = Catalog(database, "roots")
     catalog.add(found("foo-1.0.zip"), Digest("ab" * 32, summary="a\0b", keywords="\udcff"))
     catalog.add(found("bar-1.0.zip"), Digest("", fault="bad \0 name", fault_kind="corrupt"))
@@ -446,11 +447,11 @@ def test_questions_are_answered_from_indexes(database: str, monkeypatch: pytest.
     with catalog.connections.transaction() as connection, catalog.connections.writing_much(connection):
         connection.execute("ANALYZE metadata, search, claim")
     statements = {
-        schema.SELECT_SERIAL: {}, schema.SELECT_PROJECT: {"name": "p0001"}, schema.SELECT_FILES_OF: {"name": "p0001"},
-        schema.SELECT_FILE: {"filename": "p0001-1.1.zip"}, schema.SELECT_ROWS_OF: {"name": "p0001"},
-        schema.SELECT_METADATA: {"root": 0, "path": "p0001-1.1.zip"}, schema.SELECT_PENDING: {"limit": 1000},
-        schema.SELECT_ROW: {"root": 0, "path": "p0001-1.1.zip"}, schema.SELECT_SHADOWED: {},
-        schema.SELECT_PENDING_OF: {"name": "p0001"}, schema.SELECT_CLAIM: {"filename": "p0001-1.1.zip"},
+        sql.SELECT_SERIAL: {}, sql.SELECT_PROJECT: {"name": "p0001"}, sql.SELECT_FILES_OF: {"name": "p0001"},
+        sql.SELECT_FILE: {"filename": "p0001-1.1.zip"}, sql.SELECT_ROWS_OF: {"name": "p0001"},
+        sql.SELECT_METADATA: {"root": 0, "path": "p0001-1.1.zip"}, sql.SELECT_PENDING: {"limit": 1000},
+        sql.SELECT_ROW: {"root": 0, "path": "p0001-1.1.zip"}, sql.SELECT_SHADOWED: {},
+        sql.SELECT_PENDING_OF: {"name": "p0001"}, sql.SELECT_CLAIM: {"filename": "p0001-1.1.zip"},
     }  # fmt: skip
     plans: dict[str, str] = {}
 
@@ -474,7 +475,7 @@ def test_questions_are_answered_from_indexes(database: str, monkeypatch: pytest.
         if "Seq Scan" in plans[each] and not plans[each].startswith(tuple(f"Seq Scan on {name}" for name in small))
     ]
     assert wrong == [] and len(lists) > len(statements)
-    assert not [plans[each] for each in lists if "Sort" in plans[each] and each != schema.SELECT_ROWS_OF]
+    assert not [plans[each] for each in lists if "Sort" in plans[each] and each != sql.SELECT_ROWS_OF]
     catalog.connections.close()
 
 
@@ -493,7 +494,7 @@ def test_words_are_divided_by_us_and_not_by_the_database(database: str) -> None:
 
 
 def test_an_answer_that_does_not_come_is_not_waited_for(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session._connection_class(), "seconds", 2.0)
+    monkeypatch.setattr(driver._connection_class(), "seconds", 2.0)
     catalog = Catalog(database, "roots")
     process = catalog._all("SELECT pg_backend_pid()")[0][0]
     os.kill(process, signal.SIGSTOP)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pypiserver.catalog import FAILURES, Catalog, Digest, Fingerprint, MissingFile, SeenFile, project_list
+from pypiserver.catalog import FAILURES, Catalog, Digest, Fingerprint, MissingFile, SeenFile, project_list, project_rows
 from pypiserver.catalog.full_text import has_fts5
 from pypiserver.catalog.sqlite.connections import Connections
 from pypiserver.distributions.filename import parse_filename
@@ -79,8 +79,8 @@ def test_an_upload_is_found_at_once_and_a_removed_project_no_more(catalog: Catal
 
 def test_a_file_that_cannot_be_read_leaves_the_list(catalog: Catalog) -> None:
     catalog.apply([found("foo-1.0.zip")])
-    catalog.record([(catalog.files_of("foo")[0], Digest("", fault="it is cut off", fault_kind="corrupt"))])
-    assert (names(catalog), catalog.faults_of("foo")) == ([], [("foo-1.0.zip", "corrupt", "it is cut off")])
+    catalog.record([(catalog.files_of("foo")[0], Digest("", fault="it is short", fault_kind="corrupt"))])
+    assert (names(catalog), catalog.faults_of("foo")) == ([], [("foo-1.0.zip", "corrupt", "it is short")])
 
 
 @pytest.fixture
@@ -189,7 +189,7 @@ def test_rows_kept_current_are_those_made_at_once(tmp_path: Path, monkeypatch: p
     here: dict[str, SeenFile] = {}
     catalog = Catalog(tmp_path / "kept.sqlite", "roots")
     for step in range(60):
-        monkeypatch.setattr(project_list, "BULK", chance.choice([0, 2, 5000]))
+        monkeypatch.setattr(project_rows, "BULK", chance.choice([0, 2, 5000]))
         new = []
         for _ in range(chance.randrange(6)):
             name = f"{chance.choice('abcde')}-{chance.randrange(4)}.{chance.randrange(3)}.zip"
@@ -214,7 +214,7 @@ def test_rows_kept_current_are_those_made_at_once(tmp_path: Path, monkeypatch: p
         connection.execute("INSERT INTO search (search, rank) VALUES ('integrity-check', 1)")
 
 
-def test_a_row_is_made_anew_by_whoever_asks_next_and_only_then(
+def test_a_row_is_made_again_by_the_next_request_and_only_then(
     catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An upload does not wait for it, and what was asked once is not made again."""
@@ -233,7 +233,7 @@ def test_a_row_is_made_anew_by_whoever_asks_next_and_only_then(
     assert names(catalog) == ["bar", "foo"]
 
 
-def test_a_first_scan_leaves_the_list_to_whoever_asks(catalog: Catalog) -> None:
+def test_a_first_scan_leaves_the_list_to_the_first_request(catalog: Catalog) -> None:
     """It costs as much as a seventh of the scan, and clients do not wait for it."""
     catalog.fill(found(name)._replace(before=None) for name in ("foo-1.0.zip", "bar-1.0.zip"))
     tell(catalog, "foo", "does things")
@@ -273,7 +273,7 @@ def test_a_list_of_many_is_answered_from_indexes(
     assert scanned == {"SCAN unlisted"} and not [each for each in asked if "unlisted" in each and "LIMIT 1" not in each]
 
 
-def test_a_catalog_of_the_other_kind_is_made_anew(tmp_path: Path) -> None:
+def test_a_catalog_of_the_other_kind_is_made_again(tmp_path: Path) -> None:
     path = tmp_path / "catalog.sqlite"
     for full_text in (True, False, True):
         catalog = Catalog(path, "roots", full_text=full_text)

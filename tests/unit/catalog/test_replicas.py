@@ -16,7 +16,7 @@ from pypiserver.catalog.postgres import pool as postgres
 from pypiserver.catalog.postgres.leader_lock import PostgresLeaderLock
 from pypiserver.catalog.postgres.pool import Pool
 from pypiserver.errors import ConfigError, Unavailable
-from pypiserver.factory import Application
+from pypiserver.factory.application import Application
 from tests.make_archives import make_wheel
 from tests.raising import raises
 
@@ -110,14 +110,14 @@ def test_the_heartbeat_of_a_lease_is_touched_by_rounds_and_not_by_holding_it(
     assert two.is_alive() and two.is_ready() and two.last_scan() is not None
 
 
-def test_a_lease_that_is_given_away_is_left_to_others(leases: list[PostgresLeaderLock]) -> None:
+def test_a_lease_that_is_passed_on_is_left_to_others(leases: list[PostgresLeaderLock]) -> None:
     one, two = leases
     one.acquire()
     assert one.give_way(60.0) and not one.is_held()
     assert not one.acquire() and two.acquire()
 
 
-def test_a_lease_goes_on_where_the_one_before_has_just_been(leases: list[PostgresLeaderLock]) -> None:
+def test_a_lease_continues_where_the_one_before_has_just_been(leases: list[PostgresLeaderLock]) -> None:
     one, two = leases
     one.acquire()
     one.say_ready(time.time())

@@ -1,4 +1,4 @@
-"""How often a catalog in PostgreSQL is waited for: counted on the wire, where nobody can forget one."""
+"""How often a catalog in PostgreSQL is waited for: counted on the wire, where no one can forget one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from pypiserver.bucket.catalog import BucketCatalog
-from pypiserver.catalog import Catalog, CatalogError, Digest, Fingerprint, SeenFile, schema
+from pypiserver.catalog import Catalog, CatalogError, Digest, Fingerprint, SeenFile, statements
 from pypiserver.catalog.database import Connection
 from pypiserver.distributions.filename import parse_filename
 
@@ -88,7 +88,7 @@ def catalog(database: str, wire: Wire) -> Iterator[BucketCatalog]:
 
 
 def assert_at_most(most: int, counts: list[int]) -> None:
-    """Who goes on speaking while an early answer arrives has not waited for it, but is counted: once, now and then."""
+    """Who still speaks while an early answer arrives has not waited for it, but is counted: once, now and then."""
     assert statistics.median(counts) <= most, counts
     assert max(counts) <= most + 1, counts
 
@@ -148,9 +148,9 @@ def test_a_refused_upload_waits_for_four_answers(catalog: Catalog, wire: Wire) -
     "go_on",
     [
         lambda connection: None,
-        lambda connection: connection.execute(schema.SELECT_SERIAL).fetchone(),
-        lambda connection: connection.execute(schema.NEXT_SERIAL).rowcount,
-        lambda connection: connection.executemany(schema.CHOOSE_VISIBLE, [{"filename": "foo"}] * 2000).rowcount,
+        lambda connection: connection.execute(statements.SELECT_SERIAL).fetchone(),
+        lambda connection: connection.execute(statements.NEXT_SERIAL).rowcount,
+        lambda connection: connection.executemany(statements.CHOOSE_VISIBLE, [{"filename": "foo"}] * 2000).rowcount,
         lambda connection: list(connection.stream("SELECT 1").__enter__()),
     ],
     ids=["end", "row", "count", "many", "stream"],
@@ -161,7 +161,7 @@ def test_a_statement_that_fails_undoes_all_and_is_named(
     before = catalog.serial()
     caplog.clear()
     with pytest.raises(CatalogError, match="division by zero"), catalog.connections.transaction() as connection:
-        connection.execute(schema.NEXT_SERIAL)
+        connection.execute(statements.NEXT_SERIAL)
         connection.execute("SELECT 1 / (value - value) FROM serial")
         go_on(connection)
     assert not caplog.records, "what follows from the failure is no news"
@@ -174,7 +174,7 @@ def test_a_block_that_fails_is_undone_and_its_connection_used_again(catalog: Cat
     before = catalog.serial()
     for _ in range(2):
         with pytest.raises(KeyError), catalog.connections.transaction() as connection:
-            connection.execute(schema.NEXT_SERIAL)
+            connection.execute(statements.NEXT_SERIAL)
             raise KeyError
     assert catalog.serial() == before, "through the one connection that the wire takes"
 
@@ -182,8 +182,8 @@ def test_a_block_that_fails_is_undone_and_its_connection_used_again(catalog: Cat
 def test_rows_are_streamed_between_statements_of_a_transaction(catalog: Catalog) -> None:
     before = catalog.serial()
     with catalog.connections.transaction() as connection:
-        connection.execute(schema.NEXT_SERIAL)
+        connection.execute(statements.NEXT_SERIAL)
         with connection.stream("SELECT value FROM serial") as rows:
             assert list(rows) == [(before + 1,)]
-        connection.execute(schema.NEXT_SERIAL)
+        connection.execute(statements.NEXT_SERIAL)
     assert catalog.serial() == before + 2

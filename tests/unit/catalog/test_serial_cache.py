@@ -122,7 +122,7 @@ def test_who_comes_too_late_for_an_answer_is_not_given_it(seconds: float) -> Non
     assert (waiting.end(), database.count) == ([1, 2, 2, 2], 2)
 
 
-def test_a_failure_reaches_all_who_wait_and_nobody_who_comes_later() -> None:
+def test_a_failure_reaches_all_who_wait_and_no_one_who_comes_later() -> None:
     def fail() -> None:
         clock.now += 1
         raise CatalogError("it is away")
@@ -135,7 +135,7 @@ def test_a_failure_reaches_all_who_wait_and_nobody_who_comes_later() -> None:
     assert waiting.shared.ask() == 2
 
 
-def test_nobody_waits_for_a_database_that_failed_twice_but_one_who_tries() -> None:
+def test_no_one_waits_for_a_database_that_failed_twice_but_one_who_tries() -> None:
     def fail() -> None:
         clock.now += 1
         raise CatalogError("it is away")
@@ -171,7 +171,7 @@ def test_who_waits_too_long_is_told() -> None:
     assert waiting.end() == [1]
 
 
-def test_whoever_changes_something_and_waits_so_long_has_told_everybody() -> None:
+def test_a_change_is_known_to_all_after_its_wait() -> None:
     state = [0, 0]
     shared = CoalescedQuery(lambda: state[0], seconds=0.002, patience=PATIENCE)
     wrong: list[tuple[int, int]] = []
