@@ -14,6 +14,7 @@ import errno
 import os
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from ..backend.name_lock import claimed, lock, open_locked
@@ -44,14 +45,14 @@ def place(
         parts = {suffix: steps.write_part(target.parent, data) for suffix, data in sidecars.items()}
         with claimed(target, operations) as is_ours:
             try:
-                about_others = [path for suffix in ABOUT_BYTES if os.path.lexists(path := beside(target, suffix))]
+                about_others = [path for suffix in ABOUT_BYTES if os.path.lexists(path := sidecar_path(target, suffix))]
                 # Naming the file would fail too, but the sidecars must not be touched before that.
                 if not overwrite and (about_others or parts) and os.path.lexists(target):
                     raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
                 for path in about_others:
                     steps.set_aside(path)
                 for suffix, part in parts.items():
-                    steps.rename(part, beside(target, suffix))
+                    steps.rename(part, sidecar_path(target, suffix))
                 if overwrite:
                     steps.replace(steps.named(temporary, target.parent), target)
                 else:
@@ -69,7 +70,7 @@ def place(
         steps.tidy()
 
 
-def beside(file: Path, suffix: str) -> Path:
+def sidecar_path(file: Path, suffix: str) -> Path:
     """The path of a sidecar of a file."""
     return file.with_name(file.name + suffix)
 
@@ -100,21 +101,19 @@ def name_exclusively(
         temporary.unlink()
 
 
-def publish_bytes(
-    file: Path, suffix: str, data: bytes, *, overwrite: bool = True, operations: Operations = OPERATIONS
-) -> None:
-    """Write a sidecar of an existing file, and make it durable; without ``overwrite`` an existing sidecar stays."""
+def publish_bytes(target: Path, data: bytes, *, overwrite: bool, operations: Operations) -> None:
+    """Write ``target``, a sidecar, in one step, and make it durable; without ``overwrite`` an existing one stays."""
     steps = _Steps(operations)
     try:
-        part = steps.write_part(file.parent, data)
+        part = steps.write_part(target.parent, data)
         if overwrite:
-            operations.replace(part, beside(file, suffix))
+            operations.replace(part, target)
         else:
             with contextlib.suppress(FileExistsError):
-                name_exclusively(part, beside(file, suffix), may_rename=True, operations=operations)
-        sync_folder(file.parent, operations)
+                name_exclusively(part, target, may_rename=True, operations=operations)
+        sync_folder(target.parent, operations)
     except OSError as error:
-        raise refusal(error, file.parent) from error
+        raise refusal(error, target.parent) from error
     finally:
         steps.tidy()
 
@@ -192,7 +191,7 @@ class _Steps:
         else:
             self._kept.append(kept)
             self._undo.append(kept.unlink)
-            undo = lambda: kept.replace(target)  # noqa: E731
+            undo = partial(kept.replace, target)
         self._operations.replace(temporary, target)
         self._undo.append(undo)
 

@@ -15,8 +15,9 @@ from ..backend.project_status import STATUSES
 from ..backend.protocols import Tell
 from ..backend.stored_file import ScanResult, StoredFile
 from ..catalog import Catalog
-from ..distributions import filename
-from ..distributions.filename import FilenameParts, spelling_key
+from ..distributions import filename, versions
+from ..distributions.filename import FilenameParts
+from ..distributions.filename_keys import spelling_key
 from ..errors import InvalidDistribution, InvalidFilename, PypiServerError
 from .storage import Folders
 
@@ -91,7 +92,7 @@ class FolderChecker:
                 yield self._fault(entry.root, entry.path, "duplicate", message)
 
     def _check(self, entry: StoredFile, dist: FilenameParts, known_sha256: str) -> Iterator[Fault]:
-        if not dist.others and not filename.is_standard(dist.version):
+        if not dist.others and not versions.is_standard(dist.version):
             message = f"its version {dist.version!r} is not a PEP 440 version"
             yield self._fault(entry.root, entry.path, "version", message)
         try:
@@ -113,7 +114,7 @@ class FolderChecker:
         digest = self._digester.read(stream, dist)
         if known_sha256 and digest.sha256 != known_sha256:
             yield self._fault(entry.root, entry.path, "catalog", "its bytes are not those the catalog knows")
-        if dist.others and not filename.is_standard(digest.version):
+        if dist.others and not versions.is_standard(digest.version):
             message = f"its version {digest.version!r} is not a PEP 440 version"
             yield self._fault(entry.root, entry.path, "version", message)
         for kind, message in archive_faults(stream, dist, digest.metadata):

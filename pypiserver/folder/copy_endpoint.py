@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from ..backend.copy_endpoint import KEPT, Item, take
+from ..backend.copy_endpoint import Item, take
 from ..backend.hashing import sha256_of_stream
 from ..backend.stored_file import ScanResult, StoredFile, sidecar
 from ..distributions import filename as distfile
@@ -30,16 +30,16 @@ class FolderEndpoint:
         entries = sorted(self._folders.walk(scan))
         for _, path, reason in scan.skipped:
             skip(path, reason)
-        beside = {entry.path for entry in entries if entry.path.endswith(distfile.SIDECARS)}
+        sidecars = {entry.path for entry in entries if entry.path.endswith(distfile.SIDECARS)}
         for entry in entries:
-            if entry.path in beside:
+            if entry.path in sidecars:
                 continue
             try:
                 dist = distfile.parse_filename(entry.path.rpartition("/")[2])
             except InvalidFilename as error:
                 skip(entry.path, str(error))
                 continue
-            suffixes = [suffix for suffix in KEPT if sidecar(entry.path, suffix) in beside]
+            suffixes = [suffix for suffix in distfile.SIDECARS if sidecar(entry.path, suffix) in sidecars]
             yield self._item(entry, dist, suffixes)
 
     def _item(self, entry: StoredFile, dist: distfile.FilenameParts, suffixes: list[str]) -> Item:
@@ -54,7 +54,7 @@ class FolderEndpoint:
             size=entry.size,
             uploaded_ns=entry.mtime_ns,
             sha256="",
-            beside=lambda: {suffix: read(sidecar(entry.path, suffix)) for suffix in suffixes},
+            sidecars=lambda: {suffix: read(sidecar(entry.path, suffix)) for suffix in suffixes},
             open=lambda: self._folders.open(0, entry.path)[0],
         )
 
@@ -89,8 +89,8 @@ class FolderEndpoint:
         wanted = (item.sha256 or sha256_of_stream(item.open())) if entry.size == item.size else ""
         if not wanted or sha256_of_stream(self._folders.open(0, item.place)[0]) != wanted:
             raise Conflict(f"{item.place} is in {self._root} with other bytes; it was left as it is.")
-        for suffix, data in item.beside().items():
-            if suffix in KEPT:
+        for suffix, data in item.sidecars().items():
+            if suffix in distfile.SIDECARS:
                 self._folders.write_sidecar(0, item.place, suffix, data, overwrite=False)
         # Setting an equal time is still a change, after which a server would read the file again.
         if entry.mtime_ns != item.uploaded_ns:
@@ -106,8 +106,8 @@ class FolderEndpoint:
             take(item, staged.write)
             with staged.reader() as stream:
                 metadata.read_metadata(stream, item.dist)
-            beside = {suffix: data for suffix, data in item.beside().items() if suffix in KEPT}
-            staged.publish(filename, overwrite=False, sidecars=beside)
+            sidecars = {suffix: data for suffix, data in item.sidecars().items() if suffix in distfile.SIDECARS}
+            staged.publish(filename, overwrite=False, sidecars=sidecars)
         finally:
             staged.discard()
         self._set_time(item)

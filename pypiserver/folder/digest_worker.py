@@ -16,6 +16,7 @@ from ..catalog import FAILURES, Catalog
 from ..catalog.leader_lock import LeaderLock
 from ..errors import PypiServerError
 from ..memory import give_back
+from .partial_files import Key
 from .storage import Folders
 
 _LOG = logging.getLogger(__name__)
@@ -24,7 +25,11 @@ MANY = 10_000
 
 
 class DigestWorker:
-    """Digests files when woken. ``recover`` is called with a failure of the catalog and the generation it came from."""
+    """Digests files when woken.
+
+    ``recover`` is called with a failure of the catalog and the generation it came from, ``rouse`` when there are files
+    for :meth:`take_changed`.
+    """
 
     def __init__(
         self,
@@ -34,12 +39,16 @@ class DigestWorker:
         *,
         lock: LeaderLock,
         recover: Callable[[Exception, int], None],
+        rouse: Callable[[], None],
     ) -> None:
         self._digester = digester
         self._folders = folders
         self._catalog = catalog
         self._lock = lock
         self._recover = recover
+        self._rouse = rouse
+        self._changed: set[Key] = set()
+        self._changed_lock = threading.Lock()
         self._started = time.time()
         self._is_clean = False
         self.wake = threading.Event()
@@ -66,13 +75,24 @@ class DigestWorker:
         """Digest waiting files; then complete the list for people, because it shows what files contain."""
         total = 0
         while not closing.is_set() and self._lock.is_held():
-            count = self._digester.digest_some()
+            count = self._digester.digest_some(changed=self._note_changed)
             total += count
             if not count:
                 self._catalog.listing.complete()
                 break
         if total >= MANY:
             give_back()
+
+    def take_changed(self) -> set[Key]:
+        """Files that changed between a look and reading them, which causes no event (a time set after closing)."""
+        with self._changed_lock:
+            changed, self._changed = self._changed, set()
+        return changed
+
+    def _note_changed(self, keys: list[Key]) -> None:
+        with self._changed_lock:
+            self._changed.update(keys)
+        self._rouse()
 
     def _clean(self) -> None:
         """Delete the temporary files of uploads that were killed before this process started."""

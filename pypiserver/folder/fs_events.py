@@ -22,7 +22,7 @@ from typing import Any
 from ..allowed_names import allowed_in_a_path
 from ..backend.mounts import is_shared
 from ..backend.os_calls import PART
-from ..distributions.truncation import BESIDE
+from ..distributions.truncation import COMPANIONS
 from ..native_names import text_of
 from ..supervisor import say
 from .storage import Folders
@@ -184,7 +184,7 @@ class Watcher:
             return
         if event.event_type in ("closed", "moved"):
             self._changes.closed.add(key)
-        if key[1].endswith(BESIDE):
+        if key[1].endswith(COMPANIONS):
             key = (key[0], key[1].rpartition(".")[0])
         self._changes.files.add(key)
 

@@ -17,11 +17,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
+from ..backend.inotify import IGNORED, IS_FOLDER, OVERFLOWED, UNMOUNTED, Event, Inotify
 from ..backend.mounts import is_shared
 from ..distributions.filename import projects_of
-from ..distributions.truncation import BESIDE
+from ..distributions.truncation import COMPANIONS
 from ..native_names import native, text_of
-from .inotify import IGNORED, IS_FOLDER, OVERFLOWED, UNMOUNTED, Event, Inotify
 from .storage import Folders
 
 Key = tuple[int, str]
@@ -78,25 +78,29 @@ class Journal:
         for root, place in enumerate(self._folders.roots):
             if is_shared(place):
                 raise LostError("other machines may write there")
-            status = os.stat(place)  # noqa: PTH116 - a Path costs more than the call
+            status = os.stat(place)
             self._identities.append((status.st_dev, status.st_ino))
             self._devices.add(status.st_dev)
             for folder, names in self._tree((root, "")):
                 if self._folders.folder_state(*folder) != known.get(folder):
                     self._note(key for key in names if self._rows.row(*key) is None)
 
+    @property
+    def _watches(self) -> Inotify:
+        assert self._inotify is not None, "begin() comes first"  # noqa: S101 - a bug of ours
+        return self._inotify
+
     def read(self) -> None:
         """Note everything that appeared up to now; raises LostError."""
-        assert self._inotify is not None, "it was begun"  # noqa: S101
         for number, place in enumerate(self._folders.roots):
             try:
-                status = os.stat(place)  # noqa: PTH116
+                status = os.stat(place)
             except OSError as error:
-                raise LostError(f"{place} went away") from error
+                raise LostError(f"{place} was removed or renamed") from error
             if (status.st_dev, status.st_ino) != self._identities[number]:
                 raise LostError(f"{place} is another folder now")
         try:
-            for event in self._inotify.read():
+            for event in self._watches.read():
                 self._take(event)
         except OSError as error:
             raise LostError(str(error)) from error
@@ -154,7 +158,6 @@ class Journal:
 
     def _tree(self, begin: Key) -> Iterator[tuple[Key, list[Key]]]:
         """Every folder from this one down, watched from now on, with the files in it now."""
-        assert self._inotify is not None, "it was begun"  # noqa: S101
         pending = [begin]
         while pending:
             root, path = pending.pop()
@@ -162,7 +165,7 @@ class Journal:
             names: list[Key] = []
             try:
                 # Watched before it is listed, so that later names cause an event.
-                self._places.setdefault(self._inotify.watch(place, itself=not path), {})[root] = path
+                self._places.setdefault(self._watches.watch(place, itself=not path), {})[root] = path
                 if len(self._places) > MOST_FOLDERS:
                     raise LostError("there are more folders than are followed")
                 self._refuse_shared(place)
@@ -185,14 +188,14 @@ class Journal:
 
     def _refuse_shared(self, place: str) -> None:
         """Raise LostError for another file system that other machines may write to."""
-        device = os.stat(place).st_dev  # noqa: PTH116
+        device = os.stat(place).st_dev
         if device not in self._devices:
             if is_shared(Path(place)):
                 raise LostError("other machines may write there")
             self._devices.add(device)
 
     def _note(self, keys: Iterable[Key]) -> None:
-        of_projects = [(key, projects_of(key[1].rpartition("/")[2])) for key in keys if not key[1].endswith(BESIDE)]
+        of_projects = [(key, projects_of(key[1].rpartition("/")[2])) for key in keys if not key[1].endswith(COMPANIONS)]
         with self._lock:
             for key, projects in of_projects:
                 for project in projects:

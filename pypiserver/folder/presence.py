@@ -165,7 +165,7 @@ class Presence:
         try:
             # Opened, because an NFS client then queries its server.
             with os.scandir(place) as entries:
-                status = os.stat(place)  # noqa: PTH116 - a Path costs more than the call
+                status = os.stat(place)
                 state = (status.st_mtime_ns, status.st_ino)
                 if known is not None and known.state == state:
                     return known

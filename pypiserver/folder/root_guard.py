@@ -64,7 +64,9 @@ class RootGuard:
         try:
             return [folder_identity(path.stat()) for path in self._folders.roots]
         except OSError as error:
-            raise Unavailable(f"A folder went away while it was looked at: {error}. Try again in a moment.") from error
+            raise Unavailable(
+                f"A folder was removed or unmounted while it was read: {error}. Try again in a moment."
+            ) from error
 
     def refuse_others(
         self, files: Collection[tuple[int, str]], known: Mapping[tuple[int, str], tuple[int, int]]
@@ -90,7 +92,8 @@ class RootGuard:
             if not is_same and has_files_below(root, path) and self._folders.is_empty(root, path):
                 raise Unavailable(
                     f"The folder {path} in {self._folders.roots[root]} was a mount, and nothing is mounted there. "
-                    "Mount it again; if it is meant to be gone, restart the server."
+                    "Mount it again; if it is meant to be gone, restart the server.",
+                    kind="unmounted",
                 )
         self._mounts = dict(mounts)
 
@@ -102,14 +105,17 @@ class RootGuard:
         for root, identity in enumerate(self.identities()):
             path = self._folders.roots[root]
             if identity != began_with[root]:
-                raise Unavailable(f"The folder {path} was replaced while it was read. Try again in a moment.")
+                raise Unavailable(
+                    f"The folder {path} was replaced while it was read. Try again in a moment.", kind="replaced"
+                )
             if identity != self._known.get(root, identity) and root in known and root not in seen:
                 raise Unavailable(
                     f"The folder {path} is no longer the one that was served, and it is empty. If it is a mount, "
-                    "mount it again; if it is meant to be empty, restart the server."
+                    "mount it again; if it is meant to be empty, restart the server.",
+                    kind="lost",
                 )
             self._known[root] = identity
 
 
 def _replaced(folder: Path) -> Unavailable:
-    return Unavailable(f"The folder {folder} was replaced a moment ago. Try again in a moment.")
+    return Unavailable(f"The folder {folder} was replaced a moment ago. Try again in a moment.", kind="replaced")

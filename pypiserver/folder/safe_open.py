@@ -20,6 +20,8 @@ from ..native_names import native
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 # A FIFO must not block us, a child process must not inherit it, and Windows must not translate line ends.
 _READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+# Of a last segment that is no link.
+READ_ONLY = _READ | _NOFOLLOW
 CAN_WALK = os.open in os.supports_dir_fd and hasattr(os, "O_DIRECTORY")
 AT_ONCE = 1000
 CAN_SCAN_OPEN = CAN_WALK and os.scandir in os.supports_fd
@@ -138,7 +140,7 @@ def look_below(root: Path, path: str, suffixes: Sequence[str] = ("",)) -> list[o
     if not folder and suffixes == ("",) and CAN_WALK:
         # An existing file needs no more checks; for a missing one the root must be checked, too.
         with contextlib.suppress(OSError):
-            return [os.stat(f"{root}/{path}", follow_symlinks=False)]  # noqa: PTH116 - as below, and faster
+            return [os.stat(f"{root}/{path}", follow_symlinks=False)]
     try:
         with _folder_below(root, folder) as descriptor:
             where = "" if CAN_WALK else f"{root / folder}/"
@@ -252,6 +254,18 @@ def read_plain(path: str | Path, limit: int, *, folder: int | None = None) -> by
         if stat.S_ISREG(os.fstat(descriptor).st_mode):
             return file.read(limit)
     return None
+
+
+def read_existing(path: str | Path, limit: int, *, folder: int | None = None) -> bytes | None:
+    """The same, but None for a missing file only; raises OSError for anything else that cannot be read."""
+    try:
+        descriptor = os.open(path, _READ | _NOFOLLOW, dir_fd=folder)
+    except OSError as error:
+        if error.errno in NOT_THERE:
+            return None
+        raise
+    with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123
+        return file.read(limit)
 
 
 @contextlib.contextmanager

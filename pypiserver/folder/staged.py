@@ -50,7 +50,6 @@ class Staged(HashingWriter):
         self._operations = operations
         # None while the file has no name.
         self._path: Path | None = None
-        self._file: BinaryIO | None = None
 
     def open(self) -> Staged:
         """Create the temporary file; raises StorageFull, Forbidden or Unavailable."""
@@ -70,19 +69,19 @@ class Staged(HashingWriter):
 
     def write(self, data: bytes) -> int:
         """Write the next bytes; raises StorageFull, Forbidden or Unavailable."""
-        assert self._file is not None, "open() comes first"  # noqa: S101 - a bug of ours, not of a client
+        file = self._opened()
         try:
-            self._operations.write(self._file, data)
+            self._operations.write(file, data)
         except OSError as error:
             raise refusal(error, self._folder) from error
         return self._take(data)
 
     def reader(self) -> BinaryIO:
         """The bytes written, from the start; one reader at a time, after the last write."""
-        assert self._file is not None, "open() comes first"  # noqa: S101
+        file = self._opened()
         try:
-            self._file.flush()
-            raw = io.FileIO(self._file.fileno(), closefd=False)
+            file.flush()
+            raw = io.FileIO(file.fileno(), closefd=False)
             raw.seek(0)
             # Reading an archive seeks back and forth in it, which takes thirty system calls.
             return io.BytesIO(raw.read(self.size)) if self.size <= SMALL else io.BufferedReader(raw, BUFFER)
@@ -95,16 +94,16 @@ class Staged(HashingWriter):
         Raises Conflict when a file of that name exists and ``overwrite`` is off. A replaced file loses its signature
         and attestations, which are about other bytes; a yank is about the release, and stays.
         """
-        assert self._file is not None, "open() comes first"  # noqa: S101
+        file = self._opened()
         target = self._held / native(filename)
         try:
-            self._file.flush()
-            self._operations.fsync(self._file.fileno())
-            status = os.fstat(self._file.fileno())
+            file.flush()
+            self._operations.fsync(file.fileno())
+            status = os.fstat(file.fileno())
             if os.name == "nt":  # Windows cannot rename an open file
-                self._file.close()
+                file.close()
             # It stays open, and so locked, until it has its name: the cleanup takes a closed file for an abandoned one.
-            temporary = self._file.fileno() if self._path is None else self._path
+            temporary = file.fileno() if self._path is None else self._path
             place(temporary, target, sidecars, overwrite=overwrite, operations=self._operations)
             if os.name != "nt":
                 status = self._named(status, target)
@@ -118,9 +117,8 @@ class Staged(HashingWriter):
 
     def _named(self, status: os.stat_result, target: Path) -> os.stat_result:
         """The status of the file now: getting a name changes its ctime."""
-        assert self._file is not None, "it is open"  # noqa: S101
         try:
-            return os.fstat(self._file.fileno())
+            return os.fstat(self._opened().fileno())
         except OSError:
             # FUSE may look for the hidden name. Without a current status, the file is read again later.
             with contextlib.suppress(OSError):

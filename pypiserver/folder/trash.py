@@ -13,15 +13,15 @@ from pathlib import Path
 from ..backend.name_lock import claimed, look_at
 from ..backend.os_calls import OPERATIONS, Operations, hidden_name, refusal, sync_folder
 from ..backend.stored_file import entry_of
+from ..distributions.filename import SIDECARS
 from ..errors import Conflict, NotFound, PypiServerError
 from ..native_names import native, text_of
-from .atomic import beside, name_exclusively, place
+from .atomic import name_exclusively, place, sidecar_path
 from .safe_open import held_folder, read_plain
 
 FOLDER = ".trash"
 # The most bytes of a sidecar that are restored; sidecars are small.
 MAX_SIDECAR = 16 * 1024 * 1024
-SUFFIXES = (".asc", ".yanked", ".provenance")
 
 
 def remove(
@@ -36,7 +36,7 @@ def remove(
         with claimed(file, operations, is_needed=False):
             if only is not None and not _set_aside(file, only, operations):
                 return False
-            for path in (file, *(beside(file, suffix) for suffix in SUFFIXES)):
+            for path in (file, *(sidecar_path(file, suffix) for suffix in SIDECARS)):
                 with contextlib.suppress(FileNotFoundError):
                     operations.unlink(path)
             sync_folder(file.parent, operations)
@@ -73,8 +73,8 @@ def move(root: Path, path: str, file: Path) -> None:
         with held_folder(root, folder, make=True) as held, claimed(file, is_needed=False):
             target = held / native(name)
             file.replace(target)
-            for suffix in SUFFIXES:
-                here, kept = beside(file, suffix), beside(target, suffix)
+            for suffix in SIDECARS:
+                here, kept = sidecar_path(file, suffix), sidecar_path(target, suffix)
                 kept.unlink(missing_ok=True)
                 with contextlib.suppress(FileNotFoundError):
                     here.replace(kept)
@@ -91,7 +91,7 @@ def listing(root: Path) -> list[str]:
         text_of(Path(folder, name).relative_to(base).as_posix())
         for folder, _, names in os.walk(base)
         for name in names
-        if not name.endswith(SUFFIXES) and not name.startswith(".")
+        if not name.endswith(SIDECARS) and not name.startswith(".")
     ]
     return sorted(found)
 
@@ -105,7 +105,7 @@ def restore(root: Path, path: str, *, operations: Operations = OPERATIONS) -> No
     try:
         with held_folder(root, trash) as below, held_folder(root, folder, make=True) as held:
             source, target = below / native(name), held / native(name)
-            kept = [beside(source, suffix) for suffix in SUFFIXES]
+            kept = [sidecar_path(source, suffix) for suffix in SIDECARS]
             read = {each.suffix: read_plain(each, MAX_SIDECAR) for each in kept}
             sidecars = {suffix: data for suffix, data in read.items() if data is not None}
             place(source, target, sidecars, overwrite=False, operations=operations)
@@ -124,4 +124,4 @@ def _not_removed(error: OSError, file: Path, folder: Path) -> PypiServerError:
     words = error.strerror or error
     if os.path.lexists(file):
         return type(failure)(f"{file.name} could not be removed: {words}. It is still there.")
-    return type(failure)(f"{file.name} was removed, but what stands beside it may still be there: {words}.")
+    return type(failure)(f"{file.name} was removed, but its sidecars may still be there: {words}.")

@@ -23,10 +23,11 @@ from ..backend.stored_file import StoredFile
 from ..backend.writing import ValidatedUpload
 from ..catalog import Catalog, Digest, Fingerprint
 from ..catalog.recovery import RecoveringCatalog
-from ..distributions.filename import FilenameParts, folded
+from ..distributions.filename import FilenameParts
+from ..distributions.filename_keys import folded
 from ..errors import Conflict, NotFound, PypiServerError, Unavailable
 from ..model import File
-from .scanner import FolderScanner
+from .refresher import FolderRefresher
 from .storage import Folders
 
 _LOG = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ class FolderWriter:
         catalog: Catalog,
         digests: DigestsOnDemand,
         folders: Folders,
-        sync: FolderScanner,
+        sync: FolderRefresher,
     ) -> None:
         self._query = queries.query
         self._catalog = catalog

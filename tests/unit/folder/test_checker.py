@@ -91,7 +91,7 @@ def damaged(archive: tuple[str, bytes]) -> tuple[str, bytes]:
     return name, data[:at] + bytes([data[at] ^ 0xFF]) + data[at + 1 :]
 
 
-# What nobody takes for a package; the server skips it, and it is no fault.
+# What no one takes for a package; the server skips it, and it is no fault.
 OTHERS = {"README.txt": b"hello", "x-1.0-variants.json": b"{}"}
 SKIPPED = {
     "some_wheel.whl": b"",
@@ -311,7 +311,7 @@ def test_a_row_of_the_catalog_that_is_not_of_these_bytes_is_named(
 
 
 class OneBadFile(Folders):
-    """Folders with one file that nobody lets us open, or read."""
+    """Folders with one file that no one lets us open, or read."""
 
     failure: Exception
 
@@ -322,15 +322,15 @@ class OneBadFile(Folders):
 
 
 @pytest.mark.parametrize(
-    ("failure", "sentence"),
+    ("failure", "cause"),
     [
-        (Unavailable("The file cannot be opened: no."), "it cannot be opened (The file cannot be opened: no.)"),
-        (OSError(5, "Input/output error"), "it cannot be read (Input/output error)"),
+        (Unavailable("The file is shut."), " (The file is shut.)"),
+        (OSError(5, "Input/output error"), " (Input/output error)"),
     ],
     ids=["open", "read"],
 )
 def test_a_file_that_cannot_be_read_is_named_and_the_rest_is_checked(
-    put: Put, root: Path, failure: Exception, sentence: str, caplog: pytest.LogCaptureFixture
+    put: Put, root: Path, failure: Exception, cause: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     put(*make_sdist("bad", "1.0"))
     put("worse-1.0.zip", b"junk")
@@ -343,7 +343,8 @@ def test_a_file_that_cannot_be_read_is_named_and_the_rest_is_checked(
         ("bad-1.0.tar.gz", "unreadable"),
         ("worse-1.0.zip", "corrupt"),
     ]
-    assert faults[0].message == sentence
+    sentence = faults[0].message
+    assert sentence.endswith(cause)
     # The server says so too, and once, however often it tries.
     FolderScanner(folders, catalog).scan()
     digester = Digester(folders, catalog, hash_algo=None)
@@ -357,10 +358,7 @@ def test_a_file_that_cannot_be_read_is_named_and_the_rest_is_checked(
 def test_a_missing_folder_is_a_mistake(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     outcome = pypi_server(capsys, "check", root, tmp_path / "nowhere", "--catalog", tmp_path / "c.sqlite")
     assert (outcome.status, outcome.out) == (2, "")
-    assert (
-        outcome.err
-        == f"pypi-server: The folder '{tmp_path / 'nowhere'}' does not exist; create it, or name another one.\n"
-    )
+    assert f"'{tmp_path / 'nowhere'}'" in outcome.err and outcome.err.count("\n") == 1
 
 
 def test_progress_counts_every_file(put: Put, root: Path) -> None:

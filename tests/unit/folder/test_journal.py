@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
+from pypiserver.backend.inotify import Inotify
 from pypiserver.errors import Unavailable
 from pypiserver.folder import following, journal, presence
-from pypiserver.folder.inotify import Inotify
 from pypiserver.folder.journal import Journal, LostError
 from pypiserver.folder.storage import Folders
 from tests.make_archives import make_wheel
@@ -177,19 +177,6 @@ def test_more_folders_than_are_followed_are_left_to_events(
         begun()
 
 
-@pytest.mark.live
-def test_events_that_are_lost_are_no_silence(begun: Callable[..., Journal], root: Path, put: Put) -> None:
-    most = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
-    if most > 20_000:
-        pytest.skip("it would take too many")
-    names = begun()
-    places = [put("a", b"x"), root / "b"]
-    for number in range(most + 1):
-        places[number % 2].rename(places[1 - number % 2])
-    with pytest.raises(LostError):
-        names.read()
-
-
 def test_it_is_read_without_waiting_and_closed(tmp_path: Path) -> None:
     queue = Inotify()
     queue.watch(str(tmp_path))
@@ -210,7 +197,7 @@ def large(serve: Serve, put: Put, monkeypatch: pytest.MonkeyPatch) -> Client:
     """An index over a tree that counts as large, of which no event is told."""
     monkeypatch.setattr("pypiserver.folder.fs_events.Watcher.start", lambda self: None)
     for name in ("POLL_SECONDS", "RESCAN_SECONDS", "TICK_SECONDS"):
-        monkeypatch.setattr(f"pypiserver.folder.indexer.{name}", 1000.0)
+        monkeypatch.setattr(f"pypiserver.folder.scan_thread.{name}", 1000.0)
     monkeypatch.setattr(presence, "MOST_FOLDERS", 3)
     for number in range(5):
         put(f"other{number}/other{number}-1.0.zip", b"x")
@@ -219,7 +206,7 @@ def large(serve: Serve, put: Put, monkeypatch: pytest.MonkeyPatch) -> Client:
     return client
 
 
-def test_what_is_moved_in_anywhere_is_never_sent_away(large: Client, root: Path, put: Put) -> None:
+def test_what_is_moved_in_anywhere_is_never_sent_elsewhere(large: Client, root: Path, put: Put) -> None:
     chosen = random.Random(1)
     for number in range(12):
         folder = "/".join(chosen.choice(["x", "y", "z", f"n{number}"]) for _ in range(chosen.randrange(1, 5)))
@@ -231,7 +218,7 @@ def test_what_is_moved_in_anywhere_is_never_sent_away(large: Client, root: Path,
     assert large.get("/simple/foo/").status == 302
 
 
-def test_a_file_that_is_moved_about_is_never_sent_away(large: Client, root: Path, put: Put) -> None:
+def test_a_file_that_is_moved_about_is_never_sent_elsewhere(large: Client, root: Path, put: Put) -> None:
     """No row tells of it, and each place that is looked at is one where it was."""
     places = [put(f"other0/{NAME}", BYTES), root / "other1" / NAME]
     real = presence.Presence.is_named
@@ -251,8 +238,8 @@ def test_a_file_that_is_moved_about_is_never_sent_away(large: Client, root: Path
     assert large.get("/simple/foo/").status == 200
 
 
-def test_a_journal_that_lost_something_is_begun_anew(large: Client, root: Path, put: Put) -> None:
-    following_ = large._application.repository._presence._following  # type: ignore[attr-defined]
+def test_a_journal_that_lost_something_is_begun_again(large: Client, root: Path, put: Put) -> None:
+    following_ = large._application.backend.presence._following  # type: ignore[attr-defined]
     before = following_._journal
     before._names, before._bytes = {}, journal.MOST_BYTES
     put(f"other3/{NAME}", BYTES)
@@ -261,7 +248,7 @@ def test_a_journal_that_lost_something_is_begun_anew(large: Client, root: Path, 
 
 
 def test_nothing_is_said_before_the_journal_has_begun(large: Client, put: Put, monkeypatch: pytest.MonkeyPatch) -> None:
-    following_ = large._application.repository._presence._following  # type: ignore[attr-defined]
+    following_ = large._application.backend.presence._following  # type: ignore[attr-defined]
     following_.close()
     put(f"other3/{NAME}", BYTES)
     monkeypatch.setattr(following, "BEGIN_SECONDS", 0.0)
@@ -278,10 +265,10 @@ def test_nothing_is_said_before_the_journal_has_begun(large: Client, put: Put, m
     assert large.get("/simple/foo/").status == 200
 
 
-def test_where_no_journal_can_be_had_the_likely_places_are_looked_at(
+def test_where_no_journal_is_available_the_likely_places_are_looked_at(
     large: Client, put: Put, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    following_ = large._application.repository._presence._following  # type: ignore[attr-defined]
+    following_ = large._application.backend.presence._following  # type: ignore[attr-defined]
     following_.close()
 
     def none(self: Inotify) -> None:
@@ -299,7 +286,7 @@ def test_a_start_that_fails_in_any_way_is_not_repeated_for_each_question(
     large: Client, monkeypatch: pytest.MonkeyPatch, failure: type[Exception]
 ) -> None:
     """It looks through the whole tree, and any client may ask for unknown names."""
-    following_ = large._application.repository._presence._following  # type: ignore[attr-defined]
+    following_ = large._application.backend.presence._following  # type: ignore[attr-defined]
     following_.close()
     begun: list[Journal] = []
 
@@ -314,7 +301,7 @@ def test_a_start_that_fails_in_any_way_is_not_repeated_for_each_question(
 
 
 def test_two_processes_have_journals_of_their_own(large: Client, put: Put, monkeypatch: pytest.MonkeyPatch) -> None:
-    following_ = large._application.repository._presence._following  # type: ignore[attr-defined]
+    following_ = large._application.backend.presence._following  # type: ignore[attr-defined]
     before = following_._journal
     monkeypatch.setattr(following, "process_id", lambda: -5)
     put(f"other3/{NAME}", BYTES)
@@ -340,7 +327,7 @@ def test_a_row_that_comes_before_the_journal_is_asked_is_seen(
 
 
 def test_a_file_that_is_never_where_it_was_told_of_is_503(large: Client, put: Put) -> None:
-    following_ = large._application.repository._presence._following  # type: ignore[attr-defined]
+    following_ = large._application.backend.presence._following  # type: ignore[attr-defined]
     put(f"other3/{NAME}", BYTES)
 
     def is_named(key: Key) -> bool:

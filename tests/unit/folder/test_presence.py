@@ -83,7 +83,7 @@ def unwatched(monkeypatch: pytest.MonkeyPatch) -> None:
     """No event is told, and the folders are looked at once."""
     monkeypatch.setattr("pypiserver.folder.fs_events.Watcher.start", lambda self: None)
     for name in ("POLL_SECONDS", "RESCAN_SECONDS", "TICK_SECONDS"):
-        monkeypatch.setattr(f"pypiserver.folder.indexer.{name}", 1000.0)
+        monkeypatch.setattr(f"pypiserver.folder.scan_thread.{name}", 1000.0)
 
 
 @pytest.mark.usefixtures("unwatched")
@@ -156,7 +156,7 @@ def test_a_file_that_was_moved_in_is_downloaded_at_once(serve: Serve, put: Put) 
 
 
 @pytest.mark.usefixtures("unwatched")
-def test_a_project_whose_old_file_goes_when_its_new_one_came_is_never_sent_away(
+def test_a_project_whose_old_file_goes_when_its_new_one_came_is_never_sent_elsewhere(
     serve: Serve, put: Put, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old = put(NAME, BYTES)
@@ -188,7 +188,7 @@ def test_a_file_that_is_given_its_time_after_it_was_seen_is_served_at_once(serve
 
 
 @pytest.mark.usefixtures("unwatched")
-def test_a_file_that_is_written_anew_in_place_is_503_and_never_404(serve: Serve, put: Put) -> None:
+def test_a_file_that_is_written_again_in_place_is_503_and_never_404(serve: Serve, put: Put) -> None:
     path = put(NAME, BYTES)
     client = serve()
     assert client.get(f"/packages/{NAME}").status == 200

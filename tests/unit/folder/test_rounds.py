@@ -23,7 +23,7 @@ Put = Callable[..., Path]
 
 
 class Gate:
-    """Work that waits until it is let go on."""
+    """Work that waits until it is let continue."""
 
     def __init__(self) -> None:
         self.begun = threading.Semaphore(0)
@@ -87,7 +87,7 @@ def test_a_failure_is_told_to_all_who_waited_for_it_and_to_no_other(pool: Thread
     assert rounds.ask() == 3
 
 
-def test_nobody_waits_longer_than_told(pool: ThreadPoolExecutor) -> None:
+def test_no_one_waits_longer_than_told(pool: ThreadPoolExecutor) -> None:
     gate = Gate()
     rounds = Rounds(gate.pass_through, patience=0.001)
     first = pool.submit(rounds.ask)

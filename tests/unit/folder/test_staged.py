@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,13 +13,11 @@ from typing import Any
 
 import pytest
 
-from pypiserver.backend import name_lock
 from pypiserver.backend.name_lock import claimed
 from pypiserver.backend.os_calls import OPERATIONS, Operations
 from pypiserver.errors import Conflict, Forbidden, PypiServerError, StorageFull, Unavailable
 from pypiserver.folder import tmpfile
 from pypiserver.folder.staged import Staged, remove_stale
-from pypiserver.folder.storage import Folders
 
 from ..faults import NAMES, Faults, tree
 
@@ -68,7 +64,7 @@ def publish(
 
 
 def put(folder: Path, **files: bytes) -> None:
-    """Put the file and what stands beside it: ``zip``, ``asc``, ``provenance``, ``yanked``."""
+    """Put the file and what is next to it: ``zip``, ``asc``, ``provenance``, ``yanked``."""
     for ending, data in files.items():
         (folder / (NAME if ending == "zip" else f"{NAME}.{ending}")).write_bytes(data)
 
@@ -77,7 +73,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_what_is_written_appears_with_what_stands_beside_it_and_nothing_else(tmp_path: Path, kind: str) -> None:
+def test_what_is_written_appears_with_its_sidecars_and_nothing_else(tmp_path: Path, kind: str) -> None:
     upload = staged(tmp_path)
     assert [path.name[0] for path in tmp_path.iterdir()] == {"unnamed": [], "hidden": ["."]}[kind]
     entry = upload.publish(NAME, overwrite=False, sidecars=SIDECARS)
@@ -132,7 +128,7 @@ def test_overwriting_drops_what_was_about_the_old_bytes_and_keeps_the_yank(tmp_p
     assert contents(tmp_path) == {NAME: b"new bytes", f"{NAME}.yanked": b"broken"}
 
 
-def test_overwriting_replaces_what_is_given_anew(tmp_path: Path) -> None:
+def test_overwriting_replaces_what_is_given_again(tmp_path: Path) -> None:
     put(tmp_path, zip=b"old", asc=b"old", provenance=b"old")
     publish(tmp_path, overwrite=True, sidecars={".asc": b"new signature"})
     assert contents(tmp_path) == {NAME: b"new bytes", f"{NAME}.asc": b"new signature"}
@@ -231,102 +227,7 @@ def test_a_file_system_that_cannot_sync_folders_stores_all_the_same(tmp_path: Pa
     assert contents(tmp_path) == {NAME: b"new bytes"}
 
 
-def _race(count: int, each: Callable[[int], None]) -> list[object]:
-    """What each of so many threads ended with, started together."""
-    outcomes: list[object] = [None] * count
-    barrier = threading.Barrier(count)
-
-    def run(number: int) -> None:
-        barrier.wait()
-        try:
-            each(number)
-            outcomes[number] = "stored"
-        except PypiServerError as error:
-            outcomes[number] = type(error)
-
-    threads = [threading.Thread(target=run, args=(number,)) for number in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return outcomes
-
-
-@pytest.mark.live
-@pytest.mark.parametrize("number", [0, errno.EPERM, errno.ENOTSUP], ids=["links", "EPERM", "ENOTSUP"])
-def test_of_many_writers_one_wins_with_its_own_signature(tmp_path: Path, number: int) -> None:
-    operations = Faults("link" if number else "", number).operations
-    for attempt in range(10):
-        folder = tmp_path / str(attempt)
-        folder.mkdir()
-
-        def store(writer: int, folder: Path = folder) -> None:
-            sidecars = {".asc": b"%d" % writer}
-            staged(folder, b"%d" % writer, operations).publish(NAME, overwrite=False, sidecars=sidecars)
-
-        outcomes = _race(8, store)
-        assert sorted(map(str, outcomes)) == sorted(["stored", *[str(Conflict)] * 7])
-        winner = b"%d" % outcomes.index("stored")
-        assert contents(folder) == {NAME: winner, f"{NAME}.asc": winner}
-
-
-WRITER = """
-import sys
-from pathlib import Path
-from pypiserver.errors import Conflict
-from pypiserver.folder.staged import Staged
-root, name, writer, rounds = Path(sys.argv[1]), sys.argv[2], sys.argv[3].encode(), int(sys.argv[4])
-sys.stdin.readline()
-for number in range(rounds):
-    upload = Staged(root, str(number), digests=()).open()
-    upload.write(writer)
-    try:
-        upload.publish(name, overwrite=False, sidecars={".asc": writer})
-        print(number)
-    except Conflict:
-        upload.discard()
-"""
-
-
-@pytest.mark.live
-def test_of_many_processes_one_wins_each_round(tmp_path: Path) -> None:
-    rounds = 30
-    for number in range(rounds):
-        (tmp_path / str(number)).mkdir()
-    writers = [
-        subprocess.Popen(
-            [sys.executable, "-c", WRITER, str(tmp_path), NAME, str(writer), str(rounds)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for writer in range(4)
-    ]
-    for writer in writers:
-        assert writer.stdin is not None
-        writer.stdin.write("go\n")
-        writer.stdin.flush()
-    won = [writer.communicate()[0].split() for writer in writers]
-    assert sorted((number for each in won for number in each), key=int) == [str(number) for number in range(rounds)]
-    for writer, numbers in enumerate(won):
-        for number in numbers:
-            assert contents(tmp_path / number) == dict.fromkeys((NAME, f"{NAME}.asc"), str(writer).encode())
-
-
-@pytest.mark.live
-def test_many_who_overwrite_leave_one_file_with_its_own_signature(tmp_path: Path) -> None:
-    def store(writer: int) -> None:
-        sidecars = {".asc": b"%d" % writer} if writer % 2 else {}
-        staged(tmp_path, b"%d" % writer).publish(NAME, overwrite=True, sidecars=sidecars)
-
-    for _ in range(10):
-        assert _race(8, store) == ["stored"] * 8
-        found = contents(tmp_path)
-        writer = found.pop(NAME)
-        assert found == ({f"{NAME}.asc": writer} if int(writer) % 2 else {})
-
-
-def test_a_claim_whose_holder_died_holds_nobody_up(tmp_path: Path) -> None:
+def test_a_claim_whose_holder_died_holds_no_one_up(tmp_path: Path) -> None:
     with claimed(tmp_path / NAME):
         (claim,) = tmp_path.iterdir()
     claim.write_bytes(b"")
@@ -335,7 +236,7 @@ def test_a_claim_whose_holder_died_holds_nobody_up(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [errno.ENOENT, errno.ESTALE])
-def test_a_claim_that_another_machine_took_away_is_made_anew(number: int, tmp_path: Path) -> None:
+def test_a_claim_that_another_machine_removed_is_made_again(number: int, tmp_path: Path) -> None:
     """A network file system may still believe in the file that the other machine deleted."""
     faults = Faults("open", number, at=1)
     publish(tmp_path, operations=faults.operations)
@@ -347,7 +248,7 @@ def test_a_claim_that_another_machine_took_away_is_made_anew(number: int, tmp_pa
 @pytest.mark.parametrize("call", ["fstat", "flock"])
 @pytest.mark.parametrize("number", [errno.ENOENT, errno.ESTALE])
 @pytest.mark.parametrize("times", [1, 40])
-def test_a_claim_that_is_deleted_elsewhere_while_it_is_open_is_made_anew(
+def test_a_claim_that_is_deleted_elsewhere_while_it_is_open_is_made_again(
     call: str, number: int, times: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever is asked of a file that another machine deleted may fail, and more than once."""
@@ -391,7 +292,7 @@ def test_where_nothing_can_be_locked_or_linked_nothing_is_stored(
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_planted_links_lead_nobody_outside(tmp_path: Path, overwrite: bool) -> None:
+def test_planted_links_lead_no_one_outside(tmp_path: Path, overwrite: bool) -> None:
     folder, outside = tmp_path / "packages", tmp_path / "outside"
     folder.mkdir()
     outside.mkdir()
@@ -459,7 +360,7 @@ def test_what_is_younger_than_we_are_is_left_alone(tmp_path: Path) -> None:
     assert remove_stale(tmp_path, started + 3600) == 1
 
 
-def test_without_locks_only_age_tells_that_nobody_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_locks_only_age_tells_that_no_one_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_locks(descriptor: int, *, wait: bool) -> bool:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
@@ -511,41 +412,3 @@ def test_a_temporary_file_that_is_cleaned_up_before_it_is_locked_is_made_again(t
     publish(tmp_path, sidecars=SIDECARS, operations=Operations(open=opened))
     assert len(gone) == 3
     assert contents(tmp_path) == {NAME: b"new bytes", **{NAME + ending: data for ending, data in SIDECARS.items()}}
-
-
-@pytest.mark.live
-@pytest.mark.skipif(sys.platform == "win32", reason="files are not locked there")
-def test_a_claim_that_another_program_keeps_is_not_waited_for_for_ever(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import fcntl
-
-    monkeypatch.setattr(name_lock, "CLAIM_SECONDS", 0.2)
-    folders = Folders([tmp_path])
-    (tmp_path / NAME).write_bytes(b"old")
-    with claimed(tmp_path / NAME):
-        (claim,) = tmp_path.glob(".upload-*.claim")
-    failures: list[PypiServerError] = []
-
-    def change(number: int) -> None:
-        try:
-            if number:
-                folders.remove(0, NAME)
-            else:
-                staged = Staged(tmp_path, "", digests=("sha256",)).open()
-                staged.write(b"new")
-                staged.publish(NAME, overwrite=True, sidecars={})
-        except PypiServerError as error:
-            failures.append(error)
-
-    with claim.open("wb") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        threads = [threading.Thread(target=change, args=(number,), daemon=True) for number in range(2)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(10)
-        assert [thread.is_alive() for thread in threads] == [False, False]
-    assert [type(failure) for failure in failures] == [Unavailable, Unavailable]
-    assert all("another program has held the claim" in str(failure) for failure in failures)
-    assert (tmp_path / NAME).read_bytes() == b"old"

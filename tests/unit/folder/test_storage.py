@@ -289,7 +289,7 @@ def test_a_sidecar_that_cannot_be_written_leaves_the_old_one(roots: list[Path], 
     assert tree(roots[0]) == before
 
 
-def test_beside_a_file_that_goes_meanwhile_nothing_is_left(roots: list[Path]) -> None:
+def test_a_file_that_goes_meanwhile_leaves_no_sidecar(roots: list[Path]) -> None:
     folders = Folders(roots)
     with claimed(roots[0] / NAME):
         yank = threading.Thread(target=_write_beside, args=(folders,))
@@ -305,7 +305,7 @@ def _write_beside(folders: Folders) -> None:
         folders.write_sidecar(0, NAME, ".yanked", b"")
 
 
-def test_beside_a_file_that_is_not_there_nothing_is_written(roots: list[Path]) -> None:
+def test_no_sidecar_is_written_for_a_file_that_is_not_there(roots: list[Path]) -> None:
     for path in ("bar-1.0.zip", "../x", f".{NAME}"):
         with pytest.raises(NotFound):
             Folders(roots).write_sidecar(0, path, ".yanked", b"")
@@ -320,7 +320,7 @@ def test_a_reason_of_any_length_is_read_to_a_limit(roots: list[Path]) -> None:
 
 @pytest.mark.skipif(not safe_open.CAN_WALK, reason="here files are opened by their whole path")
 @pytest.mark.parametrize("swapped", ["the link", "a folder on the way"])
-def test_what_changes_after_a_link_was_resolved_leads_nobody_outside(
+def test_what_changes_after_a_link_was_resolved_leads_no_one_outside(
     swapped: str, roots: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The one who looks and the one who opens must look at the same file."""

@@ -21,7 +21,7 @@ from pypiserver.backend.stored_file import ScanResult
 from pypiserver.catalog.sqlite import file as sqlite_file
 from pypiserver.catalog.sqlite.leader_lock import FileLeaderLock
 from pypiserver.errors import NotFound
-from pypiserver.folder import atomic, copy_endpoint, storage, trash
+from pypiserver.folder import atomic, copy_endpoint, storage, trash, tree
 from pypiserver.folder import staged as staging
 from pypiserver.folder.storage import Folders
 
@@ -50,7 +50,7 @@ def before(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, swap: Callabl
 
 @pytest.fixture
 def places(tmp_path: Path) -> tuple[Path, Path]:
-    """A root with a file in a folder of it, and a folder of somebody else with a file of that name."""
+    """A root with a file in a folder of it, and a folder of someone else with a file of that name."""
     root, others = tmp_path / "root", tmp_path / "others"
     for folder in (root / "deep", others):
         folder.mkdir(parents=True)
@@ -73,7 +73,7 @@ CHANGES: dict[str, tuple[Any, str, Callable[[Folders], object]]] = {
     "upload, named": (staging, "place", lambda roots: store(roots, "deep", "bar-1.0.tar.gz")),
     "remove": (trash, "claimed", lambda roots: roots.remove(0, f"deep/{NAME}")),
     "yank": (storage, "claimed", lambda roots: roots.write_sidecar(0, f"deep/{NAME}", ".yanked", b"")),
-    "unyank": (storage, "beside", lambda roots: roots.remove_sidecar(0, f"deep/{NAME}", ".asc")),
+    "unyank": (storage, "sidecar_path", lambda roots: roots.remove_sidecar(0, f"deep/{NAME}", ".asc")),
     "trash": (trash, "claimed", lambda roots: roots.trash(0, f"deep/{NAME}")),
     "time": (os, "utime", lambda roots: roots.set_time(0, f"deep/{NAME}", 10**18)),
 }
@@ -144,7 +144,7 @@ def test_a_link_that_was_turned_elsewhere_tells_nothing_of_that(
         link.unlink()
         link.symlink_to(others / NAME)
 
-    done, scan = before(monkeypatch, storage, "look_through", turn), ScanResult()
+    done, scan = before(monkeypatch, tree, "look_through", turn), ScanResult()
     assert {entry.path for entry in Folders([root]).walk(scan)} == {f"deep/{NAME}", f"deep/{NAME}.asc"} and done
     assert [reason for *_, reason in scan.skipped] == ["it is a link to a file outside of the folders"]
 
@@ -296,10 +296,10 @@ def test_a_line_that_another_program_writes_meanwhile_is_kept(tmp_path: Path, mo
     file = tmp_path / "access.password_hashes"
     file.write_text("alice:one\n")
     monkeypatch.setattr(htpasswd_file, "make_hash", lambda password: password)
-    before(monkeypatch, htpasswd_file, "_replace", lambda: file.write_text("alice:one\nbob:two\n"))
+    before(monkeypatch, htpasswd_file, "replace_file", lambda: file.write_text("alice:one\nbob:two\n"))
     assert htpasswd_file.set_password(file, "carol", "three")
     assert file.read_text() == "alice:one\nbob:two\ncarol:three\n"
-    before(monkeypatch, htpasswd_file, "_read", file.unlink)
+    before(monkeypatch, htpasswd_file, "read_file", file.unlink)
     assert htpasswd_file.set_password(file, "dave", "four")
     assert file.read_text() == "dave:four\n" and file.stat().st_mode & 0o777 == 0o600
 
@@ -333,8 +333,12 @@ def test_who_opens_a_catalog_alone_is_alone(tmp_path: Path, monkeypatch: pytest.
 LOOKS = {"exists", "lexists", "is_file", "is_dir", "is_symlink", "is_mount", "access", "stat", "lstat", "isfile"}
 # Everything that looks, and why nothing depends on what is there a moment later.
 REASONS = {
-    "access.authentication.HtpasswdFile.check": "which words an error has",
-    "access.authentication.HtpasswdFile._current": "only whether to read; what is read is looked at when it is open",
+    "observability.audit_log.AuditLog.check": "only for a report; a start opens the file itself",
+    "observability.download_statistics.Downloads.check": "only for a report; a start opens the file itself",
+    "observability.download_statistics.Downloads._is_there": "only for a report; a start opens the file itself",
+    "access.password_file.HtpasswdFile.check": "which words an error has",
+    "access.live_file.LiveFile.known": "another file than the one that was read is as good as none",
+    "access.live_file.LiveFile.current": "only whether to read; what is read is looked at when it is open",
     "catalog.sqlite.places._is_ours": "below a folder of ours in which nobody else can rename",
     "catalog.sqlite.places._fault": "which words an error has; what cannot be opened later is said then",
     "catalog.sqlite.places._may": "which words an error has; what cannot be opened later is said then",
@@ -346,6 +350,13 @@ REASONS = {
     "observability.logging_setup._warn_of_strange": "whether there is something to warn of",
     "observability.logging_setup.found_conf": "a file that goes is an error when it is read",
     "server.pid_file._has_written": "which words an error has; the file is written in one step",
+    "folder.cache_store.FolderCache.entries": "a list; what is opened or removed later is looked at again",
+    "folder.cache_store.FolderCache.other_bytes": "only a sum",
+    "folder.cache_tree.CacheTree._entries": "a list; what is opened or removed later is looked at again",
+    "folder.cache_tree.CacheTree.files": "a list; what is opened or removed later is looked at again",
+    "folder.cache_tree.CacheTree.folders": "a list; what is opened or removed later is looked at again",
+    "folder.cache_tree.CacheTree.unlink": "in a folder that is held open; only a sum",
+    "folder.growing_file.FolderGrowing.publish": "a hint; a name is given exclusively, or by replacing",
     "folder.presence.Presence._list": "what is listed is looked at again for its row",
     "folder.presence.Presence._look": "compared with the next one",
     "folder.presence.Presence.is_named": "503 in place of 404, when in doubt",
@@ -360,15 +371,16 @@ REASONS = {
     "folder.safe_open.held_folder": "whether there is a /proc",
     "folder.safe_open.look_below": "what is opened is looked at again",
     "folder.safe_open.open_below": "where the system opens no folders (Windows)",
-    "folder.storage.Folders._files_in": "an open folder; what is opened is looked at again",
-    "folder.storage.Folders._look_closer": "which reason is said; what a link leads to is resolved and then walked",
+    "folder.tree.FolderTree._files_in": "an open folder; what is opened is looked at again",
+    "folder.tree.FolderTree._look_closer": "which reason is said; what a link leads to is resolved and then walked",
+    "access.file_watch.FileWatch._add": "which file system it is on; what becomes of it once it is watched is an event",
     "folder.journal.Journal._refuse_shared": "which file system a folder is on that is watched",
     "folder.journal.Journal._tree": "watched before it is listed; a name that is not there any more has no row",
     "folder.journal.Journal.begin": "compared with the next one",
     "folder.journal.Journal.read": "compared with the one that is watched",
-    "folder.storage.Folders._look_through": "which reason is said",
-    "folder.storage.Folders.folder_state": "compared with the next one",
-    "folder.storage.Folders.walk": "a root that went is an outage",
+    "folder.tree.FolderTree._look_through": "which reason is said",
+    "folder.tree.FolderTree.folder_state": "compared with the next one",
+    "folder.tree.FolderTree.walk": "a root that went is an outage",
     "backend.os_calls._owner": "which words an error has",
     "backend.os_calls._rename": "where there is neither link(2) nor renameat2(2), under the claim",
     "backend.name_lock._lock_claim": "whether to try again what failed",
@@ -384,13 +396,18 @@ REASONS = {
     "catalog.sqlite.cache_folder.CachedCatalog.is_gone": "a catalog that is deleted by mistake is built again",
     "catalog.sqlite.cache_folder.cached_catalogs": "a list for people; what goes meanwhile is left out of it",
     "cli.config_check._unwritable": "which words a report has; a start opens the file itself",
-    "upstream.http_client.own_authority": "which words an error has",
-    "upstream.http_client.trust": "what OpenSSL makes of the folder is what counts",
+    "upstream.authorities.own_authority": "which words an error has",
+    "upstream.authorities.trust": "what OpenSSL makes of the folder is what counts",
+    "cli.proxy_cache._Opened.__enter__": "which words an error has; a folder that goes meanwhile is made again, empty",
+    "cli.proxy_server.opened": "a folder that goes is an outage when it is read",
+    "cli.commands.proxy.Proxy._explain": "what a word on the command line means; the file is opened later",
+    "proxy.known_names.KnownNames._current": "only whether to read again",
+    "proxy.list_file.ListFile._seen": "only whether to read; what is read is looked at when it is open",
     "web.html.renderer_process.interpreter": "of the Python we run on",
     # Not a look at a name: Folders.stat, whose answer is compared with what is open or has a row.
     "folder.copy_endpoint.FolderEndpoint.is_there": "what is there is opened and hashed",
     "folder.storage.Folders._existing": "the folder is held open, and what is gone is no error",
-    "folder.scanner.FolderScanner._look": "a row is changed only while it is the one that was read before",
+    "folder.refresher.FolderRefresher._look": "a row is changed only while it is the one that was read before",
     "folder.writer.FolderWriter._is_damaged": "a hint; what is replaced is set aside by its name, under the claim",
     "folder.writer.FolderWriter.publish": "compared after the act",
     "folder.writer.FolderWriter.standing": "a hint; the name is given exclusively",
@@ -412,7 +429,7 @@ def _within(node: ast.AST, name: str) -> Iterator[str]:
         yield from _within(child, inner)
 
 
-def test_whoever_looks_at_a_name_says_why_nothing_depends_on_it_later() -> None:
+def test_each_look_at_a_name_says_why_nothing_depends_on_it_later() -> None:
     found = set(lookers())
     assert found - REASONS.keys() == set(), "act first and look at what is open, or say here why it does no harm"
     assert REASONS.keys() - found == set()

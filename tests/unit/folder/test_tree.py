@@ -1,4 +1,4 @@
-"""Folders of odd names, folders that are left out, and mounts below a root: nothing in them is looked for elsewhere."""
+"""What is in the folders: names of all kinds, folders that are left out, and whether anything came or went."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ import json
 import os
 import shutil
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
 
-from pypiserver.errors import Unavailable
-from pypiserver.folder.root_guard import RootGuard
-from pypiserver.folder.storage import Folders
 from tests.make_archives import make_wheel
 
 from ..wsgi import Client
+from .scanned_folders import SDIST, SDIST_BYTES, WHEEL, WHEEL_BYTES, World
 
 NAME, BYTES = make_wheel("foo", "1.0")
 Put = Callable[..., Path]
@@ -76,10 +75,9 @@ def test_while_a_folder_is_left_out_what_is_not_known_is_not_looked_for_elsewher
 ) -> None:
     put(NAME, BYTES)
     client = serve()
-    backend = client._application.backend  # type: ignore[attr-defined]
     assert (client.get("/simple/foo/").status, client.get("/simple/bar/").status) == (200, 302)
     hide(root)
-    backend.refresher.scan()
+    scan_until(client, "/simple/bar/", 503)
     for path in ("/simple/bar/", "/packages/bar-1.0.zip", "/bar/json", "/simple/bar/?format=json"):
         answer = client.get(path)
         assert (answer.status, answer.headers.get("location")) == (503, None), path
@@ -88,26 +86,61 @@ def test_while_a_folder_is_left_out_what_is_not_known_is_not_looked_for_elsewher
     for path in root.iterdir():
         if path.is_dir():
             shutil.rmtree(path)
-    backend.refresher.scan()
-    assert client.get("/simple/bar/").status == 302
+    scan_until(client, "/simple/bar/", 302)
 
 
-def test_a_mount_below_a_root_that_became_an_empty_folder_is_an_outage(root: Path) -> None:
-    (root / "disk").mkdir()
-    folders = Folders([root])
-    roots, mounted = RootGuard(folders), {(0, "disk"): (77, 1)}
-    roots.refuse_unmounted(mounted, lambda *_: True)
-    assert roots.have_changed()
-    for _ in range(2):
-        with pytest.raises(Unavailable, match="was a mount"):
-            roots.refuse_unmounted({}, lambda *_: True)
-    with pytest.raises(Unavailable, match="replaced"):
-        roots.refuse_others({(0, "disk/foo-1.0.zip")}, {})
-    roots.refuse_others({(0, "disk-2/foo-1.0.zip")}, {})
-    roots.refuse_unmounted(mounted, lambda *_: True)
-    # It had no files, or there are others now.
-    roots.refuse_unmounted({}, lambda *_: False)
-    roots.refuse_unmounted(mounted, lambda *_: True)
-    (root / "disk" / NAME).write_bytes(BYTES)
-    roots.refuse_unmounted({}, lambda *_: True)
-    assert not roots.have_changed()
+def scan_until(client: Client, path: str, status: int) -> None:
+    """Let the thread that scans do so now, and no other one: what a scan saw before may be written after ours."""
+    indexer, deadline = client._application.backend.indexer, time.monotonic() + 30  # type: ignore[attr-defined]
+    while client.get(path).status != status:
+        assert time.monotonic() < deadline
+        indexer._next_scan = 0.0
+        indexer._wake.set()
+        time.sleep(0.005)
+
+
+def _add(world: World) -> None:
+    world.put(f"deep/{SDIST}", SDIST_BYTES)
+
+
+def _remove(world: World) -> None:
+    (world.roots[0] / "deep" / WHEEL).unlink()
+
+
+def _move(world: World) -> None:
+    (world.roots[0] / "deep").rename(world.roots[0] / "deeper")
+
+
+def _lose(world: World) -> None:
+    world.roots[1].rmdir()
+
+
+@pytest.mark.parametrize("change", [_add, _remove, _move, _lose])
+def test_folders_tell_whether_anything_came_or_went(world: World, change: Callable[[World], None]) -> None:
+    world.put(f"deep/{WHEEL}", WHEEL_BYTES)
+    assert not world.sync.is_current()
+    for folder in (*world.roots, world.roots[0] / "deep"):
+        # Long ago, as a fast machine does all of this within one time that the file system tells apart.
+        os.utime(folder, (1_600_000_000, 1_600_000_000))
+    world.now = time.time() + 60
+    world.sync.scan()
+    assert world.sync.is_current()
+    change(world)
+    assert not world.sync.is_current()
+
+
+def test_folders_do_not_tell_of_a_file_changed_in_place_and_a_scan_does(world: World) -> None:
+    wheel = world.put(WHEEL, WHEEL_BYTES)
+    world.now = time.time() + 60
+    world.sync.scan()
+    wheel.write_bytes(WHEEL_BYTES + b"more")
+    assert world.sync.is_current()
+    world.sync.scan()
+    assert [file.size for file in world.catalog.files_of("foo")] == [len(WHEEL_BYTES) + 4]
+
+
+def test_a_folder_that_has_just_changed_is_not_trusted(world: World) -> None:
+    world.put(WHEEL, WHEEL_BYTES)
+    world.now = world.roots[0].stat().st_mtime
+    world.sync.scan()
+    assert not world.sync.is_current()
