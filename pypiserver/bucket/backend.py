@@ -14,6 +14,7 @@ from ..catalog.recovery import RecoveringCatalog
 from ..errors import ConfigError
 from .catalog import BucketCatalog
 from .checker import BucketChecker
+from .claims import BucketClaims
 from .digester import BucketDigester
 from .garbage import Garbage
 from .indexer import BucketIndexer
@@ -60,6 +61,7 @@ def make_backend(
         digester=digester,
         digests=digests,
         writer=BucketWriter(queries, catalog, digests, bucket),
+        claims=BucketClaims(bucket, queries, catalog),
         offload=Offload(sign=bucket.sign if bucket.objects.can_sign else None),
         storage_fault=lambda: _fault(bucket),
         reads_before_fork=False,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from ..catalog import schema
+from ..catalog import statements
 from ..catalog.changes import Catalog, touched
 from ..catalog.database import in_lists
 from ..catalog.rows import SeenFile, file_row, upsert_row
@@ -43,12 +43,12 @@ class BucketCatalog(Catalog):
 
     def marks(self) -> set[int]:
         """A number for each row's path, size and fingerprint, by which a listing recognizes the files it knows."""
-        with self.connections.reading() as connection, connection.stream(schema.SELECT_SNAPSHOT) as rows:
+        with self.connections.reading() as connection, connection.stream(statements.SELECT_SNAPSHOT) as rows:
             return {mark(path, size, sidecars) for _, path, size, _, _, sidecars, _ in rows}
 
     def paths_of(self, marks: set[int]) -> list[str]:
         """The paths of the rows that have one of these numbers."""
-        with self.connections.reading() as connection, connection.stream(schema.SELECT_SNAPSHOT) as rows:
+        with self.connections.reading() as connection, connection.stream(statements.SELECT_SNAPSHOT) as rows:
             return [path for _, path, size, _, _, sidecars, _ in rows if mark(path, size, sidecars) in marks]
 
     def known(self, paths: Sequence[str]) -> set[str]:
@@ -66,14 +66,16 @@ class BucketCatalog(Catalog):
             for file in found
         ]
         with self.connections.transaction() as connection:
-            connection.executemany(schema.CLAIM_NAME, claims)
+            connection.executemany(statements.CLAIM_NAME, claims)
             standing: dict[str, str] = {}
             for names, values in in_lists([file.dist.filename for file in found]):
                 standing.update(connection.execute(_SELECT_CLAIMS.format(names=names), values))
             taken = [file for file in found if standing[file.dist.filename] == file.path]
             new = [file_row(file) for file in taken if file.before is None]
-            connection.executemany(schema.INSERT_NEW_FILE, new)
-            connection.executemany(schema.UPSERT_FILE, [upsert_row(file) for file in taken if file.before is not None])
+            connection.executemany(statements.INSERT_NEW_FILE, new)
+            connection.executemany(
+                statements.UPSERT_FILE, [upsert_row(file) for file in taken if file.before is not None]
+            )
             if taken:
                 self._stamp(connection, touched(taken), {})
         return [
@@ -85,10 +87,10 @@ class BucketCatalog(Catalog):
         found, before = rival.found, {"root": ROOT, "path": rival.standing}
         claim = {"filename": found.dist.filename, "root": ROOT, "path": found.path, "sha256": sha256}
         with self.connections.transaction() as connection:
-            connection.execute(schema.MOVE_CLAIM, claim)
-            connection.execute(schema.DELETE_ROW, before)
-            connection.execute(schema.DELETE_ORPHANED_METADATA, before)
-            connection.execute(schema.INSERT_NEW_FILE, file_row(found))
+            connection.execute(statements.MOVE_CLAIM, claim)
+            connection.execute(statements.DELETE_ROW, before)
+            connection.execute(statements.DELETE_ORPHANED_METADATA, before)
+            connection.execute(statements.INSERT_NEW_FILE, file_row(found))
             self._stamp(connection, touched([found]), {})
 
     def sweep(self, paths: Sequence[str], delete: Callable[[list[str]], None]) -> list[str]:

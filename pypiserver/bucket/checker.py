@@ -13,7 +13,7 @@ from ..backend.digester import Digester
 from ..backend.hashing import BLOCK
 from ..backend.project_status import STATUSES
 from ..backend.protocols import Tell
-from ..distributions import filename
+from ..distributions import filename, versions
 from ..distributions.filename import FilenameParts
 from ..errors import InvalidDistribution, InvalidFilename, NotFound
 from ..model import File
@@ -60,7 +60,7 @@ class BucketChecker:
             yield self._fault(file.path, "orphan", "no row of the catalog refers to it")
         elif row.size != file.size:
             yield self._fault(file.path, "catalog", f"it has {file.size} bytes, the catalog says {row.size}")
-        if not filename.is_standard(dist.version):
+        if not versions.is_standard(dist.version):
             yield self._fault(file.path, "version", f"its version {dist.version!r} is not a PEP 440 version")
         try:
             yield from self._check_content(file, dist)
@@ -85,13 +85,13 @@ class BucketChecker:
                 yield self._fault(file.path, "altered", "its bytes are not those its key was given for")
             for kind, message in archive_faults(local, dist, digest.metadata):
                 yield self._fault(file.path, kind, message)
-        yield from self._check_metadata_beside(file, digest.metadata)
+        yield from self._check_metadata_object(file, digest.metadata)
 
-    def _check_metadata_beside(self, file: BucketFile, raw: bytes | None) -> Iterator[Fault]:
-        beside = self._bucket.read_beside(file.path, METADATA) if METADATA in file.siblings else None
-        if beside != raw:
-            wrong = "is missing" if beside is None else "is not what the archive says"
-            yield self._fault(file.path + METADATA, "beside", f"the metadata beside {file.filename} {wrong}")
+    def _check_metadata_object(self, file: BucketFile, raw: bytes | None) -> Iterator[Fault]:
+        stored = self._bucket.read_sidecar(file.path, METADATA) if METADATA in file.siblings else None
+        if stored != raw:
+            wrong = "is missing" if stored is None else "is not what the archive says"
+            yield self._fault(file.path + METADATA, "metadata", f"the metadata object of {file.filename} {wrong}")
 
     def _fault(self, path: str, kind: str, message: str) -> Fault:
         advice = ADVICE[kind].format(catalog=self._catalog.connections.place())

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from ..backend.copy_endpoint import KEPT, Item, take
+from ..backend.copy_endpoint import Item, take
 from ..backend.hashing import sha256_of_stream
 from ..distributions import filename as distfile
 from ..distributions import metadata
+from ..distributions.filename import SIDECARS
 from ..errors import Conflict, InvalidFilename, Unavailable
 from .storage import METADATA, STATUSES, UPLOADED, Bucket, BucketFile, format_time, path_of, sha256_of
 
@@ -39,9 +40,9 @@ class BucketEndpoint:
             yield self._item(file, dist)
 
     def _item(self, file: BucketFile, dist: distfile.FilenameParts) -> Item:
-        def beside() -> dict[str, bytes]:
-            wanted = [suffix for suffix in (*KEPT, METADATA) if suffix in file.siblings]
-            found = {suffix: self._bucket.read_beside(file.path, suffix) for suffix in wanted}
+        def sidecars() -> dict[str, bytes]:
+            wanted = [suffix for suffix in (*SIDECARS, METADATA) if suffix in file.siblings]
+            found = {suffix: self._bucket.read_sidecar(file.path, suffix) for suffix in wanted}
             return {suffix: data for suffix, data in found.items() if data is not None}
 
         return Item(
@@ -51,7 +52,7 @@ class BucketEndpoint:
             size=file.size,
             uploaded_ns=self._bucket.uploaded_ns(file),
             sha256=file.sha256,
-            beside=beside,
+            sidecars=sidecars,
             open=lambda: self._bucket.open(0, file.path)[0],
         )
 
@@ -82,12 +83,12 @@ class BucketEndpoint:
         try:
             sha256 = take(item, spooled.write)
             path = path_of(sha256, item.dist.filename)
-            beside = {**item.beside(), UPLOADED: format_time(item.uploaded_ns)}
+            sidecars = {**item.sidecars(), UPLOADED: format_time(item.uploaded_ns)}
             with spooled.reader() as stream:
                 raw = metadata.read_metadata(stream, item.dist)
-            beside |= {} if raw is None else {METADATA: raw}
+            sidecars |= {} if raw is None else {METADATA: raw}
             with spooled.reader() as stream:
-                self._bucket.put(path, stream, beside)
+                self._bucket.put(path, stream, sidecars)
         finally:
             spooled.discard()
         if sha256_of_stream(self._bucket.open(0, path)[0]) != sha256:

@@ -58,7 +58,7 @@ class BucketDigester(Digester):
             if digest.sha256 != sha256:
                 raise InvalidDistribution(file.filename, "its bytes are not those of its key", kind="altered")
             return digest
-        raw = self._bucket.read_beside(file.path, METADATA)
+        raw = self._bucket.read_sidecar(file.path, METADATA)
         if raw is None:
             with self._bucket.open_as(file) as stream:
                 raw = metadata.read_metadata(stream, dist)

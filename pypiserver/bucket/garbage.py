@@ -59,12 +59,12 @@ class Garbage:
 
 
 def _orphan(file: BucketFile) -> Orphan:
-    beside = file.siblings.values()
-    latest = max([file.modified_ns, *(each.modified_ns for each in beside)])
-    return Orphan(file.path, file.size + sum(each.size for each in beside), latest)
+    sidecars = file.siblings.values()
+    latest = max([file.modified_ns, *(each.modified_ns for each in sidecars)])
+    return Orphan(file.path, file.size + sum(each.size for each in sidecars), latest)
 
 
-def _stray(beside: StoredObject) -> Orphan | None:
+def _stray(sidecar: StoredObject) -> Orphan | None:
     """The orphan for a sidecar without a file; None for an object that pypiserver did not write."""
-    base, _, suffix = beside.key.removeprefix(FILES).rpartition(".")
-    return Orphan(base, beside.size, beside.modified_ns) if f".{suffix}" in SIBLINGS and is_path(base) else None
+    base, _, suffix = sidecar.key.removeprefix(FILES).rpartition(".")
+    return Orphan(base, sidecar.size, sidecar.modified_ns) if f".{suffix}" in SIBLINGS and is_path(base) else None

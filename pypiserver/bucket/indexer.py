@@ -20,7 +20,7 @@ from ..backend.protocols import Tell
 from ..backend.service import BackgroundService, Parts
 from ..catalog import FAILURES, CatalogReplaced
 from ..catalog.leader_lock import LeaderLock
-from ..errors import CatalogUnavailable, PypiServerError, Unavailable
+from ..errors import PypiServerError, Unavailable
 from .catalog import BucketCatalog
 from .ownership import BucketInUse, BucketOwnership
 from .scanner import Reindexer
@@ -39,6 +39,8 @@ READING = "The bucket is still being read."
 class BucketIndexer(BackgroundService):
     """Keeps the catalog of a bucket current, as FolderIndexer does for folders. Constructing it starts nothing."""
 
+    catalog: BucketCatalog
+
     def __init__(
         self,
         reindexer: Reindexer,
@@ -51,8 +53,7 @@ class BucketIndexer(BackgroundService):
         self._sole_use = sole_use
         self._reindexer = reindexer
         self._digester = digester
-        self._catalog = catalog
-        super().__init__(lock)
+        super().__init__(catalog, lock)
 
     def _reset(self) -> None:
         super()._reset()
@@ -81,6 +82,10 @@ class BucketIndexer(BackgroundService):
         if not self._is_complete:
             raise Unavailable(self._failure or f"{READING} Try again in a minute.", public=not self._failure)
 
+    def is_current(self) -> bool:
+        """Whether :meth:`ensure_current` would return at once."""
+        return self._loops.value is not None and self._is_complete and time.monotonic() <= self._pulse.until
+
     def state(self) -> PypiServerError | None:
         """Why no request can be answered yet, None if requests can be answered; never waits."""
         if self._loops.value is None:
@@ -101,24 +106,10 @@ class BucketIndexer(BackgroundService):
     def scan_once(self, *, progress: Tell | None = None) -> None:
         """Do nothing: a command reads nothing from the bucket that it was not asked for."""
 
-    def recover(self, error: Exception, generation: int) -> None:
-        """Rebuild a damaged catalog file from the bucket; after any other failure the catalog recovers by itself."""
-        connections = self._catalog.connections
-        with self._recover_lock:
-            if generation != connections.generation:
-                return
-            if connections.is_lost(error):
-                try:
-                    connections.recover(error)
-                except FAILURES as failure:
-                    raise CatalogUnavailable(f"The catalog fails: {failure}. Try again in a moment.") from failure
-            elif connections.is_disposable:
-                raise CatalogUnavailable(f"The catalog fails: {error}. Try again in a moment.") from error
-
     @property
     def _is_complete(self) -> bool:
         """Whether the open catalog is the one that was found complete."""
-        return self._complete == self._catalog.connections.generation
+        return self._complete == self.catalog.connections.generation
 
     def is_behind(self) -> bool:
         """False: an upload to the bucket has its row before its answer."""
@@ -141,9 +132,9 @@ class BucketIndexer(BackgroundService):
         while not self._closing.is_set():
             if not self._is_failing:
                 self._pulse.expect(PATIENCE_SECONDS)
-            generation = self._catalog.connections.generation
+            generation = self.catalog.connections.generation
             try:
-                with self._catalog.connections.pinned(generation):
+                with self.catalog.connections.pinned(generation):
                     self._tick(generation)
                 self._settle("")
                 wait = TICK_SECONDS
@@ -164,18 +155,18 @@ class BucketIndexer(BackgroundService):
             self._closing.wait(wait)
 
     def _tick(self, generation: int) -> None:
-        if self._catalog.connections.is_deleted():
+        if self.catalog.connections.is_deleted():
             raise CatalogReplaced("it was deleted or replaced")
         is_ours = self._lock.acquire()
         if is_ours:
             self._sole_use.keep()
         else:
             self._sole_use.look()
-        if not self._is_complete and is_ours and not self._catalog.is_complete():
+        if not self._is_complete and is_ours and not self.catalog.is_complete():
             began = time.time()
             self._reindexer.scan(progress=self._get_on)
-            self._lock.say_ready(began, self._catalog.token())
-        if not self._is_complete and self._catalog.is_complete():
+            self._lock.say_ready(began, self.catalog.token())
+        if not self._is_complete and self.catalog.is_complete():
             with self._news:
                 self._complete = generation
                 self._news.notify_all()

@@ -32,7 +32,7 @@ class BucketInventory:
 
     def projects(self) -> list[NormalizedName]:
         """The projects that have a file."""
-        return [each.name for each in self._catalog.projects()]
+        return [name for name, _, _ in self._catalog.projects()]
 
     def files(self, project: NormalizedName) -> list[File]:
         """Every file of a project."""

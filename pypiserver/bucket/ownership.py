@@ -109,8 +109,9 @@ class BucketOwnership:
         return now - self._other_since >= SILENCE_SECONDS
 
     def _refusal(self, standing: str) -> BucketInUse:
+        other = _name_in(standing) or "a server without a name"
         return BucketInUse(
-            f"The bucket {self._objects.url} is served with another catalog, by {_name_in(standing) or 'nobody yet'}. "
+            f"The bucket {self._objects.url} is served with another catalog, by {other}. "
             "Several servers share a bucket through a catalog in PostgreSQL (--catalog postgresql://...). "
             "If that server is gone, this one begins within two minutes."
         )
@@ -131,4 +132,4 @@ def _name_in(text: str) -> str:
         name = json.loads(text)["name"]
     except (ValueError, KeyError, TypeError):
         return ""
-    return name[:_MAX_NAME] if isinstance(name, str) and name.isprintable() else "somebody"
+    return name[:_MAX_NAME] if isinstance(name, str) and name.isprintable() else "another server"

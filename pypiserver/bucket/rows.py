@@ -15,37 +15,32 @@ from ..model import File
 from ..text import MAX_REASON, line_of
 
 
-def found_from(entry: StoredFile, dist: FilenameParts, beside: Mapping[str, int], yanked: bytes | None) -> SeenFile:
-    """The row of a file; ``beside`` has the size of each sidecar by suffix, ``yanked`` the reason or None."""
+def found_from(entry: StoredFile, dist: FilenameParts, sidecars: Mapping[str, int], yanked: bytes | None) -> SeenFile:
+    """The row of a file; ``sidecars`` has the size of each sidecar by suffix, ``yanked`` the reason or None."""
     return SeenFile(
         entry.root,
         entry.path,
-        Fingerprint(entry.size, entry.mtime_ns, entry.inode, fingerprint(beside), entry.ctime_ns),
+        Fingerprint(entry.size, entry.mtime_ns, entry.inode, fingerprint(sidecars), entry.ctime_ns),
         dist,
         yanked=None if yanked is None else line_of(yanked.decode("utf-8", "replace"), MAX_REASON),
-        has_signature=".asc" in beside,
-        has_provenance=".provenance" in beside,
+        has_signature=".asc" in sidecars,
+        has_provenance=".provenance" in sidecars,
     )
 
 
-def fingerprint(beside: Mapping[str, int]) -> str:
+def fingerprint(sidecars: Mapping[str, int]) -> str:
     """The sidecars of a file, by suffix, with their sizes in bytes, as one text."""
-    return ";".join(f"{suffix}:{size}" for suffix, size in sorted(beside.items()))
+    return ";".join(f"{suffix}:{size}" for suffix, size in sorted(sidecars.items()))
 
 
 def remarked(file: File, row: Fingerprint, yanked: bytes | None) -> SeenFile:
     """The row of a file whose yank was just set or undone; it replaces ``row`` only."""
-    beside = {
+    sidecars = {
         suffix: int(size) for suffix, _, size in (each.partition(":") for each in row.sidecars.split(";")) if size
     }
-    beside.pop(".yanked", None)
+    sidecars.pop(".yanked", None)
     if yanked is not None:
-        beside[".yanked"] = len(yanked)
+        sidecars[".yanked"] = len(yanked)
     entry = StoredFile(file.root, file.path, row.size, row.mtime_ns, row.inode, row.ctime_ns)
     dist = as_filed(file.filename, file.project)
-    return found_from(entry, dist, beside, yanked)._replace(before=row)
-
-
-def reason_of(text: str) -> bytes:
-    """A reason as its sidecar contains it."""
-    return f"{text}\n".encode() if text else b""
+    return found_from(entry, dist, sidecars, yanked)._replace(before=row)

@@ -90,7 +90,7 @@ class Reindexer:
             report.files += 1
             if report.files % BATCH == 0:
                 progress(report.files, 0)
-            number = mark(file.path, file.size, _beside(file))
+            number = mark(file.path, file.size, _sidecars(file))
             is_known = number in unseen
             unseen.discard(number)
             # A reason may have been replaced by another one of the same length.
@@ -117,10 +117,10 @@ class Reindexer:
             if again is None:
                 return None
             file = again
-        yanked = self._bucket.read_beside(file.path, ".yanked") if ".yanked" in file.siblings else None
+        yanked = self._bucket.read_sidecar(file.path, ".yanked") if ".yanked" in file.siblings else None
         entry = StoredFile(0, file.path, file.size, self._bucket.uploaded_ns(file), INODE)
-        beside = {suffix: each.size for suffix, each in file.siblings.items()}
-        return found_from(entry, dist, beside, yanked)._replace(before=before)
+        sidecars = {suffix: each.size for suffix, each in file.siblings.items()}
+        return found_from(entry, dist, sidecars, yanked)._replace(before=before)
 
     def _forget(self, unseen: set[int]) -> int:
         """Remove the rows whose files are missing; returns their number."""
@@ -156,5 +156,5 @@ class Reindexer:
         return "the latest upload, as files may be overwritten" if self._overwrite else "the first upload"
 
 
-def _beside(file: BucketFile) -> str:
+def _sidecars(file: BucketFile) -> str:
     return fingerprint({suffix: each.size for suffix, each in file.siblings.items()})

@@ -28,7 +28,6 @@ class Spooled(HashingWriter):
     def __init__(self, publish: Publish, *, digests: Sequence[str]) -> None:
         super().__init__(digests)
         self._publish = publish
-        self._file: BinaryIO | None = None
 
     def open(self) -> Spooled:
         """Create the file; raises StorageFull, Forbidden or Unavailable."""
@@ -71,10 +70,6 @@ class Spooled(HashingWriter):
             with contextlib.suppress(OSError):
                 self._file.close()
             self._file = None
-
-    def _opened(self) -> BinaryIO:
-        assert self._file is not None, "open() comes first"  # noqa: S101 - a bug of ours, not of a client
-        return self._file
 
 
 def _refusal(error: OSError) -> PypiServerError:

@@ -17,6 +17,7 @@ from datetime import datetime, timezone
 from typing import BinaryIO, NamedTuple
 
 from ..backend.stored_file import StoredFile, sidecar
+from ..distributions.filename import SIDECARS
 from ..errors import NotFound, Unavailable
 from ..model import File, utc
 from .object_store import ObjectStoreClient, StoredObject
@@ -28,7 +29,7 @@ STATUSES = "status/"
 METADATA = ".metadata"
 # When the file was uploaded, if not when it came into this bucket: ISO 8601, UTC.
 UPLOADED = ".uploaded"
-SIBLINGS = (METADATA, ".asc", ".yanked", ".provenance", UPLOADED)
+SIBLINGS = (METADATA, *SIDECARS, UPLOADED)
 # A file's path is its whole identity.
 INODE = 0
 # A store that answered is not checked again for this many seconds.
@@ -99,7 +100,7 @@ class Bucket:
     def _opened(self, path: str, size: int) -> BinaryIO:
         return ObjectFile(self.objects, FILES + path, size)  # type: ignore[return-value]
 
-    def read_beside(self, path: str, suffix: str) -> bytes | None:
+    def read_sidecar(self, path: str, suffix: str) -> bytes | None:
         """The bytes of a sidecar, None if it does not exist."""
         try:
             return self.objects.get(FILES + sidecar(path, suffix))
@@ -119,7 +120,7 @@ class Bucket:
     def uploaded_ns(self, file: BucketFile) -> int:
         """When a file was uploaded: the time in ``.uploaded``, or when the file came into the bucket."""
         if UPLOADED in file.siblings:
-            text = self.read_beside(file.path, UPLOADED)
+            text = self.read_sidecar(file.path, UPLOADED)
             written = parse_time(text.decode("ascii", "replace")) if text is not None else None
             if written is not None:
                 return written
@@ -157,7 +158,7 @@ class Bucket:
         # Sidecars left over from an earlier upload of the same bytes; one that a user writes now is not among them.
         stale = found.modified_ns - STALE_NS
         old = [suffix for suffix, each in found.siblings.items() if each.modified_ns < stale]
-        self.remove_beside(path, [suffix for suffix in old if suffix not in sidecars])
+        self.remove_sidecars(path, [suffix for suffix in old if suffix not in sidecars])
         return StoredFile(0, path, found.size, found.modified_ns, INODE)
 
     def _headed(self, path: str) -> BucketFile | None:
@@ -175,11 +176,11 @@ class Bucket:
         """Whether a file is in the store with all of these sidecars."""
         return all(self.objects.head(FILES + each) for each in (path, *(sidecar(path, suffix) for suffix in suffixes)))
 
-    def write_beside(self, path: str, suffix: str, data: bytes) -> None:
+    def write_sidecar(self, path: str, suffix: str, data: bytes) -> None:
         """Write or replace a sidecar."""
         self.objects.put(FILES + sidecar(path, suffix), data)
 
-    def remove_beside(self, path: str, suffixes: Iterable[str]) -> None:
+    def remove_sidecars(self, path: str, suffixes: Iterable[str]) -> None:
         """Delete sidecars; one that does not exist is ignored."""
         if keys := [FILES + sidecar(path, suffix) for suffix in suffixes]:
             self.objects.delete(keys)
@@ -249,4 +250,4 @@ def _files_in(inside: Mapping[str, StoredObject], strange: list[StoredObject]) -
     for name, each in files.items():
         path = each.key.removeprefix(FILES)
         yield BucketFile(path, each.size, each.modified_ns, siblings.pop(name, {}))
-    strange.extend(each for beside in siblings.values() for each in beside.values())
+    strange.extend(each for sidecars in siblings.values() for each in sidecars.values())

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
 from ..backend.on_demand import DigestsOnDemand
+from ..backend.stored_file import reason_of
 from ..backend.writing import ValidatedUpload
 from ..catalog import MissingFile, NameOwner, SeenFile
 from ..catalog.recovery import RecoveringCatalog
@@ -22,7 +23,7 @@ from ..distributions.filename import FilenameParts
 from ..errors import Conflict, NotFound, PypiServerError
 from ..model import File
 from .catalog import BucketCatalog
-from .rows import found_from, reason_of, remarked
+from .rows import found_from, remarked
 from .staged import Spooled
 from .storage import METADATA, Bucket
 
@@ -107,12 +108,12 @@ class BucketWriter:
 
     def yank(self, file: File, reason: bytes) -> None:
         """Write the file's ``.yanked`` sidecar, and then the row."""
-        self._bucket.write_beside(file.path, ".yanked", reason)
+        self._bucket.write_sidecar(file.path, ".yanked", reason)
         self._told(file, reason)
 
     def unyank(self, file: File) -> None:
         """Delete the ``.yanked`` sidecar, and then update the row."""
-        self._bucket.remove_beside(file.path, [".yanked"])
+        self._bucket.remove_sidecars(file.path, [".yanked"])
         self._told(file, None)
 
     def _told(self, file: File, reason: bytes | None) -> None:

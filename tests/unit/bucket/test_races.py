@@ -1,10 +1,9 @@
-"""What happens to a bucket between two steps of somebody else, one interleaving at a time."""
+"""What happens to a bucket between two steps of someone else, one interleaving at a time."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -103,38 +102,32 @@ def test_the_old_bytes_come_back_while_they_are_replaced(world: World) -> None:
     assert two.get(address(file)).body == FOO_BYTES
 
 
-@pytest.mark.live
-def test_nobody_gets_a_row_while_objects_are_deleted(world: World) -> None:
-    client = world.client()
-    files(client)
-    _, catalog = parts(client)
-    deleting, uploaded = threading.Event(), threading.Event()
-    order: list[str] = []
-
-    def delete(paths: list[str]) -> None:
-        deleting.set()
-        # The upload has time to come through here, if anything lets it.
-        uploaded.wait(0.3)
-        order.append("deleted")
-
-    def upload() -> None:
-        deleting.wait()
-        client.upload(FOO, FOO_BYTES)
-        order.append("uploaded")
-        uploaded.set()
-
-    thread = threading.Thread(target=upload)
-    thread.start()
-    assert catalog.sweep(["aa/aa/" + "a" * 64 + "/x.zip"], delete) == ["aa/aa/" + "a" * 64 + "/x.zip"]
-    thread.join()
-    assert order == ["deleted", "uploaded"]
+@pytest.mark.parametrize("wins", ["the latest", "the first"])
+def test_a_catalog_made_again_lets_the_latest_upload_win_where_rights_let_files_be_overwritten(
+    world: World, tmp_path: Path, wins: str
+) -> None:
+    """Two objects of one name: the second upload was put, and its server killed before the first one was removed."""
+    rights = tmp_path / "rights"
+    rights.write_text("everyone read *\nci upload,overwrite foo\n" if wins == "the latest" else "everyone read *\n")
+    settings = {"rights": rights, "password_file": None, "authenticate": None, "disable_fallback": True}
+    world.client().upload(FOO, FOO_BYTES)
+    sha256 = hashlib.sha256(OTHER_BYTES).hexdigest()
+    second = tmp_path / "bucket" / "files" / sha256[:2] / sha256[2:4] / sha256 / FOO
+    second.parent.mkdir(parents=True)
+    second.write_bytes(OTHER_BYTES)
+    later = second.stat().st_mtime + 60
+    os.utime(second, (later, later))
+    world.lose_catalog()
+    client = world.client(**settings)
+    (file,) = files(client)
+    assert client.get(address(file)).body == (OTHER_BYTES if wins == "the latest" else FOO_BYTES)
 
 
 def test_a_file_that_was_removed_is_not_yanked(world: World) -> None:
     one, two = world.client(fallback=False), world.client()
     one.upload(FOO, FOO_BYTES)
     bucket, _ = parts(one)
-    before(bucket, "write_beside", lambda: post(two, "remove_pkg", name="foo", version="1.0"))
+    before(bucket, "write_sidecar", lambda: post(two, "remove_pkg", name="foo", version="1.0"))
     assert post(one, "yank", name="foo", version="1.0").status == 404
     assert one.get("/simple/foo/").status == 404
     one.upload(FOO, FOO_BYTES)
@@ -151,7 +144,7 @@ def test_what_is_left_of_the_same_bytes_from_another_time_goes(world: World, tmp
         status = (folder / name).stat()
         os.utime(folder / name, (status.st_atime - age, status.st_mtime - age))
     assert client.upload(FOO, FOO_BYTES).status == 200
-    # The last one may be that of an upload of the same bytes that goes on now.
+    # The last one may be that of an upload of the same bytes that continues now.
     assert stored(tmp_path) == [FOO, f"{FOO}.metadata", f"{FOO}.provenance"]
 
 
