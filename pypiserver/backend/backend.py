@@ -1,7 +1,7 @@
 """The seam: one value with everything that depends on whether packages are in folders or in a bucket.
 
-``folder.backend`` and ``bucket.backend`` have a constructor each, and :mod:`pypiserver.factory` chooses between the two
-once.
+``folder.backend`` and ``bucket.backend`` have a constructor each; :mod:`pypiserver.factory.backends` chooses one of
+them.
 
 **Invariants:** constructing one starts no thread, opens no file and sends no query; no part of it is replaced
 afterwards; code that uses a backend never asks which of the two it is.
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from ..catalog import Catalog
 from ..catalog.recovery import RecoveringCatalog
 from ..model import File
+from .claims import Claims
 from .digester import Digester
 from .on_demand import DigestsOnDemand
 from .protocols import FileRefresher, Indexer, Presence, Storage
@@ -46,7 +47,8 @@ class Backend:
     For requests: ``storage`` has the bytes, ``catalog`` what is known about them; ``queries`` asks the catalog while
     ``indexer`` keeps it current; ``refresher`` compares single files with it; ``presence`` sees names before the
     catalog does (None where the catalog alone decides about names). ``digester`` reads files, ``digests`` those that a
-    request needs; ``writer`` carries out changes; ``offload`` says what else can send files.
+    request needs; ``writer`` carries out changes; ``claims`` says which names of deleted projects stay ours;
+    ``offload`` says what else can send files.
 
     For a start: ``storage_fault`` says why storage does not answer now, '' when it does, or raises ConfigError for a
     fault that will not heal; ``reads_before_fork`` says whether files may be read before a server forks its workers.
@@ -64,6 +66,7 @@ class Backend:
     digester: Digester
     digests: DigestsOnDemand
     writer: Writer
+    claims: Claims
     offload: Offload
     storage_fault: Callable[[], str]
     reads_before_fork: bool

@@ -37,15 +37,16 @@ ADVICE = {
     "orphan": "It is not served: pypi-server gc deletes it, pypi-server reindex takes it in if its name is free.",
     "missing": "Put the object back, or let pypi-server reindex take it out of the catalog.",
     "altered": "Put the right object there, or delete it; clients refuse it.",
-    "beside": "Delete it if it is there, and run pypi-server reindex; the server reads the archive then.",
-    "stray": "Delete it; pypi-server gc does that with what stood beside a file that went.",
+    "metadata": "Delete it if it is there, and run pypi-server reindex; the server reads the archive then.",
+    "stray": "Delete it; pypi-server gc does that with the objects of a file that was removed.",
     "bucket-status": "Write archived, deprecated or quarantined on its first line, or delete it.",
 }
 
 
 def archive_faults(stream: BinaryIO, dist: FilenameParts, raw: bytes | None) -> Iterator[tuple[str, str]]:
     """Faults of an archive that the server does not look for, as (kind, what is wrong); ``raw`` is its metadata."""
-    yield from metadata.audit_archive(stream, dist)
+    for fault in metadata.audit_archive(stream, dist):
+        yield fault.kind, fault.reason
     core = parse_metadata(raw) if raw is not None else None
     if core is not None and core.requires_python and valid_requires_python(core.requires_python) is None:
         yield "requires-python", f"its Requires-Python {core.requires_python!r} cannot be parsed"

@@ -15,9 +15,6 @@ from ..distributions.filename import FilenameParts
 from ..errors import InvalidDistribution
 from .hashing import BLOCK
 
-# The sidecars that people put next to a file; a bucket has more.
-KEPT = (".asc", ".yanked", ".provenance")
-
 
 @dataclass(frozen=True, slots=True)
 class Item:
@@ -25,7 +22,7 @@ class Item:
 
     ``path`` is its name for people; ``place`` is the path it would have in a folder. ``size`` is in bytes,
     ``uploaded_ns`` in nanoseconds since the epoch; ``sha256`` is the digest that the source has on record, '' when it
-    has none. ``beside`` gives its sidecars by suffix, ``open`` its bytes.
+    has none. ``sidecars`` gives its sidecars by suffix, ``open`` its bytes.
     """
 
     path: str
@@ -34,7 +31,7 @@ class Item:
     size: int
     uploaded_ns: int
     sha256: str
-    beside: Callable[[], Mapping[str, bytes]]
+    sidecars: Callable[[], Mapping[str, bytes]]
     open: Callable[[], BinaryIO]
 
 

@@ -64,10 +64,6 @@ def unsettled_seconds(mtime_ns: int, now: float) -> float:
     return limit - age if 0 <= age < limit else 0.0
 
 
-def _nothing(keys: list[tuple[int, str]]) -> None:
-    """Ignore them; the default of ``told_changed``."""
-
-
 def public_fault(fault: FileFault) -> str:
     """The sentence about a fault that a client may see: what is wrong inside the file, not its place or its owner."""
     if fault.is_damage:
@@ -98,8 +94,6 @@ class Digester:
         self._wait = wait
         self._locks: dict[str, threading.Lock] = {}
         self._said = OnceLog()
-        # Called in the background with (root, path) of files that changed since they were scanned.
-        self.told_changed: Callable[[list[tuple[int, str]]], object] = _nothing
 
     def digest_project(self, name: str) -> list[tuple[int, str]]:
         """Digest the pending files of a project; of two concurrent callers, the second one finds the work done.
@@ -114,11 +108,15 @@ class Digester:
         finally:
             self._locks.pop(name, None)
 
-    def digest_some(self) -> int:
-        """Digest up to BATCH pending files; gives their number."""
+    def digest_some(self, *, changed: Callable[[list[tuple[int, str]]], object] | None = None) -> int:
+        """Digest up to BATCH pending files; gives their number.
+
+        ``changed`` is called with (root, path) of those that changed since they were scanned, if there are any.
+        """
         pending = self.catalog.pending(BATCH)
-        if changed := self._digest_all(pending):
-            self.told_changed(changed)
+        differing = self._digest_all(pending)
+        if differing and changed is not None:
+            changed(differing)
         return len(pending)
 
     def _digest_all(self, pending: list[File]) -> list[tuple[int, str]]:
@@ -192,8 +190,8 @@ class Digester:
             if not entry.identity.is_same(file.identity):
                 return Digest("", fault="it changed while it was read", fault_kind="changed")
             self._wait(entry.ctime_ns or entry.mtime_ns)
-            if time.time() - entry.mtime_ns / 1e9 < UNFINISHED_SECONDS and (beside := self._unfinished(file)):
-                reason = f"it cannot be served yet: {beside} says that it is still downloaded"
+            if time.time() - entry.mtime_ns / 1e9 < UNFINISHED_SECONDS and (control := self._unfinished(file)):
+                reason = f"it cannot be served yet: {control} says that it is still downloaded"
                 return Digest("", fault=reason, fault_kind="unfinished")
             whole = io.BytesIO(stream.read(entry.size)) if entry.size <= SMALL else stream
             dist = distfile.parse_filename(file.filename)

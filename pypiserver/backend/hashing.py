@@ -15,7 +15,13 @@ class HashingWriter:
 
     def __init__(self, digests: Sequence[str]) -> None:
         self._hashes = {name: new_hash(name) for name in digests}
+        # None until the subclass has opened the file.
+        self._file: BinaryIO | None = None
         self.size = 0
+
+    def _opened(self) -> BinaryIO:
+        assert self._file is not None, "open() comes first"  # noqa: S101 - a bug of ours, not of a client
+        return self._file
 
     def _take(self, data: bytes) -> int:
         """Hash and count bytes that were written; gives their number."""

@@ -58,6 +58,12 @@ _NO_INODES = frozenset(
     )
 )
 _NO_CTIMES = frozenset(("exfat", "msdos", "vfat"))
+# File systems of this machine alone, on which inotify knows of every change before the call that made it returns. On
+# "overlay" that holds for the entries of folders; a changed file may be a copy, which nothing watches.
+_LOCAL = frozenset(
+    ("bcachefs", "btrfs", "devtmpfs", "ext2", "ext3", "ext4", "f2fs", "jfs", "ramfs", "rootfs", "tmpfs", "xfs", "zfs")
+)
+_LOCAL_ENTRIES = _LOCAL | {"overlay"}
 _ESCAPE = re.compile(r"\\([0-7]{3})")
 
 
@@ -65,6 +71,14 @@ def is_shared(folder: Path, *, mounts: Path = MOUNTS) -> bool:
     """Whether other machines may change the folder without an event on this one; False where that is not known."""
     kind = kind_of(folder, mounts=mounts)
     return kind in _SHARED or kind.startswith("fuse.")
+
+
+def is_local(place: Path, *, is_folder: bool, mounts: Path = MOUNTS) -> bool:
+    """Whether inotify certainly knows at once what changes in this file, or which entries of this folder change.
+
+    False where that is not known.
+    """
+    return kind_of(place, mounts=mounts) in (_LOCAL_ENTRIES if is_folder else _LOCAL)
 
 
 def kind_of(folder: Path, *, mounts: Path = MOUNTS) -> str:

@@ -30,19 +30,33 @@ _CLAIM = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_
 
 if sys.platform == "win32":
 
-    def lock(descriptor: int, *, wait: bool) -> bool:
-        """Lock an open file until it is closed; False when another process or descriptor has it. Raises OSError."""
+    def lock(descriptor: int, *, wait: bool, is_shared: bool = False) -> bool:
+        """Lock an open file until it is closed; False when another process or descriptor has it. Raises OSError.
+
+        Any number of holders can have a shared lock, none together with one that is not shared.
+        """
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    def unlock(descriptor: int) -> None:
+        """Let go of the lock of an open file; raises OSError."""
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
 else:
     import fcntl
 
-    def lock(descriptor: int, *, wait: bool) -> bool:
-        """Lock an open file until it is closed; False when another process or descriptor has it. Raises OSError."""
+    def lock(descriptor: int, *, wait: bool, is_shared: bool = False) -> bool:
+        """Lock an open file until it is closed; False when another process or descriptor has it. Raises OSError.
+
+        Any number of holders can have a shared lock, none together with one that is not shared.
+        """
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            fcntl.flock(descriptor, (fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             return False
         return True
+
+    def unlock(descriptor: int) -> None:
+        """Let go of the lock of an open file; raises OSError."""
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
 def open_locked(folder: Path, operations: Operations = OPERATIONS) -> tuple[Path, int]:

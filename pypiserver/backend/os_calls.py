@@ -135,7 +135,8 @@ def refusal(error: OSError, folder: Path) -> PypiServerError:
         )
     if error.errno in (errno.EISDIR, errno.ENOTDIR, errno.ENOTEMPTY, errno.ELOOP):
         return Conflict(
-            f"Something else stands in the way in {folder} ({words}); nothing was stored. Rename it.",
+            f"Something else in {folder} has the name of this file or its folder ({words}); nothing was stored. "
+            "Rename it.",
             public="Something else on the server has the name of this file or its folder; nothing was stored.",
         )
     return Unavailable(f"The folder {folder} cannot be written ({words}); nothing was stored.", public=_FAILED)

@@ -1,14 +1,18 @@
-"""The meaning of a project's status file (PEP 792), and which statuses changed."""
+"""The meaning of a project's status file (PEP 792), and which statuses changed.
+
+``private`` is no status of PEP 792: it claims the name of a deleted project (see :mod:`claims`).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from ..catalog.queries import PRIVATE
 from ..distributions import filename
 from ..model import ProjectStatus
 from ..text import MAX_REASON, line_of
 
-STATUSES = ("active", "archived", "deprecated", "quarantined")
+STATUSES = ("active", "archived", "deprecated", "quarantined", PRIVATE)
 
 
 def changed_statuses(

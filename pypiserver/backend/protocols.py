@@ -89,6 +89,9 @@ class Indexer(CatalogKeeper, Protocol):
     def state(self) -> PypiServerError | None:
         """Why no request can be answered yet, None when requests can be answered; never waits."""
 
+    def is_current(self) -> bool:
+        """Whether what the catalog says can be answered now; waits for nothing."""
+
     def last_scan(self) -> tuple[float, float] | None:
         """When storage was last scanned (seconds since the epoch), and how long that took (seconds)."""
 

@@ -13,10 +13,12 @@ import logging
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from functools import partial
 
+from ..catalog import FAILURES, Catalog
 from ..catalog.leader_lock import LeaderLock
-from ..errors import Unavailable
+from ..errors import CatalogUnavailable, Unavailable
 from ..process import PerProcess
 from ..supervisor import Loop, Pulse
 
@@ -31,7 +33,8 @@ YIELD_SECONDS = 5.0
 class BackgroundService(ABC):
     """Base of both indexers: threads that end together, and the leader lock by which one process works for all."""
 
-    def __init__(self, lock: LeaderLock) -> None:
+    def __init__(self, catalog: Catalog, lock: LeaderLock) -> None:
+        self.catalog = catalog
         self._lock = lock
         self._recover_lock = threading.Lock()
         self._loops = PerProcess(self._make_loops)
@@ -51,6 +54,30 @@ class BackgroundService(ABC):
     @abstractmethod
     def _begin_again(self, name: str) -> None:
         """Recover from an unexpected error in the thread of that name: its state may be wrong, so it is read again."""
+
+    def recover(self, error: Exception, generation: int) -> None:
+        """Replace a damaged or missing catalog; raises CatalogUnavailable when the caller has to wait for it.
+
+        ``generation`` is that of the connections that failed: if they were replaced since, there is nothing to do. What
+        else fails in a database of many recovers by itself.
+        """
+        connections = self.catalog.connections
+        with self._recover_lock:
+            if generation != connections.generation:
+                return
+            if connections.is_lost(error):
+                with self._replacing():
+                    try:
+                        connections.recover(error)
+                    except FAILURES as failure:
+                        # Its folder is missing or not accessible: the next attempt looks for the file of that name.
+                        raise CatalogUnavailable(f"The catalog fails: {failure}. Try again in a moment.") from failure
+            elif connections.is_disposable:
+                raise CatalogUnavailable(f"The catalog fails: {error}. Try again in a moment.") from error
+
+    def _replacing(self) -> AbstractContextManager[None]:
+        """What surrounds the replacement of a lost catalog, which is empty afterwards."""
+        return contextlib.nullcontext()
 
     def last_scan(self) -> tuple[float, float] | None:
         """When the last scan of any process began (seconds since the epoch), and how long it took (seconds)."""

@@ -95,6 +95,11 @@ class Held(NamedTuple):
     is_all: bool = True
 
 
+def reason_of(text: str) -> bytes:
+    """A reason as its sidecar contains it."""
+    return f"{text}\n".encode() if text else b""
+
+
 def sidecar(path: str, suffix: str) -> str:
     """The path of a file's sidecar."""
     return path + suffix

@@ -12,6 +12,10 @@ class Unindexed:
     def ensure_current(self) -> None:
         """Return at once."""
 
+    def is_current(self) -> bool:
+        """Say yes."""
+        return True
+
     def state(self) -> PypiServerError | None:
         """Report that requests can be answered."""
         return None

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from ..backend.copy_endpoint import Endpoint, Item
 from ..batches import batches
+from ..distributions.filename import NOT_MEANT
 from ..errors import PypiServerError, Unavailable
 
 # Each thread mostly waits for the network.
@@ -22,12 +23,23 @@ BATCH = 64
 
 @dataclass(slots=True)
 class Report:
-    """How many files were copied, how many were there already, and what was left out, as (path, why)."""
+    """How many files were copied, how many were there already, and what was left out, as (path, why).
+
+    ``other`` counts the files that are not meant as packages, such as a ``README.txt``.
+    """
 
     copied: int = 0
     already: int = 0
     bytes: int = 0
     left_out: list[tuple[str, str]] = field(default_factory=list)
+    other: int = 0
+
+    def skip(self, path: str, why: str) -> None:
+        """Note a file that the source would not serve."""
+        if why in NOT_MEANT:
+            self.other += 1
+        else:
+            self.left_out.append((path, why))
 
 
 def copy(source: Endpoint, destination: Endpoint, *, progress: Callable[[int, int], None]) -> Report:
@@ -39,7 +51,7 @@ def copy(source: Endpoint, destination: Endpoint, *, progress: Callable[[int, in
     destination.prepare()
     names: dict[str, str] = {}
     with ThreadPoolExecutor(AT_ONCE, "pypiserver-copy") as pool:
-        for batch in batches(source.items(lambda path, why: report.left_out.append((path, why))), BATCH):
+        for batch in batches(source.items(report.skip), BATCH):
             chosen = []
             for item in batch:
                 first = names.setdefault(item.dist.filename, item.path)

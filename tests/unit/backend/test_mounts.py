@@ -52,6 +52,21 @@ def test_the_innermost_mount_counts(folder: str, kind: str, shared: bool, table:
     assert mounts.is_shared(Path(folder), mounts=table) == shared
 
 
+@pytest.mark.parametrize(
+    ("kind", "of_files", "of_folders"),
+    [("ext4", True, True), ("tmpfs", True, True), ("overlay", False, True), ("nfs4", False, False), ("", False, False)],
+)
+@pytest.mark.skipif(sys.platform == "win32", reason="paths of another kind")
+def test_every_change_is_known_at_once_on_local_disks_only(
+    kind: str, of_files: bool, of_folders: bool, tmp_path: Path
+) -> None:
+    """A container's own files are on an overlay: a changed one may be a copy, which nothing watches."""
+    table = tmp_path / "mountinfo"
+    table.write_text(f"22 1 8:1 / / rw - {kind} none rw\n" if kind else "")
+    known = [mounts.is_local(Path("/srv"), is_folder=is_folder, mounts=table) for is_folder in (False, True)]
+    assert known == [of_files, of_folders]
+
+
 def test_where_the_system_says_nothing_a_folder_is_not_shared(tmp_path: Path) -> None:
     assert mounts.kind_of(tmp_path, mounts=tmp_path / "missing") == ""
     assert not mounts.is_shared(tmp_path, mounts=tmp_path / "missing")

@@ -113,12 +113,20 @@ def test_what_would_not_be_served_is_left_out_and_named(source: Path, tmp_path: 
     (source / name).write_bytes(data[:-30])
     shown = copy(source, f"file://{tmp_path}/bucket", status=1)
     assert f"left out below/{FOO}" not in shown, "the first by path is the one in below/, as it is for a server"
-    assert f"left out {FOO}: a file of this name comes first: below/{FOO}" in shown
-    assert "left out notes.txt: " in shown
-    assert f"left out {name}: {name} is refused: it is not a complete zip archive" in shown
+    assert f"left out {FOO}: " in shown and f": below/{FOO}" in shown
+    assert "notes.txt" not in shown and "; 1 file is no package." in shown
+    assert f"left out {name}: {name} is refused: " in shown
 
 
-def test_an_interrupted_copy_goes_on(source: Path, tmp_path: Path, copy: Copy, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_no_package_is_no_reason_to_fail(source: Path, tmp_path: Path, copy: Copy) -> None:
+    for name in ("README.txt", "foo-1.0-variants.json"):
+        (source / name).write_bytes(b"")
+    assert " 0 left out; 2 files are no packages.\n" in copy(source, f"file://{tmp_path}/bucket")
+
+
+def test_an_interrupted_copy_continues(
+    source: Path, tmp_path: Path, copy: Copy, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for number in range(3):
         name, data = make_wheel("more", f"{number}.0")
         (source / name).write_bytes(data)
@@ -143,5 +151,5 @@ def test_damage_on_the_way_is_noticed(source: Path, tmp_path: Path, copy: Copy) 
     stored = next((tmp_path / "bucket").rglob(FOO))
     stored.write_bytes(stored.read_bytes()[::-1])
     shown = copy(url, tmp_path / "back", status=1)
-    assert "its bytes are not those the source knows it by" in shown
+    assert "is refused: " in shown
     assert not (tmp_path / "back" / FOO).exists()
