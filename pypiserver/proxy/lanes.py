@@ -1,0 +1,172 @@
+"""Threads that ask other indexes: a number of them for each index, and a number of requests that wait for them.
+
+**Invariants:** a slow index holds its own threads and no others; no thread exists before there is work, and none waits
+for more; work that finds all places taken is refused at once.
+"""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections import deque
+from collections.abc import Callable, Hashable
+from functools import partial
+from typing import Any, Generic, TypeVar
+
+from ..errors import PypiServerError, Unavailable
+from ..supervisor import once, say
+
+Value = TypeVar("Value")
+Work = Callable[[], object]
+
+
+class Lanes:
+    """``most`` threads for each lane (an index), and ``waiting`` pieces of work that wait for them."""
+
+    def __init__(self, most: int, *, waiting: int = 256) -> None:
+        self._most = most
+        self._waiting = waiting
+        self._lanes: dict[str, _Lane] = {}
+        self._lock = threading.Lock()
+
+    def run(self, lane: str, work: Work) -> None:
+        """Do the work in a thread, at once or when one is free; raises Unavailable if too much waits already."""
+        with self._lock:
+            here = self._lanes.setdefault(lane, _Lane())
+            if here.threads >= self._most:
+                if len(here.queue) >= self._waiting:
+                    raise Unavailable(
+                        f"Too many requests to the index {lane} are under way or wait ({here.threads} and "
+                        f"{len(here.queue)}).",
+                        public=f"Too much is being fetched from the index {lane} right now. Try again in a moment.",
+                        kind="too-many",
+                    )
+                here.queue.append(work)
+                return
+            here.threads += 1
+        if not once(f"fetch-{lane}", partial(self._run, here, lane, work)):
+            with self._lock:
+                here.threads -= 1
+            raise Unavailable("No thread can be started to ask another index.", kind="too-many")
+
+    def _run(self, here: _Lane, lane: str, work: Work | None) -> None:
+        while work is not None:
+            try:
+                work()
+            except Exception as error:  # noqa: BLE001 - logged with its traceback
+                say(f"fetch-{lane}", error, "the requests that wait for it fail")
+            with self._lock:
+                work = here.queue.popleft() if here.queue else None
+                if work is None:
+                    here.threads -= 1
+
+
+class _Lane:
+    """The threads that work for an index, and what waits for them."""
+
+    def __init__(self) -> None:
+        self.threads = 0
+        self.queue: deque[Work] = deque()
+
+
+class Waiters:
+    """Who waits for something that another thread does."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self._calls: list[tuple[Callable[[], bool], Callable[[], object]]] = []
+
+    def when(self, is_ready: Callable[[], bool], call: Callable[[], object]) -> None:
+        """Call once ``is_ready`` is true, at once if it is so already."""
+        with self.lock:
+            if not is_ready():
+                self._calls.append((is_ready, call))
+                return
+        call()
+
+    def tell(self) -> None:
+        """Something changed: call those whose time has come. The lock must not be held."""
+        if not self._calls:
+            return
+        with self.lock:
+            due = [call for is_ready, call in self._calls if is_ready()]
+            if due:
+                self._calls = [each for each in self._calls if each[1] not in due]
+        for call in due:
+            call()
+
+
+def wait_for(when_ready: Callable[[Callable[[], object]], object], seconds: float) -> bool:
+    """Wait in this thread until something is ready; returns whether it is."""
+    done = threading.Event()
+    when_ready(done.set)
+    return done.wait(seconds)
+
+
+class Job(Generic[Value]):
+    """A small result that another thread makes; it has one, or an error."""
+
+    def __init__(self) -> None:
+        self._waiters = Waiters()
+        self._value: Value | None = None
+        self._error: PypiServerError | None = None
+        self.is_done = False
+
+    def run(self, make: Callable[[], Value]) -> None:
+        """Make the result; raises nothing of :mod:`..errors`."""
+        try:
+            self._value = make()
+        except PypiServerError as error:
+            self._error = error
+        except BaseException:
+            self._error = Unavailable("Asking another index failed unexpectedly.")
+            raise
+        finally:
+            self.is_done = True
+            self._waiters.tell()
+
+    def when_ready(self, call: Callable[[], object]) -> None:
+        """As of :class:`..deferred.UnderWay`."""
+        self._waiters.when(lambda: self.is_done, call)
+
+    def result(self) -> Value:
+        """The result; raises the error, and Unavailable if there is none yet."""
+        if self._error is not None:
+            raise copy.copy(self._error)
+        if not self.is_done:
+            raise Unavailable(
+                "Another index takes too long to respond.",
+                public="Another index takes too long to respond. Try again in a moment.",
+                kind="slow",
+            )
+        return self._value  # type: ignore[return-value]
+
+
+class Jobs:
+    """Results that threads of ``lanes`` make, each once for all who want it at the same time."""
+
+    def __init__(self, lanes: Lanes) -> None:
+        self._lanes = lanes
+        self._lock = threading.Lock()
+        self._jobs: dict[Hashable, Job[Any]] = {}
+
+    def begin(self, key: Hashable, lane: str, make: Callable[[], Value]) -> Job[Value]:
+        """The result under this key, which a thread makes from now on; raises Unavailable if too much waits."""
+        with self._lock:
+            job: Job[Value] | None = self._jobs.get(key)
+            if job is None:
+                job = Job()
+                self._lanes.run(lane, partial(self._run, key, job, make))
+                self._jobs[key] = job
+        return job
+
+    def is_idle(self) -> bool:
+        """Whether nothing is under way."""
+        return not self._jobs
+
+    def _run(self, key: Hashable, job: Job[Any], make: Callable[[], Any]) -> None:
+        try:
+            job.run(make)
+        finally:
+            with self._lock:
+                self._jobs.pop(key, None)

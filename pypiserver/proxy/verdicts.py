@@ -1,0 +1,61 @@
+"""What a response of another index about a file means to our clients, and which kept file is the one of its page.
+
+**Invariants:** an outage is 503, something wrong is 502, and only what the index itself says is gone is 404; a client
+is told no address.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from ..backend.cache_store import KeptFile, Key
+from ..errors import BadGateway, NotFound, PypiServerError, Unavailable
+from ..upstream.values import RemoteFile, Upstream
+
+_LOG = logging.getLogger(__name__)
+
+
+def key_of(file: RemoteFile) -> Key:
+    """Where the cache keeps a file."""
+    return Key(file.upstream, file.project, file.filename)
+
+
+def fits(kept: KeptFile, file: RemoteFile) -> bool:
+    """Whether a kept file is the one that the page has now."""
+    if file.sha256:
+        return kept.sha256 == file.sha256
+    return file.size is None or kept.size == file.size
+
+
+def refused(status: int, filename: str, upstream: Upstream) -> PypiServerError:
+    """The error for the status of a file's response."""
+    if status in (404, 410):
+        return NotFound(f"The index {upstream.name} no longer has {filename}.", kind="gone", filename=filename)
+    if status in (408, 425, 429) or status >= 500:
+        return Unavailable(
+            f"The index {upstream.name} cannot send {filename} right now ({status}).",
+            public=f"The index {upstream.name} cannot send {filename} right now. Try again in a moment.",
+            kind="status",
+            filename=filename,
+        )
+    return BadGateway(
+        f"The index {upstream.name} answered {status} when it was asked for {filename}.",
+        public=True,
+        kind="status",
+        filename=filename,
+    )
+
+
+def told(error: PypiServerError, file: RemoteFile, upstream: Upstream) -> PypiServerError:
+    """The error that clients get, after a line in the log."""
+    if not isinstance(error, NotFound):
+        _LOG.warning("%s", error)
+    if isinstance(error, NotFound | BadGateway | Unavailable):
+        return error
+    return Unavailable(
+        f"{file.filename} cannot be fetched from the index {upstream.name}: {error}",
+        public=f"{file.filename} cannot be fetched from the index {upstream.name} right now. Try again in a moment.",
+        kind=error.kind or "unreachable",
+        filename=file.filename,
+        project=file.project,
+    )

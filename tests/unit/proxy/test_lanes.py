@@ -1,0 +1,64 @@
+"""Threads for each index: how many, who waits, and what one failure does."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from pypiserver.errors import NotFound, Unavailable
+from pypiserver.proxy.lanes import Jobs, Lanes, wait_for
+
+
+def test_a_slow_index_holds_its_own_threads_only() -> None:
+    lanes, gate, done = Lanes(2, waiting=1), threading.Event(), threading.Event()
+    running = threading.Semaphore(0)
+
+    def stall() -> None:
+        running.release()
+        gate.wait(10)
+
+    for _ in range(3):
+        lanes.run("slow", stall)
+    with pytest.raises(Unavailable):
+        lanes.run("slow", stall)
+    lanes.run("fast", done.set)
+    assert done.wait(10)
+    gate.set()
+    for _ in range(3):
+        assert running.acquire(timeout=10)
+
+
+def test_many_requests_for_the_same_thing_are_one_job() -> None:
+    jobs, gate, made = Jobs(Lanes(2)), threading.Event(), []
+
+    def make() -> str:
+        gate.wait(10)
+        made.append(1)
+        return "made"
+
+    first, second, other = (jobs.begin(key, "index", make) for key in ("a", "a", "b"))
+    assert first is second is not other
+    with pytest.raises(Unavailable):
+        first.result()
+    gate.set()
+    assert wait_for(first.when_ready, 10)
+    assert wait_for(other.when_ready, 10)
+    assert (first.result(), len(made)) == ("made", 2)
+
+
+def test_each_who_waits_gets_the_error() -> None:
+    jobs = Jobs(Lanes(1))
+
+    def make() -> str:
+        raise NotFound("gone", filename="x")
+
+    job = jobs.begin("a", "index", make)
+    assert wait_for(job.when_ready, 10)
+    errors = []
+    for _ in range(2):
+        with pytest.raises(NotFound) as caught:
+            job.result()
+        errors.append(caught.value)
+    assert errors[0] is not errors[1]
+    assert errors[0].filename == "x"

@@ -1,0 +1,94 @@
+"""The limit of the cache: what goes first, and what stays."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from pypiserver.backend.cache_store import Key
+from pypiserver.folder.cache_store import FolderCache
+from pypiserver.proxy.space import Space
+
+from ..folder.test_cache_store import keep
+
+NOW = 2_000_000_000.0
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FolderCache:
+    cache = FolderCache(tmp_path)
+    cache.prepare(0.0)
+    return cache
+
+
+def key(number: int) -> Key:
+    return Key("pypi", f"raven{number}", f"raven{number}-1.0.tar.gz")
+
+
+def fill(store: FolderCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Five files of 1,000 bytes; the lower its number, the longer ago a file was used."""
+    for number in range(5):
+        keep(store, key(number), os.urandom(1000))
+        store._uses._clock = lambda number=number: NOW - 86_400 * (5 - number)  # type: ignore[misc]
+        store.note_use(key(number))
+
+
+def left(store: FolderCache) -> list[int]:
+    return sorted(int(entry.key.project[5:]) for entry in store.entries())
+
+
+def test_the_least_recently_used_go_first(store: FolderCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(store, monkeypatch)
+    space = Space(store, None, clock=lambda: NOW)
+    before = space.report()
+    assert (before.files, before.file_bytes) == (5, 5000)
+    pruned = space.prune(before.total - 2000)
+    assert (pruned.files, left(store)) == (2, [2, 3, 4])
+    assert space.report().total == before.total - pruned.bytes
+
+
+def test_what_is_read_stays(store: FolderCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(store, monkeypatch)
+    kept = store.open(key(0))
+    assert kept is not None
+    with kept.stream:
+        Space(store, None, clock=lambda: NOW).prune(0)
+        assert left(store) == [0]
+
+
+def test_pages_go_last(store: FolderCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(store, monkeypatch)
+    store.put_page("pypi", "raven0", b"x" * 500)
+    store.put_page("pypi", "other", b"x" * 500)
+    store.put_sidecar(Key("pypi", "other", "other-1.0-py3-none-any.whl"), ".metadata", b"x" * 500)
+    space = Space(store, None, clock=lambda: NOW)
+    assert space.prune(3000).pages == 0
+    assert space.prune(0).pages == 2
+    assert space.report().total == 0
+
+
+def test_a_new_file_makes_room_for_itself(store: FolderCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(store, monkeypatch)
+    limit = Space(store, None).report().total - 500
+    space = Space(store, limit, clock=lambda: NOW)
+    space.note(1000)
+    assert 0 not in left(store)
+    assert space.report().total <= limit
+    assert (space.has_room(limit), space.has_room(limit + 1)) == (True, False)
+
+
+def test_what_was_used_a_moment_ago_stays(store: FolderCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(store, monkeypatch)
+    space = Space(store, 100, clock=lambda: NOW - 86_400)
+    space.note(1000)
+    assert left(store) == [4]
+
+
+def test_one_process_at_a_time_makes_room(store: FolderCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(store, monkeypatch)
+    with FolderCache(store.root).sole_pruner() as is_ours:
+        assert is_ours
+        assert Space(store, None, clock=lambda: NOW).prune(0).files == 0
+    assert Space(store, None, clock=lambda: NOW).prune(0).files == 5
