@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import shutil
 import tempfile
@@ -19,11 +18,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 import pypiserver
+from pypiserver.access.guard import Access, Permit
+from pypiserver.access.principal import ANONYMOUS
 from pypiserver.catalog import Digest
 from pypiserver.errors import Conflict, NotFound, PypiServerError, Unavailable
-from pypiserver.factory import Application
-from pypiserver.index.publish import PublishingService, Upload
+from pypiserver.factory.application import Application
+from pypiserver.index.publish import PublishingService
 from pypiserver.index.read import Repository
+from pypiserver.index.upload_checks import Upload
 from pypiserver.web.api.change_recorder import Recorder
 from tests.make_archives import make_sdist, make_wheel
 from tests.raising import raises
@@ -34,14 +36,25 @@ from ..wsgi import Client
 Serve = Callable[..., Client]
 
 
+# Of a sender who may replace files, or not.
+PERMITS = {each: Permit(Access(None, overwrite=each), ANONYMOUS) for each in (False, True)}
+
+
 def add(
-    intake: PublishingService, filename: str, content: bytes, *, signature: bytes | None = None, **fields: str
+    intake: PublishingService,
+    filename: str,
+    content: bytes,
+    *,
+    signature: bytes | None = None,
+    overwrite: bool = False,
+    **fields: str,
 ) -> str:
     """Upload as the web layer does."""
-    dist, staged = intake.stage(filename)
+    permit = PERMITS[overwrite]
+    dist, staged = intake.stage(filename, permit)
     try:
         staged.write(content)
-        return intake.add(Upload(dist, staged, fields, signature))
+        return intake.add(Upload(dist, staged, permit, fields, signature))
     finally:
         staged.discard()
 
@@ -83,30 +96,6 @@ VARIANTS = [make_wheel("foo", "1.0", summary=str(number))[1] for number in range
 SDISTS = [make_sdist("foo", "1.0", extra_members={"foo-1.0/x": b"%d" % number})[1] for number in range(16)]
 
 
-@pytest.mark.live
-@pytest.mark.parametrize("no_links", [False, True], ids=["links", "no links"])
-@pytest.mark.parametrize(
-    ("filename", "variants"),
-    [("foo-1.0-py3-none-any.whl", VARIANTS), ("foo-1.0.tar.gz", SDISTS)],
-    ids=["wheel", "sdist"],
-)
-def test_of_sixteen_who_upload_one_name_one_wins(
-    application: Application, root: Path, filename: str, variants: list[bytes], no_links: bool
-) -> None:
-    if no_links:
-        application.backend.storage._operations = Faults("link", errno.EPERM).operations
-    outcomes = together(
-        16, lambda number: add(application.intake, filename, variants[number], signature=b"%d" % number)
-    )
-    (winner,) = [number for number, outcome in enumerate(outcomes) if outcome == f"{filename} was stored."]
-    assert outcomes.count(Conflict) == 15
-    assert {path.name: path.read_bytes() for path in root.iterdir()} == {
-        filename: variants[winner],
-        f"{filename}.asc": b"%d" % winner,
-    }
-    assert listed(application.repository) == {filename: hashlib.sha256(variants[winner]).hexdigest()}
-
-
 def test_sixteen_who_upload_the_same_bytes_all_succeed(application: Application, root: Path) -> None:
     # An sdist: one that was just written is not listed by a scan, so only storage can tell.
     outcomes = together(16, lambda number: add(application.intake, "foo-1.0.tar.gz", SDISTS[0]))
@@ -115,7 +104,7 @@ def test_sixteen_who_upload_the_same_bytes_all_succeed(application: Application,
     assert listed(application.repository) == {"foo-1.0.tar.gz": hashlib.sha256(SDISTS[0]).hexdigest()}
 
 
-def test_whoever_is_told_that_the_file_is_there_can_read_it_at_once(application: Application) -> None:
+def test_a_client_that_is_told_of_a_file_can_read_it_at_once(application: Application) -> None:
     def store(number: int) -> dict[str, str]:
         add(application.intake, "foo-1.0.tar.gz", SDISTS[0])
         return listed(application.repository)
@@ -124,17 +113,17 @@ def test_whoever_is_told_that_the_file_is_there_can_read_it_at_once(application:
 
 
 def test_of_many_who_overwrite_the_last_one_stays_whole(serve: Serve, root: Path) -> None:
-    application: Application = serve(overwrite=True)._application
+    application: Application = serve()._application
     name = "foo-1.0-py3-none-any.whl"
     add(application.intake, name, VARIANTS[0])
-    outcomes = together(12, lambda number: add(application.intake, name, VARIANTS[number]))
+    outcomes = together(12, lambda number: add(application.intake, name, VARIANTS[number], overwrite=True))
     assert all(isinstance(outcome, str) for outcome in outcomes)
     assert set(tree(root)) == {name} and (root / name).read_bytes() in VARIANTS
     assert listed(application.repository) == {name: hashlib.sha256((root / name).read_bytes()).hexdigest()}
 
 
 def test_who_tells_the_catalog_last_is_not_believed_against_storage(serve: Serve, root: Path) -> None:
-    application: Application = serve(overwrite=True)._application
+    application: Application = serve()._application
     name = "foo-1.0-py3-none-any.whl"
     catalog = application.backend.catalog
     real, calls, may_go_on = catalog.add, [0], threading.Event()
@@ -146,11 +135,11 @@ def test_who_tells_the_catalog_last_is_not_believed_against_storage(serve: Serve
         real(*arguments)
 
     catalog.add = slow_first  # type: ignore[method-assign]
-    first = threading.Thread(target=add, args=(application.intake, name, VARIANTS[0]))
+    first = threading.Thread(target=add, args=(application.intake, name, VARIANTS[0]), kwargs={"overwrite": True})
     first.start()
     while not calls[0]:
         first.join(0.01)
-    add(application.intake, name, VARIANTS[1])
+    add(application.intake, name, VARIANTS[1], overwrite=True)
     may_go_on.set()
     first.join()
     assert (root / name).read_bytes() == VARIANTS[1]
@@ -167,7 +156,7 @@ def test_a_file_that_could_not_be_read_once_is_listed_when_its_bytes_are_uploade
     application: Application, put: Callable[..., Path]
 ) -> None:
     put("foo-1.0.tar.gz", SDISTS[0])
-    application.backend.digester.digest = lambda file: Digest("", fault="it cannot be read (I/O error)")  # type: ignore[method-assign]
+    application.backend.digester.digest = lambda file: Digest("", fault="I/O error")  # type: ignore[method-assign]
     with pytest.raises(Unavailable):
         application.repository.project("foo")
     add(application.intake, "foo-1.0.tar.gz", SDISTS[0])
@@ -187,10 +176,10 @@ def test_an_archive_that_cannot_be_read_back_is_an_outage(application: Applicati
         def reader(self) -> Any:
             return open("/proc/self/mem", "rb")  # a regular file that gives EIO
 
-    dist, staged = application.intake.stage("foo-1.0-py3-none-any.whl")
+    dist, staged = application.intake.stage("foo-1.0-py3-none-any.whl", PERMITS[False])
     staged.write(VARIANTS[0])
     with raises(Unavailable, kind="unreadable", filename="foo-1.0-py3-none-any.whl"):
-        application.intake.add(Upload(dist, Broken(staged)))  # type: ignore[arg-type]
+        application.intake.add(Upload(dist, Broken(staged), PERMITS[False]))  # type: ignore[arg-type]
     staged.discard()
     assert tree(root) == {}
 
@@ -234,9 +223,7 @@ class Model(RuleBasedStateMachine):
         self.backend.indexer.close()
         self.backend.indexer.ensure_current = lambda: None  # type: ignore[method-assign]
         self.good = self.backend.storage._operations
-        self.intakes = {
-            each: PublishingService(self.backend, overwrite=each, recorder=Recorder(None)) for each in (False, True)
-        }
+        self.intake = PublishingService(self.backend, recorder=Recorder(None))
         self.files: dict[str, Stored] = {}
         self.trash: dict[str, Stored] = {}
 
@@ -248,7 +235,7 @@ class Model(RuleBasedStateMachine):
     def upload(self, name: str, variant: int, signature: bytes | None, overwrite: bool) -> None:
         content, standing = FILES[name][variant], self.files.get(name)
         try:
-            add(self.intakes[overwrite], name, content, signature=signature)
+            add(self.intake, name, content, signature=signature, overwrite=overwrite)
         except Conflict:
             assert standing is not None and standing.content != content and not overwrite
             return
@@ -279,7 +266,7 @@ class Model(RuleBasedStateMachine):
     @rule(name=names)
     def remove(self, name: str) -> None:
         try:
-            count = self.intakes[False].remove(*RELEASES[name])
+            count = self.intake.remove(*RELEASES[name], permit=PERMITS[False]).files
         except NotFound:
             assert name not in self.files
         else:
@@ -289,7 +276,7 @@ class Model(RuleBasedStateMachine):
     @rule(name=names, reason=st.sampled_from(["", "broken"]))
     def yank(self, name: str, reason: str) -> None:
         try:
-            self.intakes[False].yank(*RELEASES[name], reason=reason)
+            self.intake.yank(*RELEASES[name], permit=PERMITS[False], reason=reason)
         except NotFound:
             assert name not in self.files
         else:
@@ -298,7 +285,7 @@ class Model(RuleBasedStateMachine):
     @rule(name=names)
     def unyank(self, name: str) -> None:
         try:
-            self.intakes[False].unyank(*RELEASES[name])
+            self.intake.unyank(*RELEASES[name], permit=PERMITS[False])
         except NotFound:
             assert name not in self.files
         else:

@@ -9,9 +9,9 @@ import pytest
 
 import pypiserver
 from tests.make_archives import make_sdist, make_wheel
+from tests.unit.wsgi import Client
 
-from ..wsgi import Client
-
+pytestmark = pytest.mark.live
 ROUNDS = 8
 STORAGES = ("folder", "two folders", "bucket")
 
@@ -46,7 +46,6 @@ def race(clients: list[Client], uploads: list[tuple[str, bytes]]) -> list[int]:
     return statuses
 
 
-@pytest.mark.live
 @pytest.mark.parametrize("kind", STORAGES)
 def test_of_two_spellings_uploaded_together_one_is_stored(kind: str, tmp_path: Path) -> None:
     clients = servers(kind, tmp_path)
