@@ -24,8 +24,9 @@ from urllib.parse import quote
 from .. import request_info
 from ..bounded_cache import short_texts
 from ..terminal import colored, uncolored
+from .clean_lines import MARK_OF_TOKENS, clean, redacted
 from .log_handlers import LineHandler
-from .logging_setup import ACCESS, clean, line_handlers
+from .logging_setup import ACCESS, line_handlers
 from .request_events import Environ
 
 _PRODUCT = re.compile(r"([A-Za-z][A-Za-z0-9._-]{0,30})/[0-9][A-Za-z0-9.+!_-]{0,30}")
@@ -46,11 +47,17 @@ class _Answered:
     sent: int
     client: str = ""
     note: str = ""
+    token: str = ""
 
     @cached_property
     def text(self) -> str:
-        address, user = word(self.address) or "-", word(self.user or "", "utf-8") or "-"
-        return f'{address} {user} "{word(self.method)} {word(self.path)}" {self.status} {self.sent}'
+        address, who = word(self.address) or "-", self.who or "-"
+        return f'{address} {who} "{word(self.method)} {shown_path(self.path)}" {self.status} {self.sent}'
+
+    @property
+    def who(self) -> str:
+        """The user, and after a slash the id of the token."""
+        return word(self.user or "", "utf-8") + (f"/{self.token}" if self.token else "")
 
     @cached_property
     def end(self) -> str:
@@ -60,19 +67,20 @@ class _Answered:
     @cached_property
     def short(self) -> tuple[str, str]:
         """What a terminal shows before and after the time that the request took."""
-        who = " ".join(filter(None, (word(self.address), word(self.user or "", "utf-8"))))
+        who = " ".join(filter(None, (word(self.address), self.who)))
         color = _COLORS.get(self.status // 100, "red")
         said = colored(self.note, color) if self.status >= 400 else self.note
         shown = (who, self.client.replace("/", " "), said)
-        return f"{word(self.method)} {word(self.path)}  {colored(str(self.status), color)}", "  ".join(
+        return f"{word(self.method)} {shown_path(self.path)}  {colored(str(self.status), color)}", "  ".join(
             filter(None, shown)
         )
 
     @cached_property
     def json(self) -> str:
-        asked = {"address": self.address, "user": self.user, "method": word(self.method), "path": word(self.path)}
+        asked = {"address": self.address, "user": self.user, "method": word(self.method), "path": shown_path(self.path)}
         answered: dict[str, object] = {"status": self.status, "bytes": self.sent}
-        answered |= {name: value for name, value in (("client", self.client), ("note", self.note)) if value}
+        more = (("token", self.token), ("client", self.client), ("note", self.note))
+        answered |= {name: value for name, value in more if value}
         return json.dumps({"level": "INFO", "logger": ACCESS, **asked, **answered})[1:-1]
 
 
@@ -93,23 +101,27 @@ def note_of(environ: Environ, took: int, sent: int) -> Note:
     get = environ.get
     address, path = get(request_info.CLIENT) or get("REMOTE_ADDR", ""), get("SCRIPT_NAME", "") + get("PATH_INFO", "")
     user, method = get(request_info.USER), environ["REQUEST_METHOD"]
+    principal = get(request_info.PRINCIPAL)
+    token = "" if principal is None else principal.label
     client, note = release_of(get("HTTP_USER_AGENT", "")[:60]), get(request_info.NOTE, "")
     status = get(request_info.STATUS, 500)
     if len(address) + len(user or "") + len(method) + len(path) + len(note) <= _LONGEST_KNOWN:
         return (
             time.time_ns(),
             took,
-            _known(address, user, method, path, status, sent, client, note and clean_note(note)),
+            _known(address, user, method, path, status, sent, client, note and clean_note(note), token),
         )
     # Many of these wait together for a slow disk, so they are cut.
     long = (address[:_LONGEST], user and user[:_LONGEST], method[:_LONGEST], path[:_LONGEST])
-    return time.time_ns(), took, _Answered(*long, status, sent, client, note and clean_note(note))
+    return time.time_ns(), took, _Answered(*long, status, sent, client, note and clean_note(note), token)
 
 
 class AccessLog:
     """Writes a line for each note to our own handlers, or a record to other handlers."""
 
     note = staticmethod(note_of)
+    # Records of the log wait until the lines about earlier requests are written.
+    writes_lines = True
 
     def __init__(self) -> None:
         self._logger = logging.getLogger(ACCESS)
@@ -120,7 +132,8 @@ class AccessLog:
         return logging.getLogger(ACCESS).isEnabledFor(logging.INFO)
 
     def observe(self, notes: Sequence[Note]) -> None:
-        """Write the lines of these notes."""
+        """Write the lines of these notes, in the order of time."""
+        notes = sorted(notes, key=_when)
         handlers = line_handlers()
         for handler in handlers:
             handler.write_lines(_lines_for(handler, notes))
@@ -138,6 +151,10 @@ class AccessLog:
         while logger is not None:
             yield from (each for each in logger.handlers if not isinstance(each, logging.NullHandler))
             logger = logger.parent if logger.propagate else None
+
+
+def _when(note: Note) -> int:
+    return note[0]
 
 
 def _lines_for(handler: LineHandler, notes: Sequence[Note]) -> Iterator[str]:
@@ -198,6 +215,12 @@ def release_of(agent: str) -> str:
     """The client that a User-Agent names, with its version (``pip/26.3``); empty for browsers and others."""
     match = _PRODUCT.match(agent)
     return "" if match is None or match[1] == "Mozilla" else match[0]
+
+
+def shown_path(path: str) -> str:
+    """The path, percent-encoded, without the secret of an API token in it."""
+    encoded = word(path)
+    return redacted(encoded) if MARK_OF_TOKENS in encoded else encoded
 
 
 def word(text: str, encoding: str = "latin-1") -> str:

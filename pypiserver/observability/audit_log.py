@@ -8,13 +8,14 @@ at any time; a line is one write in append mode, so lines of several processes n
 from __future__ import annotations
 
 import contextlib
+import errno
 import getpass
 import json
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import BinaryIO
@@ -45,10 +46,14 @@ class AuditLog:
         self.path = path
         self._clock = clock
 
-    def check(self) -> None:
-        """Raise Unavailable unless a line can be written now."""
+    def check(self, *, makes: bool = True) -> None:
+        """Raise Unavailable unless a line can be written now; without ``makes`` a missing file is not made."""
         try:
-            os.close(self._open())
+            if makes or self.path.exists():
+                os.close(self._open())
+            elif not os.access(self.path.parent, os.W_OK | os.X_OK):
+                why = errno.EACCES if self.path.parent.exists() else errno.ENOENT
+                raise OSError(why, os.strerror(why))
         except OSError as error:
             raise Unavailable(
                 f"The audit log {self.path} cannot be written ({error.strerror or error}), so nothing was changed; "
@@ -56,13 +61,21 @@ class AuditLog:
                 public="The audit log cannot be written, so nothing was changed; the server's log says why.",
             ) from error
 
-    def write(self, change: Change, *, user: str | None, address: str | None) -> None:
-        """Append the line of a change that was done; ``address`` is None for a change by the command line."""
-        time = datetime.fromtimestamp(self._clock(), timezone.utc).isoformat(timespec="milliseconds")
-        who = {"time": time.replace("+00:00", "Z"), "user": user, "address": address}
-        what = {"action": change.action, "file": change.file, "sha256": change.sha256}
+    def write(self, change: Change, *, user: str | None, address: str | None, token: str = "") -> None:
+        """Append the line of a change that was done; ``address`` is None for a change by the command line.
+
+        ``token`` is the id of the token by which the user logged in.
+        """
+        what = {"token": token} if token else {}
+        what |= {"action": change.action, "file": change.file, "sha256": change.sha256}
         if change.action == "yank":
             what["reason"] = change.reason
+        self.append(what, user=user, address=address)
+
+    def append(self, what: Mapping[str, str], *, user: str | None, address: str | None) -> None:
+        """Append the line of anything that was done: who did it, and ``what``."""
+        time = datetime.fromtimestamp(self._clock(), timezone.utc).isoformat(timespec="milliseconds")
+        who = {"time": time.replace("+00:00", "Z"), "user": user, "address": address}
         line = json.dumps({**who, **what})
         try:
             descriptor = self._open()
@@ -89,24 +102,15 @@ def local_user() -> str:
 
 
 @contextlib.contextmanager
-def recorded(
-    log: AuditLog | None,
-    action: str,
-    file: str,
-    *,
-    read: Callable[[], BinaryIO],
-    user: str,
-    reason: str = "",
-    sha256: str = "",
-) -> Iterator[None]:
+def recorded(log: AuditLog | None, change: Change, *, read: Callable[[], BinaryIO], user: str) -> Iterator[None]:
     """Wrap a change by the command line: refuse it if it cannot be recorded, or record it once it is done.
 
-    ``read`` opens the file, and is used if its ``sha256`` is not known. Raises Unavailable.
+    ``read`` opens the file, and is used if its ``sha256`` is not known (''). Raises Unavailable.
     """
     if log is None:
         yield
         return
     log.check()
-    digest = sha256 or sha256_of_stream(read())
+    change = replace(change, sha256=change.sha256 or sha256_of_stream(read()))
     yield
-    log.write(Change(action, file, digest, reason), user=user, address=None)
+    log.write(change, user=user, address=None)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import re
 import sqlite3
 import time
@@ -69,19 +70,35 @@ class Downloads:
         self._connection: sqlite3.Connection | None = None
         self._has_failed = False
 
-    def check(self) -> None:
-        """Raise ConfigError unless counts can be written, or when the file is the database of another program."""
+    def check(self, *, makes: bool = True) -> None:
+        """Raise ConfigError unless counts can be written, or when the file is the database of another program.
+
+        Without ``makes`` a missing file is not made.
+        """
         try:
+            if not makes and not self._is_there():
+                if not os.access(self.path.parent, os.W_OK | os.X_OK):
+                    raise sqlite3.OperationalError("unable to open database file")
+                return
             with contextlib.closing(self._open()):
                 pass
-        except sqlite3.Error as error:
+        except (OSError, sqlite3.Error) as error:
+            why = (isinstance(error, OSError) and error.strerror) or error
             raise ConfigError(
-                f"The statistics {self.path} cannot be written ({error}); name a file in a folder this user may write "
+                f"The statistics {self.path} cannot be written ({why}); name a file in a folder this user may write "
                 "to with --stats.",
                 kind="unwritable",
                 setting="stats",
                 value=self.path,
             ) from error
+
+    def _is_there(self) -> bool:
+        """Whether the file exists; raises OSError for a path that cannot be looked up."""
+        try:
+            self.path.stat()
+        except FileNotFoundError:
+            return False
+        return True
 
     note = staticmethod(exchange)
 

@@ -10,7 +10,7 @@ import json
 import logging
 import logging.handlers
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TextIO
@@ -19,6 +19,10 @@ from ..terminal import colored, uncolored
 
 # Follows a rotated file; Windows cannot move an open file, and has no inodes to compare.
 _FileHandler = logging.FileHandler if os.name == "nt" else logging.handlers.WatchedFileHandler
+
+
+# Each writes the lines that ended before now and wait for their batch, so that lines are in the order of time.
+EARLIER: list[Callable[[], object]] = []
 
 
 # Without its type argument, because Python 3.10 cannot subscript it.
@@ -36,7 +40,11 @@ class LineHandler(logging.StreamHandler):  # type: ignore[type-arg]
     def handle(self, record: logging.LogRecord) -> bool:
         """Write the record, unless ``write_lines`` wrote its line, or the user of the terminal has read the same."""
         is_known = getattr(record, "is_written", False) or (self.is_terminal and getattr(record, "is_shown", False))
-        return False if is_known else bool(super().handle(record))
+        if is_known:
+            return False
+        for write_waiting in list(EARLIER):
+            write_waiting()
+        return bool(super().handle(record))
 
     def write_lines(self, lines: Iterable[str]) -> None:
         """Write these lines at once; they must be clean."""

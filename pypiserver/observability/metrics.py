@@ -29,6 +29,7 @@ METHODS = ("GET", "HEAD", "POST")
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 PREFIX = "pypiserver_"
 TRIES = 50
+BACKLOG = 128
 
 # name without the prefix: what it counts, and its labels.
 COUNTED: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -36,6 +37,10 @@ COUNTED: dict[str, tuple[str, tuple[str, ...]]] = {
     "response_bytes": ("Bytes of answers' bodies that were sent.", ("route",)),
     "page_cache_requests": ("Requests for a page by whether it was ready in the cache.", ("result",)),
     "auth_failures": ("Requests whose user name or password was refused.", ()),
+    "proxy_requests": (
+        "Requests for pages and files of other indexes, by index, and whether they were in the cache.",
+        ("index", "result"),
+    ),
     "changes": ("Files that were uploaded, deleted, yanked and unyanked by requests.", ("action",)),
 }
 TIMED = ("request_seconds", "How long answers took until their last byte was handed to the server.", ("route",))
@@ -106,6 +111,8 @@ class Metrics:
             self._timed.labels(route).observe(each.seconds)
             if each.page:
                 counted["page_cache_requests"].labels(each.page).inc()
+            if each.elsewhere:
+                counted["proxy_requests"].labels(*each.elsewhere).inc()
             if each.change:
                 counted["changes"].labels(each.change).inc()
             if each.status == 401 and each.has_credentials:
@@ -153,6 +160,8 @@ def listening(host: str, port: int, collect: Callable[[], Iterable[Any]]) -> Ite
 
     with refusals(host, port):
         server, thread = start_http_server(port, first_address(host, port), _Told(collect))
+    # socketserver queues five new connections; the next client would wait a second or three for its turn (TCP repeats).
+    server.socket.listen(BACKLOG)
     # A client may connect before this line: the default handler then serves that one connection.
     theirs: Any = server.RequestHandlerClass
     server.RequestHandlerClass = type("Handler", (_Handler, theirs), {})

@@ -7,6 +7,7 @@ part; the thread starts with the first request in the process that serves, and `
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -15,9 +16,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from .. import request_info
+from ..deferred import Postponed, Waits, WantsBody
 from ..process import PerProcess
 from ..server.expect_continue import BodyWantedError
 from ..supervisor import Loop
+from .log_handlers import EARLIER
 
 _LOG = logging.getLogger(__name__)
 Environ = dict[str, Any]
@@ -50,6 +53,7 @@ class RequestEvent(NamedTuple):
     download: tuple[str, str, int] | None = None
     agent: str = ""
     has_credentials: bool = False
+    elsewhere: tuple[str, str] | None = None
 
 
 def exchange(environ: Environ, took: int, sent: int) -> RequestEvent:
@@ -67,6 +71,7 @@ def exchange(environ: Environ, took: int, sent: int) -> RequestEvent:
         get(request_info.DOWNLOAD),
         get("HTTP_USER_AGENT", "")[:LONGEST_AGENT],
         "HTTP_AUTHORIZATION" in environ,
+        get(request_info.ELSEWHERE),
     )
 
 
@@ -84,6 +89,40 @@ class Observer(Protocol):
         """Write what is still in memory."""
 
 
+class _Group:
+    """Observers with the same function for notes, and the notes that wait for them."""
+
+    def __init__(self, note: MakeNote, observers: Sequence[Observer]) -> None:
+        self.note = note
+        self.waiting = deque[Any](maxlen=MOST_WAITING)
+        self._observers = observers
+        self._lock = threading.RLock()
+        self._is_flushing = False
+
+    def flush(self) -> None:
+        """Hand the waiting notes to the observers; does nothing when one of them calls it."""
+        with self._lock:
+            if self._is_flushing:
+                return
+            self._is_flushing = True
+            try:
+                self._hand_over()
+            finally:
+                self._is_flushing = False
+
+    def _hand_over(self) -> None:
+        waiting = self.waiting
+        if len(waiting) == MOST_WAITING:
+            _LOG.error("The access log cannot keep up; lines about requests were lost.")
+        notes = [waiting.popleft() for _ in range(len(waiting))]
+        for observer in self._observers if notes else ():
+            try:
+                observer.observe(notes)
+            except Exception:  # noqa: BLE001 - logged with its traceback
+                # Keep handing notes to the other observers, and those of the next requests to this one.
+                _LOG.exception("%s failed; it knows nothing of some requests.", type(observer).__name__)
+
+
 class _Telling:
     """The waiting notes of one process, and the thread that hands them over."""
 
@@ -91,12 +130,12 @@ class _Telling:
         groups: dict[MakeNote, list[Observer]] = {}
         for observer in observers:
             groups.setdefault(observer.note, []).append(observer)
-        self.groups = [(note, deque[Any](maxlen=MOST_WAITING), group) for note, group in groups.items()]
+        self.groups = [_Group(note, group) for note, group in groups.items()]
+        self.notes = [(group.note, group.waiting.append) for group in self.groups]
         self.wake = threading.Event()
         self.is_awake = False
         self.is_closing = False
         self.thread: Loop | None = None
-        self.lock = threading.Lock()
 
     def rouse(self) -> None:
         """Let the thread hand over the waiting notes soon."""
@@ -116,17 +155,8 @@ class _Telling:
 
     def flush(self) -> None:
         """Hand the waiting notes to the observers."""
-        with self.lock:
-            for _, waiting, group in self.groups:
-                if len(waiting) == MOST_WAITING:
-                    _LOG.error("The access log cannot keep up; lines about requests were lost.")
-                notes = [waiting.popleft() for _ in range(len(waiting))]
-                for observer in group if notes else ():
-                    try:
-                        observer.observe(notes)
-                    except Exception:  # noqa: BLE001 - logged with its traceback
-                        # Keep handing notes to the other observers, and those of the next requests to this one.
-                        _LOG.exception("%s failed; it knows nothing of some requests.", type(observer).__name__)
+        for group in self.groups:
+            group.flush()
 
 
 class Observers:
@@ -136,6 +166,7 @@ class Observers:
         self._observers = list(observers)
         self._gather_seconds = gather_seconds
         self._telling = PerProcess(self._begin)
+        self._lines = next((each.note for each in self._observers if getattr(each, "writes_lines", False)), None)
 
     def __bool__(self) -> bool:
         return bool(self._observers)
@@ -143,18 +174,30 @@ class Observers:
     def note(self, environ: Environ, took: int, sent: int) -> None:
         """Note a request that ended now, after ``took`` nanoseconds; costs almost nothing."""
         telling = self._telling.value or self._telling.get()
-        for note, waiting, _ in telling.groups:
-            waiting.append(note(environ, took, sent))
+        for make, append in telling.notes:
+            append(make(environ, took, sent))
         # To ask the event itself takes half as long as to make a note.
         if not telling.is_awake:
             telling.rouse()
 
     def _begin(self) -> _Telling:
         telling = _Telling(self._observers)
-        again = lambda error: telling.wake.set()  # noqa: E731
-        telling.thread = Loop("observers", lambda: self._run(telling), failed=again, ended=telling.sleep)
+        telling.thread = Loop(
+            "observers",
+            lambda: self._run(telling),
+            failed=lambda error: telling.wake.set(),
+            ended=telling.sleep,
+        )
         telling.thread.start()
+        if self._lines is not None and self._write_lines not in EARLIER:
+            EARLIER.append(self._write_lines)
         return telling
+
+    def _write_lines(self) -> None:
+        """Hand the waiting notes to the access log, before a later line is written."""
+        for group in self._telling.value.groups if self._telling.value is not None else ():
+            if group.note == self._lines and group.waiting:
+                group.flush()
 
     def _run(self, telling: _Telling) -> None:
         while not telling.is_closing:
@@ -173,6 +216,8 @@ class Observers:
     def close(self) -> None:
         """End the thread of this process once all notes are handed over; later notes are handed over at once."""
         telling = self._telling.value
+        with contextlib.suppress(ValueError):
+            EARLIER.remove(self._write_lines)
         if telling is not None and telling.thread is not None:
             telling.is_closing = True
             telling.wake.set()
@@ -188,10 +233,10 @@ def observe(application: Application, observers: Observers) -> Application:
     note, clock = observers.note, time.perf_counter_ns
 
     def observed(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
-        began = clock()
+        began = environ.get(request_info.BEGAN) or clock()
         try:
             body = application(environ, start_response)
-        except BodyWantedError:
+        except (Waits, WantsBody, Postponed, BodyWantedError):
             # The request is not answered yet.
             raise
         except BaseException:
@@ -215,6 +260,8 @@ class _Counted:
     def __init__(self, body: Iterable[bytes], ended: Callable[[int], None]) -> None:
         self._body = body
         self._blocks = iter(body)
+        # Of a body that grows: the server waits for its next block without a thread.
+        self.when_ready: Callable[[Callable[[], object]], object] | None = getattr(body, "when_ready", None)
         self._ended = ended
         self._sent = 0
         self._is_open = True

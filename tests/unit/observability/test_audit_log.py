@@ -82,7 +82,7 @@ def test_a_change_that_cannot_be_recorded_is_not_made(
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device here that is full")
-def test_a_line_that_cannot_be_written_stands_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_line_that_cannot_be_written_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     audit = AuditLog(Path("/dev/full"))
     audit.check()
     audit.write(Change("delete", "a.whl", "00"), user="bob", address="192.0.2.7")
@@ -137,7 +137,7 @@ def test_lines_of_several_processes_never_mix(log: Path, monkeypatch: pytest.Mon
     assert len(told(log)) == 400
 
 
-def test_a_file_that_was_moved_away_is_made_anew_for_nobody_else(log: Path) -> None:
+def test_a_file_that_was_moved_is_made_again_for_no_one_else(log: Path) -> None:
     audit = AuditLog(log, clock=lambda: 1_600_000_000.0)
     audit.write(Change("upload", "a\nb\x1b.whl", "00"), user=None, address="")
     assert log.read_text() == (

@@ -20,8 +20,6 @@ from pypiserver.catalog import Catalog
 from pypiserver.errors import ConfigError
 from pypiserver.observability.download_statistics import Counts, Downloads, client_of
 from pypiserver.observability.request_events import RequestEvent
-from tests.live.test_live_log import ask, wait_until
-from tests.live.test_servers import OPEN, serving
 from tests.make_archives import make_wheel
 from tests.raising import raises
 
@@ -104,6 +102,16 @@ def test_a_database_of_another_program_is_refused_and_stays(table: str, file: Pa
     assert {path.name: path.read_bytes() for path in file.parent.iterdir()} == {file.name: before}
 
 
+@pytest.mark.parametrize("makes", [True, False])
+def test_a_path_that_is_no_file_of_a_folder_is_a_sentence(makes: bool, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for path in (tmp_path / ("long" * 100), tmp_path / "file" / "downloads.sqlite"):
+        with raises(ConfigError, kind="unwritable", setting="stats", value=path) as caught:
+            Downloads(path).check(makes=makes)
+        assert "Errno" not in str(caught.value)
+    assert sorted(tmp_path.iterdir()) == [tmp_path / "file"]
+
+
 def test_a_catalog_is_no_statistics(file: Path) -> None:
     catalog = Catalog(file, "roots")
     catalog.serial()
@@ -113,7 +121,7 @@ def test_a_catalog_is_no_statistics(file: Path) -> None:
     catalog.close()
 
 
-def test_nobody_counts_unless_asked_to(serve: Serve, tmp_path: Path) -> None:
+def test_no_one_counts_unless_asked_to(serve: Serve, tmp_path: Path) -> None:
     application: Any = serve()._application
     assert application.repository.downloads("foo") is None
     assert list(tmp_path.rglob("*downloads*")) == []
@@ -213,19 +221,3 @@ def test_a_file_that_cannot_be_used_is_said_at_start(tmp_path: Path, capsys: pyt
     (tmp_path / "stats").write_bytes(b"no database at all, but long enough to be one" * 100)
     assert main(["-p", "0", "--stats", str(tmp_path / "stats"), str(tmp_path)]) == 2
     assert "cannot be written (file is not a database)" in capsys.readouterr().err
-
-
-@pytest.mark.live
-@pytest.mark.parametrize("server", ["granian", "waitress"])
-def test_downloads_of_all_workers_are_counted_when_the_server_ends(server: str, tmp_path: Path, file: Path) -> None:
-    (tmp_path / "packages").mkdir()
-    (tmp_path / "packages" / WHEEL).write_bytes(WHEEL_BYTES)
-    flags = ("--server", server, "--workers", "4" if server == "granian" else "1", "--stats", file)
-    with serving(tmp_path, *flags, *OPEN) as live:
-        for _ in range(40):
-            ask(live, f"/packages/{WHEEL}")
-        assert live.stop() == 0
-    wait_until(lambda: Downloads(file).counts("foo-bar").total == 40)
-    with sqlite3.connect(file) as connection:
-        assert connection.execute("SELECT DISTINCT client FROM downloads").fetchall() == [("other",)]
-    connection.close()

@@ -2,155 +2,18 @@
 
 from __future__ import annotations
 
-import base64
 import logging
 import sys
-from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
-from wsgiref.util import setup_testing_defaults
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from pypiserver.errors import ConfigError
-from pypiserver.observability import logging_setup
+from pypiserver.observability import logging_setup, request_lines
 from pypiserver.settings.config import SETTINGS, make_config
 from tests.raising import raises
 
-FORMATS = {
-    "request_format": "%(bottle.request)s",
-    "response_format": "%(status)s",
-    "error_format": "%(body)s: %(exception)s \n%(traceback)s",
-}
-SECRET = base64.b64encode(b"alice:Correct-Horse").decode()
-
-
-def environ(**more: Any) -> dict[str, Any]:
-    made: dict[str, Any] = {"HTTP_HOST": "index.example", "PATH_INFO": "/simple/"}
-    setup_testing_defaults(made)
-    return {**made, **more}
-
-
-def hello(_: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    start_response("200 OK", [("Content-Type", "text/plain"), ("Set-Cookie", "session=1")])
-    return [b"hello"]
-
-
-def lines_of(
-    caplog: pytest.LogCaptureFixture, application: Any = hello, request: dict[str, Any] | None = None, **formats: str
-) -> list[str]:
-    chosen = formats or {"request_format": "%(bottle.request)s"}
-    with caplog.at_level(logging.INFO, "pypiserver"):
-        wrapped = logging_setup.wrap(application, **{**dict.fromkeys(FORMATS, ""), **chosen})
-        list(wrapped(request or environ(), lambda *_: None))
-    return [record.getMessage() for record in caplog.records if record.name == logging_setup.REQUESTS]
-
-
-def test_the_application_itself_comes_back_when_no_line_is_wanted(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING, "pypiserver"):
-        assert logging_setup.wrap(hello, **FORMATS) is hello
-    with caplog.at_level(logging.INFO, "pypiserver"):
-        assert logging_setup.wrap(hello, **dict.fromkeys(FORMATS, "")) is hello
-        assert logging_setup.wrap(hello, **FORMATS) is not hello
-
-
-def test_the_answer_passes_through_untouched(caplog: pytest.LogCaptureFixture) -> None:
-    body, started = [b"file"], []
-
-    def application(_: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        assert start_response("206 Partial Content", [("A", "b")]) == "write"
-        return body
-
-    with caplog.at_level(logging.INFO, "pypiserver"):
-        wrapped = logging_setup.wrap(application, **FORMATS)
-        assert wrapped(environ(), lambda *given: started.append(given) or "write") is body
-    assert started == [("206 Partial Content", [("A", "b")])]
-
-
-@pytest.mark.parametrize(
-    ("formats", "expected"),
-    [
-        (FORMATS, ["<LocalRequest: GET http://index.example/simple/>", "200 OK"]),
-        ({"request_format": "%(REQUEST_METHOD)s %(PATH_INFO)s"}, ["GET /simple/"]),
-        ({"response_format": "%(PATH_INFO)s %(status_code)d %(content_type)s"}, ["/simple/ 200 text/plain"]),
-        ({"response_format": "%(status_line)s %(set_cookie)s"}, ["200 OK ***"]),
-        ({"request_format": "[%(NO_SUCH)s] 100%%"}, ["[] 100%"]),
-        ({"request_format": "plain"}, ["plain"]),
-    ],
-)
-def test_formats_select_properties(
-    formats: dict[str, str], expected: list[str], caplog: pytest.LogCaptureFixture
-) -> None:
-    assert lines_of(caplog, **formats) == expected
-
-
-def test_percent_s_shows_the_request_but_not_the_process_around_it(caplog: pytest.LogCaptureFixture) -> None:
-    request = environ(HTTP_USER_AGENT="pip/26", HOME="/root", DEPLOY_KEY="hidden")
-    (line,) = lines_of(caplog, request=request, request_format="%s")
-    assert "'HTTP_USER_AGENT': 'pip/26'" in line
-    assert "'PATH_INFO': '/simple/'" in line
-    assert "HOME" not in line
-    assert "hidden" not in line
-
-
-@pytest.mark.parametrize("form", ["%s", "%(HTTP_AUTHORIZATION)s", "%(bottle.request)s", "%(HTTP_X_NOTE)s", "%r"])
-@pytest.mark.parametrize("kind", FORMATS)
-def test_no_password_or_token_is_written(form: str, kind: str, caplog: pytest.LogCaptureFixture) -> None:
-    def refuse(request: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        request[logging_setup.EXCEPTION] = ValueError(f"cannot read Basic {SECRET}")
-        start_response("401 Unauthorized", [("Set-Cookie", "sesame")])
-        return [f"https://alice:sesame@index.example/ refused Basic {SECRET}".encode()]
-
-    request = environ(
-        HTTP_AUTHORIZATION=f"Basic {SECRET}", HTTP_COOKIE="sesame", HTTP_X_API_KEY="sesame",
-        HTTP_X_NOTE=f"Bearer {SECRET} https://alice:sesame@index.example/",
-        QUERY_STRING="access_token=sesame&password=sesame",
-    )  # fmt: skip
-    text = "\n".join(lines_of(caplog, refuse, request, **{kind: form + " %(body)s" * (form != "%s" and form != "%r")}))
-    assert "sesame" not in text
-    assert SECRET not in text
-
-
-def test_an_error_line_has_body_exception_and_traceback(caplog: pytest.LogCaptureFixture) -> None:
-    def fail(request: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        request[logging_setup.EXCEPTION] = OSError("disk\ngone")
-        start_response("503 Service Unavailable", [])
-        return [b"try ", b"again\n"]
-
-    assert lines_of(caplog, fail, error_format=FORMATS["error_format"]) == [
-        "try again: OSError('disk\\ngone') \nOSError: disk\\ngone"
-    ]
-
-
-def test_an_error_without_exception_ends_after_its_body(caplog: pytest.LogCaptureFixture) -> None:
-    def missing(_: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        start_response("404 Not Found", [])
-        return [b"no such project"]
-
-    assert lines_of(caplog, missing, error_format=FORMATS["error_format"]) == ["no such project:"]
-
-
-def test_an_exception_that_nobody_caught_is_logged_and_passed_on(caplog: pytest.LogCaptureFixture) -> None:
-    def broken(*_: object) -> Iterable[bytes]:
-        raise KeyError("lost")
-
-    with pytest.raises(KeyError, match="lost"):
-        lines_of(caplog, broken, error_format="%(exception)s")
-    assert [record.getMessage() for record in caplog.records] == ["KeyError('lost')"]
-
-
-@given(
-    value=st.text(st.characters(exclude_categories=())),
-    form=st.sampled_from(["%s", "%(bottle.request)s|%(HTTP_X)s|%(PATH_INFO)s|%(status)s|%(headers)s|%(body)s"]),
-)
-def test_no_value_can_forge_a_line(value: str, form: str) -> None:
-    request = environ(HTTP_X=value, PATH_INFO=value, QUERY_STRING=value, HTTP_HOST=value, REQUEST_METHOD=value)
-    request[logging_setup.EXCEPTION] = ValueError(value)
-    assert (form % logging_setup.request_fields(request)).isprintable()
-    body = value.encode("utf-8", "surrogatepass")
-    assert (form % logging_setup.error_fields(request, (value, [(value, value)]), [body])).isprintable()
+from .test_request_lines import environ, hello
 
 
 def test_records_of_other_modules_are_one_clean_line(tmp_path: Path) -> None:
@@ -178,7 +41,7 @@ def test_lines_about_requests_keep_the_line_ends_of_the_format(tmp_path: Path) -
     logging_setup.configure(
         make_config(log_file=tmp_path / "log", log_stream="none", log_frmt="%(message)s", verbosity=1)
     )
-    wrapped = logging_setup.wrap(
+    wrapped = request_lines.wrap(
         hello, request_format="%(PATH_INFO)s\n  %(HTTP_X)s", response_format="", error_format=""
     )
     list(wrapped(environ(HTTP_X="a\nb"), lambda *_: None))
@@ -262,7 +125,7 @@ def test_a_configuration_file_decides(named: bool, tmp_path: Path, monkeypatch: 
     assert (tmp_path / "from-conf").read_text("utf-8") == "conf:one\\ntwo\n"
 
 
-def test_the_log_file_gets_everything_beside_a_configuration_file(
+def test_the_log_file_gets_everything_next_to_a_configuration_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -300,7 +163,7 @@ def test_a_log_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="an open file cannot be renamed there")
-def test_a_rotated_log_file_is_opened_anew(tmp_path: Path) -> None:
+def test_a_rotated_log_file_is_opened_again(tmp_path: Path) -> None:
     logging_setup.configure(make_config(log_file=tmp_path / "log", log_stream="none", log_frmt="%(message)s"))
     logging.getLogger("pypiserver").warning("one")
     (tmp_path / "log").rename(tmp_path / "log.1")
@@ -324,12 +187,5 @@ def test_a_broken_record_format_is_refused_at_start(form: str) -> None:
 def test_every_format_that_is_accepted_can_be_used() -> None:
     for form in ("%s", "%(status_code)d", "%(status_code)s", "%(a)10.3s", "", "100%%"):
         SETTINGS["log_res_frmt"].parse(form)
-        form % logging_setup.response_fields(environ(), "200 OK", [])
-        form % logging_setup.response_fields(environ(), "odd", [])
-
-
-@pytest.mark.parametrize(
-    "text", ["http://ada:pass\rword@pypi.example/", "token=pass\x1b[0mword", "//pass\u2028word@x"], ids=repr
-)
-def test_a_secret_with_what_cannot_be_printed_in_it_is_one(text: str) -> None:
-    assert "ord" not in logging_setup.clean(text)
+        form % request_lines.response_fields(environ(), "200 OK", [])
+        form % request_lines.response_fields(environ(), "odd", [])

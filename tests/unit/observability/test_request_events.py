@@ -18,7 +18,7 @@ from pypiserver.web.html.pages import Frame
 from pypiserver.web.http.dispatch import Dispatch
 from pypiserver.web.http.prepared_response import PreparedResponse
 
-from .test_logging_setup import environ
+from .test_request_lines import environ
 
 
 class Notes:
@@ -100,7 +100,7 @@ class Stuck:
         pass
 
 
-def test_a_slow_disk_slows_nobody_and_what_is_lost_is_said(
+def test_a_slow_disk_slows_no_one_and_what_is_lost_is_said(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(request_events, "MOST_WAITING", 3)
@@ -152,7 +152,7 @@ def test_observers_with_the_same_notes_share_them() -> None:
     assert (first.seen[0].sent, other.seen) == (7, [7])
 
 
-def test_an_observer_that_fails_is_logged_and_harms_nobody(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_observer_that_fails_is_logged_and_harms_no_one(caplog: pytest.LogCaptureFixture) -> None:
     failing, other = Notes(), Notes()
     observers = Observers([failing, other])
     application = observe(lambda environ, start: [b""], observers)

@@ -14,7 +14,9 @@ from pypiserver import request_info
 from pypiserver.bucket.object_store import ObjectStoreClient
 from pypiserver.model import File
 from pypiserver.observability.access_log import AccessLog, note_of
-from pypiserver.observability.logging_setup import configure, redacted, wrap
+from pypiserver.observability.clean_lines import redacted
+from pypiserver.observability.logging_setup import configure
+from pypiserver.observability.request_lines import wrap
 from pypiserver.settings.config import make_config
 from pypiserver.web.api.offload import redirecting, through_nginx
 
@@ -76,7 +78,7 @@ def test_no_line_about_a_download_has_it(
     seen: list[str] = []
 
     def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
-        answer = deliver(environ, file)
+        answer = deliver(environ, file.path)
         assert answer is not None
         seen.extend(value for _, value in answer.headerlist if "X-Amz-Signature" in value)
         start_response(answer.status_line, answer.headerlist)
