@@ -33,4 +33,6 @@ class Recorder:
         environ[request_info.NOTE] = f"{change.action} {change.file}"
         if self._audit_log is not None:
             address = environ.get(request_info.CLIENT) or environ.get("REMOTE_ADDR")
-            self._audit_log.write(change, user=environ.get(request_info.USER), address=address)
+            principal = environ.get(request_info.PRINCIPAL)
+            token = "" if principal is None else principal.label
+            self._audit_log.write(change, user=environ.get(request_info.USER), address=address, token=token)

@@ -11,14 +11,16 @@ import io
 import os
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote
 
 import bottle
 
 from ... import request_info
 from ...backend.backend import LocalPath
+from ...deferred import Waits
 from ...errors import NotFound, Unavailable
+from ...index.absences import Absences
 from ...index.read import Repository
 from ...model import File
 from ..http.conditional import Answer, Expect, is_not_modified, send_file
@@ -29,9 +31,20 @@ from .offload import Deliver
 # We send files up to this many bytes ourselves, at the cost of telling a proxy to send them, so that the proxy can
 # cache the response: nginx then serves nine times as many per second as when it asks us each time.
 KEPT_BYTES = 65_536
+SIDECARS = (".metadata", ".asc", ".provenance")
 # mod_xsendfile uses a path unchanged up to 0.12, and decodes it since 1.0: paths of these characters suit both.
 _PLAIN = re.compile(r"[ -$&-~]+")
 Accel = Callable[[File], tuple[str, str] | None]
+
+
+class Proxied(Protocol):
+    """Files of other indexes: :class:`.proxied_files.ProxiedFiles`."""
+
+    def download(self, path: str) -> bottle.HTTPResponse:
+        """The file at this path; raises NotFound if no index has it."""
+
+    def companion(self, path: str, suffix: str) -> bottle.HTTPResponse:
+        """One of its sidecars; raises NotFound if no index has it."""
 
 
 class Files:
@@ -39,6 +52,7 @@ class Files:
 
     ``private_files`` says that a login protects the files. ``accel`` returns the header that tells a proxy to send a
     file itself, None where no proxy can. ``deliver`` may answer in our place, where files are not on a disk.
+    ``proxied`` is asked for files that are certainly not here.
     """
 
     def __init__(
@@ -49,24 +63,32 @@ class Files:
         private_files: bool = False,
         accel: Accel | None = None,
         deliver: Deliver | None = None,
+        proxied: Proxied | None = None,
     ) -> None:
         self._accel = accel
         self._deliver = deliver
+        self._proxied = proxied
         self._repository = repository
+        self._absences = Absences(repository)
         self._cache_control = cache_control
         # A sidecar may be added or replaced by hand at any time.
-        self._beside_cache_control = revalidated(private=private_files)
+        self._sidecar_cache_control = revalidated(private=private_files)
 
     def download(self, path: str) -> bottle.HTTPResponse:
         """``GET /packages/<path>``: a file, or one of its sidecars."""
-        for suffix, handler in (
-            (".metadata", self._metadata),
-            (".asc", self._signature),
-            (".provenance", self._provenance),
-        ):
+        for suffix, handler in zip(SIDECARS, (self._metadata, self._signature, self._provenance), strict=True):
             if path.endswith(suffix):
-                return handler(path[: -len(suffix)])
-        file, stream = self._repository.open(path)
+                return self._companion(handler, path.removesuffix(suffix), suffix)
+        serial = self._absences.serial() if self._proxied is not None else None
+        if self._proxied is not None and self._absences.has(path, serial):
+            return self._proxied.download(path)
+        try:
+            file, stream = self._repository.open(self._repository.own_path(path))
+        except NotFound:
+            if self._proxied is None:
+                raise
+            self._absences.note(path, serial)
+            return self._proxied.download(path)
         environ = bottle.request.environ
         if (handed := self._handed_over(environ, file)) is not None:
             stream.close()
@@ -86,10 +108,31 @@ class Files:
         )
         return _response(answer)
 
+    def _companion(self, handler: Callable[[str], bottle.HTTPResponse], path: str, suffix: str) -> bottle.HTTPResponse:
+        if self._proxied is None:
+            return handler(self._repository.own_path(path))
+        serial = self._absences.serial()
+        if self._absences.has(path, serial):
+            return self._proxied.companion(path, suffix)
+        own = self._repository.own_path(path)
+        try:
+            self._repository.file(own)
+        except NotFound:
+            self._absences.note(path, serial)
+            return self._proxied.companion(path, suffix)
+        return handler(own)
+
+    def metadata_at_once(self, path: str) -> bottle.HTTPResponse:
+        """A file's core metadata from memory; raises Waits for what is not there, and for every other path."""
+        known = self._repository.known_metadata(path[: -len(".metadata")]) if path.endswith(".metadata") else None
+        if known is None:
+            raise Waits
+        return self._send_metadata(*known)
+
     def _handed_over(self, environ: Mapping[str, Any], file: File) -> bottle.HTTPResponse | None:
         """The response that makes a proxy or bucket send the file, which then also handles preconditions and ranges."""
         if self._deliver is not None:
-            return self._deliver(environ, file)
+            return self._deliver(environ, file.path)
         told = self._accel(file) if self._accel is not None and file.size > KEPT_BYTES else None
         if told is None:
             return None
@@ -108,21 +151,26 @@ class Files:
             raise NotFound(f"The metadata of {file.filename} is not served on its own.")
         raw = self._repository.metadata(file)
         if raw is None:
-            raise Unavailable(f"The file {file.filename} is being replaced right now. Try again in a moment.")
+            raise Unavailable(
+                f"The file {file.filename} is being replaced right now. Try again in a moment.", public=True
+            )
+        return self._send_metadata(file, raw)
+
+    def _send_metadata(self, file: File, raw: bytes) -> bottle.HTTPResponse:
         etag = f'"{file.metadata_sha256}"'
         return self._send(file, raw, etag, "text/plain; charset=utf-8", cache_control=self._cache_control)
 
     def _signature(self, path: str) -> bottle.HTTPResponse:
         file, body = self._repository.sidecar(path, ".asc")
-        return self._send_beside(file, body, "application/pgp-signature")
+        return self._send_sidecar(file, body, "application/pgp-signature")
 
     def _provenance(self, path: str) -> bottle.HTTPResponse:
         file, body = self._repository.sidecar(path, ".provenance")
-        return self._send_beside(file, body, "application/vnd.pypi.integrity.v1+json")
+        return self._send_sidecar(file, body, "application/vnd.pypi.integrity.v1+json")
 
-    def _send_beside(self, file: File, body: bytes, content_type: str) -> bottle.HTTPResponse:
+    def _send_sidecar(self, file: File, body: bytes, content_type: str) -> bottle.HTTPResponse:
         etag = f'"{hashlib.sha256(body).hexdigest()}"'
-        return self._send(file, body, etag, content_type, cache_control=self._beside_cache_control)
+        return self._send(file, body, etag, content_type, cache_control=self._sidecar_cache_control)
 
     def _send(
         self, file: File, body: bytes, etag: str, content_type: str, *, cache_control: str
@@ -137,6 +185,11 @@ class Files:
             cache_control=cache_control,
         )
         return _response(answer)
+
+
+def without_sidecar(path: str) -> str:
+    """The path of the file that a request for it, or for one of its sidecars, is about."""
+    return next((path.removesuffix(suffix) for suffix in SIDECARS if path.endswith(suffix)), path)
 
 
 def _response(answer: Answer) -> bottle.HTTPResponse:
@@ -162,11 +215,19 @@ def accel_header(way: str, location: str, local_path: LocalPath | None) -> Accel
 
     ``local_path`` returns a file's path on this disk; it is None where files are not on a disk.
     """
-    if way == "off" or local_path is None:
+    told = accel_path(way, location)
+    if told is None or local_path is None:
+        return None
+    return lambda file: told(local_path(file))
+
+
+def accel_path(way: str, location: str) -> Callable[[str], tuple[str, str] | None] | None:
+    """As :func:`accel_header`, for a path on this disk."""
+    if way == "off":
         return None
     if way == "sendfile":
-        return lambda file: ("X-Sendfile", path) if _PLAIN.fullmatch(path := local_path(file)) else None
-    return lambda file: ("X-Accel-Redirect", location.rstrip("/") + quote(os.fsencode(local_path(file))))
+        return lambda path: ("X-Sendfile", path) if _PLAIN.fullmatch(path) else None
+    return lambda path: ("X-Accel-Redirect", location.rstrip("/") + quote(os.fsencode(path)))
 
 
 def file_cache_control(*, age: int | None, private: bool) -> str:

@@ -12,7 +12,7 @@ from ...distributions.filename import normalize
 from ...formats.legacy_json import render
 from ...index.read import Repository
 from ..http.cached_pages import CachedPages, Made
-from ..http.forwarded import base_url
+from ..http.forwarded import root_url
 from ..http.responses import unkept
 
 # Few clients ask for it, and each answer carries a description.
@@ -35,7 +35,7 @@ class JsonPages:
 
     def project(self, project: str, version: str | None = None) -> bottle.HTTPResponse:
         """The legacy JSON of a project, or of one release of it."""
-        url = (self._server_base_url or base_url(bottle.request.environ)).rstrip("/") + "/"
+        url = root_url(self._server_base_url, bottle.request.environ)
         normal = normalize(project)
         return self._pages.answer(
             (normal, version, url),

@@ -14,12 +14,11 @@ from urllib.parse import quote
 
 from ...backend.backend import Sign
 from ...bounded_cache import BoundedCache, weight
-from ...model import File
 from ..http.prepared_response import PreparedResponse
 from ..http.responses import revalidated, unkept
 
-# Returns the response that makes a bucket or proxy send the file, None where we are to send it.
-Deliver = Callable[[Mapping[str, Any], File], PreparedResponse | None]
+# Gets a path in the store; returns the response that makes a bucket or proxy send the file, None where we are to.
+Deliver = Callable[[Mapping[str, Any], str], PreparedResponse | None]
 # Bytes of signed URLs cached in each process; one takes about 1,000 with its path.
 ADDRESS_BYTES = 8 << 20
 # The URL where nginx fetches the file; nginx does not pass this header to clients.
@@ -56,10 +55,10 @@ def redirecting(sign: Sign, ttl: int, *, age: int | None = None) -> Deliver:
     # The URL belongs to exactly these bytes; the file's name may soon have others.
     kept = ("Cache-Control", f"private, max-age={min(age, ttl // 2 - 5)}" if age else revalidated(private=True))
 
-    def deliver(environ: Mapping[str, Any], file: File) -> PreparedResponse | None:
+    def deliver(environ: Mapping[str, Any], path: str) -> PreparedResponse | None:
         if environ["REQUEST_METHOD"] != "GET":
             return None
-        headers = [("Location", addresses.of(file.path)), kept, ("X-Accel-Expires", "0")]
+        headers = [("Location", addresses.of(path)), kept, ("X-Accel-Expires", "0")]
         headers += [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", "0")]
         return PreparedResponse(b"", headers, status="302 Found")
 
@@ -74,13 +73,13 @@ def through_nginx(sign: Sign, ttl: int, *, location: str, cache_control: str) ->
     addresses = Addresses(sign, ttl)
     below = location.rstrip("/")
 
-    def deliver(environ: Mapping[str, Any], file: File) -> PreparedResponse | None:
+    def deliver(environ: Mapping[str, Any], path: str) -> PreparedResponse | None:
         if environ["REQUEST_METHOD"] != "GET":
             return None
         headers = [("Content-Type", "application/octet-stream"), ("Content-Length", "0")]
         headers += [("Cache-Control", cache_control), ("X-Content-Type-Options", "nosniff")]
         headers += unkept(cache_control).items()
-        headers += [("X-Accel-Redirect", f"{below}/{quote(file.path)}"), (STORE_URL, addresses.of(file.path))]
+        headers += [("X-Accel-Redirect", f"{below}/{quote(path)}"), (STORE_URL, addresses.of(path))]
         return PreparedResponse(b"", headers)
 
     return deliver

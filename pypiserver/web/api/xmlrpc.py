@@ -114,11 +114,11 @@ def _search(parameters: tuple[Any, ...], index: Index) -> list[dict[str, object]
 
 
 def _list_packages(parameters: tuple[Any, ...], index: Index) -> list[str]:
-    return [_NOT_XML.sub("", project.display_name) for project in index.projects()]
+    return [_NOT_XML.sub("", display) for _, display, _ in index.projects()]
 
 
 def _list_packages_with_serial(parameters: tuple[Any, ...], index: Index) -> dict[str, int]:
-    return {_NOT_XML.sub("", project.display_name): project.last_serial for project in index.projects()}
+    return {_NOT_XML.sub("", display): serial for _, display, serial in index.projects()}
 
 
 def _changelog_last_serial(parameters: tuple[Any, ...], index: Index) -> int:
@@ -126,12 +126,17 @@ def _changelog_last_serial(parameters: tuple[Any, ...], index: Index) -> int:
 
 
 def _changelog_since_serial(parameters: tuple[Any, ...], index: Index) -> list[list[object]]:
-    """[name, version, seconds since 1970, action, serial] of the last change of each project, whatever it was."""
+    """[name, version, seconds since 1970, action, serial] of the last change of each project, whatever it was.
+
+    Serials are the seconds of the change (:func:`pypiserver.model.last_serial`), so both numbers are the same.
+    """
     since = parameters[0] if parameters else None
     if not isinstance(since, int) or isinstance(since, bool):
         raise _Refused("changelog_since_serial needs a serial, which is a whole number.")
-    changed = sorted((each for each in index.projects() if each.last_serial > since), key=lambda each: each.last_serial)
-    return [[_NOT_XML.sub("", each.display_name), "", each.last_serial, "change", each.last_serial] for each in changed]
+    changed = sorted(
+        ((serial, display) for _, display, serial in index.projects() if serial > since), key=lambda each: each[0]
+    )
+    return [[_NOT_XML.sub("", display), "", serial, "change", serial] for serial, display in changed]
 
 
 _METHODS: dict[str, Callable[[tuple[Any, ...], Index], object]] = {

@@ -9,26 +9,32 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Hashable
 from dataclasses import replace
+from datetime import datetime
 from urllib.parse import quote, urlencode
 
 import bottle
 from packaging.utils import NormalizedName
 
+from ...access.principal import ANONYMOUS, Principal
+from ...catalog.name_filter import NameFilter
 from ...distributions.core_metadata import CoreMetadata
 from ...distributions.filename import normalize
 from ...distributions.releases import core_metadata, named, newest, releases_of
 from ...errors import ConfigError, NotFound, Unavailable
-from ...formats.simple import prefers_html
+from ...formats.negotiation import prefers_html
 from ...index.read import Repository
 from ...model import Project, Search
 from ...observability.download_statistics import Counts
 from ...observability.uploaders import Uploaders
+from ...request_info import PRINCIPAL
 from ...text import cut_at_word, one_line
 from ..http.responses import aged, redirect, revalidated
 from ..http.stale_pages import StaleIfErrorCache
+from ..http.visible_names import VisibleNames, everything
 from . import project_page, readme
-from .atom_feed import atom
-from .pages import Frame, sent
+from .atom_feed import atom, releases_feed
+from .built_for import built_for
+from .pages import HTML, Frame, ProxiedPage, sent
 from .renderer import Renderer
 from .search_hits import Hits
 
@@ -37,6 +43,7 @@ OURS = frozenset({"simple", "packages", "project", "projects", "static", "pypi",
 PAGE = 50
 # Uploads in the feed.
 FEED = 50
+ATOM = "application/atom+xml; charset=utf-8"
 MAX_TEXT = 200
 # The page of a project names this many projects that need it; the list has all.
 NEEDED_BY = 20
@@ -57,7 +64,8 @@ class Browse:
     """Handlers of the pages about projects; ``url`` gives the absolute URL of the server's root for the client.
 
     ``private`` says that the pages need a login; ``renderer`` renders descriptions; ``frame`` is that of all pages;
-    ``uploaders`` tells who uploaded a file, None where pages are not to say it.
+    ``uploaders`` tells who uploaded a file, None where pages are not to say it; ``names`` gives the projects that the
+    client may see in lists and on pages of others; ``proxied`` makes pages of other indexes' projects.
     """
 
     def __init__(
@@ -69,7 +77,11 @@ class Browse:
         renderer: Renderer,
         frame: Frame,
         uploaders: Uploaders | None = None,
+        names: VisibleNames = everything,
+        proxied: ProxiedPage | None = None,
     ) -> None:
+        self._proxied = proxied
+        self._names = names
         self._uploaders = uploaders
         self._frame = frame
         self._renderer = renderer
@@ -81,32 +93,54 @@ class Browse:
     def _redirect(self, location: str) -> bottle.HTTPResponse:
         return redirect(location, cache_control=revalidated(private=self._private))
 
+    @staticmethod
+    def _tells_users() -> bool:
+        """Whether the client may read names of users: they are half of a login, so only users who log in see them."""
+        principal: Principal = bottle.request.environ.get(PRINCIPAL, ANONYMOUS)
+        return principal.is_authenticated
+
     def projects(self) -> bottle.HTTPResponse:
         """``GET /projects/``: every project in a table, searched by ``?q=``, sorted and paged."""
         if not prefers_html(bottle.request.environ.get("HTTP_ACCEPT")):
             # A client that uses the server's root as index URL asks for a project of this name.
             return self._redirect("../simple/projects/")
-        search, number = _asked()
+        (search, number), names = _asked(), self._names()
         if search.text:
             # Searches rarely repeat, so caching them is useless.
-            return sent(self._list(search, number), private=self._private)
-        return self._answer(("", search), lambda: self._list(search, number))
+            return sent(self._list(search, number, names), private=self._private)
+        return self._answer(("", search, names.key), lambda: self._list(search, number, names))
 
     def feed(self) -> bottle.HTTPResponse:
         """``GET /projects/feed.atom``: the newest uploads as a feed (RFC 4287)."""
-        body, age = self._last.get(("feed", self._url()), self._feed)
-        return aged(sent(body, private=self._private, content_type="application/atom+xml; charset=utf-8"), age)
+        names = self._names()
+        return self._answer(("feed", self._url(), names.key), lambda: self._feed(names), ATOM)
 
-    def _feed(self) -> bytes:
-        return atom(self._url(), self._repository.newest(FEED), site=self._frame.site)
+    def _feed(self, names: NameFilter) -> bytes:
+        return atom(self._url(), self._repository.newest(FEED, names), site=self._frame.site)
 
-    def _list(self, search: Search, number: int) -> bytes:
-        total, rows = self._repository.find(search)
+    def releases(self, project: str) -> bottle.HTTPResponse:
+        """``GET /project/<project>/feed.atom``: the project's releases as a feed (RFC 4287)."""
+        normal = normalize(project)
+        if project != normal:
+            return self._redirect(f"../{quote(normal)}/feed.atom")
+        names = self._names()
+        return self._answer(("feed", normal, self._url()), lambda: self._releases(normal, names), ATOM)
+
+    def _releases(self, normal: NormalizedName, names: NameFilter) -> bytes:
+        found = self._found(normal, names)
+        times = {
+            version: max(file.uploaded_at for file in files) for version, files in releases_of(found).items() if files
+        }
+        newest_first = sorted(((version, time) for version, time in times.items() if version), key=_when, reverse=True)
+        return releases_feed(self._url(), found.display_name, newest_first[:FEED], site=self._frame.site)
+
+    def _list(self, search: Search, number: int, names: NameFilter) -> bytes:
+        total, rows = self._repository.find(search, names)
         pages = max(1, -(-total // PAGE))
         if number > pages:
             number = pages
             search = replace(search, offset=(number - 1) * PAGE)
-            total, rows = self._repository.find(search)
+            total, rows = self._repository.find(search, names)
         values = {
             "text": search.text,
             "sort": search.sort or ("" if search.text else "name"),
@@ -129,30 +163,38 @@ class Browse:
         normal = normalize(project)
         if project != normal:
             return self._redirect(f"../{quote(normal)}/")
-        return self._answer((normal, None, self._url()), lambda: self._page(self._found(normal), None))
+        names = self._names()
+        key = (normal, None, self._url(), names.key, self._tells_users())
+        try:
+            return self._answer(key, lambda: self._page(self._found(normal, names), None, names))
+        except NotFound as error:
+            if self._proxied is None or error.kind != "project":
+                raise
+            page = self._proxied(normal, self._frame, url=self._url(), root="../../")
+            return sent(page, private=self._private)
 
     def release(self, project: str, version: str) -> bottle.HTTPResponse:
         """``GET /project/<project>/<version>/``: the metadata and files of this release."""
-        normal = normalize(project)
+        normal, names = normalize(project), self._names()
 
         def make() -> bytes:
-            found = self._found(normal)
+            found = self._found(normal, names)
             spelled = named(found, version)
             if (project, version) != (normal, spelled):
                 raise self._redirect(f"../../{quote(normal)}/{quote(spelled)}/")
-            return self._page(found, spelled)
+            return self._page(found, spelled, names)
 
-        return self._answer((normal, version, self._url()), make)
+        return self._answer((normal, version, self._url(), names.key, self._tells_users()), make)
 
-    def _answer(self, key: Hashable, make: Callable[[], bytes]) -> bottle.HTTPResponse:
+    def _answer(self, key: Hashable, make: Callable[[], bytes], content_type: str = HTML) -> bottle.HTTPResponse:
         body, age = self._last.get(key, make)
-        return aged(sent(body, private=self._private), age)
+        return aged(sent(body, private=self._private, content_type=content_type), age)
 
-    def _found(self, normal: NormalizedName) -> Project:
+    def _found(self, normal: NormalizedName, names: NameFilter) -> Project:
         try:
             return self._repository.project(normal)
         except (NotFound, Unavailable) as error:
-            faults = self._repository.faults(normal)
+            faults = self._repository.faults(normal, names)
             if not faults:
                 raise
             words = "; ".join(f"{fault.path}: {fault.reason}" for fault in faults)
@@ -170,7 +212,7 @@ class Browse:
             return ""
         return readme.shown(core.description, core.description_content_type, self._renderer)
 
-    def _page(self, project: Project, version: str | None) -> bytes:
+    def _page(self, project: Project, version: str | None, names: NameFilter) -> bytes:
         root = "../../" if version is None else "../../../"
         releases = releases_of(project)
         chosen = newest(releases) if version is None else version
@@ -179,8 +221,10 @@ class Browse:
         grouped = project_page.requirements(core)
         head = project_page.heading(project, releases, chosen)
         pinned = not head["is_newest"] or head["is_pre"] or head["is_yanked"]
-        faults = self._repository.faults(project.name)
-        needing, needed_by = self._repository.needing(project.name, NEEDED_BY)
+        faults = self._repository.faults(project.name, names)
+        rows = project_page.file_rows(files, packages=f"{root}packages/")
+        needed = [NormalizedName(each.project) for group in grouped.values() for each in group]
+        needing, needed_by = self._repository.needing(project.name, NEEDED_BY, names)
         values = {
             **head,
             "home": "./" if version is None else "../",
@@ -193,14 +237,16 @@ class Browse:
             "more": project_page.left_out(core),
             "total_size": sum(file.size for file in project.files),
             "requirements": grouped,
-            "here": self._repository.present(each.project for group in grouped.values() for each in group),
-            "classifiers": core.classifiers[: project_page.MAX_ITEMS],
+            "here": self._repository.present(needed, names),
+            "classifiers": project_page.classifiers(core),
+            "built_for": [(platform, project_page.listed(pythons)) for platform, pythons in built_for(files)],
             "needed_by": needed_by,
             "needing": needing,
             "normal": project.name,
             "readme": self._readme(core),
-            "files": project_page.file_rows(files, packages=f"{root}packages/"),
-            "uploader": self._uploaders.of if self._uploaders else None,
+            "files": rows,
+            "grouped_files": project_page.by_form(rows),
+            "uploader": self._uploaders.of if self._uploaders and self._tells_users() else None,
             "versions": project_page.version_rows(releases),
             "faults": [(fault.path, fault.reason) for fault in faults[: project_page.MAX_FAULTS]],
             "more_faults": max(0, len(faults) - project_page.MAX_FAULTS),
@@ -224,6 +270,10 @@ def _asked() -> tuple[Search, int]:
         (number - 1) * PAGE,
     )
     return search, number
+
+
+def _when(release: tuple[str, datetime]) -> datetime:
+    return release[1]
 
 
 def _link(search: Search, **changes: object) -> str:

@@ -11,39 +11,53 @@ from urllib.parse import quote
 
 import bottle
 
-from ...formats.simple import is_browser
+from ...catalog.name_filter import NameFilter
+from ...formats.negotiation import is_browser
 from ...index.read import Repository
 from ...model import utc
 from ..http.cached_pages import CachedPages, Made
+from ..http.visible_names import VisibleNames, everything
 from .file_search import FileSearchPage
-from .pages import SECURITY, Frame, part, size
+from .pages import HTML, SECURITY, Frame, part, size
 
 # Bytes. A larger page, of about 200,000 files, is shared by concurrent requests and not cached.
 MAX_BYTES = 64 * 1024 * 1024
+# Bytes of all pages for clients that may see some projects.
+MAX_FILTERED_BYTES = 32 * 1024 * 1024
 ROWS = 1000
 # Marks the place of the rows; no path and no template contains it.
 _MARK = "\0"
 
 
 class AllFiles:
-    """The handler of the list of all files; ``private`` says that listing needs a login."""
+    """The handler of the list of all files; ``private`` says that listing needs a login.
 
-    def __init__(self, repository: Repository, *, private: bool, frame: Frame) -> None:
+    ``names`` gives the projects whose files the client may see.
+    """
+
+    def __init__(
+        self, repository: Repository, *, private: bool, frame: Frame, names: VisibleNames = everything
+    ) -> None:
         self._repository = repository
         self._frame = frame
-        self._for_people = FileSearchPage(repository, private=private, frame=frame)
-        headers = {"Content-Type": "text/html; charset=utf-8", "Vary": "Accept, Accept-Encoding", **SECURITY}
+        self._names = names
+        self._for_people = FileSearchPage(repository, private=private, frame=frame, names=names)
+        headers = {"Content-Type": HTML, "Vary": "Accept, Accept-Encoding", **SECURITY}
         self._pages = CachedPages(repository, MAX_BYTES, private=private, headers=headers)
+        self._filtered = CachedPages(repository, MAX_FILTERED_BYTES, private=private, headers=headers)
 
     def listing(self) -> bottle.HTTPResponse:
         """``GET /packages/``: a link to every file; for browsers, unless ``?all``, a page of them with a search."""
         if is_browser(bottle.request.environ.get("HTTP_ACCEPT")) and "all" not in bottle.request.query:
             return self._for_people.answer()
-        return self._pages.answer("", self._repository.serial, self._made)
+        names = self._names()
+        pages = self._pages if names.is_all() else self._filtered
+        return pages.answer(names.key, self._repository.serial, lambda: self._made(names))
 
-    def _made(self) -> Made:
+    def _made(self, names: NameFilter) -> Made:
         # Read the serial first: a change during rendering must make the page outdated.
-        return Made(self._repository.serial(), b"".join(_page(self._repository.paths(), self._frame)))
+        serial, mark = self._repository.serial(), self._repository.class_mark(names)
+        return Made(serial, b"".join(_page(self._repository.paths(names), self._frame)), mark=mark)
 
 
 def _page(files: Iterator[tuple[str, int, int, str]], frame: Frame) -> Iterator[bytes]:

@@ -13,12 +13,14 @@ from urllib.parse import quote, urlencode
 import bottle
 
 from ...catalog.file_pages import START, WINDOW, FilePage, FileSearch, ListedFile, Place, project_in
+from ...catalog.name_filter import NameFilter
 from ...distributions.filename import normalize
 from ...index.read import Repository
 from ...model import utc
 from ...text import one_line
 from ..http.responses import aged
 from ..http.stale_pages import StaleIfErrorCache
+from ..http.visible_names import VisibleNames, everything
 from .pages import Frame, sent
 
 PAGE = 100
@@ -29,9 +31,15 @@ LETTERS = (*string.digits[:1], *string.ascii_lowercase)
 
 
 class FileSearchPage:
-    """The handler; ``private`` says that listing is protected, ``frame`` is that of all pages."""
+    """The handler; ``private`` says that listing is protected, ``frame`` is that of all pages.
 
-    def __init__(self, repository: Repository, *, private: bool, frame: Frame) -> None:
+    ``names`` gives the projects whose files the client may see.
+    """
+
+    def __init__(
+        self, repository: Repository, *, private: bool, frame: Frame, names: VisibleNames = everything
+    ) -> None:
+        self._names = names
         self._repository = repository
         self._private = private
         self._frame = frame
@@ -39,17 +47,17 @@ class FileSearchPage:
 
     def answer(self) -> bottle.HTTPResponse:
         """The page that the query asks for: ``q``, and ``after``, ``before`` or ``from``, where it begins."""
-        search = _asked()
+        search, names = _asked(), self._names()
         if search.text:
-            return sent(self._page(search), private=self._private)
-        body, age = self._last.get(search, lambda: self._page(search))
+            return sent(self._page(search, names), private=self._private)
+        body, age = self._last.get((search, names.key), lambda: self._page(search, names))
         return aged(sent(body, private=self._private), age)
 
-    def _page(self, search: FileSearch) -> bytes:
-        page = self._repository.files(search)
+    def _page(self, search: FileSearch, names: NameFilter) -> bytes:
+        page = self._repository.files(search, names)
         values = {
             "text": search.text,
-            "total": self._repository.totals()[1],
+            "total": self._repository.totals(names)[1],
             "window": WINDOW,
             "is_narrow": bool(search.text and not search.is_anywhere and project_in(search.text)),
             "prefix": project_in(search.text),

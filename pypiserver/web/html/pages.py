@@ -12,8 +12,10 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files as resources
+from typing import Protocol
 
 import bottle
+from packaging.utils import NormalizedName
 
 from ..._version import __version__
 from ...errors import ConfigError, NotFound
@@ -23,6 +25,7 @@ from .copy_script import SCRIPT, SOURCE
 
 # What an index without a title is called.
 SITE = "pypiserver"
+HTML = "text/html; charset=utf-8"
 DAY, YEAR = 86_400, 31_536_000
 # No script but ours, no frame, nothing from other hosts; text of a package can style, send and load nothing.
 POLICY = (
@@ -39,7 +42,7 @@ _STATIC = {"style.css": "text/css; charset=utf-8", "icon.svg": "image/svg+xml"}
 _UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
 
-def sent(body: bytes, *, private: bool, content_type: str = "text/html; charset=utf-8") -> bottle.HTTPResponse:
+def sent(body: bytes, *, private: bool, content_type: str = HTML) -> bottle.HTTPResponse:
     """The answer with a page; ``private`` says that it needs a login."""
     headers = {"Content-Type": content_type, "Vary": "Accept", **SECURITY}
     # A protected page has words of the request next to secrets: the length of a compressed page would show how similar
@@ -78,6 +81,13 @@ class Frame:
             script=SCRIPT if " data-copy>" in content else "",
         )
         return whole.encode("utf-8")
+
+
+class ProxiedPage(Protocol):
+    """Makes the page of a project of another index; raises NotFound and Unavailable."""
+
+    def __call__(self, name: NormalizedName, frame: Frame, *, url: str, root: str) -> bytes:
+        """The page; ``url`` is the absolute URL of the server's root, ``root`` the relative one."""
 
 
 def part(name: str, values: Mapping[str, object]) -> bytes:

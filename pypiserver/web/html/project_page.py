@@ -11,8 +11,9 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from ...distributions.core_metadata import LIST_LIMITS, CoreMetadata, Requirement
-from ...distributions.filename import is_final, parse_filename, version_key
+from ...distributions.filename import parse_filename
 from ...distributions.releases import is_yanked, newest
+from ...distributions.versions import is_final, version_key
 from ...model import File, Project
 from ...observability.download_statistics import RECENT_DAYS, Counts
 from ...text import cut, one_line
@@ -40,11 +41,13 @@ def heading(project: Project, releases: Mapping[str, Sequence[File]], version: s
     """Name, version, and the notes next to them (newest, pre-release, yanked, status)."""
     files = releases.get(version, [])
     yanked = is_yanked(files)
+    latest = newest(releases)
     return {
         "name": project.display_name,
         "version": version,
-        "is_newest": version == newest(releases),
-        "newest": newest(releases),
+        "is_newest": version == latest,
+        "is_older": version_key(version) < version_key(latest),
+        "newest": latest,
         "is_pre": bool(version) and not is_final(version),
         "is_yanked": yanked,
         "reason": next((file.yanked for file in files if file.yanked), "") if yanked else "",
@@ -129,6 +132,15 @@ def left_out(core: CoreMetadata) -> dict[str, int]:
     }
 
 
+def classifiers(core: CoreMetadata) -> dict[str, list[str]]:
+    """The classifiers by their first part, as PyPI groups them; one without parts is under ''."""
+    grouped: dict[str, list[str]] = {}
+    for each in core.classifiers[:MAX_ITEMS]:
+        group, _, rest = each.partition(" :: ")
+        grouped.setdefault(group if rest else "", []).append(rest or group)
+    return {group: sorted(items) for group, items in sorted(grouped.items())}
+
+
 def requirements(core: CoreMetadata) -> dict[str, list[Requirement]]:
     """The dependencies by extra, '' for those that are always needed."""
     grouped: dict[str, list[Requirement]] = {}
@@ -140,6 +152,13 @@ def requirements(core: CoreMetadata) -> dict[str, list[Requirement]]:
 def file_rows(files: Sequence[File], *, packages: str) -> list[dict[str, Any]]:
     """The rows of the table of files; ``packages`` is the relative URL of ``/packages/``."""
     return [_file_row(file, f"{packages}{quote(file.path)}") for file in files]
+
+
+def by_form(rows: Sequence[dict[str, Any]]) -> list[tuple[str, list[dict[str, Any]]]]:
+    """(title, rows) of the source files and of the built ones; one group without a title where there is one form."""
+    source = [row for row in rows if row["kind"] == KINDS["sdist"]]
+    built = [row for row in rows if row["kind"] != KINDS["sdist"]]
+    return [("Source", source), ("Built", built)] if source and built else [("", list(rows))]
 
 
 def _file_row(file: File, address: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import IO
 
 from . import sanitizer
 from .renderer_worker import FRAME, MAX_HTML, WALL_SECONDS, Answer, Kind, Outcome
@@ -81,9 +82,9 @@ class RenderProcess:
         process, self._process = self._process, None
         if process is None:
             return
-        assert process.stdin is not None and process.stdout is not None  # noqa: S101
+        to, of = _pipes(process)
         with contextlib.suppress(OSError):
-            process.stdin.close()
+            to.close()
         try:
             # At the end of its input it ends its children, which init would have to reap otherwise.
             process.wait(1)
@@ -91,21 +92,27 @@ class RenderProcess:
             _kill(process)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(5)
-        process.stdout.close()
+        of.close()
+
+
+def _pipes(process: subprocess.Popen[bytes]) -> tuple[IO[bytes], IO[bytes]]:
+    """Its input and its output."""
+    assert process.stdin is not None and process.stdout is not None  # noqa: S101 - _started() asks for both
+    return process.stdin, process.stdout
 
 
 def _exchanged(process: subprocess.Popen[bytes], kind: Kind, text: bytes) -> Answer:
     """Send one text and read the outcome; raises OSError and ValueError for an invalid answer."""
-    assert process.stdin is not None and process.stdout is not None  # noqa: S101
-    process.stdin.write(FRAME.pack(kind, len(text)) + text)
-    process.stdin.flush()
-    head = process.stdout.read(FRAME.size)
+    to, of = _pipes(process)
+    to.write(FRAME.pack(kind, len(text)) + text)
+    to.flush()
+    head = of.read(FRAME.size)
     if len(head) != FRAME.size:
         raise ValueError("the process ended")
     number, length = FRAME.unpack(head)
     if length > MAX_HTML:
         raise ValueError("the answer is too large")
-    data = process.stdout.read(length)
+    data = of.read(length)
     outcome = Outcome(number)
     if len(data) != length or not sanitizer.is_safe(data.decode("utf-8")):
         raise ValueError("the answer is cut off, or not in the strict form")
@@ -121,7 +128,7 @@ def _started(program: str) -> subprocess.Popen[bytes]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        cwd=os.path.abspath(os.sep),  # noqa: PTH100
+        cwd=Path(os.sep).absolute(),
         # docutils prefers the configuration files of the folder and the user to its arguments.
         env={**own, "DOCUTILSCONFIG": "", "MALLOC_ARENA_MAX": "1"},
         # Its own process group, so that it can be killed with its children.

@@ -14,11 +14,12 @@ import bottle
 
 from ..._version import __version__
 from ...errors import ConfigError
-from ...formats.simple import prefers_html
+from ...formats.negotiation import prefers_html
 from ...model import Listed
+from ...text import url_host
 from ..http.forwarded import is_secure
 from ..http.responses import revalidated, unkept
-from .pages import SECURITY, SITE, Frame, compiled, part, sent
+from .pages import HTML, SECURITY, SITE, Frame, compiled, part, sent
 
 HEADING = "Python package index"
 
@@ -90,8 +91,7 @@ class Welcome:
 
 def settings(url: str) -> list[tuple[str, str, str]]:
     """(tool, file, text to paste there) of each tool; ``url`` is the absolute URL of the server's root."""
-    index, host = f"{url}simple/", urlsplit(url).hostname or ""
-    host = f"[{host}]" if ":" in host else host
+    index, host = f"{url}simple/", url_host(urlsplit(url).hostname or "")
     # pip and PDM ignore an index without TLS on another machine unless it is a trusted host.
     trusted = "" if is_secure(url) else f"trusted-host = {host}\n"
     verify = "true" if is_secure(url) else "false"
@@ -117,6 +117,6 @@ def settings(url: str) -> list[tuple[str, str, str]]:
 
 
 def _plain(body: bytes, headers: Mapping[str, str] | None = None) -> bottle.HTTPResponse:
-    fields = {"Content-Type": "text/html; charset=utf-8", "Content-Length": str(len(body)), "Vary": "Accept"}
+    fields = {"Content-Type": HTML, "Content-Length": str(len(body)), "Vary": "Accept"}
     cached = {"Cache-Control": revalidated(private=True), **unkept("private")}
     return bottle.HTTPResponse(body, headers={**fields, **cached, **(headers or {})})

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
+from ...deferred import RECEIVED, WantsBody
 from ...errors import Unavailable
-from ..api.upload import drain_body
+from .draining import drain_body
 
 # Set in the environ of a request whose body is not read: its connection cannot serve another request.
 UNREAD = "pypiserver.unread"
@@ -30,13 +31,21 @@ class BodyLimiter:
     @contextlib.contextmanager
     def reading(self, environ: dict[str, Any]) -> Iterator[None]:
         """Hold a place for the body of an accepted request; raises Unavailable when all places are taken."""
+        if RECEIVED in environ:
+            # The server received the body, and holds the place.
+            yield
+            return
         if not self._wanted.acquire(blocking=False):
             environ[UNREAD] = True
             raise Unavailable("Too many uploads are being received right now. Try again in a moment.", public=True)
+        release: Callable[[], object] = self._wanted.release
         try:
             yield
+        except WantsBody as wanted:
+            wanted.release, release = release, _nothing
+            raise
         finally:
-            self._wanted.release()
+            release()
 
     def drain(self, environ: dict[str, Any]) -> None:
         """Read what a refused client still sends, so that it reads the refusal; not while many others are refused."""
@@ -47,3 +56,7 @@ class BodyLimiter:
             drain_body(environ)
         finally:
             self._refused.release()
+
+
+def _nothing() -> None:
+    """The place is freed by the server, which holds it now."""

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import bottle
 
 from ...errors import CatalogUnavailable
-from ...formats.simple import accepts_encoding
+from ...formats.negotiation import accepts_encoding
 from ...index.read import Repository
 from .conditional import is_not_modified
 from .file_body import BLOCK_BYTES, Blocks
@@ -25,11 +25,15 @@ SerialOf = Callable[[], int]
 
 
 class Made(NamedTuple):
-    """A rendered page: the serial it was rendered at, its body, and the serial reported to mirrors (0: none)."""
+    """A rendered page: the serial it was rendered at, its body, and the serial reported to mirrors (0: none).
+
+    ``mark`` goes into its validators.
+    """
 
     serial: int
     body: bytes
     last_serial: int = 0
+    mark: str = ""
 
 
 class CachedPages:
@@ -66,7 +70,7 @@ class CachedPages:
         return self._cache.get(key, now=self._repository.serial(), serial_of=serial_of)
 
     def _kept(self, key: Hashable, made: Made) -> Page:
-        return self._cache.put(key, made.body, serial=made.serial, last_serial=made.last_serial)
+        return self._cache.put(key, made.body, serial=made.serial, form=made.mark, last_serial=made.last_serial)
 
     def _answer(self, page: Page) -> bottle.HTTPResponse:
         environ = bottle.request.environ

@@ -7,14 +7,19 @@ import gzip
 import importlib
 from collections.abc import Callable
 
-from ...formats.simple import accepts_encoding
+from ...formats.negotiation import accepts_encoding
+
+# A list of 100,000 projects takes a third of the time with fast levels, and a tenth more bytes.
+LARGE_BYTES = 1 << 20
+_GZIP_LEVEL, _FAST_GZIP_LEVEL = 6, 2
+_ZSTD_LEVEL, _FAST_ZSTD_LEVEL = 3, 1
 
 
 @functools.cache
-def _zstd() -> Callable[[bytes], bytes] | None:
+def _zstd() -> Callable[..., bytes] | None:
     for module in ("compression.zstd", "backports.zstd", "zstandard"):
         try:
-            compress: Callable[[bytes], bytes] = importlib.import_module(module).compress
+            compress: Callable[..., bytes] = importlib.import_module(module).compress
         except (ImportError, AttributeError):
             continue
         return compress
@@ -24,12 +29,13 @@ def _zstd() -> Callable[[bytes], bytes] | None:
 def zstd_compress(body: bytes) -> bytes | None:
     """The body as one zstd frame (RFC 8878); None when no zstd library is available."""
     compress = _zstd()
-    return None if compress is None else compress(body)
+    level = _ZSTD_LEVEL if len(body) < LARGE_BYTES else _FAST_ZSTD_LEVEL
+    return None if compress is None else compress(body, level=level)
 
 
 def gzip_compress(body: bytes) -> bytes:
     """The body in gzip (RFC 1952); equal bodies give equal bytes."""
-    return gzip.compress(body, 6, mtime=0)
+    return gzip.compress(body, _GZIP_LEVEL if len(body) < LARGE_BYTES else _FAST_GZIP_LEVEL, mtime=0)
 
 
 def compressed(body: bytes, accept_encoding: str | None) -> tuple[bytes, str]:

@@ -32,6 +32,8 @@ _ONE_RANGE = re.compile(r"bytes=[ \t]*([0-9]{0,40})-([0-9]{0,40})[ \t]*", re.IGN
 Header = tuple[str, str]
 # Called with the first byte and the number of bytes that will be read, so that remote storage can request them at once.
 Expect = Callable[[int, int], None]
+# Returns these bytes in blocks, from the first byte, and of this number.
+Section = Callable[[int, int], Iterable[bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,7 @@ class _File:
     modified: int | None
     headers: Sequence[Header]
     expect: Expect | None
+    blocks: Section | None = None
 
 
 def is_not_modified(if_none_match: str | None, etag: str) -> bool:
@@ -78,27 +81,31 @@ def send_file(
     *,
     size: int,
     etag: str,
-    mtime_ns: int,
+    mtime_ns: int | None,
     content_type: str,
     cache_control: str,
     headers: Sequence[Header] = (),
     expect: Expect | None = None,
+    blocks: Section | None = None,
     clock: Callable[[], float] = time.time,
 ) -> Answer:
     """The response to a GET or HEAD of ``file``, which is closed here or by the body's ``close()``.
 
-    ``size`` is in bytes, ``mtime_ns`` in nanoseconds since the epoch, ``etag`` is strong and quoted; ``expect`` is
-    called with what will be read, before the response starts. Raises Unavailable when a small file is shorter than
+    ``size`` is in bytes, ``mtime_ns`` in nanoseconds since the epoch (None: not known), ``etag`` is strong and quoted;
+    ``expect`` is called with what will be read, before the response starts. The bytes come from ``blocks`` where it is
+    given. Raises Unavailable when a small file is shorter than
     ``size``; reading a larger file that became shorter raises OSError.
     """
     try:
         now = int(clock())
-        modified = min(mtime_ns // 1_000_000_000, now)
-        date = _http_date(modified)
+        modified = None if mtime_ns is None else min(mtime_ns // 1_000_000_000, now)
+        date = None if modified is None else _http_date(modified)
         validators = [("ETag", etag), ("Cache-Control", cache_control), *unkept(cache_control).items()]
         if date is not None:
             validators.append(("Last-Modified", date))
-        selected = _File(file, size, etag, modified if date is not None else None, [*validators, *headers], expect)
+        selected = _File(
+            file, size, etag, modified if date is not None else None, [*validators, *headers], expect, blocks
+        )
         answer = _answer(environ, selected, content_type, now)
     except BaseException:
         file.close()
@@ -196,6 +203,9 @@ def _wanted_section(header: str, size: int) -> tuple[int, int] | None:
 
 
 def _body(environ: Mapping[str, Any], file: _File, start: int, length: int) -> Iterable[bytes]:
+    if file.blocks is not None:
+        file.stream.close()
+        return file.blocks(start, length)
     if file.expect is not None:
         file.expect(start, length)
     if start:

@@ -16,9 +16,10 @@ from typing import Any
 import bottle
 
 from ... import request_info
+from ...deferred import AT_ONCE, IS_OVERLOADED
 from ..html.pages import Frame
 from .problem_details import readable
-from .responses import mistake
+from .responses import mistake, overloaded
 
 _EMPTY = (204, 304)
 _CONTROL = re.compile("[\0-\x1f\x7f-\x9f]")
@@ -59,6 +60,8 @@ class Dispatch(bottle.Bottle):  # type: ignore[misc]
     def _answer(self, environ: dict[str, Any]) -> bottle.HTTPResponse:
         try:
             path = environ.setdefault("PATH_INFO", "")
+            if IS_OVERLOADED in environ:
+                return readable(overloaded(), self._frame)
             try:
                 # PEP 3333 passes each byte as a character. A line end at the end would match a rule that has none.
                 if not path.isascii():
@@ -70,7 +73,8 @@ class Dispatch(bottle.Bottle):  # type: ignore[misc]
                 return self._unmatched(bottle.HTTPError(400))
             except bottle.HTTPError as error:
                 return self._unmatched(error)
-            return route.callback(**arguments)
+            answer = route.callback.at_once if AT_ONCE in environ else route.callback
+            return answer(**arguments)
         except bottle.HTTPResponse as answer:
             return answer
         except Exception as error:  # noqa: BLE001 - logged with its traceback

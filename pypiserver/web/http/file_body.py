@@ -51,6 +51,10 @@ class Blocks:
         """Close the file; further calls do nothing."""
         self._file.close()
 
+    def section(self) -> tuple[BinaryIO, int, int]:
+        """The file, and the first byte and the number of bytes that are sent of it."""
+        return self._file, self._start, self._length
+
     def _take(self, count: int) -> bytes:
         wanted = min(count, self._length - self._position)
         if wanted <= 0:

@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 from ...request_info import CLIENT
+from ...text import url_host
 
 Network = IPv4Network | IPv6Network
 WSGI = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
@@ -259,6 +260,11 @@ def base_url(environ: Mapping[str, Any]) -> str:
     return f"{environ.get('wsgi.url_scheme', 'http')}://{host}/" + (f"{prefix}/" if prefix else "")
 
 
+def root_url(fixed: str, environ: Mapping[str, Any]) -> str:
+    """Our root as the operator gives it (``fixed``) or, where that is empty, as the client sees it; ends in a slash."""
+    return (fixed or base_url(environ)).rstrip("/") + "/"
+
+
 def _own_name(listens: str) -> str:
     """The host by which a URL names the address we listen on; "localhost" for one that means every address."""
     try:
@@ -267,7 +273,7 @@ def _own_name(listens: str) -> str:
         return listens if _HOST.fullmatch(listens) else "localhost"
     if address.is_unspecified:
         return "localhost"
-    return f"[{address}]" if address.version == 6 else str(address)
+    return url_host(str(address))
 
 
 def is_secure(url: str) -> bool:

@@ -9,7 +9,7 @@ a path in a file name.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import unquote
@@ -17,6 +17,8 @@ from urllib.parse import unquote
 from ...errors import BadRequest, ContentTooLarge
 
 BLOCK = 256 * 1024
+# What takes blocks of the body one by one, none at its end, and gives the fields at last.
+Fields = Generator[None, bytes, dict[str, list[str]]]
 
 
 class Reader(Protocol):
@@ -58,15 +60,25 @@ def boundary_of(content_type: str) -> bytes:
     return boundary.encode("ascii")
 
 
-def parse_multipart(
-    stream: Reader,
+def read_form(stream: Reader, parser: Fields) -> dict[str, list[str]]:
+    """Read a whole form from ``stream`` with a parser that has not begun."""
+    next(parser)
+    while True:
+        try:
+            parser.send(stream.read(BLOCK))
+        except StopIteration as end:
+            fields: dict[str, list[str]] = end.value
+            return fields
+
+
+def multipart(
     boundary: bytes,
     *,
     open_part: Callable[[str, str], Sink],
     wanted: Mapping[str, int] | None = None,
     limits: Limits = Limits(),
-) -> dict[str, list[str]]:
-    """Read a whole form; returns its fields, each with all its values in order.
+) -> Fields:
+    """Parse a form that is sent in blocks, b"" at its end; returns its fields, each with all its values in order.
 
     With ``wanted``, which maps field names to the most bytes of each, only these fields, and only the first value of
     each.
@@ -74,24 +86,24 @@ def parse_multipart(
     A part with a file name goes to the sink that ``open_part(field, filename)`` returns. Raises BadRequest for a form
     that is malformed or truncated, ContentTooLarge for one over its limits, and what ``open_part`` and sinks raise.
     """
-    source = _Source(stream, b"--" + boundary)
+    source = _Source(b"--" + boundary)
     fields: dict[str, list[str]] = {}
     left = limits.all_field_bytes
-    source.skip_preamble()
+    yield from source.skip_preamble()
     for _ in range(limits.parts):
-        if source.is_last():
-            source.skip_rest()
+        if (yield from source.is_last()):
+            yield from source.skip_rest()
             return fields
-        name, filename = _names(source.header(limits.header_bytes))
+        name, filename = _names((yield from source.header(limits.header_bytes)))
         if filename:
-            source.copy(open_part(name, filename))
+            yield from source.copy(open_part(name, filename))
             continue
         if wanted is not None and (name not in wanted or name in fields):
-            source.copy(_Ignored())
+            yield from source.copy(_Ignored())
             continue
         most = limits.field_bytes if wanted is None else wanted[name]
         value = _Value(name, min(most, left))
-        source.copy(value)
+        yield from source.copy(value)
         left -= len(value.data)
         fields.setdefault(name, []).append(_text(value.data))
     raise ContentTooLarge(f"The form has more than {limits.parts} parts.")
@@ -113,44 +125,43 @@ class _Value:
 
 
 class _Source:
-    """The body as a buffer, searched for its delimiters."""
+    """The body as a buffer, searched for its delimiters; when it yields, it takes the next block."""
 
-    def __init__(self, stream: Reader, delimiter: bytes) -> None:
-        self._stream = stream
+    def __init__(self, delimiter: bytes) -> None:
         self._delimiter = delimiter
         self._buffer = b""
         self._at = 0
         self._ended = False
 
-    def skip_preamble(self) -> None:
+    def skip_preamble(self) -> Generator[None, bytes, None]:
         """Skip to the end of the first delimiter, which begins a line; the text before it means nothing."""
         # A line feed that we add lets the first line match like every other.
         self._buffer = b"\n"
-        self.copy(_Ignored())
+        yield from self.copy(_Ignored())
 
-    def is_last(self) -> bool:
+    def is_last(self) -> Generator[None, bytes, bool]:
         """Whether the delimiter just passed closes the form; otherwise skip the rest of its line."""
-        self._need(2)
+        yield from self._need(2)
         if self._buffer.startswith(b"--", self._at):
             return True
         # RFC 2046 allows white space after a delimiter.
-        end = self._find(b"\n", 1024)
+        end = yield from self._find(b"\n", 1024)
         if end < 0 or self._buffer[self._at : end].strip(b" \t\r"):
-            raise BadRequest("The form is malformed: something stands behind a boundary.")
+            raise BadRequest("The form is malformed: a boundary is followed by other bytes on its line.")
         self._at = end + 1
         return False
 
-    def skip_rest(self) -> None:
+    def skip_rest(self) -> Generator[None, bytes, None]:
         """Read and discard the text after the form, which means nothing."""
-        while self._more():
+        while (yield from self._more()):
             self._at = len(self._buffer)
 
-    def header(self, limit: int) -> bytes:
+    def header(self, limit: int) -> Generator[None, bytes, bytes]:
         """The lines of a part's header, up to the empty line."""
         lines: list[bytes] = []
         left = limit
         while True:
-            end = self._find(b"\n", left)
+            end = yield from self._find(b"\n", left)
             if end < 0 or end - self._at >= left:
                 if end < 0 and self._ended:
                     raise BadRequest("The form is cut off in the header of a part.")
@@ -162,7 +173,7 @@ class _Source:
                 return b"\n".join(lines)
             lines.append(line)
 
-    def copy(self, sink: Sink) -> None:
+    def copy(self, sink: Sink) -> Generator[None, bytes, None]:
         """Write everything up to the next delimiter to the sink, without the line end that belongs to the delimiter."""
         delimiter = b"\n" + self._delimiter
         while True:
@@ -179,24 +190,24 @@ class _Source:
             if keep > self._at:
                 sink.write(self._buffer[self._at : keep])
                 self._at = keep
-            if not self._more():
+            if not (yield from self._more()):
                 raise BadRequest("The form is cut off: its last boundary is missing.")
 
-    def _find(self, wanted: bytes, limit: int) -> int:
+    def _find(self, wanted: bytes, limit: int) -> Generator[None, bytes, int]:
         while True:
             found = self._buffer.find(wanted, self._at)
-            if found >= 0 or len(self._buffer) - self._at > limit or not self._more():
+            if found >= 0 or len(self._buffer) - self._at > limit or not (yield from self._more()):
                 return found
 
-    def _need(self, count: int) -> None:
+    def _need(self, count: int) -> Generator[None, bytes, None]:
         while len(self._buffer) - self._at < count:
-            if not self._more():
+            if not (yield from self._more()):
                 raise BadRequest("The form is cut off behind a boundary.")
 
-    def _more(self) -> bool:
+    def _more(self) -> Generator[None, bytes, bool]:
         if self._ended:
             return False
-        data = self._stream.read(BLOCK)
+        data = yield
         self._ended = not data
         self._buffer = self._buffer[self._at :] + data
         self._at = 0

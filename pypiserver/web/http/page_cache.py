@@ -79,6 +79,14 @@ class PageCache:
         page.is_used = True
         return page
 
+    def known(self, key: Hashable, *, now: int) -> Page | None:
+        """The page if it is known to be current at the catalog's serial ``now``, else None; asks no question."""
+        page = self._pages.get(key)
+        if page is None or page.checked != now:
+            return None
+        page.is_used = True
+        return page
+
     def last(self, key: Hashable) -> Page | None:
         """The last page, unless a change is known: otherwise an acknowledged upload could be missing from it."""
         page = self._pages.get(key)
@@ -117,11 +125,12 @@ class PageCache:
 
 
 def _encodings(body: bytes, form: str) -> dict[str, tuple[bytes, str]]:
-    suffixes = [form] if form else []
-    bodies = {"identity": (body, etag(body, *suffixes))}
+    # One digest for all of them: of a large page it takes milliseconds.
+    whole = etag(body, *([form] if form else [])).rstrip('"')
+    bodies = {"identity": (body, f'{whole}"')}
     if len(body) >= MIN_COMPRESSED:
-        bodies["gzip"] = (gzip_compress(body), etag(body, *suffixes, "gzip"))
+        bodies["gzip"] = (gzip_compress(body), f'{whole}-gzip"')
         compressed = zstd_compress(body)
         if compressed is not None:
-            bodies["zstd"] = (compressed, etag(body, *suffixes, "zstd"))
+            bodies["zstd"] = (compressed, f'{whole}-zstd"')
     return bodies

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import bottle
 
-from ...formats.simple import prefers_html, prefers_json
+from ...formats.negotiation import prefers_html, prefers_json
 from ..html.pages import SECURITY, Frame
 from .responses import text
 

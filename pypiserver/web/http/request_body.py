@@ -1,11 +1,18 @@
-"""A request's body, read once and never beyond its limit."""
+"""A request's body, read once and never beyond its limit.
+
+**Invariants:** a body is never longer than its length, nor than its limit; where the server receives it (see
+:mod:`...deferred`), nothing is read here.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from ...errors import BadRequest, ContentTooLarge
+from ...deferred import IS_PUSHED, RECEIVED, Receiver, WantsBody
+from ...errors import BadRequest, ContentTooLarge, PypiServerError
+
+BLOCK = 64 * 1024
 
 
 class Body:
@@ -16,6 +23,7 @@ class Body:
     """
 
     def __init__(self, environ: Mapping[str, Any], max_bytes: int) -> None:
+        self._environ = environ
         self._stream = environ["wsgi.input"]
         self._max_bytes = max_bytes
         self._left = max_bytes
@@ -52,5 +60,54 @@ class Body:
             raise self._too_large()
         return data
 
+    def read_all(self, most: int) -> bytes:
+        """The whole body where it is no longer than ``most`` bytes, otherwise some bytes more than that."""
+        received = self._environ.get(RECEIVED)
+        if isinstance(received, Gathered):
+            return received.content()
+        if self.is_pushed:
+            raise self.wanted_by(Gathered(most))
+        data = bytearray()
+        while len(data) <= most and (block := self.read(BLOCK)):
+            data += block
+        return bytes(data)
+
+    @property
+    def is_pushed(self) -> bool:
+        """Whether the server hands the body on; what must not be read here then."""
+        return bool(self._environ.get(IS_PUSHED))
+
+    def wanted_by(self, receiver: Receiver) -> WantsBody:
+        """What to raise for the body to be handed to ``receiver``."""
+        return WantsBody(receiver, self._left if self._is_counted else self._max_bytes)
+
     def _too_large(self) -> ContentTooLarge:
         return ContentTooLarge(f"The request has more than {self._max_bytes} bytes, the most that is taken here.")
+
+
+class Gathered:
+    """Receives a body of up to ``most`` bytes into memory; of a longer one some bytes more than that."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._data = bytearray()
+        self._fault: PypiServerError | None = None
+
+    def take(self, data: bytes, /) -> bool:
+        """Keep the next block."""
+        self._data += data
+        return len(self._data) <= self._most
+
+    def end(self, fault: PypiServerError | None, /) -> None:
+        """Nothing more will come."""
+        self._fault = fault
+
+    def content(self) -> bytes:
+        """What was received; raises what was wrong with it."""
+        if self._fault is not None:
+            raise self._fault
+        return bytes(self._data)
+
+    def discard(self) -> None:
+        """Forget it."""
+        self._data.clear()

@@ -14,12 +14,14 @@ import bottle
 from ...errors import MethodNotAllowed, PypiServerError, Unauthorized, Unavailable
 from ...request_info import NOTE
 from ...text import MAX_SENTENCE, cut, printable
-from .prepared_response import PreparedResponse
+from .prepared_response import Header, PreparedResponse
 
 _LOG = logging.getLogger(__name__)
 _ACCESS = logging.getLogger("pypiserver.access")
 REALM = 'Basic realm="pypi", charset="UTF-8"'
 MAX_REASON = 200
+# Why an old page is sent, as a token of RFC 9211.
+CATALOG_UNAVAILABLE = "catalog-unavailable"
 # The most characters of a path in the log; a path may have a hundred kilobytes.
 MAX_SHOWN = 500
 
@@ -61,9 +63,13 @@ def aged(answer: bottle.HTTPResponse, age: float | None) -> bottle.HTTPResponse:
     """
     if age is None:
         return answer
-    status = f"pypiserver; hit; ttl=-{int(age)}; detail=catalog-unavailable"
-    headers = [*answer.headerlist, ("Age", str(int(age))), ("Cache-Status", status)]
+    headers = [*answer.headerlist, *stale_headers(age, CATALOG_UNAVAILABLE)]
     return PreparedResponse(answer.body, headers, status=answer.status_line)
+
+
+def stale_headers(age: float, detail: str) -> list[Header]:
+    """The headers of a response that was right ``age`` seconds ago; ``detail`` is a token that says why it is sent."""
+    return [("Age", str(int(age))), ("Cache-Status", f"pypiserver; hit; ttl=-{int(age)}; detail={detail}")]
 
 
 def redirect(location: str, *, cache_control: str = "max-age=0, must-revalidate") -> bottle.HTTPResponse:
@@ -86,7 +92,7 @@ def failure(error: PypiServerError) -> bottle.HTTPResponse:
     if isinstance(error, MethodNotAllowed):
         headers["Allow"] = error.allow
     if isinstance(error, Unavailable) and error.is_passing:
-        headers["Retry-After"] = "2"
+        headers["Retry-After"] = str(error.retry_after)
     if error.is_told:
         bottle.request.environ[NOTE] = message
     # Where the client is told less than the whole reason, the log gets it at any log level; what the client is told is
@@ -97,10 +103,16 @@ def failure(error: PypiServerError) -> bottle.HTTPResponse:
     return text(message, status=f"{error.status} {reason_phrase(message)}", headers=headers)
 
 
-def mistake(error: BaseException | None, *, status: int = 500) -> bottle.HTTPResponse:
+def overloaded() -> bottle.HTTPResponse:
+    """The answer where too many requests wait already; not logged, as there are many of them."""
+    message = "Too many requests are being answered right now. Try again in a moment."
+    return text(message, status=f"503 {message}", headers={"Retry-After": "2"})
+
+
+def mistake(error: BaseException | None) -> bottle.HTTPResponse:
     """The response to a bug; its traceback goes to the log only."""
-    _LOG.error("%s %s: %d", *_asked(), status, exc_info=error)
-    return text("Something went wrong in the server; its log says what.", status=status)
+    _LOG.error("%s %s: 500", *_asked(), exc_info=error)
+    return text("Something went wrong in the server; its log says what.", status=500)
 
 
 def _asked() -> tuple[str, str]:

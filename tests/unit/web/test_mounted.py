@@ -138,7 +138,7 @@ def test_a_path_that_is_also_one_of_ours_is_taken_off_what_has_it(serve: Serve, 
     client = serve(server_base_url="/packages/")
     assert "http://pypi.example/packages/simple/" in client.get("/packages/", HTTP_HOST=HOST).text
     assert client.get(f"/packages/packages/{wheel.name}").body == wheel.read_bytes()
-    # A whole address says nothing of the proxy; one that takes such a path off goes on working.
+    # A whole address says nothing of the proxy; one that takes such a path off continues working.
     assert serve(server_base_url="http://pypi.example/packages/").get(f"/packages/{wheel.name}").status == 200
 
 

@@ -14,12 +14,10 @@ from urllib.parse import urljoin
 
 import pytest
 
-from pypiserver.errors import ConfigError
 from pypiserver.settings.config import default_fallback_url
 from pypiserver.web.html import pages
-from pypiserver.web.routes import _NAME, _RELEASE, _VERSION
+from pypiserver.web.routes import NAME, RELEASE, VERSION
 from tests.make_archives import make_sdist, make_wheel
-from tests.raising import raises
 
 from ..conftest import OLD
 from ..wsgi import Client
@@ -92,7 +90,7 @@ def test_a_project_that_is_here_is_never_sent_elsewhere(serve: Serve, path: str)
 
 def test_without_fallback_an_unknown_project_is_missing(serve: Serve) -> None:
     answer = serve(disable_fallback=True).get("/simple/unknown/")
-    assert (answer.status, answer.text) == (404, "There is no project 'unknown' here.\n")
+    assert (answer.status, "'unknown'" in answer.text) == (404, True)
 
 
 def test_a_private_name_never_leaves(serve: Serve, tmp_path: Path) -> None:
@@ -194,12 +192,12 @@ EXAMPLES = {
     "/favicon.ico": ["/favicon.ico"],
     "/simple": ["/simple"],
     "/simple/": ["/simple/", "/simple/?format=text/html"],
-    f"/simple/{_NAME}": ["/simple/foo_bar"],
-    f"/simple/{_NAME}/": ["/simple/foo-bar/", "/simple/Foo_Bar/", "/simple/unknown/"],
+    f"/simple/{NAME}": ["/simple/foo_bar"],
+    f"/simple/{NAME}/": ["/simple/foo-bar/", "/simple/Foo_Bar/", "/simple/unknown/"],
     "/+simple": ["/+simple"],
     "/+simple/": ["/+simple/"],
-    f"/+simple/{_NAME}": ["/+simple/foo_bar"],
-    f"/+simple/{_NAME}/": ["/+simple/foo-bar/", "/+simple/unknown/"],
+    f"/+simple/{NAME}": ["/+simple/foo_bar"],
+    f"/+simple/{NAME}/": ["/+simple/foo-bar/", "/+simple/unknown/"],
     "/packages": ["/packages"],
     "/packages/": ["/packages/"],
     "/packages/<path:path>": [f"/packages/{WHEEL}", f"/packages/{WHEEL}.metadata", "/packages/nothing-1.0.zip"],
@@ -207,22 +205,23 @@ EXAMPLES = {
     "/projects": ["/projects"],
     "/projects/": ["/projects/", "/projects/?q=foo&sort=-date&page=7"],
     "/projects/feed.atom": ["/projects/feed.atom"],
-    f"/project/{_NAME}": ["/project/foo-bar"],
-    f"/project/{_NAME}/": ["/project/foo-bar/", "/project/Foo_Bar/", "/project/unknown/"],
-    f"/project/{_NAME}/{_VERSION}": ["/project/foo-bar/1.0"],
-    f"/project/{_NAME}/{_VERSION}/": ["/project/foo-bar/1.0/", "/project/foo-bar/1/", "/project/foo-bar/9/"],
-    f"/pypi/{_NAME}/json": ["/pypi/foo-bar/json", "/pypi/unknown/json"],
-    f"/pypi/{_NAME}/{_VERSION}/json": ["/pypi/foo-bar/1.0/json", "/pypi/foo-bar/9/json"],
-    f"/{_NAME}/json": ["/foo-bar/json"],
-    f"/{_NAME}/{_RELEASE}/json": ["/foo-bar/1.0/json"],
-    f"/{_NAME}/{_RELEASE}": ["/foo-bar/1.0"],
-    f"/{_NAME}/{_RELEASE}/": ["/foo-bar/1.0/"],
-    f"/pypi/{_NAME}": ["/pypi/foo-bar"],
-    f"/pypi/{_NAME}/": ["/pypi/foo-bar/", "/pypi/simple/"],
-    f"/pypi/{_NAME}/{_RELEASE}": ["/pypi/foo-bar/1.0"],
-    f"/pypi/{_NAME}/{_RELEASE}/": ["/pypi/foo-bar/1.0/"],
-    f"/{_NAME}": ["/foo-bar"],
-    f"/{_NAME}/": ["/foo-bar/"],
+    f"/project/{NAME}": ["/project/foo-bar"],
+    f"/project/{NAME}/": ["/project/foo-bar/", "/project/Foo_Bar/", "/project/unknown/"],
+    f"/project/{NAME}/feed.atom": ["/project/foo-bar/feed.atom", "/project/Foo_Bar/feed.atom"],
+    f"/project/{NAME}/{VERSION}": ["/project/foo-bar/1.0"],
+    f"/project/{NAME}/{VERSION}/": ["/project/foo-bar/1.0/", "/project/foo-bar/1/", "/project/foo-bar/9/"],
+    f"/pypi/{NAME}/json": ["/pypi/foo-bar/json", "/pypi/unknown/json"],
+    f"/pypi/{NAME}/{VERSION}/json": ["/pypi/foo-bar/1.0/json", "/pypi/foo-bar/9/json"],
+    f"/{NAME}/json": ["/foo-bar/json"],
+    f"/{NAME}/{RELEASE}/json": ["/foo-bar/1.0/json"],
+    f"/{NAME}/{RELEASE}": ["/foo-bar/1.0"],
+    f"/{NAME}/{RELEASE}/": ["/foo-bar/1.0/"],
+    f"/pypi/{NAME}": ["/pypi/foo-bar"],
+    f"/pypi/{NAME}/": ["/pypi/foo-bar/", "/pypi/simple/"],
+    f"/pypi/{NAME}/{RELEASE}": ["/pypi/foo-bar/1.0"],
+    f"/pypi/{NAME}/{RELEASE}/": ["/pypi/foo-bar/1.0/"],
+    f"/{NAME}": ["/foo-bar"],
+    f"/{NAME}/": ["/foo-bar/"],
 }
 
 
@@ -413,13 +412,13 @@ def test_a_protected_page_is_private(serve: Serve) -> None:
         assert "private" in client.get(path, HTTP_AUTHORIZATION=basic("a", "b")).headers["cache-control"]
 
 
-def test_what_stands_beside_a_file_is_guarded_like_the_file(serve: Serve) -> None:
+def test_a_sidecar_is_guarded_like_the_file(serve: Serve) -> None:
     client = serve(auther=lambda user, password: True, authenticate="download")
     for suffix in ("", ".metadata", ".asc", ".provenance"):
         assert client.get(f"/packages/{WHEEL}{suffix}").status == 401
 
 
-def test_without_a_password_file_nobody_may_upload(serve: Serve) -> None:
+def test_without_a_password_file_no_one_may_upload(serve: Serve) -> None:
     client = serve(authenticate="update", password_file=None)
     for headers in ({}, {"HTTP_AUTHORIZATION": basic("a", "b")}):
         answer = client.upload(*make_wheel("new", "1.0"), **headers)
@@ -445,12 +444,6 @@ def test_health_is_plain_and_may_move(serve: Serve) -> None:
     assert serve(health_endpoint="/alive/now").get("/alive/now").status == 200
 
 
-@pytest.mark.parametrize("endpoint", ["/simple/", "/packages/x", "/", "/simple/health/", "/foo/json", "/pypi/x/json"])
-def test_a_health_address_that_hides_another_is_refused(serve: Serve, endpoint: str) -> None:
-    with raises(ConfigError, kind="contradiction", setting="health_endpoint", value=endpoint):
-        serve(health_endpoint=endpoint)
-
-
 def test_a_quarantined_project_offers_nothing(serve: Serve, put: Put) -> None:
     put(".status/foo-bar", b"quarantined\nmalware\n")
     client = serve()
@@ -458,13 +451,3 @@ def test_a_quarantined_project_offers_nothing(serve: Serve, put: Put) -> None:
     assert (value["files"], value["versions"]) == ([], [])
     assert value["project-status"] == {"status": "quarantined", "reason": "malware"}
     assert client.get(f"/packages/{WHEEL}").status == 403
-
-
-def test_two_applications_share_nothing(serve: Serve, tmp_path: Path) -> None:
-    other = tmp_path / "other"
-    other.mkdir()
-    (other / "only-1.0.zip").write_bytes(make_sdist("only", "1.0", format=".zip")[1])
-    one, two = serve(), serve(roots=str(other))
-    assert "only" not in one.get("/simple/").text
-    assert "foo" not in two.get("/simple/").text
-    assert "only" in two.get("/simple/").text

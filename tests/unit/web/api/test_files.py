@@ -1,4 +1,4 @@
-"""Downloads over the application: validators, ranges, caching, what stands beside a file, and who may have it."""
+"""Downloads over the application: validators, ranges, caching, what is next to a file, and who may have it."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def test_how_long_caches_may_keep_a_file(serve: Serve, settings: dict[str, objec
         assert (again.status, again.headers["cache-control"]) == (304, expected), suffix
 
 
-# -- what stands beside a file ---------------------------------------------------------------------------------------
+# -- what is next to a file ---------------------------------------------------------------------------------------
 
 
 def test_metadata_is_byte_for_byte_what_is_in_the_wheel(serve: Serve) -> None:
@@ -274,7 +274,7 @@ def test_the_listing_has_every_file_of_every_folder_once_and_in_order(
     serve: Serve, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many are read at a time, and whichever of two files of one name is offered."""
-    for module in ("pypiserver.index.read", "pypiserver.web.html.file_list"):
+    for module in ("pypiserver.index.lists", "pypiserver.web.html.file_list"):
         monkeypatch.setattr(f"{module}.ROWS", 3)
     other = tmp_path / "other"
     for number in range(8):
@@ -327,7 +327,7 @@ def test_a_file_that_was_replaced_by_hand_has_the_validator_of_its_new_bytes(
     _, other = make_wheel("foo_bar", "1.0", summary="another")
     # In one step: a file that is seen while it is written is hidden until it is whole.
     put(".new", other, mtime=OLD + 7).replace(root / WHEEL)
-    # Nobody told the catalog: the download itself sees that the file is another one.
+    # No one told the catalog: the download itself sees that the file is another one.
     answer = client.get(PATH, HTTP_IF_NONE_MATCH=ETAG)
     assert (answer.status, answer.body) == (200, other)
     assert answer.headers["etag"] == f'"{hashlib.sha256(other).hexdigest()}"'
@@ -390,3 +390,37 @@ def test_what_is_not_served_is_not_handed_over(serve: Serve, put: Put) -> None:
     for path in (".hidden-1.0.zip", "unknown-1.0.zip", "../packages/" + WHEEL):
         answer = client.get(f"/packages/{path}")
         assert (answer.status, "x-accel-redirect" in answer.headers) == (404, False)
+
+
+# -- the form that PyPI gives to addresses ---------------------------------------------------------------------------
+
+DIGITS = f"12/ab/{'0' * 60}"
+
+
+@pytest.mark.parametrize("suffix", ["", ".metadata", ".asc", ".provenance"])
+@pytest.mark.parametrize("name", [WHEEL, SDIST])
+def test_a_lock_file_of_pypi_finds_our_files_by_name(serve: Serve, name: str, suffix: str) -> None:
+    client = serve()
+    own = client.get(f"/packages/{'sub dir/' if name == SDIST else ''}{name}{suffix}")
+    other = client.get(f"/packages/{DIGITS}/{name}{suffix}")
+    assert (other.status, other.body, other.headers.get("etag")) == (own.status, own.body, own.headers.get("etag"))
+
+
+def test_the_form_of_pypi_has_ranges_and_a_head(serve: Serve) -> None:
+    client = serve()
+    answer = client.get(f"/packages/{DIGITS}/{WHEEL}", HTTP_RANGE="bytes=0-9")
+    assert (answer.status, answer.body) == (206, WHEEL_BYTES[:10])
+    assert client.request("HEAD", f"/packages/{DIGITS}/{WHEEL}").headers["content-length"] == str(SIZE)
+
+
+@pytest.mark.parametrize(
+    "folder",
+    ["12/ab/" + "0" * 59, "12/ab/" + "0" * 61, "12/ab/" + "g" * 60, "12/AB/" + "0" * 60, "1/ab/" + "0" * 60, "x"],
+)
+def test_any_other_form_finds_nothing(serve: Serve, folder: str) -> None:
+    assert serve().get(f"/packages/{folder}/{WHEEL}").status == 404
+
+
+def test_a_file_that_is_really_there_comes_first(serve: Serve, put: Put) -> None:
+    put(f"{DIGITS}/{LARGE}", LARGE_BYTES)
+    assert serve().get(f"/packages/{DIGITS}/{LARGE}").body == LARGE_BYTES

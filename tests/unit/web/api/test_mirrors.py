@@ -71,7 +71,7 @@ def test_json_tells_it_too(serve: Serve) -> None:
     assert client.get("/pypi/foo/json").json()["last_serial"] == OLD + 5
 
 
-def test_pages_are_the_same_when_the_catalog_is_built_anew(serve: Serve) -> None:
+def test_pages_are_the_same_when_the_catalog_is_built_again(serve: Serve) -> None:
     """Also those of another server over the same folder: each has a catalog of its own."""
     one, two = ([serve().get(path, HTTP_ACCEPT=JSON) for path in ADDRESSES] for _ in range(2))
     assert [answer.headers["etag"] for answer in one] == [answer.headers["etag"] for answer in two]

@@ -13,9 +13,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 import pypiserver
-from pypiserver import factory
 from pypiserver.bucket.presign import signed_at
 from pypiserver.errors import ConfigError, Unavailable
+from pypiserver.factory import application
 from pypiserver.web.api.offload import Addresses
 from tests.raising import raises
 
@@ -42,9 +42,9 @@ def signing(world: World, **settings: object) -> Client:
     """A server of that catalog whose store is another one."""
     filled = world.client(downloads="stream")._application.backend  # type: ignore[attr-defined]
     shared = {name: getattr(filled, name) for name in ("catalog", "queries", "indexer", "digester", "digests")}
-    build = factory.build_backend
+    build = application.build_backend
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(factory, "build_backend", lambda config: replace(build(config), **shared))
+        patch.setattr(application, "build_backend", lambda config: replace(build(config), **shared))
         return world.client(
             **{"storage": "s3://bucket/pre/fix", "catalog": world.catalog.with_name("other"), **settings}
         )
@@ -96,16 +96,6 @@ def test_clients_are_sent_to_the_public_endpoint(world: World) -> None:
     (date,) = parse_qs(place.query)["X-Amz-Date"]
     moment = calendar.timegm(time.strptime(date, "%Y%m%dT%H%M%SZ"))
     assert moment % 300 == 0 and signed_at(place.geturl(), "secret", moment) == place.geturl()
-
-
-def test_an_endpoint_that_would_be_preferred_to_the_public_one_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
-    settings = {"storage": "s3://bucket", "catalog": tmp_path / "catalog"}
-    pypiserver.app(**settings)
-    with raises(ConfigError, kind="contradiction", setting="public_storage_endpoint"):
-        pypiserver.app(**settings, public_storage_endpoint="https://packages.example")
 
 
 def test_what_has_no_body_or_is_no_file_is_never_handed_over(world: World) -> None:
@@ -165,7 +155,7 @@ def test_what_cannot_be_signed_is_an_outage_and_not_remembered() -> None:
     assert addresses.of("a") == "a?1"
 
 
-def test_downloads_are_counted_whoever_sends_them(world: World, tmp_path: Path) -> None:
+def test_downloads_are_counted_whichever_program_sends_them(world: World, tmp_path: Path) -> None:
     client = signing(world, stats=tmp_path / "stats.sqlite")
     assert files(client)[0]["filename"] == FOO and address(files(client)[0]) == f"/packages/{PATH}"
     client.get(f"/packages/{PATH}")

@@ -12,7 +12,7 @@ import pytest
 from pypiserver.distributions.core_metadata import CoreMetadata
 from pypiserver.observability.download_statistics import Counts
 from pypiserver.web.html import project_page
-from pypiserver.web.html.project_page import downloads, facts, links, listed
+from pypiserver.web.html.project_page import classifiers, downloads, facts, links, listed
 from tests.make_archives import make_wheel
 
 from ...wsgi import Client
@@ -35,11 +35,20 @@ def test_a_list_ends_with_a_whole_item_and_says_how_many_more(items: list[str], 
     ("license_text", "said"),
     [("MIT", "MIT"), ("\nMIT\n", "MIT"), ("MIT License\n\nCopyright", "MIT License ..."), ("", None)],
 )
-def test_a_whole_license_is_said_to_go_on(license_text: str, said: str | None) -> None:
+def test_a_whole_license_is_said_to_continue(license_text: str, said: str | None) -> None:
     assert dict(facts(CoreMetadata(license=license_text))).get("License") == said
 
 
-def test_a_long_label_is_said_to_go_on() -> None:
+def test_classifiers_are_grouped_by_their_first_part() -> None:
+    said = ("Topic :: B", "License :: OSI Approved :: MIT License", "Topic :: A :: C", "odd")
+    assert list(classifiers(CoreMetadata(classifiers=said)).items()) == [
+        ("", ["odd"]),
+        ("License", ["OSI Approved :: MIT License"]),
+        ("Topic", ["A :: C", "B"]),
+    ]
+
+
+def test_a_long_label_is_said_to_continue() -> None:
     assert links(CoreMetadata(project_urls=(f"{'a' * 400}, https://a.example/",))) == [
         (f"{'a' * 297}...", "https://a.example/")
     ]

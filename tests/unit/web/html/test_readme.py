@@ -147,22 +147,6 @@ def test_no_part_of_a_description_looks_like_a_part_of_the_page(render: Render, 
     assert 'id="files"' not in html
 
 
-@pytest.mark.live
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        ("*a " * 200 + " a*" * 200, "its parts are nested more than 100 deep"),
-        ("> " * 150 + "a", "its parts are nested more than 100 deep"),
-        ("a" * 100_001, "it is longer than 100,000 characters"),
-        # As little as becomes too large: more of it meets the limit of time on a machine that is busy.
-        ("```python\n" + "a=1;" * 11_500 + "\n```\n", "it becomes larger than 1 MiB when it is formatted"),
-    ],
-)
-def test_what_is_too_much_is_plain_text_with_the_reason(render: Render, text: str, reason: str) -> None:
-    note = f'<p class="note">The description is shown as plain text, because {reason}.</p><pre class="plain">'
-    assert render(text, MD).startswith(note)
-
-
 def test_what_has_errors_says_so(render: Render) -> None:
     note = '<p class="note">The description is shown as plain text, because it has errors.</p>'
     assert render("`broken <", RST) == f'{note}<pre class="plain">`broken &lt;</pre>'

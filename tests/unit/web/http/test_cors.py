@@ -78,7 +78,7 @@ def test_what_has_not_changed_may_be_read_too(serve: Serve) -> None:
     assert (answer.status, answer.headers["access-control-allow-origin"]) == (206, "*")
 
 
-def test_of_several_origins_each_is_told_itself_and_nobody_else_anything(serve: Serve) -> None:
+def test_of_several_origins_each_is_told_itself_and_no_one_else_anything(serve: Serve) -> None:
     client = serve(allow_origin=[ONE, TWO])
     for path in ("/simple/foo/", f"/packages/{WHEEL}", "/foo/json"):
         answers = [client.get(path, HTTP_ORIGIN=origin) for origin in (ONE, TWO, "https://evil.example", "null", "")]

@@ -122,7 +122,7 @@ def test_with_an_address_given_no_header_says_another() -> None:
         environ = through(root=root, PATH_INFO=path, **STRANGERS)
         assert (environ["PATH_INFO"], environ["HTTP_HOST"]) == ("/simple/", "inner:8080")
         assert environ["SCRIPT_NAME"] == path.removesuffix("/simple/")
-    # Nor is anybody trusted for it.
+    # Nor is anyone trusted for it.
     assert through([], root=root, REMOTE_ADDR="192.0.2.1", PATH_INFO="/pypi/simple/")["PATH_INFO"] == "/simple/"
     environ = through(named=DEFAULT, root=root, HTTP_HOST="pypi", **EXAMPLE)
     assert environ["HTTP_HOST"] == "pypi"
@@ -177,7 +177,7 @@ def test_the_operator_hears_once_of_a_header_that_is_ignored(caplog: pytest.LogC
 
 
 @pytest.mark.parametrize("address", ["192.0.2.1", "2001:db8::1", "nonsense"])
-def test_nobody_else_is_believed(address: str) -> None:
+def test_no_one_else_is_believed(address: str) -> None:
     environ = through(
         REMOTE_ADDR=address,
         HTTP_X_FORWARDED_HOST="evil.example",
@@ -215,7 +215,7 @@ def test_a_value_that_is_not_of_its_form_is_ignored(value: str) -> None:
     assert url in ("http://inner:8080/", "http://evil.example/", "http://inner:8080/only/")
 
 
-def test_the_client_is_the_last_address_nobody_trusted_vouches_for() -> None:
+def test_the_client_is_the_last_address_no_one_trusted_vouches_for() -> None:
     environ = through(HTTP_X_FORWARDED_FOR="6.6.6.6, 192.0.2.7, 127.0.0.2")
     assert environ[CLIENT] == "192.0.2.7"
     assert through(HTTP_X_FORWARDED_FOR="junk")[CLIENT] == "127.0.0.1"

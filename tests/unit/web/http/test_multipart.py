@@ -1,4 +1,4 @@
-"""Forms as real clients write them, cut anywhere, and forms as nobody should."""
+"""Forms as real clients write them, cut anywhere, and forms as no one should."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pypiserver.errors import BadRequest, ContentTooLarge
-from pypiserver.web.http.multipart import Limits, boundary_of, parse_multipart
+from pypiserver.web.http.multipart import Limits, boundary_of
+from tests.multipart_forms import parse_multipart
 
 Parsed = tuple[dict[str, list[str]], dict[tuple[str, str], bytes]]
 

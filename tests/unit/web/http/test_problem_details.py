@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http
 import json
 import re
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from pathlib import Path
 import html5lib
 import pytest
 
+from pypiserver.errors import PypiServerError
 from pypiserver.settings.config import default_fallback_url
 from pypiserver.web.http.problem_details import Reading, form_for
 from tests.make_archives import make_wheel
@@ -74,6 +76,43 @@ def test_a_problem_says_what_the_sentence_says(serve: Serve, path: str) -> None:
     assert (problem.status, problem.headers["cache-control"]) == (404, "no-store")
     assert int(problem.headers["content-length"]) == len(problem.body)
     assert client.request("HEAD", path, HTTP_ACCEPT=UV_PAGE).headers == problem.headers
+
+
+def fail(user: str, password: str) -> bool:
+    raise OSError("the directory is down")
+
+
+CLOSED = "list,download"
+REFUSALS: dict[int, dict[str, object]] = {
+    401: {"auther": lambda user, password: False, "authenticate": CLOSED},
+    403: {"authenticate": CLOSED},
+    404: {"fallback": False},
+    503: {"auther": fail, "authenticate": CLOSED},
+}
+
+
+@pytest.mark.parametrize("path", PATHS[:4])
+@pytest.mark.parametrize("status", REFUSALS)
+def test_every_refusal_of_a_page_metadata_or_a_file_is_a_problem_for_programs(
+    serve: Serve, status: int, path: str
+) -> None:
+    client = serve(**REFUSALS[status])
+    login = {"HTTP_AUTHORIZATION": "Basic YTpi"}
+    # What old clients got, they get: pip 9, setup.py, Poetry and twine send one of these.
+    sentences = {client.get(path, **login, **accept).text for accept in ({}, {"HTTP_ACCEPT": "*/*"})}
+    assert len(sentences) == 1
+    for fields in (
+        {"HTTP_ACCEPT": UV_PAGE},
+        {"HTTP_ACCEPT": PIP},
+        {"HTTP_ACCEPT": "*/*", "HTTP_USER_AGENT": "uv/0.13 {}"},
+    ):
+        problem = client.get(path, **login, **fields)
+        assert (problem.status, problem.headers["content-type"]) == (status, "application/problem+json")
+        detail = sentences.copy().pop().rstrip("\n")
+        assert problem.json() == {"title": http.HTTPStatus(status).phrase, "status": status, "detail": detail}
+        assert ("www-authenticate" in problem.headers) is (status == 401)
+        assert ("retry-after" in problem.headers) is (status == 503)
+        assert "directory" not in problem.text
 
 
 def test_an_upload_is_refused_with_a_problem(serve: Serve) -> None:
@@ -192,7 +231,7 @@ def test_a_mistake_of_ours_has_these_forms_too(serve: Serve, monkeypatch: pytest
     for accept in (UV_PAGE, FIREFOX, "*/*"):
         answer = client.get("/simple/nothing/", HTTP_ACCEPT=accept)
         assert answer.status == 500 and "secret" not in answer.text
-        assert "its log says what" in answer.text
+        assert PypiServerError.general in answer.text
 
 
 def test_a_problem_is_ascii(serve: Serve) -> None:

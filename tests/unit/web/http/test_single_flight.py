@@ -1,4 +1,4 @@
-"""What several requests want at once is made by one of them, and nobody gets what was made too early."""
+"""What several requests want at once is made by one of them, and no one gets what was made too early."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_those_who_waited_for_a_catalog_that_failed_fail_with_it(kitchen: Kitche
 
 
 def test_who_waited_for_what_was_not_there_looks_for_himself(kitchen: Kitchen) -> None:
-    kitchen.failure = NotFound("There is no such project.")
+    kitchen.failure = NotFound("No project.")
     for allowed in kitchen.allowed:
         allowed.set()
     with ThreadPoolExecutor(3) as pool:

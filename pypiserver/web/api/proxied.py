@@ -1,0 +1,240 @@
+"""Pages of projects that other indexes have, written by us in the same way as our own.
+
+**Invariants:** no index is asked for a name before it is certain that no project of that name is here, and that the
+name is not ours; a page links to files here, never to another index; equal content has equal validators, in every
+process and after a restart.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+import bottle
+from packaging.utils import NormalizedName
+
+from ... import request_info
+from ...bounded_cache import BoundedCache
+from ...deferred import Waits
+from ...formats.listed import UNKNOWN_HASH, ListedFile
+from ...formats.negotiation import Form
+from ...formats.simple import render_project
+from ...model import ProjectStatus, utc
+from ...proxy import withheld_files
+from ...proxy.service import Proxy
+from ...proxy.values import Offered
+from ...upstream.values import RemoteFile
+from ..html import proxied_page
+from ..html.pages import Frame
+from ..http.elsewhere_note import FETCHED, HIT, STALE, note, noting_failures
+from ..http.forwarded import is_secure
+from ..http.page_cache import Page, PageCache
+from ..http.responses import stale_headers
+from ..http.single_flight import SingleFlight
+from .page_responses import PageResponses
+from .waiting import waiting_of
+
+ABSENT_BYTES = 4 << 20
+# A name that is not here is looked up again after this time even if the catalog is unchanged, as a file that was copied
+# into a folder may not be in it yet.
+ABSENT_SECONDS = 2.0
+HIT_STATUS = [("Cache-Status", "pypiserver; hit")]
+# A page that was right is sent again for this time without a look at rules and ages: 4 us of the 13 that it takes.
+READY_SECONDS = 0.25
+READY_BYTES = 16 << 20
+
+
+class PerProcess(Protocol):
+    """The proxy of this process, which is made when it is first needed; ``value`` is None before."""
+
+    @property
+    def value(self) -> Proxy | None:
+        """The proxy if it was made."""
+
+    def get(self) -> Proxy:
+        """The proxy."""
+
+
+class Proxied:
+    """Pages of other indexes.
+
+    ``require`` raises NotFound for a name of which no other index may be asked; it is called when the project is not
+    here. ``responses`` makes the responses, as those of our own pages.
+    """
+
+    def __init__(
+        self, proxy: PerProcess, responses: PageResponses, *, require: Callable[[NormalizedName], None]
+    ) -> None:
+        self._proxy = proxy
+        self._responses = responses
+        self._require = require
+        self._cache = PageCache()
+        self._flights = SingleFlight[Page]()
+        self._absent: BoundedCache[NormalizedName, tuple[int, float]] = BoundedCache(ABSENT_BYTES)
+        # Pages with the catalog's serial, and until when they are sent at once.
+        self._ready: BoundedCache[tuple[NormalizedName, Form], tuple[Page, int, float, str]] = BoundedCache(READY_BYTES)
+
+    def is_absent(self, name: NormalizedName, serial: int) -> bool:
+        """Whether :meth:`project` was called a moment ago, at this serial of the catalog, for a name not here."""
+        absent = self._absent.get(name)
+        return absent is not None and absent[0] == serial and time.monotonic() < absent[1]
+
+    def project(self, name: NormalizedName, form: Form, serial: int | None = None) -> bottle.HTTPResponse:
+        """The page of a project that is not here, and was not when the catalog had this ``serial``, None if unknown.
+
+        Raises NotFound, and Unavailable if that is not certain.
+        """
+        if serial is None or not self.is_absent(name, serial):
+            self._require(name)
+            if serial is not None:
+                self._absent.put(name, (serial, time.monotonic() + ABSENT_SECONDS), size=0)
+        offered = self.offered(name)
+        page = self._known(offered, form)
+        if offered.forwarded or page is None:
+            # The page may be another one now.
+            self._ready.drop((name, form))
+        bottle.request.environ[request_info.PAGE] = "miss" if page is None else "hit"
+        if page is None:
+            key = (name, form, offered.mark, self._origin_in(offered))
+            page = self._flights.get(key, lambda: self._known(offered, form), lambda: self._made(offered, form))
+        return self._answer(page, form, offered)
+
+    def at_once(self, name: NormalizedName, form: Form, serial: int) -> bottle.HTTPResponse:
+        """The same from memory; raises Waits where it is not there, or may have changed."""
+        if _wants_revalidation():
+            raise Waits
+        ready = self._ready.get((name, form))
+        if ready is not None and ready[1] == serial and self._is_ours(ready[0]) and time.monotonic() < ready[2]:
+            bottle.request.environ[request_info.PAGE] = "hit"
+            note(bottle.request.environ, ready[3], HIT)
+            return self._responses.answer(ready[0], form, headers=HIT_STATUS)
+        proxy = self._proxy.value
+        if proxy is None or not self.is_absent(name, serial):
+            raise Waits
+        offered = proxy.known(name)
+        page = None if offered is None else self._known(offered, form)
+        if page is None or offered is None:
+            raise Waits
+        if offered.age is None:
+            made = (page, serial, time.monotonic() + READY_SECONDS, offered.upstream.name)
+            self._ready.put((name, form), made, size=page.size)
+        bottle.request.environ[request_info.PAGE] = "hit"
+        return self._answer(page, form, offered)
+
+    def offered(self, name: NormalizedName) -> Offered:
+        """What other indexes offer under this name; raises NotFound, Unavailable, and Postponed where that works."""
+        waiting = waiting_of(bottle.request.environ)
+        with noting_failures():
+            return self._proxy.get().project(name, revalidate=_wants_revalidation(), waiting=waiting)
+
+    def page_for_people(self, name: NormalizedName, frame: Frame, *, url: str, root: str) -> bytes:
+        """The page for people of a project that is not here; raises as :meth:`project` does."""
+        self._require(name)
+        return proxied_page.render(self.offered(name), frame, url=url, root=root)
+
+    def _known(self, offered: Offered, form: Form) -> Page | None:
+        """The rendered page, if it is in the cache."""
+        mark = int(offered.mark, 16)
+        page = self._cache.get((offered.page.project, form), now=mark, serial_of=lambda: mark)
+        return page if page is not None and self._is_ours(page) else None
+
+    def _is_ours(self, page: Page) -> bool:
+        """Whether the address in the page, if there is one, is that under which this client sees us."""
+        return page.origin is None or page.origin == self._responses.origin()
+
+    def _made(self, offered: Offered, form: Form) -> Page:
+        origin = self._origin_in(offered)
+        responses = self._responses
+        is_absolute = form is Form.JSON and responses.server_base_url
+        files_url = f"{responses.server_base_url.rstrip('/')}/packages/" if is_absolute else "../../packages/"
+        secure_files_url = f"{origin}packages/" if origin and is_secure(origin) else ""
+        withheld = withheld_files.json_of(offered.judged.withheld)
+        body = render_project(
+            _listing(offered),
+            form,
+            files_url=files_url,
+            secure_files_url=secure_files_url,
+            private={withheld_files.KEY: withheld} if withheld else None,
+        )
+        key: Hashable = (offered.page.project, form)
+        serials = {"serial": int(offered.mark, 16), "last_serial": offered.page.last_serial}
+        return self._cache.put(key, body, **serials, form=form.name.lower(), origin=origin)
+
+    def _origin_in(self, offered: Offered) -> str | None:
+        """Our root URL if the page has it: only the URL of a provenance is absolute."""
+        return self._responses.origin() if any(file.provenance for file in offered.judged.files) else None
+
+    def _answer(self, page: Page, form: Form, offered: Offered) -> bottle.HTTPResponse:
+        is_hit = offered.age is None and not offered.forwarded
+        result = HIT if is_hit else FETCHED if offered.age is None else STALE
+        note(bottle.request.environ, offered.upstream.name, result)
+        if is_hit:
+            return self._responses.answer(page, form, headers=HIT_STATUS)
+        headers = [("Cache-Status", f"pypiserver; fwd={offered.forwarded}")]
+        if offered.age is not None:
+            headers = stale_headers(offered.age, offered.detail)
+        return self._responses.answer(page, form, headers=headers, is_usual=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A file of another index, in the shape of one of ours."""
+
+    filename: str
+    path: str
+    size: int | None
+    sha256: str
+    link_digest: str
+    uploaded_at: datetime | None
+    requires_python: str | None
+    metadata_sha256: str | None
+    yanked: str | None
+    has_signature: bool
+    has_provenance: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A project of another index, in the shape of one of ours."""
+
+    name: str
+    files: list[ListedFile]
+    versions: tuple[str, ...]
+    status: ProjectStatus
+    last_serial: int
+
+
+def _listing(offered: Offered) -> Listing:
+    judged = offered.judged
+    rows: list[ListedFile] = [listed_row(file) for file in judged.files]
+    return Listing(offered.page.project, rows, judged.versions, judged.status, offered.page.last_serial)
+
+
+def listed_row(file: RemoteFile) -> ListedFile:
+    """A file of another index, as a page shows it."""
+    return _Row(
+        file.filename,
+        file.path,
+        file.size,
+        file.sha256,
+        "=".join(file.hashes[0]) if file.hashes else "",
+        None if file.uploaded_ns is None else utc(file.uploaded_ns),
+        file.requires_python,
+        (file.metadata_sha256 or UNKNOWN_HASH) if file.has_metadata else None,
+        file.yanked,
+        # Signatures of other indexes are not passed on; PyPI has none any more.
+        has_signature=False,
+        has_provenance=bool(file.provenance),
+    )
+
+
+def _wants_revalidation() -> bool:
+    """Whether the client wants the index asked: pip with ``--refresh-package``, uv with ``--refresh``.
+
+    Not ``max-age=0``, which pip sends with every request (RFC 9111 section 5.2.1).
+    """
+    environ = bottle.request.environ
+    return "HTTP_CACHE_CONTROL" in environ and "no-cache" in environ["HTTP_CACHE_CONTROL"].lower()
