@@ -24,17 +24,39 @@ from typing import Any, Protocol
 
 from ..errors import ConfigError
 from ..supervisor import Loop, once
+from ..text import LOOPBACK, url_host
 from .graceful_shutdown import GracefulShutdown
+from .interrupts import Interrupts
+from .open_files import can_open_again
 from .process_signals import ends_with_terminal
+from .transfers import UnderWay
 
 # The logger of the lines about the start and end of the server; they have level INFO.
 SERVER = "pypiserver.server"
 WSGI = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 OnReady = Callable[[str, int], None]
+# Whether granian's event loop answers: it opens the files it sends by paths that only Linux has. Elsewhere a thread
+# answers each request, as under gunicorn.
+IS_ON_LOOP = can_open_again()
+
+
+def threads_on_loop(processors: int) -> int:
+    """The default where an event loop waits for clients: threads are for disks, databases and passwords.
+
+    Up to five logins for each processor hold one (``access.authentication``), and others must find one.
+    """
+    return max(16, 8 * processors)
+
+
 # Threads that wait for slow clients cost little; with fewer, 60 slow uploads and 40 stalled downloads block others.
-DEFAULT_THREADS = {"granian": 160, "waitress": 16, "gunicorn": 160}
-# Seconds after which a server that does not end is told again.
+DEFAULT_THREADS = {
+    "granian": threads_on_loop(os.cpu_count() or 1) if IS_ON_LOOP else 160,
+    "waitress": 16,
+    "gunicorn": 160,
+}
+# Seconds after which a server that does not end is told again, and between looks whether it is time.
 INSIST_SECONDS = 5.0
+INSIST_LOOK_SECONDS = 1.0
 # Seconds that a running upload gets after SIGTERM.
 GRACE_SECONDS = 8
 OUTLASTED = f"Requests were still under way {GRACE_SECONDS} seconds after the end was asked for; they were cut off."
@@ -52,7 +74,8 @@ class MakeApplication(Protocol):
 class Options:
     """How to serve: ``threads`` is None for the server's own default, ``connections`` is the limit of each process.
 
-    ``tells_names_apart`` asks for a server that drops headers with an underscore in their name.
+    ``tells_names_apart`` asks for a server that drops headers with an underscore in their name; ``reads_elsewhere``
+    says that the bytes of files come from another machine.
     """
 
     server: str = "auto"
@@ -68,14 +91,21 @@ class Options:
     stall_seconds: int = 60
     drain_seconds: int = 0
     tells_names_apart: bool = False
+    reads_elsewhere: bool = False
 
     @property
     def name(self) -> str:
         """The server's name, with ``auto`` resolved."""
         if self.server != "auto":
             return self.server
-        # granian merges X-Forwarded-Host and X_Forwarded_Host, which proxies pass on, into one.
-        return "granian" if importlib.util.find_spec("granian") and not self.tells_names_apart else "waitress"
+        # By WSGI granian merges X-Forwarded-Host and X_Forwarded_Host, which proxies pass on, into one.
+        is_fit = IS_ON_LOOP or not self.tells_names_apart
+        return "granian" if is_fit and importlib.util.find_spec("granian") else "waitress"
+
+    @property
+    def is_on_loop(self) -> bool:
+        """Whether slow clients hold no threads."""
+        return IS_ON_LOOP and self.name == "granian"
 
     @property
     def thread_count(self) -> int:
@@ -145,7 +175,7 @@ def port_of(bound: socket.socket) -> int:
 
 
 def _refused(host: str, port: int, error: OSError) -> str:
-    shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    shown = f"{url_host(host)}:{port}"
     if error.errno == errno.EADDRINUSE:
         ask = "netstat -ano" if sys.platform == "win32" else f"ss -ltnp 'sport = :{port}'"
         return f"The address {shown} is in use by another program (which: {ask}); end it, or choose a port with -p."
@@ -156,14 +186,23 @@ def _refused(host: str, port: int, error: OSError) -> str:
     return f"Nothing can listen on {shown}: {error.strerror or error}."
 
 
-def say_ending() -> None:
-    """Log that the server was told to end; never call it in a signal handler."""
-    logging.getLogger(SERVER).info("The server was told to end; requests under way have %d seconds.", GRACE_SECONDS)
+def say_ending(under_way: UnderWay) -> None:
+    """Log that the server was told to end, and what it waits for; never call it in a signal handler."""
+    data = {"event": "ending", **under_way._asdict(), "seconds": GRACE_SECONDS}
+    said = f"waiting for {under_way}, at most {GRACE_SECONDS} seconds; Ctrl-C again ends now"
+    waits = said if any(under_way) else "no upload or download is under way"
+    logging.getLogger(SERVER).info("The server was told to end: %s.", waits, extra={"data": data})
+
+
+def say_cut() -> None:
+    """Log that the server ended at once; never call it in a signal handler."""
+    data = {"event": "cut"}
+    logging.getLogger(SERVER).info("Told to end at once: requests under way are cut off.", extra={"data": data})
 
 
 def tell_when_it_accepts(host: str, port: int, told: Callable[[], None]) -> None:
     """Call ``told`` from a thread as soon as the address accepts connections."""
-    local = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared with, not bound to
+    local = LOOPBACK.get(host, host)
 
     def wait() -> None:
         while True:
@@ -177,28 +216,34 @@ def tell_when_it_accepts(host: str, port: int, told: Callable[[], None]) -> None
 
 
 @contextlib.contextmanager
-def ended_by_sigterm(drain: GracefulShutdown) -> Iterator[None]:
+def ended_by_sigterm(drain: GracefulShutdown, interrupts: Interrupts) -> Iterator[None]:
     """Let SIGTERM end a server like an interrupt from the keyboard, so that the server closes what it holds.
 
-    The interrupt is repeated until the server ends: within a request wsgiref takes one for a fault of the application.
+    The interrupt is repeated until the server ends: it may be lost, and a request may not end. A signal that comes
+    again sooner does not disturb the closing, because some programs send each signal twice, or SIGHUP after SIGTERM.
     """
     over = threading.Event()
-    told: list[int] = []
+    told = -INSIST_SECONDS
 
     def insist() -> None:
-        while not over.wait(INSIST_SECONDS):
-            if told:
-                os.kill(os.getpid(), told[-1])
+        while not over.wait(INSIST_LOOK_SECONDS):
+            # Not by SIGINT: another one ends the server at once.
+            if told > 0 and time.monotonic() - told >= INSIST_SECONDS:
+                os.kill(os.getpid(), signal.SIGTERM)
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         # No lock here: a signal may arrive while another one is handled.
-        told.append(number)
-        raise KeyboardInterrupt
+        nonlocal told
+        if not over.is_set() and time.monotonic() - told >= INSIST_SECONDS:
+            told = time.monotonic()
+            interrupts.interrupt()
 
-    signal.signal(signal.SIGTERM, drain.before(interrupt))
+    # An exception may be postponed, or lost.
+    handle = drain.before(interrupt, lambda: os._exit(128 + signal.SIGINT))
+    signal.signal(signal.SIGTERM, handle)
     # Not if SIGINT is ignored, as in the background of a shell.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, interrupt)
+        signal.signal(signal.SIGINT, handle)
     if ends_with_terminal():
         signal.signal(signal.SIGHUP, interrupt)
     Loop("end", insist).start()

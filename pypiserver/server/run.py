@@ -25,6 +25,8 @@ from .contract import (
     tell_when_it_accepts,
 )
 from .graceful_shutdown import GracefulShutdown
+from .green_threads import patch_for_eventlet, patch_for_gevent
+from .interrupts import interrupts_of
 
 _LOG = logging.getLogger(__name__)
 
@@ -45,21 +47,29 @@ def run(
     """
     check(options)
     name = options.name
-    if options.workers > 1 and name not in _WITH_WORKERS:
-        _LOG.warning("The server %s serves with one process; --workers %d has no effect.", name, options.workers)
+    for sentence in without_effect(options):
+        _LOG.warning("%s", sentence)
     with reserved(options.host, options.port) as listening:
         hooks = Hooks(functools.partial(on_ready, name, port_of(listening)), on_reload)
         with _installed(name):
             _RUNNERS.get(name, _run_adapter)(make, options, listening, hooks)
 
 
+def without_effect(options: Options) -> list[str]:
+    """A sentence for each option that the server ignores."""
+    if options.workers > 1 and options.name not in _WITH_WORKERS:
+        return [f"The server {options.name} serves with one process; --workers {options.workers} has no effect."]
+    return []
+
+
 def check(options: Options) -> None:
     """Raise ConfigError if the server is not installed, or lacks a requested feature."""
     name = options.name
     _refuse_broken(name)
-    if name in _OWN_MODULES and importlib.util.find_spec(name) is None:
+    module = _MODULES.get(name)
+    if module is not None and importlib.util.find_spec(module) is None:
         with _installed(name):
-            raise ImportError(f"No module named {name!r}")
+            raise ImportError(f"No module named {module!r}")
     if options.certificate and name not in _WITH_TLS:
         able = " or ".join(_WITH_TLS)
         raise ConfigError(
@@ -131,31 +141,13 @@ def _run_adapter(make: MakeApplication, options: Options, listening: socket.sock
     listening.close()
     drain = GracefulShutdown(options.drain_seconds)
     server = _ADAPTERS.get(options.name, options.name)
+    interrupts = interrupts_of(options.name)
+    more = {"server_class": interrupts.wsgiref_server()} if options.name == "wsgiref" else {}
     with contextlib.ExitStack() as stack:
         if options.name != "cgi":
             tell_when_it_accepts(options.host, port, hooks.ready)
-            stack.enter_context(ended_by_sigterm(drain))
-        bottle.run(app=drain.told_to(make()), server=server, host=options.host, port=port, quiet=True)
-
-
-def _patch_for_gevent() -> None:
-    import gevent.hub
-    import gevent.monkey
-
-    # Without its queue: that has no whole number as its size, which ends the threads of watchdog.
-    gevent.monkey.patch_all(queue=False)
-    # An intended end needs no traceback.
-    gevent.hub.Hub.NOT_ERROR = (*gevent.hub.Hub.NOT_ERROR, KeyboardInterrupt)
-
-
-def _patch_for_eventlet() -> None:
-    import queue
-
-    import eventlet
-
-    kept = queue.Queue
-    eventlet.monkey_patch()
-    queue.Queue = kept  # type: ignore[misc]  # as with gevent
+            stack.enter_context(ended_by_sigterm(drain, interrupts))
+        bottle.run(app=drain.told_to(make()), server=server, host=options.host, port=port, quiet=True, **more)
 
 
 _RUNNERS: Mapping[str, Callable[[MakeApplication, Options, socket.socket, Hooks], None]] = {
@@ -164,7 +156,7 @@ _RUNNERS: Mapping[str, Callable[[MakeApplication, Options, socket.socket, Hooks]
     "gunicorn": _run_gunicorn,
 }
 # bottle keeps the request in a threading.local, which must be the patched one when bottle is imported.
-_PATCHES: Mapping[str, Callable[[], None]] = {"gevent": _patch_for_gevent, "eventlet": _patch_for_eventlet}
+_PATCHES: Mapping[str, Callable[[], None]] = {"gevent": patch_for_gevent, "eventlet": patch_for_eventlet}
 # CherryPy's server has long been a separate package, and bottle imports it from its old place.
 _ADAPTERS = {"cherrypy": "cheroot"}
 # Their adapters in bottle 0.13 fail before they start.
@@ -172,5 +164,9 @@ _BROKEN = frozenset({"diesel", "fapws3"})
 _HARDENED = frozenset(_RUNNERS)
 _WITH_TLS = ("granian", "gunicorn")
 _WITH_WORKERS = frozenset(_WITH_TLS)
-# Servers whose module has their name.
-_OWN_MODULES = frozenset(("granian", "waitress", "gunicorn", "gevent", "eventlet", "cheroot", "tornado", "bjoern"))
+# The module that each server needs; cgi and wsgiref come with Python, gae with its platform.
+_MODULES: Mapping[str, str] = {
+    **{name: name for name in ("aiohttp", "bjoern", "cheroot", "eventlet", "flup", "gevent", "granian", "gunicorn")},
+    **{name: name for name in ("meinheld", "paste", "tornado", "twisted", "uvloop", "waitress")},
+    **_ADAPTERS,
+}

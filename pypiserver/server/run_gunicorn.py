@@ -23,7 +23,7 @@ from gunicorn.workers.gthread import ThreadWorker
 
 from ..supervisor import say
 from . import process_signals
-from .contract import BACKLOG, GRACE_SECONDS, OUTLASTED, Hooks, MakeApplication, Options, port_of, say_ending
+from .contract import BACKLOG, GRACE_SECONDS, OUTLASTED, Hooks, MakeApplication, Options, port_of, say_cut, say_ending
 from .expect_continue import LATE_CONTINUE
 from .graceful_shutdown import GracefulShutdown
 from .reload import ReloadableApp, ReloadFlag
@@ -57,8 +57,16 @@ class _Arbiter(Arbiter):  # type: ignore[misc]
 
     def stop(self, graceful: bool = True) -> None:
         """End the workers."""
-        say_ending()
+        say_ending(self.app.shutdown.transfers.count())
         super().stop(graceful)
+        if self.app.shutdown.is_cut:
+            say_cut()
+
+    def end_at_once(self) -> None:
+        """Kill the workers; may be called in a signal handler."""
+        # gunicorn reports the workers it kills as killed by the kernel.
+        self.log.error_log.setLevel(logging.CRITICAL)
+        super().kill_workers(signal.SIGKILL)
 
     def kill_workers(self, sig: int) -> None:
         """Send a signal to all workers."""
@@ -148,9 +156,10 @@ def _linger(connection: socket.socket) -> None:
 class _Server(BaseApplication):  # type: ignore[misc]
     """gunicorn with these settings, without configuration files or a command line of its own."""
 
-    def __init__(self, application: Any, settings: Mapping[str, Any]) -> None:
-        self._application = application
+    def __init__(self, application: Any, settings: Mapping[str, Any], shutdown: GracefulShutdown) -> None:
+        self._application = shutdown.told_to(shutdown.transfers.counted(application))
         self._settings = settings
+        self.shutdown = shutdown
         super().__init__()
 
     def load_config(self) -> None:
@@ -215,7 +224,9 @@ def serve(make: MakeApplication, options: Options, listening: socket.socket, hoo
         # gunicorn's own Ctrl-C gives requests no time, and kills workers that have idle connections.
         arbiter.handle_int = arbiter.handle_term
         arbiter.handle_hup = arbiter.handle_term if ends_with_terminal else reload
-        signal.signal(signal.SIGTERM, drain.before(arbiter.signal))
+        handle = drain.before(arbiter.signal, arbiter.end_at_once)
+        signal.signal(signal.SIGTERM, handle)
+        signal.signal(signal.SIGINT, handle)
         hooks.ready()
 
     def begin(worker: Any) -> None:
@@ -244,7 +255,7 @@ def serve(make: MakeApplication, options: Options, listening: socket.socket, hoo
     }
     if options.certificate:
         settings |= {"certfile": str(options.certificate), "keyfile": str(options.key)}
-    _Server(drain.told_to(application), settings).run()
+    _Server(application, settings, drain).run()
 
 
 def _end_unread(worker: Any, request: Any, environ: Mapping[str, Any], response: Any) -> None:

@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -26,11 +27,12 @@ from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.task import WSGITask
 
 from ..supervisor import once
-from .contract import BACKLOG, GRACE_SECONDS, OUTLASTED, Hooks, MakeApplication, Options, say_ending
+from .contract import BACKLOG, GRACE_SECONDS, OUTLASTED, Hooks, MakeApplication, Options, say_cut, say_ending
 from .expect_continue import ASKED, LATE_CONTINUE, BodyWantedError, UnsentBody
 from .graceful_shutdown import GracefulShutdown
 from .process_signals import ends_with_terminal
 from .reload import ReloadableApp
+from .transfers import UnderWay
 
 _LOG = logging.getLogger(__name__)
 # Bytes of a form's other fields: the limit of waitress is for the whole body.
@@ -186,6 +188,17 @@ class GuardedChannel(HTTPChannel):  # type: ignore[misc]
             self.handle_close()
 
     @property
+    def is_sending(self) -> bool:
+        """Whether a client is receiving an answer."""
+        return bool(self.total_outbufs_len)
+
+    @property
+    def is_uploading(self) -> bool:
+        """Whether a form is being received or processed: waitress reads it before the application is called."""
+        requests = [*self.requests, *([self.request] if self.request is not None else [])]
+        return any(each.headers.get("CONTENT_TYPE", "").startswith("multipart/") for each in requests)
+
+    @property
     def is_busy(self) -> bool:
         """Whether a request is being received, processed or answered."""
         receiving = self.request is not None and (self.request.header_plus or self.request.headers_finished)
@@ -193,6 +206,7 @@ class GuardedChannel(HTTPChannel):  # type: ignore[misc]
 
 
 _CAN_ASK = can_ask()
+ACCEPTED_AT_ONCE = 64
 
 
 def serve(make: MakeApplication, options: Options, listening: socket.socket, hooks: Hooks) -> None:
@@ -218,14 +232,20 @@ def serve(make: MakeApplication, options: Options, listening: socket.socket, hoo
         ident=None,
     )
     server.channel_class = GuardedChannel
-    ending = threading.Event()
+    server.handle_accept = _accepting_many(server, options.connections)
+    ending, cutting = threading.Event(), threading.Event()
+
+    def at_once() -> None:
+        cutting.set()
+        server.pull_trigger()
 
     def end(number: int, frame: FrameType | None) -> None:
         ending.set()
         server.pull_trigger()
 
-    signal.signal(signal.SIGTERM, drain.before(end))
-    signal.signal(signal.SIGINT, end)
+    handle = drain.before(end, at_once)
+    signal.signal(signal.SIGTERM, handle)
+    signal.signal(signal.SIGINT, handle)
     if sys.platform != "win32":
         # In a thread, because connections must not wait for it.
         again = end if ends_with_terminal() else lambda *_: once("reload", application.reload)
@@ -233,18 +253,46 @@ def serve(make: MakeApplication, options: Options, listening: socket.socket, hoo
     hooks.ready()
     while not ending.is_set():
         _turn(server)
-    say_ending()
+    say_ending(_under_way(server))
     # The map keeps the channels; without the server in it no new connection is accepted.
     wasyncore.dispatcher.close(server)
     until = time.monotonic() + GRACE_SECONDS
-    while time.monotonic() < until and server.active_channels:
+    while time.monotonic() < until and server.active_channels and not cutting.is_set():
         for channel in list(server.active_channels.values()):
             if not channel.is_busy:
                 channel.handle_close()
         _turn(server)
+    if cutting.is_set():
+        say_cut()
+        return
     if any(channel.is_busy for channel in server.active_channels.values()):
         _LOG.warning("%s", OUTLASTED)
     server.task_dispatcher.shutdown()
+
+
+def _under_way(server: Any) -> UnderWay:
+    channels = list(server.active_channels.values())
+    uploads = sum(channel.is_uploading for channel in channels)
+    return UnderWay(uploads, sum(channel.is_sending and not channel.is_uploading for channel in channels))
+
+
+def _accepting_many(server: Any, connections: int) -> Callable[[], None]:
+    """Accept the connections that wait, up to the limit.
+
+    waitress accepts one each time it has looked at all others: behind 200 busy clients a new one waits for seconds.
+    """
+    accept_one = server.handle_accept
+
+    def accept() -> None:
+        for _ in range(ACCEPTED_AT_ONCE):
+            before = len(server.active_channels)
+            if before >= connections:
+                return
+            accept_one()
+            if len(server.active_channels) == before:
+                return
+
+    return accept
 
 
 def _turn(server: Any) -> None:

@@ -121,7 +121,7 @@ def test_gunicorn_is_let_say_continue_when_the_body_is_read() -> None:
     SimpleNamespace(_expected_100_continue=True, body=Body(b"abc")),
     SimpleNamespace(_expected_100_continue=True, must_close=False, body=Body(b"")),
 ], ids=["older", "waits for nothing", "other inside", "no body"])  # fmt: skip
-def test_gunicorn_goes_on_alone_where_nothing_can_be_deferred(request_: Any) -> None:
+def test_gunicorn_continues_alone_where_nothing_can_be_deferred(request_: Any) -> None:
     server = pytest.importorskip("pypiserver.server.run_gunicorn")
     body = request_.body
     assert server.LateContinue.of(request_, None) is None and request_.body is body
