@@ -13,13 +13,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import ConfigError, Mistake
-from . import parsers as types
-from .parsers import hinting, nearest
+from . import path_parsers
 from .setting import Setting
+from .suggestions import hinting, nearest
 
 ENVIRON_PREFIX = "PYPISERVER_"
 _IGNORED = ("VERSION",)  # default_config() of 1.x contains it
 # Kubernetes puts the address of a service called "pypiserver" into PYPISERVER_PORT of every container.
+# Users and passwords for other indexes, which are no settings.
+_CREDENTIALS = re.compile(r"upstream_.+_(user|password|password_file)")
 _FOREIGN_VALUE = re.compile(r"(tcp|udp|sctp)://")
 
 
@@ -62,7 +64,7 @@ class Sources:
         written: dict[str, Given] = {}
         for variable, value in environ.items():
             name = variable[len(ENVIRON_PREFIX) :].lower()
-            if not variable.startswith(ENVIRON_PREFIX) or not value:
+            if not variable.startswith(ENVIRON_PREFIX) or not value or _CREDENTIALS.fullmatch(name):
                 continue
             if name in self._by_keyword and not _FOREIGN_VALUE.match(value):
                 written[name] = Given(variable, value)
@@ -84,7 +86,7 @@ class Sources:
         used: dict[str, Given] = {}
         for keyword, each in written.items():
             if keyword == "welcome_msg" and isinstance(each.value, str):
-                used[keyword] = each._replace(value=types.Content(each.value) if each.value else None)
+                used[keyword] = each._replace(value=path_parsers.Content(each.value) if each.value else None)
             elif keyword not in _IGNORED:
                 used[keyword] = each._replace(value=None) if self._is_left_empty(keyword, each) else each
         names = [self._by_keyword[keyword].name for keyword in used if keyword in self._by_keyword]
@@ -96,7 +98,7 @@ class Sources:
             first = {keyword: each for keyword, each in first.items() if self._by_keyword[keyword].name != "roots"}
         return self._resolve({**first, **used}, faults, weak)
 
-    def divided(self, name: str, given: Given, folders: Callable[[str], list[str]] = types.path_list) -> Given:
+    def divided(self, name: str, given: Given, folders: Callable[[str], list[str]] = path_parsers.path_list) -> Given:
         """The value as a list, split, for settings that take several values."""
         split = folders if name == "roots" else self._settings[name].split
         return given if split is None else given._replace(value=split(str(given.value)))

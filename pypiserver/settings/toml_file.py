@@ -14,7 +14,7 @@ from typing import Any
 
 from ..errors import ConfigError
 from ..text import printable
-from . import parsers as types
+from . import path_parsers
 from .config import OPEN_TO_ALL, SOURCES
 from .discovered_files import objection
 from .sources import ENVIRON_PREFIX, Given
@@ -38,7 +38,7 @@ def locate(flag: Path | None, environ: Mapping[str, str]) -> Path | None:
     if named.lower() == NONE:
         return None
     if named:
-        found: Path = types.path(named)
+        found: Path = path_parsers.path(named)
         return found
     here = Path(NAME)
     return here if here.is_file() else None
@@ -78,7 +78,12 @@ def read(file: Path) -> dict[str, Given]:
     tables = [name for name, value in values.items() if isinstance(value, dict)]
     if tables:
         raise ConfigError(
-            f"{file}: no section [{printable(tables[0])}] exists; write settings without sections, as in: port = 8080",
+            f"{file}: "
+            + (
+                "write [[upstream]], with two brackets, for each index"
+                if tables[0] == "upstream"
+                else f"no section [{printable(tables[0])}] exists; write settings without sections, as in: port = 8080"
+            ),
             kind="section",
             setting="config",
             value=file,
@@ -92,12 +97,12 @@ def read(file: Path) -> dict[str, Given]:
 def _placed(name: str, value: Any, folder: Path) -> Any:
     """The value with relative paths made absolute, except ``.`` for the password file, which means none."""
     known = SOURCES.declared(name)
-    if known is None or known.parse not in (types.path, types.paths, types.catalog_place):
+    if known is None or known.parse not in (path_parsers.path, path_parsers.paths, path_parsers.catalog_place):
         return value
     if isinstance(value, list):
         return [_placed(name, each, folder) for each in value]
     if not isinstance(value, str) or not value.strip() or value.startswith("~"):
         return value
-    if known.parse is types.catalog_place and "://" in value:
+    if known.parse is path_parsers.catalog_place and "://" in value:
         return value
     return value if known.name == "password_file" and Path(value) == OPEN_TO_ALL else str(folder / value)

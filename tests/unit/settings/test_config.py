@@ -6,7 +6,9 @@ import dataclasses
 import hashlib
 import io
 import ipaddress
+import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,18 @@ import bottle
 import pytest
 
 from pypiserver.errors import ConfigError, Mistake
-from pypiserver.settings import config
-from pypiserver.settings.config import SETTINGS, SOURCES, Config, default_config, from_environ, from_paste, make_config
-from pypiserver.settings.parsers import Content
+from pypiserver.settings import config, server_settings
+from pypiserver.settings.config import SETTINGS, SOURCES, Config, build, default_config, from_paste, make_config
+from pypiserver.settings.path_parsers import Content
 from pypiserver.settings.sources import Given
 
 OPEN = {"authenticate": ".", "password_file": "."}
+
+
+def from_sources(flags: Mapping[str, Given], environ: Mapping[str, str]) -> Config:
+    """The settings of these flags over those of the environment, as the command line has them."""
+    faults: list[Mistake] = []
+    return build(SOURCES.gather(flags, environ, {}, faults), faults)
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +50,7 @@ def faults_of(**keywords: object) -> list[tuple[str, str]]:
 
 def mistakes_of(environ: dict[str, str]) -> list[Mistake]:
     with pytest.raises(ConfigError) as caught:
-        from_environ(environ)
+        from_sources({}, environ)
     return [dataclasses.replace(each, sentence="") for each in caught.value.mistakes]
 
 
@@ -55,10 +63,14 @@ def test_defaults(home: Path) -> None:
         "trusted_proxy": (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128")),
         "forwarded_headers": ("proto", "for"),
         "health_endpoint": "/health", "metrics": False, "metrics_address": None, "allow_origin": (),
-        "authenticate": frozenset({"update"}), "password_file": None, "auther": None,
-        "fallback": True, "fallback_url": None, "private": (), "private_file": None, "hash_algo": "sha256",
+        "authenticate": frozenset({"update"}), "password_file": None, "rights": None, "auth": None, "auther": None,
+        "fallback": True, "fallback_url": None, "fallback_mode": "redirect", "cache_folder": None,
+        "cache_size": 50 * 1024**3, "cache_fresh": 600, "offline": False, "merge": (), "known_names": False,
+        "max_fetches": 32, "min_age": None, "not_after": None, "allow": None, "allow_projects": None,
+        "deny_projects": None, "upstream": (), "private": (), "private_file": None, "hash_algo": "sha256",
         "max_form_size": 16 * 1024**2, "max_connections": 1500, "max_uploads": 80, "max_header_size": 65536,
         "max_search_size": 1024**2, "stall_timeout": 60, "drain_seconds": 0, "pid_file": None, "max_logins": None,
+        "tokens": None,
         "welcome": None, "title": None, "cache_control": None, "accel": "off", "accel_location": "/protected",
         "downloads": "auto", "signed_url_ttl": 3600, "public_storage_endpoint": None,
         "verbosity": 0, "log_conf": None, "log_file": None,
@@ -135,7 +147,7 @@ def test_defaults(home: Path) -> None:
         ("storage", "memory:///", "storage", "memory://"),
     ],
 )  # fmt: skip
-def test_keywords_of_today_and_yesterday(keyword: str, value: object, name: str, expected: object) -> None:
+def test_keywords_of_this_and_earlier_versions(keyword: str, value: object, name: str, expected: object) -> None:
     assert getattr(make_config(**{keyword: value}), name) == expected
 
 
@@ -253,6 +265,9 @@ def test_home_is_expanded_by_us(home: Path) -> None:
         ({"auther": "pam"}, "value", "auther"),
         ({"certificate": "c.pem"}, "contradiction", "certificate"),
         ({"catalog": "a.sqlite", "stats": "b/../a.sqlite"}, "contradiction", "stats"),
+        ({"rights": "r", "authenticate": "list"}, "contradiction", "authenticate"),
+        ({"rights": "r", "authenticate": "."}, "contradiction", "authenticate"),
+        ({"rights": "r", "overwrite": True}, "contradiction", "overwrite"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_said_once_of_the_setting_that_must_change(keywords: dict[str, Any], kind: str, name: str) -> None:
@@ -262,6 +277,30 @@ def test_a_mistake_is_said_once_of_the_setting_that_must_change(keywords: dict[s
     assert (mistake.kind, mistake.setting, mistake.sentence[-1:]) == (kind, name, ".")
     if kind == "value":
         assert (mistake.value, mistake.source) == (keywords[name], f"{name}=")
+
+
+@pytest.mark.parametrize(
+    ("keywords", "lines"),
+    [
+        ({"authenticate": "list,update"}, ["authenticated list,upload,delete,yank *", "everyone download *"]),
+        ({"authenticate": "list,download,update"}, ["authenticated list,download,upload,delete,yank *"]),
+        ({"overwrite": True}, ["authenticated overwrite *"]),
+    ],
+)
+def test_what_a_rights_file_replaces_says_what_to_write_there(keywords: dict[str, Any], lines: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        make_config(rights="r", **keywords)
+    assert re.findall(r"'([^']*)'", str(caught.value)) == lines
+
+
+def test_the_default_of_authenticate_is_refused_next_to_a_rights_file_where_it_is_written() -> None:
+    for given in ({"authenticate": Given("-a", "update")}, {}):
+        environ = {"PYPISERVER_RIGHTS": "r", **({} if given else {"PYPISERVER_AUTHENTICATE": "update"})}
+        with pytest.raises(ConfigError) as caught:
+            from_sources(given, environ)
+        assert caught.value.setting == "authenticate"
+    # The defaults contain it too.
+    assert make_config(**default_config(rights="r")) == make_config(rights="r")
 
 
 @pytest.mark.parametrize(("name", "suggestion"), [("prot", "port"), ("zzzzzz", ""), ("rot", "root")])
@@ -301,7 +340,7 @@ def test_every_guaranteed_hash_of_fixed_length_is_accepted() -> None:
 
 
 def test_server_names_are_ours_and_those_of_bottle() -> None:
-    assert set(config.SERVER_NAMES) == {"granian", *bottle.server_names}
+    assert set(server_settings.SERVER_NAMES) == {"granian", *bottle.server_names}
 
 
 def test_opening_everything_is_said_twice() -> None:
@@ -364,12 +403,16 @@ def test_environment_names_are_the_upper_case_keywords() -> None:
         "TRUSTED_PROXY": "10.0.0.0/8", "LOG_STREAM": "none",
     }  # fmt: skip
     expected = make_config(**{**values, "trusted_proxy": [values["trusted_proxy"]]})
-    assert from_environ({f"PYPISERVER_{name}": value for name, value in written.items()}) == expected
+    assert from_sources({}, {f"PYPISERVER_{name}": value for name, value in written.items()}) == expected
 
 
 @pytest.mark.parametrize(
     "name",
-    [name for name in SETTINGS if name not in {"certificate", "key", "auther", "downloads", "public_storage_endpoint"}],
+    [
+        name
+        for name in SETTINGS
+        if name not in {"certificate", "key", "auther", "downloads", "public_storage_endpoint", "upstream"}
+    ],
 )
 def test_every_setting_can_come_from_the_environment(name: str) -> None:
     texts = {
@@ -379,9 +422,15 @@ def test_every_setting_can_come_from_the_environment(name: str) -> None:
         "log_req_frmt": "%s", "log_res_frmt": "%s", "log_err_frmt": "%s", "accel": "nginx", "accel_location": "/x/",
         "max_header_size": "8K", "log_format": "json", "access_log": "off", "metrics": "yes",
         "storage": "s3://bucket", "signed_url_ttl": "60", "forwarded_headers": "proto",
-        "allow_origin": "*",
+        "allow_origin": "*", "fallback_mode": "cache", "offline": "on", "merge": "a-*", "known_names": "1",
+        "not_after": "2026-11-28",
     }  # fmt: skip
-    made = from_environ({f"PYPISERVER_{name.upper()}": texts.get(name, "5")})
+    needs = {"PYPISERVER_FALLBACK_MODE": "cache", **({"PYPISERVER_MIN_AGE": "6"} if name == "allow" else {})}
+    variables = {
+        **(needs if SETTINGS[name].group == "Fallback" else {}),
+        f"PYPISERVER_{name.upper()}": texts.get(name, "5"),
+    }
+    made = from_sources({}, variables)
     assert getattr(made, name) != getattr(make_config(), name)
 
 
@@ -399,7 +448,7 @@ def test_every_setting_can_come_from_the_environment(name: str) -> None:
     ],
 )
 def test_variables_that_are_no_settings_are_left_alone(variable: str, value: str) -> None:
-    assert from_environ({variable: value}) == make_config()
+    assert from_sources({}, {variable: value}) == make_config()
 
 
 def test_a_misspelled_variable_is_an_error() -> None:
@@ -418,13 +467,13 @@ def test_an_old_and_a_new_variable_together_are_an_error() -> None:
 
 def test_flags_win_over_variables() -> None:
     environ = {"PYPISERVER_PORT": "x", "PYPISERVER_HOST": "::1", "PYPISERVER_FALLBACK": "yes"}
-    made = config.from_sources({"port": Given("-p", "7"), "fallback": Given("--disable-fallback", False)}, environ)
+    made = from_sources({"port": Given("-p", "7"), "fallback": Given("--disable-fallback", False)}, environ)
     assert made == make_config(port=7, host="::1", fallback=False)
 
 
 def test_folders_in_a_variable_are_divided_as_in_path(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.pathsep", ":")
-    made = from_environ({"PYPISERVER_ROOTS": "/a b:/c"})
+    made = from_sources({}, {"PYPISERVER_ROOTS": "/a b:/c"})
     assert made.roots == (Path("/a b"), Path("/c"))
     assert not made.roots_are_default
 
@@ -473,7 +522,7 @@ def test_a_bucket_needs_no_folder_and_no_home(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(Path, "expanduser", lost)
     made = make_config(**default_config(storage="s3://bucket", downloads="accel"))
     assert (made.roots, made.storage, made.downloads) == ((), "s3://bucket", "accel")
-    assert from_environ({"PYPISERVER_STORE_URL": "s3://bucket"}) == make_config(storage="s3://bucket")
+    assert from_sources({}, {"PYPISERVER_STORE_URL": "s3://bucket"}) == make_config(storage="s3://bucket")
 
 
 def test_every_setting_is_declared_completely() -> None:
@@ -485,7 +534,7 @@ def test_every_setting_is_declared_completely() -> None:
         assert each.help.endswith("."), each.name
         assert each.group in config.GROUPS, each.name
         assert bool(each.metavar) == (each.takes_value and bool(each.flags)), each.name
-        assert each.flags or each.name == "auther", each.name
+        assert each.flags or each.name in ("auther", "upstream"), each.name
 
 
 def test_parsing_is_repeatable() -> None:
@@ -499,9 +548,9 @@ def test_a_variable_may_name_a_file_with_the_value(tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("update, list\n")
     expected = make_config(authenticate="update,list")
-    assert from_environ({"PYPISERVER_AUTHENTICATE_FILE": str(secret)}) == expected
+    assert from_sources({}, {"PYPISERVER_AUTHENTICATE_FILE": str(secret)}) == expected
     # These are settings of their own, which name files that are not read here.
-    assert from_environ({"PYPISERVER_LOG_FILE": str(secret)}).log_file == secret
+    assert from_sources({}, {"PYPISERVER_LOG_FILE": str(secret)}).log_file == secret
 
 
 def test_a_file_with_a_value_that_cannot_be_read_is_a_fault(tmp_path: Path) -> None:

@@ -39,12 +39,12 @@ def make_strange(file: Path, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
         os.chown(file, user, -1) if os.getuid() == 0 else monkeypatch.setattr(os, "geteuid", lambda: user)
 
 
-@pytest.mark.parametrize("how", ["open to all", "of another user", "in a folder that is served"])
+@pytest.mark.parametrize("how", ["open to all", "of another user", "served"])
 def test_a_log_conf_that_others_can_have_put_there_runs_no_code(
     how: str, here: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     (here / "log.conf").write_text(EVIL, "utf-8")
-    if how == "in a folder that is served":
+    if how == "served":
         config = make_config(roots=[here.parent])
     else:
         make_strange(here / "log.conf", how, monkeypatch)
@@ -55,18 +55,18 @@ def test_a_log_conf_that_others_can_have_put_there_runs_no_code(
     assert not (here / "ran-code").exists()
     assert logging_setup.found_conf(config) is None
     said = [each.getMessage() for each in caplog.records if "log.conf" in each.getMessage()]
-    assert len(said) == 1 and "is not read, because" in said[0] and "--log-conf" in said[0]
+    assert len(said) == 1 and "--log-conf" in said[0]
     logging_setup.configure(make_config(roots=[here / "packages"], log_conf="log.conf"))
     assert (here / "ran-code").exists(), "what is named is meant"
 
 
-@pytest.mark.parametrize("how", ["open to all", "of another user", "in a folder that is served"])
+@pytest.mark.parametrize("how", ["open to all", "of another user", "served"])
 def test_settings_that_others_can_have_put_there_are_a_mistake(
     how: str, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    served = "." if how == "in a folder that is served" else "packages"
+    served = "." if how == "served" else "packages"
     (here / "pypiserver.toml").write_text(f'roots = ["{served}"]\nport = 81\n')
-    if how != "in a folder that is served":
+    if how != "served":
         make_strange(here / "pypiserver.toml", how, monkeypatch)
     with raises(ConfigError, kind="strange", setting="config", value=Path("pypiserver.toml")):
         parser.parse([], {})
@@ -114,13 +114,15 @@ def test_a_link_is_judged_by_what_it_leads_to(here: Path) -> None:
     (here / "served").mkdir()
     (here / "served" / "x").write_text("")
     (here / "log.conf").symlink_to(here / "served" / "x")
-    assert objection(here / "log.conf", [here / "served"]) == "it is in a served folder"
+    assert objection(here / "log.conf", [here / "served"]) != ""
     assert objection(here / "log.conf", [here / "another"]) == ""
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such rights")
-@pytest.mark.parametrize(("mode", "why"), [(0o755, ""), (0o1777, ""), (0o777, "everyone may replace it in its folder")])
-def test_a_folder_in_which_everyone_may_replace_it_is_an_objection(tmp_path: Path, mode: int, why: str) -> None:
+@pytest.mark.parametrize(("mode", "is_objected"), [(0o755, False), (0o1777, False), (0o777, True)])
+def test_a_folder_in_which_everyone_may_replace_it_is_an_objection(
+    tmp_path: Path, mode: int, is_objected: bool
+) -> None:
     (tmp_path / "log.conf").write_text("")
     tmp_path.chmod(mode)
-    assert objection(tmp_path / "log.conf") == why
+    assert (objection(tmp_path / "log.conf") != "") is is_objected
