@@ -14,9 +14,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
 from ..errors import ConfigError, Mistake
-from ..settings.parsers import hinting, nearest
+from ..settings.config import SETTINGS
 from ..settings.setting import Setting
 from ..settings.sources import Given
+from ..settings.suggestions import hinting, nearest
 from .subcommand import PROGRAM, Subcommand
 
 
@@ -117,7 +118,7 @@ def _mistakes(row: Subcommand, words: Sequence[str], table: Mapping[str, Subcomm
         for flag, value in flags_in(word, by_flag) if word != "-" else ():
             option = by_flag.get(flag)
             if option is None:
-                yield _unknown(flag, value, by_flag, table)
+                yield _unknown(flag, value, row, table)
             elif not option.takes_value and value is not None:
                 yield Mistake(f"{flag} takes no value; leave out {value!r}.", "takes-none", option.name, value, flag)
             elif option.takes_value and value is None:
@@ -128,8 +129,9 @@ def _mistakes(row: Subcommand, words: Sequence[str], table: Mapping[str, Subcomm
                     left.pop()
 
 
-def _unknown(flag: str, value: str | None, by_flag: Mapping[str, Setting], table: Mapping[str, Subcommand]) -> Mistake:
-    """The mistake of an unknown flag: with the flag that was probably meant, or the command it belongs to."""
+def _unknown(flag: str, value: str | None, row: Subcommand, table: Mapping[str, Subcommand]) -> Mistake:
+    """The mistake of an unknown flag: with what was probably meant, or the commands it belongs to."""
+    by_flag = {flag: option for option in row.options for flag in option.flags}
     if not flag.startswith("--"):
         near = flag.swapcase() if flag.swapcase() in by_flag else ""
     else:
@@ -137,7 +139,14 @@ def _unknown(flag: str, value: str | None, by_flag: Mapping[str, Setting], table
         longer = [each for each in known if each.startswith(flag)]
         near = nearest(flag, longer, 0.0) if longer else nearest(flag, known, 0.7)
     owners = [name for name, row in table.items() if any(flag in option.flags for option in row.options)]
-    if owners:
+    if flag in SETTINGS["storage"].flags and any(each.name == "root" for each in row.operands):
+        hint, meant = f"; the URL of a bucket is the first word: {PROGRAM} {row.name} s3://BUCKET ...", "root"
+    elif owners and near and row.name:
+        hint, meant = hinting(near), near
+    elif owners and row.name:
+        others = owners[0] if len(owners) == 1 else f"{owners[0]} and {len(owners) - 1} other commands"
+        hint, meant = f" in '{PROGRAM} {row.name}'; it is one of {others}. See {PROGRAM} {row.name} -h.", owners[0]
+    elif owners:
         hint, meant = f"; it belongs to '{PROGRAM} {owners[0]}'.", owners[0]
     else:
         hint, meant = hinting(near) if near else f"; see {PROGRAM} --help.", near

@@ -11,12 +11,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ..backend.stored_file import Held
-from ..errors import ConfigError
 from ..server.run import is_hardened
 from ..settings.config import Config
-from ..text import printable
+from ..text import LOOPBACK, printable, url_host
+from . import fallback_lines
+from .output import count_of
 
-_EVERY_INTERFACE = ("0.0.0.0", "::", "")  # noqa: S104 - compared with, not bound to
+_EVERY_INTERFACE = (*LOOPBACK, "")
 _NOT_HARDENED = " (works, but is not hardened; see the docs on servers)"
 
 
@@ -49,13 +50,13 @@ class StartupInfo:
         """The address of the index, without a slash at its end."""
         scheme = "https" if config.certificate else "http"
         host = "localhost" if config.host in _EVERY_INTERFACE else config.host
-        return (config.root_url or f"{scheme}://{_joined(host, self.port)}{config.root_path}").rstrip("/")
+        return (config.root_url or f"{scheme}://{url_host(host)}:{self.port}{config.root_path}").rstrip("/")
 
     def listens_on(self, config: Config) -> str:
         """``HOST:PORT`` if the address of the index does not tell the port of this server, else ''."""
         address = urlsplit(self.url(config))
         port = address.port or (443 if address.scheme == "https" else 80)
-        return "" if port == self.port else _joined(config.host, self.port)
+        return "" if port == self.port else f"{url_host(config.host)}:{self.port}"
 
 
 def render(config: Config, facts: StartupInfo) -> str:
@@ -76,7 +77,8 @@ def render(config: Config, facts: StartupInfo) -> str:
         ("uploads", _who(config, facts, "update")),
         ("downloads", _who(config, facts, "download")),
         ("listing", _who(config, facts, "list")),
-        ("unknown", _unknown(config)),
+        ("unknown", fallback_lines.unknown(config)),
+        *fallback_lines.rows(config),
         ("server", facts.server + ("" if is_hardened(facts.server) else _NOT_HARDENED)),
         ("catalog", printable(facts.catalog or "in memory")),
         *[
@@ -102,7 +104,8 @@ def as_data(config: Config, facts: StartupInfo) -> dict[str, object]:
         "uploads": _who(config, facts, "update"),
         "downloads": _who(config, facts, "download"),
         "listing": _who(config, facts, "list"),
-        "unknown": _unknown(config),
+        "unknown": fallback_lines.unknown(config),
+        **dict(fallback_lines.rows(config)),
         "catalog": facts.catalog,
         "settings": str(facts.config_file) if facts.config_file else None,
         "warnings": [*facts.warnings, *([facts.storage_fault] if facts.storage_fault else [])],
@@ -112,11 +115,12 @@ def as_data(config: Config, facts: StartupInfo) -> dict[str, object]:
 def warnings(config: Config, users: int | None) -> list[str]:
     """What will not work, though it is no mistake; ``users`` is the number of usable users, None without a file."""
     found = []
-    may_upload = "update" not in config.refused_to_everyone and users != 0
+    has_users = users != 0 or config.auth is not None
+    may_upload = "update" not in config.refused_to_everyone and has_users
     root = config.roots[0] if config.roots else None
     if may_upload and root is not None and not os.access(root, os.W_OK):
         found.append(f"The folder {root} cannot be written by this user, so uploads fail.")
-    if users == 0 and config.authenticate:
+    if not has_users and config.authenticate:
         what = " and ".join(sorted(config.authenticate))
         found.append(f"{config.htpasswd} has no usable user, so every {what} is refused; add one: pypi-server passwd.")
     return found
@@ -134,21 +138,10 @@ def elsewhere(config: Config, port: int) -> str:
             address = str(probe.getsockname()[0])
     except OSError:
         return ""
-    if address.startswith("127.") or address in ("::1", "0.0.0.0", "::"):  # noqa: S104 - compared with
+    if address.startswith("127.") or address in ("::1", *LOOPBACK):
         return ""
-    return f"{'https' if config.certificate else 'http'}://{_joined(address, port)}{config.root_path}".rstrip("/")
-
-
-def _unknown(config: Config) -> str:
-    """Where requests for unknown projects are redirected."""
-    try:
-        address = config.fallback_address
-    except ConfigError:
-        address = None
-    if address is None:
-        return "not found (no fallback)"
-    names = ", ".join((*config.private, *([f"those in {config.private_file}"] if config.private_file else [])))
-    return f"redirected to {urlsplit(address).hostname}" + (f", but not {names}" if names else "")
+    scheme = "https" if config.certificate else "http"
+    return f"{scheme}://{url_host(address)}:{port}{config.root_path}".rstrip("/")
 
 
 def _held(held: Held, *, is_answering: bool) -> str:
@@ -158,42 +151,42 @@ def _held(held: Held, *, is_answering: bool) -> str:
         return f"{place} (does not answer, so how many files it has is not known)"
     if held.files is None:
         return f"{place} (not read yet, so how many files it has is not known)"
-    return f"{place}: {_files(held.files)}" + ("" if held.is_all else ", and what could not be read")
+    return f"{place}: {count_of(held.files)}" + ("" if held.is_all else ", and what could not be read")
 
 
 def _damaged(damaged: Sequence[tuple[Path | str, int]]) -> str:
     count = sum(number for _, number in damaged)
     where = " ".join(shlex.quote(printable(str(root))) for root, _ in damaged)
-    return f"{_files(count)} {'is' if count == 1 else 'are'} not served: pypi-server check {where}"
+    return f"{count_of(count)} {'is' if count == 1 else 'are'} not served: pypi-server check {where}"
 
 
 def _unread(count: int) -> str:
-    return f"{_files(count)} {'is' if count == 1 else 'are'} not read yet; the log names those that cannot be served"
-
-
-def _files(count: int) -> str:
-    return f"{count} file{'' if count == 1 else 's'}"
+    return f"{count_of(count)} {'is' if count == 1 else 'are'} not read yet; the log names those that cannot be served"
 
 
 def _kind(root: Path | str) -> str:
     return "folder" if isinstance(root, Path) else "bucket"
 
 
-def _joined(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
 def _metrics(config: Config, facts: StartupInfo, url: str) -> str:
     if config.metrics_address is None or facts.metrics_port is None:
         return f"{url}/metrics"
-    return f"http://{_joined(config.metrics_address[0], facts.metrics_port)}/metrics"
+    return f"http://{url_host(config.metrics_address[0])}:{facts.metrics_port}/metrics"
 
 
 def _who(config: Config, facts: StartupInfo, action: str) -> str:
+    if config.rights is not None:
+        return f"by the rights file {printable(str(config.rights))}"
     if action in config.refused_to_everyone:
-        return "nobody (no password file; give one with -P FILE, or open everything with -P . -a .)"
+        return "refused to everyone (no password file; give one with -P FILE, or open everything with -P . -a .)"
     if action not in config.authenticate:
-        return "everybody, without a password"
-    if not config.htpasswd:
-        return "everybody the auther accepts"
-    return f"the users in {config.htpasswd}" + (f" ({facts.users})" if facts.users is not None else "")
+        return "everyone, without a password"
+    tokens = ["clients with a token"] if config.tokens is not None else []
+    if config.auther is not None:
+        return " and ".join(["everyone the auther accepts", *tokens])
+    who = []
+    if config.htpasswd:
+        who.append(f"the users in {config.htpasswd}" + (f" ({facts.users})" if facts.users is not None else ""))
+    if config.auth:
+        who.append(f"everyone that {config.auth.partition(':')[0]} accepts")
+    return ", and ".join([*who, *tokens])

@@ -6,19 +6,23 @@ mistake, because the server of these settings may use it.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from ..access.authentication import HtpasswdFile
+from ..access.htpasswd_file import users_in
+from ..access.password_file import HtpasswdFile
 from ..catalog import FAILURES
 from ..errors import ConfigError, Mistake, PypiServerError, Unavailable
-from ..factory import Application
+from ..factory.access import token_source
+from ..factory.application import Application
 from ..observability import logging_setup
 from ..server import run, tls_files
 from ..server.contract import reserved
 from ..settings.config import Config
+from .banner import warnings
 from .roots import root_faults
 from .server_options import server_options
 
@@ -40,9 +44,26 @@ def mistakes_in(config: Config) -> Iterator[Mistake]:
     yield from found.values()
 
 
+def warnings_about(config: Config) -> list[str]:
+    """What a start would warn of, or what has no effect; no mistakes."""
+    try:
+        users = len(users_in(config.htpasswd)) if config.htpasswd is not None else None
+    except PypiServerError:
+        users = None  # a mistake, which is reported as one
+    from .list_check import warnings_of
+
+    return [*warnings(config, users), *warnings_of(config), *run.without_effect(server_options(config))]
+
+
 def _passwords(config: Config) -> None:
     if config.htpasswd is not None:
         HtpasswdFile(config.htpasswd).check()
+
+
+def _tokens(config: Config) -> None:
+    if config.tokens is not None:
+        with contextlib.closing(token_source(config.tokens)) as source:
+            source.check()
 
 
 def _certificate(config: Config) -> None:
@@ -52,7 +73,7 @@ def _certificate(config: Config) -> None:
 
 def _application(config: Config) -> None:
     application = Application(config)
-    application.check()
+    application.check(makes=False)
     if config.storage is not None:
         fault = application.storage_fault()
         if fault:
@@ -111,6 +132,7 @@ def _unwritable(path: Path) -> str:
 _CHECKS: tuple[Callable[[Config], None], ...] = (
     _application,
     _passwords,
+    _tokens,
     _certificate,
     _server,
     _address,

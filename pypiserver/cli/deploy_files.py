@@ -9,7 +9,6 @@ rules of its file, by the one function that the template gets for that; every pa
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
 import shutil
@@ -21,18 +20,23 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..errors import ConfigError
+from ..native_names import absolute
 from ..settings.config import OPEN_TO_ALL, SETTINGS, Config
 from ..settings.sources import Given
-from ..text import printable
+from ..text import LOOPBACK, printable, url_host
 from .show_config import plain
 
 WRITTEN = ("log_file", "audit_log", "stats", "catalog")
-READ = ("password_file", "private_file", "welcome", "certificate", "key", "log_conf")
+READ = (
+    *("password_file", "rights", "tokens", "private_file", "welcome", "certificate", "key", "log_conf", "allow"),
+    *("allow_projects", "deny_projects"),
+)
+# A folder that the server writes to.
+CACHE = ("cache_folder",)
 _HOMES = ("/home", "/root", "/run/user")
 _TEMPORARY = ("/tmp", "/var/tmp")  # noqa: S108 - compared with
 # Running uploads have eight seconds to end; systemd must wait longer.
 STOP_SECONDS = 30
-_EVERY_INTERFACE = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
 _EVERYBODYS = ("/var/log", "/var/lib", "/var/cache", "/var/tmp", "/etc/ssl", "/usr/local", "/run/user")  # noqa: S108
 
 
@@ -76,7 +80,7 @@ def _command_line(config: Config, given: Mapping[str, Given], *, without: Iterab
     """The arguments that mean these settings; settings in a configuration file stay there, and the server reads it."""
     file = next((each.source for each in given.values() if each.source), "")
     here = [name for name, each in given.items() if not each.source and name not in without]
-    words = ["--config", os.path.abspath(file)] if file else []  # noqa: PTH100 - resolve() would follow links
+    words = ["--config", str(absolute(file))] if file else []
     is_elsewhere = "roots" in given and given["roots"].source
     return words + words_of(config, here) + ([] if is_elsewhere else _roots(config))
 
@@ -89,12 +93,12 @@ def _written(value: Any) -> str:
 
 def _absolute(name: str, value: Any) -> Any:
     if isinstance(value, Path) and (name != "password_file" or value != OPEN_TO_ALL):
-        return os.path.abspath(value)  # noqa: PTH100 - resolve() would follow links
+        return str(absolute(value))
     return plain(value)
 
 
 def _roots(config: Config) -> list[str]:
-    return [os.path.abspath(root) for root in config.roots]  # noqa: PTH100
+    return [str(absolute(root)) for root in config.roots]
 
 
 def _files(config: Config, names: Iterable[str]) -> dict[str, str]:
@@ -112,7 +116,7 @@ def systemd(config: Config, given: Mapping[str, Given]) -> dict[str, object]:
     program = shutil.which("pypi-server", path=str(Path(sys.executable).parent))
     command = [program] if program else [sys.executable, "-m", "pypiserver"]
     roots, written = _roots(config), _files(config, WRITTEN)
-    folders = sorted({*roots, *(str(Path(path).parent) for path in written.values())})
+    folders = sorted({*roots, *_files(config, CACHE).values(), *(str(Path(path).parent) for path in written.values())})
     words = [*command, *_command_line(config, given)]
     known = [*folders, *_files(config, READ).values(), *words, sys.prefix]
     return {
@@ -121,7 +125,7 @@ def systemd(config: Config, given: Mapping[str, Given]) -> dict[str, object]:
         "words": words,
         "stop_seconds": STOP_SECONDS + config.drain_seconds,
         "proxy_reads_packages": config.accel != "off",
-        "default_catalog": "catalog" not in given,
+        "default_catalog": "catalog" not in given or (config.asks_others and config.cache_folder is None),
         "protect_home": not _is_below(known, _HOMES),
         "private_tmp": not _is_below(known, _TEMPORARY),
         "folders": folders,
@@ -162,13 +166,13 @@ def nginx(config: Config, given: Mapping[str, Given]) -> dict[str, object]:
             setting="server_base_url",
             value=config.server_base_url,
         )
-    host = "127.0.0.1" if config.host in _EVERY_INTERFACE else config.host
-    is_open = "list" not in config.authenticate
+    host = "127.0.0.1" if config.host in LOOPBACK else config.host
+    is_open = config.rights is None and "list" not in config.authenticate
     words = ["pypi-server", "-i", host, "--accel", "nginx", *_command_line(config, given, without=("host", "accel"))]
     return {
         "quoted": _nginx_quoted,
         "command": printable(shlex.join(words)),
-        "address": f"[{host}]:{config.port}" if ":" in host else f"{host}:{config.port}",
+        "address": f"{url_host(host)}:{config.port}",
         "upstream": f"{'https' if config.certificate else 'http'}://pypiserver",
         "name": base.hostname,
         "prefix": prefix,
@@ -181,8 +185,17 @@ def nginx(config: Config, given: Mapping[str, Given]) -> dict[str, object]:
         # A request that nginx answers alone is not counted.
         "keeps_files": is_open and "download" not in config.authenticate and config.stats is None,
         "accel_location": config.accel_location.rstrip("/"),
-        "folders": [_nginx_folder(root) for root in _roots(config)],
+        "folders": [_nginx_folder(root) for root in (*_roots(config), *_kept(config))],
     }
+
+
+def _kept(config: Config) -> list[str]:
+    """The folder with kept files of other indexes, which nginx sends too."""
+    if config.mode != "cache":
+        return []
+    from ..factory.cache_place import cache_folder_of
+
+    return [str(cache_folder_of(config))]
 
 
 def _nginx_folder(root: str) -> str:
@@ -208,9 +221,19 @@ def compose(config: Config, given: Mapping[str, Given]) -> dict[str, object]:
     A file that is only read is mounted by itself, because its folder may be a home. A file that is written needs its
     folder, because files next to it come and go; the folder must not be shared with other programs.
     """
+    if config.upstream:
+        raise ConfigError(
+            "The tables [[upstream]] have no flag; make the file without them, mount the configuration file, and add "
+            "--config FILE to the command.",
+            kind="contradiction",
+            setting="upstream",
+        )
     volumes, inside = [], {}
     for number, root in enumerate(_roots(config)):
         volumes.append(f"{root}:/data/packages{number + 1 if number else ''}")
+    for name, path in _files(config, CACHE).items():
+        inside[name] = "/data/cache"
+        volumes.append(f"{path}:{inside[name]}")
     for name, path in _files(config, (*WRITTEN, *READ)).items():
         inside[name] = f"/data/{name}/{Path(path).name}"
         if name in READ:
@@ -228,8 +251,8 @@ def compose(config: Config, given: Mapping[str, Given]) -> dict[str, object]:
     roots = [volume.rpartition(":")[2].removeprefix("/data/") for volume in volumes[: len(config.roots)]]
     words = words_of(config, [name for name in given if name not in ("host", "port")], paths=inside)
     port = f"{config.port}:8080"
-    if config.host not in _EVERY_INTERFACE:
-        port = (f"[{config.host}]:" if ":" in config.host else f"{config.host}:") + port
+    if config.host not in LOOPBACK:
+        port = f"{url_host(config.host)}:{port}"
     return {
         "text": _yaml,
         "port": port,

@@ -1,6 +1,7 @@
 """The texts of ``-h``, ``--help`` and ``help``, made from the rows of commands.
 
-**Invariants:** pure: rows in, text out; no line has more than 79 columns; ``-h`` fits a screen of 40 lines; every flag
+**Invariants:** pure: rows in, text out; no line has more than 79 columns; ``-h`` fits a terminal of 24
+lines, that of a command one of 40; every flag
 has an entry in ``--help``.
 """
 
@@ -19,31 +20,26 @@ WIDTH = 79
 _MANY = 30
 # The flags that the README names first.
 FIRST_FLAGS = (
-    ("-p PORT", "listen on this port (8080)"),
-    ("-i ADDRESS", "listen on this address only (all)"),
-    ("-P FILE", "users and passwords for what is protected"),
-    ("-a ACTIONS", "protect these: update, download, list (update)"),
-    ("-P . -a .", "open everything to everybody"),
-    ("-o", "let uploads replace files"),
-    ("--disable-fallback", "never redirect to PyPI"),
-    ("--private PATTERN", "never redirect to PyPI for these names: 'acme-*'"),
-    ("-v", "log more"),
+    *("-p PORT", "-i ADDRESS", "-P FILE", "-a ACTIONS", "-o", "--disable-fallback", "--fallback-mode MODE"),
+    *("--private PATTERN", "-v"),
 )
 EXAMPLES = (
     ("-p 8080 ~/packages", "serve a folder on port 8080"),
     ("-P htpasswd ~/packages", "let the users in this file upload"),
-    ("-P . -a . ~/packages", "let everybody upload"),
+    ("-P . -a . ~/packages", "let everyone upload"),
     ("-U ~/packages", "look for newer releases"),
     ("yank foo==1.0", "let installers avoid it"),
     ("check ~/packages", "read every file"),
 )
 KINDS = (
     ("serve", ("run", "healthcheck")),
-    ("packages", ("yank", "unyank", "delete", "restore", "check", "copy", "update", "stats")),
-    ("users", ("passwd",)),
+    ("packages", ("yank", "unyank", "delete", "restore", "unclaim", "check", "copy", "update", "stats")),
+    ("users", ("passwd", "rights", "token")),
     ("set up", ("config", "systemd", "nginx", "compose", "completion")),
-    ("storage", ("reindex", "gc", "cache")),
+    ("storage", ("reindex", "gc", "cache", "proxy")),
 )
+# Holds a flag and its value on one line.
+_HELD = "\xa0"
 TOPICS = (*(each.lower() for each in GROUPS), "updates", "commands", "all")
 
 
@@ -55,13 +51,14 @@ def screen(row: Subcommand, commands: Mapping[str, Subcommand]) -> str:
         named = "every setting" if len(shared) > _MANY else ", ".join(shared)
         note = f"It takes {named}, too; '{PROGRAM} {row.name} --help' explains all." if shared else ""
         return _joined(_head(row), *_examples(row), *sections(own), paragraph(note), _epilogue())
-    first = f"{row.summary} Without a DIR it serves ~/packages."
+    first = "Serve the packages in each DIR (default: ~/packages) as a Python package index."
+    held = ", ".join(each.replace(" ", _HELD) for each in FIRST_FLAGS)
+    flags = textwrap.fill(f"Flags: {held}", WIDTH, subsequent_indent=" " * 7)
     more = f"All flags: {PROGRAM} --help. One command or topic: {PROGRAM} help NAME"
     return _joined(
-        _usage(row), paragraph(first), _table((f"{PROGRAM} {line}", text) for line, text in EXAMPLES),
-        "Flags:\n" + _table(FIRST_FLAGS),
+        _usage(row), first, _table((f"{PROGRAM} {line}", text) for line, text in EXAMPLES),
         "Commands:\n" + _table((kind, ", ".join(name for name in names if name in commands)) for kind, names in KINDS),
-        f"{more}\n{_epilogue()}",
+        f"{flags}\n{more}\n{_epilogue()}".replace(_HELD, " "),
     )  # fmt: skip
 
 

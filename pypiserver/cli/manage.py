@@ -16,20 +16,25 @@ from typing import BinaryIO, Protocol, TextIO
 
 from ..backend.backend import Backend
 from ..backend.checks import Fault
+from ..backend.claims import claiming
 from ..catalog import FAILURES
-from ..distributions import filename
-from ..distributions.filename import normalize, same_version
+from ..distributions import filename, filename_keys, versions
+from ..distributions.filename import normalize
+from ..distributions.versions import same_version
 from ..errors import InvalidFilename, NotFound, Unavailable
-from ..factory import build_backend
+from ..factory.backends import build_backend
 from ..model import File
-from ..observability.audit_log import AuditLog, local_user, recorded
-from ..observability.logging_setup import redacted
+from ..observability import audit_log
+from ..observability.clean_lines import redacted
 from ..settings.config import Config
-from ..settings.parsers import hinting, nearest
+from ..settings.suggestions import hinting, nearest
 from ..text import printable
 from .output import Change, tell_changes
 from .progress import progress
 from .release import Selection
+
+# The newest versions, of which a message names as many.
+MOST_NAMED = 10
 
 
 class _Reported(Protocol):
@@ -64,7 +69,8 @@ def yank(selection: Selection, reason: str) -> Iterator[Change]:
     # The bytes as typed, also in a terminal without UTF-8: an editor would write the same.
     text = f"{reason}\n".encode("utf-8", "surrogateescape") if reason else b""
     for file in _chosen(backend, selection):
-        with _changing(selection, backend, "yank", file, reason):
+        change = audit_log.Change("yank", file.path, file.sha256, reason)
+        with _recorded(selection, change, partial(backend.inventory.open, file)):
             backend.writer.yank(file, text)
         yield _changed("yank", backend, file)
 
@@ -74,7 +80,8 @@ def unyank(selection: Selection) -> Iterator[Change]:
     backend = _backend(selection)
     for file in _chosen(backend, selection):
         if file.yanked is not None:
-            with _changing(selection, backend, "unyank", file):
+            change = audit_log.Change("unyank", file.path, file.sha256)
+            with _recorded(selection, change, partial(backend.inventory.open, file)):
                 backend.writer.unyank(file)
         yield _changed("unyank", backend, file, done=file.yanked is not None)
 
@@ -86,11 +93,34 @@ def delete(selection: Selection, *, yes: bool, purge: bool) -> Iterator[Change]:
         backend.trash.ensure()
     is_for_good = purge or not backend.trash.exists
     action, remove = ("delete", backend.writer.remove) if is_for_good else ("trash", backend.trash.move)
-    for file in _chosen(backend, selection):
-        if yes:
-            with _changing(selection, backend, "delete", file):
+    project = normalize(selection.name)
+    chosen = _chosen(backend, selection)
+    if not yes:
+        yield from (_changed(action, backend, file, done=False) for file in chosen)
+        return
+    with claiming(backend.claims, project, chosen, partial(backend.inventory.files, project)) as is_claimed:
+        for file in chosen:
+            change = audit_log.Change("delete", file.path, file.sha256)
+            with _recorded(selection, change, partial(backend.inventory.open, file)):
                 remove(file)
-        yield _changed(action, backend, file, done=yes)
+            yield _changed(action, backend, file)
+    if is_claimed():
+        yield Change("claim", str(backend.storage.roots[chosen[0].root]), project)
+
+
+def claims(selection: Selection) -> Iterator[Change]:
+    """Release the name of a deleted project; without a name, list the names."""
+    backend = _backend(selection)
+    place, normal = str(backend.storage.roots[0]), normalize(selection.name)
+    if not selection.name:
+        yield from (Change("claim", place, name, done=False) for name in sorted(backend.claims.all()))
+    elif backend.claims.release(normal):
+        yield Change("unclaim", place, normal)
+    else:
+        raise NotFound(
+            f"The name {normal} is not that of a deleted project in {_where(backend)}; see `pypi-server unclaim`.",
+            project=normal,
+        )
 
 
 def confirmation(config: Config) -> str:
@@ -107,10 +137,12 @@ def restore(selection: Selection) -> Iterator[Change]:
         if selection.name:
             if not _is_meant(path, selection, normalize(selection.name)):
                 continue
-            with _recorded(selection, "restore", path, partial(trash.open, root, path)):
+            with _recorded(selection, audit_log.Change("restore", path, sha256=""), partial(trash.open, root, path)):
                 trash.restore(root, path)
         found = True
         yield Change("restore", str(roots[root]), path, done=bool(selection.name))
+    if selection.name and found:
+        backend.claims.release(normalize(selection.name))
     if selection.name and not found:
         normal = normalize(selection.name)
         hint = "`pypi-server restore` lists it" if trash.paths() else "it is empty"
@@ -154,36 +186,29 @@ def _chosen(backend: Backend, selection: Selection) -> list[File]:
         and (not selection.file or file.filename == selection.file)
     ]
     if chosen:
-        return chosen
+        return sorted(chosen, key=filename_keys.file_key)
     if not project:
         hint = hinting(nearest(normal, backend.inventory.projects(), 0.7))
         raise NotFound(f"There is no project {normal!r} in {_where(backend)}{hint}", project=normal)
-    there = sorted({file.version for file in project}, key=filename.version_key)
+    there = sorted({file.version for file in project}, key=versions.version_key)
     wanted = selection.file or f"{normal} {selection.version}"
-    raise NotFound(
-        f"There is no {wanted} in {_where(backend)}; of {normal} there is {', '.join(there)}.", project=normal
-    )
+    older = f"{len(there) - MOST_NAMED} older ones and " if len(there) > MOST_NAMED else ""
+    verb = "are" if older else "is"
+    named = older + ", ".join(there[-MOST_NAMED:])
+    raise NotFound(f"There is no {wanted} in {_where(backend)}; of {normal} there {verb} {named}.", project=normal)
 
 
 def _where(backend: Backend) -> str:
     return " and ".join(map(str, backend.storage.roots))
 
 
-def _changing(
-    selection: Selection, backend: Backend, action: str, file: File, reason: str = ""
-) -> AbstractContextManager[None]:
-    read = partial(backend.inventory.open, file)
-    return _recorded(selection, action, file.path, read, sha256=file.sha256, reason=reason)
-
-
 def _recorded(
-    selection: Selection, action: str, path: str, read: Callable[[], BinaryIO], *, sha256: str = "", reason: str = ""
+    selection: Selection, change: audit_log.Change, read: Callable[[], BinaryIO]
 ) -> AbstractContextManager[None]:
-    """Record a change of the file at ``path``, which ``read`` opens, in the audit log, if there is one."""
+    """Record a change of the file that ``read`` opens in the audit log, if there is one."""
     file = selection.config.audit_log
-    user = local_user() if file else ""
-    log = AuditLog(file) if file else None
-    return recorded(log, action, path, read=read, user=user, reason=reason, sha256=sha256)
+    user = audit_log.local_user() if file else ""
+    return audit_log.recorded(audit_log.AuditLog(file) if file else None, change, read=read, user=user)
 
 
 def _is_meant(path: str, selection: Selection, normal: str) -> bool:

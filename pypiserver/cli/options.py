@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..settings import parsers as types
+from ..settings import path_parsers
 from ..settings.config import SETTINGS
 from ..settings.setting import Setting
 from .subcommand import all_settings, operand, settings, switch
 
-ROOT = operand("root", "DIR", types.place)
+ROOT = operand("root", "DIR", path_parsers.place)
 ROOTS = replace(SETTINGS["roots"], flags=())
 BUCKET_URL = replace(SETTINGS["storage"], flags=())
 NAME = operand("name", "NAME")
@@ -26,7 +27,7 @@ JSON = switch("json", "--json", text="Report in JSON.")
 YES = switch("yes", "--yes", text="Really do it.")
 CONFIG_FILE = Setting(
     name="config_file",
-    parse=types.path,
+    parse=path_parsers.path,
     flags=("--config",),
     metavar="FILE",
     group="Configuration",

@@ -34,14 +34,17 @@ _LINES = {
     ("trash", True): "moved to the trash {}",
     ("delete", False): "would delete: {}",
     ("delete", True): "deleted {}",
+    ("claim", False): "{}",
+    ("claim", True): "no other index is asked for {0}; to release the name: pypi-server unclaim {0}",
+    ("unclaim", True): "other indexes may be asked for {}",
     ("restore", False): "{}",
     ("restore", True): "restored {}",
 }
 
 
-def count_of(files: int) -> str:
+def count_of(number: int, what: str = "file") -> str:
     """``1 file``, ``2 files``."""
-    return f"{files} file{'' if files == 1 else 's'}"
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def write_json(report: Mapping[str, object], out: TextIO) -> None:

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import ConfigError, Mistake
+from ..settings.address_parsers import BUCKETS
 from ..settings.config import Config
-from ..settings.parsers import BUCKETS, nearest
+from ..settings.suggestions import nearest
 from .subcommand import NAMES
 
 

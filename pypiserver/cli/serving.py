@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..errors import PypiServerError
-from ..factory import Application
+from ..factory.application import Application
 from ..observability import logging_setup
 from ..settings.config import FIXED_AT_START, Config
 from .roots import prepare_roots

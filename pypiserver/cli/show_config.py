@@ -7,21 +7,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
 import textwrap
+import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
-from ..errors import ConfigError, Mistake
-from ..observability.logging_setup import redacted
+from ..errors import ConfigError, Mistake, PypiServerError, Unavailable
+from ..observability.clean_lines import redacted
 from ..settings.config import SETTINGS, Config, default_of
 from ..settings.sources import Given
-from .config_check import mistakes_in
-from .output import write_json
+from ..settings.upstream_tables import UpstreamTable
+from ..text import printable
+from .config_check import mistakes_in, warnings_about
+from .output import count_of, write_json
+
+if TYPE_CHECKING:
+    from ..access.token_record import TokenRecord
 
 DEFAULT = "default"
 
@@ -41,21 +48,47 @@ def run(task: str, settings: Settings, mistakes: Iterable[Mistake], *, out: Text
     if task == "check" and config is not None:
         mistakes += mistakes_in(config)
     faults = [each.sentence for each in mistakes]
+    notes = list(_notes(config)) if task == "check" and config is not None and config.rights and not faults else []
+    warnings = warnings_about(config) if task == "check" and config is not None else []
     if as_json:
         shown = None if config is None or task == "check" else dict(_settings(settings, config))
         report = {"file": str(settings.file) if settings.file else None, "faults": faults}
+        report |= {"warnings": warnings} if task == "check" else {}
+        report |= {"notes": notes} if notes else {}
         write_json(report if shown is None else {**report, "settings": shown}, out)
         return 1 if faults else 0
     for fault in faults:
         err.write(f"{fault}\n")
+    err.writelines(f"warning: {warning}\n" for warning in warnings)
     if config is None or faults:
         return 1
     if task == "show":
         out.writelines(f"{line}\n" for line in _lines(settings, config))
     else:
-        given = f"{len(settings.given)} setting{'' if len(settings.given) == 1 else 's'} given"
-        out.write(f"{settings.file or 'No configuration file'}: {given}, no mistakes.\n")
+        out.writelines(f"Note: {printable(note)}\n" for note in notes)
+        given = count_of(len(settings.given), "setting")
+        out.write(f"{settings.file or 'No configuration file'}: {given} given, no mistakes.\n")
     return 0
+
+
+def _notes(config: Config) -> Iterator[str]:
+    """What has no effect in the files that the settings name, though it is no mistake."""
+    from . import rights_report
+
+    tokens: list[TokenRecord] | None = [] if config.tokens is None else None
+    if config.tokens is not None:
+        from .manage_tokens import kept
+
+        try:
+            tokens = list(kept(config.tokens, config).store.tokens())
+        except Unavailable as error:
+            yield f"{error} Nothing is said of their users."
+    yield from rights_report.orphans(config, tokens or (), time.time())
+    users = rights_report.usable_users(config, tokens)
+    projects = None
+    with contextlib.suppress(PypiServerError):
+        projects = rights_report.projects_in(config)
+    yield from rights_report.notes(config, users, projects)
 
 
 def init(target: Path, settings: Settings, out: TextIO) -> int:
@@ -81,7 +114,7 @@ def init(target: Path, settings: Settings, out: TextIO) -> int:
 def _init_line(name: str, settings: Settings) -> str:
     value = plain(getattr(settings.config, name))
     if name in settings.given and value is not None:
-        return f"{name} = {json.dumps(value)}"
+        return f"{name} = {_toml(value)}"
     default = SETTINGS[name].default_text
     usual = plain(default_of(name)) if name != "roots" else None
     return f"# {name} = {json.dumps(usual) if usual not in (None, '', []) else '...'}" + (
@@ -105,15 +138,18 @@ def _lines(settings: Settings, config: Config) -> Iterator[str]:
         if value is None:
             yield f"# {name} = ...  # {SETTINGS[name].default_text or 'not set'}"
         else:
-            yield f"{name} = {json.dumps(value)}  # {each['source']}"
+            yield f"{name} = {_toml(value)}  # {each['source']}"
 
 
 def plain(value: Any) -> Any:
     """The value in the types that JSON and TOML share."""
-    if isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], int):
+    if isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], int):
         return f"[{value[0]}]:{value[1]}" if ":" in value[0] else f"{value[0]}:{value[1]}"
     if isinstance(value, frozenset):
         return sorted(value)
+    if isinstance(value, UpstreamTable):
+        given = {each.name: getattr(value, each.name) for each in fields(value)}
+        return {key: plain(each) for key, each in given.items() if each != getattr(UpstreamTable(), key)}
     if isinstance(value, tuple):
         return [plain(each) for each in value]
     if isinstance(value, Path | IPv4Network | IPv6Network):
@@ -121,8 +157,19 @@ def plain(value: Any) -> Any:
     return "a function" if callable(value) else value
 
 
+def _toml(value: Any) -> str:
+    """The value as TOML; a table is written on one line."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml, value))}]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {_toml(each)}" for key, each in value.items()) + "}"
+    return json.dumps(value)
+
+
 def _hidden(value: Any) -> Any:
     """The value without passwords."""
+    if isinstance(value, dict):
+        return {key: _hidden(each) for key, each in value.items()}
     if isinstance(value, list):
         return [_hidden(each) for each in value]
     return redacted(value) if isinstance(value, str) else value

@@ -18,8 +18,9 @@ PROGRAM = "pypi-server"
 DOCUMENTATION = "https://github.com/pypiserver/pypiserver"
 # The commands, in the order of the help; each has a row in ``commands``.
 NAMES = (
-    "run", "update", "passwd", "yank", "unyank", "delete", "restore", "check", "reindex", "gc", "copy", "config",
-    "systemd", "nginx", "compose", "stats", "completion", "help", "healthcheck", "cache",
+    "run", "update", "passwd", "rights", "token", "yank", "unyank", "delete", "restore", "unclaim", "check", "reindex",
+    "gc", "copy", "proxy", "config", "systemd", "nginx", "compose", "stats", "completion", "help", "healthcheck",
+    "cache",
 )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ import functools
 import io
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,18 +22,30 @@ from typing import TextIO
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.tags import Tag, sys_tags
 from packaging.utils import NormalizedName, is_normalized_name
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from ..bounded_cache import short_texts
-from ..distributions.filename import FilenameParts, file_key, normalize
+from ..distributions.filename import FilenameParts, normalize
+from ..distributions.filename_keys import file_key
+from ..distributions.versions import parse_version
 from ..errors import ConfigError
-from ..settings.config import default_fallback_url
-from ..upstream.client import Unreachable, UpstreamError, UpstreamFile, open_index, shown_url
-from .output import write_json
-from .pip_download import Download, Runner, as_shell_line, command, environment, run_pip, shown_command
+from ..upstream.client import UpstreamFile, open_index
+from ..upstream.errors import Unreachable, UpstreamError
+from .output import count_of, write_json
+from .pip_download import Download, Runner, command, environment, run_pip
+from .update_report import (
+    Finding,
+    Local,
+    paragraph_of,
+    report_of,
+    row_of,
+    table_of,
+    tell_errors,
+    tell_missing,
+    write_mark,
+)
 
 LOOKUPS = 8  # requests at once
-LINE = 40  # progress characters in a line
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,31 +59,6 @@ class Options:
     ignore: frozenset[NormalizedName] = frozenset()
     execute: bool = False
     as_json: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Local:
-    """The newest file of a project here; ``name`` is spelled as in the file."""
-
-    project: NormalizedName
-    name: str
-    version: str
-    folder: Path
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """The result for one project.
-
-    ``mark`` is its progress character: ``.`` up to date, ``u`` there is an update, ``e`` no releases, ``!`` unknown. An
-    update has its ``download``, or an ``obstacle`` that says why pip could not download it.
-    """
-
-    local: Local
-    mark: str
-    download: Download | None = None
-    obstacle: str = ""
-    error: str = ""
 
 
 def newest_local(files: Iterable[tuple[FilenameParts, Path]]) -> list[Local]:
@@ -114,7 +101,8 @@ def decide(local: Local, files: Sequence[UpstreamFile], options: Options) -> Fin
     releases: dict[Version, list[UpstreamFile]] = {}
     for file in files:
         releases.setdefault(file.version, []).append(file)
-    ours = _parsed(local.version)
+    # A version that is not valid by PEP 440 is older than any other, as in older pip.
+    ours = parse_version(local.version.replace("_", "-"))
     for version in sorted(releases, reverse=True):
         if ours is not None and version <= ours:
             break
@@ -144,25 +132,25 @@ def run_update(
     """
     asked = [each for each in local if each.project not in options.ignore]
     text = io.StringIO() if options.as_json else out
-    text.write(f"checking {len(asked)} package{'' if len(asked) == 1 else 's'} for newer version\n\n")
+    text.write(f"checking {count_of(len(asked), 'package')} for newer version\n\n")
     findings = []
     for finding in _look_up(asked, options):
         findings.append(finding)
         show(len(findings), len(asked))
-        _write_mark(finding.mark, text, done=len(findings), total=len(asked))
-    _tell_missing(findings, options.index_url, text)
-    _tell_errors(findings, options.index_url, err)
+        write_mark(finding.mark, text, done=len(findings), total=len(asked))
+    tell_missing(findings, options.index_url, text)
+    tell_errors(findings, options.index_url, err)
     updates = [(each, each.download) for each in findings if each.download]
-    text.write(_table(updates))
+    text.write(table_of(updates))
     statuses: dict[str, int] = {}
     for finding, download in updates:
-        text.write(_paragraph(finding, download))
+        text.write(paragraph_of(finding, download))
         text.flush()
         if options.execute and not finding.obstacle:
             statuses[download.project] = _execute(download, run, err)
     if options.as_json:
-        rows = [_row(finding, download, statuses) for finding, download in updates]
-        write_json(_as_json(findings, rows), out)
+        rows = [row_of(finding, download, statuses) for finding, download in updates]
+        write_json(report_of(findings, rows), out)
     if any(statuses.values()) or any(each.error for each in findings):
         return 2
     return 1 if len(statuses) < len(updates) else 0
@@ -190,87 +178,12 @@ def _look_up(local: Sequence[Local], options: Options) -> Iterator[Finding]:
                 yield Finding(each, "!", error=str(error))
 
 
-def _write_mark(mark: str, out: TextIO, *, done: int, total: int) -> None:
-    """The progress character of a project, in lines; nothing on a terminal, which has a bar."""
-    if not out.isatty():
-        out.write(mark + ("\n" if done % LINE == 0 or done == total else ""))
-    if done == total:
-        out.write("\n")
-    out.flush()
-
-
-def _tell_missing(findings: Sequence[Finding], url: str, out: TextIO) -> None:
-    missing = [each.local.name for each in findings if each.mark == "e"]
-    if missing:
-        where = "pypi" if shown_url(url) == shown_url(default_fallback_url()) else shown_url(url)
-        out.write(f"no releases found on {where} for {', '.join(missing)}\n\n")
-
-
-def _tell_errors(findings: Sequence[Finding], url: str, err: TextIO) -> None:
-    projects: dict[str, list[str]] = {}
-    for each in findings:
-        if each.error:
-            projects.setdefault(each.error, []).append(each.local.name)
-    for error, names in projects.items():
-        err.write(f"pypi-server: {error} Nothing was found out about {', '.join(names)}.\n")
-    if len(findings) > 1 and all(each.mark == "e" for each in findings):
-        err.write(f"pypi-server: The index {shown_url(url)} has none of the projects; is it the simple page of one?\n")
-
-
-def _table(updates: Sequence[tuple[Finding, Download]]) -> str:
-    """The newer releases, in a row for each project; '' without updates."""
-    rows = [("name", "here", "there")]
-    rows += [(each.local.name, each.local.version or "-", str(download.version)) for each, download in updates]
-    first, second = (max(len(row[column]) for row in rows) + 2 for column in (0, 1))
-    lines = [f"{name:<{first}}{here:<{second}}{there}" for name, here, there in rows]
-    return "\n".join([*lines, "", ""]) if updates else ""
-
-
-def _paragraph(finding: Finding, download: Download) -> str:
-    local = finding.local
-    what_to_do = f"# {finding.obstacle}" if finding.obstacle else as_shell_line(shown_command(download))
-    return f"# update {local.name} from {local.version or 'no version'} to {download.version}\n{what_to_do}\n\n"
-
-
 def _execute(download: Download, run: Runner, err: TextIO) -> int:
     status = run(command(download), environment(download, os.environ))
     if status:
         what = f"{download.project} {download.version}"
         err.write(f"pypi-server: pip ended with exit status {status}; {what} was not downloaded.\n")
     return status
-
-
-def _row(finding: Finding, download: Download, statuses: Mapping[str, int]) -> dict[str, object]:
-    """An update as ``--json`` reports it; ``exit_status`` is pip's, if it was run."""
-    row: dict[str, object] = {
-        "project": download.project,
-        "local": finding.local.version,
-        "newest": str(download.version),
-        "folder": str(download.folder),
-        "command": None if finding.obstacle else shown_command(download),
-    }
-    if finding.obstacle:
-        row["obstacle"] = finding.obstacle
-    if download.project in statuses:
-        row["exit_status"] = statuses[download.project]
-    return row
-
-
-def _as_json(findings: Sequence[Finding], updates: list[dict[str, object]]) -> dict[str, object]:
-    return {
-        "checked": len(findings),
-        "updates": updates,
-        "no_releases": [each.local.project for each in findings if each.mark == "e"],
-        "errors": [{"project": each.local.project, "error": each.error} for each in findings if each.error],
-    }
-
-
-def _parsed(version: str) -> Version | None:
-    """The version, None if it is not valid by PEP 440: such versions are older than any other, as in older pip."""
-    try:
-        return Version(version.replace("_", "-"))
-    except InvalidVersion:
-        return None
 
 
 def _runs_here(requires_python: str | None) -> bool:

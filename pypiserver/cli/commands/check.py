@@ -42,16 +42,12 @@ class Check:
             return 1 if faults else 0
         for kind, group in groupby(sorted(faults, key=attrgetter("kind")), key=attrgetter("kind")):
             found = list(group)
-            out.write(f"{kind}: {_counted(len(found), 'fault')}. {found[0].advice}\n")
+            out.write(f"{kind}: {count_of(len(found), 'fault')}. {found[0].advice}\n")
             for fault in found:
                 where = fault.path if len(self.roots) < 2 else f"{fault.path} in {fault.folder}"
                 out.write(f"  {printable(where)}: {printable(fault.message)}\n")
-        out.write(f"{_counted(len(faults), 'fault')} found in {count_of(read)}.\n")
+        out.write(f"{count_of(len(faults), 'fault')} found in {count_of(read)}.\n")
         return 1 if faults else 0
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 COMMAND = Subcommand(

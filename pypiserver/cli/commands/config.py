@@ -9,6 +9,7 @@ from typing import TextIO
 
 from ...errors import Mistake
 from ...settings import parsers as types
+from ...settings import path_parsers
 from ...settings.config import Config
 from ...settings.sources import Given
 from ...settings.toml_file import NAME
@@ -48,7 +49,7 @@ COMMAND = Subcommand(
     "config",
     "Check the settings, show where each comes from, or make a file of them (init).",
     Configuration,
-    (operand("task", "TASK", types.one_of(TASKS, "task"), TASKS), operand("config_file", "FILE", types.path)),
+    (operand("task", "TASK", types.one_of(TASKS, "task"), TASKS), operand("config_file", "FILE", path_parsers.path)),
     (JSON, *ALL_SETTINGS, *HELP),
     required=1,
     wants_given=True,

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TextIO
 
-from ...settings import parsers as types
+from ...settings import path_parsers
 from ...settings.config import Config
 from ...text import printable
 from ..options import CONFIG_FILE, HELP, JSON
@@ -26,7 +26,7 @@ class Copy:
 
     def run(self, out: TextIO, err: TextIO) -> int:
         """Copy; 1 if a file was left out."""
-        from ...factory import build_endpoint
+        from ...factory.backends import build_endpoint
         from ...maintenance.copy import copy
         from ...observability import logging_setup
         from .. import manage
@@ -43,18 +43,22 @@ class Copy:
             out.write(f"left out {printable(path)}: {printable(reason)}\n")
         out.write(
             f"{count_of(report.copied)} copied ({report.bytes} bytes), {report.already} were there, "
-            f"{len(report.left_out)} left out.\n"
+            f"{len(report.left_out)} left out{_other(report.other)}.\n"
         )
         if isinstance(self.destination, str) and report.copied:
             out.write(f"A server that runs on {self.destination} sees them after: pypi-server reindex\n")
         return status
 
 
+def _other(count: int) -> str:
+    return f"; {count_of(count)} {'is no package' if count == 1 else 'are no packages'}" if count else ""
+
+
 COMMAND = Subcommand(
     "copy",
     "Copy packages with upload times between folders and buckets.",
     Copy,
-    (operand("source", "SRC", types.place), operand("destination", "DST", types.place)),
+    (operand("source", "SRC", path_parsers.place), operand("destination", "DST", path_parsers.place)),
     (
         JSON,
         *settings("verbosity", "log_conf", "log_file", "log_stream", "log_format", "log_frmt"),

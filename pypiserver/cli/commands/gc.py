@@ -39,7 +39,7 @@ class Collect:
 
     def run(self, out: TextIO, err: TextIO) -> int:
         """List or delete."""
-        from ...factory import build_backend
+        from ...factory.backends import build_backend
         from ...observability import logging_setup
         from .. import manage
 

@@ -12,10 +12,11 @@ from typing import TextIO
 from ...settings import parsers as types
 from ...settings.config import SETTINGS, Config
 from ...settings.setting import Setting
+from ...text import LOOPBACK, url_host
 from ..options import CONFIG_FILE, HELP
 from ..subcommand import Subcommand
 
-_LOOPBACK = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}  # noqa: S104 - asked at, not bound to
+_LOOPBACK = {**LOOPBACK, "": "127.0.0.1"}
 TIMEOUT = Setting(
     name="timeout",
     parse=types.whole_number(1, 3600),
@@ -39,8 +40,7 @@ class HealthCheck:
         """The address that is asked: the server's own on this machine, without any proxy."""
         config = self.config
         host = _LOOPBACK.get(config.host, config.host)
-        host = f"[{host}]" if ":" in host else host
-        return f"{'https' if config.certificate else 'http'}://{host}:{config.port}{config.health_endpoint}"
+        return f"{'https' if config.certificate else 'http'}://{url_host(host)}:{config.port}{config.health_endpoint}"
 
     def run(self, out: TextIO, err: TextIO) -> int:
         """Ask; 0 if the answer is that all is well, else 1."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TextIO
 
 from ...errors import ConfigError
-from ...settings.parsers import hinting, nearest
+from ...settings.suggestions import hinting, nearest
 from ...terminal import colored, has_color
 from ..help import TOPICS, full, screen, topic
 from ..options import HELP

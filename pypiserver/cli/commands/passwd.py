@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TextIO
 
 from ...errors import ConfigError, NotFound, PypiServerError
-from ...settings import parsers as types
-from ...settings.parsers import hinting, nearest
+from ...settings import path_parsers
+from ...settings.suggestions import hinting, nearest
 from ..options import HELP, JSON
 from ..output import write_json
 from ..subcommand import PROGRAM, Subcommand, operand, switch
@@ -122,7 +122,7 @@ COMMAND = Subcommand(
     "passwd",
     "Set the password of a user in a password file; asks for it.",
     Passwd,
-    (operand("file", "FILE", types.path), operand("user", "USER")),
+    (operand("file", "FILE", path_parsers.path), operand("user", "USER")),
     (
         JSON,
         switch("list", "--list", text="List the users whose line can be used, and the scheme of their hash."),

@@ -26,7 +26,7 @@ class Reindex:
 
     def run(self, out: TextIO, err: TextIO) -> int:
         """List the bucket, and read new files."""
-        from ...factory import build_backend
+        from ...factory.backends import build_backend
         from ...observability import logging_setup
         from .. import manage
 

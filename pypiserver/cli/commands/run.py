@@ -20,9 +20,51 @@ from ..roots import prepare_roots
 from ..subcommand import Subcommand
 
 if TYPE_CHECKING:
+    from ...server.contract import OnReady
     from ..banner import StartupInfo
 
 _LOG = logging.getLogger("pypiserver.server")
+# How long the end of a server waits for the thread that tells of its start.
+TELL_SECONDS = 5.0
+
+
+class Lifetime:
+    """Logs that the server has started, then that it has ended: in this order, or neither of them.
+
+    The start is told by a thread, which may come late: the server may have ended before.
+    """
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        self._telling = threading.Lock()
+        self._has_started = False
+        self._has_ended = False
+
+    def starting(self, tell: OnReady) -> OnReady:
+        """``tell``, unless the server has ended."""
+
+        def ready(server: str, port: int) -> None:
+            with self._telling:
+                if not self._has_ended:
+                    self._has_started = True
+                    tell(server, port)
+
+        return ready
+
+    def end(self) -> None:
+        """Log the end, after the start: if that cannot be written, as to a full pipe, wait some seconds for it."""
+        # A worker that was forked from the serving process runs this too.
+        if os.getpid() != self.pid:
+            return
+        was_told = self._telling.acquire(timeout=TELL_SECONDS)
+        try:
+            self._has_ended = True
+            if self._has_started:
+                data = {"event": "end", "version": __version__, "pid": self.pid}
+                _LOG.info("pypiserver has ended.", extra={"data": data})
+        finally:
+            if was_told:
+                self._telling.release()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +111,9 @@ class Run:
 
         config = self.config
         facts = self._prepare(err, stack)
-        pid, has_served = os.getpid(), threading.Event()
+        lifetime = Lifetime()
 
-        def ready(server: str, port: int) -> None:
-            has_served.set()
+        def say_start(server: str, port: int) -> None:
             now = facts(server, port)
             is_text = config.log_format != "json" or config.log_stream == "none"
             # Serve even if standard output is closed or full.
@@ -84,18 +125,14 @@ class Run:
             address += f", and listens on {listens}" if listens else ""
             shown: dict[str, object] = {"is_shown": is_terminal(out) or has_color(out)}
             if not is_text:
-                shown["data"] = {"event": "start", "version": __version__, "pid": pid, **as_data(config, now)}
-            _LOG.info(message, __version__, address, server, pid, extra=shown)
+                own = {"event": "start", "version": __version__, "pid": lifetime.pid}
+                shown["data"] = {**own, **as_data(config, now)}
+            _LOG.info(message, __version__, address, server, lifetime.pid, extra=shown)
 
-        def end() -> None:
-            # A worker that was forked from the serving process runs this too.
-            if has_served.is_set() and os.getpid() == pid:
-                data = {"event": "end", "version": __version__, "pid": pid}
-                _LOG.info("pypiserver has ended.", extra={"data": data})
-
-        stack.callback(end)
+        stack.callback(lifetime.end)
         serving = Serving(config, self.reread or functools.partial(_same, config))
-        run.run(serving, server_options(config), on_ready=ready, on_reload=serving.reload)
+        options = server_options(config)
+        run.run(serving, options, on_ready=lifetime.starting(say_start), on_reload=serving.reload)
 
     def _prepare(self, err: TextIO, stack: contextlib.ExitStack) -> Callable[[str, int], StartupInfo]:
         """Check everything before a port is opened; returns a function that makes the values of the banner."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from ...settings import parsers as types
+from ...settings import address_parsers, path_parsers
 from ...settings.config import Config
 from ...settings.setting import Setting
 from ..options import COMMON_WITH_ROOTS, HELP, JSON, ROOTS
@@ -17,7 +17,7 @@ OPTIONS = (
     switch("execute", "-x", "--execute", text="Run the pip commands instead of only showing them."),
     Setting(
         name="download_directory",
-        parse=types.path,
+        parse=path_parsers.path,
         flags=("-d", "--download-directory"),
         metavar="DIR",
         group="Options",
@@ -27,7 +27,7 @@ OPTIONS = (
     switch("allow_unstable", "-u", "--allow-unstable", text="Allow alpha, beta, rc and dev versions."),
     Setting(
         name="ignorelist_file",
-        parse=types.path,
+        parse=path_parsers.path,
         flags=("--ignorelist-file", "--blacklist-file"),
         metavar="FILE",
         group="Options",
@@ -35,7 +35,7 @@ OPTIONS = (
     ),
     Setting(
         name="index_url",
-        parse=types.web_address,
+        parse=address_parsers.web_address,
         flags=("--index-url",),
         metavar="URL",
         group="Options",
@@ -62,7 +62,7 @@ class Update:
 
     def run(self, out: TextIO, err: TextIO) -> int:
         """Look for them; 1 if there are updates, 2 if a lookup or a download failed."""
-        from ...factory import build_backend
+        from ...factory.backends import build_backend
         from ...observability import logging_setup
         from ...settings.config import default_fallback_url
         from ...upstream.private_names import read_private_names

@@ -31,10 +31,40 @@ def rows(facts: StartupInfo = StartupInfo("granian", 8080, [], None), **settings
             "redirected to pypi.example, but not acme-*, those in names",
         ),
         ({"fallback": False}, "not found (no fallback)"),
+        ({"fallback_mode": "off"}, "not found (no fallback)"),
+        (
+            {"fallback_mode": "proxy", "fallback_url": "https://u:secret@pypi.example:81/simple/", "private": "acme-*"},
+            "fetched from pypi.example:81, but not acme-*",
+        ),
+        (
+            {
+                "fallback_mode": "cache",
+                "fallback_url": "https://pypi.example/simple/",
+                "upstream": [{"name": "a", "url": "https://u:secret@a.example/", "projects": ["torch*", "!torch-x"]}],
+            },
+            "fetched and kept from a.example (torch*)" + ", then pypi.example",
+        ),
     ],
 )
 def test_it_says_where_unknown_projects_go(settings: dict[str, object], said: str) -> None:
     assert rows(**settings)["unknown"] == said
+
+
+def test_it_says_what_is_kept_and_withheld(tmp_path: Path) -> None:
+    said = rows(
+        fallback_mode="cache",
+        fallback_url="https://pypi.example/simple/",
+        cache_folder=tmp_path,
+        cache_size="1.5G",
+        min_age="36h",
+        not_after="2026-11-28",
+        deny_projects="denied",
+        merge="acme-*",
+    )
+    assert said["cache"].startswith(str(tmp_path)) and said["cache"].endswith(" 1.5G")
+    assert [word for word in ("36h", "2026-11-28", "denied") if word not in said["withheld"]] == []
+    assert said["merged"].startswith("acme-*:")
+    assert {"cache", "withheld", "merged"} & rows(fallback_url="https://pypi.example/simple/").keys() == set()
 
 
 def test_it_counts_the_users_that_can_be_used(tmp_path: Path) -> None:
@@ -55,7 +85,7 @@ def test_a_password_file_without_a_usable_user_is_a_warning(tmp_path: Path) -> N
 
 
 def test_a_folder_that_takes_no_uploads_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # What root may write nobody can forbid it; only the answer of the system can be played.
+    # What root may write no one can forbid it; only the answer of the system can be played.
     monkeypatch.setattr(banner.os, "access", lambda path, mode: False)
     opened = {"roots": tmp_path, "password_file": ".", "authenticate": "."}
     assert warnings(make_config(**opened), None) == [
@@ -97,34 +127,10 @@ def test_the_banner_gives_no_number_that_is_not_known(held: Held, fault: str, ro
     assert f"\n  {row}\n" in banner.render(command.config, facts)
 
 
-def test_a_survey_says_what_it_could_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    for name in ("whole", "part/odd\n"):
-        (tmp_path / name).mkdir(parents=True)
-        (tmp_path / name / "foo-1.0.zip").touch()
-    application = load_application(make_config(roots=[tmp_path / "whole", tmp_path / "part"]))
-    assert application.survey()[0] == [Held(tmp_path / "whole", 1), Held(tmp_path / "part", 0, is_all=False)]
-    application.close()
-
-
-@pytest.mark.parametrize("is_read", [False, True])
-def test_the_files_of_a_bucket_are_counted_once_it_was_read(
-    is_read: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pytest.importorskip("obstore")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    (tmp_path / "bucket").mkdir()
-    application = load_application(make_config(storage=f"file://{tmp_path / 'bucket'}"))
-    if is_read:
-        application.repository.projects()
-    assert [held.files for held in application.survey()[0]] == [0 if is_read else None]
-    application.close()
-
-
 def test_a_folder_too_large_to_read_before_the_start_says_how_much_is_unread(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pypiserver.factory.BYTES_BEFORE", 10)
+    monkeypatch.setattr("pypiserver.factory.application.BYTES_BEFORE", 10)
     (tmp_path / "packages").mkdir()
     bad = tmp_path / "packages" / "bad-1.0.zip"
     bad.write_bytes(b"this is no archive")

@@ -59,7 +59,7 @@ def age(objects: Path, seconds: float = DAY * 2) -> None:
 
 
 def place(objects: Path, sha256: str, name: str, data: bytes, *, mtime: float = OLD) -> Path:
-    """Put an object where nobody but the test expects one."""
+    """Put an object where no one but the test expects one."""
     path = objects / sha256[:2] / sha256[2:4] / sha256 / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
@@ -84,8 +84,13 @@ def test_deleting_asks_twice_and_leaves_nothing(world: World, url: str, run: Any
     assert "would delete: " in run("delete", url, "foo", "1.0")
     assert "has no trash" in run("delete", url, "foo", "1.0", "--yes", status=2)
     assert len(stored(objects)) == 3
-    assert run("delete", url, "foo", "1.0", "--yes", "--purge") == f"deleted {FOO}\n"
+    assert run("delete", url, "foo", "1.0", "--yes", "--purge").startswith(f"deleted {FOO}\n")
     assert (stored(objects), client.get("/simple/foo/").status) == ([], 404)
+    # The name stays ours, in the other process at once.
+    assert world.client(fallback_url="http://index.invalid/simple/").get("/simple/foo/").status == 404
+    assert run("unclaim", url) == "foo\n"
+    run("unclaim", url, "foo")
+    assert world.client(fallback_url="http://index.invalid/simple/").get("/simple/foo/").status == 302
     assert "has no trash" in run("restore", url, status=2)
 
 
@@ -155,7 +160,7 @@ def test_of_two_objects_of_one_name_one_is_taken(
     assert "as the catalog says" in caplog.text
 
 
-def test_reindex_reads_the_archive_where_no_metadata_stands_beside_it(
+def test_reindex_reads_the_archive_where_it_has_no_metadata_object(
     world: World, url: str, run: Any, objects: Path
 ) -> None:
     client = world.client()
@@ -169,7 +174,7 @@ def test_reindex_reads_the_archive_where_no_metadata_stands_beside_it(
     assert files(world.client()) == before
 
 
-def test_reindex_goes_on_after_an_interruption(
+def test_reindex_continues_after_an_interruption(
     world: World, url: str, run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = world.client()
@@ -234,9 +239,9 @@ def test_check_names_every_fault(world: World, url: str, run: Any, objects: Path
     wheel = "-py3-none-any.whl"
     kinds = sorted((fault["path"].rpartition("/")[2].replace(wheel, ""), fault["kind"]) for fault in found)
     assert kinds == [
-        ("foo-1.0", "altered"), ("foo-1.0", "missing"), ("foo-1.0", "orphan"), ("foo-1.0.metadata", "beside"),
-        ("foo-1.0.metadata", "stray"), ("foo-2.0", "altered"), ("foo-2.0", "catalog"), ("foo-2.0.metadata", "beside"),
-        ("foo-3.0.metadata", "beside"), ("foo-4.0", "catalog"), ("foo-4.0", "corrupt"),
+        ("foo-1.0", "altered"), ("foo-1.0", "missing"), ("foo-1.0", "orphan"), ("foo-1.0.metadata", "metadata"),
+        ("foo-1.0.metadata", "stray"), ("foo-2.0", "altered"), ("foo-2.0", "catalog"), ("foo-2.0.metadata", "metadata"),
+        ("foo-3.0.metadata", "metadata"), ("foo-4.0", "catalog"), ("foo-4.0", "corrupt"),
         ("gone-1.0.zip.yanked", "stray"), ("notes.txt", "skipped"),
     ]  # fmt: skip
 

@@ -15,7 +15,8 @@ import pytest
 from packaging.version import Version
 
 from pypiserver.cli.pip_download import Download
-from pypiserver.cli.update import Finding, Local, Options, decide, newest_local, read_ignorelist, run_update
+from pypiserver.cli.update import Options, decide, newest_local, read_ignorelist, run_update
+from pypiserver.cli.update_report import Finding, Local
 from pypiserver.distributions.filename import normalize, parse_filename
 from pypiserver.errors import ConfigError
 from pypiserver.upstream.client import UpstreamFile

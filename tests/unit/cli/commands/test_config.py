@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import socket
@@ -13,7 +14,7 @@ import pytest
 from pypiserver.settings import toml_file
 from pypiserver.settings.config import SETTINGS
 
-from ..commandline import pypi_server
+from ...commandline import pypi_server
 
 Capture = pytest.CaptureFixture[str]
 
@@ -62,6 +63,39 @@ def test_check_finds_all_that_would_end_a_start(here: Path, capsys: Capture) -> 
     assert sorted(os.listdir(here)) == ["log.conf", "packages"]
 
 
+@pytest.mark.parametrize(
+    ("server", "module"),
+    [("cherrypy", "cheroot"), ("paste", "paste"), ("twisted", "twisted"), ("gevent", "gevent"), ("bjoern", "bjoern")],
+)
+def test_check_finds_a_server_that_is_not_installed(
+    server: str, module: str, here: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == module else real(name, *more))
+    outcome = pypi_server(capsys, "config", "check", "--server", server, "--root", "packages")
+    assert outcome.status == 1
+    assert f"The server {server} cannot be used (No module named '{module}'); install it" in outcome.err
+
+
+def test_check_warns_of_what_has_no_effect_or_will_not_work(here: Path, capsys: Capture) -> None:
+    (here / "htpasswd").write_text("")
+    flags = ("--server", "waitress", "--workers", "4", "-P", "htpasswd", "--root", "packages")
+    outcome = pypi_server(capsys, "config", "check", *flags)
+    assert outcome.status == 0 and outcome.out.endswith("no mistakes.\n")
+    assert [line.partition(":")[0] for line in outcome.err.splitlines()] == ["warning", "warning"]
+    assert "htpasswd" in outcome.err and "--workers 4 has no effect" in outcome.err
+    report = json.loads(pypi_server(capsys, "config", "check", *flags, "--json").out)
+    assert (report["faults"], len(report["warnings"])) == ([], 2)
+
+
+@pytest.mark.parametrize("flag", ["--stats", "--audit-log", "--catalog", "--log-file", "--pid-file"])
+def test_check_makes_no_file(flag: str, here: Path, capsys: Capture) -> None:
+    assert pypi_server(capsys, "config", "check", flag, "new", "--root", "packages").status == 0
+    outcome = pypi_server(capsys, "config", "check", flag, "none/new", "--root", "packages")
+    assert outcome.status == 1 and "none/new" in outcome.err
+    assert os.listdir(here) == ["packages"]
+
+
 def test_check_finds_a_file_that_is_no_catalog(here: Path, capsys: Capture) -> None:
     (here / "htpasswd").write_text("ada:x\n")
     sentence = "The file htpasswd of --catalog is no catalog of pypiserver; name another one."
@@ -83,3 +117,50 @@ def test_one_setting_is_counted_as_one(tmp_path: Path, monkeypatch: pytest.Monke
     assert pypi_server(capsys, "config", "check", "--private", "acme-*").out.endswith(
         ": 1 setting given, no mistakes.\n"
     )
+
+
+OTHERS = """
+roots = ["packages"]
+fallback_mode = "cache"
+fallback_url = "https://pypi.example/simple/"
+cache_folder = "cache"
+min_age = "7d"
+{more}
+[[upstream]]
+name = "pytorch"
+url = "https://ada:geheim@download.example/whl/cu130/"
+projects = ["torch*", "nvidia-*"]
+missing = [403, 404]
+"""
+
+
+def test_check_looks_into_the_lists_about_other_indexes_and_makes_nothing(here: Path, capsys: Capture) -> None:
+    (here / "pypiserver.toml").write_text(OTHERS.format(more=""))
+    outcome = pypi_server(capsys, "config", "check")
+    assert (outcome.status, outcome.err) == (0, "")
+    (here / "bad").write_text("not a line of names !!\n")
+    (here / "pypiserver.toml").write_text(OTHERS.format(more='deny_projects = "bad"\nallow = "missing"'))
+    outcome = pypi_server(capsys, "config", "check")
+    assert outcome.status == 1
+    assert str(here / "bad") in outcome.err or str(here / "missing") in outcome.err
+    (here / "pypiserver.toml").write_text(OTHERS.format(more="offlien = true"))
+    assert "'offline'" in pypi_server(capsys, "config", "check").err
+    assert not (here / "cache").exists()
+
+
+def test_check_finds_a_cache_that_is_another_indexs(here: Path, capsys: Capture) -> None:
+    (here / "pypiserver.toml").write_text(OTHERS.format(more=""))
+    (here / "cache" / "pytorch").mkdir(parents=True)
+    (here / "cache" / "pytorch" / ".index").write_text("https://other.example/\n")
+    outcome = pypi_server(capsys, "config", "check")
+    assert (outcome.status, "https://other.example/" in outcome.err) == (1, True)
+
+
+def test_tables_are_shown_as_toml_without_passwords(here: Path, capsys: Capture) -> None:
+    (here / "pypiserver.toml").write_text(OTHERS.format(more=""))
+    shown = pypi_server(capsys, "config", "show").out
+    assert "geheim" not in shown
+    assert "geheim" not in pypi_server(capsys, "config", "show", "--json").out
+    (here / "pypiserver.toml").write_text(shown)
+    again = pypi_server(capsys, "config", "check")
+    assert (again.status, again.err) == (0, "")

@@ -11,7 +11,7 @@ import pytest
 from pypiserver.access.htpasswd_file import is_password, set_password, users_in
 from pypiserver.cli.commands import passwd
 
-from ..commandline import Outcome, pypi_server
+from ...commandline import Outcome, pypi_server
 
 Capture = pytest.CaptureFixture[str]
 

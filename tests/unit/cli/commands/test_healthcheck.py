@@ -11,7 +11,7 @@ import pytest
 from pypiserver.cli import parser
 from pypiserver.cli.commands.healthcheck import HealthCheck
 
-from ..commandline import pypi_server
+from ...commandline import pypi_server
 
 Capture = pytest.CaptureFixture[str]
 
