@@ -15,12 +15,14 @@ if TYPE_CHECKING:
 
     import bottle
 
-    from .factory import Application
+    from .access.principal import Principal
+    from .factory.application import Application
     from .settings.config import Config
 
 version = __version__
 __all__ = [
     "Config",
+    "Principal",
     "__version__",
     "app",
     "app_from_config",
@@ -37,7 +39,7 @@ def app(root: object = None, **settings: object) -> Application:
     Nothing runs before the first request; the application's ``close()`` ends what was started. Raises
     :class:`pypiserver.errors.ConfigError` for a setting that is unknown, given twice, or cannot be used.
     """
-    from .factory import Application
+    from .factory.application import Application
     from .settings.config import make_config
 
     return Application(make_config(root=root, **settings))
@@ -45,7 +47,7 @@ def app(root: object = None, **settings: object) -> Application:
 
 def app_from_config(config: Config) -> Application:
     """The WSGI application for settings that are parsed: ``Config.default_with_overrides(root="packages")``."""
-    from .factory import Application
+    from .factory.application import Application
 
     return Application(config)
 
@@ -59,7 +61,7 @@ def default_config(root: object = None, **overrides: object) -> dict[str, object
 
 def paste_app_factory(global_config: Mapping[str, str], **local_conf: str) -> Application:
     """The application for a section of a paste file; ``root`` may name several folders, on lines of their own."""
-    from .factory import Application
+    from .factory.application import Application
     from .settings.config import from_paste
 
     return Application(from_paste(local_conf))
@@ -71,6 +73,10 @@ def __getattr__(name: str) -> object:
         from .settings.config import Config
 
         return Config
+    if name == "Principal":
+        from .access.principal import Principal
+
+        return Principal
     if name == "bottle_wrapper":
         import pypiserver.bottle_wrapper as wrapper
 

@@ -21,9 +21,9 @@ _MOST_KINDS = 1000
 
 
 def weight(value: object) -> int:
-    """The approximate bytes of memory of text, bytes, numbers, and tuples or values of these."""
+    """The approximate bytes of memory of text, bytes, numbers, and tuples, sets or values of these."""
     size = sys.getsizeof(value)
-    if isinstance(value, tuple):
+    if isinstance(value, tuple | frozenset):
         return size + sum(map(weight, value))
     if is_dataclass(value):
         return size + sum(weight(getattr(value, each.name)) for each in fields(value))
@@ -31,10 +31,14 @@ def weight(value: object) -> int:
 
 
 class BoundedCache(Generic[Key, Value]):
-    """Values by key; the oldest are dropped beyond ``limit`` bytes. Reading takes no lock."""
+    """Values by key; the oldest are dropped beyond ``limit`` bytes. Reading takes no lock.
 
-    def __init__(self, limit: int) -> None:
+    One value takes at most the limit divided by ``share``.
+    """
+
+    def __init__(self, limit: int, *, share: int = 16) -> None:
         self._limit = limit
+        self._largest = limit // share
         self._size = 0
         self._values: dict[Key, tuple[Value, int]] = {}
         self._lock = threading.Lock()
@@ -45,9 +49,9 @@ class BoundedCache(Generic[Key, Value]):
         return None if found is None else found[0]
 
     def put(self, key: Key, value: Value, *, size: int) -> None:
-        """Cache a value of ``size`` bytes, unless it alone takes more than a sixteenth of the limit."""
+        """Cache a value of ``size`` bytes, unless it alone takes too much of the limit."""
         size += ENTRY_BYTES + weight(key)
-        if size > self._limit // 16:
+        if size > self._largest:
             return
         with self._lock:
             _, before = self._values.pop(key, (None, 0))
@@ -56,6 +60,11 @@ class BoundedCache(Generic[Key, Value]):
             while self._size > self._limit:
                 oldest = next(iter(self._values))
                 self._size -= self._values.pop(oldest)[1]
+
+    def drop(self, key: Key) -> None:
+        """Forget a value, if it is in the cache."""
+        with self._lock:
+            self._size -= self._values.pop(key, (None, 0))[1]
 
 
 class OnceLog:

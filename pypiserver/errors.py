@@ -172,13 +172,17 @@ class InvalidFilename(BadRequest):
 class InvalidDistribution(BadRequest):
     """An archive that cannot be read, or that does not match its file name, upload form or digests.
 
-    ``reason`` says what is wrong with ``filename``; ``ending`` is appended to the message.
+    ``reason`` says what is wrong with ``filename``; ``ending`` is appended to the message. ``rule`` is one short word
+    that names the broken rule.
     """
 
     kind: Damage
 
-    def __init__(self, filename: str, reason: str, *, kind: Damage = "corrupt", ending: str = "") -> None:
+    def __init__(
+        self, filename: str, reason: str, *, kind: Damage = "corrupt", rule: str = "", ending: str = ""
+    ) -> None:
         super().__init__(f"{refused(filename, reason)}{ending}", kind=kind, filename=filename, reason=reason)
+        self.rule = rule
 
 
 def refused(filename: str, reason: str) -> str:
@@ -228,9 +232,9 @@ class ContentTooLarge(PypiServerError):
 
 
 class Unavailable(PypiServerError):
-    """Storage cannot be read, or too many slow password checks are waiting; a retry may help.
+    """Storage or another index cannot be read, or too many requests wait already; a retry may help.
 
-    ``is_passing`` is false if a retry does not help, because an operator must act first.
+    ``is_passing`` is false if a retry does not help, because an operator must act first. ``retry_after`` is in seconds.
     """
 
     status = 503
@@ -246,9 +250,18 @@ class Unavailable(PypiServerError):
         filename: str = "",
         project: str = "",
         reason: str = "",
+        retry_after: int = 2,
     ) -> None:
         super().__init__(message, public=public, kind=kind, filename=filename, project=project, reason=reason)
         self.is_passing = is_passing
+        self.retry_after = retry_after
+
+
+class BadGateway(PypiServerError):
+    """Another index gave something wrong; asking again soon does not help (RFC 9110 section 15.6.3)."""
+
+    status = 502
+    general = "Another index sent something wrong, so this is not given out; the server's log says what."
 
 
 class CatalogUnavailable(Unavailable):

@@ -118,12 +118,9 @@ class Project:
     last_serial: int
 
 
-class Indexed(NamedTuple):
-    """A project as the index lists it; ``last_serial`` as in :class:`Project`."""
-
-    name: NormalizedName
-    display_name: str
-    last_serial: int
+# A project as the index lists it: its name, its display name, and the ``last_serial`` of Project. A plain tuple, as the
+# database gives it: 100,000 objects of a class of ours take as long as everything else of the list.
+Indexed = tuple[NormalizedName, str, int]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ import functools
 import logging
 import os
 import sys
+from pathlib import Path
 
 _LOG = logging.getLogger(__name__)
 IS_UTF8 = codecs.lookup(sys.getfilesystemencoding()).name == "utf-8"
@@ -25,6 +26,11 @@ def text_of(name: str) -> str:
 def native(path: str) -> str:
     """A path from a catalog, as ``open`` takes it in this process."""
     return path if IS_UTF8 else os.fsdecode(path.encode("utf-8", "surrogateescape"))
+
+
+def absolute(path: Path | str) -> Path:
+    """The path from the root of the file system, without ``..``; links are not followed, as ``resolve`` would do."""
+    return Path(os.path.abspath(path))  # noqa: PTH100
 
 
 @functools.cache

@@ -115,7 +115,7 @@ class Loop:
                     self._work()
                     break
                 except Exception as error:  # noqa: BLE001 - logged with its traceback
-                    say(self.name, error, "it goes on in a moment")
+                    say(self.name, error, "it continues in a moment")
                     self._tell(error)
                     # Release what the frames hold: a connection within a transaction would block all others, and the
                     # frames of Python 3.11 refer to themselves.
@@ -134,7 +134,7 @@ class Loop:
         try:
             self._failed(error)
         except Exception as another:  # noqa: BLE001 - logged with its traceback
-            say(self.name, another, "it goes on in a moment")
+            say(self.name, another, "it continues in a moment")
 
 
 def once(name: str, work: Callable[[], object]) -> bool:

@@ -10,11 +10,18 @@ from __future__ import annotations
 MAX_REASON = 4000
 # Characters of a sentence about a fault of a file or a request.
 MAX_SENTENCE = 2000
+# The addresses that are every interface of a machine, and those by which the machine itself gets there.
+LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, not bound to
 
 
 def printable(text: str) -> str:
     """The text with every unprintable character escaped, so that it cannot forge a line."""
     return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
+
+
+def url_host(host: str) -> str:
+    """A host as a URL has it: an IPv6 address is in brackets (RFC 3986 section 3.2.2)."""
+    return f"[{host}]" if ":" in host else host
 
 
 def one_line(text: str) -> str:

@@ -1,4 +1,4 @@
-"""A certificate for loopback, of an authority nobody knows but the test."""
+"""A certificate for loopback, of an authority no one knows but the test."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ class Certificate:
 
 def make_certificate(folder: Path, *hosts: str) -> Certificate:
     authority = trustme.CA()
-    issued = authority.issue_cert("127.0.0.1", "localhost", *hosts)
+    # OpenLDAP refuses a certificate without a common name, which all others ignore.
+    issued = authority.issue_cert("127.0.0.1", "localhost", *hosts, common_name="localhost")
     chain, key, trusted = folder / "chain.pem", folder / "key.pem", folder / "authority.pem"
     authority.cert_pem.write_to_path(trusted)
     issued.private_key_pem.write_to_path(key)

@@ -24,7 +24,7 @@ JSON = "application/vnd.pypi.simple.v1+json"
 
 @dataclass
 class Answer:
-    """An answer as it stands; status 0 hangs up instead."""
+    """An answer as it is; status 0 hangs up instead."""
 
     status: int = 200
     body: bytes = b""

@@ -29,7 +29,7 @@ every_server = pytest.mark.parametrize("server", SERVERS)
 
 
 def modules_of(server: str) -> list[str]:
-    """Where a server is that is not installed beside us; the test is skipped where nobody made that environment."""
+    """Where a server is that is not installed next to us; the test is skipped where no one made that environment."""
     if server != "gunicorn" or importlib.util.find_spec(server) is not None:
         return []
     found = sorted((REPOSITORY / ".cache" / "clients" / "gunicorn" / "lib").glob("python3*/site-packages"))
@@ -143,8 +143,10 @@ def visible(folder: Path) -> list[str]:
 
 
 def leftovers(folder: Path) -> list[str]:
-    """The hidden names in a folder: none is expected once nothing is going on."""
-    return sorted(path.name for path in folder.iterdir() if path.name.startswith("."))
+    """The hidden names in a folder, and among the statuses in it: none is expected once nothing is under way."""
+    statuses = folder / ".status"
+    names = [*folder.iterdir(), *(statuses.iterdir() if statuses.is_dir() else ())]
+    return sorted(path.name for path in names if path.name.startswith(".") and path != statuses)
 
 
 def eventually(question: object, *, seconds: float = 15.0) -> None:

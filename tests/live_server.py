@@ -73,9 +73,9 @@ def answers(url: str, opener: Opener = DIRECT) -> bool:
         return False
 
 
-def wait_until_it_answers(server: LiveServer, path: str, opener: Opener) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    server.told.wait(START_SECONDS)
+def wait_until_it_answers(server: LiveServer, path: str, opener: Opener, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    server.told.wait(seconds)
     while server.url and server.process.poll() is None and time.monotonic() < deadline:
         if answers(server.url + path, opener):
             return
@@ -93,8 +93,9 @@ def running(
     path: str = "/health",
     address: str = "",
     opener: Opener = DIRECT,
+    seconds: float = START_SECONDS,
 ) -> Iterator[LiveServer]:
-    """Run `command` until the block ends; it answers at `path` when the block begins.
+    """Run `command` until the block ends; it answers at `path` within `seconds`, when the block begins.
 
     `address` is for a server that prints none, `opener` for one that takes more than a plain request.
     """
@@ -116,7 +117,7 @@ def running(
     listener = threading.Thread(target=server.listen, args=(ADDRESS,), daemon=True)
     listener.start()
     try:
-        wait_until_it_answers(server, path, opener)
+        wait_until_it_answers(server, path, opener, seconds)
         yield server
     finally:
         if process.poll() is None:

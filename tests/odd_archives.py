@@ -132,7 +132,7 @@ def two_ends() -> bytes:
 
 
 def ends_early() -> bytes:
-    """A member whose packed bytes go on behind the end of its stream: with another member."""
+    """A member whose packed bytes continue behind the end of its stream: with another member."""
     hidden = zipped([Entry(f"{INFO}/METADATA", EVIL)])
     hidden = hidden[: hidden.index(b"PK\1\2")]
     data = b"y = 2\n"

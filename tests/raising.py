@@ -1,4 +1,4 @@
-"""Expecting a failure by what it carries: a sentence may be written anew, data may not."""
+"""Expecting a failure by what it carries: a sentence may be written again, data may not."""
 
 from __future__ import annotations
 

@@ -20,4 +20,4 @@ class Shelf:
         return self._summaries
 
     def projects(self) -> list[Indexed]:
-        return [Indexed(normalize(name), name, 7) for name, _, _ in self._summaries]
+        return [(normalize(name), name, 7) for name, _, _ in self._summaries]

@@ -1,4 +1,4 @@
-"""The container's entry point, run natively: as root, as another user, over a folder nobody can write."""
+"""The container's entry point, run natively: as root, as another user, over a folder no one can write."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def write_program(path: Path, text: str) -> None:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """What is /data in the image: the working folder and home, open to everybody, with packages in it."""
+    """What is /data in the image: the working folder and home, open to everyone, with packages in it."""
     data = tmp_path / "data"
     (data / "packages").mkdir(parents=True)
     for folder in (data, data / "packages"):
@@ -211,7 +211,7 @@ OLD_IMAGE = 9898
 def test_volume_of_an_older_image_is_used_by_its_user_and_named_to_others(
     environ: dict[str, str], data: Path, tmp_path: Path
 ) -> None:
-    """The images of 1.x and 2.x ran as user 9898, whose folder nobody else may write."""
+    """The images of 1.x and 2.x ran as user 9898, whose folder no one else may write."""
     if os.getuid() != 0 or shutil.which("setpriv") is None:
         pytest.skip("only root can run the entry point as another user, with setpriv")
     wheel = add_wheel(tmp_path, "demo", "1.0")
@@ -350,6 +350,28 @@ def test_health_check_of_a_server_with_a_certificate(environ: dict[str, str], da
         assert is_healthy(environ, data, int(server.url.rpartition(":")[2])) == 0
 
 
+@pytest.mark.parametrize(
+    ("more", "arguments", "kept"),
+    [
+        ({}, (), "cache"),
+        ({"PYPISERVER_CATALOG": "/volume/catalog.sqlite"}, (), "cache"),
+        ({"PYPISERVER_CACHE_FOLDER": "/elsewhere"}, (), "/elsewhere"),
+        ({"PYPISERVER_CATALOG": "postgresql://user@db/catalog"}, (), "none"),
+        ({}, ("--catalog", "postgres://user@db/catalog"), "none"),
+        ({"PYPISERVER_CATALOG_FILE": "/run/secrets/catalog"}, (), "none"),
+        ({"PYPISERVER_CACHE_FOLDER": "/own", "PYPISERVER_CATALOG": "postgresql://user@db/catalog"}, (), "/own"),
+    ],
+)
+def test_a_cache_is_in_its_volume_unless_servers_share_one(
+    environ: dict[str, str], data: Path, more: dict[str, str], arguments: tuple[str, ...], kept: str
+) -> None:
+    (data / "cache").mkdir()
+    text = '#!/bin/sh\necho "${PYPISERVER_CACHE_FOLDER:-none}"\n'
+    write_program(Path(environ["PATH"].partition(":")[0]) / "pypi-server", text)
+    told = subprocess.run([ENTRY_POINT, *arguments], env=environ | more, cwd=data, capture_output=True, text=True)
+    assert told.stdout.strip() == (str(data / kept) if kept == "cache" else kept)
+
+
 def test_image_is_what_the_tests_above_assume() -> None:
     lines = [line.strip() for line in DOCKERFILE.splitlines() if not line.startswith("#")]
     said = dict(line.split(maxsplit=1) for line in lines if line.split(maxsplit=1)[1:])
@@ -357,9 +379,9 @@ def test_image_is_what_the_tests_above_assume() -> None:
     assert json.loads(said["CMD"]) == ["docker-entrypoint", "healthcheck"]
     assert (said["WORKDIR"], said["EXPOSE"], said["USER"]) == ("/data", "8080", "1000:1000")
     assert "HOME=/data" in DOCKERFILE
-    assert said["VOLUME"] == "/data/packages"
+    assert said["VOLUME"] == "/data/packages /data/cache"
     # What a volume is made with must be there, and open to every user, before it is declared.
-    assert DOCKERFILE.index("chmod 777 /data /data/packages") < DOCKERFILE.index("VOLUME")
+    assert DOCKERFILE.index("chmod 777 /data /data/packages /data/cache") < DOCKERFILE.index("VOLUME")
     (extras,) = re.findall(r"/source\[([\w,]+)\]", DOCKERFILE)
     assert extras.split(",") == ["web", "metrics", "objectstore", "postgres", "gunicorn"]
     setup = configparser.ConfigParser()

@@ -25,7 +25,7 @@ import pytest
 from pypiserver.__main__ import main
 from tests.certificates import make_certificate
 from tests.live_server import LiveServer, running
-from tests.unit.cli.test_deploy_files import LARGE, LARGE_BYTES, NGINX, get
+from tests.unit.cli.commands.test_deploy import LARGE, LARGE_BYTES, NGINX, get
 from tests.unit.wsgi import form
 
 from .test_live_log import wait_until
@@ -60,7 +60,7 @@ class Place(NamedTuple):
 
 @pytest.fixture
 def place() -> Iterator[Place]:
-    """A folder that everybody may enter, as pytest's own may only root; the packages belong to the server's user."""
+    """A folder that everyone may enter, as pytest's own may only root; the packages belong to the server's user."""
     with tempfile.TemporaryDirectory(prefix="pypiserver-recipes-") as name:
         folder = Path(name)
         folder.chmod(0o755)

@@ -264,7 +264,7 @@ def test_what_is_kept_is_bounded_in_bytes_and_the_largest_result_is_kept() -> No
         assert rendering.render(Kind.GFM, "0") is not None and len(counted.asked) == 51
 
 
-def test_nobody_waits_for_one_that_takes_long_but_who_asked_first(
+def test_no_one_waits_for_one_that_takes_long_but_who_asked_first(
     make: Callable[..., Renderer], counted: Counted
 ) -> None:
     rendering = make(wait=1.0)
@@ -282,7 +282,9 @@ def test_nobody_waits_for_one_that_takes_long_but_who_asked_first(
     assert counted.asked == [b"a"]
 
 
-def test_so_many_wait_and_the_others_are_plain_text_at_once(make: Callable[..., Renderer], counted: Counted) -> None:
+def test_a_number_of_jobs_wait_and_the_others_are_plain_text_at_once(
+    make: Callable[..., Renderer], counted: Counted
+) -> None:
     rendering = make(wait=0)
     counted.go.clear()
     for number in range(MAX_JOBS):
@@ -354,7 +356,7 @@ def test_what_was_not_the_descriptions_fault_is_tried_again(
     assert rendering.render(Kind.GFM, "a") == GOOD
 
 
-def test_a_renderer_that_is_closed_ends_what_runs_and_can_begin_anew() -> None:
+def test_a_renderer_that_is_closed_ends_what_runs_and_can_begin_again() -> None:
     rendering = Renderer(wait=0)
     assert rendering.render(Kind.GFM, ">" * 90_000) is None
     threads = threading.active_count()

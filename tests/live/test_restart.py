@@ -33,7 +33,7 @@ MARK = "ab" * 32
 
 
 def known(catalog: Path) -> dict[str, str]:
-    """The file names that were read, and their sha256, as a process beside the server sees them."""
+    """The file names that were read, and their sha256, as a process next to the server sees them."""
     with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(catalog, timeout=10)) as connection:
         return dict(connection.execute("SELECT path, sha256 FROM file WHERE sha256 <> ''"))
     return {}
@@ -66,7 +66,7 @@ def test_after_kill_9_only_the_rest_is_read(put: Put, root: Path, tmp_path: Path
     for name, data in wheels:
         put(name, data)
     catalog = tmp_path / "catalog.sqlite"
-    # waitress serves in the process that is started; no other one goes on after it was killed.
+    # waitress serves in the process that is started; no other one continues after it was killed.
     command = [*map(str, pypi_server("--server", "waitress", "--catalog", catalog, root))]
     environ = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
     done = known_when_killed(command, environ, catalog)
@@ -80,7 +80,7 @@ def test_after_kill_9_only_the_rest_is_read(put: Put, root: Path, tmp_path: Path
 
 
 class SlowFolders(Folders):
-    """Folders with a project whose files are read by nobody before ``go`` is set."""
+    """Folders with a project whose files are read by no one before ``go`` is set."""
 
     def __init__(self, roots: list[Path]) -> None:
         super().__init__(roots)

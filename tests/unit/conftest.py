@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, settings
 import pypiserver
 from pypiserver.native_names import native, say_other_locale
 
+from .rsgi import RsgiClient
 from .wsgi import Client
 
 if TYPE_CHECKING:
@@ -156,9 +157,12 @@ def serve(root: Path, tmp_path: Path) -> Iterator[Callable[..., Client]]:
         }
         if "auther" in settings or "authenticate" in settings:
             defaults.pop("password_file")
+        if "rights" in settings:
+            defaults.pop("authenticate")
         application = pypiserver.app(**{**defaults, **settings})
         running.append(application)
-        return Client(application)
+        # A step of .ci/run asks by RSGI what others ask by WSGI.
+        return (RsgiClient if os.environ.get("RSGI") else Client)(application)
 
     yield serve
     for application in running:

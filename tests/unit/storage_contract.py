@@ -66,7 +66,7 @@ class World:
 def world_of(tmp_path: Path, **storage: object) -> Iterator[World]:
     made = World(storage, tmp_path / "catalog.sqlite")
     try:
-        # Nobody else is about to claim the bucket of a test.
+        # No one else is about to claim the bucket of a test.
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(ownership, "CONFIRM_SECONDS", 0.0)
             yield made

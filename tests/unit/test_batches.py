@@ -8,7 +8,7 @@ from pypiserver.batches import batches
 from pypiserver.catalog.database import AT_ONCE, in_lists
 
 
-def test_items_come_so_many_at_a_time_and_are_read_as_they_are_taken() -> None:
+def test_items_come_a_number_at_a_time_and_are_read_as_they_are_taken() -> None:
     assert list(batches("abcde", 2)) == [["a", "b"], ["c", "d"], ["e"]]
     assert list(batches([], 2)) == []
     assert next(batches(itertools.count(), 3)) == [0, 1, 2]

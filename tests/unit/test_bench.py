@@ -6,7 +6,6 @@ import importlib
 import importlib.util
 import io
 import sys
-import time
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -61,22 +60,3 @@ def test_a_table_has_ratios_to_the_baseline(bench: Any) -> None:
         ["page", "req/s", "90.0", "(0.90)", "100"],
         ["page", "CPU", "us", "20.0", "(0.50)", "10.0"],
     ]
-
-
-@pytest.mark.live
-@pytest.mark.skipif(importlib.util.find_spec("granian") is None, reason="granian is not installed")
-def test_the_log_that_is_measured_has_lines_of_those_requests_alone_that_ask_for_one(
-    bench: Any, tmp_path: Path
-) -> None:
-    targets, processes = bench("targets"), bench("processes")
-    folder = bench("corpus").make_corpus(tmp_path / "flat", 40)
-    asked = (("/simple/", targets.LOGGED), ("/health", targets.UNLOGGED), ("/", {}), ("/packages/", targets.LOGGED))
-    with targets.logged().start(targets.Corpus(folder, tmp_path, 40)) as server:
-        for path, headers in asked:
-            assert processes.request(server.port, path, headers=headers)[0] == 200
-        end, lines = time.monotonic() + 15, []
-        while len(lines) < 2 and time.monotonic() < end:
-            time.sleep(0.02)
-            lines = [line for line in (tmp_path / "access.log").read_text().splitlines() if '"GET /' in line]
-    assert ["/simple/" in line for line in lines] == [True, False]
-    assert '"GET /packages/" 200 ' in lines[1]

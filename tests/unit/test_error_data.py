@@ -1,6 +1,6 @@
 """No code compares or takes apart what an exception or a stored fault says: they carry data for that.
 
-Sentences are written anew, and translated; a comparison with one then fails in silence.
+Sentences are written again, and translated; a comparison with one then fails in silence.
 """
 
 from __future__ import annotations
@@ -28,12 +28,13 @@ ALLOWED = {
     "file.is_full": "sqlite3 tells its codes from Python 3.11 on",
     "file._switch_to_wal": "sqlite3 tells its codes from Python 3.11 on",
     "connections.is_lost": "sqlite3 tells its codes from Python 3.11 on",
-    "session._reason": "what PostgreSQL says has the statement in it, on lines of its own",
+    "driver._reason": "what PostgreSQL says has the statement in it, on lines of its own",
     "object_store.refusal": "obstore tells no status of a listing that was refused",
     "object_store._words": "obstore says more than a line, with addresses that may be signed",
     "archive_limits.__exit__": "what a library says of an archive is made one short line",
     "tls_files.check": "the reason of an SSLError is a code",
     "problem_details.readable": "a page leaves out a text of ours for programs; nothing is decided by it",
+    "file_rules.forbidden": "the rule that withholds a file is the name of a setting, and no sentence",
     "xmlrpc.handle": "XML has no way to write some characters",
     "migrations.": "a step takes old rows over once, and is never changed again",
 }

@@ -1,4 +1,4 @@
-"""The tree of failures: each carries data beside its sentence, and keeps both when it is copied or sent elsewhere."""
+"""The tree of failures: each carries data next to its sentence, and keeps both when it is copied or sent elsewhere."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ FAILURES: list[Exception] = [
     errors.ConfigError("--port: 'x' is no port.", kind="value", setting="port", value="x", source="--port"),
     errors.ConfigError.of([errors.Mistake("One.", setting="port"), errors.Mistake("Two.", setting="host")]),
     errors.InvalidFilename("'-' is no project name", filename="-.zip", kind="project-name", rule="... is no name"),
-    errors.InvalidDistribution("foo-1.0.zip", "it is cut off", kind="unsafe", ending="."),
+    errors.InvalidDistribution("foo-1.0.zip", "it is short", kind="unsafe", ending="."),
     errors.MethodNotAllowed("This address takes GET.", "GET"),
     errors.Unavailable("It is away.", public="Later.", is_passing=False, kind="unlisted", project="foo"),
-    errors.NotFound("There is no object.", public="There is no such file here."),
-    BadArchive("it is cut off", "unsafe"),
+    errors.NotFound("The object is gone.", public="The file is gone."),
+    BadArchive("truncated", "it is short", "unsafe"),
 ]
 
 
@@ -53,10 +53,10 @@ def test_all_mistakes_of_the_settings_are_said_together() -> None:
 
 
 def test_a_refused_distribution_is_named_once() -> None:
-    error = errors.InvalidDistribution("foo-1.0.zip", "it is cut off")
+    error = errors.InvalidDistribution("foo-1.0.zip", "it is short")
     assert (str(error), error.filename, error.reason, error.kind) == (
-        "foo-1.0.zip is refused: it is cut off",
+        "foo-1.0.zip is refused: it is short",
         "foo-1.0.zip",
-        "it is cut off",
+        "it is short",
         "corrupt",
     )

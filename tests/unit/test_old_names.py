@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -48,14 +47,6 @@ def test_there_is_one_bottle() -> None:
     assert pypiserver.bottle is bottle
     assert pypiserver.bottle_wrapper.request is bottle.request
     assert pypiserver.bottle_wrapper.run is bottle.run
-
-
-@pytest.mark.live
-def test_nothing_of_bottle_is_imported_before_it_is_asked_for() -> None:
-    """gevent and eventlet replace what blocks, and must come first."""
-    program = "import sys, pypiserver; print('bottle' in sys.modules, pypiserver.bottle.__name__)"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["False", "bottle"]
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

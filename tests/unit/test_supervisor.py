@@ -1,4 +1,4 @@
-"""Loops that go on, rounds that are young or old, and the lock that a process gives away when it does not get on."""
+"""Loops that continue, rounds that are young or old, and the lock that a process gives away when it does not get on."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import gc
 import logging
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -18,18 +17,14 @@ from typing import Any
 import pytest
 
 from pypiserver import supervisor
-from pypiserver.backend.stored_file import ScanResult
 from pypiserver.catalog.sqlite.change_counter import ChangeCounter
-from pypiserver.errors import Unavailable
 from pypiserver.folder.indexer import FolderIndexer
-from pypiserver.folder.scanner import SAY_EACH
-from pypiserver.folder.storage import Folders
 from pypiserver.server import contract
-from pypiserver.server.run_granian import ATTEMPTS, News, end, supervise
 from pypiserver.supervisor import Loop, Pulse, once
 from tests.make_archives import make_wheel
 
-from .folder.test_indexer import eventually, make_watch
+from .folder.watched_folders import make_watch
+from .waiting import eventually
 from .wsgi import Client
 
 ODD = b"caf\xe9-1.0.tar.gz"
@@ -45,21 +40,8 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
         "supervisor.LONGEST_PAUSE_SECONDS": 0.01,
         "backend.service.GUARD_SECONDS": 0.02,
         "backend.service.YIELD_SECONDS": 0.5,
-        "folder.indexer.TICK_SECONDS": 0.02,
-        "folder.indexer.POLL_SECONDS": 0.05,
-    }.items():
-        monkeypatch.setattr(f"pypiserver.{name}", seconds)
-
-
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A round is old after a second, and the lock given away after half of one."""
-    for name, seconds in {
-        "supervisor.STALE_SECONDS": 1.0,
-        "supervisor.LATE_SECONDS": 0.5,
-        "folder.indexer.ALIVE_SECONDS": 0.5,
-        "catalog.sqlite.leader_lock.ALIVE_SECONDS": 0.5,
-        "catalog.sqlite.leader_lock.HEARTBEAT_SECONDS": 0.02,
+        "folder.scan_thread.TICK_SECONDS": 0.02,
+        "folder.scan_thread.POLL_SECONDS": 0.05,
     }.items():
         monkeypatch.setattr(f"pypiserver.{name}", seconds)
 
@@ -68,7 +50,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("error", [ValueError, RuntimeError, MemoryError, RecursionError, AssertionError])
-def test_a_loop_goes_on_whatever_it_raises_and_says_it_once(
+def test_a_loop_continues_whatever_it_raises_and_says_it_once(
     error: type[Exception], caplog: pytest.LogCaptureFixture
 ) -> None:
     closing, rounds, told = threading.Event(), [], []
@@ -119,7 +101,7 @@ def test_a_thread_that_ended_all_the_same_is_begun_again() -> None:
     loop.join(5)
 
 
-def test_without_a_thread_to_be_had_the_next_call_tries_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_an_available_thread_the_next_call_tries_again(monkeypatch: pytest.MonkeyPatch) -> None:
     def none(thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
@@ -203,88 +185,6 @@ def test_a_thread_that_was_ended_is_begun_again_by_the_next_request(
     assert eventually(lambda: bool(watch.catalog.rows_of("bar")))
 
 
-@pytest.mark.live
-@pytest.mark.usefixtures("impatient")
-@pytest.mark.parametrize("how", ["hangs", "fails"])
-def test_where_no_round_succeeds_everything_is_503_and_nothing_a_redirect(
-    how: str, serve: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    client = serve(fallback_url="https://elsewhere.example/simple")
-    watch = client._application.backend.indexer  # type: ignore[attr-defined]
-    assert eventually(lambda: client.get("/simple/unknown/").status == 302)
-    tick, go_on = watch._tick, threading.Event()
-
-    def broken() -> float:
-        if how == "hangs":
-            go_on.wait(60)
-            return 0.0
-        raise ValueError("unexpected")
-
-    monkeypatch.setattr(watch, "_tick", broken)
-    assert eventually(lambda: client.get("/simple/unknown/").status == 503)
-    for path in ("/simple/unknown/", "/simple/", "/health", "/health/ready", "/packages/x-1.0.zip", "/"):
-        # What is not here is doubtful at once, all else when no round has succeeded for a while.
-        assert eventually(lambda path=path: client.get(path).status == 503), path  # type: ignore[misc]
-    monkeypatch.setattr(watch, "_tick", tick)
-    go_on.set()
-    assert eventually(lambda: client.get("/health/ready").status == 200)
-    assert eventually(lambda: client.get("/simple/unknown/").status == 302)
-
-
-@pytest.mark.live
-@pytest.mark.usefixtures("impatient")
-@pytest.mark.parametrize("how", ["hangs", "fails"])
-def test_a_holder_that_does_not_get_on_gives_the_lock_to_another_process(
-    how: str, roots: list[Path], watches: Callable[[], FolderIndexer], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    holder, other = watches(), watches()
-    holder.ensure_current()
-    other.ensure_current()
-    assert (holder._lock.is_held(), other._lock.is_held()) == (True, False)
-    go_on = threading.Event()
-
-    def broken(**_: object) -> None:
-        if how == "hangs":
-            go_on.wait(60)
-        else:
-            raise ValueError("unexpected")
-
-    monkeypatch.setattr(holder.sync, "scan", broken)
-    monkeypatch.setattr(holder.sync.folders, "check", broken)
-    (roots[0] / "bar-1.0.zip").write_bytes(b"")
-    assert eventually(lambda: other._lock.is_held() and not holder._lock.is_held())
-    assert eventually(lambda: bool(other.catalog.rows_of("bar")))
-    assert eventually(lambda: other.state() is None)
-    go_on.set()
-
-
-@pytest.mark.live
-@pytest.mark.usefixtures("impatient")
-def test_who_follows_a_process_that_is_stopped_as_a_whole_says_so(
-    watches: Callable[[], FolderIndexer], tmp_path: Path, roots: list[Path]
-) -> None:
-    holder = watches()
-    holder._tick()
-    follower = watches()
-    follower.start()
-    keeps = threading.Event()
-    beating = threading.Thread(target=lambda: [holder._touch() for _ in iter(lambda: keeps.wait(0.05), True)])
-    beating.start()
-    try:
-        assert eventually(lambda: follower.state() is None)
-        time.sleep(1.5)
-        assert follower.state() is None, "its heartbeat is young"
-    finally:
-        keeps.set()
-        beating.join()
-    assert eventually(lambda: follower.state() is not None)
-    with pytest.raises(Unavailable):
-        follower.ensure_current()
-    holder._beat()
-    assert eventually(lambda: follower.state() is None)
-    holder._lock.release()
-
-
 def test_a_heartbeat_comes_from_rounds_that_succeed_and_from_nothing_else(
     watches: Callable[[], FolderIndexer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -307,19 +207,6 @@ def test_a_heartbeat_comes_from_rounds_that_succeed_and_from_nothing_else(
         assert (tmp_path / "lock").stat().st_mtime == 1000
     assert beat()
     watch._lock.release()
-
-
-@pytest.mark.live
-def test_a_long_scan_says_that_it_gets_on(roots: list[Path], watches: Callable[[], FolderIndexer]) -> None:
-    for number in range(3 * SAY_EACH):
-        (roots[0] / f"foo-{number}.0.zip").touch()
-    sync, beats = watches().sync, []
-    sync.get_on = beats.append
-    sync.scan()
-    assert len(beats) >= 3
-    beats.clear()
-    list(Folders(roots).walk(ScanResult(get_on=lambda: beats.append(0.0)), first=(".asc",)))
-    assert len(beats) >= 2, "what is read before the first entry is given"
 
 
 # -- names that are no text -------------------------------------------------------------------------------------------
@@ -386,31 +273,6 @@ def test_a_folder_whose_name_is_not_utf8_is_served(
 
 # -- the signal, and workers that die ---------------------------------------------------------------------------------
 
-READER = """
-import sys, time
-from pathlib import Path
-from pypiserver.catalog.sqlite.change_counter import ChangeCounter
-signal = ChangeCounter(Path(sys.argv[1]))
-print("ready", flush=True)
-until = time.monotonic() + 0.3
-while time.monotonic() < until:
-    signal.value()
-    signal.change()
-"""
-
-
-@pytest.mark.live
-def test_nobody_dies_when_the_signal_is_cut(tmp_path: Path) -> None:
-    path = tmp_path / "signal"
-    command = [sys.executable, "-c", READER, str(path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None and process.stdout.readline() == "ready\n"
-        while process.poll() is None:
-            with path.open("r+b") as file:
-                file.truncate(0)
-            time.sleep(0.001)
-    assert process.returncode == 0
-
 
 def test_a_signal_that_was_cut_or_deleted_is_no_answer_and_then_one_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -434,102 +296,8 @@ def test_a_signal_that_was_cut_or_deleted_is_no_answer_and_then_one_again(
     assert three.value() == one.value()
 
 
-class Workers:
-    """What :func:`supervise` sees of granian: workers that die when a test says so."""
-
-    def __init__(self, count: int) -> None:
-        self.interrupt_signal = False
-        self.main_loop_interrupt = threading.Event()
-        self.interrupt_children: list[int] = []
-        self.is_alive = [True] * count
-        self.wrks = [SimpleNamespace(is_alive=lambda at=at: self.is_alive[at]) for at in range(count)]
-        self.replaced: list[list[int]] = []
-        self.paused = 0.0
-
-    def sleep(self, seconds: float) -> None:
-        self.paused += seconds
-        time.sleep(0.001)
-
-
-@pytest.mark.live
-@pytest.mark.parametrize("count", [1, 4])
-def test_workers_are_replaced_however_often_they_die(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pypiserver.server.run_granian.FIRST_PAUSE_SECONDS", 0.01)
-    monkeypatch.setattr("pypiserver.server.run_granian.LONGEST_PAUSE_SECONDS", 0.04)
-    workers, served = Workers(count), threading.Event()
-    served.set()
-
-    def replace(dead: list[int]) -> None:
-        workers.replaced.append(dead)
-        if len(workers.replaced) > 10:
-            workers.is_alive = [True] * count
-            workers.interrupt_signal = True
-        workers.main_loop_interrupt.set()
-
-    workers.is_alive = [False] * count
-    workers.main_loop_interrupt.set()
-    supervise(workers, replace, served, sleep=workers.sleep)
-    assert workers.replaced == [list(range(count))] * 11
-    assert workers.paused > 0, "a loop of deaths takes no core"
-
-
-@pytest.mark.live
-def test_workers_that_die_before_any_served_end_the_server() -> None:
-    workers = Workers(1)
-    workers.is_alive = [False]
-    workers.main_loop_interrupt.set()
-    supervise(workers, workers.replaced.append, threading.Event(), sleep=workers.sleep)
-    assert len(workers.replaced) == ATTEMPTS - 1
-
-
 def record(message: str) -> logging.LogRecord:
     return logging.LogRecord("_granian", logging.WARNING, "", 0, message, None, None)
-
-
-@pytest.mark.parametrize(
-    ("passed", "is_said"), [(None, False), (0.0, False), (0.01, False), (7.9, False), (8.0, True), (9.0, True)]
-)
-def test_requests_are_said_to_be_cut_off_only_when_their_time_has_passed(passed: float | None, is_said: bool) -> None:
-    now = 50_000.0
-    news = News(clock=lambda: now)
-    if passed is not None:
-        news.note_end()
-        now += passed
-    killed = record("Killing worker-1 after it refused to gracefully stop")
-    assert news.is_news(killed) is is_said and killed.getMessage() == contract.OUTLASTED
-    assert news.is_news(record("Unexpected exit from worker-1"))
-
-
-class Ending:
-    """A worker of granian's whose end another thread learns of first: ``join`` returns, and it is alive for a while."""
-
-    def __init__(self, looks: float) -> None:
-        self.looks = looks
-        self.told: list[str] = []
-
-    def terminate(self) -> None:
-        self.told.append("terminate")
-
-    def is_alive(self) -> bool:
-        self.looks -= 1
-        return self.looks > 0
-
-    def join(self, timeout: float) -> None:
-        self.told.append(f"join {timeout:g}")
-
-
-def test_a_worker_that_has_just_ended_is_waited_for() -> None:
-    first, second = Ending(3), Ending(0)
-    end([first, second], clock=lambda: 50_000.0)
-    assert (first.told, second.told) == (["terminate", "join 8", "join 8"], ["terminate"])
-    assert not first.is_alive()
-
-
-def test_a_worker_that_does_not_end_is_not_waited_for_longer_than_requests_have() -> None:
-    times = iter([50_000.0, 50_000.0, 50_005.0, 50_008.0, 50_008.0])
-    workers = [Ending(float("inf")), Ending(float("inf"))]
-    end(workers, clock=lambda: next(times))
-    assert [worker.told for worker in workers] == [["terminate", "join 8", "join 3"], ["terminate"]]
 
 
 def test_a_reload_that_fails_in_gunicorns_main_loop_does_not_end_it(
@@ -541,7 +309,7 @@ def test_a_reload_that_fails_in_gunicorns_main_loop_does_not_end_it(
     settings: dict[str, Any] = {}
 
     class Server:
-        def __init__(self, application: object, given: dict[str, Any]) -> None:
+        def __init__(self, application: object, given: dict[str, Any], shutdown: object) -> None:
             settings.update(given)
 
         def run(self) -> None:
@@ -557,10 +325,12 @@ def test_a_reload_that_fails_in_gunicorns_main_loop_does_not_end_it(
         run_gunicorn.serve(lambda again=False: lambda environ, start: [], contract.Options(), listening, hooks)
     # From there on the socket is gunicorn's, which closes it.
     os.close(int(settings["bind"].removeprefix("fd://")))
-    arbiter = SimpleNamespace(signal=lambda *_: None, handle_term=lambda: None)
+    arbiter = SimpleNamespace(signal=lambda *_: None, handle_term=lambda: None, end_at_once=lambda: None)
+    interrupted = signal.getsignal(signal.SIGINT)
     try:
         settings["when_ready"](arbiter)
         arbiter.handle_hup()
     finally:
         signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGINT, interrupted)
     assert "nothing was reloaded" in caplog.text

@@ -28,7 +28,7 @@ def test_fails_at_first(which):
         raise AssertionError(which)
 """
 BROKEN = "def test_fails_twice(): assert False\n"
-# The function of .ci/run as it stands there, with the plugin found from anywhere.
+# The function of .ci/run as it is there, with the plugin found from anywhere.
 TWICE = re.search(r"^twice\(\) \{\n.*?^\}\n", CI, re.MULTILINE | re.DOTALL)
 
 
