@@ -29,7 +29,7 @@ CHANGES: dict[str, tuple[Callable[[Client], Answer], dict[str, object], bytes | 
     "unyank": (lambda client: post(client, "unyank", name="foo", version="1.0"), {}, BEFORE),
 }
 STORE = ("put", "delete", "list", "head")
-# Nobody else is about to claim the bucket of a test, so nobody is waited for.
+# No one else is about to claim the bucket of a test, so no one is waited for.
 NO_RIVALS = 0.0
 CATALOG = ("add", "replace", "apply", "sweep")
 
@@ -74,7 +74,7 @@ def main(environ: dict[str, str], storage: str, catalog: str, change: str, step:
     do, settings, _ = CHANGES[change]
     ownership.CONFIRM_SECONDS = NO_RIVALS
     application, client = client_of(storage, catalog, **settings)
-    # What goes on without being asked for would be counted too.
+    # What continues without being asked for would be counted too.
     client.get("/simple/")
     application.backend.indexer._closing.set()
     for thread in application.backend.indexer._threads:

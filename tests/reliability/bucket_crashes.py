@@ -43,7 +43,7 @@ def _die_at_every_step(change: str, home: Path, storage_of: Callable[[str], str]
         storage, catalog = storage_of(name), home / f"{name}.sqlite"
         assert _prepared(change, home, storage, name) == before
         assert _child(change, home, storage, name, number, words) == -9, step
-        # Nobody sees a half: neither with the catalog of before, nor with one made from what the bucket holds.
+        # No one sees a half: neither with the catalog of before, nor with one made from what the bucket holds.
         assert _state(storage, catalog) in (before, after), step
         assert _state(storage, home / f"{name}-again.sqlite") in (before, after), step
         _do(change, storage, catalog)

@@ -33,7 +33,7 @@ class Ledger:
         return [name for name, digest in self.acknowledged.items() if digest_of(folder / name) != digest]
 
     def damaged(self, folder: Path) -> list[str]:
-        """Visible files that nobody sent, or not so."""
+        """Visible files that no one sent, or not so."""
         found = [path for path in folder.iterdir() if not path.name.startswith(".")]
         return [path.name for path in found if self.sent.get(path.name) != digest_of(path)]
 

@@ -1,6 +1,6 @@
 """Whatever happens to the catalog's files, a name that is here is never sent to the fallback (P11, P38, P46).
 
-A server that survived a fault goes on to the next one, as in bin/soak, which does the same for an hour and at random.
+A server that survived a fault continues to the next one, as in bin/soak, which does the same for an hour and at random.
 """
 
 from __future__ import annotations

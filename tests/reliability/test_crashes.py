@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from bin.soaking.processes import open_files
 from pypiserver.folder.tmpfile import has_unnamed
 from tests.figures import inject
 from tests.hostile import (
@@ -107,11 +108,11 @@ def upload_and_die(live: LiveServer, has_begun: Callable[[], object]) -> None:
 def unnamed_files(live: LiveServer, folder: Path) -> list[str]:
     """The files of a folder that have no name and are open in a process of the server's."""
     found = []
-    for each in Path("/proc").glob("[0-9]*/fd/*"):
+    for pid in [name for name in os.listdir("/proc") if name.isdigit()]:
+        # A process that ends meanwhile has none.
         with contextlib.suppress(OSError):
-            target = os.readlink(each)
-            if target.startswith(f"{folder}/#") and os.getpgid(int(each.parts[2])) == live.process.pid:
-                found.append(target)
+            if os.getpgid(int(pid)) == live.process.pid:
+                found += [target for target in open_files(pid) if target.startswith(f"{folder}/#")]
     return found
 
 

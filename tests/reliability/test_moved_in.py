@@ -60,7 +60,7 @@ WAYS: list[Callable[[Path, Path], None]] = [renamed, in_a_new_folder, linked, co
 @pytest.mark.parametrize(
     ("server", "workers"), [("granian", "1"), ("granian", "4"), ("gunicorn", "4"), ("waitress", "1")]
 )
-def test_what_is_moved_into_a_large_tree_is_never_sent_away(server: str, workers: str, tmp_path: Path) -> None:
+def test_what_is_moved_into_a_large_tree_is_never_sent_elsewhere(server: str, workers: str, tmp_path: Path) -> None:
     chosen = random.Random(f"{server}{workers}")
     packages, outside = tmp_path / "packages", tmp_path / "outside"
     outside.mkdir()

@@ -1,4 +1,4 @@
-"""Several processes on one folder: one winner of each name, and everybody reads what was written (P9, P11, P39)."""
+"""Several processes on one folder: one winner of each name, and everyone reads what was written (P9, P11, P39)."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_of_two_spellings_uploaded_together_one_is_stored(kind: str, tmp_path: P
 
 
 @pytest.mark.parametrize("kind", SHARED)
-def test_everybody_reads_what_was_just_written_and_removed(kind: str, tmp_path: Path, stack: ExitStack) -> None:
+def test_everyone_reads_what_was_just_written_and_removed(kind: str, tmp_path: Path, stack: ExitStack) -> None:
     urls = urls_of(kind, stack, tmp_path)
     for number in range(15):
         name, data = wheel("seen", f"{number}.0")
@@ -100,7 +100,7 @@ def test_with_a_catalog_of_its_own_each_sees_the_other_soon(tmp_path: Path, stac
     eventually(lambda: listed(second, "seen") == {name: sha256(data)})
 
 
-def test_another_process_goes_on_scanning_when_the_one_that_did_is_killed(tmp_path: Path, stack: ExitStack) -> None:
+def test_another_process_continues_scanning_when_the_one_that_did_is_killed(tmp_path: Path, stack: ExitStack) -> None:
     catalog = tmp_path / "catalog.sqlite"
     lives = [stack.enter_context(serving(tmp_path, *OPEN, "--catalog", catalog, server="waitress")) for _ in range(2)]
     lives[0].process.kill()

@@ -39,7 +39,7 @@ def is_well(url: str) -> None:
 
 @contextlib.contextmanager
 def crowd(live: LiveServer, *, silent: int = 0, half: int = 0, deaf: int = 0, refused: bool = False) -> Iterator[None]:
-    """Hold connections open: silent ones, uploads of which half is sent, and downloads that nobody reads."""
+    """Hold connections open: silent ones, uploads of which half is sent, and downloads that no one reads."""
     with contextlib.ExitStack() as stack:
         for _ in range(silent):
             stack.enter_context(connect(live.url))
@@ -68,7 +68,7 @@ def packages(tmp_path: Path) -> Path:
 
 
 @every_server
-def test_silent_half_and_deaf_clients_together_keep_nobody_waiting(server: str, tmp_path: Path, packages: Path) -> None:
+def test_silent_half_and_deaf_clients_together_delay_no_one_else(server: str, tmp_path: Path, packages: Path) -> None:
     with serving(tmp_path, *OPEN, server=server) as live:
         is_well(live.url)
         with crowd(live, silent=200, half=60, deaf=40):
@@ -89,7 +89,7 @@ def test_more_deaf_readers_than_there_are_threads_are_ended_when_others_wait(
 
 
 @every_server
-def test_more_stalled_uploads_than_there_are_threads_keep_nobody_waiting(
+def test_more_stalled_uploads_than_there_are_threads_delay_no_one_else(
     server: str, tmp_path: Path, packages: Path
 ) -> None:
     with serving(tmp_path, *OPEN, server=server) as live:
@@ -100,7 +100,7 @@ def test_more_stalled_uploads_than_there_are_threads_keep_nobody_waiting(
 
 
 @every_server
-def test_strangers_whose_uploads_stall_keep_out_nobody_who_may_upload(
+def test_strangers_whose_uploads_stall_keep_out_no_one_who_may_upload(
     server: str, tmp_path: Path, packages: Path
 ) -> None:
     """A refused upload is read to its end out of politeness; that must not cost the places of others."""

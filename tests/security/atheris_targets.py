@@ -20,7 +20,7 @@ with atheris.instrument_imports(include=["pypiserver"]):
     from pypiserver.distributions.core_metadata import packed
     from pypiserver.distributions.truncation import is_whole
     from pypiserver.errors import PypiServerError
-    from pypiserver.formats import simple
+    from pypiserver.formats import negotiation
     from pypiserver.web.api import xmlrpc
     from pypiserver.web.http import conditional, multipart
     from tests.shelf import Shelf
@@ -55,14 +55,15 @@ def credentials(data: bytes) -> None:
 def accept(data: bytes) -> None:
     text = data.decode("latin-1")
     with contextlib.suppress(PypiServerError):
-        simple.negotiate(text, None)
-    simple.accepts_encoding(text, ("gzip",))
+        negotiation.negotiate(text, None)
+    negotiation.accepts_encoding(text, ("gzip",))
     conditional.is_not_modified(text, '"a"')
 
 
 def form(data: bytes) -> None:
     with contextlib.suppress(PypiServerError):
-        multipart.parse_multipart(io.BytesIO(b"--x\r\n" + data), b"x", open_part=lambda name, filename: Sink())
+        parser = multipart.multipart(b"x", open_part=lambda name, filename: Sink())
+        multipart.read_form(io.BytesIO(b"--x\r\n" + data), parser)
 
 
 def call(data: bytes) -> None:

@@ -13,9 +13,11 @@ from urllib.parse import unquote_to_bytes
 import pytest
 
 import pypiserver
-from pypiserver import factory
+from pypiserver.factory.application import Application
+from pypiserver.web.application import build
 from pypiserver.web.html.pages import _names as names
-from pypiserver.web.routes import action_of_post, build
+from pypiserver.web.routes import action_of_post
+from tests.fake_upstream import FakeUpstream, upstream
 from tests.make_archives import make_wheel
 from tests.unit.wsgi import Answer, Client, form
 
@@ -43,7 +45,7 @@ TABLE: dict[tuple[str, str], object] = {
     ("GET", "/health"): OPEN,
     ("GET", "/health/live"): OPEN,
     ("GET", "/health/ready"): OPEN,
-    ("GET", "/metrics"): "list",
+    ("GET", "/metrics"): "metrics",
     ("GET", "/favicon.ico"): OPEN,
     ("GET", "/simple"): OPEN,
     ("GET", "/simple/"): "list",
@@ -64,6 +66,7 @@ TABLE: dict[tuple[str, str], object] = {
     ("GET", "/projects/feed.atom"): "list",
     ("GET", "/project/<project>"): OPEN,
     ("GET", "/project/<project>/"): "list",
+    ("GET", "/project/<project>/feed.atom"): "list",
     ("GET", "/project/<project>/<version>"): OPEN,
     ("GET", "/project/<project>/<version>/"): "list",
     ("GET", "/<project>/<version>/json"): "list",
@@ -81,6 +84,7 @@ PATHS = {
     "/static/<name>": [f"/static/{names()[name]}" for name in ("style.css", "icon.svg")],
     "/project/<project>": ["/project/quokka"],
     "/project/<project>/": ["/project/quokka/"],
+    "/project/<project>/feed.atom": ["/project/quokka/feed.atom"],
     "/project/<project>/<version>": ["/project/quokka/7.77.7"],
     "/project/<project>/<version>/": ["/project/quokka/7.77.7/"],
     "/simple/<project>": ["/simple/quokka"],
@@ -161,7 +165,7 @@ def test_every_route_is_in_the_table_and_protected_as_it_says() -> None:
 
 
 def test_nothing_is_routed_past_the_table() -> None:
-    application: factory.Application = pypiserver.app(password_file=".", authenticate=".")  # type: ignore[assignment]
+    application: Application = pypiserver.app(password_file=".", authenticate=".")  # type: ignore[assignment]
     routed = sorted((route.method, route.rule) for route in build(application.web).routes)
     assert routed == sorted((each.method, each.rule) for each in application.routes)
 
@@ -203,6 +207,8 @@ def test_each_address_asks_for_the_login_of_its_own_action_only(serve: Serve, ac
         refused = client.request(method, path, body, **headers)
         wrong = client.request(method, path, body, **headers, HTTP_AUTHORIZATION=WRONG)
         right = client.request(method, path, body, **headers, HTTP_AUTHORIZATION=RIGHT)
+        # Metrics are an action of their own, which -a protects together with the lists.
+        needed = "list" if needed == "metrics" else needed
         asks = (401, 401) if needed == action else (right.status, right.status)
         assert (refused.status, wrong.status) == asks, (method, path)
         assert right.status in (200, 302), (method, path, right)
@@ -244,7 +250,8 @@ def test_a_validator_tells_nothing_without_a_login(serve: Serve, path: str) -> N
 @pytest.mark.parametrize(
     "address",
     ["/simple/{}/", "/simple/{}", "/+simple/{}/", "/packages/{}-7.77.7-py3-none-any.whl", "/packages/{}", "/{}",
-     "/packages/{}-7.77.7-py3-none-any.whl.metadata", "/pypi/{}/json", "/pypi/{}/7.77.7/json", "/{}/json"],
+     "/packages/{}-7.77.7-py3-none-any.whl.metadata", "/pypi/{}/json", "/pypi/{}/7.77.7/json", "/{}/json",
+     "/project/{}/", "/project/{}/7.77.7/", "/project/{}/feed.atom"],
 )  # fmt: skip
 def test_what_exists_answers_like_what_does_not(serve: Serve, method: str, login: str, address: str) -> None:
     client = protected(serve, *ACTIONS)
@@ -265,7 +272,80 @@ def test_the_welcome_page_counts_for_those_who_may_list(serve: Serve, put: Put) 
 def test_a_protected_page_is_for_no_shared_cache(serve: Serve) -> None:
     client = protected(serve, "list", "download")
     for method, path, action in addresses():
-        if method == "GET" and action in ("list", "download"):
+        if method == "GET" and action in ("list", "download", "metrics"):
             control = client.get(path, HTTP_AUTHORIZATION=RIGHT).headers["cache-control"]
             assert "private" in control or "no-store" in control, path
             assert "public" not in control, path
+
+
+# -- what other indexes have ------------------------------------------------------------------------------------------
+
+
+PROXIED, PROXIED_BYTES = make_wheel("ocelot", "7.77.7", summary="zebrafish")
+MODES = ("proxy", "cache")
+
+
+def of_other_index(up: FakeUpstream) -> list[str]:
+    """Every address of a project that another index has: pages, and files in both forms, with their sidecars."""
+    own = up.add("ocelot", PROXIED, PROXIED_BYTES, metadata=b"zebrafish", provenance=b'{"wombat": true}')
+    other = up.add("ocelot", PROXIED.replace("7.77.7", "8"), PROXIED_BYTES, path=f"/x/{PROXIED}")
+    assert other.path
+    index = f"127-0-0-1-{up.port}"
+    folders = [own.path.rpartition("/")[0], f"/packages/@{index}/ocelot"]
+    files = [f"{folder}/{PROXIED}{each}" for folder in folders for each in ("", ".metadata", ".asc", ".provenance")]
+    pages = ["/simple/ocelot", "/simple/ocelot/", "/project/ocelot/", "/ocelot/json", "/pypi/ocelot/json"]
+    return [*pages, "/+simple/ocelot/", "/project/ocelot/7.77.7/", "/pypi/ocelot/7.77.7/json", *files]
+
+
+@pytest.mark.filterwarnings("ignore:Unknown REQUEST_METHOD")
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("login", LOGINS)
+def test_without_a_login_no_other_index_is_asked_and_nothing_kept_is_told(
+    serve: Serve, login: str, mode: str, tmp_path: Path
+) -> None:
+    with upstream() as up:
+        paths = of_other_index(up)
+        client = serve(
+            authenticate=list(ACTIONS),
+            auther=lambda user, password: (user, password) == ("ada", "right"),
+            fallback_mode=mode,
+            fallback_url=up.url,
+            cache_folder=tmp_path / "cache",
+        )
+        for again in (False, True):
+            up.seen.clear()
+            for path, spelling, method in product(paths, SPELLINGS.values(), ("GET", "HEAD", "POST", "OPTIONS")):
+                spelled = spelling(path)
+                answer = ask(client, method, spelled, **LOGINS[login])
+                assert told(answer, spelled) == [], (method, spelled, answer)
+                assert answer.status != 200 or "ocelot" not in answer.text, (method, spelled)
+            assert up.seen == []
+            if not again:
+                # Now everything is kept.
+                got = [client.get(path, HTTP_AUTHORIZATION=RIGHT).status for path in paths]
+                assert got.count(200) > 4 and up.seen
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(("action", "part"), [("list", "/simple/"), ("download", "/packages/")])
+def test_an_address_of_another_index_needs_the_login_of_its_action(
+    serve: Serve, action: str, part: str, mode: str, tmp_path: Path
+) -> None:
+    with upstream() as up:
+        paths = [path for path in of_other_index(up) if path.startswith(("/simple/", "/packages/"))]
+        client = serve(
+            authenticate=[action],
+            auther=lambda user, password: (user, password) == ("ada", "right"),
+            fallback_mode=mode,
+            fallback_url=up.url,
+            cache_folder=tmp_path / "cache",
+        )
+        for path in paths:
+            if path.endswith("/ocelot"):
+                continue
+            status = client.get(path).status
+            assert (status == 401) == path.startswith(part), (path, status)
+            right = client.get(path, HTTP_AUTHORIZATION=RIGHT)
+            assert right.status in (200, 404)
+            if right.status == 200 and path.startswith(part):
+                assert "public" not in right.headers["cache-control"]

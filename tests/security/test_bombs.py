@@ -1,6 +1,6 @@
 """Packages made to cost their reader much take no more than 5 s and 256 MiB at any request (P24, P36).
 
-bin/soak goes on with other seeds for an hour. A seed means what the generator makes of it now.
+bin/soak continues with other seeds for an hour. A seed means what the generator makes of it now.
 """
 
 from __future__ import annotations

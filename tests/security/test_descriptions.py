@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import html
 import os
 import resource
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 
+from bin.soaking.processes import kibibytes
 from pypiserver.web.html.copy_script import SCRIPT
 from pypiserver.web.html.light_markdown import light
 from pypiserver.web.html.readme import MAX_LIGHT
 from pypiserver.web.html.renderer_worker import MEMORY_BYTES
 from tests.descriptions import BECAUSE, BOMBS, MD, PENDING, RST, SHAPES, bombs, described, shape, texts
 from tests.hostile import OPEN, ask, eventually, every_server, serving
-from tests.reliability.test_leaks import status_of
 from tests.security.test_live import children_of
 from tests.unit.wsgi import Answer, Client
 
@@ -90,9 +90,9 @@ def test_any_description_is_answered_and_takes_bounded_memory_elsewhere(
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < max(before + 1, MEMORY_BYTES // 1024)
 
 
-@contextmanager
+@contextlib.contextmanager
 def others_asking(url: str) -> Iterator[list[float]]:
-    """Somebody else asks all the time; gives how many seconds each answer took."""
+    """Someone else asks all the time; gives how many seconds each answer took."""
     seconds: list[float] = []
     ends = threading.Event()
 
@@ -113,7 +113,11 @@ def others_asking(url: str) -> Iterator[list[float]]:
 
 def serving_processes(pid: int) -> list[int]:
     """The processes of a server, without those that render."""
-    return [each for each in children_of(pid) if b"renderer_worker" not in Path(f"/proc/{each}/cmdline").read_bytes()]
+    found = []
+    for each in children_of(pid):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            found += [each] if b"renderer_worker" not in Path(f"/proc/{each}/cmdline").read_bytes() else []
+    return found
 
 
 def put_all(folder: Path) -> list[str]:
@@ -138,7 +142,7 @@ def test_descriptions_that_are_bombs_harm_no_server(server: str, tmp_path: Path)
 
         eventually(lambda: "<em>good</em>" in page("good"))
         pids = serving_processes(live.process.pid)
-        before = {pid: status_of(pid, "VmHWM") for pid in pids}
+        before = {pid: kibibytes(pid, "VmHWM") for pid in pids}
         with others_asking(live.url) as seconds:
             for project in projects:
                 # The first has asked for it, and the second must not wait for it.
@@ -148,7 +152,7 @@ def test_descriptions_that_are_bombs_harm_no_server(server: str, tmp_path: Path)
                 assert (BECAUSE in page(project)) is project.startswith("bomb")
         assert "<em>fine</em>" in page("fine")
         assert serving_processes(live.process.pid) == pids
-        grown = {pid: status_of(pid, "VmHWM") - before[pid] for pid in pids}
+        grown = {pid: kibibytes(pid, "VmHWM") - before[pid] for pid in pids}
         assert max(grown.values()) * 1024 < 64 * MEBIBYTE, grown
         assert len(seconds) > 20 and max(seconds) < 5
     assert live.process.returncode == 0

@@ -93,7 +93,7 @@ def test_the_refusal_is_the_one_that_others_get(live: LiveServer) -> None:
 
 
 @pytest.mark.parametrize("is_chunked", [False, True])
-def test_who_may_upload_is_asked_for_the_body_and_the_connection_goes_on(live: LiveServer, is_chunked: bool) -> None:
+def test_who_may_upload_is_asked_for_the_body_and_the_connection_continues(live: LiveServer, is_chunked: bool) -> None:
     name, data = wheel("chunked" if is_chunked else "plain")
     head, body = upload_request(name, data, **WAITS, **login())
     if is_chunked:

@@ -15,25 +15,27 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pypiserver.access import password_hashes
-from pypiserver.access.authentication import HtpasswdFile, parse_basic
+from pypiserver.access.authentication import parse_basic
+from pypiserver.access.password_file import HtpasswdFile
 from pypiserver.catalog.project_list import terms_of
 from pypiserver.distributions import filename as distfile
-from pypiserver.distributions import metadata
+from pypiserver.distributions import metadata, versions
 from pypiserver.distributions.core_metadata import CoreMetadata, packed, parse_requirement, valid_requires_python
 from pypiserver.distributions.truncation import is_whole
 from pypiserver.errors import BadRequest, ContentTooLarge, InvalidDistribution, InvalidFilename, Unauthorized
-from pypiserver.formats.simple import accepts_encoding, negotiate, prefers_html
+from pypiserver.formats.negotiation import accepts_encoding, negotiate, prefers_html
 from pypiserver.observability.access_log import word
-from pypiserver.observability.logging_setup import clean
-from pypiserver.settings.parsers import nearest
+from pypiserver.observability.clean_lines import clean
+from pypiserver.settings.suggestions import nearest
 from pypiserver.text import line_of, one_line, printable
 from pypiserver.web.api import xmlrpc
 from pypiserver.web.html import project_page
 from pypiserver.web.http.conditional import is_not_modified, send_file
 from pypiserver.web.http.forwarded import base_url
-from pypiserver.web.http.multipart import Limits, boundary_of, parse_multipart
+from pypiserver.web.http.multipart import Limits, boundary_of
 from pypiserver.web.http.responses import reason_phrase
 from tests.make_archives import core_metadata, make_sdist, make_wheel
+from tests.multipart_forms import parse_multipart
 from tests.security.mutations import header_text, mutated
 from tests.security.test_fuzz_requests import BOMB, FILENAMES, FORMS, XML
 from tests.shelf import Shelf
@@ -66,7 +68,7 @@ def test_any_name_in_a_folder_is_parsed_or_refused(name: str) -> None:
     except InvalidFilename as error:
         assert str(error)
     else:
-        assert dist.filename == name and distfile.version_key(dist.version) is not None
+        assert dist.filename == name and versions.version_key(dist.version) is not None
 
 
 @given(mutated(HASHES).map(lambda data: data.decode("utf-8", "replace")), st.text(max_size=80))
@@ -89,7 +91,7 @@ def test_only_text_in_a_known_form_can_log_in(stored: str, password: str) -> Non
 
 
 @given(mutated([b"ada:" + HASHES[2] + b"\nbob:" + HASHES[1] + b"\n# x\n\nada:plain\r\n"], max_edits=10))
-def test_any_password_file_lets_nobody_in_by_chance(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+def test_any_password_file_accepts_no_one_by_chance(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / "htpasswd"
     path.write_bytes(data)
     auther = HtpasswdFile(path)
@@ -217,9 +219,9 @@ GROWING: dict[str, Callable[[int, str], object]] = {
     "file name of versions": lambda size, tag: _try(distfile.parse_filename, tag + "a-" + "1." * size + "zip"),
     "uploaded file name": lambda size, tag: _try(distfile.check_upload_filename, tag + "a-" + "1." * size + "zip"),
     "project name": lambda size, tag: distfile.normalize(tag + "-_." * size),
-    "version": lambda size, tag: distfile.canonical_version("1." * size + tag),
-    "versions": lambda size, tag: distfile.same_version("1." * size + tag, "1!" * size),
-    "order of versions": lambda size, tag: distfile.version_key(tag + "1.0+" * size),
+    "version": lambda size, tag: versions.canonical_version("1." * size + tag),
+    "versions": lambda size, tag: versions.same_version("1." * size + tag, "1!" * size),
+    "order of versions": lambda size, tag: versions.version_key(tag + "1.0+" * size),
     "credentials": lambda size, tag: _try(parse_basic, "Basic " + tag + "A" * size),
     "credentials of blanks": lambda size, tag: _try(parse_basic, "Basic" + " " * size + tag),
     "hash": lambda size, tag: _try(password_hashes.read_entry, "$5$rounds=" + "1" * size + tag),
@@ -351,7 +353,7 @@ def seconds(work: Callable[[int, str], object], size: int) -> float:
 @pytest.mark.parametrize("work", GROWING.values(), ids=GROWING)
 def test_ten_times_the_input_takes_no_more_than_thirty_times_the_time(work: Callable[[int, str], object]) -> None:
     short, long = seconds(work, 8_000), seconds(work, 80_000)
-    # What takes milliseconds says nothing about growth, and harms nobody.
+    # What takes milliseconds says nothing about growth, and harms no one.
     assert long < 0.05 or long < 30 * short, (short, long)
     assert long < 5
 

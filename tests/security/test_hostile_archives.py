@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -19,6 +20,7 @@ from pathlib import Path
 
 import pytest
 
+from bin.soaking.processes import kibibytes
 from pypiserver.distributions import filename, metadata
 from pypiserver.distributions.truncation import is_whole
 from pypiserver.errors import InvalidDistribution
@@ -226,19 +228,18 @@ def odd(shape: str) -> tuple[str, bytes]:
 
 def peak(live: LiveServer) -> int:
     """The most memory that each process of a server ever took, together, in bytes."""
-    fields = [
-        line.split()
-        for pid in children_of(live.process.pid)
-        for line in Path(f"/proc/{pid}/status").read_text().splitlines()
-        if line.startswith("VmHWM:")
-    ]
-    return sum(int(field[1]) for field in fields) * 1024
+    return sum(kibibytes(pid, "VmHWM") for pid in children_of(live.process.pid)) * 1024
 
 
 def cpu_seconds(live: LiveServer) -> float:
     """Seconds that the processes of a server worked: how long that takes depends on who else works."""
-    fields = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in children_of(live.process.pid)]
-    return sum(int(field[11]) + int(field[12]) for field in fields) / os.sysconf("SC_CLK_TCK")
+    ticks = 0
+    for pid in children_of(live.process.pid):
+        # One that ends meanwhile is not counted.
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 @every_server
@@ -262,7 +263,7 @@ def test_what_readers_take_in_two_ways_and_bombs_are_refused_with_a_reason(tmp_p
         assert visible(tmp_path / "packages") == stored and leftovers(tmp_path / "packages") == []
 
 
-def beside_each_other(folder: Path) -> dict[str, str]:
+def next_to_each_other(folder: Path) -> dict[str, str]:
     """Every such archive in a folder, under names that go together; what shape each is."""
     shapes = {}
     for number, shape in enumerate((*AMBIGUOUS, *BOMBS), 1):
@@ -283,7 +284,7 @@ def test_such_an_archive_in_a_folder_is_hidden_and_check_says_why(tmp_path: Path
     with serving(tmp_path, *OPEN, server=server) as live:
         assert list(listed(live.url, "foo")) == [good]
         before = peak(live)
-        shapes = beside_each_other(folder)
+        shapes = next_to_each_other(folder)
         time.sleep(3)
         assert list(listed(live.url, "foo")) == [good]
         for name, shape in shapes.items():

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -11,13 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from pypiserver.access.authentication import HtpasswdFile
+from pypiserver.access.authentication import Authenticator
 from pypiserver.access.htpasswd_file import set_password
+from pypiserver.access.password_file import HtpasswdFile
 from pypiserver.errors import Unavailable
 from pypiserver.settings.config import SETTINGS, make_config
 from pypiserver.web.http.multipart import Limits
 from tests.hostile import OPEN, ask, connect, every_server, serving, upload, visible, wheel
 from tests.make_archives import make_wheel
+from tests.unit.access.credentials import basic
 from tests.unit.wsgi import Client, form
 
 Serve = Callable[..., Client]
@@ -33,6 +36,7 @@ LIMITS = {
     "max_uploads": 80,
     "stall_timeout": 60,
     "max_logins": None,
+    "max_fetches": 32,
 }
 
 
@@ -83,12 +87,12 @@ def test_a_header_that_is_too_large_is_refused_and_nothing_else(server: str, tmp
 
 
 @pytest.mark.parametrize("server", ["granian", "waitress"])
-def test_connections_beyond_the_limit_wait_and_harm_nobody(server: str, tmp_path: Path) -> None:
+def test_connections_beyond_the_limit_wait_and_harm_no_one(server: str, tmp_path: Path) -> None:
     with serving(tmp_path, *OPEN, "--max-connections", "20", "--stall-timeout", "3", server=server) as live:
         crowd = [connect(live.url) for _ in range(40)]
         try:
             time.sleep(0.5)
-            # The silent ones are ended after a while, at the latest; then it is everybody else's turn.
+            # The silent ones are ended after a while, at the latest; then it is everyone else's turn.
             assert ask(live.url, "/health", timeout=30).status == 200
         finally:
             for connection in crowd:
@@ -127,7 +131,7 @@ def test_slow_checks_of_passwords_wait_for_each_other(tmp_path: Path, monkeypatc
         running.pop()
         return False
 
-    monkeypatch.setattr("pypiserver.access.authentication.fits", slow)
+    monkeypatch.setattr("pypiserver.access.password_file.fits", slow)
     threads = [threading.Thread(target=auther, args=("ada", f"wrong{number}")) for number in range(6)]
     for thread in threads:
         thread.start()
@@ -141,43 +145,57 @@ def test_slow_checks_of_passwords_wait_for_each_other(tmp_path: Path, monkeypatc
         thread.join()
 
 
+# 200 connections that send a wrong login as fast as they get answers, until standard input ends.
+FLOOD = """
+import socket, sys, threading
+
+WRONG = b"GET /simple/ HTTP/1.1\\r\\nHost: x\\r\\nAuthorization: Basic YWRhOndyb25n\\r\\n\\r\\n"
+
+def flood(connection):
+    answers = connection.makefile("rb")
+    while True:
+        connection.sendall(WRONG)
+        # All of it, so that no second request is sent behind the first.
+        length = 0
+        while (line := answers.readline()) not in (b"\\r\\n", b""):
+            if line.lower().startswith(b"content-length:"):
+                length = int(line.split()[1])
+        answers.read(length)
+
+for _ in range(200):
+    connection = socket.create_connection(("127.0.0.1", int(sys.argv[1])), timeout=60)
+    threading.Thread(target=flood, args=(connection,), daemon=True).start()
+print("begun", flush=True)
+sys.stdin.read()
+"""
+
+
 @every_server
-def test_a_flood_of_wrong_logins_keeps_nobody_waiting(server: str, tmp_path: Path) -> None:
+def test_a_flood_of_wrong_logins_delays_no_one_else(server: str, tmp_path: Path) -> None:
     passwords = tmp_path / "htpasswd"
     set_password(passwords, "ada", "right")
     right = {"Authorization": "Basic YWRhOnJpZ2h0"}
-    wrong = b"GET /simple/ HTTP/1.1\r\nHost: x\r\nAuthorization: Basic YWRhOndyb25n\r\n\r\n"
     flags = ("-P", passwords, "-a", "list", "--disable-fallback")
-    with serving(tmp_path, *flags, server=server) as live, contextlib.ExitStack() as stack:
+    with serving(tmp_path, *flags, server=server) as live:
         assert ask(live.url, "/simple/", **right).status == 200
-        over = threading.Event()
-
-        def flood(connection: socket.socket) -> None:
-            with contextlib.suppress(OSError):
-                while not over.is_set():
-                    connection.sendall(wrong)
-                    connection.recv(4096)
-
-        floods = []
-        for _ in range(200):
-            floods.append(threading.Thread(target=flood, args=(stack.enter_context(connect(live.url)),)))
-            floods[-1].start()
-        try:
+        # In a process of its own: 200 threads in this one would delay its own requests.
+        command = [sys.executable, "-c", FLOOD, live.url.rpartition(":")[2]]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as flood:
+            assert flood.stdin is not None and flood.stdout is not None
+            assert flood.stdout.readline() == b"begun\n"
             for _ in range(4):
                 for path in ("/health", "/simple/"):
                     reply = ask(live.url, path, **right)
                     assert reply.status == 200 and reply.seconds < 5, (path, reply)
-        finally:
-            over.set()
-            for thread in floods:
-                thread.join()
+            assert flood.poll() is None
+            flood.stdin.close()
 
 
 def test_too_many_slow_checks_are_told_to_try_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "htpasswd"
     set_password(path, "ada", "right")
     auther = HtpasswdFile(path, slow_checks=1)
-    monkeypatch.setattr("pypiserver.access.authentication.WAIT_SECONDS", 0.05)
+    monkeypatch.setattr("pypiserver.access.password_file.WAIT_SECONDS", 0.05)
     assert auther._slow.acquire()
     with pytest.raises(Unavailable, match="Too many passwords"):
         auther("ada", "wrong")
@@ -186,9 +204,10 @@ def test_too_many_slow_checks_are_told_to_try_again(tmp_path: Path, monkeypatch:
 def test_a_right_login_that_was_seen_before_waits_for_no_wrong_ones(tmp_path: Path) -> None:
     path = tmp_path / "htpasswd"
     set_password(path, "ada", "right")
-    auther = HtpasswdFile(path, slow_checks=1)
-    assert auther("ada", "right")
-    assert auther._slow.acquire()
+    file = HtpasswdFile(path, slow_checks=1)
+    authenticator, right = Authenticator(file), basic("ada:right")
+    assert authenticator.identify(right).name == "ada"
+    assert file._slow.acquire()
     began = time.monotonic()
-    assert auther("ada", "right")
+    assert authenticator.identify(right).name == "ada"
     assert time.monotonic() - began < 0.5

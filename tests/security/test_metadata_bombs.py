@@ -8,7 +8,6 @@ import gc
 import io
 import json
 import logging
-import re
 import threading
 import time
 import tracemalloc
@@ -17,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from pypiserver.distributions import core_metadata, filename
+from bin.soaking.processes import kibibytes, tree
+from pypiserver.distributions import core_metadata, filename, versions
 from pypiserver.distributions.core_metadata import LIMITS, LIST_LIMITS
 from pypiserver.errors import InvalidFilename
 from pypiserver.text import MAX_REASON
@@ -66,7 +66,7 @@ def lines() -> Iterator[list[str]]:
     """The log as it is written."""
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
-    from pypiserver.observability.logging_setup import CleanLines
+    from pypiserver.observability.clean_lines import CleanLines
 
     handler.addFilter(CleanLines())
     logger = logging.getLogger("pypiserver")
@@ -192,7 +192,7 @@ def test_more_requirements_than_are_shown_are_no_reason_to_refuse_a_package(serv
     assert json.loads(client.get("/f-oo/json").body)["info"]["requires_dist"] == requires[:300]
 
 
-def test_what_stands_beside_a_file_is_cut_too(serve: Serve, put: Put, root: Path, lines: list[str]) -> None:
+def test_a_sidecar_is_cut_too(serve: Serve, put: Put, root: Path, lines: list[str]) -> None:
     name, data = make_wheel("f-oo", "1.0")
     put(name, data)
     put(f"{name}.yanked", b"r" * 65_000)
@@ -281,7 +281,7 @@ def environ_of(path: str, long: str) -> dict[str, object]:
 def test_versions_and_names_that_strangers_invent_are_not_kept() -> None:
     def ask_for(number: int) -> None:
         filename.normalize(f"{number}-" + "\U0001f600" * 200)
-        filename.canonical_version(f"{number}." + "1." * 100 + "1")
+        versions.canonical_version(f"{number}." + "1." * 100 + "1")
         with pytest.raises(InvalidFilename):
             filename.parse_filename(f"{number}{'a' * 200}.whl")
 
@@ -294,10 +294,7 @@ def test_versions_and_names_that_strangers_invent_are_not_kept() -> None:
 
 def peak(pid: int) -> int:
     """The largest resident set that a process and its children had, in bytes."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    own = int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) * 1024
-    return max([own, *map(peak, map(int, children))])
+    return max(kibibytes(each, "VmHWM") for each in tree(pid)) * 1024
 
 
 @every_server
