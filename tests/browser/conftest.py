@@ -90,7 +90,7 @@ def visit(browser: Browser) -> Iterator[Callable[..., Page]]:
 
 
 def _note(url: str, failure: str, troubles: list[str]) -> None:
-    # The browser went on by itself: to a page that turned out to be a file to keep, or before an icon was there.
+    # The browser continued by itself: to a page that turned out to be a file to keep, or before an icon was there.
     if failure != "net::ERR_ABORTED":
         troubles.append(f"failed: {url} {failure}")
 

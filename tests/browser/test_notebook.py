@@ -86,7 +86,7 @@ def test_micropip_installs_what_it_may_read(
     page: Page, origin: str, serve: Callable[..., LiveServer], server_name: str, named: str
 ) -> None:
     server = serve("--server", server_name, "--allow-origin", origin if named == "by name" else "*")
-    # The newest is for a Python nobody has, where micropip does not look.
+    # The newest is for a Python no one has, where micropip does not look.
     assert install(page, server) == ["2.0", "1.5"]
 
 

@@ -45,7 +45,7 @@ def open_server(folder: Path) -> Iterator[LiveServer]:
 
 @pytest.fixture(scope="module")
 def closed(folder: Path) -> Iterator[LiveServer]:
-    """A server that wants a password of which nobody has one."""
+    """A server that wants a password of which no one has one."""
     (folder / "htpasswd").write_text("a:$apr1$x$y\n")
     flags = ("-P", folder / "htpasswd", "-a", "list,download,update", "--catalog", folder / "closed.sqlite")
     with running(pypi_server(*flags, folder / "packages"), environ=environ(folder), cwd=folder) as server:
@@ -93,7 +93,7 @@ def test_a_password_that_was_not_given(browser: Browser, closed: LiveServer, siz
 
 
 @looks
-def test_a_file_that_may_not_be_had(browser: Browser, open_server: LiveServer, size: str, scheme: str) -> None:
+def test_a_file_that_may_not_be_read(browser: Browser, open_server: LiveServer, size: str, scheme: str) -> None:
     look(browser, open_server.url + "/packages/bad-1.0-py3-none-any.whl", 403, "bad", size, scheme)
 
 

@@ -1,4 +1,4 @@
-"""Clients that go on while something fails: what they saw is counted, and every acknowledged upload is remembered.
+"""Clients that continue while something fails: what they saw is counted, and every acknowledged upload is remembered.
 
 A client does what pip, uv and twine do: a GET is tried again after a failure that may heal (a connection that ends, 429
 and 5xx), with a pause that grows; an upload is not.
@@ -145,7 +145,7 @@ class Drill:
 
 @contextmanager
 def drilled(url: str, **options: int) -> Iterator[Drill]:
-    """Clients that go on until the block ends."""
+    """Clients that continue until the block ends."""
     drill = Drill(url, **options)
     drill.begin()
     try:

@@ -75,7 +75,7 @@ def other_user() -> str:
 
 
 def dropped(command: Sequence[str | Path], user: str) -> list[str | Path]:
-    """The command as that user when this is root, else as it stands; it becomes the process, so its id is the same."""
+    """The command as that user when this is root, else as it is; it becomes the process, so its id is the same."""
     if os.getuid() != 0:
         return list(command)
     entry = pwd.getpwnam(user)

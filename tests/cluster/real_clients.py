@@ -100,7 +100,7 @@ class Workers:
 
 @contextmanager
 def working(home: Path, url: str) -> Iterator[Runs]:
-    """Clients that go on until the block ends, each run to its end."""
+    """Clients that continue until the block ends, each run to its end."""
     workers = Workers(home, url)
     with ThreadPoolExecutor(3) as pool:
         going = [pool.submit(loop) for loop in workers.loops()]

@@ -30,7 +30,8 @@ def replica(home: Path, port: int, arguments: Sequence[str | Path], environ: Map
     """A server whose cache and temporary files lie below `home`; it is up when it says that it is ready."""
     (home / "tmp").mkdir(parents=True, exist_ok=True)
     own = {"XDG_CACHE_HOME": str(home / "cache"), "TMPDIR": str(home / "tmp"), "PYTHONPATH": str(REPOSITORY)}
-    words = [sys.executable, "-m", "pypiserver", "-i", "127.0.0.1", "-p", str(port), *OPEN, *arguments]
+    open_to_all = [each for each in OPEN if each != "--disable-fallback" or "--fallback-mode" not in arguments]
+    words = [sys.executable, "-m", "pypiserver", "-i", "127.0.0.1", "-p", str(port), *open_to_all, *arguments]
     made = Replica(f"replica-{port}", words, home, lambda: is_ready(port), {**os.environ, **own, **environ})
     made.port = port
     return made

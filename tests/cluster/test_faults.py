@@ -1,4 +1,4 @@
-"""The fault table of docs/howto/cluster.rst: one part fails while clients go on, and everything heals by itself."""
+"""The faults of docs/explanation/failures.rst: one part fails while clients continue, and all heals by itself."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def every_replica_restarted(cluster: Cluster) -> None:
         each.restart()
 
 
-def database_away(cluster: Cluster) -> None:
+def database_down(cluster: Cluster) -> None:
     cluster.database.stop()
     time.sleep(10)
     cluster.database.start()
@@ -53,7 +53,7 @@ def front_killed(cluster: Cluster) -> None:
 FAULTS: dict[str, Callable[[Cluster], None]] = {
     "one replica is killed (-9)": replica_killed,
     "every replica is restarted": every_replica_restarted,
-    "PostgreSQL is away for 10 s": database_away,
+    "PostgreSQL is away for 10 s": database_down,
     "PostgreSQL is killed (-9)": database_killed,
     "the store is killed (-9), 3 s": store_killed,
     "nginx is killed (-9), 1 s": front_killed,

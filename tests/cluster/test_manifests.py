@@ -1,6 +1,6 @@
 """The chart, the plain manifests and the compose file: read by their own tools, and by the server they start.
 
-When the chart changes, write the plain manifests anew: python tests/cluster/test_manifests.py
+When the chart changes, write the plain manifests again: python tests/cluster/test_manifests.py
 """
 
 from __future__ import annotations

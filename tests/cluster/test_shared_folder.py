@@ -166,7 +166,7 @@ def test_a_replaced_file_is_never_sent_under_the_hash_of_another(machines: Machi
     assert ask(there, f"/packages/{name}").body == data
 
 
-def test_a_mount_below_a_root_that_goes_away_is_an_outage_until_it_is_back(tmp_path: Path) -> None:
+def test_a_mount_below_a_root_that_disappears_is_an_outage_until_it_is_back(tmp_path: Path) -> None:
     """Its names are never looked for elsewhere, by no process, and nothing has to be read again."""
     disk, folder = tmp_path / "disk", tmp_path / "packages"
     for each in (disk, folder / "below"):

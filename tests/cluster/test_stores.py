@@ -82,7 +82,7 @@ def test_an_outage_of_the_store_is_503_and_ends_by_itself(
             assert client.get("/health/ready").status == 200
 
 
-def test_a_signed_address_gives_the_file_to_anybody(
+def test_a_signed_address_gives_the_file_to_anyone(
     ceph_store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for variable, value in ceph_store.environ.items():
@@ -173,7 +173,7 @@ def test_wrong_credentials_are_an_outage_and_said(
         world.close()
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
         client = world.client()
-        # Nobody can say whether the bucket is another server's meanwhile, so nothing is answered.
+        # No one can say whether the bucket is another server's meanwhile, so nothing is answered.
         refused = client.upload(*make_wheel("bar", "1.0"))
         assert (refused.status, ceph_store.environ["AWS_ENDPOINT_URL"] in refused.text) == (503, False), refused.text
         assert client.get("/simple/").status == client.get("/health").status == 503

@@ -109,7 +109,7 @@ def base_name() -> str:
 
 
 def make_base() -> Path:
-    """What stands in for the base, as a tar; kept below .cache."""
+    """What is in for the base, as a tar; kept below .cache."""
     version = re.fullmatch(r"python:([\d.]+)-slim", base_name())
     if version is None or version[1] not in SUITES:
         refuse(f"there is no Debian known here that stands in for {base_name()}")
