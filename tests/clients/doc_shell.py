@@ -1,6 +1,6 @@
 """A page's commands as one shell script, and the words of it that are others on the machine where it is run.
 
-The reader types one command after the other in one shell. A command that serves goes on in a second shell until the
+The reader types one command after the other in one shell. A command that serves continues in a second shell until the
 next one that serves; its question is answered with PASSWORD. What the page says of a machine, CHANGED says of this one.
 
 Invariants: only words of CHANGED differ from the page; the script ends at the first command that fails.
@@ -45,7 +45,7 @@ CHANGED = {
 }
 # An answer of "there is something", which is no failure.
 ANSWERS = r"pypi-server -U|pip search"
-# What may go on until it is ended.
+# What may continue until it is ended.
 SERVES = re.compile(r"(?:uvx )?(?:\S*/)?(?:pypi-server|pypiserver|gunicorn)(?= |$)(.*)", re.DOTALL)
 NO_SERVER = {*COMMANDS} - {"run"}
 PROLOGUE = r"""set -eu -o pipefail
@@ -130,7 +130,7 @@ def statements(text: str) -> Iterator[str]:
 
 
 def serves(statement: str) -> bool:
-    """Whether the command goes on until it is ended."""
+    """Whether the command continues until it is ended."""
     found = SERVES.fullmatch(statement)
     if found is None or statement.rstrip().endswith("&") or " > " in statement:
         return False

@@ -70,11 +70,21 @@ ENVIRONMENTS = {
     # 6 reads the list of projects by XML-RPC, 8 the index in JSON.
     "bandersnatch": Environment(("bandersnatch==8.2.0",), ("3.13", "3.14", "3.12")),
     "bandersnatch6": Environment(("bandersnatch==6.8.0",), ("3.11", "3.12", "3.13")),
+    # Other indexes and caches: what ours fetches from, and what fetches from ours. devpi reads a module that setuptools
+    # gave up in 82.
+    "devpi": Environment(("devpi-server==6.20.3", "setuptools==80.9.0"), ("3.12", "3.11", "3.13")),
+    "proxpi": Environment(("proxpi==1.3.1",), ("3.12", "3.11", "3.13")),
+    "simple-repository": Environment(("simple-repository-server==0.10.0",), ("3.12", "3.13", "3.11")),
+    "pypiron": Environment(("pypiron==0.0.29",), ("3.12", "3.11", "3.13")),
     "aiohttp": Environment(("aiohttp==3.14.5",)),
     "gunicorn": Environment(("gunicorn==27.0.1",)),
     # What instructions for 1.x and 2.x start the server with.
     "starters": Environment(
         ("gunicorn==27.0.1", "paste==3.10.1", "pastedeploy==3.1.0", "supervisor==4.3.0", "setuptools==80.9.0")
+    ),
+    # What checks passwords elsewhere: the libraries of the plug-ins for LDAP, which is compiled here, and for PAM.
+    "logins": Environment(
+        ("python-ldap==3.4.8", "python-pam==2.1.0", "six==1.17.0", "packaging==25.0", "pip==26.3", "setuptools==80.9.0")
     ),
     # An object store with an S3 interface, for the tests of a cluster.
     "swift": Environment(("swift==2.38.3",)),
@@ -150,7 +160,7 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def build(name: str, base: str, folder: Path) -> None:
-    """Make the environment with uv, which takes seconds; uv itself with the one beside this Python, or with pip."""
+    """Make the environment with uv, which takes seconds; uv itself with the one next to this Python, or with pip."""
     environment = ENVIRONMENTS[name]
     beside = Path(sys.executable).with_name("uv")
     if name == "uv" and not beside.exists():

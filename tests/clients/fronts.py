@@ -128,7 +128,7 @@ def printed(*arguments: str | Path) -> str:
 def nginx_of(
     block: str, upstream: str, *, host: str = "127.0.0.1", certificate: Certificate | None = None
 ) -> Iterator[Front]:
-    """nginx with what stands in its ``http``, in front of the server at ``upstream``.
+    """nginx with what is in its ``http``, in front of the server at ``upstream``.
 
     With a ``certificate`` it listens on the ports that are written there, so that redirects lead where they should.
     """

@@ -56,7 +56,7 @@ def clean_environ(home: Path) -> dict[str, str]:
 
 
 def server_environ(home: Path) -> dict[str, str]:
-    """The environment of a server under test: the project as it stands in this folder, state below `home`."""
+    """The environment of a server under test: the project as it is in this folder, state below `home`."""
     environ = clean_environ(home) | {"PYTHONPATH": str(REPOSITORY)}
     # Hundreds of servers are started: what the first one compiled is there for the others.
     del environ["PYTHONDONTWRITEBYTECODE"]

@@ -1,6 +1,6 @@
 """Packages that clients install and upload: small, real, and built without asking any index.
 
-`fill` lays out the shelf most tests serve. Its newest demo is for a Python nobody has, so a client that picks 2.0 has
+`fill` lays out the shelf most tests serve. Its newest demo is for a Python no one has, so a client that picks 2.0 has
 read requires-python; 2.0 needs demo-helper, of which there are two versions.
 """
 

@@ -16,7 +16,7 @@ from tests.clients.uploaders import built, stored, twine, uv
 
 
 def attest(path: Path, *, name: str | None = None) -> dict[str, Any]:
-    """An attestation that nobody signed, but of the form that signed ones have (PEP 740), beside its file."""
+    """An attestation that no one signed, but of the form that signed ones have (PEP 740), next to its file."""
     statement = {
         "_type": "https://in-toto.io/Statement/v1",
         "subject": [{"name": name or path.name, "digest": {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()}}],

@@ -1,4 +1,4 @@
-"""What stands beside a file, as clients see it: yanks, the upload time, the project's status."""
+"""What is next to a file, as clients see it: yanks, the upload time, the project's status."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def test_touch_corrects_the_upload_time_for_good(
     packages: Path,
     tmp_path: Path,
 ) -> None:
-    """A folder nobody prepared, and a catalog that is deleted and built anew."""
+    """A folder no one prepared, and a catalog that is deleted and built again."""
     source, catalog = tmp_path / "source", tmp_path / "catalog.sqlite"
     source.mkdir()
     for version in ("1.0", "2.0"):
@@ -249,7 +249,7 @@ def database() -> Iterator[str]:
 def test_uv_is_told_the_status_in_an_audit(
     client: GetClient, serve: Serve, database: str, packages: Path, tmp_path: Path
 ) -> None:
-    """Nobody else asks for it, and uv asks nowhere else; what is quarantined has no file any more."""
+    """No one else asks for it, and uv asks nowhere else; what is quarantined has no file any more."""
     (packages / ".status").mkdir()
     tool, server, project = client("uv"), serve(), tmp_path / "project"
     write_consumer(project, server.url, "uv")

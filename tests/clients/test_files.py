@@ -47,7 +47,7 @@ def server(
 
 @pytest.fixture
 def ask(server: LiveServer) -> Iterator[Callable[..., tuple[int, dict[str, str], bytes]]]:
-    """Ask for the wheel, or what stands beside it, again and again on one connection."""
+    """Ask for the wheel, or what is next to it, again and again on one connection."""
     connection = http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=30)
 
     def ask(method: str = "GET", *, suffix: str = "", **headers: str) -> tuple[int, dict[str, str], bytes]:
@@ -97,7 +97,7 @@ def test_a_file_is_the_same_over_every_server(
     assert (status, headers["content-range"]) == (416, f"bytes */{size}")
 
 
-def test_files_are_read_before_anybody_asks(server: LiveServer, wheel: bytes, tmp_path: Path) -> None:
+def test_files_are_read_before_anyone_asks(server: LiveServer, wheel: bytes, tmp_path: Path) -> None:
     with contextlib.closing(sqlite3.connect(tmp_path / "catalog.sqlite")) as catalog:
         until = time.monotonic() + 20
         while not (known := catalog.execute("SELECT sha256 FROM file WHERE sha256 <> ''").fetchall()):
@@ -106,7 +106,7 @@ def test_files_are_read_before_anybody_asks(server: LiveServer, wheel: bytes, tm
     assert known == [(hashlib.sha256(wheel).hexdigest(),)]
 
 
-def test_metadata_is_that_of_the_wheel_whatever_lies_beside_it(
+def test_metadata_is_that_of_the_wheel_whatever_is_next_to_it(
     ask: Callable[..., tuple[int, dict[str, str], bytes]], packages: Path
 ) -> None:
     (packages / f"{NAME}.metadata").write_text("Metadata-Version: 2.1\nName: demo\nVersion: 1.0\nRequires-Dist: evil\n")

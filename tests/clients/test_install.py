@@ -1,4 +1,4 @@
-"""Installing from a folder nobody prepared: every client gets the newest version for its Python and what that needs."""
+"""Installing from a folder no one prepared: every client gets the newest version for its Python and what that needs."""
 
 from __future__ import annotations
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import random
-import re
 import time
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from bin.soaking.processes import kibibytes, tree
 from tests.clients.harness import GetClient, Serve, get
 from tests.clients.samples import add_wheel
 from tests.live_server import LiveServer
@@ -21,20 +20,12 @@ LARGE = 500 * MIB
 UPLOAD_SECONDS = 30
 
 
-def family(pid: int) -> Iterator[int]:
-    """A process and its descendants."""
-    yield pid
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            yield from family(int(child))
-
-
 def peaks(server: LiveServer) -> dict[int, int]:
     """The most memory each process has had, in bytes."""
     found = {}
-    for pid in family(server.process.pid):
-        status = Path(f"/proc/{pid}/status").read_text()
-        found[pid] = int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) * 1024
+    for pid in tree(server.process.pid):
+        if peak := kibibytes(pid, "VmHWM"):
+            found[pid] = peak * 1024
     return found
 
 
@@ -65,7 +56,7 @@ def test_large_file_goes_up_and_down_in_little_memory(
     assert (packages / wheel.name).stat().st_size == wheel.stat().st_size > LARGE
     curl.run("curl", "-sS", "--fail", "-o", tmp_path / "down", f"{server.url}/packages/{wheel.name}")
     assert (tmp_path / "down").stat().st_size == wheel.stat().st_size
-    grown = {pid: peak - before[pid] for pid, peak in peaks(server).items()}
+    grown = {pid: peak - before.get(pid, 0) for pid, peak in peaks(server).items()}
     print(f"{name}: {seconds:.1f} s, {max(grown.values()) / MIB:.1f} MiB")
     for path in (wheel, packages / wheel.name, tmp_path / "down"):
         path.unlink()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import shutil
 import socket
@@ -86,7 +87,7 @@ BASE_PATH = """
 """
 # Nothing but the path is passed on: relative links alone must do.
 BARE = "\n    location /pypi/ {\n      proxy_pass http://pypi/;\n    }\n"
-# nginx sends the files itself, which nobody can ask it for directly.
+# nginx sends the files itself, which no one can ask it for directly.
 ACCEL = (
     ROOT
     + """
@@ -158,7 +159,7 @@ def nginx(stack: ExitStack, tmp_path: Path) -> Nginx:
 
 TOLD: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "root": (ROOT, "", ()),
-    # The example of older versions, which is recognised without a flag.
+    # The example of older versions, which is recognized without a flag.
     "prefix passed on": (PREFIX, "/pypi", ()),
     "prefix taken off": (STRIPPED, "/pypi", ("--forwarded-headers", "proto,for,host")),
     "X-Forwarded-Prefix": (FORWARDED_PREFIX, "/pypi", ("--forwarded-headers", "proto,for,prefix")),
@@ -307,3 +308,29 @@ def test_pages_kept_by_nginx_are_revalidated_and_keep_forms_apart(
     while b"demo-9.0" not in get(f"{url}/simple/demo/"):
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+def test_what_rights_decide_is_not_kept_by_nginx(
+    serve: Serve, nginx: Nginx, packages: Path, password_file: Path, tmp_path: Path
+) -> None:
+    """Its cache is on for pages and files; what one client may see is not given to another."""
+    fill(packages)
+    rights = tmp_path / "rights"
+    rights.write_text(f"{USER} read demo\neveryone read nothing\n")
+    location = PAGES + CACHED.replace("location / {", "location /packages/ {").replace(
+        "proxy_cache ", "proxy_ignore_headers Cache-Control;\n      proxy_cache_valid 200 1h;\n      proxy_cache "
+    )
+    url = nginx(serve("-P", password_file, "--rights", rights).url, location, CACHE)
+    file = next(path.name for path in packages.rglob("demo-*.whl"))
+    token = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+    for path in ("/simple/", "/simple/demo/", f"/packages/{file}"):
+        for _ in range(2):
+            with DIRECT.open(Request(f"{url}{path}", headers={"Authorization": f"Basic {token}"})) as answer:
+                assert b"demo" in answer.read()
+            try:
+                shown = get(f"{url}{path}")
+            except HTTPError as error:
+                assert (error.code, path != "/simple/") == (401, True)
+            else:
+                assert path == "/simple/" and b"demo" not in shown
+    assert not [path for path in (tmp_path / "nginx" / "cache").rglob("*") if path.is_file()]

@@ -30,7 +30,7 @@ CHECK = """
 import sys, warnings
 warnings.simplefilter("error")
 from pathlib import Path
-from pypiserver.access.authentication import HtpasswdFile
+from pypiserver.access.password_file import HtpasswdFile
 check = HtpasswdFile(Path(sys.argv[1]))
 users = [line.split(":")[0] for line in Path(sys.argv[1]).read_text().splitlines()]
 assert users

@@ -1,4 +1,4 @@
-"""The examples of the documentation of 1.x and 2.x, as they stand there; other tests have those that clients share."""
+"""The examples of the documentation of 1.x and 2.x, as they are there; other tests have those that clients share."""
 
 from __future__ import annotations
 

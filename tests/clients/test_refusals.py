@@ -6,6 +6,7 @@ its own.
 
 from __future__ import annotations
 
+import shutil
 from contextlib import ExitStack
 from pathlib import Path
 from urllib.error import HTTPError
@@ -107,6 +108,62 @@ def test_uv_shows_why_it_gets_no_page(client: GetClient, serve: Serve, packages:
     )  # fmt: skip
     assert done.returncode != 0
     assert "Server message: Service Unavailable, " in done.stdout
+
+
+PLUG_IN = """
+def check_for(argument):
+    def check(user, password):
+        raise OSError("the directory is down")
+    return check
+"""
+# Why each status is the answer, and its sentence.
+REFUSALS = {
+    "401": (("-P", "htpasswd.txt"), "Unauthorized, The user name or the password is wrong."),
+    "403": ((), "Forbidden, The action 'download' is refused to everyone"),
+    "503": (("--auth", "down"), "Service Unavailable, Passwords cannot be checked right now."),
+}
+# What installers show. uv has words of its own for pages with 401 and 403; pip shows the reason phrase of a file.
+SHOWN_OF = {
+    ("uv", "list", "401"): "could not be queried due to a lack of valid authentication credentials",
+    ("uv", "list", "403"): "returned a 403 Forbidden error",
+    ("pip", "list", "401"): "401 Error, Credentials not correct",
+    ("pip", "list", "403"): "Could not find a version",
+    ("pip", "list", "503"): "Could not find a version",
+    ("pip", "download", "401"): "ERROR: HTTP error 401",
+    ("pip", "download", "403"): "ERROR: HTTP error 403",
+    ("pip", "download", "503"): "too many 503 error responses",
+}
+
+
+@pytest.mark.parametrize("status", REFUSALS)
+@pytest.mark.parametrize("closed", ["list", "download"])
+@pytest.mark.parametrize("name", ["uv", "pip"])
+def test_what_installers_show_of_a_refused_page_and_file(
+    name: str, closed: str, status: str, client: GetClient, stack: ExitStack, packages: Path, password_file: Path
+) -> None:
+    add_wheel(packages, "demo", "1.0")
+    home = packages.parent
+    flags, sentence = REFUSALS[status]
+    environ = server_environ(home / "server")
+    information = home / "plug-in" / "down-1.0.dist-info"
+    information.mkdir(parents=True)
+    (information.parent / "down.py").write_text(PLUG_IN)
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: down\nVersion: 1.0\n")
+    (information / "entry_points.txt").write_text("[pypiserver.auth]\ndown = down:check_for\n")
+    environ["PYTHONPATH"] += f":{information.parent}"
+    shutil.copy(password_file, home / "server" / "htpasswd.txt")
+    command = pypi_server("--disable-fallback", "--server", "waitress", *flags, "-a", f"update,{closed}", packages)
+    server = stack.enter_context(running(command, environ=environ, cwd=home / "server"))
+    tool = client(name)
+    index = server.url.replace("//", "//ada:not-this@", 1)
+    done = tool.run(
+        *tool.installer, "--target", home / "site", "--index-url", f"{index}/simple/", "demo",
+        status=None, UV_HTTP_RETRIES="0", PIP_RETRIES="0",
+    )  # fmt: skip
+    assert done.returncode != 0
+    shown = " ".join(done.stdout.split())
+    assert SHOWN_OF.get((name, closed, status), f"Server message: {sentence}") in shown, shown
+    assert "not-this" not in shown and "directory is down" not in shown
 
 
 def get_sentence(url: str, path: str) -> str:

@@ -122,7 +122,7 @@ def test_nginx_that_sends_files_itself_knows_them_by_their_bytes(
 
 
 @pytest.mark.parametrize("path", ["/simple/demo/", f"/packages/{WHEEL}"])
-def test_nobody_gets_what_was_kept_before_while_another_asks(
+def test_no_one_gets_what_was_kept_before_while_another_asks(
     path: str, stack: ExitStack, packages: Path, tmp_path: Path
 ) -> None:
     """Of jobs that begin together after an upload, nginx asks for one; the others must not get an old answer."""

@@ -20,7 +20,7 @@ def test_search_shows_name_version_and_summary(
     fill(packages)
     server = serve()
     found = client(name).pip("search", "--index", server.url + path, "demo").stdout
-    # 9.0 is for a Python nobody has, but it is the newest release all the same.
+    # 9.0 is for a Python no one has, but it is the newest release all the same.
     assert [" ".join(line.split()) for line in found.splitlines() if line.startswith("demo")] == [
         "demo (9.0) - shows what nobody can run",
         "demo-helper (1.5) - helps more",

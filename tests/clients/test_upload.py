@@ -116,7 +116,7 @@ def test_other_bytes_under_the_same_name_are_refused(
     password_file: Path,
     tmp_path: Path,
 ) -> None:
-    """Hatch skips what is listed already, so it alone calls this a success; nobody changes the file."""
+    """Hatch skips what is listed already, so it alone calls this a success; no one changes the file."""
     server = serve("-P", password_file)
     add_sdist(packages, "newcomer", "1.0", needs=["what was here before"])
     # Made as WHEEL and renamed, so WHEEL comes last.
@@ -164,7 +164,7 @@ def test_uv_check_url_skips_what_is_there(
 def test_a_name_that_the_fallback_has_too_is_published_here(
     name: str, client: GetClient, stack: ExitStack, packages: Path, password_file: Path, tmp_path: Path
 ) -> None:
-    """Whoever asks at ``/simple/`` what is published is sent to the other index; at ``/+simple/`` nobody is.
+    """Whoever asks at ``/simple/`` what is published is sent to the other index; at ``/+simple/`` no one is.
 
     hatch asks there by itself.
     """
@@ -204,7 +204,7 @@ def test_overwriting_when_the_server_allows_it(
 
 
 @pytest.mark.parametrize("name", ["twine", "twine3"])
-def test_signature_is_stored_beside_its_file(
+def test_signature_is_stored_next_to_its_file(
     name: str, client: GetClient, serve: Serve, packages: Path, password_file: Path, tmp_path: Path
 ) -> None:
     server = serve("-P", password_file)
@@ -300,7 +300,7 @@ def test_protected_folder_is_installed_from_with_credentials_in_the_url(
 ) -> None:
     fill(packages)
     server = serve("-P", password_file, "-a", "update,download,list")
-    # pip 9 takes what stands in a URL as it stands there.
+    # pip 9 takes what is in a URL as it is there.
     login = f"{USER}:{PASSWORD if name == 'pip9' else urllib.parse.quote(PASSWORD, safe='')}"
     index = server.url.replace("://", f"://{login}@") + "/simple/"
     tool = client(name)

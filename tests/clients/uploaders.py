@@ -124,7 +124,7 @@ asyncio.run(upload(*sys.argv[1:]))
 
 
 def aiohttp(client: Client, project: Path, url: str, password: str) -> tuple[int, str]:
-    """A program of somebody's own; aiohttp percent-encodes the names of fields and files."""
+    """A program of someone's own; aiohttp percent-encodes the names of fields and files."""
     return said(client, project, "python", "-c", AIOHTTP, url, USER, password, *dist(project))
 
 
