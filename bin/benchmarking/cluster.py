@@ -58,7 +58,7 @@ class Sizes:
 
 @dataclass
 class Parts:
-    """What runs besides the replicas."""
+    """What runs in addition to the replicas."""
 
     scratch: Path
     store: ObjectStore
@@ -168,7 +168,7 @@ def seen_by_others(ports: Sequence[int]) -> dict[str, float]:
 
 
 def asked(parts: Parts, number: int) -> dict[str, float]:
-    """What questions cost over so many rows, and the memory of a replica that answers from them."""
+    """What questions cost over this many rows, and the memory of a replica that answers from them."""
     from pypiserver.bucket.catalog import BucketCatalog
 
     name = f"rows-{number}"
@@ -197,7 +197,7 @@ def asked(parts: Parts, number: int) -> dict[str, float]:
 
 
 def indexed(parts: Parts, number: int) -> dict[str, float]:
-    """Seconds until a catalog is made of a bucket with so many small wheels, each with its metadata beside it."""
+    """Seconds until a catalog is made of a bucket with this many small wheels, each with its metadata object."""
     bucket, address = parts.store.create("indexed"), parts.database.create("indexed")
     began = time.perf_counter()
     put_wheels(parts.store, "indexed", number)
@@ -216,7 +216,7 @@ def indexed(parts: Parts, number: int) -> dict[str, float]:
 
 
 def put_wheels(store: ObjectStore, bucket: str, number: int) -> None:
-    """The objects of so many uploads, put by eight threads."""
+    """The objects of this many uploads, put by eight threads."""
     import obstore
     from obstore.store import from_url
 

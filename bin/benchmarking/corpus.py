@@ -71,7 +71,7 @@ def metadata(name: str, version: str, requires: tuple[str, ...] = ()) -> bytes:
 
 
 def wheel(name: str, version: str, requires: tuple[str, ...] = (), *, filler: int = 0) -> tuple[str, bytes]:
-    """File name and bytes of a wheel that installs; ``filler`` adds so many bytes that do not compress."""
+    """File name and bytes of a wheel that installs; ``filler`` adds this many bytes that do not compress."""
     info = f"{name}-{version}.dist-info"
     tag = b"Wheel-Version: 1.0\nGenerator: bench\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
     members = [(f"{name}.py", f"version = {version!r}\n".encode())]
@@ -125,3 +125,17 @@ def add_large_file(folder: Path, megabytes: int) -> Path:
         old = time.time() - AGE_SECONDS
         os.utime(path, (old, old))
     return path
+
+
+def add_token(folder: Path, others: int = 1000) -> tuple[str, Path]:
+    """A token that may read, for a service, and the file with it and ``others``."""
+    from pypiserver.access.token_record import Limits, mint, to_line
+
+    made = [
+        mint("user", Limits(("read",), is_service=True), seconds=None, now=time.time(), taken=())
+        for _ in range(others + 1)
+    ]
+    tokens = folder / "tokens"
+    tokens.write_text("".join(f"{to_line(record)}\n" for record, _ in made))
+    tokens.chmod(0o600)
+    return made[0][1], tokens

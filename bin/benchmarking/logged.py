@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from pypiserver.factory import Application
+from pypiserver.factory.application import Application
 from pypiserver.observability import logging_setup
 from pypiserver.server import contract, run
 from pypiserver.settings.config import Config

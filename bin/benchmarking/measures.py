@@ -41,7 +41,7 @@ class Pace:
 def rates(running: Mapping[Target, Server], pace: Pace, say: Say) -> dict[str, Figures]:
     """Requests per second, times and CPU of every case, at 8 connections; of the page also at others."""
     plans = [(name, name, 8, {}) for name in CASES]
-    plans += [(f"page c={count}", "page", count, {}) for count in (1, 64)]
+    plans += [(f"page c={count}", "page", count, {}) for count in (1, 64, 256)]
     plans.append(("page, no keep-alive", "page", 8, {"Connection": "close"}))
     samples: dict[tuple[str, str], list[Load]] = {}
     for number in range(pace.rounds):
@@ -59,6 +59,8 @@ def rates(running: Mapping[Target, Server], pace: Pace, say: Say) -> dict[str, F
         found[name][f"{figure} req/s"] = statistics.median(each.rate for each in loads)
         found[name][f"{figure} p50 ms"] = statistics.median(each.p50_ms for each in loads)
         found[name][f"{figure} p99 ms"] = statistics.median(each.p99_ms for each in loads)
+        # Threads of a pool that grows come in the first seconds.
+        found[name][f"{figure} first p99 ms"] = loads[0].p99_ms
         found[name][f"{figure} CPU us"] = statistics.median(each.cpu_us for each in loads)
     for target, server in running.items():
         found[target.name]["memory MB"] = server.memory_mb()
@@ -179,7 +181,7 @@ def _download(server: Server, path: Path) -> tuple[float, float]:
 
 
 def disturbed(server: Server, corpus: Corpus, large: Path, pace: Pace) -> Figures:
-    """The 99th percentile of a page's time: alone, while everything is scanned again, and beside slow downloads.
+    """The 99th percentile of a page's time: alone, while everything is scanned again, and during slow downloads.
 
     Also the seconds of one scan that finds nothing new, and a page of 2,000 files of which one is replaced five times a
     second. ``large`` is what is downloaded.
@@ -281,24 +283,31 @@ def _slow_downloads(server: Server, large: Path) -> Iterator[None]:
 LOGIN = "Basic dXNlcjpzZWNyZXQ="  # user:secret
 
 
-def pairs(plain: Server, other: Server, pace: Pace, plainly: Headers, otherwise: Headers) -> list[tuple[Load, Load]]:
-    """Loads on a page in turns, from one server and then the other, with the headers of each."""
-    path = f"/simple/{corpora.PROJECT}/"
+def pairs(
+    plain: Server,
+    other: Server,
+    pace: Pace,
+    plainly: Headers,
+    otherwise: Headers,
+    *,
+    paths: tuple[str, str] = (f"/simple/{corpora.PROJECT}/",) * 2,
+) -> list[tuple[Load, Load]]:
+    """Loads on a page, or on the path of each, in turns, from one server and then the other, with headers of each."""
     # The first right password takes bcrypt's tenth of a second.
-    fetch(other.port, path, dict(otherwise))
+    fetch(other.port, paths[1], dict(otherwise))
     return [
         (
-            load(plain, path, seconds=pace.seconds, headers=plainly),
-            load(other, path, seconds=pace.seconds, headers=otherwise),
+            load(plain, paths[0], seconds=pace.seconds, headers=plainly),
+            load(other, paths[1], seconds=pace.seconds, headers=otherwise),
         )
         for _ in range(pace.rounds)
     ]
 
 
-def compared(loads: Sequence[tuple[Load, Load]], label: str) -> Figures:
+def compared(loads: Sequence[tuple[Load, Load]], label: str, what: str = "page") -> Figures:
     """A page from a server that does more (a login, an access log), as parts of one that does not."""
     return {
-        f"page with {label} req/s": statistics.median(other.rate for _, other in loads),
+        f"{what} with {label} req/s": statistics.median(other.rate for _, other in loads),
         f"with {label} : without": statistics.median(other.rate / plain.rate for plain, other in loads),
         f"with {label} : without, by CPU": statistics.median(plain.cpu_us / other.cpu_us for plain, other in loads),
     }

@@ -12,7 +12,7 @@ import os
 import shutil
 import subprocess
 import venv
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from .corpus import FILE, PROJECT
@@ -80,8 +80,12 @@ def _simple_repository(corpus: Corpus) -> contextlib.AbstractContextManager[Serv
     def command(port: int) -> Sequence[str]:
         return [str(program), "--host", HOST, "--port", str(port), str(tree.parent)]
 
-    is_ready: Callable[[int], bool] = lambda port: bool(fetch(port, f"/simple/{PROJECT}/"))  # noqa: E731
-    return running("simple-repository-server", command, _peer_environ(corpus), is_ready=is_ready)
+    return running(
+        "simple-repository-server",
+        command,
+        _peer_environ(corpus),
+        is_ready=lambda port: bool(fetch(port, f"/simple/{PROJECT}/")),
+    )
 
 
 @contextlib.contextmanager
@@ -92,8 +96,9 @@ def _pypiron(corpus: Corpus) -> Iterator[Server]:
         return [str(program), "serve", "--data-dir", str(corpus.scratch / "pypiron"), "--bind-addr", f"{HOST}:{port}",
                 "--uploader-user", "u", "--uploader-pass", PASSWORD, "--wait-on-upload"]  # fmt: skip
 
-    up: Callable[[int], bool] = lambda port: request(port, "/simple/")[0] in (200, 404)  # noqa: E731
-    with running("pypiron", command, _peer_environ(corpus), is_ready=up) as server:
+    with running(
+        "pypiron", command, _peer_environ(corpus), is_ready=lambda port: request(port, "/simple/")[0] in (200, 404)
+    ) as server:
         _upload_project(server, corpus, "/legacy/", ("u", PASSWORD))
         yield server
 
@@ -113,14 +118,13 @@ def _devpi(corpus: Corpus) -> Iterator[Server]:
     def command(port: int) -> Sequence[str]:
         return [str(programs / "devpi-server"), "--serverdir", data, "--host", HOST, "--port", str(port)]
 
-    up: Callable[[int], bool] = lambda port: request(port, "/+status")[0] == 200  # noqa: E731
-    with running("devpi-server", command, environ, is_ready=up) as server:
+    with running("devpi-server", command, environ, is_ready=lambda port: request(port, "/+status")[0] == 200) as server:
         status, _, body = request(
             server.port, "/+login", method="POST", headers={"Content-Type": "application/json"},
             body=json.dumps({"user": "root", "password": "p"}).encode(),
         )  # fmt: skip
         if status != 200:
-            raise Unusable("devpi-server lets nobody log in")
+            raise Unusable("devpi-server accepts no login")
         password = json.loads(body)["result"]["password"]
         index = json.dumps({"bases": [], "volatile": True, "acl_upload": [":ANONYMOUS:"]}).encode()
         headers = {"Content-Type": "application/json", **_x_devpi("root", password)}
@@ -155,6 +159,7 @@ def _peryx(corpus: Corpus) -> Iterator[Server]:
         return [str(program), "serve", "--host", HOST, "--port", str(port), "--data-dir", data, "--offline",
                 "--log-level", "warn"]  # fmt: skip
 
-    is_ready: Callable[[int], bool] = lambda port: bool(fetch(port, f"/hosted/simple/{PROJECT}/"))  # noqa: E731
-    with running("peryx", command, _peer_environ(corpus), is_ready=is_ready) as server:
+    with running(
+        "peryx", command, _peer_environ(corpus), is_ready=lambda port: bool(fetch(port, f"/hosted/simple/{PROJECT}/"))
+    ) as server:
         yield server

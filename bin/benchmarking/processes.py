@@ -67,7 +67,7 @@ class Server:
 
 
 def free_port() -> int:
-    """A port nobody uses right now."""
+    """A port that is free right now."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])
@@ -106,7 +106,7 @@ def _end(server: Server) -> None:
     except subprocess.TimeoutExpired:
         server.process.kill()
         server.process.wait()
-    # What is left of its session, which nobody else can be in.
+    # What is left of its session, which no other process can be in.
     server.behind.clear()
     for pid in server.pids:
         with contextlib.suppress(ProcessLookupError):

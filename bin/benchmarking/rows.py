@@ -10,8 +10,7 @@ from pypiserver.catalog import Catalog
 
 FILES_PER_PROJECT = 50
 ASKED = 500
-IDENTITY = "sha256\n/packages"
-# A project is p-000000, with so many wheels; the keys are those of the tables' own columns.
+# A project is p-000000, with a number of wheels; the keys are those of the tables' own columns.
 _FILL = """
 INSERT INTO project (name, serial, files, display)
 SELECT 'p-' || lpad(n::text, 7, '0'), (SELECT value FROM serial), {per}, '' FROM generate_series(0, {projects} - 1) n;
@@ -29,7 +28,7 @@ FROM project;
 
 
 def fill(sql: Callable[[str], object], files: int) -> float:
-    """Put so many rows into the tables, which must be there already; gives the seconds it took."""
+    """Put this many rows into the tables, which must be there already; gives the seconds it took."""
     began = time.perf_counter()
     for statement in _FILL.format(per=FILES_PER_PROJECT, projects=files // FILES_PER_PROJECT).split(";\n"):
         if statement.strip():

@@ -93,7 +93,7 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """A folder to serve, and a folder for what a target needs besides."""
+    """A folder to serve, and a folder for what else a target needs."""
 
     folder: Path
     scratch: Path
@@ -109,17 +109,19 @@ class Corpus:
         }
 
 
-def ours(server: str, *flags: str) -> Target:
-    """Our application under a server, with the settings we recommend."""
+def ours(server: str, *flags: str, is_empty: bool = False) -> Target:
+    """Our application under a server, with the settings we recommend; ``is_empty``: its folder has no packages."""
 
     def start(corpus: Corpus) -> contextlib.AbstractContextManager[Server]:
         def command(port: int) -> Sequence[str]:
             common = ("-p", str(port), "-i", HOST, "--log-stream", "none", "--server", server)
             return [sys.executable, "-m", "pypiserver", *common, *flags, str(corpus.folder)]
 
-        return running(f"pypiserver ({server})", command, corpus.environ, is_ready=_lists_all)
+        is_ready = _answers if is_empty else _lists_all
+        return running(f"pypiserver ({server})", command, corpus.environ, is_ready=is_ready)
 
-    return Target(f"pypiserver ({server})", start, f"bare bottle ({server})", is_ours=True, upload=Upload())
+    limit = "bare rsgi" if server == "granian" and sys.platform == "linux" else f"bare bottle ({server})"
+    return Target(f"pypiserver ({server})", start, limit, is_ours=True, upload=Upload())
 
 
 def bare(server: str) -> Target:
@@ -132,6 +134,28 @@ def bare(server: str) -> Target:
         return running(f"bare bottle ({server})", command, corpus.environ, is_ready=_answers)
 
     return Target(f"bare bottle ({server})", start, f"bare bottle ({server})")
+
+
+def bare_rsgi() -> Target:
+    """The same bytes by granian's own interface, from its event loop; needs :func:`copy_answers` first."""
+
+    def start(corpus: Corpus) -> contextlib.AbstractContextManager[Server]:
+        def command(port: int) -> Sequence[str]:
+            where = ("--host", HOST, "--port", str(port), "--no-ws", "--http", "1", "--log-level", "error")
+            return [
+                sys.executable,
+                "-m",
+                "granian",
+                "--interface",
+                "rsgi",
+                *where,
+                "benchmarking.bare_rsgi:application",
+            ]
+
+        environ = {**corpus.environ, "BARE_ANSWERS": str(corpus.scratch / "answers")}
+        return running("bare rsgi", command, environ, is_ready=_answers)
+
+    return Target("bare rsgi", start, "bare rsgi")
 
 
 def logged() -> Target:

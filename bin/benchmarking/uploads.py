@@ -19,7 +19,7 @@ _numbers = itertools.count(1)
 
 
 def _around(filename: str, digest: str) -> tuple[bytes, bytes]:
-    """What stands before and behind the file in the multipart body of an upload of a wheel or sdist."""
+    """What is before and after the file in the multipart body of an upload of a wheel or sdist."""
     name, version = filename.removesuffix(".tar.gz").split("-")[:2]
     fields = {
         ":action": "file_upload", "protocol_version": "1", "metadata_version": "2.2", "name": name, "version": version,
@@ -63,7 +63,7 @@ def _headers(login: tuple[str, str] | None) -> dict[str, str]:
 
 
 def uploads_per_second(server: Server, to: Upload, *, seconds: float, at_once: int) -> float:
-    """New small wheels uploaded by so many clients; raises RuntimeError when one is refused."""
+    """New small wheels uploaded by this many clients; raises RuntimeError when one is refused."""
     until = time.perf_counter() + seconds
     counts = [0] * at_once
     refused: list[int] = []

@@ -1,4 +1,4 @@
-"""Bombs against a real server: each uploaded and copied into the folder, then every page that anybody may ask for.
+"""Bombs against a real server: each uploaded and copied into the folder, then every page that any client may ask for.
 
 A bomb breaks a limit when a request takes more than five seconds and the server worked for half of them (one that
 shares its machine waits for others), or more than fifteen in any case; when one process grows by more than 256 MiB
@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from tests.figures import inject
@@ -94,7 +95,7 @@ class Row:
 
 
 def surfaces(bomb: Bomb) -> dict[str, Callable[[str], Reply]]:
-    """Every page that shows something of a package to anybody."""
+    """Every page that shows something of a package to any client."""
 
     def get(path: str, **headers: str) -> Callable[[str], Reply]:
         return lambda url: ask(url, path, timeout=PATIENCE, **headers)
@@ -233,7 +234,7 @@ class Target:
 
     def _neighbor(self, bomb: Bomb) -> bool:
         """A good project is shown whatever lies next to it."""
-        question = lambda url: ask(url, "/simple/good/", timeout=PATIENCE)  # noqa: E731
+        question = partial(ask, path="/simple/good/", timeout=PATIENCE)
         return self.bombing.add(self._measure(bomb, "a good project", question, right=(200,)))
 
     def _keeps_little(self, bomb: Bomb) -> bool:

@@ -30,14 +30,14 @@ from .readers import PAUSE_SECONDS, WRONG, Known, Load, seconds_until
 from .scenes import Fault, Scene
 
 HEALED_SECONDS = 30.0
-# A copied file shows after so many seconds, also when no event of the file system tells of it.
+# A copied file shows after this many seconds, also when no event of the file system tells of it.
 SHOWN_SECONDS = 15.0
 # For what only some workers know, and some readers find.
 SETTLED_SECONDS = 1.0
 PROJECTS = 12
 # What the server said last is shown with a fault that was not survived.
 LAST_LINES = 40
-# Nobody listens there; the tool never follows.
+# No server listens there; the tool never follows.
 FALLBACK = "http://127.0.0.1:9/simple/"
 LOGGED = re.compile(r"\b(?:WARNING|ERROR|CRITICAL)\b")
 COLUMNS = ("requests", *WRONG, "unavailable", "no answer", "uploads acknowledged", "died")

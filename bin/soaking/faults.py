@@ -70,33 +70,41 @@ def _deleted(kind: str) -> Callable[[Scene], None]:
     return make
 
 
-def _away_and_back(kind: str) -> Callable[[Scene], Undo]:
+def _moved_and_back(kind: str) -> Callable[[Scene], Undo]:
     """Renamed; it comes back over what may have been made instead."""
 
     def make(scene: Scene) -> Undo:
-        moved = [(path, path.with_name(f"{path.name}.away")) for path in scene.of(kind)]
-        for path, away in moved:
-            path.rename(away)
-        return lambda: [away.replace(path) for path, away in moved]
+        moved = []
+        for path in scene.of(kind):
+            with suppress(FileNotFoundError):
+                moved.append((path, path.rename(path.with_name(f"{path.name}.moved"))))
+        return lambda: [target.replace(path) for path, target in moved]
 
     return make
 
 
-def _folder_away_and_back(scene: Scene) -> Undo:
-    away = scene.state.with_name("away")
-    scene.state.rename(away)
+def _folder_moved_and_back(scene: Scene) -> Undo:
+    moved = scene.state.with_name("moved")
+    scene.state.rename(moved)
 
     def undo() -> None:
-        if scene.state.is_dir():
-            shutil.rmtree(scene.state)
-        away.rename(scene.state)
+        # Servers write into the folder that they made again, and make it once more when it is gone.
+        for number in range(1000):
+            made = scene.state.with_name(f"made-{number}")
+            with suppress(FileNotFoundError):
+                shutil.rmtree(scene.state.rename(made), ignore_errors=True)
+            with suppress(OSError):
+                moved.rename(scene.state)
+                return
+        raise AssertionError(f"{moved} could not be moved back to {scene.state}")
 
     return undo
 
 
 def _folder_replaced(scene: Scene) -> None:
     scene.state.rename(scene.state.with_name(f"old-{scene.chance.random()}"))
-    scene.state.mkdir()
+    # A server may have made it.
+    scene.state.mkdir(exist_ok=True)
 
 
 def _replaced_by(statements: Callable[[Path], tuple[str, ...]]) -> Callable[[Scene], None]:
@@ -155,14 +163,17 @@ EMPTY_ROWS = tuple(f"DELETE FROM {table}" for table in ("file", "project", "fold
 
 def _permissions(mode: int, folder_mode: int) -> Callable[[Scene], Undo]:
     def make(scene: Scene) -> Undo:
-        before = [(path, path.stat().st_mode & 0o777) for path in scene.all()]
-        for path, _ in before:
-            path.chmod(mode)
+        before = {}
+        for path in scene.all():
+            # Each is changed back, though another one went meanwhile.
+            with suppress(FileNotFoundError):
+                before[path] = path.stat().st_mode & 0o777
+                path.chmod(mode)
         scene.state.chmod(folder_mode)
 
         def undo() -> None:
             scene.state.chmod(0o755)
-            for path, old in before:
+            for path, old in before.items():
                 with suppress(FileNotFoundError):
                     path.chmod(old)
 
@@ -173,10 +184,12 @@ def _permissions(mode: int, folder_mode: int) -> Callable[[Scene], Undo]:
 
 def _bounded_files(scene: Scene) -> Undo:
     """No file may become larger than 8 KiB: every write behind that is an I/O error."""
-    pids = tree(scene.live.process.pid)
-    before = {pid: resource.prlimit(pid, resource.RLIMIT_FSIZE) for pid in pids}
-    for pid, (_, hard) in before.items():
-        resource.prlimit(pid, resource.RLIMIT_FSIZE, (8192, hard))
+    before = {}
+    for pid in tree(scene.live.process.pid):
+        # A process that ends meanwhile leaves no other one without its old limit.
+        with suppress(ProcessLookupError):
+            before[pid] = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (8192, before[pid][1]))
 
     def undo() -> None:
         for pid in tree(scene.live.process.pid):
@@ -194,7 +207,7 @@ def _full(*, also_deleted: bool = False) -> Callable[[Scene], Undo]:
         if also_deleted:
             for path in scene.all():
                 if not path.name.startswith("."):
-                    path.unlink()
+                    path.unlink(missing_ok=True)
         return scene.disk.free
 
     return make
@@ -208,7 +221,7 @@ def _mounted_over(scene: Scene) -> Undo:
 
 
 def _fatal(kind: str) -> dict[str, Any]:
-    """SQLite maps this file, and the kernel ends whoever reads behind its end: workers are replaced then."""
+    """SQLite maps this file, and the kernel ends a process that reads behind its end: workers are replaced then."""
     return {"kills": 99, "needs_supervisor": True} if kind == "-shm" else {}
 
 
@@ -219,8 +232,8 @@ FAULTS: tuple[Fault, ...] = (
     *(Fault(f"{kind} deleted", _deleted(kind), told=kind in ("db", "all")) for kind in ("db", *SIDE_FILES, "all")),
     *(Fault(f"older {kind}", _replaced_by_older(kind), told=False) for kind in ("db", "-wal", "-shm", ".signal")),
     Fault("older -wal in place", _replaced_by_older("-wal", in_place=True), told=False),
-    Fault("db away and back", _away_and_back("db")),
-    Fault("folder away and back", _folder_away_and_back),
+    Fault("db moved and back", _moved_and_back("db")),
+    Fault("folder moved and back", _folder_moved_and_back),
     Fault("folder replaced", _folder_replaced),
     Fault("replaced by an empty db", _replaced_by(lambda path: ())),
     Fault("replaced by another schema", _replaced_by(lambda path: (OTHER_SCHEMA,))),
@@ -231,7 +244,8 @@ FAULTS: tuple[Fault, ...] = (
     Fault("check of another folder", command("check", "{other}"), told=False),
     Fault("check of the same folder", command("check", "{packages}"), told=False),
     Fault("server with another hash", other_server("-P", ".", "-a", ".", "--hash-algo", "md5"), 4.0, told=False),
-    Fault("locked", holds_a_lock, LOCKED_SECONDS),
+    # Only a request that writes meanwhile meets this and a full disk; what one of them then says, the log must say too.
+    Fault("locked", holds_a_lock, LOCKED_SECONDS, told=False),
     Fault("forbidden", _permissions(0o000, 0o000), 3.0),
     Fault("read-only", _permissions(0o444, 0o555), 3.0, told=False),
     Fault("I/O errors", _bounded_files, 3.0),
@@ -239,7 +253,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault("odd names in the folder", odd_names, told=False),
     Fault("worker killed", killed(1), needs_workers=True, kills=1),
     Fault("two workers killed", killed(2), needs_workers=True, kills=1),
-    Fault("disk full", _full(), 3.0, needs_disk=True),
+    Fault("disk full", _full(), 3.0, needs_disk=True, told=False),
     Fault("disk full, all deleted", _full(also_deleted=True), 3.0, needs_disk=True),
     Fault("mounted over", _mounted_over, 3.0, needs_disk=True),
 )

@@ -69,7 +69,7 @@ time.sleep(600)
 
 
 def holds_a_lock(scene: Scene) -> Undo:
-    """Somebody else writes and does not end, as a backup or a shell of SQLite may."""
+    """Another program writes and does not end, as a backup or a shell of SQLite may."""
     holder = subprocess.Popen(
         [sys.executable, "-c", _HOLD, *map(str, scene.databases())], stdout=subprocess.PIPE, text=True
     )
@@ -91,7 +91,9 @@ def killed(times: int) -> Callable[[Scene], None]:
         victims = scene.workers
         for _ in range(times):
             before = tree(scene.live.process.pid)
-            os.kill(scene.chance.choice([pid for pid in victims if is_alive(pid)]), signal.SIGKILL)
+            if not (living := [pid for pid in victims if is_alive(pid)]):
+                raise ProcessLookupError(f"none of {victims} is left to be killed")
+            os.kill(scene.chance.choice(living), signal.SIGKILL)
             deadline = time.monotonic() + 10
             while not (victims := [pid for pid in tree(scene.live.process.pid) if pid not in before]):
                 if time.monotonic() > deadline:

@@ -17,7 +17,6 @@ from pathlib import Path
 from tests.hostile import modules_of
 from tests.live_server import REPOSITORY, LiveServer, pypi_server, running
 
-MEBIBYTE = 1 << 20
 # So that a bomb ends the server under test, and not the machine.
 SAFETY_NET = 5 << 29
 USER, PASSWORD = "soak", "soaked"
@@ -29,7 +28,7 @@ def environ_for(server: str, home: Path) -> dict[str, str]:
     """The environment of a server that keeps all it writes below ``home``."""
     (home / "tmp").mkdir(exist_ok=True)
     own = {"XDG_CACHE_HOME": str(home / "cache"), "TMPDIR": str(home / "tmp"), "PYTHONUNBUFFERED": "1"}
-    # Whoever is ended by a signal says where it was.
+    # A process that is ended by a signal says where it was.
     own["PYTHONFAULTHANDLER"] = "1"
     return {**os.environ, **own, "PYTHONPATH": os.pathsep.join([str(REPOSITORY), *modules_of(server)])}
 
@@ -78,14 +77,36 @@ def tree(pid: int) -> list[int]:
     while todo:
         each = todo.pop()
         found.append(each)
-        for children in Path(f"/proc/{each}/task").glob("*/children"):
+        for thread in _threads(each):
             with contextlib.suppress(OSError):
-                todo += map(int, children.read_text().split())
+                todo += map(int, (thread / "children").read_text().split())
+    return found
+
+
+def _threads(pid: int) -> list[Path]:
+    """The folders of a process's threads; none for a process that is gone."""
+    with contextlib.suppress(OSError):
+        return list(Path(f"/proc/{pid}/task").iterdir())
+    return []
+
+
+def open_files(pid: int | str) -> list[str]:
+    """What a process has open; nothing of one that is gone, or that was closed meanwhile."""
+    found = []
+    with contextlib.suppress(OSError):
+        for link in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                found.append(str(link.readlink()))
     return found
 
 
 def kibibytes(pid: int, name: str) -> int:
-    """A figure of /proc/PID/status, 0 for a process that is gone."""
+    """A figure of /proc/PID/status in KiB, 0 for a process that is gone."""
+    return status_of(pid, name)
+
+
+def status_of(pid: int, name: str) -> int:
+    """A number of /proc/PID/status, 0 for a process that is gone."""
     with contextlib.suppress(OSError):
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():
             if line.startswith(name + ":"):
@@ -107,11 +128,6 @@ def is_alive(pid: int) -> bool:
     with contextlib.suppress(OSError):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     return False
-
-
-def resident(pid: int) -> float:
-    """MiB in memory of a process with all below it, pages they share counted in each."""
-    return sum(kibibytes(each, "VmRSS") for each in tree(pid)) / 1024
 
 
 @dataclass
