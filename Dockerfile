@@ -16,16 +16,17 @@ FROM python:3.13-slim
 COPY --from=build /opt/pypiserver /opt/pypiserver
 COPY --chmod=755 bin/docker-entrypoint /usr/local/bin/docker-entrypoint
 # Open to every user id, since the one chosen with --user is known only when the container starts; owners are never changed.
-RUN mkdir -p /data/packages && chmod 777 /data /data/packages
+RUN mkdir -p /data/packages /data/cache && chmod 777 /data /data/packages /data/cache
 
 # The server's default folder is ~/packages, so it is /data/packages here.
+# /data/cache is for --fallback-mode cache (see docker-entrypoint).
 ENV HOME=/data \
     PATH=/opt/pypiserver/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
 WORKDIR /data
 # What no -v names is kept in a volume of its own, as with the image of 1.x and 2.x.
-VOLUME /data/packages
+VOLUME /data/packages /data/cache
 USER 1000:1000
 EXPOSE 8080
 # Traefik and "depends_on" wait for the first answer, which Docker asks for only after one interval.
