@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from ..web.api.page_responses import PageResponses
     from ..web.api.proxied import Proxied
     from ..web.api.proxied_files import ProxiedFiles
+    from ..web.http.page_cache import PageMemory
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,19 +80,21 @@ class Asking:
         self._options = options
         return LazyDownloads(lambda: self.parts.get().downloads)
 
-    def pages(self, responses: PageResponses) -> Proxied:
+    def pages(self, responses: PageResponses, memory: PageMemory) -> Proxied:
         """Responses with their pages."""
         from ..web.api.proxied import Proxied
 
-        return Proxied(_ProxyOf(self.parts), responses, require=self._fallback.require)
+        return Proxied(_ProxyOf(self.parts), responses, memory, require=self._fallback.require)
 
-    def merged(self, repository: Repository, pages: Proxied, responses: PageResponses) -> Merged | None:
+    def merged(
+        self, repository: Repository, pages: Proxied, responses: PageResponses, memory: PageMemory
+    ) -> Merged | None:
         """Responses with pages of projects that are here and elsewhere; None if no setting asks for them."""
         if not self._config.merge:
             return None
         from ..web.api.merged import Merged
 
-        return Merged(repository, pages, responses, covers=self._fallback.is_merged)
+        return Merged(repository, pages, responses, memory, covers=self._fallback.is_merged)
 
     def close(self) -> None:
         """End what this process made."""

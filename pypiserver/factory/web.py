@@ -40,6 +40,7 @@ from ..web.html.renderer import Renderer
 from ..web.html.welcome import Welcome
 from ..web.http.body_limit import BodyLimiter
 from ..web.http.cors import CrossOrigin
+from ..web.http.page_cache import PageMemory
 from ..web.http.problem_details import Elsewhere
 from ..web.http.visible_names import visible_to
 from ..web.routes import Web
@@ -67,26 +68,31 @@ def build_web(
     redirects = _redirects(config, build_fallback(config, backend, repository))
     names = visible_to(access)
     responses = PageResponses(private=access.is_protected("list"), server_base_url=config.root_url)
-    pages = asking.pages(responses) if asking is not None else None
+    memory = PageMemory()
+    pages = asking.pages(responses, memory) if asking is not None else None
+    merged = asking.merged(repository, pages, responses, memory) if asking is not None and pages is not None else None
     return Web(
         repository=repository,
+        memory=memory,
         access=access,
         admission=Admission(access, repository),
         simple=Simple(
             repository,
+            memory,
             fallback=redirects,
             private=access.is_protected("list"),
             server_base_url=config.root_url,
             names=names,
             proxied=pages,
-            merged=asking.merged(repository, pages, responses) if asking is not None and pages is not None else None,
+            merged=merged,
         ),
         json_pages=JsonPages(
             repository,
+            memory,
             private=access.is_protected("list"),
             server_base_url=config.root_url,
         ),
-        all_files=AllFiles(repository, private=access.is_protected("list"), frame=frame, names=names),
+        all_files=AllFiles(repository, memory, private=access.is_protected("list"), frame=frame, names=names),
         files=Files(
             repository,
             cache_control=_cache_control(config, access),

@@ -37,6 +37,7 @@ from .html.welcome import Counts, Welcome
 from .http.body_limit import BodyLimiter
 from .http.cors import CrossOrigin
 from .http.forwarded import REWRITTEN, root_url
+from .http.page_cache import PageMemory
 from .http.problem_details import ADDRESSES, Elsewhere
 from .http.request_body import Body
 from .http.responses import redirect
@@ -82,6 +83,7 @@ class Web:
     repository: Repository
     access: Access
     admission: Admission
+    memory: PageMemory
     simple: Simple
     json_pages: JsonPages
     all_files: AllFiles
@@ -155,6 +157,7 @@ class Web:
     def _for_people(self) -> list[Row]:
         browse = Browse(
             self.repository,
+            self.memory,
             url=self.url,
             private=self.access.is_protected("list"),
             renderer=self.renderer,

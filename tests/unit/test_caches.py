@@ -129,6 +129,7 @@ REASONS = {
     "folder.partial_files.PartialFileTracker._seen": "files of the last second, forgotten when there are many",
     "web.http.page_cache.Page.answers": "at most MAX_ANSWERS of each page, counted with it",
     "web.http.page_cache.PageCache._pages": "it counts bytes, keys included",
+    "web.http.page_cache.PageMemory._caches": "one for each kind of pages",
     "proxy.back_off.BackOff._failed": "as many projects as make an index count as down",
     "proxy.flights.Flights._flights": "questions of requests and threads, of which there is a limit",
     "proxy.known_names._Links._names": "names in a piece of a list, taken after each piece",

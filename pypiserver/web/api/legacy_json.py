@@ -13,6 +13,7 @@ from ...formats.legacy_json import render
 from ...index.read import Repository
 from ..http.cached_pages import CachedPages, Made
 from ..http.forwarded import root_url
+from ..http.page_cache import PageMemory
 from ..http.responses import unkept
 
 # Few clients ask for it, and each answer carries a description.
@@ -25,13 +26,13 @@ class JsonPages:
     ``server_base_url`` is our root as the operator gives it; where it is empty, each request tells.
     """
 
-    def __init__(self, repository: Repository, *, private: bool, server_base_url: str = "") -> None:
+    def __init__(self, repository: Repository, memory: PageMemory, *, private: bool, server_base_url: str = "") -> None:
         self._repository = repository
         self._server_base_url = server_base_url
         headers = {"Content-Type": "application/json"}
         if not server_base_url:
             headers |= unkept("private")
-        self._pages = CachedPages(repository, MAX_BYTES, private=private, headers=headers)
+        self._pages = CachedPages(repository, memory.cache(MAX_BYTES), private=private, headers=headers)
 
     def project(self, project: str, version: str | None = None) -> bottle.HTTPResponse:
         """The legacy JSON of a project, or of one release of it."""

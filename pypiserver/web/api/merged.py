@@ -26,7 +26,7 @@ from ...proxy import withheld_files
 from ...proxy.values import Offered
 from ...upstream.values import RemoteFile
 from ..http.forwarded import is_secure
-from ..http.page_cache import Page, PageCache
+from ..http.page_cache import Page, PageMemory
 from ..http.responses import stale_headers
 from .page_responses import PageResponses
 from .proxied import Listing, listed_row
@@ -47,6 +47,7 @@ class Merged:
         repository: Repository,
         offers: Offers,
         responses: PageResponses,
+        memory: PageMemory,
         *,
         covers: Callable[[NormalizedName], bool],
     ) -> None:
@@ -54,7 +55,7 @@ class Merged:
         self._repository = repository
         self._offers = offers
         self._responses = responses
-        self._cache = PageCache()
+        self._cache = memory.cache()
 
     def project(self, name: NormalizedName, form: Form) -> bottle.HTTPResponse:
         """The page; raises NotFound for a project that is not here, and Unavailable."""

@@ -31,7 +31,7 @@ from ..html import proxied_page
 from ..html.pages import Frame
 from ..http.elsewhere_note import FETCHED, HIT, STALE, note, noting_failures
 from ..http.forwarded import is_secure
-from ..http.page_cache import Page, PageCache
+from ..http.page_cache import Page, PageMemory
 from ..http.responses import stale_headers
 from ..http.single_flight import SingleFlight
 from .page_responses import PageResponses
@@ -66,12 +66,17 @@ class Proxied:
     """
 
     def __init__(
-        self, proxy: PerProcess, responses: PageResponses, *, require: Callable[[NormalizedName], None]
+        self,
+        proxy: PerProcess,
+        responses: PageResponses,
+        memory: PageMemory,
+        *,
+        require: Callable[[NormalizedName], None],
     ) -> None:
         self._proxy = proxy
         self._responses = responses
         self._require = require
-        self._cache = PageCache()
+        self._cache = memory.cache()
         self._flights = SingleFlight[Page]()
         self._absent: BoundedCache[NormalizedName, tuple[int, float]] = BoundedCache(ABSENT_BYTES)
         # Pages with the catalog's serial, and until when they are sent at once.

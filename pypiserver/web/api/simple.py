@@ -24,7 +24,7 @@ from ...formats.negotiation import Form
 from ...formats.simple import index_serial, render_index, render_project
 from ...index.read import Repository
 from ..http.forwarded import is_secure
-from ..http.page_cache import Page, PageCache
+from ..http.page_cache import Page, PageCache, PageMemory
 from ..http.responses import CATALOG_UNAVAILABLE, redirect, stale_headers
 from ..http.single_flight import SingleFlight
 from ..http.visible_names import VisibleNames, everything
@@ -58,6 +58,7 @@ class Simple:
     def __init__(
         self,
         repository: Repository,
+        memory: PageMemory,
         *,
         fallback: Callable[[NormalizedName], str | None],
         private: bool,
@@ -73,8 +74,8 @@ class Simple:
         self._fallback = fallback
         self._server_base_url = server_base_url
         self._responses = PageResponses(private=private, server_base_url=server_base_url)
-        self._cache = PageCache()
-        self._filtered = PageCache(MAX_FILTERED_BYTES)
+        self._cache = memory.cache()
+        self._filtered = memory.cache(MAX_FILTERED_BYTES)
         self._flights = SingleFlight[Page]()
 
     def index(self) -> bottle.HTTPResponse:

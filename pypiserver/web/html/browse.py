@@ -28,8 +28,9 @@ from ...observability.download_statistics import Counts
 from ...observability.uploaders import Uploaders
 from ...request_info import PRINCIPAL
 from ...text import cut_at_word, one_line
+from ..http.page_cache import PageMemory
 from ..http.responses import aged, redirect, revalidated
-from ..http.stale_pages import StaleIfErrorCache
+from ..http.stale_pages import MAX_BYTES, StaleIfErrorCache
 from ..http.visible_names import VisibleNames, everything
 from . import project_page, readme
 from .atom_feed import atom, releases_feed
@@ -71,6 +72,7 @@ class Browse:
     def __init__(
         self,
         repository: Repository,
+        memory: PageMemory,
         *,
         url: Callable[[], str],
         private: bool,
@@ -88,7 +90,7 @@ class Browse:
         self._repository = repository
         self._url = url
         self._private = private
-        self._last = StaleIfErrorCache(repository)
+        self._last = StaleIfErrorCache(repository, memory.cache(MAX_BYTES))
 
     def _redirect(self, location: str) -> bottle.HTTPResponse:
         return redirect(location, cache_control=revalidated(private=self._private))

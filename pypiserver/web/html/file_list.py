@@ -16,12 +16,11 @@ from ...formats.negotiation import is_browser
 from ...index.read import Repository
 from ...model import utc
 from ..http.cached_pages import CachedPages, Made
+from ..http.page_cache import PageMemory
 from ..http.visible_names import VisibleNames, everything
 from .file_search import FileSearchPage
 from .pages import HTML, SECURITY, Frame, part, size
 
-# Bytes. A larger page, of about 200,000 files, is shared by concurrent requests and not cached.
-MAX_BYTES = 64 * 1024 * 1024
 # Bytes of all pages for clients that may see some projects.
 MAX_FILTERED_BYTES = 32 * 1024 * 1024
 ROWS = 1000
@@ -32,19 +31,26 @@ _MARK = "\0"
 class AllFiles:
     """The handler of the list of all files; ``private`` says that listing needs a login.
 
-    ``names`` gives the projects whose files the client may see.
+    ``names`` gives the projects whose files the client may see. A page larger than a cache of ``memory``, of about
+    200,000 files, is shared by concurrent requests and not cached.
     """
 
     def __init__(
-        self, repository: Repository, *, private: bool, frame: Frame, names: VisibleNames = everything
+        self,
+        repository: Repository,
+        memory: PageMemory,
+        *,
+        private: bool,
+        frame: Frame,
+        names: VisibleNames = everything,
     ) -> None:
         self._repository = repository
         self._frame = frame
         self._names = names
-        self._for_people = FileSearchPage(repository, private=private, frame=frame, names=names)
+        self._for_people = FileSearchPage(repository, memory, private=private, frame=frame, names=names)
         headers = {"Content-Type": HTML, "Vary": "Accept, Accept-Encoding", **SECURITY}
-        self._pages = CachedPages(repository, MAX_BYTES, private=private, headers=headers)
-        self._filtered = CachedPages(repository, MAX_FILTERED_BYTES, private=private, headers=headers)
+        self._pages = CachedPages(repository, memory.cache(), private=private, headers=headers)
+        self._filtered = CachedPages(repository, memory.cache(MAX_FILTERED_BYTES), private=private, headers=headers)
 
     def listing(self) -> bottle.HTTPResponse:
         """``GET /packages/``: a link to every file; for browsers, unless ``?all``, a page of them with a search."""

@@ -18,8 +18,9 @@ from ...distributions.filename import normalize
 from ...index.read import Repository
 from ...model import utc
 from ...text import one_line
+from ..http.page_cache import PageMemory
 from ..http.responses import aged
-from ..http.stale_pages import StaleIfErrorCache
+from ..http.stale_pages import MAX_BYTES, StaleIfErrorCache
 from ..http.visible_names import VisibleNames, everything
 from .pages import Frame, sent
 
@@ -37,13 +38,19 @@ class FileSearchPage:
     """
 
     def __init__(
-        self, repository: Repository, *, private: bool, frame: Frame, names: VisibleNames = everything
+        self,
+        repository: Repository,
+        memory: PageMemory,
+        *,
+        private: bool,
+        frame: Frame,
+        names: VisibleNames = everything,
     ) -> None:
         self._names = names
         self._repository = repository
         self._private = private
         self._frame = frame
-        self._last = StaleIfErrorCache(repository)
+        self._last = StaleIfErrorCache(repository, memory.cache(MAX_BYTES))
 
     def answer(self) -> bottle.HTTPResponse:
         """The page that the query asks for: ``q``, and ``after``, ``before`` or ``from``, where it begins."""

@@ -37,14 +37,14 @@ class Made(NamedTuple):
 
 
 class CachedPages:
-    """Pages by key, at most ``max_bytes`` of them; ``private`` says that a login protects them.
+    """Pages in ``cache``; ``private`` says that a login protects them.
 
     Every response with a body carries ``headers``.
     """
 
-    def __init__(self, repository: Repository, max_bytes: int, *, private: bool, headers: Mapping[str, str]) -> None:
+    def __init__(self, repository: Repository, cache: PageCache, *, private: bool, headers: Mapping[str, str]) -> None:
         self._repository = repository
-        self._cache = PageCache(max_bytes)
+        self._cache = cache
         self._flights = SingleFlight[Page]()
         self._cache_control = revalidated(private=private)
         self._headers = dict(headers)

@@ -1,7 +1,8 @@
 """Rendered pages: body, encoded bodies and validators, valid while the catalog's serial says so.
 
-**Invariants:** the cache is bounded in bytes. Bodies are immutable, so threads share them without a lock: a reader only
-assigns a number and a flag to the page it found. Processes share nothing but the catalog that each of them queries.
+**Invariants:** all pages of an application are bounded in bytes together, and each cache of one kind by itself. Bodies
+are immutable, so threads share them without a lock: a reader only assigns a number and a flag to the page it found.
+Processes share nothing but the catalog that each of them queries.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from ...formats.simple import etag
 from .compression import gzip_compress, zstd_compress
 from .prepared_response import PreparedResponse
 
+# Bytes of all pages of an application, and of one kind of them.
+TOTAL_BYTES = 128 * 1024 * 1024
 MAX_BYTES = 64 * 1024 * 1024
 # Below this many bytes the header costs more than compression saves.
 MIN_COMPRESSED = 500
@@ -52,18 +55,42 @@ class Page:
         return PAGE_BYTES + sum(len(body) for body, _ in self.bodies.values())
 
 
+class PageMemory:
+    """What the caches of all kinds of pages may take together: ``max_bytes``.
+
+    Beyond it the cache that takes most gives up its oldest pages, so no kind of pages crowds out a smaller one.
+    """
+
+    def __init__(self, max_bytes: int = TOTAL_BYTES) -> None:
+        self._max_bytes = max_bytes
+        self._caches: list[PageCache] = []
+        self.lock = threading.Lock()
+
+    def cache(self, max_bytes: int = MAX_BYTES) -> PageCache:
+        """A cache for one kind of pages, of ``max_bytes`` at most; to be called once for each kind."""
+        made = PageCache(self, min(max_bytes, self._max_bytes))
+        self._caches.append(made)
+        return made
+
+    def shrink(self, newest: Page) -> None:
+        """Evict other pages than this one until all caches fit; the caller holds the lock."""
+        while sum(cache.bytes for cache in self._caches) > self._max_bytes:
+            largest_first = sorted(self._caches, key=lambda cache: cache.bytes, reverse=True)
+            any(cache.evict(newest) for cache in largest_first)
+
+
 class PageCache:
     """Pages by key; beyond ``max_bytes`` the oldest are evicted, after a second chance for pages used since the last
     check.
 
-    A page that alone is larger is not cached.
+    A page that alone is larger is not cached. ``memory`` holds the lock, and makes the cache.
     """
 
-    def __init__(self, max_bytes: int = MAX_BYTES) -> None:
+    def __init__(self, memory: PageMemory, max_bytes: int) -> None:
+        self._memory = memory
         self._max_bytes = max_bytes
         self._pages: OrderedDict[Hashable, Page] = OrderedDict()
-        self._bytes = 0
-        self._lock = threading.Lock()
+        self.bytes = 0
 
     def get(self, key: Hashable, *, now: int, serial_of: Callable[[], int]) -> Page | None:
         """The page, if nothing it depends on changed; ``now`` is the catalog's serial, queried once per request."""
@@ -106,22 +133,44 @@ class PageCache:
         bodies = _encodings(body, form)
         page = Page(serial, bodies, tuple(name for name in bodies if name != "identity"), origin, last_serial)
         page.seen = time.monotonic()
-        with self._lock:
-            old = self._pages.pop(key, None)
-            self._bytes -= old.size + weight(key) if old else 0
-            if page.size > self._max_bytes:
-                return page
-            self._bytes += page.size + weight(key)
-            self._pages[key] = page
-            while self._bytes > self._max_bytes and len(self._pages) > 1:
-                first, oldest = self._pages.popitem(last=False)
-                if oldest.is_used or oldest is page:
-                    # A second chance keeps pages that are in use; reading costs no lock and no reordering.
-                    oldest.is_used = False
-                    self._pages[first] = oldest
-                else:
-                    self._bytes -= oldest.size + weight(first)
+        self._add(key, page)
         return page
+
+    def put_plain(self, key: Hashable, body: bytes, *, serial: int, seen: float) -> None:
+        """Cache a page that is rendered for every request, for :meth:`last`: nothing but its bytes is needed.
+
+        It was right at this serial of the catalog, and at the time ``seen`` (time.monotonic).
+        """
+        page = Page(serial, {"identity": (body, "")}, (), checked=serial, seen=seen)
+        self._add(key, page)
+
+    def _add(self, key: Hashable, page: Page) -> None:
+        with self._memory.lock:
+            old = self._pages.pop(key, None)
+            self.bytes -= old.size + weight(key) if old else 0
+            if page.size + weight(key) > self._max_bytes:
+                return
+            self.bytes += page.size + weight(key)
+            self._pages[key] = page
+            while self.bytes > self._max_bytes:
+                self.evict(page)
+            self._memory.shrink(page)
+
+    def evict(self, newest: Page) -> bool:
+        """Drop the page that was put or used longest ago, but not ``newest``; the caller holds the memory's lock.
+
+        Returns False if there is no other.
+        """
+        if not any(page is not newest for page in self._pages.values()):
+            return False
+        while True:
+            first, oldest = self._pages.popitem(last=False)
+            if not oldest.is_used and oldest is not newest:
+                self.bytes -= oldest.size + weight(first)
+                return True
+            # A second chance keeps pages that are in use; reading costs no lock and no reordering.
+            oldest.is_used = False
+            self._pages[first] = oldest
 
 
 def _encodings(body: bytes, form: str) -> dict[str, tuple[bytes, str]]:

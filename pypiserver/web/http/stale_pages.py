@@ -8,20 +8,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Hashable
 
-from ...bounded_cache import BoundedCache
 from ...errors import CatalogUnavailable
 from ...index.read import Repository
+from .page_cache import PageCache
 
 # Few people read few pages, each of some ten thousand bytes.
-MAX_BYTES = 4 << 20
+MAX_BYTES = 8 << 20
 
 
 class StaleIfErrorCache:
-    """Pages by what they depend on; ``repository`` says how old a page may be."""
+    """Pages in ``cache``, by what they depend on; ``repository`` says how old a page may be."""
 
-    def __init__(self, repository: Repository, max_bytes: int = MAX_BYTES) -> None:
+    def __init__(self, repository: Repository, cache: PageCache) -> None:
         self._repository = repository
-        self._pages: BoundedCache[Hashable, tuple[int, float, bytes]] = BoundedCache(max_bytes)
+        self._cache = cache
 
     def get(self, key: Hashable, make: Callable[[], bytes]) -> tuple[bytes, float | None]:
         """The page that ``make`` renders, and None; or the last one, and how many seconds ago it was right.
@@ -32,10 +32,10 @@ class StaleIfErrorCache:
             serial, since = self._repository.serial(), time.monotonic()
             body = make()
         except CatalogUnavailable:
-            known = self._pages.get(key)
-            age = None if known is None else self._repository.stale_age(known[0], known[1])
-            if known is None or age is None or self._repository.is_outdated(known[0]):
+            last = self._cache.last(key)
+            age = None if last is None else self._repository.stale_age(last.serial, last.seen)
+            if last is None or age is None or self._repository.is_outdated(last.serial):
                 raise
-            return known[2], age
-        self._pages.put(key, (serial, since, body), size=len(body))
+            return last.bodies["identity"][0], age
+        self._cache.put_plain(key, body, serial=serial, seen=since)
         return body, None

@@ -37,7 +37,7 @@ from pypiserver.formats.simple import API_VERSION, etag, render_index, render_pr
 from pypiserver.model import File, Project, ProjectStatus
 from pypiserver.text import one_line
 from pypiserver.web.http import compression
-from pypiserver.web.http.page_cache import PageCache
+from pypiserver.web.http.page_cache import PageMemory
 from tests.make_archives import core_metadata, make_bdist_dumb, make_egg, make_sdist, make_wheel
 
 from ..wsgi import Client
@@ -693,7 +693,7 @@ def test_zstd_is_spoken_where_a_package_brings_it(serve: Serve) -> None:
 
 
 def test_what_a_full_cache_drops_leaves_nothing_behind() -> None:
-    cache = PageCache(max_bytes=10_000)
+    cache = PageMemory().cache(10_000)
     for number in range(200):
         page = cache.put(number, bytes(1000), serial=1)
         assert cache.get(number, now=1, serial_of=lambda: 1) is page
@@ -704,24 +704,49 @@ def test_what_a_full_cache_drops_leaves_nothing_behind() -> None:
 
 
 def test_a_page_that_is_larger_than_the_cache_is_not_kept() -> None:
-    cache = PageCache(max_bytes=20_000)
+    cache = PageMemory().cache(20_000)
     small, large = cache.put("small", bytes(1000), serial=1), random.Random(1).randbytes(40_000)
     cache.put("large", bytes(1000), serial=1)
     assert cache.put("large", large, serial=2).bodies["identity"][0] == large
     assert (cache.last("large"), cache.last("small")) == (None, small)
-    assert cache._bytes == small.size + weight("small")
+    assert cache.bytes == small.size + weight("small")
 
 
 def test_a_page_that_is_asked_for_outlives_those_that_are_not() -> None:
-    cache = PageCache(max_bytes=20_000)
+    cache = PageMemory().cache(20_000)
     cache.put("index", bytes(1000), serial=1)
     for number in range(200):
         assert cache.get("index", now=1, serial_of=lambda: 1) is not None, number
         cache.put(number, bytes(1000), serial=1)
 
 
+def test_all_kinds_of_pages_share_one_memory() -> None:
+    memory = PageMemory(100_000)
+    few, many = memory.cache(), memory.cache()
+    for number in range(5):
+        few.put(number, bytes(1000), serial=1)
+    for number in range(200):
+        many.put(number, bytes(1000), serial=1)
+        assert few.bytes + many.bytes <= 100_000
+    # The kind that has more pages gives them up, not the other one.
+    assert all(few.last(number) is not None for number in range(5))
+    assert 10 < sum(many.last(number) is not None for number in range(200)) < 30
+    alone = memory.cache()
+    large = alone.put("large", random.Random(1).randbytes(30_000), serial=1)
+    assert alone.last("large") is large
+    assert few.bytes + many.bytes + alone.bytes <= 100_000
+
+
+def test_a_page_that_is_only_kept_for_outages_is_not_encoded() -> None:
+    cache = PageMemory().cache()
+    cache.put_plain("list", bytes(10_000), serial=3, seen=7.0)
+    last = cache.last("list")
+    assert last is not None
+    assert (last.serial, last.checked, last.seen, list(last.bodies)) == (3, 3, 7.0, ["identity"])
+
+
 def test_a_page_is_not_taken_for_current_because_its_successor_is() -> None:
-    cache = PageCache()
+    cache = PageMemory().cache()
     old = cache.put("foo", b"old", serial=1)
     new = cache.put("foo", b"new", serial=2)
     assert cache.get("foo", now=2, serial_of=lambda: 2) is new

@@ -22,6 +22,7 @@ from pypiserver.web.api.page_responses import PageResponses
 from pypiserver.web.api.proxied import Proxied
 from pypiserver.web.api.simple import Simple
 from pypiserver.web.application import build
+from pypiserver.web.http.page_cache import PageMemory
 from tests.make_archives import make_wheel
 from tests.unit.proxy import indexes
 from tests.unit.proxy.indexes import Index, World
@@ -57,8 +58,9 @@ def served(application: Any, world: World, **policy: Any) -> Served:
         if name.startswith("acme"):
             raise NotFound("ours")
 
-    proxied = Proxied(PerProcess(make), PageResponses(private=False), require=require)
-    simple = Simple(application.repository, fallback=lambda name: None, private=False, proxied=proxied)
+    memory = PageMemory()
+    proxied = Proxied(PerProcess(make), PageResponses(private=False), memory, require=require)
+    simple = Simple(application.repository, memory, fallback=lambda name: None, private=False, proxied=proxied)
     web = replace(application.web, simple=simple, proxied=proxied)
     return Served(world, application, web, Client(build(web)))
 
