@@ -22,6 +22,7 @@ from ..text import cut
 from .patterns import read_patterns
 from .principal import ACTIONS, WORDS
 from .rights import Grant, Who
+from .text_lines import Fault, numbered, printable
 
 # A larger file is refused as a whole; ten thousand lines take a quarter of it.
 MAX_BYTES = 2 << 20
@@ -34,17 +35,6 @@ _GROUP = re.compile(r"\s*group\s+(?P<name>\"[^\"]+\"|[^\s\":]+)\s*:(?P<members>.
 _SECTION = re.compile(r"\s*\[\s*(?P<words>[^]]*)\]?")
 _FORM = "of the form WHO ACTIONS PATTERN..., such as: @staff read acme-*"
 _SHOWN = 60
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """A line that is no grant and no group, and why."""
-
-    number: int
-    reason: str
-
-    def __str__(self) -> str:
-        return f"line {self.number}: {self.reason}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +57,7 @@ def read_rights(data: bytes) -> RightsText:
     lines: dict[str, int] = {}
     faults: list[Fault] = []
     patterns = 0
-    for number, raw in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
+    for number, raw in numbered(data):
         try:
             line = _text(raw)
             if section := _SECTION.fullmatch(line):
@@ -95,12 +85,7 @@ def read_rights(data: bytes) -> RightsText:
 
 def _text(raw: bytes) -> str:
     """The line without its comment; raises ValueError."""
-    try:
-        line = raw.decode("utf-8").rstrip("\r").replace("\t", " ")
-    except UnicodeDecodeError:
-        raise ValueError("it is not UTF-8") from None
-    if not line.isprintable():
-        raise ValueError("it has control characters")
+    line = printable(raw)
     # A "#" in a word is part of it; in quotes, it is text.
     at, is_quoted = 0, False
     for at, character in enumerate(line):

@@ -21,6 +21,7 @@ from typing import Literal
 from packaging.utils import NormalizedName
 
 from ..access.patterns import Matcher, is_exact, read_patterns
+from ..access.text_lines import Fault, numbered, printable
 from ..distributions.version_ranges import is_in, is_range
 from ..text import cut, line_of
 
@@ -61,17 +62,6 @@ class ListLine:
 
     def __str__(self) -> str:
         return f"{self.pattern}{self.versions}"
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """A line that cannot be used, and why."""
-
-    number: int
-    reason: str
-
-    def __str__(self) -> str:
-        return f"line {self.number}: {self.reason}"
 
 
 class ListLines:
@@ -118,7 +108,7 @@ def read_list(data: bytes, kind: ListKind) -> ListText:
     lines: list[ListLine] = []
     faults: list[Fault] = []
     globs = 0
-    for number, raw in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
+    for number, raw in numbered(data):
         try:
             text, reason = _parts(raw)
             if not text:
@@ -147,12 +137,7 @@ class _BadVersionsError(ValueError):
 
 def _parts(raw: bytes) -> tuple[str, str]:
     """The line without its comment, and the comment; raises ValueError."""
-    try:
-        line = raw.decode("utf-8").rstrip("\r").replace("\t", " ")
-    except UnicodeDecodeError:
-        raise ValueError("it is not UTF-8") from None
-    if not line.isprintable():
-        raise ValueError("it has control characters")
+    line = printable(raw)
     found = re.search(r"(?:^|\s)#", line)
     if found is None:
         return line.strip(), ""
