@@ -66,14 +66,19 @@ THREAD = ["waits", "in a thread"]
 
 @pytest.mark.parametrize("path", ["/simple/foo/", METADATA])
 def test_a_remembered_login_and_token_are_answered_on_the_loop(house: House, path: str) -> None:
-    for authorization in (basic("ada:secret"), f"Bearer {house.token}"):
-        assert eventually(lambda who=authorization: house.asked(path, who) == (200, ["at once"]), 10.0)
+    def is_remembered(authorization: str) -> bool:
+        if house.asked(path, authorization) != (200, ["at once"]):
+            return False
         # Others are asked who they are, for the same page.
         assert house.asked(path) == (401, THREAD)
         assert house.asked(path, basic("ada:wrong")) == (401, THREAD)
         assert house.asked(path, f"Bearer {house.token[:-1]}") == (401, THREAD)
         assert house.asked(path.replace("foo", "bar"), authorization) == (404, THREAD)
-        assert house.asked(path, authorization) == (200, ["at once"])
+        return house.asked(path, authorization) == (200, ["at once"])
+
+    # While the scan of the beginning goes on, the catalog may change between two requests.
+    for authorization in (basic("ada:secret"), f"Bearer {house.token}"):
+        assert eventually(lambda who=authorization: is_remembered(who), 10.0)
 
 
 @pytest.mark.parametrize("path", ["/simple/", "/packages/", "/projects/"])
