@@ -22,7 +22,7 @@ from tests.make_archives import make_sdist
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "howto" / "wsgi-servers.rst"
 MODULES = Path("/usr/lib/apache2/modules")
-NEEDED = ("pypiserver", "bottle", "packaging", "passlib", "bcrypt", "watchdog")
+NEEDED = ("pypiserver", "bottle", "packaging", "passlib", "bcrypt", "watchdog", "pip")
 USER = "www-data"
 CONFIGURATION = """
 ServerRoot "{folder}"
