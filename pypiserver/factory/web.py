@@ -67,10 +67,12 @@ def build_web(
     frame = Frame(config.title) if config.title else Frame()
     redirects = _redirects(config, build_fallback(config, backend, repository))
     names = visible_to(access)
-    responses = PageResponses(private=access.is_protected("list"), server_base_url=config.root_url)
-    memory = PageMemory()
-    pages = asking.pages(responses, memory) if asking is not None else None
-    merged = asking.merged(repository, pages, responses, memory) if asking is not None and pages is not None else None
+    private, memory = access.is_protected("list"), PageMemory()
+    pages = merged = None
+    if asking is not None:
+        responses = PageResponses(private=private, server_base_url=config.root_url)
+        pages = asking.pages(responses, memory)
+        merged = asking.merged(repository, pages, responses, memory)
     return Web(
         repository=repository,
         memory=memory,
@@ -80,19 +82,14 @@ def build_web(
             repository,
             memory,
             fallback=redirects,
-            private=access.is_protected("list"),
+            private=private,
             server_base_url=config.root_url,
             names=names,
             proxied=pages,
             merged=merged,
         ),
-        json_pages=JsonPages(
-            repository,
-            memory,
-            private=access.is_protected("list"),
-            server_base_url=config.root_url,
-        ),
-        all_files=AllFiles(repository, memory, private=access.is_protected("list"), frame=frame, names=names),
+        json_pages=JsonPages(repository, memory, private=private, server_base_url=config.root_url),
+        all_files=AllFiles(repository, memory, private=private, frame=frame, names=names),
         files=Files(
             repository,
             cache_control=_cache_control(config, access),
@@ -112,7 +109,7 @@ def build_web(
         cross_origin=CrossOrigin(config.allow_origin),
         frame=frame,
         # Only users who log in see them.
-        uploaders=Uploaders(config.audit_log) if config.audit_log and access.is_protected("list") else None,
+        uploaders=Uploaders(config.audit_log) if config.audit_log and private else None,
         elsewhere=_elsewhere(config, redirects),
         names=names,
         proxied=pages,
