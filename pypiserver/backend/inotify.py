@@ -90,6 +90,19 @@ class Inotify:
                 # The queue is empty: later events are for the next call.
                 return events
 
+    def is_empty(self) -> bool:
+        """Whether nothing is in the queue; False where that cannot be told. Takes nothing out of it."""
+        import fcntl
+        import termios
+
+        fd, waiting = self._fd, bytearray(4)
+        try:
+            fcntl.ioctl(fd, termios.FIONREAD, waiting)
+        except (OSError, ValueError):
+            return False
+        # A queue that was closed meanwhile may have left its number to another file.
+        return not any(waiting) and fd == self._fd
+
     def close(self) -> None:
         """Close the queue; a second call does nothing."""
         fd, self._fd = self._fd, -1

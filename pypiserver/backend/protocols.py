@@ -6,7 +6,7 @@ catalog or from a walk, never from outside; a write is complete or has no effect
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -78,6 +78,12 @@ class Presence(Protocol):
 
     def holding(self, projects: Collection[str]) -> list[tuple[int, str]] | None:
         """(root, path) of every file that may belong to these projects; None where only the catalog can tell."""
+
+    def mark(self) -> Hashable | None:
+        """Equal to an earlier one as long as no name appeared since; None where that is not known without a look.
+
+        Waits for nothing.
+        """
 
     def is_named(self, key: tuple[int, str]) -> bool:
         """Whether anything has this root and path now."""

@@ -10,7 +10,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Hashable
 from functools import partial
 
 from ..errors import Unavailable
@@ -63,6 +63,11 @@ class Following:
             # A file that is gone may have moved: the journal noted its new name before we looked for the old one.
             journal.forget(gone)
         raise Unavailable("The package folders are changing right now. Try again in a moment.", kind="changing")
+
+    def mark(self) -> Hashable | None:
+        """As :meth:`Journal.mark`; None where there is no journal."""
+        journal = self._journal
+        return journal.mark() if journal is not None and self._pid == process_id() else None
 
     def follow(self) -> None:
         """Read all events, and forget names that have a row; does nothing before the first question."""

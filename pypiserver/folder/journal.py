@@ -13,7 +13,7 @@ from __future__ import annotations
 import itertools
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -66,6 +66,10 @@ class Journal:
         self._names: dict[str, dict[Key, int]] = {}
         self._bytes = 0
         self._numbers = itertools.count()
+        # For marks: which journal this is, how many events it took, and whether it may be taking some now.
+        self._name = object()
+        self._taken = 0
+        self._is_reading = False
 
     def begin(self) -> None:
         """Watch every folder, and note the names that the last scan may not have seen.
@@ -92,6 +96,29 @@ class Journal:
 
     def read(self) -> None:
         """Note everything that appeared up to now; raises LostError."""
+        self._refuse_other_roots()
+        self._is_reading = True
+        try:
+            for event in self._watches.read():
+                self._taken += 1
+                self._take(event)
+        except OSError as error:
+            raise LostError(str(error)) from error
+        finally:
+            self._is_reading = False
+
+    def mark(self) -> Hashable | None:
+        """Equal to an earlier one as long as nothing appeared since; None if something may have. Waits for nothing."""
+        taken = self._taken
+        try:
+            self._refuse_other_roots()
+        except LostError:
+            return None
+        is_read = not self._is_reading and self._watches.is_empty()
+        # Another thread may have taken events out of the queue, and not have noted them yet.
+        return (self._name, taken) if is_read and not self._is_reading and taken == self._taken else None
+
+    def _refuse_other_roots(self) -> None:
         for number, place in enumerate(self._folders.roots):
             try:
                 status = os.stat(place)
@@ -99,11 +126,6 @@ class Journal:
                 raise LostError(f"{place} was removed or renamed") from error
             if (status.st_dev, status.st_ino) != self._identities[number]:
                 raise LostError(f"{place} is another folder now")
-        try:
-            for event in self._watches.read():
-                self._take(event)
-        except OSError as error:
-            raise LostError(str(error)) from error
 
     def of(self, projects: Iterable[str]) -> list[Noted]:
         """The names noted for these projects."""

@@ -13,9 +13,11 @@ from __future__ import annotations
 import os
 import time
 from bisect import bisect_left
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Hashable, Iterable, Iterator
+from pathlib import Path
 from typing import NamedTuple
 
+from ..backend.mounts import is_shared
 from ..backend.stored_file import folder_identity
 from ..distributions.filename import normalize, projects_of
 from ..native_names import native, text_of
@@ -54,6 +56,10 @@ class Presence:
         self._folders = folders
         self._following = Following(folders, rows) if rows is not None else None
         self._listed: dict[Key, _Listed] = {}
+        # Rises before the listing becomes another one.
+        self._number = 0
+        # By device: whether other machines may change its folders.
+        self._shared: dict[int, bool] = {}
         self._large_until = 0.0
         # For large trees: each root's listing, and its folders by the normalized form of their names.
         self._roots: dict[int, tuple[_Listed, dict[str, list[str]]]] = {}
@@ -87,6 +93,25 @@ class Presence:
         )
         return [key for key in found if _is_distribution(key[1])]
 
+    def mark(self) -> Hashable | None:
+        """Equal to an earlier one as long as no name appeared since; None where only :meth:`holding` tells.
+
+        It takes a ``stat`` for each folder of this machine, and waits for nothing.
+        """
+        number, listed = self._number, self._listed
+        if not listed:
+            return self._following.mark() if self._following is not None else None
+        is_same = all(each.state is not None and self._state(key) == each.state for key, each in listed.items())
+        return number if is_same and number == self._number else None
+
+    def _state(self, key: Key) -> tuple[int, int] | None:
+        """The state of a folder, None where that proves nothing."""
+        try:
+            status = os.stat(f"{self._folders.roots[key[0]]}/{native(key[1])}")
+        except OSError:
+            return None
+        return None if self._shared.get(status.st_dev, True) else (status.st_mtime_ns, status.st_ino)
+
     def is_named(self, key: Key) -> bool:
         """Whether any file has this name now."""
         return os.path.lexists(f"{self._folders.roots[key[0]]}/{native(key[1])}")
@@ -105,11 +130,14 @@ class Presence:
         """All folders as they are now; None when they are too many."""
         known, self._listed = self._listed, {}
         try:
-            self._listed = dict(self._walk(known, limit=MOST_NAMES))
+            listed = dict(self._walk(known, limit=MOST_NAMES))
         except _TooLargeError:
             self._large_until = time.monotonic() + LARGE_SECONDS
             return None
-        return self._listed
+        if listed.keys() != known.keys() or any(listed[key] is not known[key] for key in listed):
+            self._number += 1
+        self._listed = listed
+        return listed
 
     def _list_roots(self) -> dict[int, tuple[_Listed, dict[str, list[str]]]]:
         """The roots as they are now, without those that are too large, and their folders by normalized name."""
@@ -169,6 +197,8 @@ class Presence:
                 state = (status.st_mtime_ns, status.st_ino)
                 if known is not None and known.state == state:
                     return known
+                if status.st_dev not in self._shared:
+                    self._shared[status.st_dev] = is_shared(Path(place))
                 return self._list(path, status, entries, room)
         except OSError as error:
             if not path:

@@ -59,8 +59,8 @@ class Fallback:
 
         Raises Unavailable, and Forbidden for a project that is here in quarantine and would be merged.
         """
-        serial = self._absences.serial()
-        if self._absences.has(project, serial):
+        mark = self._absences.mark()
+        if self._absences.has(project, mark):
             return True
         if self._private(project):
             return False
@@ -75,7 +75,7 @@ class Fallback:
             return self.is_merged(project)
         if not self._merged(project) and self._claims.find(project):
             return False
-        self._absences.note(project, serial)
+        self._absences.note(project, mark)
         return True
 
     def may_ask_for_file(self, filename: str) -> Callable[[NormalizedName], bool]:
@@ -83,13 +83,13 @@ class Fallback:
 
         None if one of them is reserved: its name is a part of the others.
         """
-        serial = self._absences.serial()
+        mark = self._absences.mark()
         # No name of a project has a dot, and every file name has one.
-        if self._absences.has(filename, serial):
+        if self._absences.has(filename, mark):
             return _always
         projects = projects_of(filename)
         if len(projects) == 1 and self.may_ask(projects[0]):
-            self._absences.note(filename, serial)
+            self._absences.note(filename, mark)
         if len(projects) > 1 and any(map(self.is_reserved, projects)):
             return _never
         return self.may_ask

@@ -8,7 +8,7 @@ the catalog.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from typing import NamedTuple
 
 from packaging.utils import NormalizedName
@@ -71,6 +71,13 @@ class Lookup:
             kind="changing",
             project=normal,
         )
+
+    def mark(self) -> Hashable | None:
+        """Equal to an earlier one as long as nothing that has no row appeared in storage; None if that is not known.
+
+        Waits for nothing.
+        """
+        return () if self._presence is None else self._presence.mark()
 
     def _has_changed(self, rows: Sequence[File]) -> bool:
         """Whether storage differs from the rows of hidden files, of which no event may have told yet."""

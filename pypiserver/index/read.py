@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from functools import partial
 from typing import BinaryIO
 
@@ -76,6 +76,15 @@ class Repository(Lists):
         if serial is not None:
             self._heard = (serial, time.monotonic())
         return serial
+
+    def absence_mark(self) -> Hashable | None:
+        """Equal to an earlier one as long as what was not here then is not here now; None where only a lookup tells.
+
+        Waits for nothing.
+        """
+        serial = self.known_serial()
+        mark = None if serial is None else self._lookup.mark()
+        return None if mark is None else (serial, mark)
 
     def known_metadata(self, path: str) -> tuple[File, bytes] | None:
         """The file at that path with its core metadata if both are in memory and current, else None."""

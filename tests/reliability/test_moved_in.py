@@ -1,7 +1,8 @@
-"""In a large tree, too, what was just moved in is never looked for elsewhere, whichever worker is asked (P46)."""
+"""What was just moved in is never looked for elsewhere, also in a large tree, whichever worker is asked (P46)."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 import shutil
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fake_upstream import upstream
 from tests.figures import count
 from tests.hostile import ask, eventually, serving
 from tests.make_archives import make_wheel
@@ -89,3 +91,37 @@ def test_what_is_moved_into_a_large_tree_is_never_sent_elsewhere(server: str, wo
             eventually(lambda number=number: ask(live.url, f"/simple/new{number}/").status == 200)
         assert ask(live.url, "/simple/nowhere/").status in (302, 303, 307)
     print(dict(answers))
+
+
+@pytest.mark.parametrize(
+    ("server", "workers", "folders"),
+    [("granian", "1", 0), ("granian", "1", 30), ("granian", "4", FOLDERS), ("gunicorn", "4", 0), ("waitress", "1", 0)],
+)
+def test_what_is_moved_in_is_never_taken_from_another_index(
+    server: str, workers: str, folders: int, tmp_path: Path
+) -> None:
+    """A server that was asked before remembers that the name is not here: only while nothing appears."""
+    packages, outside = tmp_path / "packages", tmp_path / "outside"
+    outside.mkdir()
+    for number in range(folders):
+        (packages / f"a{number % 7}" / f"c{number}").mkdir(parents=True)
+    with upstream() as up:
+        theirs = [up.add_wheel(f"new{number}", "9.0") for number in range(MOVES // 2)]
+        flags = ("-P", ".", "-a", ".", "--fallback-mode", "cache", "--fallback-url", up.url, "--workers", workers)
+        with serving(tmp_path, *flags, "--cache-folder", tmp_path / "kept", server=server) as live:
+            for number, file in enumerate(theirs):
+                pages = [f"/simple/new{number}/", f"/project/new{number}/"]
+                path = file.url.removeprefix(up.origin)
+                assert all(b"9.0" in ask(live.url, page).body for page in pages for _ in range(2 * int(workers)))
+                assert ask(live.url, path).status == 200
+                name, data = make_wheel(f"new{number}", "9.0" if number % 2 else "1.0", summary="ours")
+                (outside / name).write_bytes(data)
+                (outside / name).rename(packages / name)
+                ours = hashlib.sha256(data).hexdigest().encode()
+                for _ in range(ASKERS):
+                    for page, sign in zip(pages, (ours, b"ours"), strict=True):
+                        reply = ask(live.url, page)
+                        assert reply.status == 503 or sign in reply.body, page
+                    reply = ask(live.url, path)
+                    assert reply.status in (404, 503) or reply.body == data, path
+                count("names moved in that another index has too")

@@ -86,6 +86,7 @@ REASONS = {
     "folder.journal.Journal._places": "MOST_FOLDERS folders",
     "folder.presence.Presence._listed": "the names of 64 folders, 10,000 at most",
     "folder.presence.Presence._roots": "one for each folder that is served, of MOST_NAMES names at most",
+    "folder.presence.Presence._shared": "the file systems of the folders",
     "folder.presence.Presence._large_roots": "a number for each folder that is served",
     "folder.root_guard.RootGuard._known": "the folders of the settings",
     "folder.root_guard.RootGuard._mounts": "file systems that are mounted",

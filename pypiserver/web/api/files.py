@@ -79,15 +79,15 @@ class Files:
         for suffix, handler in zip(SIDECARS, (self._metadata, self._signature, self._provenance), strict=True):
             if path.endswith(suffix):
                 return self._companion(handler, path.removesuffix(suffix), suffix)
-        serial = self._absences.serial() if self._proxied is not None else None
-        if self._proxied is not None and self._absences.has(path, serial):
+        mark = self._absences.mark() if self._proxied is not None else None
+        if self._proxied is not None and self._absences.has(path, mark):
             return self._proxied.download(path)
         try:
             file, stream = self._repository.open(self._repository.own_path(path))
         except NotFound:
             if self._proxied is None:
                 raise
-            self._absences.note(path, serial)
+            self._absences.note(path, mark)
             return self._proxied.download(path)
         environ = bottle.request.environ
         if (handed := self._handed_over(environ, file)) is not None:
@@ -111,14 +111,14 @@ class Files:
     def _companion(self, handler: Callable[[str], bottle.HTTPResponse], path: str, suffix: str) -> bottle.HTTPResponse:
         if self._proxied is None:
             return handler(self._repository.own_path(path))
-        serial = self._absences.serial()
-        if self._absences.has(path, serial):
+        mark = self._absences.mark()
+        if self._absences.has(path, mark):
             return self._proxied.companion(path, suffix)
         own = self._repository.own_path(path)
         try:
             self._repository.file(own)
         except NotFound:
-            self._absences.note(path, serial)
+            self._absences.note(path, mark)
             return self._proxied.companion(path, suffix)
         return handler(own)
 

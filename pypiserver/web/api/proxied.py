@@ -11,13 +11,13 @@ import time
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import bottle
 from packaging.utils import NormalizedName
 
 from ... import request_info
-from ...bounded_cache import BoundedCache
+from ...bounded_cache import BoundedCache, weight
 from ...deferred import Waits
 from ...formats.listed import UNKNOWN_HASH, ListedFile
 from ...formats.negotiation import Form
@@ -38,8 +38,7 @@ from .page_responses import PageResponses
 from .waiting import waiting_of
 
 ABSENT_BYTES = 4 << 20
-# A name that is not here is looked up again after this time even if the catalog is unchanged, as a file that was copied
-# into a folder may not be in it yet.
+# A name that is not here is looked up again after this time even if nothing changed.
 ABSENT_SECONDS = 2.0
 HIT_STATUS = [("Cache-Status", "pypiserver; hit")]
 # A page that was right is sent again for this time without a look at rules and ages: 4 us of the 13 that it takes.
@@ -56,6 +55,15 @@ class PerProcess(Protocol):
 
     def get(self) -> Proxy:
         """The proxy."""
+
+
+class _Ready(NamedTuple):
+    """A page that is sent at once until ``until`` (monotonic), at the mark at which the project was not here."""
+
+    page: Page
+    mark: Hashable
+    until: float
+    upstream: str
 
 
 class Proxied:
@@ -78,24 +86,23 @@ class Proxied:
         self._require = require
         self._cache = memory.cache()
         self._flights = SingleFlight[Page]()
-        self._absent: BoundedCache[NormalizedName, tuple[int, float]] = BoundedCache(ABSENT_BYTES)
-        # Pages with the catalog's serial, and until when they are sent at once.
-        self._ready: BoundedCache[tuple[NormalizedName, Form], tuple[Page, int, float, str]] = BoundedCache(READY_BYTES)
+        self._absent: BoundedCache[NormalizedName, tuple[Hashable, float]] = BoundedCache(ABSENT_BYTES)
+        self._ready: BoundedCache[tuple[NormalizedName, Form], _Ready] = BoundedCache(READY_BYTES)
 
-    def is_absent(self, name: NormalizedName, serial: int) -> bool:
-        """Whether :meth:`project` was called a moment ago, at this serial of the catalog, for a name not here."""
+    def is_absent(self, name: NormalizedName, mark: Hashable) -> bool:
+        """Whether :meth:`project` was called a moment ago, at this mark (``Repository.absence_mark``)."""
         absent = self._absent.get(name)
-        return absent is not None and absent[0] == serial and time.monotonic() < absent[1]
+        return absent is not None and absent[0] == mark and time.monotonic() < absent[1]
 
-    def project(self, name: NormalizedName, form: Form, serial: int | None = None) -> bottle.HTTPResponse:
-        """The page of a project that is not here, and was not when the catalog had this ``serial``, None if unknown.
+    def project(self, name: NormalizedName, form: Form, mark: Hashable | None = None) -> bottle.HTTPResponse:
+        """The page of a project that is not here, and was not at this ``mark``, None if unknown.
 
         Raises NotFound, and Unavailable if that is not certain.
         """
-        if serial is None or not self.is_absent(name, serial):
+        if mark is None or not self.is_absent(name, mark):
             self._require(name)
-            if serial is not None:
-                self._absent.put(name, (serial, time.monotonic() + ABSENT_SECONDS), size=0)
+            if mark is not None:
+                self._absent.put(name, (mark, time.monotonic() + ABSENT_SECONDS), size=weight(mark))
         offered = self.offered(name)
         page = self._known(offered, form)
         if offered.forwarded or page is None:
@@ -107,24 +114,24 @@ class Proxied:
             page = self._flights.get(key, lambda: self._known(offered, form), lambda: self._made(offered, form))
         return self._answer(page, form, offered)
 
-    def at_once(self, name: NormalizedName, form: Form, serial: int) -> bottle.HTTPResponse:
+    def at_once(self, name: NormalizedName, form: Form, mark: Hashable) -> bottle.HTTPResponse:
         """The same from memory; raises Waits where it is not there, or may have changed."""
         if _wants_revalidation():
             raise Waits
         ready = self._ready.get((name, form))
-        if ready is not None and ready[1] == serial and self._is_ours(ready[0]) and time.monotonic() < ready[2]:
+        if ready is not None and ready.mark == mark and self._is_ours(ready.page) and time.monotonic() < ready.until:
             bottle.request.environ[request_info.PAGE] = "hit"
-            note(bottle.request.environ, ready[3], HIT)
-            return self._responses.answer(ready[0], form, headers=HIT_STATUS)
+            note(bottle.request.environ, ready.upstream, HIT)
+            return self._responses.answer(ready.page, form, headers=HIT_STATUS)
         proxy = self._proxy.value
-        if proxy is None or not self.is_absent(name, serial):
+        if proxy is None or not self.is_absent(name, mark):
             raise Waits
         offered = proxy.known(name)
         page = None if offered is None else self._known(offered, form)
         if page is None or offered is None:
             raise Waits
         if offered.age is None:
-            made = (page, serial, time.monotonic() + READY_SECONDS, offered.upstream.name)
+            made = _Ready(page, mark, time.monotonic() + READY_SECONDS, offered.upstream.name)
             self._ready.put((name, form), made, size=page.size)
         bottle.request.environ[request_info.PAGE] = "hit"
         return self._answer(page, form, offered)

@@ -7,7 +7,7 @@ setting; every response has ``Vary``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote, urlsplit
@@ -124,15 +124,15 @@ class Simple:
         """``GET /simple/<project>/``: a project's files, or a redirect to the fallback."""
         if self._proxied is None:
             return self._files_of(project, self._elsewhere)
-        normal, serial = normalize(project), self._repository.known_serial()
+        normal, mark = normalize(project), self._repository.absence_mark()
         if self._merged is not None and project == normal and self._merged.covers(normal):
             try:
                 return self._merged.project(normal, form_asked())
             except NotFound:
-                return self._proxied.project(normal, form_asked(), serial)
-        if project == normal and serial is not None and self._proxied.is_absent(normal, serial):
-            return self._proxied.project(normal, form_asked(), serial)
-        return self._files_of(project, partial(self._from_proxy, serial))
+                return self._proxied.project(normal, form_asked(), mark)
+        if project == normal and mark is not None and self._proxied.is_absent(normal, mark):
+            return self._proxied.project(normal, form_asked(), mark)
+        return self._files_of(project, partial(self._from_proxy, mark))
 
     def project_here(self, project: str) -> bottle.HTTPResponse:
         """``GET /+simple/<project>/``: a project's files, or 404 whatever the fallback has, for clients that will
@@ -164,9 +164,10 @@ class Simple:
         page = None if serial is None else self._cache.known((name, form), now=serial)
         if page is not None and (page.origin is None or page.origin == self._responses.origin()):
             return self._responses.answer(_noted(page), form)
-        if page is not None or proxied is None or serial is None:
+        mark = None if page is not None or proxied is None else self._repository.absence_mark()
+        if proxied is None or mark is None:
             raise Waits
-        return proxied.at_once(name, form, serial)
+        return proxied.at_once(name, form, mark)
 
     def _files_of(self, project: str, otherwise: Otherwise) -> bottle.HTTPResponse:
         normal = normalize(project)
@@ -227,11 +228,11 @@ class Simple:
         bottle.request.environ[request_info.NOTE] = f"-> {urlsplit(address).hostname}"
         return redirect(address, cache_control=self._responses.cache_control)
 
-    def _from_proxy(self, serial: int | None, normal: NormalizedName) -> bottle.HTTPResponse:
-        """The page that another index has; the project was not here when the catalog had this serial."""
+    def _from_proxy(self, mark: Hashable | None, normal: NormalizedName) -> bottle.HTTPResponse:
+        """The page that another index has; the project was not here at this mark."""
         if self._proxied is None:
             return _not_here(normal)
-        return self._proxied.project(normal, form_asked(), serial)
+        return self._proxied.project(normal, form_asked(), mark)
 
 
 def _not_here(normal: NormalizedName) -> bottle.HTTPResponse:

@@ -336,3 +336,30 @@ def test_a_file_that_is_never_where_it_was_told_of_is_503(large: Client, put: Pu
 
     with pytest.raises(Unavailable):
         following_.told(["foo"], is_named)
+
+
+def test_a_mark_changes_with_each_name_that_appears(begun: Callable[..., Journal], root: Path, put: Put) -> None:
+    names = begun()
+    before = names.mark()
+    assert before is not None and before == names.mark()
+    put("foo-1.0.zip", b"x")
+    # It is in the queue, and then in the journal.
+    assert names.mark() is None
+    names.read()
+    assert names.mark() not in (None, before)
+    assert begun().mark() != before
+    names.close()
+    assert names.mark() is None
+
+
+def test_there_is_no_mark_while_events_are_taken_or_a_root_is_another_one(
+    begun: Callable[..., Journal], root: Path, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names, marks = begun(), []
+    put("foo-1.0.zip", b"x")
+    take = names._take
+    monkeypatch.setattr(names, "_take", lambda event: (marks.append(names.mark()), take(event)))
+    names.read()
+    assert marks == [None] and names.mark() is not None
+    root.rename(root.with_name("other"))
+    assert names.mark() is None

@@ -202,3 +202,29 @@ def test_a_file_that_is_written_again_in_place_is_503_and_never_404(serve: Serve
             assert client.get("/simple/foo/").status == 503
     path.write_bytes(BYTES)
     assert client.get(f"/packages/{NAME}").body == BYTES
+
+
+def test_a_mark_changes_with_each_name_that_appears(root: Path, put: Put, monkeypatch: pytest.MonkeyPatch) -> None:
+    put("sub/foo-1.0.zip", b"x")
+    names = Presence(Folders([root]))
+    # Before the first look, and while a folder may change again and look the same, there is none.
+    assert names.mark() is None and names.holding(["bar"]) == [] and names.mark() is None
+    settle(root), settle(root / "sub")
+    names.holding(["bar"])
+    before = names.mark()
+    assert before is not None and before == names.mark()
+    names.holding(["bar"])
+    assert names.mark() == before
+    put("sub/bar-1.0.zip", b"x")
+    assert names.mark() is None and names.holding(["bar"])
+    settle(root / "sub")
+    names.holding(["bar"])
+    assert names.mark() not in (None, before)
+    shutil.rmtree(root)
+    assert names.mark() is None
+    # What other machines change is told by a look only.
+    monkeypatch.setattr(presence, "is_shared", lambda place: True)
+    root.mkdir()
+    settle(root)
+    other = Presence(Folders([root]))
+    assert other.holding(["bar"]) == [] and other.mark() is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -68,6 +69,8 @@ def served(application: Any, world: World, **policy: Any) -> Served:
 @pytest.fixture
 def serving(root: Path, tmp_path: Path) -> Iterator[Callable[..., Served]]:
     applications = []
+    # Of a folder that changed just now it is not certain whether a name appeared in it since.
+    os.utime(root, (1_600_000_000, 1_600_000_000))
 
     def make(*indexes: Index, **policy: Any) -> Served:
         application = pypiserver.app(
