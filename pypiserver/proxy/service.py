@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import NamedTuple, Protocol
+from weakref import ref
 
 from packaging.utils import NormalizedName
 
@@ -23,12 +24,15 @@ from ..model import ProjectStatus
 from ..upstream.values import RemoteFile, RemotePage, Upstream
 from .flights import IN_THREAD, Waiting
 from .page_file import KeptPage
-from .page_memory import FILE_BYTES, PAGE_BYTES, Found
+from .page_memory import FILE_BYTES, PAGE_BYTES, PAGES_BYTES, Found
 from .pages import Pages
 from .rules import QUARANTINED, NoRules, Rules
 from .values import Judged, Offered
 
-OFFER_BYTES = 16 << 20
+# Mostly of pages that the memory of the pages has too; but it may have dropped one that is here.
+OFFER_BYTES = PAGES_BYTES + (32 << 20)
+# Bytes of memory of a file that is withheld, about, apart from the reason.
+WITHHELD_BYTES = 300
 PATH_BYTES = 4 << 20
 _PYPI = re.compile(r"[0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{60}/[^/]+")
 
@@ -78,9 +82,8 @@ class Proxy:
         self._closing = tuple(closing)
         self._now = now
         self._offers: BoundedCache[NormalizedName, _Offer] = BoundedCache(OFFER_BYTES, share=1)
-        self._paths: BoundedCache[str, tuple[RemoteFile, RemotePage]] = BoundedCache(PATH_BYTES)
-        # They point to what is in the memory of offers.
-        self._given: BoundedCache[str, tuple[RemoteFile, Offered]] = BoundedCache(PATH_BYTES)
+        self._paths: BoundedCache[str, tuple[RemoteFile, ref[RemotePage]]] = BoundedCache(PATH_BYTES)
+        self._given: BoundedCache[str, tuple[RemoteFile, ref[Judged]]] = BoundedCache(PATH_BYTES)
 
     def project(self, name: NormalizedName, *, revalidate: bool = False, waiting: Waiting = IN_THREAD) -> Offered:
         """What is offered under this name; with ``revalidate`` its index is asked now.
@@ -125,7 +128,7 @@ class Proxy:
                 continue
             # Of a project that another index has now, the status of the file's own index counts.
             self._rules.enforce(offered.upstream, file, self._now(), status=offered.page.status)
-            self._given.put(path, (file, offered), size=FILE_BYTES)
+            self._given.put(path, (file, ref(offered.judged)), size=FILE_BYTES)
             return file, offered
         raise failure
 
@@ -133,7 +136,7 @@ class Proxy:
         """What :meth:`find` gave for this path, while the page, the rules and the time have not changed; else None."""
         given = self._given.get(path)
         offered = None if given is None else self.known(given[0].project)
-        if given is None or offered is None or offered.judged is not given[1].judged:
+        if given is None or offered is None or offered.judged is not given[1]():
             return None
         return given[0], offered
 
@@ -152,9 +155,8 @@ class Proxy:
         if offer is None or not offer.is_of(found, rules, now):
             judged = self._rules.judge(found.upstream, found.kept.page, now)
             offer = _Offer(rules, _offer(found.kept.page, found.upstream, judged))
-            # The page itself is in the memory of the pages.
-            size = PAGE_BYTES + 300 * len(offer.offered.judged.withheld) + 16 * len(offer.offered.judged.files)
-            self._offers.put(name, offer, size=size)
+            self._offers.drop(name)
+            self._offers.put(name, offer, size=_size(offer.offered))
         return _as_found(offer.offered, found)
 
     def _denied(self, name: NormalizedName, reason: str) -> Offered:
@@ -198,12 +200,11 @@ class Proxy:
         for again in (False, True):
             offered = self.project(project, revalidate=again, waiting=waiting)
             known = self._paths.get(path)
-            if known is not None and known[1] is offered.page:
+            if known is not None and known[1]() is offered.page:
                 return offered, known[0]
             for file in offered.page.files if only in ("", offered.upstream.name) else ():
                 if file.filename == name and file.path == path:
-                    # The page is in the memory of the pages; this only points to it.
-                    self._paths.put(path, (file, offered.page), size=FILE_BYTES)
+                    self._paths.put(path, (file, ref(offered.page)), size=FILE_BYTES)
                     return offered, file
             if offered.forwarded or offered.age is not None:
                 break
@@ -233,6 +234,12 @@ def _as_found(offered: Offered, found: Found) -> Offered:
     if found.age is None and not found.forwarded:
         return offered
     return replace(offered, age=found.age, detail=found.detail, forwarded=found.forwarded)
+
+
+def _size(offered: Offered) -> int:
+    """Bytes of memory, about."""
+    withheld = sum(WITHHELD_BYTES + len(each.reason) for each in offered.judged.withheld)
+    return PAGE_BYTES + FILE_BYTES * len(offered.page.files) + withheld
 
 
 def _filename(path: str) -> str:

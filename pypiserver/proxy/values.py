@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..model import ProjectStatus
-from ..upstream.values import RemoteFile, RemotePage, Upstream
+from ..upstream.values import Referable, RemoteFile, RemotePage, Upstream
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Withheld:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class Judged(Referable):
     """What the rules leave of a page: ``files``, their ``versions`` in order, the project's status, and the rest.
 
     They hold from ``since`` until before ``changes_at`` (seconds since the epoch): in between no file comes of age and

@@ -78,8 +78,14 @@ class RemoteFile:
         return dict(self.hashes).get("sha256", "")
 
 
+class Referable:
+    """What a weak reference may refer to (a dataclass with slots has no place for one before Python 3.11)."""
+
+    __slots__ = ("__weakref__",)
+
+
 @dataclass(frozen=True, slots=True)
-class RemotePage:
+class RemotePage(Referable):
     """What an index says about one project, reduced to the fields we know.
 
     ``url`` is the address of the page after redirects. ``etag`` and ``last_modified`` are its validators, '' for none.

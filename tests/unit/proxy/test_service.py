@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -10,8 +12,10 @@ import pytest
 from pypiserver.backend.cache_store import Key
 from pypiserver.distributions.filename import normalize
 from pypiserver.errors import Forbidden, NotFound, Unavailable
+from pypiserver.proxy.page_memory import FILE_BYTES
 from pypiserver.proxy.policy import Policy, PolicySettings
 from pypiserver.proxy.service import Proxy
+from pypiserver.upstream.values import RemoteFile
 
 from . import indexes
 from .indexes import Index, World
@@ -240,3 +244,23 @@ def test_a_file_that_left_the_page_is_withheld_again_when_the_clock_is_set_back(
     assert found.given(AT) is None
     with pytest.raises(Forbidden):
         found.find(AT)
+
+
+@pytest.mark.parametrize("policy", [{}, {"min_age": 30 * 86_400.0}], ids=["open", "withheld"])
+def test_what_strangers_ask_for_is_kept_in_memory_up_to_a_limit(
+    policy: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page is counted by every memory that keeps it: those that only point to it must let it go."""
+    monkeypatch.setattr("pypiserver.proxy.page_memory.PAGES_BYTES", 1 << 20)
+    monkeypatch.setattr("pypiserver.proxy.service.OFFER_BYTES", 1 << 20)
+    names = [f"raven{number}" for number in range(150)]
+    here = world(Index(projects={name: [f"{name}-{n}.0-py3-none-any.whl" for n in range(60)] for name in names}))
+    found = proxy(here, **policy)
+    before = {id(each) for each in gc.get_objects() if isinstance(each, RemoteFile)}
+    for name in names:
+        found.project(normalize(name))
+        with contextlib.suppress(Forbidden):
+            found.find(f"@up/{name}/{name}-1.0-py3-none-any.whl")
+    gc.collect()
+    kept = sum(isinstance(each, RemoteFile) and id(each) not in before for each in gc.get_objects())
+    assert kept <= 2 * (1 << 20) // FILE_BYTES + 2 * len(names)
