@@ -9,7 +9,6 @@ or unreadable replaces nothing; without a list that is recent, no name counts as
 
 from __future__ import annotations
 
-import codecs
 import contextlib
 import heapq
 import itertools
@@ -21,10 +20,8 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import IO
-from urllib.parse import unquote, urlsplit
 
 from packaging.utils import NormalizedName
 
@@ -34,6 +31,7 @@ from ..errors import PypiServerError
 from ..upstream.client import ACCEPT
 from ..upstream.errors import UpstreamError
 from ..upstream.values import Upstream
+from .name_lists import listed_names
 from .source import Client, NotAnswered, Response
 
 _LOG = logging.getLogger(__name__)
@@ -43,13 +41,9 @@ DAY_SECONDS = 86_400.0
 MAX_AGE_SECONDS = 2 * DAY_SECONDS
 # After a failure the list is asked for again after this time.
 AGAIN_SECONDS = 60.0
-# The list of PyPI has 45 MB and 700,000 names; it takes a slow line some minutes.
-MAX_BYTES = 512 << 20
-MAX_SECONDS = 900.0
 READ_SECONDS = 60.0
 # Names that are sorted in memory at a time.
 BATCH = 50_000
-_JSON = "application/vnd.pypi.simple.v1+json"
 
 
 class KnownNames:
@@ -136,8 +130,7 @@ class KnownNames:
 
     def _write(self, response: Response) -> None:
         said = {name.lower(): value for name, value in response.headers.items()}
-        is_json = said.get("content-type", "").partition(";")[0].strip().lower() == _JSON
-        found = _in_json(_text(response)) if is_json else _in_html(_text(response))
+        found = listed_names(response, said.get("content-type", ""))
         validators = {
             ours: said[theirs]
             for ours, theirs in (("If-None-Match", "etag"), ("If-Modified-Since", "last-modified"))
@@ -222,77 +215,3 @@ def _sorted_runs(names: Iterable[str], stack: contextlib.ExitStack) -> list[IO[b
 
 def _is_name(name: str) -> bool:
     return name.isascii() and 0 < len(name) <= MAX_FILENAME and "\n" not in name
-
-
-def _text(response: Response) -> Iterator[str]:
-    """The body as text, in pieces."""
-    decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    deadline, size = time.monotonic() + MAX_SECONDS, 0
-    for chunk in response.chunks(decode=True):
-        size += len(chunk)
-        if size > MAX_BYTES or time.monotonic() > deadline:
-            raise UpstreamError("Its list of names is too long, or takes too long.", kind="too-large")
-        yield decoder.decode(chunk)
-
-
-def _in_json(pieces: Iterator[str]) -> Iterator[str]:
-    """The names in a list as JSON (PEP 691); raises ValueError for a list without an end."""
-    decoder, buffer, place = json.JSONDecoder(), "", -1
-    for piece in pieces:
-        buffer += piece
-        if place < 0:
-            place = _after_projects(buffer)
-            if place < 0:
-                continue
-        while True:
-            while place < len(buffer) and buffer[place] in " \t\r\n,":
-                place += 1
-            if buffer[place : place + 1] == "]":
-                for _ in pieces:
-                    pass
-                return
-            try:
-                row, place = decoder.raw_decode(buffer, place)
-            except ValueError:
-                break
-            except RecursionError as error:
-                raise ValueError("its rows are nested too deeply") from error
-            if isinstance(row, dict) and isinstance(row.get("name"), str):
-                yield row["name"]
-        buffer, place = buffer[place:], 0
-        if len(buffer) > 1 << 20:
-            break
-    raise ValueError("it has no end")
-
-
-def _after_projects(text: str) -> int:
-    """Where the rows begin, -1 if that is not read yet."""
-    found = text.find('"projects"')
-    begin = text.find("[", found) if found >= 0 else -1
-    return begin + 1 if begin >= 0 else -1
-
-
-def _in_html(pieces: Iterator[str]) -> Iterator[str]:
-    """The names in a list as HTML (PEP 503): the last part of each link."""
-    parser = _Links()
-    for piece in pieces:
-        parser.feed(piece)
-        yield from parser.taken()
-    parser.close()
-    yield from parser.taken()
-
-
-class _Links(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self._names: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        address = dict(attrs).get("href") if tag == "a" else None
-        if address:
-            with contextlib.suppress(ValueError):
-                self._names.append(unquote(urlsplit(address).path.rstrip("/").rpartition("/")[2]))
-
-    def taken(self) -> list[str]:
-        names, self._names = self._names, []
-        return names

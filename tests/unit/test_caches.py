@@ -133,7 +133,7 @@ REASONS = {
     "web.http.page_cache.PageMemory._caches": "one for each kind of pages",
     "proxy.back_off.BackOff._failed": "as many projects as make an index count as down",
     "proxy.flights.Flights._flights": "questions of requests and threads, of which there is a limit",
-    "proxy.known_names._Links._names": "names in a piece of a list, taken after each piece",
+    "proxy.name_lists._Links._names": "names in a piece of a list, taken after each piece",
     "web.http.single_flight.SingleFlight._flights": "what is made at this moment; the last request takes it out",
     "bounded_cache.BoundedCache._values": "it counts bytes, keys included",
     "bounded_cache.Skipped._said": "ten files of each of a thousand kinds",
