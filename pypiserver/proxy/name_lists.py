@@ -1,6 +1,7 @@
 """The names in the list of an index, in JSON (PEP 691) or HTML (PEP 503), as its response brings them.
 
-**Invariants:** the list is never in memory as a whole; one that is cut, or is no list, raises ValueError.
+**Invariants:** time is linear in the size of the list, which is never in memory as a whole; one that is cut, has a part
+that does not end, or is no list, raises ValueError.
 """
 
 from __future__ import annotations
@@ -19,6 +20,10 @@ from .source import Response
 # The list of PyPI has 45 MB and 700,000 names; it takes a slow line some minutes.
 MAX_BYTES = 512 << 20
 MAX_SECONDS = 900.0
+# Bytes that are read at a time, and characters that a tag, a comment, a row or what is before the rows may take: what
+# has no end yet is searched again with each piece.
+PIECE_BYTES = 1 << 16
+MAX_PART = 1 << 18
 _JSON = "application/vnd.pypi.simple.v1+json"
 
 
@@ -31,12 +36,16 @@ def listed_names(response: Response, content_type: str) -> Iterator[str]:
 def _text(response: Response) -> Iterator[str]:
     """The body as text, in pieces."""
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    deadline, size = time.monotonic() + MAX_SECONDS, 0
+    deadline, size, gathered = time.monotonic() + MAX_SECONDS, 0, bytearray()
     for chunk in response.chunks(decode=True):
         size += len(chunk)
+        gathered += chunk
         if size > MAX_BYTES or time.monotonic() > deadline:
             raise UpstreamError("Its list of names is too long, or takes too long.", kind="too-large")
-        yield decoder.decode(chunk)
+        if len(gathered) >= PIECE_BYTES:
+            yield decoder.decode(gathered)
+            gathered = bytearray()
+    yield decoder.decode(gathered)
 
 
 def _in_json(pieces: Iterator[str]) -> Iterator[str]:
@@ -47,6 +56,7 @@ def _in_json(pieces: Iterator[str]) -> Iterator[str]:
         if place < 0:
             place = _after_projects(buffer)
             if place < 0:
+                _refuse_long(buffer)
                 continue
         while True:
             while place < len(buffer) and buffer[place] in " \t\r\n,":
@@ -64,9 +74,13 @@ def _in_json(pieces: Iterator[str]) -> Iterator[str]:
             if isinstance(row, dict) and isinstance(row.get("name"), str):
                 yield row["name"]
         buffer, place = buffer[place:], 0
-        if len(buffer) > 1 << 20:
-            break
+        _refuse_long(buffer)
     raise ValueError("it has no end")
+
+
+def _refuse_long(text: str) -> None:
+    if len(text) > MAX_PART:
+        raise ValueError("a part of it has no end")
 
 
 def _after_projects(text: str) -> int:
@@ -82,6 +96,7 @@ def _in_html(pieces: Iterator[str]) -> Iterator[str]:
     for piece in pieces:
         parser.feed(piece)
         yield from parser.taken()
+        _refuse_long(parser.rawdata)
     parser.close()
     yield from parser.taken()
 

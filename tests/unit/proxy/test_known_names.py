@@ -214,6 +214,7 @@ def test_a_list_in_html_is_understood(tmp_path: Path) -> None:
 
 def test_memory_does_not_grow_with_the_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pypiserver.proxy.known_names.BATCH", 200)
+    monkeypatch.setattr("pypiserver.proxy.name_lists.PIECE_BYTES", 1000)
     peaks = []
     for count in (2000, 2000, 6000):
         lists, days = Lists(), Days()
@@ -228,6 +229,36 @@ def test_memory_does_not_grow_with_the_list(tmp_path: Path, monkeypatch: pytest.
             tracemalloc.stop()
     # The first pays for what is imported; each batch is an open file with a buffer.
     assert peaks[2] - peaks[1] < 150_000, "4,000 names in memory take 500,000 bytes"
+
+
+@pytest.mark.parametrize("piece_bytes", [500, 1 << 16])
+@pytest.mark.parametrize(
+    ("content_type", "begin"),
+    [
+        *(("text/html", begin) for begin in ("<!--", "<a href='", "<a ", "<", "<!", "<?", "<![CDATA[", "</a ")),
+        ("text/html", "<script>"),
+        *((JSON, begin) for begin in ("", '{"x": "', '{"projects": ["', '{"projects": [{"name": "')),
+    ],
+)
+def test_what_does_not_end_is_given_up_soon(
+    content_type: str, begin: str, piece_bytes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To search all of it again for each piece would take hours for a list of the greatest size."""
+    taken = 0
+
+    def chunks(self: Answer, decode: bool = True) -> Iterator[bytes]:
+        nonlocal taken
+        yield begin.encode()
+        for _ in range(200_000_000 // piece_bytes):
+            taken += piece_bytes
+            yield b"a" * piece_bytes
+
+    monkeypatch.setattr(Pieces, "chunks", chunks)
+    known = names(tmp_path, Lists(content_type=content_type), Days())
+    with pytest.raises(Unavailable):
+        known.has(normalize("raven"))
+    assert taken < 2 << 20
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_index_is_never_asked_for_a_name_that_it_does_not_list(tmp_path: Path) -> None:
