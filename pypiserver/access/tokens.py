@@ -13,16 +13,18 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
+from ..bounded_cache import BoundedCache, weight
 from ..errors import Unauthorized
 from .password_file import Table
 from .principal import Principal
+from .rights import PATTERN_BYTES
 from .token_lines import TokenLines, TokenSource
 from .token_record import TokenRecord, shown_time
 from .token_text import USER, Credential, credential_of
 from .token_uses import TokenUses
 
-# Headers that were right are remembered, about 500 bytes each.
-REMEMBER = 4096
+# Of headers that were right: 1,100 bytes each, and 350 for each pattern of its token.
+REMEMBER_BYTES = 4 << 20
 PUBLIC = "The token is not valid (any more)."
 
 
@@ -49,7 +51,7 @@ class Tokens:
         self._clock = clock
         self._uses = TokenUses(source.add_uses, clock=clock)
         # The headers that were right by these lines; others begin with none.
-        self._memory: tuple[TokenLines | None, dict[bytes, _Seen]] = None, {}
+        self._memory: tuple[TokenLines | None, BoundedCache[bytes, _Seen]] = None, BoundedCache(REMEMBER_BYTES)
 
     def identify(self, authorization: str, mac: bytes) -> Principal | None:
         """The principal of the token in an Authorization header, None if it has no token.
@@ -116,10 +118,12 @@ class Tokens:
 
     def _remember(self, lines: TokenLines, mac: bytes, found: _Seen) -> None:
         known, memory = self._memory
-        if known is not lines or len(memory) >= REMEMBER:
-            memory = {}
+        if known is not lines:
+            memory = BoundedCache(REMEMBER_BYTES)
             self._memory = lines, memory
-        memory[mac] = found
+        scope = found.principal.scope
+        patterns = 0 if scope is None or scope.projects is None else scope.projects.count
+        memory.put(mac, found, size=weight(found) + PATTERN_BYTES * patterns)
 
 
 def _knows_no_user(user: str) -> bool:

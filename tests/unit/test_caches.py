@@ -15,10 +15,19 @@ CODE = Path(__file__).resolve().parents[2] / "pypiserver"
 # These count bytes, keys included: see test_remembered and test_simple_api.
 BOUNDED = {"BoundedCache", "OnceLog", "PageCache", "CachedPages", "StaleIfErrorCache"}
 CACHES = {"lru_cache", "cache", "cached_property"}
-CONTAINERS = {"dict", "list", "set", "deque", "defaultdict", "OrderedDict", "Counter", "WeakKeyDictionary"}
+CONTAINERS = {
+    *("dict", "list", "set", "deque", "defaultdict", "OrderedDict", "Counter", "bytearray", "BytesIO"),
+    *("WeakKeyDictionary", "WeakValueDictionary", "WeakSet", "Queue", "SimpleQueue", "LifoQueue", "PriorityQueue"),
+}
 # What else is kept, and why it does not grow with what strangers, packages or a long life bring.
 REASONS = {
     "server.rsgi.Adapter._tasks": "one for each connection, of which there are as many as the operator says",
+    "server.thread_pool.Pool._queue": "WAITING_EACH requests for each thread, and one step of each connection",
+    "cli.serving._APPLICATIONS": "the applications that exist",
+    "process._holders": "what the applications that exist have for each process",
+    "web.api.upload_form._Limited.data": "of one request; it has a limit",
+    "web.http.multipart._Value.data": "of one request; it has a limit",
+    "web.http.request_body.Gathered._data": "of one request; it has a limit",
     "server.thread_pool.Pool._threads": "as many as the operator says",
     "server.response_body.Descriptors._free": "as many numbers as were held at once, and 64",
     "server.response_body.Sender._held": "one for each connection, of which there are as many as the operator says",
@@ -159,16 +168,25 @@ def _found(node: ast.AST, where: str, owner: str, *, is_kept: bool) -> Iterator[
             yield from _found(child, inner, owner, is_kept=False)
         else:
             if isinstance(child, ast.Assign | ast.AnnAssign) and child.value is not None:
-                targets = child.targets if isinstance(child, ast.Assign) else [child.target]
-                names = [name for target in targets for name in _names(target)]
-                lives = [name for name in names if is_kept or name.startswith("self.")]
-                if _makes_cache(child.value):
-                    yield from (f"{where}.{name.removeprefix('self.')}" for name in names)
-                elif _is_filled_later(child.value):
-                    yield from (f"{owner or where}.{name.removeprefix('self.')}" for name in lives)
-                elif owner == where and isinstance(node, ast.ClassDef) and _is_field_of_container(child.value):
-                    yield from (f"{where}.{name}" for name in names)
+                for target, value in _assigned(child, child.value):
+                    names = list(_names(target))
+                    lives = [name for name in names if is_kept or name.startswith("self.")]
+                    if _makes_cache(value):
+                        yield from (f"{where}.{name.removeprefix('self.')}" for name in names)
+                    elif _is_filled_later(value):
+                        yield from (f"{owner or where}.{name.removeprefix('self.')}" for name in lives)
+                    elif owner == where and isinstance(node, ast.ClassDef) and _is_field_of_container(value):
+                        yield from (f"{where}.{name}" for name in names)
             yield from _found(child, where, owner, is_kept=is_kept)
+
+
+def _assigned(child: ast.Assign | ast.AnnAssign, value: ast.expr) -> Iterator[tuple[ast.expr, ast.expr]]:
+    """Each target with its value; ``a, b = 1, {}`` are two."""
+    for target in child.targets if isinstance(child, ast.Assign) else [child.target]:
+        if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple) and len(target.elts) == len(value.elts):
+            yield from zip(target.elts, value.elts, strict=True)
+        else:
+            yield target, value
 
 
 def _names(target: ast.expr) -> Iterator[str]:
@@ -201,6 +219,8 @@ def _makes_cache(value: ast.expr) -> bool:
 
 def _is_filled_later(value: ast.expr) -> bool:
     """An empty table, set or list, or a queue: it is there to grow."""
+    if isinstance(value, ast.Tuple):
+        return any(map(_is_filled_later, value.elts))
     if isinstance(value, ast.Dict | ast.List | ast.Set):
         return not (value.keys if isinstance(value, ast.Dict) else value.elts)
     return isinstance(value, ast.Call) and _called(value) in CONTAINERS and not value.args
@@ -234,10 +254,13 @@ class Reader:
     def __init__(self):
         self._said: set[str] = set()
         self.last, self._pages = 1, {}
+        self._versions: tuple[int, dict[str, str]] = (0, {})
+        self._work: queue.SimpleQueue[str] = queue.SimpleQueue()
         here = {}
         self._queue = deque(maxlen=5)
 """
     tree = ast.parse(code)
     found = set(_found(tree, "m", "", is_kept=True))
     assert {"m.KNOWN", "m.parse", "m.short", "m.Reader._said", "m.Reader._queue"} <= found
+    assert {"m.Reader._pages", "m.Reader._versions", "m.Reader._work"} <= found
     assert "m.Reader.here" not in found

@@ -241,11 +241,12 @@ def test_a_file_that_is_lost_is_an_outage_and_no_refusal(house: House, monkeypat
 
 
 def test_the_memory_of_right_tokens_is_bounded(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pypiserver.access.tokens.REMEMBER", 3)
+    monkeypatch.setattr("pypiserver.access.tokens.REMEMBER_BYTES", 32_000)
     _, text = house.mint()
-    for number in range(20):
+    for number in range(100):
         assert identify(house.tokens, basic(f"user{number}", text)) is not None
-        assert len(house.tokens._memory[1]) <= 3
+        assert house.tokens._memory[1]._size <= 32_000
+    assert 5 < len(house.tokens._memory[1]._values) < 50
 
 
 def test_a_wrong_token_reads_no_line_of_another(house: House) -> None:
