@@ -18,6 +18,8 @@ from ..supervisor import once, say
 
 Value = TypeVar("Value")
 Work = Callable[[], object]
+# Whether its time has come, and what is called then.
+_Waiter = tuple[Callable[[], bool], Callable[[], object]]
 
 
 class Lanes:
@@ -74,7 +76,7 @@ class Waiters:
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self._calls: list[tuple[Callable[[], bool], Callable[[], object]]] = []
+        self._calls: list[_Waiter] = []
 
     def when(self, is_ready: Callable[[], bool], call: Callable[[], object]) -> None:
         """Call once ``is_ready`` is true, at once if it is so already."""
@@ -89,10 +91,12 @@ class Waiters:
         if not self._calls:
             return
         with self.lock:
-            due = [call for is_ready, call in self._calls if is_ready()]
-            if due:
-                self._calls = [each for each in self._calls if each[1] not in due]
-        for call in due:
+            due: list[_Waiter] = []
+            waiting: list[_Waiter] = []
+            for each in self._calls:
+                (due if each[0]() else waiting).append(each)
+            self._calls = waiting
+        for _, call in due:
             call()
 
 

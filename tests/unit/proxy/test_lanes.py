@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from pypiserver.errors import NotFound, Unavailable
-from pypiserver.proxy.lanes import Jobs, Lanes, wait_for
+from pypiserver.proxy.lanes import Jobs, Lanes, Waiters, wait_for
 
 
 def test_a_slow_index_holds_its_own_threads_only() -> None:
@@ -62,3 +62,27 @@ def test_each_who_waits_gets_the_error() -> None:
         errors.append(caught.value)
     assert errors[0] is not errors[1]
     assert errors[0].filename == "x"
+
+
+def test_to_tell_many_who_wait_is_linear_and_forgets_no_one() -> None:
+    compared, woken = 0, list[object]()
+
+    class Call:
+        def __call__(self) -> None:
+            woken.append(self)
+
+        def __eq__(self, other: object) -> bool:
+            nonlocal compared
+            compared += 1
+            return True
+
+    waiters, ready = Waiters(), set[str]()
+    for _ in range(300):
+        waiters.when(lambda: "first" in ready, Call())
+    waiters.when(lambda: "second" in ready, Call())
+    ready.add("first")
+    waiters.tell()
+    assert (len(woken), compared) == (300, 0)
+    ready.add("second")
+    waiters.tell()
+    assert len(woken) == 301
