@@ -76,14 +76,8 @@ class HtpasswdFile:
         try:
             self._file.read()
         except OSError as error:
-            advice = f"Make one with: pypi-server passwd {self.path} USER"
-            with contextlib.suppress(OSError, AttributeError):
-                if isinstance(error, PermissionError):
-                    owner, ours = self.path.stat().st_uid, os.geteuid()
-                    advice = f"It belongs to user {owner}, and the server runs as user {ours}: "
-                    advice += "run it as that one, or let this one read it."
             raise ConfigError(
-                f"The password file {self.path} cannot be read: {error.strerror or error}. {advice}",
+                f"The password file {self.path} cannot be read: {error.strerror or error}. {_advice(self.path, error)}",
                 kind="unreadable",
                 setting="password_file",
                 value=self.path,
@@ -181,3 +175,21 @@ class HtpasswdFile:
                 "The password file %s has plain-text passwords; replace them with pypi-server passwd.", self.path
             )
         return Table(next(_VERSIONS), entries, decoys_of(entries.values(), DECOYS))
+
+
+def _advice(path: Path, error: OSError) -> str:
+    """What to do about a password file that cannot be read at the start."""
+    if isinstance(error, FileNotFoundError):
+        return f"Make one with: pypi-server passwd {path} USER"
+    if isinstance(error, IsADirectoryError):
+        return "Name a file."
+    if isinstance(error, PermissionError):
+        with contextlib.suppress(OSError, AttributeError):
+            owner, ours = path.stat().st_uid, os.geteuid()
+            if owner == ours:
+                return f"Let its owner read it: chmod u+r {path}"
+            return (
+                f"It belongs to user {owner}, and the server runs as user {ours}: run it as that one, or let this one "
+                "read it."
+            )
+    return "Name another one, or mend it."

@@ -181,7 +181,7 @@ class Digester:
     def _faulty(self, file: File, reason: str, kind: FaultKind) -> Digest:
         """A digest with a fault; the reason is cut, because it may contain an archive's member names of any length."""
         fault = FileFault(file.path, kind, cut(reason, MAX_SENTENCE))
-        self._say_skipped(file, fault.sentence)
+        self._say_skipped(file, fault.reason)
         return Digest("", fault=fault.reason, fault_kind=kind)
 
     def _digest(self, file: File) -> Digest:

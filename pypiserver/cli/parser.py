@@ -160,6 +160,8 @@ def _operands(words: Sequence[str], row: Subcommand, flags: Mapping[str, Given])
         few = len(words) < row.required
         missing = row.operands[len(words)] if few else None
         wrong = f"{words[-1]!r} is too much" if missing is None else f"{missing.metavar} is missing"
+        if missing is not None and missing.choices:
+            wrong += f" (one of {', '.join(missing.choices)})"
         raise ConfigError(
             f"{wrong}; write: {PROGRAM} {row.name} {row.synopsis}",
             kind="too-many" if missing is None else "missing",

@@ -45,7 +45,7 @@ def allow(
     path = allowing.path or config.allow
     if path is None:
         raise ConfigError(
-            f"It is not said where the exceptions are; write: {PROGRAM} proxy allow FILE {allowing.spec} ..., or give "
+            f"No file of exceptions is named; write: {PROGRAM} proxy allow FILE {allowing.spec} ..., or give "
             "the file of the server with --allow in its settings.",
             kind="missing",
             setting="allow",

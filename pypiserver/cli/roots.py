@@ -12,6 +12,14 @@ from ..settings.config import Config
 from ..settings.suggestions import nearest
 from .subcommand import NAMES
 
+# Commands as other programs call them.
+OTHER_WORDS = {
+    **dict.fromkeys(("serve", "start", "server"), "run"),
+    **dict.fromkeys(("adduser", "useradd", "htpasswd", "user", "users"), "passwd"),
+    **dict.fromkeys(("remove", "rm"), "delete"),
+    "undelete": "restore",
+}
+
 
 def prepare_roots(config: Config) -> None:
     """Check that every folder can be read, and create the default one if it is missing; never a named one.
@@ -38,7 +46,7 @@ def root_faults(root: Path, *, create: bool) -> Iterator[Mistake]:
             sentence = f"{address} is the URL of a bucket, not a folder; write --storage {address}."
             yield Mistake(sentence, "no-folder", "roots", root, suggestion="--storage")
             return
-        meant = nearest(str(root), NAMES, 0.7)
+        meant = OTHER_WORDS.get(str(root)) or nearest(str(root), NAMES, 0.7)
         hint = "A command is the first word that is no flag" if str(root) == meant else "Did you mean the command"
         sentence = f"The folder {str(root)!r} does not exist; create it, or name another one."
         sentence += f" {hint}: pypi-server {meant} ..." if meant else ""

@@ -55,7 +55,7 @@ class TokenTask:
                 message = f"{flag} is for token {' and token '.join(tasks)}; leave it out."
                 raise ConfigError(message, kind="contradiction", setting=name, source=flag)
         if self.task == "mint" and not self.may:
-            message = "It is not said what the token may do; add --may upload, --may read, or --may with other actions."
+            message = "Nothing says what the token may do; add --may upload, --may read, or --may with other actions."
             raise ConfigError(message, kind="missing", setting="may")
         by_rule = bool(self.user) or self.unused_for is not None
         if self.task == "revoke" and by_rule and self.second:
@@ -91,7 +91,7 @@ class TokenTask:
             return place
         if self.config.tokens is None:
             raise ConfigError(
-                f"It is not said where the tokens are; write: {PROGRAM} token {self.task} FILE ..., or give the file "
+                f"No file of tokens is named; write: {PROGRAM} token {self.task} FILE ..., or give the file "
                 "of the server with --tokens FILE.",
                 kind="missing",
                 setting="tokens",

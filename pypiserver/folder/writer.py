@@ -103,7 +103,7 @@ class FolderWriter:
         fault = self._query(lambda: self._catalog.fault(0, entry.path, row))
         if fault is None or not fault.is_damage:
             return False
-        _LOG.warning("%s is replaced, as it was damaged: %s", entry.path, fault.sentence)
+        _LOG.warning("%s is replaced, as it was damaged: %s", entry.path, fault.reason)
         return True
 
     def _take_back(self, upload: ValidatedUpload, entry: StoredFile) -> None:

@@ -90,6 +90,21 @@ def test_an_empty_folder_says_what_to_type(visit: Visit, empty: LiveServer, size
     assert (page.evaluate(OVERFLOW), page.evaluate(CONTRAST)) == ([0], [])
 
 
+# Versions that are broken into lines, and text that is cut without an ellipsis.
+CUT = """() => [
+    ...[...document.querySelectorAll('.newest .version')].filter(each => each.getClientRects().length > 1),
+    ...[...document.querySelectorAll('.tools pre')].filter(each => each.scrollWidth > each.clientWidth),
+    ...[...document.querySelectorAll('input')].filter(each => getComputedStyle(each).textOverflow !== 'ellipsis'),
+    ...[...document.querySelectorAll('#address')].filter(each => each.scrollWidth > each.clientWidth),
+].map(each => each.outerHTML.slice(0, 80))"""
+
+
+def test_a_phone_shows_the_first_page_uncut(visit: Visit, server: LiveServer) -> None:
+    page = visit(server.url + "/", size="phone")
+    expect(page.locator(".newest .version")).to_have_count(8)
+    assert page.evaluate(CUT) == []
+
+
 def test_the_address_can_be_copied(visit: Visit, server: LiveServer) -> None:
     field = visit(server.url + "/").get_by_label("Index address")
     expect(field).to_have_value(f"{server.url}/simple/")

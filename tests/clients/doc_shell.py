@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from pypiserver.cli.commands import COMMANDS
+from pypiserver.cli.parser import _command_in
 from tests.clients.doc_pages import Block
 
 PASSWORD = "the-password"
@@ -47,7 +47,6 @@ CHANGED = {
 ANSWERS = r"pypi-server -U|pip search"
 # What may continue until it is ended.
 SERVES = re.compile(r"(?:uvx )?(?:\S*/)?(?:pypi-server|pypiserver|gunicorn)(?= |$)(.*)", re.DOTALL)
-NO_SERVER = {*COMMANDS} - {"run"}
 PROLOGUE = r"""set -eu -o pipefail
 SERVER=
 stop() {
@@ -135,8 +134,9 @@ def serves(statement: str) -> bool:
     if found is None or statement.rstrip().endswith("&") or " > " in statement:
         return False
     words = shlex.split(found[1], comments=True)
-    first = next((word for word in words if not word.startswith("-")), "")
-    return not NO_SERVER & {first} and not any(re.match(r"-U|--help|--version", word) for word in words)
+    return _command_in(words)[0] in {"", "run"} and not any(
+        re.match(r"-U|-h$|--help|--version", word) for word in words
+    )
 
 
 def script(blocks: Sequence[Block], machine: Machine) -> str:

@@ -17,6 +17,8 @@ from pathlib import Path
 import pytest
 
 from tests.clients.doc_configuration import READERS
+from tests.clients.doc_inline import BEFORE, NOT_RUN, SERVER, TYPED, lines
+from tests.clients.doc_inline import fault as inline_fault
 from tests.clients.doc_machine import PUBLIC, furnish, install, own_wheel, programs, shelf, wheelhouse
 from tests.clients.doc_pages import KINDS, Block, blocks, fault
 from tests.clients.doc_shell import Machine, script, serves, shown, statements
@@ -83,40 +85,79 @@ def environ_of(machine: Machine, *folders: Path) -> dict[str, str]:
     }
 
 
+def typed(text: str, machine: Machine, environ: dict[str, str], name: str) -> dict[int, str]:
+    """Run a script of `doc_shell`; gives what was printed, by the line of the page ``name``. Fails when it does."""
+    written = machine.root / "page.sh"
+    written.write_text(text)
+    # Files, and no pipes: what was printed is known after the time is up too.
+    with (machine.root / "out").open("wb") as out_file, (machine.root / "err").open("wb") as err_file:
+        process = subprocess.Popen(
+            ["bash", str(written)],
+            cwd=machine.home,
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            stdout=out_file,
+            stderr=err_file,
+            start_new_session=True,
+        )
+    try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(PAGE_SECONDS)
+    finally:
+        # What a failed page left behind.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    out, err = ((machine.root / name).read_text(errors="replace") for name in ("out", "err"))
+    parts = re.split(r"\n@@ (\d+)\n", out)
+    printed = dict(zip(map(int, parts[1::2]), parts[2::2], strict=True))
+    last = max(printed, default=0)
+    served = machine.root / "served.log"
+    log = served.read_text(errors="replace") if served.exists() else ""
+    failed = re.split(r"\n@@ \d+\n", err)[-1]
+    assert process.returncode == 0, f"{name}:{last}\n{printed.get(last, '')}\n{failed}\n--- served:\n{log[-3000:]}"
+    return printed
+
+
 @pytest.mark.parametrize("name", RUN)
 def test_every_command_works(name: str, machine: Machine, tmp_path: Path) -> None:
     page = list(blocks(NAMES[name].read_text("utf-8")))
     if any(re.search(r"(?m)^rsync ", block.text) for block in page if not block.not_run):
         program("rsync", "rsync")
     environ = environ_of(machine, install(tmp_path / "environment"), programs(tmp_path / "programs"))
-    written = tmp_path / "page.sh"
-    written.write_text(script(page, machine))
-    process = subprocess.Popen(
-        ["bash", str(written)],
-        cwd=machine.home,
-        env=environ,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-        start_new_session=True,
-    )
-    try:
-        out, err = process.communicate(timeout=PAGE_SECONDS)
-    finally:
-        # What a failed page left behind.
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-    parts = re.split(r"\n@@ (\d+)\n", out)
-    printed = dict(zip(map(int, parts[1::2]), parts[2::2], strict=True))
-    last = max(printed, default=0)
-    log = (tmp_path / "served.log").read_text(errors="replace") if (tmp_path / "served.log").exists() else ""
-    failed = re.split(r"\n@@ \d+\n", err)[-1]
-    assert process.returncode == 0, f"{name}:{last}\n{printed.get(last, '')}\n{failed}\n--- served:\n{log[-3000:]}"
+    printed = typed(script(page, machine), machine, environ, name)
     expected = {block.line: pattern for block in page if (pattern := shown(block, machine)) is not None}
     wrong = {line: printed[line] for line, pattern in expected.items() if not pattern.fullmatch(printed[line].strip())}
     assert not wrong, "".join(f"{name}:{line} prints:\n{text}" for line, text in wrong.items())
+
+
+def test_every_command_in_a_sentence_works(machine: Machine, tmp_path: Path) -> None:
+    """In one shell: first what ends, next to a server, then what serves."""
+    for name, package in (("htpasswd", "apache2-utils"), ("rsync", "rsync"), ("sqlite3", "sqlite3")):
+        program(name, package)
+    environ = environ_of(machine, install(tmp_path / "environment"), programs(tmp_path / "programs"))
+    commands = [each or line for line, each in TYPED.items() if not each.startswith(NOT_RUN)]
+    commands.sort(key=serves)
+    typed(
+        script([Block(at, text, "run") for at, text in enumerate([BEFORE, SERVER, *commands])], machine),
+        machine,
+        environ,
+        "inline",
+    )
+
+
+def test_every_command_in_a_sentence_has_a_row() -> None:
+    shown = {
+        " ".join(line.partition("  #")[0].split())
+        for page in PAGES
+        for block in blocks(page.read_text("utf-8"))
+        if not block.not_run
+        for line in block.text.replace("\\\n", "").splitlines()
+    }
+    found = {line for page in PAGES for _, line in lines(page.read_text("utf-8"))}
+    assert found - shown - {*TYPED} == set()
+    assert {*TYPED} - found == set()
+    assert [told for each in TYPED.values() if (told := inline_fault(each))] == []
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -146,7 +187,8 @@ def test_the_reader_of_pages_sees_every_kind() -> None:
 
 def test_what_serves_is_told_from_what_ends() -> None:
     lines = ("pypi-server -p 1 ~/packages", "uvx pypiserver x", "gunicorn -w4 'pypiserver:app()'", "pypi-server run x")
-    assert [serves(line) for line in lines] == [True] * 4
+    lines += ("pypi-server --fallback-mode cache x",)
+    assert [serves(line) for line in lines] == [True] * 5
     lines = (
         "pypi-server check x",
         "pypi-server -Ux x",

@@ -66,10 +66,9 @@ class Passwd:
         """Raise ConfigError for a failure that would otherwise come after the password was typed."""
         from ...access import htpasswd_file
 
-        is_path = os.sep in self.user or (Path(self.user).is_file() and not self.file.exists())
-        if is_path:
+        if _is_file_name(self.user, none_is_there=not self.file.exists()):
             raise ConfigError(
-                f"{self.user!r} is a file, and the user comes behind it; write: "
+                f"{self.user!r} is the name of a file, and the user comes after it; write: "
                 f"{PROGRAM} passwd {self.user} {self.file}",
                 kind="swapped",
                 setting="user",
@@ -106,6 +105,12 @@ class Passwd:
         else:
             out.write(f"{sentence}\n")
         return 0
+
+
+def _is_file_name(user: str, *, none_is_there: bool) -> bool:
+    """Whether the user is the name of a file; ``none_is_there`` says that the file that was given does not exist."""
+    looks_so = "htpasswd" in user or user.endswith(".txt") or Path(user).is_file()
+    return os.sep in user or (none_is_there and looks_so)
 
 
 def _asked_password(user: str, *, twice: bool) -> str:

@@ -29,7 +29,7 @@ class Stats:
 
         if self.config.stats is None:
             raise ConfigError(
-                "It is not said where downloads are counted; give the file of the server with --stats FILE.",
+                "No file of statistics is named; give the file of the server with --stats FILE.",
                 kind="missing",
                 setting="stats",
             )

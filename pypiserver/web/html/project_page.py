@@ -109,7 +109,7 @@ def downloads(counts: Counts | None, version: str) -> list[tuple[str, str]]:
         return []
     clients = ", ".join(f"{client} {count:,}" for client, count in list(counts.clients.items())[:MAX_CLIENTS])
     clients += f" and {len(counts.clients) - MAX_CLIENTS} more" if len(counts.clients) > MAX_CLIENTS else ""
-    said = [("In all", f"{counts.total:,}"), (f"Last {RECENT_DAYS} days", f"{counts.recent:,}")]
+    said = [("Total", f"{counts.total:,}"), (f"Last {RECENT_DAYS} days", f"{counts.recent:,}")]
     said += [(f"Version {version}", f"{counts.versions.get(version, 0):,}")] if version else []
     return said + ([("By client", clients)] if clients else [])
 

@@ -176,6 +176,35 @@ def test_a_missing_file_says_how_to_make_one(path: Path) -> None:
         HtpasswdFile(path).check()
 
 
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="files have no owner there")
+@pytest.mark.parametrize(
+    ("fault", "ours", "advice"),
+    [
+        (PermissionError(13, "Permission denied"), True, "chmod u+r"),
+        (PermissionError(13, "Permission denied"), False, "belongs to"),
+        (IsADirectoryError(21, "Is a directory"), True, "Name a file"),
+        (FileNotFoundError(2, "No such file or directory"), True, "Make one"),
+    ],
+)
+def test_an_unreadable_file_says_what_to_do(
+    fault: OSError, ours: bool, advice: str, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(path, "joe:sesame")
+
+    def refuse() -> None:
+        raise fault
+
+    file = HtpasswdFile(path)
+    monkeypatch.setattr(file._file, "read", refuse)  # root may read every file; only the system's answer can be played
+    if not ours:
+        monkeypatch.setattr(os, "geteuid", lambda: path.stat().st_uid + 1)
+    with pytest.raises(ConfigError) as caught:
+        file.check()
+    assert [
+        words for words in ("chmod u+r", "belongs to", "Name a file", "Make one") if words in str(caught.value)
+    ] == [advice]
+
+
 def test_nothing_of_passlib_that_breaks_is_imported() -> None:
     code = (
         "import sys; from pypiserver.access import password_hashes;"

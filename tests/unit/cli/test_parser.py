@@ -237,6 +237,12 @@ def test_a_mistake_says_what_was_given_where(line: str, kind: str, setting: str,
     assert mistake == Mistake(mistake.sentence, kind, setting, value, source)
 
 
+@pytest.mark.parametrize(("line", "words"), [("config", "check, show, init"), ("completion", "bash, zsh, fish")])
+def test_a_missing_word_of_a_few_says_which_there_are(line: str, words: str) -> None:
+    (mistake,) = mistakes_of(line)
+    assert words in mistake.sentence
+
+
 def test_mistakes_are_reported_together() -> None:
     assert [(each.kind, each.setting) for each in mistakes_of("--prot 9 -O -P")] == [
         ("unknown", "--prot"),
@@ -397,7 +403,13 @@ def test_a_missing_folder_called_like_a_command_gets_a_hint(tmp_path: Path, monk
 
 def test_a_missing_folder_that_is_almost_a_command_suggests_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for typed, meant in (("chekc", "check"), ("yanc", "yank"), ("packages", "")):
+    for typed, meant in (
+        ("chekc", "check"),
+        ("yanc", "yank"),
+        ("packages", ""),
+        ("serve", "run"),
+        ("adduser", "passwd"),
+    ):
         with pytest.raises(ConfigError) as caught:
             prepare_roots(Config(roots=(Path(typed),)))
         assert caught.value.mistakes[0].suggestion == meant

@@ -353,6 +353,9 @@ def test_a_file_that_cannot_be_read_is_named_and_the_rest_is_checked(
             digester.digest_project("bad")
             catalog.retry_unreadable()
     assert caplog.messages == [f"Skipped bad-1.0.tar.gz in {root}: {sentence}"]
+    caplog.clear()
+    digester.digest_project("worse")
+    assert [message.count("worse-1.0.zip") for message in caplog.messages] == [1]
 
 
 def test_a_missing_folder_is_a_mistake(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -71,11 +71,11 @@ def test_the_pages_of_a_project_show_its_downloads(serve: Serve, put: Put, file:
     put(WHEEL, WHEEL_BYTES)
     put(NEWER, NEWER_BYTES)
     client = serve(stats=file)
-    assert shown(client, "/project/foo-bar/") == "In all 0 Last 30 days 0 Version 2.0 0"
+    assert shown(client, "/project/foo-bar/") == "Total 0 Last 30 days 0 Version 2.0 0"
     counted = Downloads(file, clock=lambda: NOW)
     counted.observe([exchange("foo-bar") for _ in range(1234)] + [exchange("foo-bar", "2.0", agent="uv/0.9")])
     counted.close()
-    whole = "In all 1,235 Last 30 days 0 Version {} By client pip 1,234, uv 1"
+    whole = "Total 1,235 Last 30 days 0 Version {} By client pip 1,234, uv 1"
     assert shown(client, "/project/foo-bar/") == whole.format("2.0 1")
     assert shown(client, "/project/foo-bar/1.0/") == whole.format("1.0 1,234")
     file.write_bytes(b"no database at all" * 100)

@@ -64,6 +64,7 @@ def test_what_cannot_be_done_is_said_before_the_password_is_asked_for(
     for words, said in (
         (("ada", "htpasswd"), "passwd htpasswd ada"),
         (("ada", str(file)), f"passwd {file} ada"),
+        (("new", "htpasswd.txt"), "passwd htpasswd.txt new"),
         ((file, "a:b"), "is not a user name"),
         ((tmp_path / "none" / "htpasswd", "ada"), "cannot be changed"),
         ((tmp_path, "ada"), "cannot be changed"),
