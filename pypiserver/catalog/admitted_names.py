@@ -2,10 +2,11 @@
 
 SQLite takes more than a second to read a condition of 10,000 lines, on each connection and for each kind of list, and
 0.15 s to compare 100,000 names with fifty lines that have exceptions. Sorted names are compared with all patterns in
-some milliseconds here, once for each serial of the catalog.
+some milliseconds here, and after that only those of projects that changed.
 
-**Invariants:** a set belongs to one serial; a project that came later is missing until the serial is read again, never
-shown by mistake; sets are bounded in bytes; a condition can be used while its filter is referenced.
+**Invariants:** a set belongs to one serial, and has only projects with files; a project that came later is missing
+until the serial is read again, never shown by mistake; sets are bounded in bytes; a condition can be used while its
+filter is referenced.
 """
 
 from __future__ import annotations
@@ -17,6 +18,10 @@ import threading
 import weakref
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from packaging.utils import NormalizedName
 
 from .name_filter import BEYOND, WILD, NameFilter, shortest
 
@@ -25,6 +30,8 @@ FEW = 1000
 # Of all sets of a catalog but the newest; each takes about this many bytes for a name.
 MAX_BYTES = 64 << 20
 _NAME_BYTES = 150
+# A set follows a change of up to this many projects; after more of them it is made again.
+MOST_CHANGED = 20
 _NUMBERS = itertools.count(1)
 _SETS: dict[int, frozenset[str]] = {}
 
@@ -48,35 +55,75 @@ def is_in_set(number: int, name: str) -> bool:
     return name in _SETS[number]
 
 
+@dataclass(frozen=True, slots=True)
+class ListedNames:
+    """The projects of a ``catalog`` at a ``serial``.
+
+    ``every`` reads those with a file; ``since`` reads those that changed after a serial, and how many files they have.
+    """
+
+    catalog: object
+    serial: int
+    every: Callable[[], Iterable[str]]
+    since: Callable[[int], Sequence[tuple[str, int]]]
+
+
+class _Known(NamedTuple):
+    """A set, the filter whose condition it is, and the catalog and serial that it belongs to."""
+
+    catalog: object
+    serial: int
+    found: NameSet
+    narrowed: NameFilter
+
+
 class AdmittedNames:
     """The sets of one catalog. ``condition`` writes that a column is in a set, for its database."""
 
     def __init__(self, condition: Callable[[str, NameSet], str]) -> None:
         self._condition = condition
-        # By the key of a filter, the newest last: the state of the catalog, the filter, and its bytes.
-        self._known: dict[str, tuple[object, NameFilter, int]] = {}
+        # By the key of a filter, the newest last.
+        self._known: dict[str, _Known] = {}
         self._lock = threading.Lock()
 
-    def of(self, names: NameFilter, state: object, every: Callable[[], Iterable[str]]) -> NameFilter:
-        """The filter with a condition that any number of patterns makes no longer.
-
-        ``state`` is the catalog's, in which ``every`` reads its names.
-        """
+    def of(self, names: NameFilter, listed: ListedNames) -> NameFilter:
+        """The filter with a condition that any number of patterns makes no longer."""
         known = self._known.get(names.key)
-        if known is None or known[0] != state:
-            found = NameSet(admitted(names, sorted(every())))
-            narrowed = names.by_set(lambda column: self._condition(column, found))
-            known = state, narrowed, _NAME_BYTES * len(found.names)
+        if known is None or known[:2] != (listed.catalog, listed.serial):
+            found = self._followed(known, names, listed)
+            if found is None:
+                found = NameSet(admitted(names, sorted(listed.every())))
+            narrowed = known.narrowed if known is not None and found is known.found else self._narrowed(names, found)
+            known = _Known(listed.catalog, listed.serial, found, narrowed)
             self._keep(names.key, known)
-        return known[1]
+        return known.narrowed
 
-    def _keep(self, key: str, known: tuple[object, NameFilter, int]) -> None:
+    def _narrowed(self, names: NameFilter, found: NameSet) -> NameFilter:
+        return names.by_set(lambda column: self._condition(column, found), found.names)
+
+    @staticmethod
+    def _followed(known: _Known | None, names: NameFilter, listed: ListedNames) -> NameSet | None:
+        """The known set after what changed since, the same one if that is nothing; None if it must be made again."""
+        if known is None or known.catalog != listed.catalog or known.serial > listed.serial:
+            return None
+        changed = listed.since(known.serial)
+        if len(changed) > MOST_CHANGED:
+            return None
+        here = {name for name, files in changed if files and names.admits(NormalizedName(name))}
+        before = known.found.names.intersection(name for name, _ in changed)
+        return known.found if here == before else NameSet((known.found.names - before) | here)
+
+    def _keep(self, key: str, known: _Known) -> None:
         with self._lock:
             self._known.pop(key, None)
             self._known[key] = known
-            size = sum(each[2] for each in self._known.values())
+            size = sum(map(_size, self._known.values()))
             while size > MAX_BYTES and len(self._known) > 1:
-                size -= self._known.pop(next(iter(self._known)))[2]
+                size -= _size(self._known.pop(next(iter(self._known))))
+
+
+def _size(known: _Known) -> int:
+    return _NAME_BYTES * len(known.found.names)
 
 
 def admitted(names: NameFilter, every: Sequence[str]) -> set[str]:
@@ -93,18 +140,21 @@ def admitted(names: NameFilter, every: Sequence[str]) -> set[str]:
 
 def _covered(patterns: Iterable[str], every: Sequence[str], known: frozenset[str]) -> set[str]:
     """The names that one of the patterns covers; those of a beginning are neighbors."""
-    texts = frozenset(patterns)
-    found = set(known & texts)
-    begins = {text[:-1] for text in texts if text.endswith("*") and not WILD.search(text[:-1])}
+    found: set[str] = set()
+    begins: set[str] = set()
+    wild: dict[str, list[str]] = {}
+    for text in patterns:
+        begin = WILD.split(text, maxsplit=1)[0]
+        if begin == text:
+            found.update(known & {text})
+        elif text == f"{begin}*":
+            begins.add(begin)
+        else:
+            wild.setdefault(begin, []).append(text)
     for begin in shortest(begins):
         found.update(_beginning(begin, every))
-    by_begin: dict[str, list[str]] = {}
-    for text in texts:
-        begin = WILD.split(text, maxsplit=1)[0]
-        if text != begin and text[:-1] not in begins:
-            by_begin.setdefault(begin, []).append(text)
-    for begin, some in by_begin.items():
-        matches = [re.compile(fnmatch.translate(text)).match for text in some]
+    for begin, texts in wild.items():
+        matches = [re.compile(fnmatch.translate(text)).match for text in texts]
         found.update(name for name in _beginning(begin, every) if any(match(name) for match in matches))
     return found
 

@@ -145,17 +145,20 @@ class FileList:
             return connection.execute(statement, parameters).fetchall()
 
 
-# Projects all of whose files may be of another one, until their metadata is read.
-_GUESSED = """
-    SELECT u.project FROM file u WHERE u.undecided <> '' AND u.visible = 1 GROUP BY u.project
-    HAVING COUNT(*) >= (SELECT p.files FROM project p WHERE p.name = u.project)
+# Projects all of whose files may be of another one, until their metadata is read. Grouping these files by project would
+# make SQLite read the rows of all files (25 ms of 100,000), not the index of the few.
+GUESSED = """
+    SELECT p.name FROM project p
+    WHERE p.name IN (SELECT u.project FROM file u WHERE u.undecided <> '' AND u.visible = 1) AND p.files <= (
+        SELECT COUNT(*) FROM file u WHERE u.project = p.name AND u.undecided <> '' AND u.visible = 1
+    )
 """
 
 
 def of_projects(names: NameFilter, column: str, *, is_scanned: bool = False) -> str:
     """The condition for rows of admitted projects; for some, without those that a hidden project's file may be of."""
     condition = names.sql(column, is_scanned=is_scanned)
-    return condition if names.is_all() else f"{condition} AND {column} NOT IN ({_GUESSED})"
+    return condition if names.is_all() else f"{condition} AND {column} NOT IN ({GUESSED})"
 
 
 def of_files(names: NameFilter) -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -59,8 +60,9 @@ class NameFilter:
     is_costly: bool = field(default=False, compare=False, repr=False)
     # The condition, for scans and for look-ups: of 10,000 patterns it takes 0.4 seconds to write.
     _texts: dict[bool, str] = field(default_factory=dict, compare=False, repr=False)
-    # The condition of a set of names, which takes the place of the patterns.
+    # The condition of a set of names, which takes the place of the patterns, and these names.
     _in_set: Callable[[str], str] | None = field(default=None, compare=False, repr=False)
+    listed: frozenset[str] | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def of(cls, lines: Iterable[Line]) -> NameFilter:
@@ -79,9 +81,9 @@ class NameFilter:
         key = _digest(" ".join(sorted((self.key, other.key))))
         return NameFilter(key, self.joined + other.joined, is_costly=self.is_costly or other.is_costly)
 
-    def by_set(self, in_set: Callable[[str], str]) -> NameFilter:
-        """The same filter with another condition: ``in_set`` writes it for a column."""
-        return replace(self, _in_set=in_set)
+    def by_set(self, in_set: Callable[[str], str], listed: frozenset[str]) -> NameFilter:
+        """The same filter with another condition: ``in_set`` writes for a column that it is one of the ``listed``."""
+        return replace(self, _in_set=in_set, listed=listed)
 
     def is_all(self) -> bool:
         """Whether it admits every name."""
@@ -142,7 +144,7 @@ def _covered(column: str, patterns: Iterable[str], *, is_scanned: bool) -> str:
     begins = shortest(text[:-1] for text in texts if text.endswith("*") and not WILD.search(text[:-1]))
     if begins == ("",):
         return _ALL
-    others = sorted(text for text in texts if not text.startswith(begins))
+    others = sorted(text for text in texts if not _begins_with(begins, text))
     whole = [f"'{text}'" for text in others if not WILD.search(text)]
     by_begin: dict[str, list[str]] = {begin: [] for begin in begins}
     for pattern in filter(WILD.search, others):
@@ -163,6 +165,12 @@ def shortest(begins: Iterable[str]) -> tuple[str, ...]:
         if not kept or not begin.startswith(kept[-1]):
             kept.append(begin)
     return tuple(kept)
+
+
+def _begins_with(begins: Sequence[str], text: str) -> bool:
+    """Whether the text begins with one of these, which are sorted; none of them begins with another."""
+    place = bisect_right(begins, text)
+    return place > 0 and text.startswith(begins[place - 1])
 
 
 def _ranges(column: str, by_begin: Mapping[str, Sequence[str]], *, is_scanned: bool) -> str:

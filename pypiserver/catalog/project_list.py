@@ -20,7 +20,7 @@ from packaging.utils import NormalizedName
 from ..model import Listed, Search, utc
 from . import dependencies
 from .database import Database, in_lists
-from .file_pages import of_projects
+from .file_pages import GUESSED, of_projects
 from .name_filter import EVERYTHING, NameFilter
 from .project_rows import _SELECT_ANY, _make_outdated
 
@@ -114,15 +114,25 @@ class ProjectList:
             parameters = {**parameters, "needs": search.needs} if search.needs else parameters
             where = f"{condition} AND {filtered}"
             has_words = words is not None and condition == words.matches
-            counting = f"SELECT COUNT(*) FROM listing l WHERE {where}"
-            if words is not None and has_words and not (search.show or search.needs or names.key):
-                counting = words.counted
-            total = self._ask(counting, **parameters)[0][0]
+            total = self._count(search, names, where, parameters, has_words=has_words)
             if total:
                 rank = (words.rank if names.is_all() else words.own_rank) if words is not None else ""
                 matched = _Matched(where, filtered, parameters, rank if has_words and total <= MAX_RANKED else "")
-                return total, list(self._shown(self._ids(search, matched), names))
+                ids = self._ids(search, matched) if search.offset < total else []
+                return total, list(self._shown(ids, names))
         return 0, []
+
+    def _count(
+        self, search: Search, names: NameFilter, where: str, parameters: Mapping[str, str], *, has_words: bool
+    ) -> int:
+        """How many rows meet the condition ``where`` of this search; ``has_words`` says that it asks the full text."""
+        counting = f"SELECT COUNT(*) FROM listing l WHERE {where}"
+        if has_words and self._search is not None and names.is_all() and not (search.show or search.needs):
+            counting = self._search.counted
+        elif names.listed is not None and not parameters and not search.show:
+            # Every project with files has a row, so the names tell: asking SQLite for each took 30 ms of 100,000.
+            return len(names.listed.difference(name for (name,) in self._ask(GUESSED)))
+        return int(self._ask(counting, **parameters)[0][0])
 
     def _shown(self, ids: Sequence[int], names: NameFilter) -> Iterator[Listed]:
         files = "l.files" if names.is_all() else _DECIDED

@@ -7,6 +7,8 @@ leave this module unchanged, and the caller decides how to recover.
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterable
+from operator import itemgetter
 from typing import NamedTuple
 
 from ..distributions.core_metadata import MAX_DESCRIPTION, CoreMetadata, described, packed, parse_metadata, unpacked
@@ -14,7 +16,7 @@ from ..distributions.filename import FilenameParts
 from ..distributions.filename_keys import folded
 from ..model import ACTIVE, File, Indexed, ProjectStatus
 from . import statements
-from .admitted_names import AdmittedNames
+from .admitted_names import AdmittedNames, ListedNames
 from .database import Connection, Cursor, Database
 from .file_pages import FileList, of_files, of_projects
 from .name_filter import EVERYTHING, NameFilter
@@ -48,8 +50,14 @@ class CatalogQueries(CatalogState):
         """The filter as lists of this catalog should get it: that of many patterns as a set of names."""
         if not names.is_costly:
             return names
-        state = self.connections.generation, self.connections.epoch, self.serial()
-        return self._admitted.of(names, state, lambda: [name for (name,) in self._all(statements.SELECT_NAMES)])
+        catalog = self.connections.generation, self.connections.epoch
+        return self._admitted.of(names, ListedNames(catalog, self.serial(), self._listed_names, self._changed_names))
+
+    def _listed_names(self) -> Iterable[str]:
+        return map(itemgetter(0), self._all(statements.SELECT_LISTED_NAMES))
+
+    def _changed_names(self, serial: int) -> list[tuple[str, int]]:
+        return self._all(statements.SELECT_CHANGED_NAMES, serial=serial)
 
     def states(self) -> tuple[set[int], set[int]]:
         """The hash of each row's (root, path, size, mtime_ns, inode, sidecars, ctime_ns), and the roots with a row.
@@ -179,7 +187,7 @@ class CatalogQueries(CatalogState):
         if names.is_all():
             return int(files), int(projects)
         # A file that may be of a hidden project counts once its metadata says that it is not.
-        rows = self._all(statements.SELECT_UNDECIDED_COUNTS.format(names=names.sql("project")))
+        rows = self._all(statements.SELECT_UNDECIDED_COUNTS.format(names=names.sql("p.name")))
         return int(files) - sum(count for count, _ in rows), int(projects) - sum(is_alone for _, is_alone in rows)
 
     def root_counts(self) -> dict[int, int]:

@@ -174,7 +174,8 @@ SELECT_PROJECTS = """
             ELSE changed_ns / 1000000000 END
     FROM project WHERE files > 0 AND {names} ORDER BY name
 """
-SELECT_NAMES = "SELECT name FROM project"
+SELECT_LISTED_NAMES = "SELECT name FROM project WHERE files > 0"
+SELECT_CHANGED_NAMES = "SELECT name, files FROM project WHERE serial > :serial"
 SELECT_PROJECT = "SELECT serial, status, reason, changed_ns FROM project WHERE name = :name"
 SELECT_STATUSES = "SELECT name, status, reason FROM project WHERE status <> ''"
 # With files of other projects that may belong to this one, until they are read.
@@ -215,10 +216,16 @@ SELECT_CORE = """
     SELECT CASE WHEN sha256 = :sha256 THEN core END, body FROM metadata WHERE root = :root AND path = :path
 """
 SELECT_COUNTS = "SELECT COALESCE(SUM(files), 0), COUNT(*) FROM project WHERE files > 0 AND {names}"
-# Of each project: files whose metadata has not said yet that they are of it, and whether it has no others.
+# Of each project: files whose metadata has not said yet that they are of it, and whether it has no others. Only the
+# index of these files is read.
 SELECT_UNDECIDED_COUNTS = """
-    SELECT COUNT(*), CASE WHEN COUNT(*) >= (SELECT files FROM project WHERE name = u.project) THEN 1 ELSE 0 END
-    FROM file u WHERE undecided <> '' AND visible = 1 AND {names} GROUP BY project
+    SELECT n, CASE WHEN n >= files THEN 1 ELSE 0 END FROM (
+        SELECT p.files AS files, (
+            SELECT COUNT(*) FROM file u WHERE u.project = p.name AND u.undecided <> '' AND u.visible = 1
+        ) AS n
+        FROM project p
+        WHERE p.name IN (SELECT project FROM file WHERE undecided <> '' AND visible = 1) AND {names}
+    ) counted
 """
 SELECT_ROOT_COUNTS = "SELECT root, COUNT(*) FROM file GROUP BY root"
 SELECT_UNREAD_ROOTS = "SELECT DISTINCT root FROM folder WHERE inode = -2"

@@ -62,6 +62,9 @@ def read(file: Path) -> dict[str, Given]:
     try:
         values = tomllib.loads(file.read_text("utf-8"))
     except OSError as error:
+        if file.is_dir():
+            message = f"{file} is a folder, and not a configuration file; name a folder of packages with -r {file}."
+            raise ConfigError(message, kind="folder", setting="config", value=file) from error
         raise ConfigError(
             f"The configuration file {file} cannot be read: {error.strerror or error}.",
             kind="unreadable",

@@ -14,10 +14,14 @@ from packaging.utils import NormalizedName
 from .. import request_info
 from ..access.guard import Access, refusal
 from ..access.principal import Principal
+from ..bounded_cache import BoundedCache
 from ..distributions.filename import normalize, projects_of
-from ..errors import NotFound, PypiServerError
+from ..errors import CatalogUnavailable, NotFound, PypiServerError
 from ..index.read import Repository
 from .api.files import without_sidecar
+
+# Bytes of what is remembered of files whose names fit several projects.
+OWNER_BYTES = 1 << 20
 
 
 class Admission:
@@ -26,6 +30,9 @@ class Admission:
     def __init__(self, access: Access, repository: Repository) -> None:
         self._access = access
         self._repository = repository
+        # By the path of such a file: a serial, and whose it is, '' if it is not here. The time of an answer would tell
+        # that it is, if only the one that is here were remembered.
+        self._owners: BoundedCache[str, tuple[int, str]] = BoundedCache(OWNER_BYTES)
 
     def admit(self, action: str, environ: dict[str, Any], arguments: Mapping[str, str]) -> None:
         """Admit this request, and leave its principal in the environ; raises the refusal."""
@@ -65,11 +72,22 @@ class Admission:
     def _is_of(self, path: str, projects: set[NormalizedName]) -> bool:
         """Whether there is a file at that path, and its metadata says that it is of one of these projects."""
         try:
-            return self._repository.file(path).project in projects
+            serial, known = self._repository.serial(), self._owners.get(path)
+        except CatalogUnavailable:
+            # What is known of the file may count for some minutes all the same.
+            return self._owner(path) in projects
+        if known is None or known[0] != serial:
+            known = serial, self._owner(path)
+            self._owners.put(path, known, size=0)
+        return known[1] in projects
+
+    def _owner(self, path: str) -> str:
+        try:
+            return self._repository.file(path).project
         except NotFound:
-            return False
+            return ""
         except PypiServerError as error:
             # What is wrong with one file is not told before it is known whose it is.
             if error.filename:
-                return False
+                return ""
             raise

@@ -30,6 +30,8 @@ from .wsgi import Client
 # The mark of a class in a validator depends on the catalog.
 MARK = re.compile(r"\.[0-9a-f]{16}(?=[-\"])")
 HIDES = ("", "mia", "pat", "sam", "cia", "token", *oracle.WRONG)
+# Those who may do one thing with projects that they may not list: it does not show in any other answer.
+CHANGES = ("uma", "del", "dow")
 
 
 def may_list(rights: str, who: str, project: str) -> bool:
@@ -111,6 +113,14 @@ def test_every_route_is_in_the_oracle(server: Server) -> None:
 EVERY = 31
 EVERY_LIST = 7
 ODD_METHODS = pytest.mark.filterwarnings("ignore:Unknown REQUEST_METHOD")
+
+
+@ODD_METHODS
+@pytest.mark.parametrize("who", CHANGES)
+def test_a_right_to_one_action_tells_nothing_in_other_answers(server: Server, who: str) -> None:
+    count, found = oracle.differing(server.send, server.world, who, every=EVERY, first=CHANGES.index(who))
+    assert found == []
+    assert count > 100
 
 
 @ODD_METHODS
@@ -205,8 +215,10 @@ def is_no_file(target: str) -> bool:
 # -- with a cache of another index -----------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def proxying(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, FakeUpstream]]:
+@pytest.fixture(scope="module", params=[(), ("*",)], ids=["separate", "merged"])
+def proxying(
+    world: World, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[tuple[Server, FakeUpstream]]:
     """A server of the world whose other index has every name of it: those that exist, and those that never did."""
     with upstream() as up:
         for name in {each for pairs in world.hidden.values() for pair in pairs for each in pair}:
@@ -215,6 +227,7 @@ def proxying(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         up.add_wheel("kit-proxied", "1.0")
         folder = tmp_path_factory.mktemp("proxying")
         settings = {"fallback_mode": "cache", "fallback_url": up.url, "cache_folder": folder / "cache"}
+        settings["merge"] = list(request.param)
         with serving(world, world.projects, folder, **settings) as server:
             yield server, up
 

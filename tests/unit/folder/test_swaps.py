@@ -345,6 +345,7 @@ REASONS = {
     "catalog.sqlite.file.states_of": "compared after the act: what was written to must have its name still",
     "cli.roots.root_faults": "which words an error has",
     "settings.toml_file.locate": "a file that goes is an error when it is read",
+    "settings.toml_file.read": "only the words of an error depend on it",
     "observability.download_statistics.Downloads._reading": "which words an error has, after the act",
     "settings.discovered_files.objection": "whoever could put another file there is an objection himself",
     "observability.logging_setup._warn_of_strange": "whether there is something to warn of",

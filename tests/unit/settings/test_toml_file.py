@@ -112,6 +112,9 @@ def test_a_mistake_is_named_with_file_and_setting(
 def test_a_file_that_cannot_be_read_is_named(here: Path) -> None:
     with raises(ConfigError, kind="unreadable", setting="config", value=Path("missing.toml")):
         settings("--config", "missing.toml")
+    (here / "wheels").mkdir()
+    with raises(ConfigError, kind="folder", setting="config", value=Path("wheels")):
+        settings("--config", "wheels")
     (here / "binary.toml").write_bytes(b"\xff\xfe")
     with raises(ConfigError, kind="value", setting="config", value=Path("binary.toml")):
         settings("--config", "binary.toml")

@@ -270,6 +270,21 @@ def test_a_file_whose_name_fits_two_projects_is_of_the_one_that_its_metadata_nam
     assert client.get(two_projects, **login("eve")).status == 200
 
 
+def test_a_file_name_that_fits_a_hidden_project_costs_no_more_if_it_is_there(
+    two_projects: str, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is looked up once is remembered of both, so the time of an answer tells nothing."""
+    paths, asked = (two_projects, "/packages/oauth-2-6.tar.gz"), []
+    # The first request has the file read, which changes the catalog.
+    assert [client.get(path, **login("eve")).status for path in paths * 2] == [404] * 4
+    repository = client._application.repository  # type: ignore[attr-defined]
+    real = repository.file
+    monkeypatch.setattr(repository, "file", lambda path: (asked.append(path), real(path))[1])
+    assert [client.get(path, **login("eve")).status for path in paths] == [404] * 2
+    assert asked == []
+    assert client.get(two_projects, **login("root")).status == 200
+
+
 def test_an_upload_whose_name_fits_two_projects_is_of_the_one_that_its_metadata_names(
     client: Client, rights: Path, filled: Path
 ) -> None:
