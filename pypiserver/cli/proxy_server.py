@@ -17,6 +17,7 @@ from ..factory.proxy import Asking
 from ..factory.web import build_fallback
 from ..index.read import Repository
 from ..settings.config import Config
+from ..upstream.guarded_client import blocked_origin
 from .manage import catalog_failures
 from .proxy_explain import ASKING, Server
 
@@ -46,6 +47,6 @@ def opened(config: Config) -> Iterator[Server]:
         return (name in here and not fallback.is_merged(name)) or (is_there and fallback.is_reserved(name))
 
     try:
-        yield Server(asking.parts.get().proxy, asking.policy, is_own)
+        yield Server(asking.parts.get().proxy, asking.policy, is_own, blocked_origin)
     finally:
         asking.close()

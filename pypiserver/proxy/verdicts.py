@@ -1,7 +1,7 @@
 """What a response of another index about a file means to our clients, and which kept file is the one of its page.
 
-**Invariants:** an outage is 503, something wrong is 502, and only what the index itself says is gone is 404; a client
-is told no address.
+**Invariants:** an outage is 503, something wrong is 502, what only the operator can allow is 403, and only what the
+index itself says is gone is 404; a client is told no address.
 """
 
 from __future__ import annotations
@@ -9,10 +9,13 @@ from __future__ import annotations
 import logging
 
 from ..backend.cache_store import KeptFile, Key
-from ..errors import BadGateway, NotFound, PypiServerError, Unavailable
+from ..errors import BadGateway, NotFound, PypiServerError, Unavailable, Withholding
+from ..upstream.errors import HostRefused
 from ..upstream.values import RemoteFile, Upstream
 
 _LOG = logging.getLogger(__name__)
+# The rule by which no server is asked that no setting names, unless its address is public.
+HOSTS = "hosts"
 
 
 def key_of(file: RemoteFile) -> Key:
@@ -52,6 +55,14 @@ def told(error: PypiServerError, file: RemoteFile, upstream: Upstream) -> PypiSe
         _LOG.warning("%s", error)
     if isinstance(error, NotFound | BadGateway | Unavailable):
         return error
+    if isinstance(error, HostRefused):
+        return Withholding(
+            f"{file.filename} is not given out: the index {upstream.name} has it on another server, which has no "
+            f"public address; the operator has to allow its host (rule {HOSTS}).",
+            kind=HOSTS,
+            filename=file.filename,
+            project=file.project,
+        )
     return Unavailable(
         f"{file.filename} cannot be fetched from the index {upstream.name}: {error}",
         public=f"{file.filename} cannot be fetched from the index {upstream.name} right now. Try again in a moment.",
