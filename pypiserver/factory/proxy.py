@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from ..web.api.page_responses import PageResponses
     from ..web.api.proxied import Proxied
     from ..web.api.proxied_files import ProxiedFiles
+    from ..web.html.other_indexes import Indexes
     from ..web.http.page_cache import PageMemory
 
 
@@ -95,6 +96,12 @@ class Asking:
         from ..web.api.merged import Merged
 
         return Merged(repository, pages, responses, memory, covers=self._fallback.is_merged)
+
+    def for_people(self, repository: Repository, pages: Proxied) -> Indexes:
+        """What people see of other indexes."""
+        from ..web.html.other_indexes import Indexes
+
+        return Indexes(repository, pages, require=self._fallback.require, is_merged=self._fallback.is_merged)
 
     def close(self) -> None:
         """End what this process made."""
