@@ -63,7 +63,8 @@ class Client(Protocol):
 class Fetching:
     """What all fetches need: ``keep`` is off where files are only passed on; ``most`` is the size limit of a file.
 
-    ``space`` limits the cache; ``offline`` asks no index; ``ending`` ends all fetches.
+    ``space`` limits the cache; ``offline`` asks no index; ``ending`` ends all fetches. ``note_wrong`` gets the name of
+    an index whose file is not what its page says.
     """
 
     client: Client
@@ -73,6 +74,7 @@ class Fetching:
     most: int | None = None
     space: Space | None = None
     offline: bool = False
+    note_wrong: Callable[[str], object] = str
     ending: threading.Event = field(default_factory=threading.Event)
     clock: Callable[[], float] = time.monotonic
 

@@ -93,6 +93,7 @@ class ProxyFiles:
             if fetch.is_wrong and transfer.error is not None:
                 count = (self._wrong.get(key) or (0, 0.0, None))[0]
                 self._wrong.put(key, (count + 1, self._shared.clock(), transfer.error), size=1000)
+                self._shared.note_wrong(key.upstream)
             elif transfer.is_whole:
                 self._wrong.drop(key)
                 self._store.note_use(key)
