@@ -25,6 +25,7 @@ from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.task import WSGITask
 
+from ..deferred import Interrupted
 from ..supervisor import once
 from .accepting import accepting_many
 from .contract import BACKLOG, GRACE_SECONDS, OUTLASTED, Hooks, MakeApplication, Options, say_cut, say_ending
@@ -82,6 +83,13 @@ class _Answering(WSGITask):  # type: ignore[misc]
         environ: dict[str, Any] = super().get_environment()
         environ[ASKED] = self.request.is_asked
         return environ
+
+    def service(self) -> None:
+        """Answer, and break the connection after a body that ends early: the log says why already."""
+        try:
+            super().service()
+        except Interrupted:
+            self.close_on_finish = True
 
 
 class _Asking(WSGITask):  # type: ignore[misc]
