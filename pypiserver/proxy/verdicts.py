@@ -7,8 +7,9 @@ index itself says is gone is 404; a client is told no address.
 from __future__ import annotations
 
 import logging
+from typing import NamedTuple
 
-from ..backend.cache_store import KeptFile, Key
+from ..backend.cache_store import KeptFile, Key, Progress
 from ..errors import BadGateway, NotFound, PypiServerError, Unavailable, Withholding
 from ..upstream.errors import HostRefused
 from ..upstream.values import RemoteFile, Upstream
@@ -21,6 +22,24 @@ HOSTS = "hosts"
 def key_of(file: RemoteFile) -> Key:
     """Where the cache keeps a file."""
     return Key(file.upstream, file.project, file.filename)
+
+
+class Version(NamedTuple):
+    """A file as its page has it at one time: an index may replace it by another of the same name."""
+
+    key: Key
+    mark: object
+    size: int | None
+
+
+def version_of(file: RemoteFile) -> Version:
+    """Equal for equal bytes, as far as the page tells."""
+    return Version(key_of(file), file.hashes or file.url, file.size)
+
+
+def is_same(progress: Progress, file: RemoteFile) -> bool:
+    """Whether a fetch of another process is of the file that the page has now; its size is known by then."""
+    return progress.expected == file.sha256 and file.size in (None, progress.total)
 
 
 def fits(kept: KeptFile, file: RemoteFile) -> bool:
