@@ -103,6 +103,10 @@ class Fallback:
                 project=project,
             )
 
+    def is_private(self, project: NormalizedName) -> bool:
+        """Whether the name never leaves this server."""
+        return self._private(project)
+
     def is_reserved(self, project: NormalizedName) -> bool:
         """Whether the name is private, or that of a deleted project."""
         return self._private(project) or (not self._merged(project) and bool(self._claims.find(project)))
