@@ -15,6 +15,7 @@ growing has ``when_ready`` itself; the server waits for that before it takes the
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from typing import Protocol
 
@@ -77,8 +78,14 @@ class Postponed(BaseException):
         self.seconds = seconds
 
 
-class Interrupted(OSError):  # noqa: N818 - no bug of ours
-    """A body ends early because its source failed, which the log says already: break the connection."""
+class Interrupted(ConnectionResetError):  # noqa: N818 - no bug of ours
+    """A body ends early because its source failed, which the log says already: break the connection.
+
+    Servers that know nothing of it (gunicorn, wsgiref) take it for the end of the connection, and log no traceback.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(errno.ECONNRESET, message)
 
 
 def _nothing() -> None:

@@ -203,6 +203,26 @@ class Forbidden(PypiServerError):
     general = "The server is not allowed to do this; its log says why."
 
 
+class Withholding(Forbidden):
+    """A rule withholds a file of another index; ``kind`` is the rule.
+
+    ``until`` is when the file will be given out (seconds since the epoch), None if that is not known.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        kind: str,
+        filename: str = "",
+        project: str = "",
+        reason: str = "",
+        until: float | None = None,
+    ) -> None:
+        super().__init__(message, kind=kind, filename=filename, project=project, reason=reason)
+        self.until = until
+
+
 class NotFound(PypiServerError):
     """No such project, release, file or route."""
 

@@ -49,12 +49,13 @@ class KeptEntry(NamedTuple):
 class Progress(NamedTuple):
     """How far a fetch is: the first ``available`` bytes may be read, of ``total`` (None: not known yet).
 
-    ``is_whole`` says that all of them were checked.
+    ``is_whole`` says that all of them were checked; ``expected`` is the sha256 that its page says, '' for none.
     """
 
     available: int = 0
     total: int | None = None
     is_whole: bool = False
+    expected: str = ""
 
 
 class GrowingFile(Protocol):

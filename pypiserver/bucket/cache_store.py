@@ -29,20 +29,29 @@ FILES = "cache/files/"
 SIDECARS = "cache/sidecars/"
 _YANKED = ".yanked"
 _SUFFIXES = (".metadata", ".provenance", ".asc")
-# A machine that fetches a file has it soon, mostly: then the others read it from the bucket.
-_FETCH_SECONDS = 0.7
-_POLL_SECONDS = 0.05
+# A machine that fetches a file ends its fetch when it gets no further, and its lock ends with it: the others wait, and
+# read the file from the bucket. A fetch tries three times; pip gives up after some 75 s without a byte.
+_FETCH_SECONDS = 8.0
+_POLL_SECONDS = (0.05, 0.25)
 _PRUNER = 0
 
 
 class BucketCache:
     """A CacheStore in a bucket and the database at ``address``; constructing it opens nothing.
 
-    ``clock`` returns seconds since the epoch.
+    ``clock`` returns seconds since the epoch; ``patience`` is how many seconds :meth:`sole_fetcher` waits.
     """
 
-    def __init__(self, objects: ObjectStoreClient, address: str, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        objects: ObjectStoreClient,
+        address: str,
+        *,
+        clock: Callable[[], float] = time.time,
+        patience: float = _FETCH_SECONDS,
+    ) -> None:
         self._objects = objects
+        self._patience = patience
         self._tables = CacheTables(address, clock=clock)
         self._uses = TableUses(self._tables, clock)
 
@@ -156,11 +165,18 @@ class BucketCache:
 
     @contextlib.contextmanager
     def sole_fetcher(self, key: Key) -> Iterator[bool]:
-        """Whether this process is the one that fetches the file for all machines; waits a little for another."""
+        """Whether this process is the one that fetches the file for all machines; waits for another one.
+
+        It does not wait for a fetch of this process: who is not served by that one needs a fetch of its own.
+        """
         number = int.from_bytes(hashlib.sha256("/".join(key).encode()).digest()[:8], "big", signed=True)
-        until = time.monotonic() + _FETCH_SECONDS
-        while not (is_ours := self._tables.lock(number)) and time.monotonic() < until:
-            time.sleep(_POLL_SECONDS)
+        until = time.monotonic() + self._patience
+        pause, longest = _POLL_SECONDS
+        while not (is_ours := self._tables.lock(number)):
+            if self._tables.holds(number) or time.monotonic() >= until:
+                break
+            time.sleep(pause)
+            pause = min(2 * pause, longest)
         with self._held(number, is_ours):
             yield is_ours
 

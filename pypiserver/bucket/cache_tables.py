@@ -205,6 +205,10 @@ class CacheTables:
                 return True
             return False
 
+    def holds(self, number: int) -> bool:
+        """Whether this process has the lock of this number."""
+        return number in self._ready.get().held
+
     def unlock(self, number: int) -> None:
         """Let go of a lock; does not raise, because a connection that ended took its locks with it."""
         with contextlib.suppress(PypiServerError):

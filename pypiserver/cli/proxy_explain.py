@@ -23,7 +23,9 @@ from ..proxy.policy import Policy
 from ..proxy.values import Offered, Withheld
 from ..proxy.withheld_files import json_of
 from ..text import printable
-from ..upstream.values import RemoteFile
+from ..upstream.addresses import origin as origin_of
+from ..upstream.errors import allowing
+from ..upstream.values import RemoteFile, Upstream
 from .lock_files import Pin, Pins
 from .output import count_of, write_json
 
@@ -46,7 +48,8 @@ class Explained:
     """What a server does with a release: ``state`` is given-out, refused, partly, own, absent or unknown.
 
     ``files`` are given out, ``withheld`` are not; ``reason`` is a sentence, '' if all is given out. ``exceptions`` are
-    the lines without which some files would be withheld.
+    the lines without which some files would be withheld; ``blocked`` are servers of files (``https://host:port``) that
+    are not asked, because no setting names them and they have no public address.
     """
 
     pin: Pin
@@ -56,6 +59,7 @@ class Explained:
     withheld: tuple[Withheld, ...] = ()
     reason: str = ""
     exceptions: tuple[ListLine, ...] = field(default=())
+    blocked: tuple[str, ...] = ()
 
     @property
     def is_refused(self) -> bool:
@@ -64,16 +68,19 @@ class Explained:
         Kinds of files that an index is not asked for, such as source distributions, fail no build that has others.
         """
         rules = {each.rule for each in self.withheld}
-        return self.state == "refused" or bool(rules & (OF_TIME | LISTS))
+        return self.state == "refused" or bool(self.blocked) or bool(rules & (OF_TIME | LISTS))
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """What a server would ask: other indexes, the rules about them, and whether a name is its own."""
+    """What a server would ask: other indexes, the rules about them, whether a name is its own, and which
+    server of files it would not ask.
+    """
 
     index: Index
     policy: Policy
     is_own: Callable[[NormalizedName], bool] = field(default=lambda name: False)
+    blocked_origin: Callable[[Upstream, str], str] = field(default=lambda upstream, url: "")
 
 
 def explain(pins: Iterable[Pin], server: Server, *, now: float | None = None) -> Iterator[Explained]:
@@ -113,7 +120,17 @@ def _explained(pin: Pin, server: Server, now: float) -> Explained:
             exceptions.setdefault(line)
     state = "partly" if left and withheld else "refused" if withheld else "given-out" if left else "absent"
     reason = withheld[0].reason if withheld else "" if left else f"The index {upstream.name} has no such release."
-    return Explained(pin, state, upstream.name, tuple(left), tuple(withheld), reason, tuple(exceptions))
+    blocked = {server.blocked_origin(upstream, origin) for origin in {origin_of(file.url) for file in left}}
+    return Explained(
+        pin,
+        state,
+        upstream.name,
+        tuple(left),
+        tuple(withheld),
+        reason,
+        tuple(exceptions),
+        tuple(sorted(blocked - {""})),
+    )
 
 
 def _is_wanted(pin: Pin, file: RemoteFile) -> bool:
@@ -140,6 +157,9 @@ def _lines(each: Explained) -> Iterator[str]:
         yield f"{each.state}  {each.pin}" + (f", {len(each.withheld)} of {count_of(total)}" if each.withheld else "")
         for reason in dict.fromkeys(one.reason for one in each.withheld) or (each.reason,):
             yield f"  {printable(reason)}"
+    for origin in each.blocked:
+        yield f"blocked  {each.pin}"
+        yield f"  Its files are at {printable(origin)}, which has no public address. {allowing(origin, each.index)}"
     for line in each.exceptions:
         end = "always" if line.until is None else f"until the end of {line.until} (UTC)"
         yield f"excepted  {each.pin}, {end}"
@@ -160,6 +180,7 @@ def _data(each: Explained) -> dict[str, Any]:
         "reason": each.reason,
         "files": [file.filename for file in each.files],
         "withheld": [{**row, "line": one.line or None} for one in each.withheld for row in json_of([one])],
+        "blocked": list(each.blocked),
         "exceptions": [
             {"line": line.number, "text": str(line), "reason": line.reason, "until": str(line.until or "") or None}
             for line in each.exceptions

@@ -17,6 +17,7 @@ from ..factory.proxy import Asking
 from ..factory.web import build_fallback
 from ..index.read import Repository
 from ..settings.config import Config
+from ..upstream.guarded_client import blocked_origin
 from .manage import catalog_failures
 from .proxy_explain import ASKING, Server
 
@@ -43,9 +44,11 @@ def opened(config: Config) -> Iterator[Server]:
     asking.check()
 
     def is_own(name: NormalizedName) -> bool:
-        return (name in here and not fallback.is_merged(name)) or (is_there and fallback.is_reserved(name))
+        # Without a folder there are no names of deleted projects, but there may be private ones.
+        is_reserved = fallback.is_reserved(name) if is_there else fallback.is_private(name)
+        return (name in here and not fallback.is_merged(name)) or is_reserved
 
     try:
-        yield Server(asking.parts.get().proxy, asking.policy, is_own)
+        yield Server(asking.parts.get().proxy, asking.policy, is_own, blocked_origin)
     finally:
         asking.close()

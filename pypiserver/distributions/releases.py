@@ -37,7 +37,7 @@ def named(project: Project, version: str) -> str:
     for each in project.versions:
         if same_version(each, version):
             return each
-    raise NotFound(f"There is no release {version!r} of {project.name} here.")
+    raise NotFound(f"There is no release {version!r} of {project.name} here.", kind="release", project=project.name)
 
 
 def core_metadata(files: Sequence[File], metadata: Callable[[File], CoreMetadata | None]) -> CoreMetadata:

@@ -92,7 +92,7 @@ class Application:
         from .proxy import Asking
 
         fallback = build_fallback(self.config, self.backend, self.repository)
-        return Asking(self.config, fallback, waiting=most_waiting(self.config))
+        return Asking(self.config, fallback, waiting=most_waiting(self.config), metrics=self.metrics)
 
     def check(self, *, makes: bool = True) -> None:
         """Raise ConfigError for faults that show only later: in files of access, statistics, audit log, TLS, lists.

@@ -35,9 +35,14 @@ def build_observers(config: Config, metrics: Metrics | None, stats: Downloads | 
 
 def build_metrics(config: Config, backend: Backend) -> Metrics | None:
     """Counts requests, and asks the catalog for the state of the index: only what it already knows; starts nothing."""
+    if not config.counts_metrics:
+        return None
     catalog, indexer = backend.catalog, backend.indexer
-    return (
-        Metrics(lambda: State(*catalog.counts(), catalog.serial(), indexer.last_scan()), __version__)
-        if config.counts_metrics
-        else None
+    cache_bytes = None
+    if config.mode == "cache":
+        from .cache_size import cache_bytes_of
+
+        cache_bytes = cache_bytes_of(config)
+    return Metrics(
+        lambda: State(*catalog.counts(), catalog.serial(), indexer.last_scan()), __version__, cache_bytes=cache_bytes
     )

@@ -25,15 +25,19 @@ from .upstreams import logins_of, upstreams_of
 
 if TYPE_CHECKING:
     from ..index.read import Repository
+    from ..observability.metrics import Metrics
     from ..proxy.files import ProxyFiles
     from ..proxy.flights import Waiting
     from ..proxy.service import Proxy
     from ..proxy.values import Offered
+    from ..upstream.counted_client import CountedClient
+    from ..upstream.guarded_client import GuardedClient
     from ..upstream.values import RemoteFile
     from ..web.api.merged import Merged
     from ..web.api.page_responses import PageResponses
     from ..web.api.proxied import Proxied
     from ..web.api.proxied_files import ProxiedFiles
+    from ..web.html.other_indexes import Indexes
     from ..web.http.page_cache import PageMemory
 
 
@@ -49,12 +53,19 @@ class Parts:
 class Asking:
     """Other indexes, as settings name them.
 
-    ``waiting`` threads at most wait for other indexes at once. Raises ConfigError.
+    ``waiting`` threads at most wait for other indexes at once; ``metrics`` count what is fetched. Raises ConfigError.
     """
 
     def __init__(
-        self, config: Config, fallback: Fallback, *, waiting: int, environ: Mapping[str, str] = os.environ
+        self,
+        config: Config,
+        fallback: Fallback,
+        *,
+        waiting: int,
+        environ: Mapping[str, str] = os.environ,
+        metrics: Metrics | None = None,
     ) -> None:
+        self._metrics = metrics
         self.upstreams = upstreams_of(config)
         # None where servers on several machines share the cache.
         self.folder = None if shared_cache_of(config) else cache_folder_of(config)
@@ -96,6 +107,12 @@ class Asking:
 
         return Merged(repository, pages, responses, memory, covers=self._fallback.is_merged)
 
+    def for_people(self, repository: Repository, pages: Proxied) -> Indexes:
+        """What people see of other indexes."""
+        from ..web.html.other_indexes import Indexes
+
+        return Indexes(repository, pages, require=self._fallback.require, is_merged=self._fallback.is_merged)
+
     def close(self) -> None:
         """End what this process made."""
         parts = self.parts.forget()
@@ -111,13 +128,12 @@ class Asking:
         from ..proxy.source import Source
         from ..proxy.space import Space
         from ..proxy.upstreams import Upstreams
-        from ..upstream.guarded_client import GuardedClient
         from ..upstream.page_parser import parse_page
         from ..web.api.proxied_files import ProxiedFiles
 
         config, options = self._config, self._options
         store = build_cache_store(config, self.upstreams)
-        client = GuardedClient(self.upstreams, logins=self._logins, connections=config.max_fetches)
+        client = self._client()
         sources = [Source(each, client, parse_page, places=config.max_fetches) for each in self.upstreams]
         lists = (self.folder or cache_folder_of(config)) if config.known_names else Path()
         names = {each.name: KnownNames(each, client, lists) for each in self.upstreams if config.known_names}
@@ -128,6 +144,7 @@ class Asking:
             stall_seconds=config.stall_timeout,
             space=Space(store, config.cache_size),
             offline=config.offline,
+            note_wrong=str if self._metrics is None else self._metrics.note_wrong_file,
         )
         files = ProxyFiles(shared, most_fetches=config.max_fetches, most_blocking=self._waiting)
         pages = Pages(
@@ -159,6 +176,16 @@ class Asking:
             deliver=options.deliver(store.sign) if self.folder is None and options.deliver is not None else None,
         )
         return Parts(proxy, files, downloads)
+
+    def _client(self) -> GuardedClient | CountedClient:
+        from ..upstream.guarded_client import GuardedClient
+
+        client = GuardedClient(self.upstreams, logins=self._logins, connections=self._config.max_fetches)
+        if self._metrics is None:
+            return client
+        from ..upstream.counted_client import CountedClient
+
+        return CountedClient(client, self._metrics.note_fetch)
 
 
 class _ProxyOf:

@@ -112,7 +112,7 @@ def build_web(
         uploaders=Uploaders(config.audit_log) if config.audit_log and private else None,
         elsewhere=_elsewhere(config, redirects),
         names=names,
-        proxied=pages,
+        indexes=asking.for_people(repository, pages) if asking is not None and pages is not None else None,
     )
 
 

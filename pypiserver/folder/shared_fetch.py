@@ -24,8 +24,8 @@ from ..errors import PypiServerError
 from ..native_names import native
 from .cache_tree import FETCHING, CacheTree, path_of
 
-# Bytes that may be read, all bytes (or UNKNOWN), whether it is whole, and the name of the growing file.
-_FORMAT = struct.Struct("<QQ?64s")
+# Bytes that may be read, all bytes (or UNKNOWN), whether it is whole, the name of the growing file, and its sha256.
+_FORMAT = struct.Struct("<QQ?64s64s")
 _CHECKSUM = struct.Struct("<I")
 _LENGTH = _FORMAT.size + _CHECKSUM.size
 _UNKNOWN = 2**64 - 1
@@ -50,7 +50,7 @@ class Record:
         if progress is None:
             self._name, progress = b"", Progress()
         total = _UNKNOWN if progress.total is None else progress.total
-        data = _FORMAT.pack(progress.available, total, progress.is_whole, self._name)
+        data = _FORMAT.pack(progress.available, total, progress.is_whole, self._name, progress.expected.encode())
         # The others then wait for its end.
         with contextlib.suppress(OSError):
             os.pwrite(self._descriptor, data + _CHECKSUM.pack(zlib.crc32(data)), 0)
@@ -74,12 +74,13 @@ class _Followed:
         data = os.pread(self._descriptor, _LENGTH, 0)
         body, checksum = data[: _FORMAT.size], data[_FORMAT.size :]
         if len(data) == _LENGTH and checksum == _CHECKSUM.pack(zlib.crc32(body)):
-            available, total, is_whole, name = _FORMAT.unpack(body)
+            available, total, is_whole, name, sha256 = _FORMAT.unpack(body)
             if self._file >= 0 and not name.rstrip(b"\0"):
                 return None
             if self._file < 0 and not self._open(name.rstrip(b"\0").decode("ascii", "replace")):
                 available, is_whole = 0, False
-            self._last = Progress(available, None if total == _UNKNOWN else total, is_whole)
+            expected = sha256.rstrip(b"\0").decode("ascii", "replace")
+            self._last = Progress(available, None if total == _UNKNOWN else total, is_whole, expected)
         if is_over and not (self._last is not None and self._last.is_whole):
             return None
         return self._last

@@ -99,6 +99,12 @@ def prefers_json(accept: str | None) -> bool:
     return is_json and wanted[best] > 0
 
 
+def prefers_text(accept: str | None) -> bool:
+    """Whether plain text has the highest q, and is the first of those with that q (RFC 9110 section 12.5.1)."""
+    wanted = dict(_qualities(accept or ""))
+    return max(wanted, key=lambda name: wanted[name], default="") == "text/plain" and wanted["text/plain"] > 0
+
+
 def accepts_encoding(accept_encoding: str | None, available: tuple[str, ...]) -> str | None:
     """The content coding to use of the ``available`` ones, None for identity (RFC 9110 section 12.5.3)."""
     if len(accept_encoding or "") <= _LONGEST_REMEMBERED:

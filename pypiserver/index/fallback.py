@@ -18,7 +18,7 @@ from ..access.patterns import Matcher
 from ..backend.claims import Claims
 from ..distributions.filename import projects_of
 from ..distributions.versions import canonical_version
-from ..errors import Forbidden, NotFound
+from ..errors import NotFound, Withholding
 from .absences import Absences
 from .read import Repository
 
@@ -57,7 +57,7 @@ class Fallback:
     def may_ask(self, project: NormalizedName) -> bool:
         """Whether other indexes may be asked for this project.
 
-        Raises Unavailable, and Forbidden for a project that is here in quarantine and would be merged.
+        Raises Unavailable, and Withholding for a project that is here in quarantine and would be merged.
         """
         mark = self._absences.mark()
         if self._absences.has(project, mark):
@@ -67,7 +67,7 @@ class Fallback:
         with suppress(NotFound):
             here = self._repository.project(project)
             if self.is_merged(project) and here.status.status == "quarantined":
-                raise Forbidden(
+                raise Withholding(
                     f"The project {project} is quarantined; none of its files can be downloaded.",
                     kind="quarantined",
                     project=project,
@@ -102,6 +102,10 @@ class Fallback:
                 kind="file",
                 project=project,
             )
+
+    def is_private(self, project: NormalizedName) -> bool:
+        """Whether the name never leaves this server."""
+        return self._private(project)
 
     def is_reserved(self, project: NormalizedName) -> bool:
         """Whether the name is private, or that of a deleted project."""

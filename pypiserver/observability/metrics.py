@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TextIO
 
 from ..catalog import FAILURES
-from ..errors import ConfigError, Unavailable
+from ..errors import ConfigError, PypiServerError, Unavailable
 from ..server.contract import first_address, refusals
 from ..supervisor import say
 from .request_events import RequestEvent, exchange
@@ -41,6 +41,13 @@ COUNTED: dict[str, tuple[str, tuple[str, ...]]] = {
         "Requests for pages and files of other indexes, by index, and whether they were in the cache.",
         ("index", "result"),
     ),
+    "proxy_response_bytes": (
+        "Bytes of answers' bodies that are of other indexes, by index, and whether they were in the cache.",
+        ("index", "result"),
+    ),
+    "proxy_fetches": ("Requests to other indexes, by how they ended.", ("index", "result")),
+    "proxy_fetched_bytes": ("Bytes that other indexes sent.", ("index",)),
+    "proxy_wrong_files": ("Files of other indexes that were not what their page says.", ("index",)),
     "changes": ("Files that were uploaded, deleted, yanked and unyanked by requests.", ("action",)),
 }
 TIMED = ("request_seconds", "How long answers took until their last byte was handed to the server.", ("route",))
@@ -51,6 +58,7 @@ STATES = {
     "catalog_serial": "The number of the catalog's last change.",
     "scan_seconds": "How long the last scan of the folders took.",
     "scan_age_seconds": "Seconds since the last scan of the folders began.",
+    "proxy_cache_bytes": "Bytes of the cache of other indexes.",
 }
 INFO = ("build", "The version of pypiserver.")
 
@@ -67,10 +75,18 @@ class State(NamedTuple):
 class Metrics:
     """Counts requests, and writes the counts; raises ConfigError without prometheus_client.
 
-    ``state`` returns the state of the index, ``clock`` seconds since the epoch.
+    ``state`` returns the state of the index, ``clock`` seconds since the epoch, ``cache_bytes`` the size of the cache
+    of other indexes; it is None where there is none.
     """
 
-    def __init__(self, state: Callable[[], State], version: str, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        state: Callable[[], State],
+        version: str,
+        *,
+        clock: Callable[[], float] = time.time,
+        cache_bytes: Callable[[], int] | None = None,
+    ) -> None:
         try:
             import prometheus_client as prometheus
             from prometheus_client import multiprocess
@@ -84,6 +100,7 @@ class Metrics:
         self._state = state
         self._version = version
         self._clock = clock
+        self._cache_bytes = cache_bytes
         self._registry = prometheus.CollectorRegistry()
         own: Any = self._registry
         if os.environ.get(FOLDER):
@@ -113,10 +130,20 @@ class Metrics:
                 counted["page_cache_requests"].labels(each.page).inc()
             if each.elsewhere:
                 counted["proxy_requests"].labels(*each.elsewhere).inc()
+                counted["proxy_response_bytes"].labels(*each.elsewhere).inc(each.sent)
             if each.change:
                 counted["changes"].labels(each.change).inc()
             if each.status == 401 and each.has_credentials:
                 counted["auth_failures"].inc()
+
+    def note_fetch(self, index: str, result: str, received: int) -> None:
+        """Count a request to another index."""
+        self._counted["proxy_fetches"].labels(index, result).inc()
+        self._counted["proxy_fetched_bytes"].labels(index).inc(received)
+
+    def note_wrong_file(self, index: str) -> None:
+        """Count a file of another index that is not given out, because it is not what its page says."""
+        self._counted["proxy_wrong_files"].labels(index).inc()
 
     def close(self) -> None:
         """Do nothing: no count is held back."""
@@ -146,6 +173,9 @@ class Metrics:
             if state.scan is not None:
                 began, values["scan_seconds"] = state.scan
                 values["scan_age_seconds"] = max(0.0, self._clock() - began)
+        with contextlib.suppress(PypiServerError, OSError):
+            if self._cache_bytes is not None:
+                values["proxy_cache_bytes"] = self._cache_bytes()
         for name, value in values.items():
             yield GaugeMetricFamily(PREFIX + name, STATES[name], value)
 

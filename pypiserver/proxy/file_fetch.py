@@ -24,7 +24,7 @@ from ..errors import BadGateway, PypiServerError, Unavailable
 from ..upstream.values import RemoteFile, Upstream
 from .space import Space
 from .transfer import Transfer
-from .verdicts import fits, key_of, refused, told
+from .verdicts import fits, is_same, key_of, refused, told
 
 _LOG = logging.getLogger(__name__)
 # How long another process's fetch is waited for between two looks at it (seconds).
@@ -63,7 +63,7 @@ class Client(Protocol):
 class Fetching:
     """What all fetches need: ``keep`` is off where files are only passed on; ``most`` is the size limit of a file.
 
-    ``space`` limits the cache; ``offline`` asks no index; ``ending`` ends all fetches.
+    ``space`` limits the cache; ``offline`` asks no index; ``ending`` ends all fetches. ``note_wrong`` gets a name.
     """
 
     client: Client
@@ -73,6 +73,7 @@ class Fetching:
     most: int | None = None
     space: Space | None = None
     offline: bool = False
+    note_wrong: Callable[[str], object] = str
     ending: threading.Event = field(default_factory=threading.Event)
     clock: Callable[[], float] = time.monotonic
 
@@ -137,6 +138,8 @@ class FileFetch:
                 if transfer.available == 0 or self._take_kept():
                     return transfer.is_whole
                 raise Unavailable(f"The process that fetched {self._file.filename} gave up.")
+            if progress.available and not is_same(progress, self._file):
+                return False  # the index replaced the file
             if progress.is_whole or progress.available > transfer.available:
                 moved = clock()
                 transfer.follow(followed, progress, self._file.sha256)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import NamedTuple
 
-from ..errors import Forbidden
+from ..errors import Withholding
 from ..upstream.values import RemoteFile, Upstream
 from .file_limits import broken_limit
 from .list_text import ListKind, ListLine
@@ -114,18 +114,19 @@ def not_allowed_by(name: str) -> str:
     return f"is not among the projects of other indexes that are allowed (rule allow-projects, {name})"
 
 
-def forbidden(withheld: Withheld) -> Forbidden:
+def forbidden(withheld: Withheld) -> Withholding:
     """The refusal of a file that is withheld, for clients and people."""
     file, ask = withheld.file, ""
     if withheld.rule in OF_TIME:
         spec = f"{file.project}=={file.version}"
         ask = f" Ask for an exception: pypi-server proxy allow {spec} --for 7d --reason TEXT"
-    return Forbidden(
+    return Withholding(
         f"{withheld.reason}{ask}",
         kind=withheld.rule,
         filename=file.filename,
         project=file.project,
         reason=withheld.reason,
+        until=withheld.until,
     )
 
 

@@ -23,7 +23,7 @@ from .file_fetch import Fetching, FileFetch
 from .lanes import Job, Jobs, Lanes, wait_for
 from .small_fetch import LIMITS, fetch_companion, fetch_part, refuse_missing
 from .transfer import Transfer
-from .verdicts import fits, key_of, told
+from .verdicts import Version, fits, key_of, told, version_of
 
 # Bytes of metadata and the like in memory.
 SMALL_BYTES = 4 << 20
@@ -47,10 +47,10 @@ class ProxyFiles:
         self._jobs = Jobs(Lanes(most_fetches))
         self._blocking = threading.BoundedSemaphore(most_blocking)
         self._lock = threading.Lock()
-        self._transfers: dict[Key, Transfer] = {}
+        self._transfers: dict[Version, Transfer] = {}
         self._small: BoundedCache[tuple[str, str], bytes] = BoundedCache(SMALL_BYTES)
         # How often a file was wrong, and when it was last (by the clock).
-        self._wrong: BoundedCache[Key, tuple[int, float, PypiServerError]] = BoundedCache(1 << 20)
+        self._wrong: BoundedCache[Version, tuple[int, float, PypiServerError]] = BoundedCache(1 << 20)
 
     # -- files ---------------------------------------------------------------------------------------------------
 
@@ -70,40 +70,41 @@ class ProxyFiles:
 
         Raises BadGateway for a file that was wrong a moment ago, and Unavailable if too much is being fetched.
         """
-        key = key_of(file)
+        version = version_of(file)
         self._refuse_offline(file.filename)
         with self._lock:
-            transfer = self._transfers.get(key)
+            transfer = self._transfers.get(version)
             if transfer is not None and transfer.can_begin(start):
                 return transfer
-            self._refuse_wrong(key)
-            transfer = Transfer(is_held=not file.sha256, patience=self._shared.stall_seconds)
+            self._refuse_wrong(version)
+            transfer = Transfer(expected=file.sha256, patience=self._shared.stall_seconds)
             fetch = FileFetch(self._shared, file, upstream, transfer)
-            self._lanes.run(upstream.name, partial(self._run, key, fetch, transfer))
-            self._transfers[key] = transfer
+            self._lanes.run(upstream.name, partial(self._run, version, fetch, transfer))
+            self._transfers[version] = transfer
         return transfer
 
-    def _run(self, key: Key, fetch: FileFetch, transfer: Transfer) -> None:
+    def _run(self, version: Version, fetch: FileFetch, transfer: Transfer) -> None:
         try:
             fetch.run()
         finally:
             with self._lock:
-                if self._transfers.get(key) is transfer:
-                    del self._transfers[key]
+                if self._transfers.get(version) is transfer:
+                    del self._transfers[version]
             if fetch.is_wrong and transfer.error is not None:
-                count = (self._wrong.get(key) or (0, 0.0, None))[0]
-                self._wrong.put(key, (count + 1, self._shared.clock(), transfer.error), size=1000)
+                count = (self._wrong.get(version) or (0, 0.0, None))[0]
+                self._wrong.put(version, (count + 1, self._shared.clock(), transfer.error), size=1500)
+                self._shared.note_wrong(version.key.upstream)
             elif transfer.is_whole:
-                self._wrong.drop(key)
-                self._store.note_use(key)
+                self._wrong.drop(version)
+                self._store.note_use(version.key)
 
-    def _refuse_wrong(self, key: Key) -> None:
+    def _refuse_wrong(self, version: Version) -> None:
         """Raise the error of a file that was wrong twice, a moment ago."""
-        count, when, error = self._wrong.get(key) or (0, 0.0, None)
+        count, when, error = self._wrong.get(version) or (0, 0.0, None)
         if error is None:
             return
         if self._shared.clock() - when > WRONG_SECONDS:
-            self._wrong.drop(key)
+            self._wrong.drop(version)
         elif count > 1:
             raise error.reworded(str(error), public=True)
 
@@ -128,18 +129,18 @@ class ProxyFiles:
             except PypiServerError as error:
                 raise told(error, file, upstream) from error
 
-        return self._begin((key_of(file), f"{start}+{length}"), upstream, make)
+        return self._begin((key_of(file), f"{start}+{length} {version_of(file)}"), upstream, make)
 
     def has_begun(self, file: RemoteFile, end: int) -> bool:
         """Whether the file is being fetched, and the bytes before ``end`` are there."""
-        transfer = self._transfers.get(key_of(file))
+        transfer = self._transfers.get(version_of(file))
         return transfer is not None and transfer.error is None and transfer.available >= end
 
     # -- metadata, provenance, signatures ------------------------------------------------------------------------
 
     def companion(self, file: RemoteFile, upstream: Upstream, suffix: str) -> bytes | Job[bytes]:
         """``.metadata``, ``.provenance`` or ``.asc`` of a file, or who brings it; raises NotFound if there is none."""
-        key = key_of(file)
+        name = key_of(file), _memory_key(file, suffix)[1]
         known = self._small.get(_memory_key(file, suffix))
         if known is None:
             known = self._kept_companion(file, suffix)
@@ -155,7 +156,7 @@ class ProxyFiles:
             self._keep_companion(file, suffix, data)
             return data
 
-        return self._begin((key, suffix), upstream, make)
+        return self._begin(name, upstream, make)
 
     def metadata(self, file: RemoteFile, upstream: Upstream) -> bytes:
         """The core metadata; waits for it. Raises NotFound, BadGateway and Unavailable."""

@@ -22,7 +22,7 @@ from ..upstream.values import RemoteFile, RemotePage, Upstream
 from .file_rules import FileRules, denied_by, forbidden, not_allowed_by
 from .list_file import ListFile
 from .list_text import ListKind, ListLine, ListLines
-from .values import Judged, Withheld
+from .values import Judged, Refusal, Withheld
 
 QUARANTINED = "quarantined"
 
@@ -40,15 +40,6 @@ class PolicySettings:
     allow: Path | None = None
     allow_projects: Path | None = None
     deny_projects: Path | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why a whole project is not given out: the rule, the number of the line (0: no line), and a sentence."""
-
-    rule: str
-    line: int
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +93,6 @@ class Policy:
             return self._lists[1].mark
         versions = tuple(file.known() for file in self._files.values())
         return None if None in versions else self._lists_of(versions).mark
-
-    def project_refusal(self, project: NormalizedName) -> str | None:
-        """Why the whole project is not given out, None if it is; raises Unavailable."""
-        refusal = self.refusal_of(project)
-        return None if refusal is None else refusal.reason
 
     def refusal_of(self, project: NormalizedName) -> Refusal | None:
         """The rule and line by which the whole project is not given out, None if it is; raises Unavailable."""
@@ -165,7 +151,7 @@ class Policy:
         return self._rules(upstream, file.project, now, self._current()).exception(file)
 
     def enforce(self, upstream: Upstream, file: RemoteFile, now: float, *, status: ProjectStatus = ACTIVE) -> None:
-        """Raise Forbidden if the file, or anything of it, is not given out at ``now``; raises Unavailable."""
+        """Raise Withholding if the file, or anything of it, is not given out at ``now``; raises Unavailable."""
         withheld = self.refusal(upstream, file, now, status=status)
         if withheld is not None:
             raise forbidden(withheld)

@@ -9,10 +9,10 @@ from typing import Protocol
 
 from packaging.utils import NormalizedName
 
-from ..errors import Forbidden
+from ..errors import Withholding
 from ..model import ACTIVE, ProjectStatus
 from ..upstream.values import RemoteFile, RemotePage, Upstream
-from .values import Judged
+from .values import Judged, Refusal
 
 QUARANTINED = "quarantined"
 
@@ -24,9 +24,9 @@ class Rules(Protocol):
         """What is left of a page; raises Unavailable."""
 
     def enforce(self, upstream: Upstream, file: RemoteFile, now: float, *, status: ProjectStatus = ACTIVE) -> None:
-        """Raise Forbidden for a file that is not given out now; ``status`` is the project's; raises Unavailable."""
+        """Raise Withholding for a file that is not given out now; ``status`` is the project's; raises Unavailable."""
 
-    def project_refusal(self, project: NormalizedName) -> str | None:
+    def refusal_of(self, project: NormalizedName) -> Refusal | None:
         """Why nothing of this project is given out, None if it may be; raises Unavailable."""
 
     def mark(self) -> str:
@@ -46,16 +46,16 @@ class NoRules:
         return Judged(page.files, page.versions, page.status)
 
     def enforce(self, upstream: Upstream, file: RemoteFile, now: float, *, status: ProjectStatus = ACTIVE) -> None:
-        """Raise Forbidden for a file of a project in quarantine."""
+        """Raise Withholding for a file of a project in quarantine."""
         if status.status == QUARANTINED:
-            raise Forbidden(
+            raise Withholding(
                 f"{file.project} is quarantined in the index {upstream.name}; none of its files can be downloaded.",
                 kind=QUARANTINED,
                 filename=file.filename,
                 project=file.project,
             )
 
-    def project_refusal(self, project: NormalizedName) -> str | None:
+    def refusal_of(self, project: NormalizedName) -> Refusal | None:
         """No reason."""
         return None
 

@@ -19,7 +19,7 @@ from packaging.utils import NormalizedName
 from ..backend.cache_store import CacheStore, Key
 from ..bounded_cache import BoundedCache, short_texts
 from ..distributions.filename import normalize, projects_of
-from ..errors import Forbidden, NotFound, PypiServerError, Unavailable
+from ..errors import NotFound, PypiServerError, Unavailable, Withholding
 from ..model import ProjectStatus
 from ..upstream.values import RemoteFile, RemotePage, Upstream
 from .flights import IN_THREAD, Waiting
@@ -91,9 +91,9 @@ class Proxy:
         Raises NotFound when every index that may be asked said so, Unavailable when that is not certain, and Postponed
         if ``waiting`` says so.
         """
-        reason = self._rules.project_refusal(name)
-        if reason is not None:
-            return self._denied(name, reason)
+        refusal = self._rules.refusal_of(name)
+        if refusal is not None:
+            return self._denied(name, refusal.reason)
         return self._offered(name, self._pages.get(name, revalidate=revalidate, waiting=waiting))
 
     def known(self, name: NormalizedName) -> Offered | None:
@@ -109,15 +109,15 @@ class Proxy:
         """The file at this path below ``/packages/``; its project is asked for if its page is not kept.
 
         Of a project for which ``may_ask`` says no there is no file, and nothing is looked up. A file that its index no
-        longer has is found while its bytes are kept. Raises NotFound, Forbidden by the rules, Unavailable, and
+        longer has is found while its bytes are kept. Raises NotFound, Withholding by the rules, Unavailable, and
         Postponed if ``waiting`` says so.
         """
         projects, only = _read_path(path)
         failure: PypiServerError = _no_file(path)
         for project in filter(may_ask, projects):
-            refused = self._rules.project_refusal(project)
+            refused = self._rules.refusal_of(project)
             if refused is not None:
-                failure = Forbidden(refused, kind="denied", filename=_filename(path), project=project)
+                failure = Withholding(refused.reason, kind=refused.rule, filename=_filename(path), project=project)
                 continue
             try:
                 file, offered = self._found(path, project, only, waiting)

@@ -20,6 +20,8 @@ _LOG = logging.getLogger(__name__)
 LOW_WATER = 0.95
 # The size is added up again after this many seconds, because other processes add to it.
 COUNT_SECONDS = 300.0
+# And for those who only want to know.
+SIZE_SECONDS = 60.0
 # A file is not deleted this many seconds after it was last used: uses are noted in minutes.
 YOUNG_SECONDS = 120.0
 
@@ -79,6 +81,14 @@ class Space:
             _LOG.warning("The cache cannot be made smaller: %s", error)
         finally:
             self._lock.release()
+
+    def size(self) -> int:
+        """All bytes of the cache, as they were at most SIZE_SECONDS ago; raises Unavailable."""
+        with self._lock:
+            now = self._clock()
+            if self._size is None or not 0 <= now - self._counted <= SIZE_SECONDS:
+                self._size, self._counted = self.report().total, now
+            return self._size
 
     def report(self) -> Report:
         """What the cache has now; reads all of its folders."""

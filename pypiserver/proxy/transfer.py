@@ -36,11 +36,11 @@ class Readable(Protocol):
 class Transfer:
     """A file that is being fetched; one thread writes, any number read.
 
-    ``is_held`` says that its hash is not known before it is whole. ``patience`` is how many seconds the fetch waits for
-    a reader, and a reader for the next byte.
+    ``expected`` is the sha256 by which it is checked, '' if that is not known before it is whole. ``patience`` is how
+    many seconds the fetch waits for a reader, and a reader for the next byte.
     """
 
-    def __init__(self, *, is_held: bool, patience: float) -> None:
+    def __init__(self, *, expected: str, patience: float) -> None:
         self.total: int | None = None
         self.written = 0
         self.available = 0
@@ -49,7 +49,8 @@ class Transfer:
         self.mtime_ns: int | None = None
         self.error: PypiServerError | None = None
         self.patience = patience
-        self._is_held = is_held
+        self._expected = expected
+        self._is_held = not expected
         self._waiters = Waiters()
         self._source: Readable | None = None
         self._growing: GrowingFile | None = None
@@ -123,7 +124,7 @@ class Transfer:
         elif not self._is_held and self.total is not None:
             self.available = max(self.available, min(self.written, self.total - HELD_BYTES))
         if self._growing is not None and self._base is None:
-            self._growing.tell(Progress(self.available, self.total, self.is_whole))
+            self._growing.tell(Progress(self.available, self.total, self.is_whole, self._expected))
         self._waiters.tell()
 
     def _to_memory(self) -> None:

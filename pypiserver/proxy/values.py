@@ -29,6 +29,15 @@ class Withheld:
 
 
 @dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a whole project is not given out: the rule, the number of the line (0: no line), and a sentence."""
+
+    rule: str
+    line: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Judged(Referable):
     """What the rules leave of a page: ``files``, their ``versions`` in order, the project's status, and the rest.
 

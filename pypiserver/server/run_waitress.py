@@ -17,7 +17,6 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -26,7 +25,9 @@ from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.task import WSGITask
 
+from ..deferred import Interrupted
 from ..supervisor import once
+from .accepting import accepting_many
 from .contract import BACKLOG, GRACE_SECONDS, OUTLASTED, Hooks, MakeApplication, Options, say_cut, say_ending
 from .expect_continue import ASKED, LATE_CONTINUE, BodyWantedError, UnsentBody
 from .graceful_shutdown import GracefulShutdown
@@ -82,6 +83,13 @@ class _Answering(WSGITask):  # type: ignore[misc]
         environ: dict[str, Any] = super().get_environment()
         environ[ASKED] = self.request.is_asked
         return environ
+
+    def service(self) -> None:
+        """Answer, and break the connection after a body that ends early: the log says why already."""
+        try:
+            super().service()
+        except Interrupted:
+            self.close_on_finish = True
 
 
 class _Asking(WSGITask):  # type: ignore[misc]
@@ -206,7 +214,6 @@ class GuardedChannel(HTTPChannel):  # type: ignore[misc]
 
 
 _CAN_ASK = can_ask()
-ACCEPTED_AT_ONCE = 64
 
 
 def serve(make: MakeApplication, options: Options, listening: socket.socket, hooks: Hooks) -> None:
@@ -232,7 +239,7 @@ def serve(make: MakeApplication, options: Options, listening: socket.socket, hoo
         ident=None,
     )
     server.channel_class = GuardedChannel
-    server.handle_accept = _accepting_many(server, options.connections)
+    server.handle_accept = accepting_many(server, options.connections)
     ending, cutting = threading.Event(), threading.Event()
 
     def at_once() -> None:
@@ -274,25 +281,6 @@ def _under_way(server: Any) -> UnderWay:
     channels = list(server.active_channels.values())
     uploads = sum(channel.is_uploading for channel in channels)
     return UnderWay(uploads, sum(channel.is_sending and not channel.is_uploading for channel in channels))
-
-
-def _accepting_many(server: Any, connections: int) -> Callable[[], None]:
-    """Accept the connections that wait, up to the limit.
-
-    waitress accepts one each time it has looked at all others: behind 200 busy clients a new one waits for seconds.
-    """
-    accept_one = server.handle_accept
-
-    def accept() -> None:
-        for _ in range(ACCEPTED_AT_ONCE):
-            before = len(server.active_channels)
-            if before >= connections:
-                return
-            accept_one()
-            if len(server.active_channels) == before:
-                return
-
-    return accept
 
 
 def _turn(server: Any) -> None:

@@ -9,9 +9,10 @@ nothing leads to a server without. Every wait has an end, and so has every size 
 from __future__ import annotations
 
 import os
+import socket
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from types import MappingProxyType
 from urllib.parse import urlsplit
@@ -24,7 +25,7 @@ from ..text import one_line
 from .addresses import absolute, in_ascii, origin
 from .authorities import own_authority, trust
 from .client import MAX_PAGE, MAX_REDIRECTS, REDIRECTS
-from .errors import Unreachable, UpstreamError
+from .errors import HostRefused, Unreachable, UpstreamError
 from .http_client import HttpClient, Login, RequestError, login_for
 from .http_client import Response as RawResponse
 from .public_addresses import is_public, may_be_public
@@ -150,7 +151,7 @@ class GuardedClient:
             _refuse(upstream, "address", "to something that is not to be asked")
         host = urlsplit(address).hostname or ""
         if origin(address) not in self._origins(upstream) and not may_be_public(host):
-            _refuse(upstream, "address", f"to {one_line(origin(address))[:200]}, which is not a public address")
+            raise HostRefused(upstream.url, upstream.name, _shown(address))
         return address
 
     def _client(self, upstream: Upstream, url: str) -> HttpClient:
@@ -177,6 +178,35 @@ class GuardedClient:
         return _Clients(named, public)
 
 
+def blocked_origin(upstream: Upstream, url: str, *, look_up: Callable[[str], list[str]] | None = None) -> str:
+    """The server at an address if it would not be asked, '' if it would; ``look_up`` gives the addresses of a host.
+
+    Through a proxy, and where no host of that name is found, the name alone counts.
+    """
+    try:
+        address = absolute(in_ascii(upstream.url), in_ascii(url))
+    except ValueError:
+        return ""
+    if not address or origin(address) in _origins(upstream):
+        return ""
+    parts = urlsplit(address)
+    host, found = parts.hostname or "", []
+    if may_be_public(host) and not getproxies().get(parts.scheme):
+        with suppress(OSError, UnicodeError):
+            found = (look_up or _addresses)(host)
+    is_blocked = not may_be_public(host) or (bool(found) and not any(map(is_public, found)))
+    return _shown(address) if is_blocked else ""
+
+
+def _addresses(host: str) -> list[str]:
+    return [str(each[4][0]) for each in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)]
+
+
+def _shown(url: str) -> str:
+    """The server of an address, in a message."""
+    return one_line(origin(url))[:200]
+
+
 def _origins(upstream: Upstream) -> frozenset[str]:
     """The servers that the settings name for an index: its own, with TLS too, and its ``hosts``."""
     own = origin(in_ascii(upstream.url))
@@ -194,17 +224,13 @@ def _checked(headers: Mapping[str, str]) -> Mapping[str, str]:
 
 def _refuse(upstream: Upstream, kind: str, where: str) -> str:
     raise UpstreamError(
-        f"The index {upstream.url} sends us {where}; if that is right, name the server in hosts of this index.",
+        f"The index {upstream.url} sends us {where}.",
         kind=kind,
     )
 
 
 def _failed(upstream: Upstream, url: str, fault: RequestError) -> UpstreamError:
-    where = one_line(origin(url))[:200]
+    where = _shown(url)
     if fault.kind == "address":
-        return UpstreamError(
-            f"The index {upstream.url} sends us to {where}, which has no public address ({fault}); if that is right, "
-            "name the server in hosts of this index.",
-            kind="address",
-        )
+        return HostRefused(upstream.url, upstream.name, where, str(fault))
     return Unreachable(f"The server {where} of the index {upstream.url} cannot be reached ({fault}).", kind=fault.kind)

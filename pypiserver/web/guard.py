@@ -14,7 +14,7 @@ import bottle
 from .. import request_info
 from ..deferred import AT_ONCE, Waits
 from ..distributions.filename import normalize, parse_filename
-from ..errors import BadRequest, InvalidFilename, MethodNotAllowed, NotFound, PypiServerError
+from ..errors import BadRequest, InvalidFilename, MethodNotAllowed, NotFound, PypiServerError, Withholding
 from .http.cors import refuse_other_sites
 from .http.problem_details import ADDRESSES, readable, wants_page
 from .http.responses import failure
@@ -83,7 +83,8 @@ def refusal(web: Web, error: PypiServerError, arguments: Mapping[str, str]) -> b
     is_asked = error.status == 404 and error.kind in ("project", "file") and wants_page(bottle.request.environ)
     is_asked = is_asked and bool(name) and _may_list(web, name)
     elsewhere = web.elsewhere(normalize(name)) if is_asked and _is_unknown(web, error, name) else None
-    return readable(failure(error), web.frame, name=name, elsewhere=elsewhere)
+    withheld = error if isinstance(error, Withholding) else None
+    return readable(failure(error), web.frame, name=name, elsewhere=elsewhere, withheld=withheld)
 
 
 def _may_list(web: Web, name: str) -> bool:

@@ -44,7 +44,7 @@ from .http.responses import redirect
 from .http.visible_names import VisibleNames, everything
 
 if TYPE_CHECKING:
-    from .api.proxied import Proxied
+    from .html.other_indexes import BrowseAll, Indexes
 
 # The number of uploads on the welcome page.
 NEWEST = 8
@@ -104,8 +104,8 @@ class Web:
     elsewhere: Callable[[NormalizedName], Elsewhere | None]
     # The projects that the client of this request may see in lists.
     names: VisibleNames = everything
-    # The pages of other indexes, None where none are passed on.
-    proxied: Proxied | None = None
+    # What other indexes have for people, None where none are passed on.
+    indexes: Indexes | None = None
 
     def routes(self) -> list[Route]:
         """The table of all addresses; the first match wins."""
@@ -155,26 +155,29 @@ class Web:
         ]
 
     def _for_people(self) -> list[Row]:
+        private = self.access.is_protected("list")
         browse = Browse(
             self.repository,
             self.memory,
             url=self.url,
-            private=self.access.is_protected("list"),
+            private=private,
             renderer=self.renderer,
             frame=self.frame,
             uploaders=self.uploaders,
             names=self.names,
-            proxied=None if self.proxied is None else self.proxied.page_for_people,
         )
+        pages: Browse | BrowseAll = browse
+        if self.indexes is not None:
+            pages = self.indexes.beyond(browse, url=self.url, private=private, frame=self.frame)
         return [
             ("/projects", *_ready(lambda: redirect("projects/"))),
             ("/projects/", browse.projects, "list"),
             ("/projects/feed.atom", browse.feed, "list"),
             (f"/project/{NAME}", *_ready(lambda project: redirect(f"{project}/"))),
-            (f"/project/{NAME}/", browse.project, "list"),
-            (f"/project/{NAME}/feed.atom", browse.releases, "list"),
+            (f"/project/{NAME}/", pages.project, "list"),
+            (f"/project/{NAME}/feed.atom", pages.releases, "list"),
             (f"/project/{NAME}/{VERSION}", *_ready(lambda project, version: redirect(f"{quote(version)}/"))),
-            (f"/project/{NAME}/{VERSION}/", browse.release, "list"),
+            (f"/project/{NAME}/{VERSION}/", pages.release, "list"),
             (f"/{NAME}", *_ready(lambda project: redirect(f"simple/{project}/"))),
             (f"/{NAME}/", *_ready(lambda project: redirect(f"../simple/{project}/"))),
             # Addresses that people derive from those of PyPI, and those that hatch prints.

@@ -241,3 +241,56 @@ def test_a_folder_of_the_cache_says_what_the_index_said(serve: Serve, tmp_path: 
             pages = {project: rows(server.url, project) for project in SHELF}
     alone = serve(folder=front.kept)
     assert {project: rows(alone.url, project) for project in SHELF} == pages
+
+
+def pipenv(tool: Client, index: str, folder: Path, lock_text: str = "") -> tuple[dict[str, str], str]:
+    """What pipenv installs of a new project, or by this lock; and the lock."""
+    folder.mkdir()
+    source = f'[[source]]\nname = "here"\nurl = "{index}"\nverify_ssl = false\n'
+    (folder / "Pipfile").write_text(f'{source}\n[packages]\ndemo = "*"\n')
+    environ = {"PIPENV_VENV_IN_PROJECT": "1", "PIPENV_NOSPIN": "1", "PIPENV_PYTHON": str(tool.python)}
+    if lock_text:
+        (folder / "Pipfile.lock").write_text(lock_text)
+    else:
+        tool.run("pipenv", "lock", cwd=folder, **environ)
+    tool.run("pipenv", "sync", cwd=folder, **environ)
+    return shelf_only(installed(folder / ".venv")), (folder / "Pipfile.lock").read_text()
+
+
+HATCH = """\
+[project]
+name = "consumer"
+version = "1.0"
+
+[tool.hatch.envs.default]
+path = ".venv"
+skip-install = true
+dependencies = ["demo"]
+"""
+
+
+def hatch(tool: Client, index: str, folder: Path, lock_text: str = "") -> tuple[dict[str, str], str]:
+    """What hatch installs into the environment of a project; it has no lock."""
+    folder.mkdir()
+    (folder / "pyproject.toml").write_text(HATCH)
+    environ = {"PIP_INDEX_URL": index, "HATCH_PYTHON": str(tool.python)}
+    tool.run("hatch", "env", "create", cwd=folder, **environ)
+    return shelf_only(installed(folder / ".venv")), ""
+
+
+@pytest.mark.parametrize("manage", [pipenv, hatch])
+def test_managers_of_environments_with_the_index_and_without_it(
+    manage: Callable[..., tuple[dict[str, str], str]], client: GetClient, tmp_path: Path
+) -> None:
+    with upstream() as up:
+        add_shelf(up, tmp_path / "there")
+        front = Front(tmp_path / "here", up.url)
+        tool = client(manage.__name__)
+        with front.running() as server:
+            found, lock_text = manage(tool, f"{server.url}/simple/", tmp_path / "first")
+            assert found == SHELF
+        up.stop()
+        with front.running() as server:
+            index = f"{server.url}/simple/"
+            assert manage(on_new_machine(tool, "lock"), index, tmp_path / "locked", lock_text)[0] == SHELF
+            assert manage(on_new_machine(tool, "new"), index, tmp_path / "new")[0] == SHELF

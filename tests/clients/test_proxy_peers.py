@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from tests.clients.peers import PEERS, devpi, pypiron
 from tests.clients.proxies import Front, add_shelf, contents, on_new_machine
 from tests.clients.samples import SHELF, SHELF_FILES
 from tests.fake_upstream import upstream
+from tests.live_server import LiveServer
 
 every_peer = pytest.mark.parametrize("peer", PEERS)
 
@@ -113,3 +116,38 @@ def test_what_was_uploaded_there(peer: Any, path: str, client: GetClient, tmp_pa
             process.stop()
             for name in ("pip", "uv"):
                 assert install(client(name), tmp_path / f"site-{name}", ours) == SHELF
+
+
+@contextmanager
+def ours_as_peer(home: Path, url: str) -> Iterator[tuple[str, LiveServer]]:
+    """A second server of ours, which passes on what the index has."""
+    home.mkdir()
+    with Front(home, url).running() as server:
+        yield f"{server.url}/simple/", server
+
+
+@pytest.mark.parametrize("peer", ["ours", *PEERS])
+def test_a_yank_is_passed_on_with_its_reason(peer: str, client: GetClient, tmp_path: Path) -> None:
+    """In both forms of a page, whatever form the peer sends; clients then take another release."""
+    there = tmp_path / "there"
+    with upstream() as up:
+        add_shelf(up, there)
+        demo, helper = SHELF_FILES["demo"][1], SHELF_FILES["demo-helper"][-1]
+        yanked = {demo: "loses data & <more>", helper: ""}
+        for file in (each for project in up.projects.values() for each in project.files):
+            file.yanked = yanked.get(file.filename)
+        start = ours_as_peer if peer == "ours" else PEERS[peer]
+        with ExitStack() as stack:
+            index, _ = stack.enter_context(start(tmp_path / "peer", up.url))
+            server = stack.enter_context(Front(tmp_path / "here", index, hosts=(up.origin,)).running())
+            ours = f"{server.url}/simple/"
+            found = {name: file["yanked"] for name, file in pages(ours).items() if file["yanked"] is not False}
+            assert found == {name: file["yanked"] for name, file in pages(index).items() if file.get("yanked")}
+            assert found == {name: reason or True for name, reason in yanked.items()}
+            text = get(f"{ours}demo/", {"Accept": "text/html"}).decode()
+            assert 'data-yanked="loses data &amp; &lt;more&gt;"' in text
+            assert text.count("data-yanked") == 1
+            assert 'data-yanked=""' in get(f"{ours}demo-helper/", {"Accept": "text/html"}).decode()
+            wanted = {"demo": "1.0"}
+            for name in ("pip", "uv"):
+                assert install(client(name), tmp_path / f"site-{name}", ours) == wanted

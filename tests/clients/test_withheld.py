@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import json
+import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -11,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.harness import GetClient, installed, server_environ
+from tests.clients.harness import Client, GetClient, installed, server_environ
 from tests.fake_pages import FakeFile
 from tests.fake_upstream import upstream
 from tests.hostile import eventually
@@ -33,7 +35,13 @@ class Withholding:
 
 
 @pytest.fixture
-def withholding(stack: ExitStack, packages: Path, tmp_path: Path) -> Iterator[Withholding]:
+def options() -> tuple[str, ...]:
+    """Further options of the server."""
+    return ()
+
+
+@pytest.fixture
+def withholding(stack: ExitStack, packages: Path, tmp_path: Path, options: tuple[str, ...]) -> Iterator[Withholding]:
     now = datetime.now(timezone.utc)
     up = stack.enter_context(upstream())
     up.add_wheel("raven", "1.0", uploaded=now - timedelta(days=40))
@@ -41,9 +49,9 @@ def withholding(stack: ExitStack, packages: Path, tmp_path: Path) -> Iterator[Wi
     up.add_wheel("condor", "1.0", uploaded=now - timedelta(days=40))
     (tmp_path / "deny.txt").write_text("condor # malware\n")
     (tmp_path / "allow.txt").write_text("")
-    options = ("--fallback-mode", "cache", "--fallback-url", up.url, "--cache-folder", tmp_path / "cache")
+    cache = ("--fallback-mode", "cache", "--fallback-url", up.url, "--cache-folder", tmp_path / "cache")
     rules = ("--min-age", "7d", "--allow", tmp_path / "allow.txt", "--deny-projects", tmp_path / "deny.txt")
-    command = pypi_server(*options, *rules, packages)
+    command = pypi_server(*cache, *rules, *options, packages)
     with running(command, environ=server_environ(tmp_path / "server"), cwd=tmp_path) as server:
         yield Withholding(server.url, young, tmp_path / "allow.txt", up.url)
 
@@ -78,16 +86,48 @@ def test_the_newest_release_that_is_old_enough_is_installed(
     eventually(installs_the_young_one)
 
 
+def shown(tool: Client, withholding: Withholding, folder: Path) -> str:
+    """What a client shows that shall install the young file from its address, which it does not."""
+    address = f"{withholding.url}{withholding.young.path}"
+    words = ("--no-deps", "--target", folder, f"raven @ {address}")
+    said = " ".join(tool.run(*tool.installer, *words, status=None).stdout.split())
+    assert installed(folder) == {}
+    return said
+
+
 def test_uv_shows_the_sentence_for_a_file_that_a_lock_names(
     client: GetClient, withholding: Withholding, tmp_path: Path
 ) -> None:
-    uv = client("uv")
-    address = f"{withholding.url}{withholding.young.path}"
-    words = ("--no-deps", "--target", tmp_path / "site", f"raven @ {address}")
-    said = " ".join(uv.run(*uv.installer, *words, status=None).stdout.split())
+    said = shown(client("uv"), withholding, tmp_path / "site")
     assert "raven 2.0 was released" in said
     assert "pypi-server proxy allow raven==2.0" in said
-    assert installed(tmp_path / "site") == {}
+
+
+@pytest.mark.parametrize("options", [("--server", "waitress")], ids=["waitress"])
+@pytest.mark.parametrize("name", ["pip", "pip20"])
+def test_pip_shows_the_status_line(name: str, client: GetClient, withholding: Withholding, tmp_path: Path) -> None:
+    """pip reads no body; where the server sends a status line of its own, the reason is in it."""
+    said = shown(client(name), withholding, tmp_path / "site")
+    assert "raven 2.0 was released" in said
+    assert "rule min-age" in said
+
+
+def test_pip_shows_the_address_where_the_status_line_is_short(
+    client: GetClient, withholding: Withholding, tmp_path: Path
+) -> None:
+    assert "403" in (said := shown(client("pip"), withholding, tmp_path / "site"))
+    # Its page says the rest.
+    assert withholding.young.path in said
+
+
+def test_curl_shows_a_problem(withholding: Withholding) -> None:
+    address = f"{withholding.url}{withholding.young.path}"
+    for flags in ([], ["-r", "0-9"], ["-H", "Accept:"]):
+        said = subprocess.run(["curl", "-s", *flags, address], capture_output=True, check=True).stdout
+        problem = json.loads(said)
+        assert (problem["rule"], problem["status"]) == ("min-age", 403)
+        assert problem["detail"].startswith("raven 2.0 was released")
+        assert problem["until"].endswith("Z")
 
 
 def test_a_lock_of_the_other_index_fails_by_name_and_passes_with_an_exception(

@@ -35,6 +35,7 @@ ALLOWED = {
     "tls_files.check": "the reason of an SSLError is a code",
     "problem_details.readable": "a page leaves out a text of ours for programs; nothing is decided by it",
     "file_rules.forbidden": "the rule that withholds a file is the name of a setting, and no sentence",
+    "withheld_files.summary_of": "the rule that withholds a file is the name of a setting, and no sentence",
     "xmlrpc.handle": "XML has no way to write some characters",
     "migrations.": "a step takes old rows over once, and is never changed again",
 }

@@ -27,8 +27,6 @@ from ...proxy import withheld_files
 from ...proxy.service import Proxy
 from ...proxy.values import Offered
 from ...upstream.values import RemoteFile
-from ..html import proxied_page
-from ..html.pages import Frame
 from ..http.elsewhere_note import FETCHED, HIT, STALE, note, noting_failures
 from ..http.forwarded import is_secure
 from ..http.page_cache import Page, PageMemory
@@ -141,11 +139,6 @@ class Proxied:
         waiting = waiting_of(bottle.request.environ)
         with noting_failures():
             return self._proxy.get().project(name, revalidate=_wants_revalidation(), waiting=waiting)
-
-    def page_for_people(self, name: NormalizedName, frame: Frame, *, url: str, root: str) -> bytes:
-        """The page for people of a project that is not here; raises as :meth:`project` does."""
-        self._require(name)
-        return proxied_page.render(self.offered(name), frame, url=url, root=root)
 
     def _known(self, offered: Offered, form: Form) -> Page | None:
         """The rendered page, if it is in the cache."""

@@ -13,6 +13,10 @@ from ...distributions.filename import normalize
 from ...model import Listed
 from .pages import date, part
 
+ATOM = "application/atom+xml; charset=utf-8"
+# The most entries.
+FEED = 50
+
 
 def atom(url: str, uploads: Sequence[Listed], *, site: str) -> bytes:
     """The feed of these ``uploads``, newest first, as UTF-8; ``url`` is the absolute URL of the server's root.

@@ -33,18 +33,15 @@ from ..http.responses import aged, redirect, revalidated
 from ..http.stale_pages import MAX_BYTES, StaleIfErrorCache
 from ..http.visible_names import VisibleNames, everything
 from . import project_page, readme
-from .atom_feed import atom, releases_feed
+from .atom_feed import ATOM, FEED, atom, releases_feed
 from .built_for import built_for
-from .pages import HTML, Frame, ProxiedPage, sent
+from .pages import HTML, Frame, sent
 from .renderer import Renderer
 from .search_hits import Hits
 
 # First path components of other routes; a proxy may strip a prefix that makes them look like project names.
 OURS = frozenset({"simple", "packages", "project", "projects", "static", "pypi", "legacy"})
 PAGE = 50
-# Uploads in the feed.
-FEED = 50
-ATOM = "application/atom+xml; charset=utf-8"
 MAX_TEXT = 200
 # The page of a project names this many projects that need it; the list has all.
 NEEDED_BY = 20
@@ -66,7 +63,7 @@ class Browse:
 
     ``private`` says that the pages need a login; ``renderer`` renders descriptions; ``frame`` is that of all pages;
     ``uploaders`` tells who uploaded a file, None where pages are not to say it; ``names`` gives the projects that the
-    client may see in lists and on pages of others; ``proxied`` makes pages of other indexes' projects.
+    client may see in lists and on pages of others.
     """
 
     def __init__(
@@ -80,9 +77,7 @@ class Browse:
         frame: Frame,
         uploaders: Uploaders | None = None,
         names: VisibleNames = everything,
-        proxied: ProxiedPage | None = None,
     ) -> None:
-        self._proxied = proxied
         self._names = names
         self._uploaders = uploaders
         self._frame = frame
@@ -160,20 +155,21 @@ class Browse:
         title = f"{search.text} - search" if search.text else "Projects"
         return self._frame.render("projects", title, values, root="../")
 
-    def project(self, project: str) -> bottle.HTTPResponse:
-        """``GET /project/<project>/``: the metadata and files of its newest release, and all its versions."""
+    def project(self, project: str, others: Callable[[Project], str] | None = None) -> bottle.HTTPResponse:
+        """``GET /project/<project>/``: the metadata and files of its newest release, and all its versions.
+
+        ``others`` gives what other indexes have of it, as HTML.
+        """
         normal = normalize(project)
         if project != normal:
             return self._redirect(f"../{quote(normal)}/")
         names = self._names()
+        if others is not None:
+            # The catalog does not tell when that changes.
+            found = self._found(normal, names)
+            return sent(self._page(found, None, names, others(found)), private=self._private)
         key = (normal, None, self._url(), names.key, self._tells_users())
-        try:
-            return self._answer(key, lambda: self._page(self._found(normal, names), None, names))
-        except NotFound as error:
-            if self._proxied is None or error.kind != "project":
-                raise
-            page = self._proxied(normal, self._frame, url=self._url(), root="../../")
-            return sent(page, private=self._private)
+        return self._answer(key, lambda: self._page(self._found(normal, names), None, names))
 
     def release(self, project: str, version: str) -> bottle.HTTPResponse:
         """``GET /project/<project>/<version>/``: the metadata and files of this release."""
@@ -214,7 +210,7 @@ class Browse:
             return ""
         return readme.shown(core.description, core.description_content_type, self._renderer)
 
-    def _page(self, project: Project, version: str | None, names: NameFilter) -> bytes:
+    def _page(self, project: Project, version: str | None, names: NameFilter, others: str = "") -> bytes:
         root = "../../" if version is None else "../../../"
         releases = releases_of(project)
         chosen = newest(releases) if version is None else version
@@ -247,6 +243,7 @@ class Browse:
             "normal": project.name,
             "readme": self._readme(core),
             "files": rows,
+            "others": others,
             "grouped_files": project_page.by_form(rows),
             "uploader": self._uploaders.of if self._uploaders and self._tells_users() else None,
             "versions": project_page.version_rows(releases),

@@ -12,10 +12,8 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files as resources
-from typing import Protocol
 
 import bottle
-from packaging.utils import NormalizedName
 
 from ..._version import __version__
 from ...errors import ConfigError, NotFound
@@ -81,13 +79,6 @@ class Frame:
             script=SCRIPT if " data-copy>" in content else "",
         )
         return whole.encode("utf-8")
-
-
-class ProxiedPage(Protocol):
-    """Makes the page of a project of another index; raises NotFound and Unavailable."""
-
-    def __call__(self, name: NormalizedName, frame: Frame, *, url: str, root: str) -> bytes:
-        """The page; ``url`` is the absolute URL of the server's root, ``root`` the relative one."""
 
 
 def part(name: str, values: Mapping[str, object]) -> bytes:

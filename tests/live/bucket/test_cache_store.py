@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import threading
 from collections.abc import Iterator
@@ -29,7 +30,7 @@ def objects() -> ObjectStoreClient:
 @pytest.fixture
 def machines(objects: ObjectStoreClient, database: str) -> Iterator[list[BucketCache]]:
     """The caches of two machines."""
-    made = [BucketCache(objects, database) for _ in range(2)]
+    made = [BucketCache(objects, database, patience=0.1) for _ in range(2)]
     yield made
     for each in made:
         each.close()
@@ -111,8 +112,13 @@ def test_one_process_of_all_fetches_a_file(machines: list[BucketCache]) -> None:
         assert again
 
 
-def test_a_machine_that_waits_gets_the_file_once_it_is_there(machines: list[BucketCache]) -> None:
-    ours, theirs = machines
+def test_a_machine_that_waits_gets_the_file_once_it_is_there(objects: ObjectStoreClient, database: str) -> None:
+    both = [BucketCache(objects, database) for _ in range(2)]
+    with contextlib.closing(both[0]), contextlib.closing(both[1]):
+        wait_and_read(*both)
+
+
+def wait_and_read(ours: BucketCache, theirs: BucketCache) -> None:
     begun = threading.Event()
     seen: list[bytes | None] = []
 

@@ -164,7 +164,9 @@ def documented() -> dict[str, set[str]]:
 
 
 def test_the_reference_names_every_metric_with_its_labels() -> None:
-    made = Metrics(lambda: State(1, 1, 1, (0.0, 1.0)), "1.0")
+    made = Metrics(lambda: State(1, 1, 1, (0.0, 1.0)), "1.0", cache_bytes=lambda: 1)
+    made.note_fetch("pypi", "ok", 1)
+    made.note_wrong_file("pypi")
     more = {"page": "hit", "change": "yank", "has_credentials": True, "elsewhere": ("pypi", "hit")}
     made.observe([RequestEvent(0.0, 0.5, "POST", 401, 5, route="/", **more)])  # type: ignore[arg-type]
     there: dict[str, set[str]] = {}

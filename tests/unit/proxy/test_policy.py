@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pypiserver.errors import Forbidden, Unavailable
 from pypiserver.model import ACTIVE, ProjectStatus
 from pypiserver.proxy.policy import Policy, PolicySettings
-from pypiserver.proxy.values import Judged
+from pypiserver.proxy.values import Judged, Refusal
 from pypiserver.upstream.values import RemoteFile, Upstream
 from tests.raising import raises
 
@@ -134,11 +134,11 @@ def test_a_denied_project_is_quarantined_with_the_reason(lists: Write) -> None:
     assert (judged.files, judged.versions, judged.status.status) == ((), (), "quarantined")
     assert "typo-squatted" in judged.status.reason
     assert "line 3 of deny_projects.txt" in judged.status.reason
-    assert policy.project_refusal(project("urllib3")) == judged.status.reason
+    assert policy.refusal_of(project("urllib3")) == Refusal("deny-projects", 3, judged.status.reason)
     refusal = policy.refusal_of(project("Evil"))
     assert refusal is not None
     assert (refusal.rule, refusal.line) == ("deny-projects", 2)
-    assert policy.project_refusal(project("requests")) is None
+    assert policy.refusal_of(project("requests")) is None
     assert (policy.refusal(PUBLIC, OLD, NOW) or judged).rule == "deny-projects"  # type: ignore[union-attr]
 
 
@@ -228,7 +228,7 @@ def test_a_list_that_cannot_be_read_is_an_outage(tmp_path: Path) -> None:
             policy.mark,
             lambda policy=policy: policy.judge(PUBLIC, PAGE, NOW),  # type: ignore[misc]
             lambda policy=policy: policy.refusal(PUBLIC, OLD, NOW),  # type: ignore[misc]
-            lambda policy=policy: policy.project_refusal(project("a")),  # type: ignore[misc]
+            lambda policy=policy: policy.refusal_of(project("a")),  # type: ignore[misc]
         ]
         for call in calls:
             with raises(Unavailable, kind="list"):

@@ -92,3 +92,16 @@ def test_one_process_at_a_time_makes_room(store: FolderCache, monkeypatch: pytes
         assert is_ours
         assert Space(store, None, clock=lambda: NOW).prune(0).files == 0
     assert Space(store, None, clock=lambda: NOW).prune(0).files == 5
+
+
+def test_the_size_is_added_up_once_a_minute(store: FolderCache) -> None:
+    now = [NOW]
+    space = Space(store, None, clock=lambda: now[0])
+    before = space.size()
+    keep(store, key(0), os.urandom(1000))
+    assert space.size() == before
+    now[0] += 61
+    assert space.size() >= before + 1000
+    now[0] -= 3600
+    keep(store, key(1), os.urandom(1000))
+    assert space.size() >= before + 2000, "the clock was set back"

@@ -21,6 +21,7 @@ from .test_files import settled, visible
 
 BLOCK = 50_000
 DATA = os.urandom(6_000_000)
+SHA256 = "0" * 64
 
 
 class Growing:
@@ -56,7 +57,7 @@ class Growing:
 
 
 def test_the_last_bytes_are_held_back_until_they_are_checked() -> None:
-    transfer, growing = Transfer(is_held=False, patience=1), Growing()
+    transfer, growing = Transfer(expected=SHA256, patience=1), Growing()
     transfer.begin(growing, 200_000)
     seen = []
     for at in range(0, 200_000, BLOCK):
@@ -64,13 +65,16 @@ def test_the_last_bytes_are_held_back_until_they_are_checked() -> None:
         seen.append(transfer.available)
     assert seen == [50_000, 100_000, 200_000 - HELD_BYTES, 200_000 - HELD_BYTES]
     transfer.finish("00", None)
-    assert (transfer.available, growing.told[-1]) == (200_000, Progress(200_000, 200_000, is_whole=True))
+    assert (transfer.available, growing.told[-1]) == (
+        200_000,
+        Progress(200_000, 200_000, is_whole=True, expected=SHA256),
+    )
     assert b"".join(transfer.body(150_000, 40_000)) == DATA[150_000:190_000]
 
 
 @pytest.mark.parametrize(("is_held", "total"), [(True, 200_000), (False, None)])
 def test_without_a_hash_or_a_length_all_is_held_back(is_held: bool, total: int | None) -> None:
-    transfer = Transfer(is_held=is_held, patience=1)
+    transfer = Transfer(expected="" if is_held else SHA256, patience=1)
     transfer.begin(Growing(), total)
     transfer.add(DATA[:200_000])
     assert (transfer.available, transfer.is_ready(0)) == (0, False)
@@ -88,7 +92,7 @@ def write_all(transfer: Transfer, data: bytes = DATA) -> list[Any]:
 
 @pytest.mark.parametrize("most", [0, 1_234_567, len(DATA) - 10])
 def test_a_file_that_cannot_be_kept_reaches_its_readers(most: int) -> None:
-    transfer = Transfer(is_held=False, patience=5)
+    transfer = Transfer(expected=SHA256, patience=5)
     transfer.begin(Growing(most), len(DATA))
     bodies = [transfer.body(start, len(DATA) - start) for start in (0, 0, 1_000_000)]
     writer = threading.Thread(target=write_all, args=(transfer,))
@@ -101,7 +105,7 @@ def test_a_file_that_cannot_be_kept_reaches_its_readers(most: int) -> None:
 
 
 def test_memory_is_bounded_by_the_slowest_reader() -> None:
-    transfer = Transfer(is_held=False, patience=5)
+    transfer = Transfer(expected=SHA256, patience=5)
     transfer.begin(None, len(DATA))
     slow, fast = transfer.body(0, len(DATA)), transfer.body(0, len(DATA))
     writer = threading.Thread(target=write_all, args=(transfer,))
@@ -120,7 +124,7 @@ def test_memory_is_bounded_by_the_slowest_reader() -> None:
 
 
 def test_a_reader_that_takes_nothing_is_left_behind() -> None:
-    transfer = Transfer(is_held=False, patience=0.2)
+    transfer = Transfer(expected=SHA256, patience=0.2)
     transfer.begin(None, len(DATA))
     stuck, other = transfer.body(0, len(DATA)), transfer.body(0, len(DATA))
     writer = threading.Thread(target=write_all, args=(transfer,))
@@ -132,21 +136,21 @@ def test_a_reader_that_takes_nothing_is_left_behind() -> None:
 
 
 def test_without_readers_what_cannot_be_kept_ends() -> None:
-    transfer = Transfer(is_held=False, patience=0.01)
+    transfer = Transfer(expected=SHA256, patience=0.01)
     transfer.begin(None, len(DATA))
     with pytest.raises(StorageFull):
         write_all(transfer)
 
 
 def test_what_must_be_checked_first_cannot_be_passed_on() -> None:
-    transfer = Transfer(is_held=True, patience=1)
+    transfer = Transfer(expected="", patience=1)
     transfer.begin(Growing(10), len(DATA))
     with pytest.raises(StorageFull):
         transfer.add(DATA)
 
 
 def test_a_new_reader_comes_too_late_for_what_is_gone() -> None:
-    transfer = Transfer(is_held=False, patience=1)
+    transfer = Transfer(expected=SHA256, patience=1)
     transfer.begin(None, len(DATA))
     body = transfer.body(0, len(DATA))
     for at in range(0, 1_200_000, BLOCK):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 from pypiserver.proxy.policy import Policy, PolicySettings
 from pypiserver.proxy.values import Withheld
-from pypiserver.proxy.withheld_files import MAX_ROWS, json_of, rows_of
+from pypiserver.proxy.withheld_files import MAX_ROWS, json_of, rows_of, summary_of
 
 from .remote import DAY, NOW, PUBLIC, remote_file, remote_page
 
@@ -39,3 +40,23 @@ def test_the_soonest_come_first_and_the_table_is_bounded() -> None:
     assert ([row.filename for row in rows], more) == (["f2", "f1", "f0"], 0)
     rows, more = rows_of([Withheld(YOUNG, "", "")] * (MAX_ROWS + 7))
     assert (len(rows), more) == (MAX_ROWS, 7)
+
+
+def test_people_read_one_sentence() -> None:
+    files = [remote_file(f"urllib3-2.7.{number}.tar.gz", days=number) for number in (1, 2)]
+    files += [remote_file("urllib3-1.0.tar.gz", days=None), *(remote_file(f"urllib3-1.{n}.tar.gz") for n in (1, 2, 3))]
+    judged = Policy(PolicySettings(min_age=7 * DAY)).judge(
+        replace(PUBLIC, max_file_size=2000), remote_page(*files), NOW
+    )
+    withheld = [*judged.withheld, *(Withheld(file, "formats", "") for file in judged.files)]
+    total, *groups = re.split("[:,] ", summary_of(withheld).replace(":00", ".00"))
+    assert total.startswith("6 files")
+    assert [group.partition(" ")[0] for group in groups] == ["2", "1", "3"]
+    assert "7 days" in groups[0]
+    assert "2026-12-05 12.00 UTC" in groups[0]
+    assert ("upload time" in groups[1], "kind" in groups[2]) == (True, True)
+    assert "1 denied" in summary_of([Withheld(YOUNG, "deny-projects", "")])
+    assert "by the rule new-one" in summary_of([Withheld(YOUNG, "new-one", "")])
+    assert "too young" in summary_of([Withheld(YOUNG, "min-age", "", NOW), Withheld(YOUNG, "min-age", "", 1)])
+    assert summary_of([Withheld(YOUNG, "min-age", "", 1e300)]) != ""
+    assert summary_of([]) == ""

@@ -148,3 +148,18 @@ def test_explain_needs_a_server_that_asks_others(capsys: Capture, tmp_path: Path
     outcome = pypi_server(capsys, "proxy", "explain", "raven", "too", "--fallback-mode", "cache")
     assert (outcome.status, len(outcome.err.splitlines())) == (2, 1)
     assert pypi_server(capsys, "proxy", "explain", tmp_path / "none.lock", "--fallback-mode", "cache").status == 2
+
+
+@pytest.mark.parametrize("task", ["explain", "refresh"])
+def test_a_private_name_is_asked_of_no_index_without_a_folder_of_packages(
+    task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    """As on the machine of a developer, where the default folder does not exist."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    with upstream() as up:
+        up.add_wheel("acme-secret", "1.0")
+        asks = ("--fallback-mode", "cache", "--fallback-url", up.url, "--cache-folder", tmp_path / "cache")
+        pypi_server(capsys, "proxy", task, "acme-secret", *asks, "--private", "acme-*")
+        assert up.count() == 0
+        pypi_server(capsys, "proxy", task, "acme-secret", *asks)
+        assert up.count() == 1

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import html5lib
 import pytest
 
 from tests.fake_upstream import FakeUpstream, upstream
@@ -120,3 +122,66 @@ def test_other_projects_are_not_merged(client: Client, put: Put, up: FakeUpstrea
     up.add_wheel("moss", "2.0")
     assert page(client, "moss").json()["versions"] == ["1.0"]
     assert up.count("/simple/moss/") == 0
+
+
+FIREFOX = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+
+
+def seen(client: Client, path: str) -> str:
+    """The page that a person sees."""
+    answer = client.get(path, HTTP_ACCEPT=FIREFOX)
+    assert answer.status == 200, answer.text
+    html5lib.HTMLParser(strict=True).parse(answer.body, transport_encoding="utf-8")
+    return answer.text
+
+
+def test_people_see_the_files_of_both_and_where_they_are_from(client: Client, up: FakeUpstream) -> None:
+    page = seen(client, "/project/fern/")
+    ours, _, theirs = page.partition('<h2 id="other-files">')
+    assert SDIST in ours
+    for version, is_there in (("0.9", True), ("1.0", False), ("2.0", True)):
+        assert (f"fern-{version}-py3-none-any.whl</a>" in theirs) is is_there
+    assert "from the index 127-0-0-1" in theirs
+    for address in re.findall(r'href="\.\./\.\.(/packages/[^"]+)"', theirs):
+        assert client.get(address).status == 200
+
+
+def test_people_find_releases_of_both(client: Client) -> None:
+    assert OURS in seen(client, "/project/fern/1.0.0/")
+    # In another spelling it is the one that is here.
+    assert client.get("/project/fern/1.0/", HTTP_ACCEPT=FIREFOX).headers["location"] == "../../fern/1.0.0/"
+    assert "fern-2.0-py3-none-any.whl</a>" in seen(client, "/project/fern/2.0/")
+    assert client.get("/project/fern/2/", HTTP_ACCEPT=FIREFOX).headers["location"] == "../../fern/2.0/"
+    assert client.get("/project/fern/7.0/", HTTP_ACCEPT=FIREFOX).status == 404
+
+
+def test_people_see_what_is_here_while_the_other_index_is_down(client: Client, up: FakeUpstream) -> None:
+    up.stop()
+    page = seen(client, "/project/fern/")
+    assert SDIST in page
+    assert "It cannot be asked now." in page
+    assert client.get("/project/fern/2.0/", HTTP_ACCEPT=FIREFOX).status == 503
+
+
+def test_nothing_of_the_other_index_is_shown_of_a_project_that_is_quarantined_here(
+    client: Client, root: Path, up: FakeUpstream
+) -> None:
+    (root / ".status").mkdir()
+    (root / ".status" / "fern").write_text("quarantined\n")
+    client._application.backend.refresher.scan()  # type: ignore[attr-defined]
+    up.forget()
+    assert "other-files" not in seen(client, "/project/fern/")
+    assert client.get("/project/fern/2.0/", HTTP_ACCEPT=FIREFOX).status == 404
+    assert up.count() == 0
+
+
+def test_a_project_that_is_here_and_not_merged_is_looked_for_nowhere(
+    client: Client, up: FakeUpstream, put: Put
+) -> None:
+    put(*make_wheel("moss", "1.0"))
+    client._application.backend.refresher.scan()  # type: ignore[attr-defined]
+    up.add_wheel("moss", "2.0")
+    up.forget()
+    for path in ("/project/moss/", "/project/moss/2.0/", "/project/moss/9/", "/project/moss/feed.atom"):
+        client.get(path, HTTP_ACCEPT=FIREFOX)
+    assert up.count() == 0

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import bottle
 import pytest
@@ -23,6 +24,7 @@ from pypiserver.web.api.page_responses import PageResponses
 from pypiserver.web.api.proxied import Proxied
 from pypiserver.web.api.simple import Simple
 from pypiserver.web.application import build
+from pypiserver.web.html.other_indexes import Indexes
 from pypiserver.web.http.page_cache import PageMemory
 from tests.make_archives import make_wheel
 from tests.unit.proxy import indexes
@@ -62,7 +64,8 @@ def served(application: Any, world: World, **policy: Any) -> Served:
     memory = PageMemory()
     proxied = Proxied(PerProcess(make), PageResponses(private=False), memory, require=require)
     simple = Simple(application.repository, memory, fallback=lambda name: None, private=False, proxied=proxied)
-    web = replace(application.web, simple=simple, proxied=proxied)
+    people = Indexes(application.repository, proxied, require=require, is_merged=lambda name: False)
+    web = replace(application.web, simple=simple, indexes=people)
     return Served(world, application, web, Client(build(web)))
 
 
@@ -218,7 +221,7 @@ def test_a_project_that_comes_here_takes_the_place_of_the_other_index(
         kept = answer_at_once(here.web.simple, HTTP_ACCEPT=JSON)
         assert kept is None or f"../../packages/{ONE}".encode() in kept.body
     # What was found out at another serial of the catalog counts for nothing.
-    proxied = here.web.proxied
+    proxied = here.web.simple._proxied
     proxied.project("crow", Form.JSON, 7)
     assert (proxied.is_absent("crow", 7), proxied.is_absent("crow", 8)) == (True, False)
 
@@ -296,6 +299,27 @@ def test_people_see_a_page_of_the_project(serving: Callable[..., Served]) -> Non
     assert here.client.get("/project/crow/", HTTP_ACCEPT="text/html").status == 404
     # What only an archive says is not made up.
     assert here.client.get("/pypi/raven/json").status == 404
+
+
+def test_people_see_releases_and_a_feed_of_the_project(serving: Callable[..., Served]) -> None:
+    here = serving()
+    page = here.client.get("/project/raven/2.0/", HTTP_ACCEPT="text/html")
+    assert (page.status, TWO in page.text, ONE in page.text) == (200, True, False)
+    for path, place in (("/project/raven/2/", "2.0"), ("/project/Raven/2.0/", "2.0"), ("/project/raven/v1.0/", "1.0")):
+        moved = here.client.get(path, HTTP_ACCEPT="text/html")
+        assert (moved.status, moved.headers["location"]) == (302, f"../../raven/{place}/")
+    for path in (
+        "/project/raven/3.0/",
+        "/project/crow/1.0/",
+        "/project/acme-tools/1.0/",
+        "/project/acme-tools/feed.atom",
+    ):
+        assert here.client.get(path, HTTP_ACCEPT="text/html").status == 404
+    feed = here.client.get("/project/raven/feed.atom")
+    assert (feed.status, feed.headers["content-type"]) == (200, "application/atom+xml; charset=utf-8")
+    found = [each.text for each in ElementTree.fromstring(feed.body).iter("{http://www.w3.org/2005/Atom}title")]
+    assert sorted(found) == ["pypiserver: releases of raven", "raven 1.0", "raven 2.0"]
+    assert here.client.get("/project/Raven/feed.atom").headers["location"] == "../raven/feed.atom"
 
 
 def test_a_serial_is_passed_on_to_mirrors(serving: Callable[..., Served], monkeypatch: pytest.MonkeyPatch) -> None:

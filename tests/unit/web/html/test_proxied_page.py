@@ -15,25 +15,43 @@ OLD = remote_file("urllib3-2.6.0-py3-none-any.whl", days=40)
 YOUNG = remote_file("urllib3-2.7.0-py3-none-any.whl", days=1)
 
 
-def shown(page: RemotePage, *, settings: PolicySettings | None = None, age: float | None = None) -> str:
+def shown(
+    page: RemotePage, *, settings: PolicySettings | None = None, age: float | None = None, version: str | None = None
+) -> str:
     judged = Policy(settings or PolicySettings(min_age=7 * DAY)).judge(PUBLIC, page, NOW)
     offered = Offered(page, PUBLIC, judged, "mark", age)
-    return render(offered, Frame(), url="http://localhost:8080/", root="../../").decode()
+    root = "../../" if version is None else "../../../"
+    return render(offered, Frame(), url="http://localhost:8080/", root=root, version=version).decode()
 
 
 def test_people_see_what_is_withheld_why_and_until_when() -> None:
     page = shown(remote_page(OLD, YOUNG))
-    before, _, after = page.partition('<h2 id="files">')
-    assert YOUNG.filename in before
+    before, _, after = page.partition('<h2 id="withheld">')
+    # What is given out comes first; then one sentence, and the files only for those who open the list.
+    assert (OLD.filename in before, YOUNG.filename in before) == (True, False)
+    sentence, _, rows = after.partition("<details>")
+    assert all(words in sentence for words in ("1 file ", "7 days", "2026-12-06 12:00 UTC"))
+    assert YOUNG.filename not in sentence
     # To the minute, and not before it is given out.
-    assert ">2026-12-06 12:00 UTC</time>" in before
+    assert ">2026-12-06 12:00 UTC</time>" in rows
     assert ">2026-12-06 12:01 UTC</time>" in shown(remote_page(replace(YOUNG, uploaded_ns=YOUNG.uploaded_ns + 10**9)))
-    assert "rule min-age" in before
-    # It is no link, and not among the files.
+    assert "rule min-age" in rows
+    # It is no link.
     assert f">{YOUNG.filename}</a>" not in page
-    assert (OLD.filename in after, YOUNG.filename in after) == (True, False)
-    assert f'href="../../packages/@public/urllib3/{OLD.filename}"' in after
+    assert f'href="../../packages/@public/urllib3/{OLD.filename}"' in before
     assert "urllib3 2.6.0" in page
+
+
+def test_a_release_has_its_own_page_and_names_the_newest() -> None:
+    older = remote_file("urllib3-2.5.0.tar.gz", days=50)
+    page = shown(remote_page(older, OLD, YOUNG), version="2.5.0")
+    assert (older.filename in page, OLD.filename in page, YOUNG.filename in page) == (True, False, False)
+    assert "urllib3==2.5.0" in page
+    assert '<a href="../">urllib3 2.6.0</a>' in page
+    assert '<a href="../2.6.0/">2.6.0</a>' in page
+    withheld = shown(remote_page(OLD, YOUNG), version="2.7.0")
+    assert (YOUNG.filename in withheld, OLD.filename in withheld) == (True, False)
+    assert 'id="files"' not in withheld
 
 
 def test_a_page_without_files_says_so() -> None:
