@@ -35,6 +35,7 @@ from ..deferred import (
     waits_always,
 )
 from ..supervisor import say
+from .answered import Answered
 from .request_body import Incoming, receive
 from .response_body import Sender, To, ready, regular_file
 from .thread_pool import Pool
@@ -63,27 +64,6 @@ class Answer(NamedTuple):
     body: Iterable[bytes]
     is_file: bool = False
     must_drain: bool = False
-
-
-class _Answered:
-    """Tells a coroutine, on ``loop``, that its request is answered; called once, in any thread."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._waiting: asyncio.Future[None] | None = None
-        self.is_done = False
-
-    def __call__(self) -> None:
-        # Each side writes its own half first and then reads the other's, so one of them always sees both.
-        self.is_done = True
-        if self._waiting is not None:
-            self._loop.call_soon_threadsafe(_end, self._waiting)
-
-    async def wait(self) -> None:
-        """Return once the request is answered."""
-        self._waiting = self._loop.create_future()
-        if not self.is_done:
-            await self._waiting
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +103,7 @@ class Adapter:
     async def __rsgi__(self, scope: Any, protocol: Any) -> None:
         """Answer one request."""
         self._loop = loop = asyncio.get_running_loop()
-        answered = _Answered(loop)
+        answered = Answered(loop)
         self.answer(scope, protocol, answered=answered)
         if not answered.is_done:
             await answered.wait()
@@ -271,11 +251,6 @@ class Adapter:
         else:
             request.protocol.response_bytes(500, [_PLAIN], _FAILED)
         request.answered()
-
-
-def _end(waiting: asyncio.Future[None]) -> None:
-    if not waiting.done():
-        waiting.set_result(None)
 
 
 def _unchanged(body: Iterable[bytes], block_bytes: int = 0) -> Iterable[bytes]:
