@@ -12,7 +12,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from .. import request_info
@@ -20,6 +20,7 @@ from ..deferred import Postponed, Waits, WantsBody
 from ..process import PerProcess
 from ..server.expect_continue import BodyWantedError
 from ..supervisor import Loop
+from .counted_body import CountedBody
 from .log_handlers import EARLIER
 
 _LOG = logging.getLogger(__name__)
@@ -247,40 +248,8 @@ def observe(application: Application, observers: Observers) -> Application:
         elif request_info.LENGTH in environ:
             sent = environ[request_info.LENGTH]
         else:
-            return _Counted(body, lambda sent: note(environ, clock() - began, sent))
+            return CountedBody(body, lambda sent: note(environ, clock() - began, sent))
         note(environ, clock() - began, sent)
         return body
 
     return observed
-
-
-class _Counted:
-    """A body whose bytes are counted as they are sent; ``close`` may come before its end, if the client disconnects."""
-
-    def __init__(self, body: Iterable[bytes], ended: Callable[[int], None]) -> None:
-        self._body = body
-        self._blocks = iter(body)
-        # Of a body that grows: the server waits for its next block without a thread.
-        self.when_ready: Callable[[Callable[[], object]], object] | None = getattr(body, "when_ready", None)
-        self._ended = ended
-        self._sent = 0
-        self._is_open = True
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self
-
-    def __next__(self) -> bytes:
-        block = next(self._blocks)
-        self._sent += len(block)
-        return block
-
-    def close(self) -> None:
-        """Close the wrapped body, as PEP 3333 requires of middleware."""
-        try:
-            close = getattr(self._body, "close", None)
-            if close is not None:
-                close()
-        finally:
-            if self._is_open:
-                self._is_open = False
-                self._ended(self._sent)
