@@ -32,15 +32,16 @@ from ..deferred import (
     Postponed,
     Waits,
     WantsBody,
-    waits_always,
 )
+from ..repeatable import REPEATS, STILL
 from ..supervisor import say
 from .answered import Answered
 from .request_body import Incoming, receive
 from .response_body import Sender, To, ready, regular_file
+from .response_memory import Response, ResponseMemory
 from .thread_pool import Pool
 from .transfers import Transfers
-from .wsgi_environ import Environs, content_length
+from .wsgi_environ import Environs, Head, content_length, head_of
 
 WSGI = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 # A file up to this size is read by the thread that opened it, twice the block that granian reads of a larger one: that
@@ -83,6 +84,7 @@ class Adapter:
     def __init__(self, application: WSGI, *, threads: int, transfers: Transfers | None = None) -> None:
         self._application = application
         self._environs = Environs({**_OWN, "wsgi.file_wrapper": _unchanged})
+        self._memory = ResponseMemory()
         self._pool = Pool(threads)
         # Requests with a body have threads of their own: however long their disk takes, pages wait for no upload.
         self._uploads = Pool(threads)
@@ -110,19 +112,20 @@ class Adapter:
 
     def answer(self, scope: Any, protocol: Any, *, answered: Callable[[], object] = lambda: None) -> None:
         """Begin to answer one request; never waits, and raises nothing."""
-        request = _Request(scope, protocol, scope.client, time.perf_counter_ns(), answered)
+        began, client = time.perf_counter_ns(), scope.client
         try:
-            self._sender.begin(request.client, self._running())
-            environ = self._environs.of(scope)
-            method, length = environ["REQUEST_METHOD"], content_length(environ)
-            if length == 0 and method in ("GET", "HEAD") and not waits_always(environ["PATH_INFO"]):
-                kept = environ.copy()
-                environ[AT_ONCE] = True
-                try:
-                    self._give(request, self._ask(environ))
-                    return
-                except Waits:
-                    environ = kept
+            self._sender.begin(client, self._running())
+            head = head_of(scope, client)
+            known = self._memory.get(head)
+            if known is not None and known.still():
+                protocol.response_bytes(known.status, known.headers, known.body)
+                answered()
+                return
+            request = _Request(scope, protocol, client, began, answered)
+            environ = self._environs.of_head(head, scope.headers)
+            length = content_length(environ)
+            if length == 0 and head.method in ("GET", "HEAD") and self._answer_at_once(request, head, environ.copy()):
+                return
             environ[request_info.BEGAN] = request.began
             environ[IS_PUSHED if length != 0 else POSTPONES] = True
             pool = self._pool if length == 0 else self._uploads
@@ -130,7 +133,22 @@ class Adapter:
                 environ[IS_OVERLOADED] = True
                 self._give(request, self._ask(environ))
         except BaseException as error:  # noqa: BLE001 - logged with its traceback
-            self._fail(request, error)
+            self._fail(_Request(scope, protocol, client, began, answered), error)
+
+    def _answer_at_once(self, request: _Request, head: Head, environ: dict[str, Any]) -> bool:
+        """Answer if the response is ready; returns whether it is."""
+        environ[AT_ONCE] = True
+        if self._memory.is_wanted(head):
+            environ[REPEATS] = True
+        try:
+            answer = self._ask(environ)
+        except Waits:
+            return False
+        if STILL in environ and type(answer.body) is list:
+            kept = Response(answer.status, answer.headers, b"".join(answer.body), environ[STILL])
+            self._memory.keep(head, kept)
+        self._give(request, answer)
+        return True
 
     def _answer_in_thread(self, request: _Request, environ: dict[str, Any]) -> None:
         try:
