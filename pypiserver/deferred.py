@@ -34,11 +34,6 @@ class Waits(BaseException):
     """The response is not ready: ask again in a thread."""
 
 
-def waits_always(path: str) -> bool:
-    """Whether the response of this path is never in memory, so that asking with AT_ONCE is wasted work."""
-    return path.startswith("/packages/") and not path.endswith((".metadata", "/"))
-
-
 class Receiver(Protocol):
     """Takes a body in blocks, in one thread at a time."""
 

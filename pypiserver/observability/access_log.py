@@ -27,7 +27,7 @@ from ..terminal import colored, uncolored
 from .clean_lines import MARK_OF_TOKENS, clean, redacted
 from .log_handlers import LineHandler
 from .logging_setup import ACCESS, line_handlers
-from .request_events import Environ
+from .request_events import Environ, NoteAgain
 
 _PRODUCT = re.compile(r"([A-Za-z][A-Za-z0-9._-]{0,30})/[0-9][A-Za-z0-9.+!_-]{0,30}")
 _SAFE = "/:@!$&'()*+,;=~[]"
@@ -116,10 +116,17 @@ def note_of(environ: Environ, took: int, sent: int) -> Note:
     return time.time_ns(), took, _Answered(*long, status, sent, client, note and clean_note(note), token)
 
 
+def note_again(environ: Environ, sent: int) -> NoteAgain:
+    """What :func:`note_of` notes of this request each time its response is repeated."""
+    clock, answered = time.time_ns, note_of(environ, 0, sent)[2]
+    return lambda took: (clock(), took, answered)
+
+
 class AccessLog:
     """Writes a line for each note to our own handlers, or a record to other handlers."""
 
     note = staticmethod(note_of)
+    again = staticmethod(note_again)
     # Records of the log wait until the lines about earlier requests are written.
     writes_lines = True
 

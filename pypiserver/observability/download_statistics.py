@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import ConfigError
-from .request_events import RequestEvent, exchange
+from .request_events import RequestEvent, exchange, exchanged_again
 
 _LOG = logging.getLogger(__name__)
 BUSY_SECONDS = 5.0
@@ -101,6 +101,7 @@ class Downloads:
         return True
 
     note = staticmethod(exchange)
+    again = staticmethod(exchanged_again)
 
     def observe(self, exchanges: Sequence[RequestEvent]) -> None:
         """Count the downloads among these."""

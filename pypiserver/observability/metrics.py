@@ -21,7 +21,7 @@ from ..catalog import FAILURES
 from ..errors import ConfigError, PypiServerError, Unavailable
 from ..server.contract import first_address, refusals
 from ..supervisor import say
-from .request_events import RequestEvent, exchange
+from .request_events import RequestEvent, exchange, exchanged_again
 
 _LOG = logging.getLogger(__name__)
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
@@ -116,6 +116,7 @@ class Metrics:
         self.content_type: str = prometheus.exposition.CONTENT_TYPE_LATEST
 
     note = staticmethod(exchange)
+    again = staticmethod(exchanged_again)
 
     def observe(self, exchanges: Sequence[RequestEvent]) -> None:
         """Count these requests."""

@@ -12,14 +12,16 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from .. import request_info
 from ..deferred import Postponed, Waits, WantsBody
 from ..process import PerProcess
+from ..repeatable import STILL, Still
 from ..server.expect_continue import BodyWantedError
 from ..supervisor import Loop
+from .counted_body import CountedBody
 from .log_handlers import EARLIER
 
 _LOG = logging.getLogger(__name__)
@@ -27,6 +29,8 @@ Environ = dict[str, Any]
 Application = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 # Notes a request that ended now, in its own thread: its environ, the nanoseconds it took, the bytes sent.
 MakeNote = Callable[[Environ, int, int], Any]
+# Makes the same note of each repetition of that response: of the nanoseconds it took.
+NoteAgain = Callable[[int], Any]
 
 # Seconds during which notes gather before they are written: for each batch, one more thread needs the interpreter.
 GATHER_SECONDS = 0.1
@@ -75,12 +79,22 @@ def exchange(environ: Environ, took: int, sent: int) -> RequestEvent:
     )
 
 
+def exchanged_again(environ: Environ, sent: int) -> NoteAgain:
+    """What :func:`exchange` notes of this request each time its response is repeated."""
+    first = exchange(environ, 0, sent)
+    return lambda took: first._replace(when=time.time(), seconds=took / 1e9)
+
+
 class Observer(Protocol):
     """Writes about requests."""
 
     @property
     def note(self) -> MakeNote:
         """What makes its notes; it must not fail or wait. Observers with the same function share the notes."""
+
+    @property
+    def again(self) -> Callable[[Environ, int], NoteAgain]:
+        """Returns what notes the repetitions of this response, of ``sent`` bytes; it keeps no environ."""
 
     def observe(self, notes: Sequence[Any]) -> None:
         """Write about these; called from one thread of the process, in the order in which the requests ended."""
@@ -95,7 +109,7 @@ class _Group:
     def __init__(self, note: MakeNote, observers: Sequence[Observer]) -> None:
         self.note = note
         self.waiting = deque[Any](maxlen=MOST_WAITING)
-        self._observers = observers
+        self.observers = observers
         self._lock = threading.RLock()
         self._is_flushing = False
 
@@ -115,7 +129,7 @@ class _Group:
         if len(waiting) == MOST_WAITING:
             _LOG.error("The access log cannot keep up; lines about requests were lost.")
         notes = [waiting.popleft() for _ in range(len(waiting))]
-        for observer in self._observers if notes else ():
+        for observer in self.observers if notes else ():
             try:
                 observer.observe(notes)
             except Exception:  # noqa: BLE001 - logged with its traceback
@@ -179,6 +193,19 @@ class Observers:
         # To ask the event itself takes half as long as to make a note.
         if not telling.is_awake:
             telling.rouse()
+
+    def noting_again(self, environ: Environ, sent: int) -> Callable[[int], None]:
+        """Returns what notes each repetition of this response, as :meth:`note` noted the first one."""
+        telling = self._telling.value or self._telling.get()
+        notes = [(group.observers[0].again(environ, sent), group.waiting.append) for group in telling.groups]
+
+        def note(took: int) -> None:
+            for make, append in notes:
+                append(make(took))
+            if not telling.is_awake:
+                telling.rouse()
+
+        return note
 
     def _begin(self) -> _Telling:
         telling = _Telling(self._observers)
@@ -247,40 +274,23 @@ def observe(application: Application, observers: Observers) -> Application:
         elif request_info.LENGTH in environ:
             sent = environ[request_info.LENGTH]
         else:
-            return _Counted(body, lambda sent: note(environ, clock() - began, sent))
+            return CountedBody(body, lambda sent: note(environ, clock() - began, sent))
         note(environ, clock() - began, sent)
+        if STILL in environ:
+            environ[STILL] = _noted(environ[STILL], observers.noting_again(environ, sent), clock)
         return body
 
     return observed
 
 
-class _Counted:
-    """A body whose bytes are counted as they are sent; ``close`` may come before its end, if the client disconnects."""
+def _noted(still: Still, note: Callable[[int], None], clock: Callable[[], int]) -> Still:
+    """The same answer, with a note of the repetition if there is one."""
 
-    def __init__(self, body: Iterable[bytes], ended: Callable[[int], None]) -> None:
-        self._body = body
-        self._blocks = iter(body)
-        # Of a body that grows: the server waits for its next block without a thread.
-        self.when_ready: Callable[[Callable[[], object]], object] | None = getattr(body, "when_ready", None)
-        self._ended = ended
-        self._sent = 0
-        self._is_open = True
+    def still_and_noted() -> bool:
+        began = clock()
+        if not still():
+            return False
+        note(clock() - began)
+        return True
 
-    def __iter__(self) -> Iterator[bytes]:
-        return self
-
-    def __next__(self) -> bytes:
-        block = next(self._blocks)
-        self._sent += len(block)
-        return block
-
-    def close(self) -> None:
-        """Close the wrapped body, as PEP 3333 requires of middleware."""
-        try:
-            close = getattr(self._body, "close", None)
-            if close is not None:
-                close()
-        finally:
-            if self._is_open:
-                self._is_open = False
-                self._ended(self._sent)
+    return still_and_noted

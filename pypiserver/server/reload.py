@@ -12,9 +12,11 @@ import multiprocessing
 import threading
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from ..errors import PypiServerError
+from ..repeatable import STILL, Still
 from ..supervisor import Loop, once
 from .contract import WSGI, MakeApplication
 
@@ -45,7 +47,10 @@ class ReloadableApp:
             serving = self._serving
             serving.requests += 1
         try:
-            return serving.application(environ, start_response)
+            body = serving.application(environ, start_response)
+            if STILL in environ:
+                environ[STILL] = partial(_is_still, serving, environ[STILL])
+            return body
         finally:
             with self._lock:
                 serving.requests -= 1
@@ -117,6 +122,11 @@ class _Follower:
             if told != self._seen:
                 self._seen = told
                 self._application.reload()
+
+
+def _is_still(serving: _Serving, still: Still) -> bool:
+    """Whether a response may be repeated; one of an application that was replaced may not."""
+    return not serving.is_old and still()
 
 
 def _close(serving: _Serving) -> None:

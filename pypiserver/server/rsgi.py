@@ -32,14 +32,16 @@ from ..deferred import (
     Postponed,
     Waits,
     WantsBody,
-    waits_always,
 )
+from ..repeatable import REPEATS, STILL
 from ..supervisor import say
+from .answered import Answered
 from .request_body import Incoming, receive
 from .response_body import Sender, To, ready, regular_file
+from .response_memory import Response, ResponseMemory
 from .thread_pool import Pool
 from .transfers import Transfers
-from .wsgi_environ import Environs, content_length
+from .wsgi_environ import Environs, Head, content_length, head_of
 
 WSGI = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 # A file up to this size is read by the thread that opened it, twice the block that granian reads of a larger one: that
@@ -65,27 +67,6 @@ class Answer(NamedTuple):
     must_drain: bool = False
 
 
-class _Answered:
-    """Tells a coroutine, on ``loop``, that its request is answered; called once, in any thread."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._waiting: asyncio.Future[None] | None = None
-        self.is_done = False
-
-    def __call__(self) -> None:
-        # Each side writes its own half first and then reads the other's, so one of them always sees both.
-        self.is_done = True
-        if self._waiting is not None:
-            self._loop.call_soon_threadsafe(_end, self._waiting)
-
-    async def wait(self) -> None:
-        """Return once the request is answered."""
-        self._waiting = self._loop.create_future()
-        if not self.is_done:
-            await self._waiting
-
-
 @dataclass(frozen=True, slots=True)
 class _Request:
     """A request that is not answered yet; ``answered`` is called when it is."""
@@ -103,6 +84,7 @@ class Adapter:
     def __init__(self, application: WSGI, *, threads: int, transfers: Transfers | None = None) -> None:
         self._application = application
         self._environs = Environs({**_OWN, "wsgi.file_wrapper": _unchanged})
+        self._memory = ResponseMemory()
         self._pool = Pool(threads)
         # Requests with a body have threads of their own: however long their disk takes, pages wait for no upload.
         self._uploads = Pool(threads)
@@ -123,26 +105,27 @@ class Adapter:
     async def __rsgi__(self, scope: Any, protocol: Any) -> None:
         """Answer one request."""
         self._loop = loop = asyncio.get_running_loop()
-        answered = _Answered(loop)
+        answered = Answered(loop)
         self.answer(scope, protocol, answered=answered)
         if not answered.is_done:
             await answered.wait()
 
     def answer(self, scope: Any, protocol: Any, *, answered: Callable[[], object] = lambda: None) -> None:
         """Begin to answer one request; never waits, and raises nothing."""
-        request = _Request(scope, protocol, scope.client, time.perf_counter_ns(), answered)
+        began, client = time.perf_counter_ns(), scope.client
         try:
-            self._sender.begin(request.client, self._running())
-            environ = self._environs.of(scope)
-            method, length = environ["REQUEST_METHOD"], content_length(environ)
-            if length == 0 and method in ("GET", "HEAD") and not waits_always(environ["PATH_INFO"]):
-                kept = environ.copy()
-                environ[AT_ONCE] = True
-                try:
-                    self._give(request, self._ask(environ))
-                    return
-                except Waits:
-                    environ = kept
+            self._sender.begin(client, self._running())
+            head = head_of(scope, client)
+            known = self._memory.get(head)
+            if known is not None and known.still():
+                protocol.response_bytes(known.status, known.headers, known.body)
+                answered()
+                return
+            request = _Request(scope, protocol, client, began, answered)
+            environ = self._environs.of_head(head, scope.headers)
+            length = content_length(environ)
+            if length == 0 and head.method in ("GET", "HEAD") and self._answer_at_once(request, head, environ.copy()):
+                return
             environ[request_info.BEGAN] = request.began
             environ[IS_PUSHED if length != 0 else POSTPONES] = True
             pool = self._pool if length == 0 else self._uploads
@@ -150,7 +133,22 @@ class Adapter:
                 environ[IS_OVERLOADED] = True
                 self._give(request, self._ask(environ))
         except BaseException as error:  # noqa: BLE001 - logged with its traceback
-            self._fail(request, error)
+            self._fail(_Request(scope, protocol, client, began, answered), error)
+
+    def _answer_at_once(self, request: _Request, head: Head, environ: dict[str, Any]) -> bool:
+        """Answer if the response is ready; returns whether it is."""
+        environ[AT_ONCE] = True
+        if self._memory.is_wanted(head):
+            environ[REPEATS] = True
+        try:
+            answer = self._ask(environ)
+        except Waits:
+            return False
+        if STILL in environ and type(answer.body) is list:
+            kept = Response(answer.status, answer.headers, b"".join(answer.body), environ[STILL])
+            self._memory.keep(head, kept)
+        self._give(request, answer)
+        return True
 
     def _answer_in_thread(self, request: _Request, environ: dict[str, Any]) -> None:
         try:
@@ -271,11 +269,6 @@ class Adapter:
         else:
             request.protocol.response_bytes(500, [_PLAIN], _FAILED)
         request.answered()
-
-
-def _end(waiting: asyncio.Future[None]) -> None:
-    if not waiting.done():
-        waiting.set_result(None)
 
 
 def _unchanged(body: Iterable[bytes], block_bytes: int = 0) -> Iterable[bytes]:

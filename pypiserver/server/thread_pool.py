@@ -1,7 +1,7 @@
 """Threads for requests that wait, with a bounded queue: the server refuses a request that finds the queue full.
 
 **Invariants:** a step of a request that was begun is never refused, because other limits bound these (places for
-bodies, connections); no thread exists before there is work for it, and none ends before the process does.
+bodies, connections); no thread starts while one is free, and none ends before the process does.
 """
 
 from __future__ import annotations
@@ -31,6 +31,9 @@ class Pool:
         self._waiting = threads * waiting_each
         self._queue: queue.SimpleQueue[Work] = queue.SimpleQueue()
         self._threads: list[Loop] = []
+        # Threads that wait for work, or are about to.
+        self.idle = 0
+        self._counting = threading.Lock()
         self._starting = threading.Lock()
 
     def submit(self, work: Callable[..., object], *arguments: Any) -> bool:
@@ -61,7 +64,10 @@ class Pool:
 
     def _put(self, work: Callable[..., object], arguments: tuple[Any, ...]) -> None:
         self._queue.put((work, arguments))
-        if len(self._threads) < self._most and not self._queue.empty():
+        self._start_if_short()
+
+    def _start_if_short(self) -> None:
+        if len(self._threads) < self._most and self._queue.qsize() > self.idle:
             self._start()
 
     def _start(self) -> None:
@@ -74,7 +80,13 @@ class Pool:
 
     def _run(self) -> None:
         while True:
+            with self._counting:
+                self.idle += 1
             work, arguments = self._queue.get()
+            with self._counting:
+                self.idle -= 1
+            # Work that came since this thread was woken counted on it.
+            self._start_if_short()
             work(*arguments)
             # Not kept while this thread waits for the next request: a request holds files, and blocks of a body.
             del work, arguments

@@ -10,8 +10,8 @@ our address. RSGI decodes a path: one that was not UTF-8 becomes a path that is 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
-from typing import Any, Protocol
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple, Protocol
 
 # True in the environ if the value of Host or of a forwarding header is hidden.
 HIDDEN = "pypiserver.server.hidden_header"
@@ -48,6 +48,45 @@ class Scope(Protocol):
     headers: Any
 
 
+class Head(NamedTuple):
+    """All that an environ is made of, but the names of headers whose values are hidden.
+
+    ``host`` is the client's address without its port, ``names`` the number of different names of headers.
+    """
+
+    host: str
+    server: str
+    http_version: str
+    scheme: str
+    method: str
+    path: str
+    query_string: str
+    authority: str | None
+    names: int
+    items: tuple[tuple[str, str], ...]
+
+
+def head_of(scope: Scope, client: str) -> Head:
+    """The head of a request; ``client`` is the scope's, which takes RSGI some time to give."""
+    headers = scope.headers
+    # The constructor of a named tuple takes three times as long.
+    return tuple.__new__(
+        Head,
+        (
+            _host(client),
+            scope.server,
+            scope.http_version,
+            scope.scheme,
+            scope.method,
+            scope.path,
+            scope.query_string,
+            scope.authority,
+            len(headers),
+            tuple(headers.items()),
+        ),
+    )
+
+
 class Environs:
     """Makes environs; ``own`` is put into each of them."""
 
@@ -68,40 +107,47 @@ class Environs:
 
     def of(self, scope: Scope) -> dict[str, Any]:
         """The environ of a request, a new one each time; the caller adds the body."""
+        return self.of_head(head_of(scope, scope.client), scope.headers)
+
+    def of_head(self, head: Head, headers: Any) -> dict[str, Any]:
+        """The same; of ``headers`` only the names are read, if some have hidden values."""
         environ: dict[str, Any] = self._base.copy()
-        environ["REQUEST_METHOD"] = scope.method
-        path, query = scope.path, scope.query_string
+        host, server, version, scheme, environ["REQUEST_METHOD"], path, query, authority, names, items = head
         environ["PATH_INFO"] = path if path.isascii() else _as_bytes(path)
         environ["QUERY_STRING"] = query if query.isascii() else query.encode().decode("latin-1")
-        environ["SERVER_PROTOCOL"] = "HTTP/1.1" if scope.http_version == "1.1" else "HTTP/1.0"
-        environ["wsgi.url_scheme"] = scope.scheme
-        environ["REMOTE_ADDR"] = _host(scope.client)
-        _, environ["SERVER_NAME"], environ["SERVER_PORT"] = self._listening(scope.server)
-        self._add_headers(environ, scope.headers)
-        if "HTTP_HOST" not in environ:
-            environ["HTTP_HOST"] = scope.authority or ""
-        return environ
-
-    def _add_headers(self, environ: dict[str, Any], headers: Any) -> None:
-        size, dropped = len(environ), set()
-        for name, value in headers.items():
-            key = _KEYS.get(name)
-            if key is None:
-                if "_" in name:
-                    dropped.add(name)
-                    continue
-                key = _key(name)
-            if key not in environ:
-                environ[key] = value
-            elif key not in _FIRST_COUNTS:
-                environ[key] = f"{environ[key]}{';' if key == 'HTTP_COOKIE' else ','}{value}"
-        if len(headers) != len(environ) - size + len(dropped):
+        environ["SERVER_PROTOCOL"] = "HTTP/1.1" if version == "1.1" else "HTTP/1.0"
+        environ["wsgi.url_scheme"] = scheme
+        environ["REMOTE_ADDR"] = host
+        _, environ["SERVER_NAME"], environ["SERVER_PORT"] = self._listening(server)
+        size = len(environ)
+        dropped = _add_headers(environ, items)
+        if names != len(environ) - size + dropped:
             _add_hidden(environ, headers)
+        if "HTTP_HOST" not in environ:
+            environ["HTTP_HOST"] = authority or ""
+        return environ
 
     def _listening(self, server: str) -> tuple[str, str, str]:
         if self._server[0] != server:
             self._server = (server, _host(server), server.rpartition(":")[2])
         return self._server
+
+
+def _add_headers(environ: dict[str, Any], items: Iterable[tuple[str, str]]) -> int:
+    """Add these headers; returns how many names were dropped."""
+    dropped = set()
+    for name, value in items:
+        key = _KEYS.get(name)
+        if key is None:
+            if "_" in name:
+                dropped.add(name)
+                continue
+            key = _key(name)
+        if key not in environ:
+            environ[key] = value
+        elif key not in _FIRST_COUNTS:
+            environ[key] = f"{environ[key]}{';' if key == 'HTTP_COOKIE' else ','}{value}"
+    return len(dropped)
 
 
 def _add_hidden(environ: dict[str, Any], headers: Any) -> None:

@@ -15,6 +15,7 @@ from .. import request_info
 from ..deferred import AT_ONCE, Waits
 from ..distributions.filename import normalize, parse_filename
 from ..errors import BadRequest, InvalidFilename, MethodNotAllowed, NotFound, PypiServerError, Withholding
+from ..repeatable import REPEATS
 from .http.cors import refuse_other_sites
 from .http.problem_details import ADDRESSES, readable, wants_page
 from .http.responses import failure
@@ -58,10 +59,13 @@ def _guarded_at_once(web: Web, route: Route) -> Handler:
     handler, action, admit = route.at_once, route.action, web.admission.admit_at_once
     if handler is None or not (action is None or isinstance(action, str)):
         return _wait
+    is_open = action is None or not web.access.is_protected(action)
 
     def guarded(**arguments: str) -> bottle.HTTPResponse:
         environ = bottle.request.environ
         environ[request_info.ROUTE] = route.rule
+        if not is_open:
+            environ.pop(REPEATS, None)
         if action is not None:
             admit(action, environ, arguments)
         try:

@@ -147,7 +147,7 @@ class Web:
             (f"/+simple/{NAME}/", self.simple.project_here, "list", self.simple.project_here_at_once),
             ("/packages", *_ready(lambda: redirect("packages/"))),
             ("/packages/", self.all_files.listing, "list"),
-            ("/packages/<path:path>", self.files.download, "download", self.files.metadata_at_once),
+            ("/packages/<path:path>", self.files.download, "download", self.files.at_once),
             (f"/pypi/{NAME}/json", self.json_pages.project, "list"),
             (f"/pypi/{NAME}/{VERSION}/json", self.json_pages.project, "list"),
             (f"/{NAME}/json", self.json_pages.project, "list"),

@@ -11,7 +11,7 @@ import io
 import os
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 from urllib.parse import quote
 
 import bottle
@@ -23,6 +23,7 @@ from ...errors import NotFound, Unavailable
 from ...index.absences import Absences
 from ...index.read import Repository
 from ...model import File
+from ...repeatable import may_repeat
 from ..http.conditional import Answer, Expect, is_not_modified, send_file
 from ..http.prepared_response import PreparedResponse
 from ..http.responses import revalidated, unkept
@@ -96,15 +97,20 @@ class Files:
             environ[request_info.DOWNLOAD] = (file.project, file.version, 0)
             return handed
         environ[request_info.DOWNLOAD] = (file.project, file.version, file.size)
+        if self._deliver is not None:
+            return self._send_package(file, stream, _expecting(file, stream))
+        return self._send_package(file, self._repository.remembered(file, stream))
+
+    def _send_package(self, file: File, stream: BinaryIO, expect: Expect | None = None) -> bottle.HTTPResponse:
         answer = send_file(
-            environ,
+            bottle.request.environ,
             stream,
             size=file.size,
             etag=f'"{file.sha256}"',
             mtime_ns=file.mtime_ns,
             content_type="application/octet-stream",
             cache_control=self._cache_control,
-            expect=_expecting(file, stream) if self._deliver is not None else None,
+            expect=expect,
         )
         return _response(answer)
 
@@ -122,12 +128,19 @@ class Files:
             return self._proxied.companion(path, suffix)
         return handler(own)
 
-    def metadata_at_once(self, path: str) -> bottle.HTTPResponse:
-        """A file's core metadata from memory; raises Waits for what is not there, and for every other path."""
-        known = self._repository.known_metadata(path[: -len(".metadata")]) if path.endswith(".metadata") else None
+    def at_once(self, path: str) -> bottle.HTTPResponse:
+        """A small file, or a file's core metadata, from memory; raises Waits for what is not there."""
+        repository, is_metadata = self._repository, path.endswith(".metadata")
+        known = repository.known_metadata(path[: -len(".metadata")]) if is_metadata else repository.known_bytes(path)
         if known is None:
             raise Waits
-        return self._send_metadata(*known)
+        file, data, serial = known
+        environ = bottle.request.environ
+        may_repeat(environ, lambda: repository.known_serial() == serial)
+        if is_metadata:
+            return self._send_metadata(file, data)
+        environ[request_info.DOWNLOAD] = (file.project, file.version, file.size)
+        return self._send_package(file, io.BytesIO(data))
 
     def _handed_over(self, environ: Mapping[str, Any], file: File) -> bottle.HTTPResponse | None:
         """The response that makes a proxy or bucket send the file, which then also handles preconditions and ranges."""

@@ -23,6 +23,7 @@ from ...errors import CatalogUnavailable, NotFound
 from ...formats.negotiation import Form
 from ...formats.simple import index_serial, render_index, render_project
 from ...index.read import Repository
+from ...repeatable import may_repeat
 from ..http.forwarded import is_secure
 from ..http.page_cache import Page, PageCache, PageMemory
 from ..http.responses import CATALOG_UNAVAILABLE, redirect, stale_headers
@@ -163,11 +164,17 @@ class Simple:
         form, serial = form_asked(), self._repository.known_serial()
         page = None if serial is None else self._cache.known((name, form), now=serial)
         if page is not None and (page.origin is None or page.origin == self._responses.origin()):
+            may_repeat(bottle.request.environ, partial(self._is_still, page, serial))
             return self._responses.answer(_noted(page), form)
         mark = None if page is not None or proxied is None else self._repository.absence_mark()
         if proxied is None or mark is None:
             raise Waits
         return proxied.at_once(name, form, mark)
+
+    def _is_still(self, page: Page, serial: int | None) -> bool:
+        """Whether the page is current, as nothing has changed; it is one that requests use."""
+        page.is_used = True
+        return self._repository.known_serial() == serial
 
     def _files_of(self, project: str, otherwise: Otherwise) -> bottle.HTTPResponse:
         normal = normalize(project)

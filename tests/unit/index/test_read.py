@@ -67,6 +67,25 @@ def test_bytes_and_digest_are_of_one_file(repository: Repository, put: Put) -> N
         assert sha256(stream.read()) == file.sha256 == sha256(OTHER_BYTES)
 
 
+def test_what_is_kept_of_a_small_file_has_its_digest(repository: Repository, put: Put) -> None:
+    def given() -> bytes:
+        with repository.remembered(*repository.open(WHEEL)) as stream:
+            return stream.read()
+
+    assert [given() for _ in range(2)] == [WHEEL_BYTES] * 2
+    known = repository.known_bytes(WHEEL)
+    assert known is not None
+    assert (known.data, sha256(known.data)) == (WHEEL_BYTES, known.file.sha256)
+    # The same inode, written to after it was opened.
+    put(WHEEL, OTHER_BYTES, mtime=1_600_000_060)
+    when_whole(given)
+    file, stream = repository.open(WHEEL)
+    put(WHEEL, WHEEL_BYTES, mtime=1_600_000_120)
+    with repository.remembered(file, stream) as stream:
+        assert stream.read() == WHEEL_BYTES
+    assert repository._contents.get(file.sha256) == b""
+
+
 def test_a_file_that_changed_while_it_was_read_is_not_missing(
     repository: Repository, backend: Backend, put: Put, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from pypiserver import request_info
 from pypiserver.observability import request_events
-from pypiserver.observability.request_events import Observers, RequestEvent, exchange, observe
+from pypiserver.observability.request_events import Observers, RequestEvent, exchange, exchanged_again, observe
 from pypiserver.web.html.pages import Frame
 from pypiserver.web.http.dispatch import Dispatch
 from pypiserver.web.http.prepared_response import PreparedResponse
@@ -25,6 +25,7 @@ class Notes:
     """An observer that keeps what it is told; it fails at routes that say so."""
 
     note = staticmethod(exchange)
+    again = staticmethod(exchanged_again)
 
     def __init__(self) -> None:
         self.seen: list[RequestEvent] = []

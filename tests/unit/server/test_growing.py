@@ -30,6 +30,9 @@ class Noting:
     def note(self, environ: dict[str, Any], took: int, sent: int) -> int:
         return sent
 
+    def again(self, environ: dict[str, Any], sent: int) -> Callable[[int], int]:
+        return lambda took: sent
+
     def observe(self, notes: Sequence[Any]) -> None:
         pass
 

@@ -16,6 +16,7 @@ from pypiserver import request_info
 from pypiserver.access.password_file import WAITING
 from pypiserver.deferred import AT_ONCE, Waits
 from pypiserver.errors import ContentTooLarge
+from pypiserver.repeatable import REPEATS
 from pypiserver.server.contract import threads_on_loop
 from pypiserver.server.granian_worker import one_host
 from pypiserver.server.request_body import Incoming
@@ -46,15 +47,18 @@ def test_a_path_that_is_not_utf8_is_refused(serve: Serve) -> None:
 
 
 class Watched:
-    """An application that notes in which threads it was asked, and how."""
+    """An application that notes in which threads it was asked, and how; it is asked each time unless it ``repeats``."""
 
-    def __init__(self, application: Callable[..., Any]) -> None:
+    def __init__(self, application: Callable[..., Any], *, repeats: bool = False) -> None:
         self._application = application
+        self._repeats = repeats
         self.asked: list[str] = []
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
         is_loop = threading.current_thread() is threading.main_thread()
         assert is_loop == (AT_ONCE in environ)
+        if not self._repeats:
+            environ.pop(REPEATS, None)
         try:
             body = self._application(environ, start_response)
         except Waits:
@@ -76,7 +80,7 @@ def watched(serve: Serve, put: Callable[..., Path], monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     "path",
     ["/simple/foo/", "/simple/", "/+simple/foo/", "/packages/foo-1.0-py3-none-any.whl.metadata", "/simple", "/foo",
-     "/simple/Foo/", "/health/live", "/favicon.ico"],
+     "/simple/Foo/", "/health/live", "/favicon.ico", "/packages/foo-1.0-py3-none-any.whl"],
 )  # fmt: skip
 def test_what_is_ready_is_answered_on_the_loop_with_the_same_bytes(
     watched: tuple[RsgiClient, Watched], path: str
@@ -101,15 +105,14 @@ def test_what_is_ready_is_answered_on_the_loop_with_the_same_bytes(
 
 @pytest.mark.parametrize(
     "path",
-    ["/", "/simple/none/", "/packages/foo-1.0-py3-none-any.whl", "/projects/", "/health", "/nothing/here/at/all"],
+    ["/", "/simple/none/", "/packages/none-1.0-py3-none-any.whl", "/projects/", "/health", "/nothing/here/at/all"],
 )
 def test_what_waits_is_answered_in_a_thread(watched: tuple[RsgiClient, Watched], path: str) -> None:
     client, application = watched
     client.get(path)
     application.asked.clear()
     assert client.get(path) == Client(application._application).get(path)
-    asked = ["in a thread"] if path.endswith(".whl") else ["waits", "in a thread"]
-    assert application.asked == asked
+    assert application.asked == ["waits", "in a thread"]
 
 
 def test_a_change_is_seen_at_once(serve: Serve) -> None:

@@ -14,6 +14,7 @@ from pypiserver.server.rsgi import Adapter
 from pypiserver.server.thread_pool import Pool
 
 from ..rsgi import Headers, Protocol, Scope
+from ..waiting import eventually
 
 
 def test_uploads_that_wait_for_a_disk_keep_no_page_waiting() -> None:
@@ -71,6 +72,16 @@ def test_threads_come_as_there_is_work_for_them() -> None:
     assert len(pool._threads) == 3
     with pytest.raises(OSError, match="no disk"):
         asyncio.run(pool.step(_fail))
+
+
+def test_a_thread_that_is_free_takes_the_work_and_no_other_starts() -> None:
+    pool, ended = Pool(16), threading.Semaphore(0)
+    for number in range(200):
+        pool.submit(ended.release)
+        assert ended.acquire(timeout=10)
+        # The thread is free a moment after its work has ended.
+        assert eventually(lambda: pool.idle == len(pool._threads), 10.0), number
+    assert len(pool._threads) == 1
 
 
 def _fail() -> None:
