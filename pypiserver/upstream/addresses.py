@@ -43,6 +43,8 @@ def absolute(base: str, link: str) -> str:
 
 def in_ascii(url: str) -> str:
     """The address with its host as DNS spells it; raises ValueError if it cannot be spelled so."""
+    if url.isascii():
+        return url
     host = urlsplit(url).hostname or ""
     return url if host.isascii() else url.replace(host, host.encode("idna").decode(), 1)
 

@@ -101,6 +101,7 @@ REASONS = {
     "folder.atomic._Steps._undo": "of one upload",
     "folder.sidecars.Sidecars._parts": "of one scan",
     "upstream.page_parser._Page.files": "of one page, MAX_FILES at most",
+    "upstream.netrc_file.NetrcFile._known": "the two files of netrc",
     "upstream.http_client.HttpClient._pools": "one for each proxy that the environment names",
     "folder.scan_thread.ScanThread._growing": "files of the last second, as the last look found them",
     "web.html.sanitizer._Writer._open": "of one description, which has a limit",
