@@ -129,6 +129,7 @@ REASONS = {
     "folder.partial_files.Missing._since": "files that vanished in the last two seconds, forgotten after a minute",
     "folder.partial_files.PartialFileTracker._seen": "files of the last second, forgotten when there are many",
     "web.http.page_cache.Page.answers": "at most MAX_ANSWERS of each page, counted with it",
+    "web.http.page_cache.Page._encoded": "its codings, which its cache counts",
     "web.http.page_cache.PageCache._pages": "it counts bytes, keys included",
     "web.http.page_cache.PageMemory._caches": "one for each kind of pages",
     "proxy.back_off.BackOff._failed": "as many projects as make an index count as down",

@@ -123,11 +123,12 @@ class Proxied:
         page = None if offered is None else self._known(offered, form)
         if page is None or offered is None:
             raise Waits
+        response = self._answer(page, form, offered)
         if offered.age is None:
             made = (page, serial, time.monotonic() + READY_SECONDS, offered.upstream.name)
             self._ready.put((name, form), made, size=page.size)
         bottle.request.environ[request_info.PAGE] = "hit"
-        return self._answer(page, form, offered)
+        return response
 
     def offered(self, name: NormalizedName) -> Offered:
         """What other indexes offer under this name; raises NotFound, Unavailable, and Postponed where that works."""
