@@ -1,7 +1,7 @@
 """Pages of other indexes for requests: fresh for a while, then asked for again by one request for all.
 
 **Invariants:** "not found" is raised only when every index that may have the project said so just now; an index is
-asked by a thread of its own, which lives only as long as there are questions; a request that waits is given the last
+asked by threads of its own, which end soon after its last question; a request that waits is given the last
 page after a moment, if there is one.
 """
 
