@@ -40,6 +40,7 @@ REASONS = {
     "formats.negotiation._known_coding": "256 headers of up to 512 characters",
     "formats.negotiation._known_form": "256 headers of up to 512 characters",
     "native_names.say_other_locale": "no arguments",
+    "folder.safe_open._has_descriptors": "no arguments",
     "folder.tmpfile.has_unnamed": "folders of ours, by paths that have a limit",
     "backend.os_calls._renameat2": "no arguments",
     "cli.update._tags": "no arguments",
