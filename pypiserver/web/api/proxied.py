@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import bottle
 from packaging.utils import NormalizedName
@@ -185,9 +185,8 @@ class Proxied:
         return self._responses.answer(page, form, headers=headers, is_usual=False)
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """A file of another index, in the shape of one of ours."""
+class _Row(NamedTuple):
+    """A file of another index, in the shape of one of ours. A frozen dataclass takes three times as long to make."""
 
     filename: str
     path: str
@@ -221,12 +220,13 @@ def _listing(offered: Offered) -> Listing:
 
 def listed_row(file: RemoteFile) -> ListedFile:
     """A file of another index, as a page shows it."""
+    sha256 = file.sha256
     return _Row(
         file.filename,
         file.path,
         file.size,
-        file.sha256,
-        "=".join(file.hashes[0]) if file.hashes else "",
+        sha256,
+        f"sha256={sha256}" if sha256 else "=".join(file.hashes[0]) if file.hashes else "",
         None if file.uploaded_ns is None else utc(file.uploaded_ns),
         file.requires_python,
         (file.metadata_sha256 or UNKNOWN_HASH) if file.has_metadata else None,
