@@ -22,7 +22,8 @@ _ICON = re.compile("(?<![^/])Icon\r(?![^/])")
 
 def allowed_in_a_path(text: str) -> bool:
     """Whether a folder or file with this name or path is served; ``text`` is what ``os.fsdecode`` gives in UTF-8."""
-    return _REFUSED.search(text) is None
+    # All that is refused in ASCII is what Python calls not printable: a third of the time of the expression.
+    return text.isprintable() if text.isascii() else _REFUSED.search(text) is None
 
 
 def refused_in_an_archive(path: str) -> str | None:

@@ -26,7 +26,9 @@ def url_host(host: str) -> str:
 
 def one_line(text: str) -> str:
     """The text with every run of white space and control characters replaced by one space."""
-    return " ".join("".join(character if character.isprintable() else " " for character in text).split())
+    if not text.isprintable():
+        text = "".join(character if character.isprintable() else " " for character in text)
+    return " ".join(text.split())
 
 
 def cut(text: str, limit: int) -> str:

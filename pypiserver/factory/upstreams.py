@@ -17,7 +17,8 @@ from ..settings.config import Config, default_fallback_url
 from ..settings.sources import ENVIRON_PREFIX
 from ..settings.upstream_tables import UpstreamTable
 from ..upstream.client import shown_url
-from ..upstream.http_client import Login, login_for, login_in
+from ..upstream.http_client import login_in
+from ..upstream.netrc_file import Login, login_for
 from ..upstream.values import ALL, Upstream
 
 # The name of the public index.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import itertools
 import os
 import stat
@@ -227,7 +228,7 @@ def held_folder(root: Path, folder: str, *, make: bool = False) -> Iterator[Path
     parents = folder.split("/") if folder else []
     if not parents:
         yield root
-    elif not CAN_WALK or not _DESCRIPTORS.is_dir():
+    elif not CAN_WALK or not _has_descriptors():
         _refuse_links(root, root / folder / "file")
         if make:
             (root / folder).mkdir(parents=True, exist_ok=True)
@@ -239,6 +240,11 @@ def held_folder(root: Path, folder: str, *, make: bool = False) -> Iterator[Path
             raise outage(root, error) from error
         with _descended(descriptor, parents, make=make) as below:
             yield _DESCRIPTORS / str(below)
+
+
+@functools.cache
+def _has_descriptors() -> bool:
+    return _DESCRIPTORS.is_dir()
 
 
 def read_plain(path: str | Path, limit: int, *, folder: int | None = None) -> bytes | None:
@@ -273,10 +279,14 @@ def _descended(folder: int, parents: Sequence[str], *, make: bool = False) -> It
     """The folder down this path, following no link; takes ownership of the descriptor of the first one."""
     try:
         for parent in parents:
-            if make:
+            try:
+                below = os.open(parent, _FOLDER | _NOFOLLOW, dir_fd=folder)
+            except FileNotFoundError:
+                if not make:
+                    raise
                 with contextlib.suppress(FileExistsError):
                     os.mkdir(parent, dir_fd=folder)
-            below = os.open(parent, _FOLDER | _NOFOLLOW, dir_fd=folder)
+                below = os.open(parent, _FOLDER | _NOFOLLOW, dir_fd=folder)
             os.close(folder)
             folder = below
         yield folder

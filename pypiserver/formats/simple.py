@@ -28,6 +28,8 @@ LOWEST_VERSION = "1.0"
 _PLAIN = re.compile(r"[A-Za-z0-9._ -]*")
 # These need no quoting in a path; '+' and '!' occur in versions, '@' begins the path of a file of another index.
 _SAFE = "/!+~@"
+# Of such a path nothing changes.
+_QUOTED = re.compile(r"[A-Za-z0-9_.~/!+@-]*")
 
 
 def etag(body: bytes, *suffixes: str) -> str:
@@ -102,7 +104,7 @@ def _status(project: ListedProject) -> dict[str, str]:
 
 
 def _file(file: ListedFile, files_url: str, secure_files_url: str) -> dict[str, object]:
-    path = quote(file.path, safe=_SAFE)
+    path = _url_path(file.path)
     digest = file.metadata_sha256
     core_metadata: object = digest == UNKNOWN_HASH or ({"sha256": digest} if digest else False)
     value: dict[str, object] = {
@@ -128,6 +130,10 @@ def _file(file: ListedFile, files_url: str, secure_files_url: str) -> dict[str, 
     return value
 
 
+def _url_path(path: str) -> str:
+    return path if _QUOTED.fullmatch(path) else quote(path, safe=_SAFE)
+
+
 def _hashes(file: ListedFile) -> dict[str, str]:
     hashes = {"sha256": file.sha256} if file.sha256 else {}
     algorithm, _, digest = file.link_digest.partition("=")
@@ -142,7 +148,7 @@ def _time(uploaded_at: datetime) -> str:
 
 
 def _anchor(file: ListedFile, files_url: str, secure_files_url: str) -> str:
-    path = quote(file.path, safe=_SAFE)
+    path = _url_path(file.path)
     url = escape(files_url + path)
     fragment = f"#{file.link_digest}" if file.link_digest else ""
     more = "" if fragment.startswith("#sha256=") or not file.sha256 else f' data-sha256="{file.sha256}"'

@@ -62,9 +62,15 @@ class Lookup:
             rows = self._catalog.rows_of(normal)
             if rows and (self._has_changed(rows) or self._take_in((normal,)).is_new):
                 continue
+            # Without rows this comes first, as nearly always it is the answer.
+            if not rows and self._is_absent(project=normal):
+                raise _no_project(normal)
+            if not rows and self._catalog.rows_of(normal):
+                # Storage has files that got their rows only now.
+                continue
             self._refuse_unservable(normal)
-            if self._is_absent(project=normal):
-                raise NotFound(f"There is no project {normal!r} here.", kind="project", project=normal)
+            if rows and self._is_absent(project=normal):
+                raise _no_project(normal)
         raise Unavailable(
             f"The project {normal} is changing right now. Try again in a moment.",
             public=True,
@@ -212,3 +218,7 @@ class Lookup:
             row.inode == REPLACED or min(abs(now - row.mtime_ns / 1e9), abs(now - row.ctime_ns / 1e9)) < WRITING_SECONDS
             for row in rows
         )
+
+
+def _no_project(name: NormalizedName) -> NotFound:
+    return NotFound(f"There is no project {name!r} here.", kind="project", project=name)

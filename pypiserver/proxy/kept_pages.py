@@ -67,7 +67,10 @@ def merged(kept: KeptPage | None, page: RemotePage) -> RemotePage:
 
     A page that does not list its versions has those of its files.
     """
-    before = {} if kept is None else {_identity(file): file for file in (*kept.former, *kept.page.files)}
+    if kept is None:
+        in_order = tuple(sorted(page.files, key=file_key))
+        return replace(page, files=in_order, versions=page.versions or _versions(in_order))
+    before = {_identity(file): file for file in (*kept.former, *kept.page.files)}
     files = []
     for file in sorted(page.files, key=file_key):
         old = before.get(_identity(file))

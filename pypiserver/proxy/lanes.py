@@ -1,7 +1,7 @@
 """Threads that ask other indexes: a number of them for each index, and a number of requests that wait for them.
 
-**Invariants:** a slow index holds its own threads and no others; no thread exists before there is work, and none waits
-for more; work that finds all places taken is refused at once.
+**Invariants:** a slow index holds its own threads and no others; no thread exists before there is work,
+and one that has none left ends after a second; work that finds all places taken is refused at once.
 """
 
 from __future__ import annotations
@@ -20,23 +20,29 @@ Value = TypeVar("Value")
 Work = Callable[[], object]
 # Whether its time has come, and what is called then.
 _Waiter = tuple[Callable[[], bool], Callable[[], object]]
+LINGER_SECONDS = 1.0
 
 
 class Lanes:
-    """``most`` threads for each lane (an index), and ``waiting`` pieces of work that wait for them."""
+    """``most`` threads for each lane (an index), and ``waiting`` pieces of work that wait for them.
 
-    def __init__(self, most: int, *, waiting: int = 256) -> None:
+    A thread without work is there for ``linger`` more seconds: beginning one takes longer than many questions do.
+    """
+
+    def __init__(self, most: int, *, waiting: int = 256, linger: float = LINGER_SECONDS) -> None:
         self._most = most
         self._waiting = waiting
+        self._linger = linger
         self._lanes: dict[str, _Lane] = {}
         self._lock = threading.Lock()
 
     def run(self, lane: str, work: Work) -> None:
         """Do the work in a thread, at once or when one is free; raises Unavailable if too much waits already."""
         with self._lock:
-            here = self._lanes.setdefault(lane, _Lane())
-            if here.threads >= self._most:
-                if len(here.queue) >= self._waiting:
+            here = self._lanes.setdefault(lane, _Lane(threading.Condition(self._lock)))
+            free = here.idle - len(here.queue)
+            if free > 0 or here.threads >= self._most:
+                if free <= -self._waiting:
                     raise Unavailable(
                         f"Too many requests to the index {lane} are under way or wait ({here.threads} and "
                         f"{len(here.queue)}).",
@@ -44,6 +50,7 @@ class Lanes:
                         kind="too-many",
                     )
                 here.queue.append(work)
+                here.has_work.notify()
                 return
             here.threads += 1
         if not once(f"fetch-{lane}", partial(self._run, here, lane, work)):
@@ -57,18 +64,31 @@ class Lanes:
                 work()
             except Exception as error:  # noqa: BLE001 - logged with its traceback
                 say(f"fetch-{lane}", error, "the requests that wait for it fail")
+            # What it refers to must not live on while there is nothing to do.
+            work = None
             with self._lock:
-                work = here.queue.popleft() if here.queue else None
-                if work is None:
-                    here.threads -= 1
+                work = here.next(self._linger)
 
 
 class _Lane:
-    """The threads that work for an index, and what waits for them."""
+    """The threads that work for an index, ``idle`` of them without work, and what waits for them."""
 
-    def __init__(self) -> None:
+    def __init__(self, has_work: threading.Condition) -> None:
+        self.has_work = has_work
         self.threads = 0
+        self.idle = 0
         self.queue: deque[Work] = deque()
+
+    def next(self, seconds: float) -> Work | None:
+        """Work for the thread that asks, which ends if there is none for some seconds; with the lock held."""
+        if not self.queue:
+            self.idle += 1
+            self.has_work.wait_for(lambda: bool(self.queue), seconds)
+            self.idle -= 1
+        if self.queue:
+            return self.queue.popleft()
+        self.threads -= 1
+        return None
 
 
 class Waiters:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -146,14 +147,14 @@ _FILE: dict[str, type] = {
     "has_signature": bool,
 }
 _DEFAULTS = {each.name: each.default for each in fields(RemoteFile)}
+_values = operator.attrgetter(*_FILE)
+_FIELDS = tuple((name, _DEFAULTS[name]) for name in _FILE)
 
 
 def _row(file: RemoteFile) -> dict[str, object]:
-    row: dict[str, object] = {}
-    for name in _FILE:
-        value = getattr(file, name)
-        if value != _DEFAULTS[name]:
-            row[name] = value
+    row: dict[str, object] = {
+        name: value for (name, default), value in zip(_FIELDS, _values(file), strict=True) if value != default
+    }
     if file.hashes:
         row["hashes"] = dict(file.hashes)
     return row

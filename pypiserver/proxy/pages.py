@@ -1,14 +1,14 @@
 """Pages of other indexes for requests: fresh for a while, then asked for again by one request for all.
 
 **Invariants:** "not found" is raised only when every index that may have the project said so just now; an index is
-asked by a thread of its own, which lives only as long as there are questions; a request that waits is given the last
+asked by threads of its own, which end soon after its last question; a request that waits is given the last
 page after a moment, if there is one.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import replace
 
 from packaging.utils import NormalizedName
@@ -124,33 +124,34 @@ class Pages:
         """Have the question answered: from what is kept, at once if no index is asked, else by a thread."""
         is_begun = False
         try:
-            flight.last = last = self._questions.latest(project)
+            unkept: set[str] = set()
+            flight.last = last = self._questions.latest(project, unkept=unkept)
             source = self._questions.first(project, force=flight.is_forced)
             if last is not None and last.age is None and not flight.is_forced:
                 flight.value = last
             elif source is None or source.refuses(project):
                 flight.value = self._questions.ask(project, force=flight.is_forced)
             else:
-                is_begun = self._begun(source.name, project, flight)
+                is_begun = self._begun(source.name, project, flight, unkept)
         except PypiServerError as error:
             flight.error = error
         finally:
             if not is_begun:
                 self._flights.end(flight)
 
-    def _begun(self, lane: str, project: NormalizedName, flight: Flight[Found]) -> bool:
+    def _begun(self, lane: str, project: NormalizedName, flight: Flight[Found], unkept: Container[str]) -> bool:
         """Whether a thread asks, or will; if not, there is an older page. Raises Unavailable."""
         try:
-            self._lanes.run(lane, lambda: self._answer(project, flight))
+            self._lanes.run(lane, lambda: self._answer(project, flight, unkept))
         except Unavailable:
             if flight.last is None:
                 raise
             return False
         return True
 
-    def _answer(self, project: NormalizedName, flight: Flight[Found]) -> None:
+    def _answer(self, project: NormalizedName, flight: Flight[Found], unkept: Container[str]) -> None:
         try:
-            flight.value = self._questions.ask(project, force=flight.is_forced)
+            flight.value = self._questions.ask(project, force=flight.is_forced, unkept=unkept)
         except PypiServerError as error:
             flight.error = error
         finally:

@@ -7,7 +7,7 @@ not theirs. "Not found" needs that answer of each.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import replace
 
 from packaging.utils import NormalizedName
@@ -40,11 +40,14 @@ class Revalidation:
         self._pages = pages
         self._memory = memory
 
-    def ask(self, project: NormalizedName, *, force: bool) -> Found:
-        """What the indexes say; ``force`` asks even if a page is fresh. Raises NotFound and NotAnswered."""
+    def ask(self, project: NormalizedName, *, force: bool, unkept: Container[str] = ()) -> Found:
+        """What the indexes say; ``force`` asks even if a page is fresh. Raises NotFound and NotAnswered.
+
+        Of the indexes in ``unkept`` no page was kept a moment ago, so it is not looked for again.
+        """
         sources = self._upstreams.of(project)
         for place, source in enumerate(sources):
-            kept = self.kept(source, project)
+            kept = None if source.name in unkept else self.kept(source, project)
             if self._memory.was_missing(source.name, project, revalidate=force):
                 continue
             if kept is not None and not force and self._memory.is_fresh(kept):
@@ -69,12 +72,15 @@ class Revalidation:
         missing = self._memory.was_missing
         return next((each for each in sources if not missing(each.name, project, revalidate=force)), None)
 
-    def latest(self, project: NormalizedName) -> Found | None:
-        """What was known last, with its age if it is out of date; asks no index."""
+    def latest(self, project: NormalizedName, *, unkept: set[str] | None = None) -> Found | None:
+        """What was known last, with its age if it is out of date; asks no index.
+
+        The indexes of which no page is kept are added to ``unkept``.
+        """
         known = self._memory.get(project)
         if known is not None and known.found.age is None and self._memory.clock() < known.until:
             return known.found
-        kept, source = self._usable(project, self._upstreams.of(project))
+        kept, source = self._usable(project, self._upstreams.of(project), unkept)
         if kept is None or source is None:
             return None
         if self._memory.is_fresh(kept):
@@ -105,7 +111,7 @@ class Revalidation:
         return self._memory.put(project, found, seconds=min(STALE_SECONDS, fault.wait))
 
     def _usable(
-        self, project: NormalizedName, sources: tuple[Source, ...]
+        self, project: NormalizedName, sources: tuple[Source, ...], unkept: set[str] | None = None
     ) -> tuple[KeptPage, Source] | tuple[None, None]:
         """The last page of the first index that has one, if all before it had said then that it is not theirs."""
         unasked: set[str] = set()
@@ -114,6 +120,8 @@ class Revalidation:
             if kept is not None and not kept.is_gone:
                 return (kept, source) if unasked <= set(kept.after) else (None, None)
             unasked.add(source.name)
+            if kept is None and unkept is not None:
+                unkept.add(source.name)
         return None, None
 
     def _replaced(self, kept: KeptPage | None, page: RemotePage, source: Source, sources: tuple[Source, ...]) -> Found:

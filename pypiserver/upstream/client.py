@@ -18,7 +18,8 @@ from packaging.version import InvalidVersion, Version
 
 from ..text import one_line
 from .errors import Unreachable, UpstreamError
-from .http_client import HttpClient, RequestError, Response, login_for, login_in, open_client
+from .http_client import HttpClient, RequestError, Response, login_in, open_client
+from .netrc_file import login_for
 from .page_parser import parse_page
 from .values import RemotePage, Upstream
 

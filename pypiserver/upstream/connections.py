@@ -69,7 +69,10 @@ class _Timed:
             remaining = self.end - time.monotonic()
             if remaining <= 0:
                 raise TimeoutError("timed out")
-            self.settimeout(min(self.stall, remaining))  # type: ignore[attr-defined]
+            wanted, now = min(self.stall, remaining), self.gettimeout()  # type: ignore[attr-defined]
+            # Each change is a call of the system, and lets another thread have the interpreter.
+            if now is None or not 0.9 * wanted <= now <= wanted:
+                self.settimeout(wanted)  # type: ignore[attr-defined]
         count: int = super().recv_into(buffer, nbytes or 0, flags)  # type: ignore[misc]
         if self.left is not None:
             self.left -= count

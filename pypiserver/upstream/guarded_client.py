@@ -26,8 +26,9 @@ from .addresses import absolute, in_ascii, origin
 from .authorities import own_authority, trust
 from .client import MAX_PAGE, MAX_REDIRECTS, REDIRECTS
 from .errors import HostRefused, Unreachable, UpstreamError
-from .http_client import HttpClient, Login, RequestError, login_for
+from .http_client import HttpClient, RequestError
 from .http_client import Response as RawResponse
+from .netrc_file import Login, NetrcFile
 from .public_addresses import is_public, may_be_public
 from .values import Upstream
 
@@ -94,6 +95,7 @@ class GuardedClient:
         self._connections = connections
         self._connect_seconds = connect_seconds
         self._logins = dict(logins)
+        self._netrc = NetrcFile()
         self._named = {each.name: _origins(each) for each in upstreams}
         self._clients = PerProcess(self._made)
 
@@ -114,14 +116,16 @@ class GuardedClient:
         of each response and for each read, ``total_seconds`` for everything.
         """
         own = in_ascii(upstream.url)
+        at_home = origin(own)
         end = None if total_seconds is None else time.monotonic() + total_seconds
         sent = {**_checked(headers), "User-Agent": USER_AGENT}
         login = self._login(upstream)
         for _ in range(MAX_REDIRECTS + 1):
             url = self._asked(upstream, own, url)
-            if origin(url) != origin(own):
+            server = origin(url)
+            if server != at_home:
                 login = None
-            client = self._client(upstream, url)
+            client = self._client(upstream, server)
             with ExitStack() as stack:
                 try:
                     raw = stack.enter_context(client.get(url, sent, login, read_seconds=read_seconds, end=end))
@@ -154,18 +158,18 @@ class GuardedClient:
             raise HostRefused(upstream.url, upstream.name, _shown(address))
         return address
 
-    def _client(self, upstream: Upstream, url: str) -> HttpClient:
+    def _client(self, upstream: Upstream, server: str) -> HttpClient:
         try:
             clients = self._clients.get()
         except ConfigError as fault:
             raise Unreachable(f"The index {upstream.url} cannot be asked. {fault}", kind="untrusted") from fault
-        return clients.named if origin(url) in self._origins(upstream) else clients.public
+        return clients.named if server in self._origins(upstream) else clients.public
 
     def _origins(self, upstream: Upstream) -> frozenset[str]:
         return self._named.get(upstream.name, frozenset())
 
     def _login(self, upstream: Upstream) -> Login | None:
-        return self._logins.get(upstream.name) or login_for(urlsplit(upstream.url).hostname or "")
+        return self._logins.get(upstream.name) or self._netrc.login(urlsplit(upstream.url).hostname or "")
 
     def _made(self) -> _Clients:
         context, proxies = trust(own_authority(os.environ)), getproxies()

@@ -1,7 +1,7 @@
-"""HTTP requests to other indexes, by urllib3: proxies, certificate authorities, netrc, kept connections and limits.
+"""HTTP requests to other indexes, by urllib3: proxies, certificate authorities, kept connections and limits.
 
 urllib3 ignores the environment, so this module reads what pip, requests and curl read there: proxies and their
-exceptions, trusted certificates, netrc.
+exceptions, trusted certificates.
 
 **Invariants:** no redirect is followed, and no body is read further than the caller asks; every wait has a limit; no
 exception contains a password. Threads can share a client.
@@ -12,7 +12,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import ipaddress
-import netrc
 import os
 import re
 import ssl
@@ -24,11 +23,13 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
+from ..bounded_cache import BoundedCache
 from ..errors import PypiServerError
 from ..text import one_line
 from .addresses import in_ascii
 from .authorities import own_authority, trust
 from .content_coding import CODINGS, Decoder
+from .netrc_file import Login
 
 if TYPE_CHECKING:
     import urllib3
@@ -37,7 +38,8 @@ if TYPE_CHECKING:
 SMALL = 1 << 16
 # Seconds for the rest of a small body.
 REST_SECONDS = 1.0
-Login = tuple[str, str]
+# Of the memory of which proxy is asked for which server.
+CHOSEN_BYTES = 1 << 18
 
 
 class RequestError(PypiServerError):
@@ -115,6 +117,7 @@ class HttpClient:
         self._connections = connections
         self._timeout = timeout
         self._pools: dict[str, urllib3.PoolManager] = {}
+        self._chosen: BoundedCache[tuple[str, str], str] = BoundedCache(CHOSEN_BYTES)
 
     @contextmanager
     def get(
@@ -179,10 +182,17 @@ class HttpClient:
 
     def _proxy_of(self, url: str) -> str:
         """The proxy for this address, '' for none."""
-        parts = urlsplit(url)
-        if proxy_bypass(parts.netloc.rpartition("@")[2]) or _is_in(parts.hostname, self._proxies.get("no", "")):
+        if not self._proxies:
             return ""
-        return self._proxies.get(parts.scheme) or self._proxies.get("all", "")
+        parts = urlsplit(url)
+        server = parts.scheme, parts.netloc.rpartition("@")[2]
+        proxy = self._chosen.get(server)
+        if proxy is None:
+            # The whole environment is read for it.
+            is_excepted = proxy_bypass(server[1]) or _is_in(parts.hostname, self._proxies.get("no", ""))
+            proxy = "" if is_excepted else self._proxies.get(parts.scheme) or self._proxies.get("all", "")
+            self._chosen.put(server, proxy, size=len(proxy))
+        return proxy
 
     def _pool(self, proxy: str) -> urllib3.PoolManager:
         """The pool of connections, through the proxy if there is one; raises ValueError if its address is invalid."""
@@ -220,17 +230,6 @@ def login_in(url: str) -> Login | None:
 
 def _without_login(url: str) -> str:
     return urlsplit(url)._replace(netloc=urlsplit(url).netloc.rpartition("@")[2]).geturl()
-
-
-def login_for(host: str) -> Login | None:
-    """The netrc entry for the host: from the file that the variable NETRC names, or from the user's own."""
-    named = os.environ.get("NETRC")
-    for place in [named] if named else ["~/.netrc", "~/_netrc"]:
-        # As in pip and requests, an unreadable file counts as missing; the message for the resulting 401 names netrc.
-        with contextlib.suppress(OSError, netrc.NetrcParseError, UnicodeError):
-            if found := netrc.netrc(os.path.expanduser(place)).authenticators(host):  # noqa: PTH111 - may be no path
-                return found[0] or found[1] or "", found[2] or ""
-    return None
 
 
 def _basic(name: str, login: Login) -> dict[str, str]:

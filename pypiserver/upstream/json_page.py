@@ -64,6 +64,8 @@ class _Text:
 
     def peek(self) -> str:
         """The next character that is no white space, '' at the end."""
+        if (found := self._text[self._at : self._at + 1]) > " ":
+            return found
         while True:
             if space := _SPACE.match(self._text, self._at):
                 self._at = space.end()

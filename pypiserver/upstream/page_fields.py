@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -24,6 +25,7 @@ ALGORITHMS = {
     "sha256": 64, "sha512": 128, "sha384": 96, "blake2b": 128, "blake2s": 64, "sha3_256": 64, "sha3_512": 128,
     "sha3_384": 96, "sha224": 56, "sha3_224": 56, "sha1": 40, "md5": 32,
 }  # fmt: skip
+_METADATA = ("core-metadata", "data-core-metadata", "dist-info-metadata", "data-dist-info-metadata")
 _HEX = re.compile(r"[0-9a-f]*")
 _VERSION = re.compile(r"[A-Za-z0-9._+!*-]+")
 # RFC 3339 or ISO 8601 as indexes write it; without a zone it is UTC.
@@ -31,6 +33,7 @@ _TIME = re.compile(
     r"([0-9]{4})-([0-9]{2})-([0-9]{2})[Tt ]([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]{1,9})[0-9]{0,9})?"
     r"(?:[Zz]|([+-])([0-9]{2}):?([0-9]{2}))?"
 )
+_PLAIN_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z")
 _YEARS = range(1990, 2200)
 _EPOCH = datetime(1970, 1, 1)
 
@@ -50,6 +53,10 @@ def hashes(value: Any) -> tuple[tuple[str, str], ...]:
     """The (algorithm, lower-case hex) that are known and whole, best first."""
     if not isinstance(value, Mapping):
         return ()
+    if len(value) == 1 and "sha256" in value:
+        # As on nearly every page.
+        sha256 = digest("sha256", value["sha256"])
+        return (("sha256", sha256),) if sha256 else ()
     found = ((name, digest(name, value.get(name))) for name in ALGORITHMS if name in value)
     return tuple((name, hexadecimal) for name, hexadecimal in found if hexadecimal)
 
@@ -57,6 +64,8 @@ def hashes(value: Any) -> tuple[tuple[str, str], ...]:
 def digest(algorithm: str, value: Any) -> str:
     """Lower-case hex of the algorithm's length, '' for anything else."""
     if isinstance(value, str) and len(value) == ALGORITHMS[algorithm]:
+        if _HEX.fullmatch(value):
+            return value
         lower = value.lower()
         return lower if _HEX.fullmatch(lower) else ""
     return ""
@@ -64,6 +73,11 @@ def digest(algorithm: str, value: Any) -> str:
 
 def time_ns(value: Any) -> int | None:
     """Nanoseconds since the epoch of a time between 1990 and 2200."""
+    if isinstance(value, str) and _PLAIN_TIME.fullmatch(value) and "1990" <= value[:4] < "2200":
+        # As PyPI writes it: the same result in a quarter of the time.
+        with suppress(ValueError):
+            since = datetime.fromisoformat(value[:-1]) - _EPOCH
+            return (since.days * 86400 + since.seconds) * 10**9 + since.microseconds * 1000
     match = _TIME.fullmatch(value) if isinstance(value, str) and len(value) <= 50 else None
     if match is None or int(match[1]) not in _YEARS:
         return None
@@ -97,8 +111,11 @@ def metadata(row: Mapping[str, Any]) -> tuple[bool, str]:
 
     Metadata with a broken sha256 count as missing.
     """
-    names = ("core-metadata", "data-core-metadata", "dist-info-metadata", "data-dist-info-metadata")
-    value = next((row[name] for name in names if name in row), False)
+    value: Any = False
+    for name in _METADATA:
+        if name in row:
+            value = row[name]
+            break
     if not isinstance(value, Mapping):
         return value is True, ""
     sha256 = digest("sha256", value.get("sha256"))

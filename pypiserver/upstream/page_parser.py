@@ -205,7 +205,7 @@ def _check_version(version: Any) -> None:
 def _path(url: str, filename: str) -> str:
     """The file's place at PyPI if its address has that form, else ''."""
     match = _PYPI_FORM.fullmatch(url, max(url.rfind("/", 0, url.find("?") if "?" in url else None) - 67, 0))
-    return f"{match[1]}/{filename}" if match and unquote(match[2]) == filename else ""
+    return f"{match[1]}/{filename}" if match and (match[2] == filename or unquote(match[2]) == filename) else ""
 
 
 def _row(attributes: Attributes) -> Mapping[str, Any]:

@@ -75,7 +75,7 @@ class RemoteFile:
     @property
     def sha256(self) -> str:
         """Its SHA-256 as lower-case hex, '' if the page does not say."""
-        return dict(self.hashes).get("sha256", "")
+        return next((value for name, value in self.hashes if name == "sha256"), "")
 
 
 class Referable:

@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 
 from pypiserver.distributions import metadata
-from pypiserver.distributions.filename import parse_filename
+from pypiserver.distributions.filename import normalize, parse_filename
+from pypiserver.upstream.page_parser import parse_page
+from pypiserver.upstream.values import Upstream
 
 BIN = Path(__file__).resolve().parents[2] / "bin"
 WRK = """Running 1s test @ http://127.0.0.1:1/simple/
@@ -32,6 +34,22 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Any:
     yield lambda name: importlib.import_module(f"benchmarking.{name}")
     for name in [name for name in sys.modules if name.partition(".")[0] == "benchmarking"]:
         del sys.modules[name]
+
+
+def test_the_delayed_index_has_pages_of_which_every_file_counts(bench: Any) -> None:
+    index = Upstream("index", "https://pypi.example/simple/")
+    delayed = bench("delayed_index")
+    page = parse_page(
+        delayed.JSON,
+        delayed.page("cold-1-2", 50),
+        url=index.url,
+        project=normalize("cold-1-2"),
+        upstream=index,
+        now_ns=1,
+    )
+    assert (len(page.files), page.dropped) == (50, 0)
+    assert len({file.sha256 for file in page.files}) == len({file.path for file in page.files}) == 50
+    assert sum(file.has_metadata for file in page.files) == 25
 
 
 def test_packages_of_the_corpus_are_whole_and_say_who_they_are(bench: Any, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import bottle
 
+from ...deferred import AT_ONCE, Waits
 from ...formats.negotiation import Form, accepts_encoding, negotiate
 from ..http.conditional import is_not_modified
 from ..http.forwarded import base_url
@@ -41,12 +42,12 @@ class PageResponses:
     ) -> bottle.HTTPResponse:
         """The response to this request: one of a few that were prepared for earlier requests.
 
-        ``headers`` are further headers; they are the same for each response with this page, unless it is not
-        ``is_usual``.
+        Raises Waits where a request that must not wait would compress the page. ``headers`` are further headers; they
+        are the same for each response with this page, unless it is not ``is_usual``.
         """
         environ = bottle.request.environ
         encoding = accepts_encoding(environ.get("HTTP_ACCEPT_ENCODING"), page.codings) or "identity"
-        etag: str | None = page.bodies[encoding][1]
+        etag: str | None = page.etag(encoding)
         if "HTTP_CACHE_CONTROL" in environ and _reuses_blindly(environ["HTTP_CACHE_CONTROL"]):
             etag = None
         is_known = etag is not None and is_not_modified(environ.get("HTTP_IF_NONE_MATCH"), etag)
@@ -79,7 +80,9 @@ class PageResponses:
             headers["ETag"] = etag
         if is_known:
             return PreparedResponse(b"", [*headers.items(), *further], status="304 Not Modified")
-        body = page.bodies[encoding][0]
+        if AT_ONCE in bottle.request.environ and not page.is_encoded(encoding):
+            raise Waits
+        body = page.encoded(encoding)
         headers["Content-Type"] = form.content_type
         headers["Content-Length"] = str(len(body))
         if encoding != "identity":

@@ -75,11 +75,12 @@ class CachedPages:
     def _answer(self, page: Page) -> bottle.HTTPResponse:
         environ = bottle.request.environ
         coding = accepts_encoding(environ.get("HTTP_ACCEPT_ENCODING"), page.codings) or "identity"
-        body, etag = page.bodies[coding]
+        etag = page.etag(coding)
         headers = {"Cache-Control": self._cache_control, "Vary": "Accept-Encoding", "ETag": etag}
         headers |= {**unkept(self._cache_control), **for_mirrors(page.last_serial)}
         if is_not_modified(environ.get("HTTP_IF_NONE_MATCH"), etag):
             return bottle.HTTPResponse(status=304, headers=headers)
+        body = page.encoded(coding)
         headers |= {**self._headers, "Content-Length": str(len(body))}
         if coding != "identity":
             headers["Content-Encoding"] = coding

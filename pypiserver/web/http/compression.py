@@ -26,6 +26,16 @@ def _zstd() -> Callable[..., bytes] | None:
     return None
 
 
+def known_codings() -> tuple[str, ...]:
+    """The codings that :func:`encode` knows here."""
+    return ("gzip", "zstd") if _zstd() else ("gzip",)
+
+
+def encode(body: bytes, coding: str) -> bytes:
+    """The body in one of :func:`known_codings`."""
+    return gzip_compress(body) if coding == "gzip" else zstd_compress(body) or body
+
+
 def zstd_compress(body: bytes) -> bytes | None:
     """The body as one zstd frame (RFC 8878); None when no zstd library is available."""
     compress = _zstd()
@@ -40,8 +50,5 @@ def gzip_compress(body: bytes) -> bytes:
 
 def compressed(body: bytes, accept_encoding: str | None) -> tuple[bytes, str]:
     """The body in the best coding that this Accept-Encoding allows, and the name of that coding ('' for none)."""
-    codings = ("gzip", "zstd") if _zstd() else ("gzip",)
-    coding = accepts_encoding(accept_encoding, codings) or ""
-    if coding == "gzip":
-        return gzip_compress(body), coding
-    return (zstd_compress(body) or body, coding) if coding else (body, "")
+    coding = accepts_encoding(accept_encoding, known_codings()) or ""
+    return (encode(body, coding), coding) if coding else (body, "")

@@ -1,5 +1,7 @@
 """Rendered pages: body, encoded bodies and validators, valid while the catalog's serial says so.
 
+A page is compressed by the first request that gets it in that coding: many are sent in one coding only, or never again.
+
 **Invariants:** all pages of an application are bounded in bytes together, and each cache of one kind by itself. Bodies
 are immutable, so threads share them without a lock: a reader only assigns a number and a flag to the page it found.
 Processes share nothing but the catalog that each of them queries.
@@ -12,10 +14,11 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
+from functools import partial
 
 from ...bounded_cache import weight
 from ...formats.simple import etag
-from .compression import gzip_compress, zstd_compress
+from .compression import encode, known_codings
 from .prepared_response import PreparedResponse
 
 # Bytes of all pages of an application, and of one kind of them.
@@ -29,17 +32,19 @@ PAGE_BYTES = 2500
 
 @dataclass(slots=True, eq=False)
 class Page:
-    """One page in one form: its serial, and per content coding its bytes and strong ETag.
+    """One page in one form: its serial, its bytes, and the content codings in which a client may get them.
 
-    ``origin`` is our root URL as it occurs in the page, None when it does not. ``last_serial`` is the serial reported
-    to mirrors, 0 for none. ``checked`` is the catalog's serial at which the page was last known to be current, ``seen``
-    is when it was looked up or compared with another one (time.monotonic). ``is_used`` says that a request used it
-    recently, ``is_outdated`` that it is known to be outdated. ``answers`` are the responses already sent with these
-    bytes, by what they depend on.
+    ``validator`` is its strong ETag without the last quote. ``origin`` is our root URL as it occurs in the page, None
+    when it does not. ``last_serial`` is the serial reported to mirrors, 0 for none. ``checked`` is the catalog's serial
+    at which the page was last known to be current, ``seen`` is when it was looked up or compared with another one
+    (time.monotonic). ``is_used`` says that a request used it recently, ``is_outdated`` that it is known to be outdated.
+    ``answers`` are the responses already sent with these bytes, by what they depend on. ``grown`` is called with the
+    page when it takes more memory, ``counted`` is what its cache takes it for.
     """
 
     serial: int
-    bodies: dict[str, tuple[bytes, str]]
+    body: bytes
+    validator: str
     codings: tuple[str, ...]
     origin: str | None = None
     last_serial: int = 0
@@ -48,11 +53,37 @@ class Page:
     is_used: bool = False
     is_outdated: bool = False
     answers: dict[Hashable, PreparedResponse] = field(default_factory=dict)
+    grown: Callable[[Page], object] | None = None
+    counted: int = 0
+    _encoded: dict[str, bytes] = field(default_factory=dict)
+    _encoding: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def size(self) -> int:
         """Bytes of memory the page takes, even if it is never requested."""
-        return PAGE_BYTES + sum(len(body) for body, _ in self.bodies.values())
+        return PAGE_BYTES + len(self.body) + sum(map(len, self._encoded.values()))
+
+    def etag(self, coding: str) -> str:
+        """The strong ETag of these bytes in this coding."""
+        return f'{self.validator}"' if coding == "identity" else f'{self.validator}-{coding}"'
+
+    def is_encoded(self, coding: str) -> bool:
+        """Whether :meth:`encoded` has nothing to compress."""
+        return coding == "identity" or coding in self._encoded
+
+    def encoded(self, coding: str) -> bytes:
+        """The bytes in this coding, one of ``codings`` or ``identity``; one thread compresses them, others wait."""
+        if coding == "identity":
+            return self.body
+        encoded = self._encoded.get(coding)
+        if encoded is None:
+            with self._encoding:
+                encoded = self._encoded.get(coding)
+                if encoded is None:
+                    encoded = self._encoded[coding] = encode(self.body, coding)
+                    if self.grown is not None:
+                        self.grown(self)
+        return encoded
 
 
 class PageMemory:
@@ -130,8 +161,9 @@ class PageCache:
         last_serial: int = 0,
     ) -> Page:
         """Build, cache and return the page for ``body``; ``form`` goes into its validators."""
-        bodies = _encodings(body, form)
-        page = Page(serial, bodies, tuple(name for name in bodies if name != "identity"), origin, last_serial)
+        validator = etag(body, *([form] if form else [])).rstrip('"')
+        codings = known_codings() if len(body) >= MIN_COMPRESSED else ()
+        page = Page(serial, body, validator, codings, origin, last_serial)
         page.seen = time.monotonic()
         self._add(key, page)
         return page
@@ -141,20 +173,35 @@ class PageCache:
 
         It was right at this serial of the catalog, and at the time ``seen`` (time.monotonic).
         """
-        page = Page(serial, {"identity": (body, "")}, (), checked=serial, seen=seen)
+        page = Page(serial, body, "", (), checked=serial, seen=seen)
         self._add(key, page)
 
     def _add(self, key: Hashable, page: Page) -> None:
         with self._memory.lock:
             old = self._pages.pop(key, None)
-            self.bytes -= old.size + weight(key) if old else 0
+            self.bytes -= old.counted if old else 0
             if page.size + weight(key) > self._max_bytes:
                 return
-            self.bytes += page.size + weight(key)
+            page.grown = partial(self._grown, key)
             self._pages[key] = page
-            while self.bytes > self._max_bytes:
-                self.evict(page)
-            self._memory.shrink(page)
+            self._count(key, page)
+
+    def _grown(self, key: Hashable, page: Page) -> None:
+        """Count what a page takes since it was encoded."""
+        with self._memory.lock:
+            if self._pages.get(key) is page:
+                self._count(key, page)
+
+    def _count(self, key: Hashable, page: Page) -> None:
+        """Count a page, and drop others until there is place for it; the caller holds the memory's lock."""
+        before, page.counted = page.counted, page.size + weight(key)
+        self.bytes += page.counted - before
+        while self.bytes > self._max_bytes and self.evict(page):
+            pass
+        if self.bytes > self._max_bytes:
+            # With its codings it alone takes more.
+            self.bytes -= self._pages.pop(key).counted
+        self._memory.shrink(page)
 
     def evict(self, newest: Page) -> bool:
         """Drop the page that was put or used longest ago, but not ``newest``; the caller holds the memory's lock.
@@ -166,20 +213,8 @@ class PageCache:
         while True:
             first, oldest = self._pages.popitem(last=False)
             if not oldest.is_used and oldest is not newest:
-                self.bytes -= oldest.size + weight(first)
+                self.bytes -= oldest.counted
                 return True
             # A second chance keeps pages that are in use; reading costs no lock and no reordering.
             oldest.is_used = False
             self._pages[first] = oldest
-
-
-def _encodings(body: bytes, form: str) -> dict[str, tuple[bytes, str]]:
-    # One digest for all of them: of a large page it takes milliseconds.
-    whole = etag(body, *([form] if form else [])).rstrip('"')
-    bodies = {"identity": (body, f'{whole}"')}
-    if len(body) >= MIN_COMPRESSED:
-        bodies["gzip"] = (gzip_compress(body), f'{whole}-gzip"')
-        compressed = zstd_compress(body)
-        if compressed is not None:
-            bodies["zstd"] = (compressed, f'{whole}-zstd"')
-    return bodies

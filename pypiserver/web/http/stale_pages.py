@@ -36,6 +36,6 @@ class StaleIfErrorCache:
             age = None if last is None else self._repository.stale_age(last.serial, last.seen)
             if last is None or age is None or self._repository.is_outdated(last.serial):
                 raise
-            return last.bodies["identity"][0], age
+            return last.body, age
         self._cache.put_plain(key, body, serial=serial, seen=since)
         return body, None

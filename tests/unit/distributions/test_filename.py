@@ -52,6 +52,11 @@ NAMES = [
     ("foo_bar-1.0.post1.tar.gz", "foo_bar", "1.0.post1", "sdist"),
     ("foo-2.tar.gz", "foo", "2", "sdist"),
     ("foo-1!2.0.tar.gz", "foo", "1!2.0", "sdist"),
+    # a name alone may look like a version, or like one with a platform
+    ("1.0.tar.gz", "1.0", "", "sdist"),
+    ("2.0.post1.zip", "2.0.post1", "", "sdist"),
+    ("foo.linux-1.0.tar.gz", "foo.linux", "1.0", "sdist"),
+    ("foo.win32-1.0rc1.zip", "foo.win32", "1.0rc1", "sdist"),
     # endings in capitals
     ("foo-1.0.TAR.GZ", "foo", "1.0", "sdist"),
     ("foo-1.0.Tgz", "foo", "1.0", "sdist"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import importlib
 import json
@@ -36,7 +37,7 @@ from pypiserver.formats.negotiation import Form, accepts_encoding, negotiate
 from pypiserver.formats.simple import API_VERSION, etag, render_index, render_project
 from pypiserver.model import File, Project, ProjectStatus
 from pypiserver.text import one_line
-from pypiserver.web.http import compression
+from pypiserver.web.http import compression, page_cache
 from pypiserver.web.http.page_cache import PageMemory
 from tests.make_archives import core_metadata, make_bdist_dumb, make_egg, make_sdist, make_wheel
 
@@ -707,9 +708,41 @@ def test_a_page_that_is_larger_than_the_cache_is_not_kept() -> None:
     cache = PageMemory().cache(20_000)
     small, large = cache.put("small", bytes(1000), serial=1), random.Random(1).randbytes(40_000)
     cache.put("large", bytes(1000), serial=1)
-    assert cache.put("large", large, serial=2).bodies["identity"][0] == large
+    assert cache.put("large", large, serial=2).body == large
     assert (cache.last("large"), cache.last("small")) == (None, small)
     assert cache.bytes == small.size + weight("small")
+
+
+def test_a_page_is_compressed_by_the_first_who_asks_and_counts_with_that() -> None:
+    cache = PageMemory().cache(40_000)
+    other = cache.put("other", bytes(1000), serial=1)
+    page = cache.put("page", random.Random(1).randbytes(15_000), serial=1)
+    before = cache.bytes
+    assert (page.codings[0], page.is_encoded("identity"), page.is_encoded("gzip")) == ("gzip", True, False)
+    assert gzip.decompress(page.encoded("gzip")) == page.body
+    assert page.encoded("gzip") is page.encoded("gzip")
+    assert cache.bytes == before + len(page.encoded("gzip"))
+    cache.put("third", random.Random(2).randbytes(9000), serial=1)
+    assert (cache.last("other"), cache.last("page")) == (None, None)
+    assert other.encoded("gzip")
+    assert cache.bytes == cache._pages["third"].size + weight("third")
+
+
+def test_a_page_that_is_too_large_with_its_codings_leaves_the_cache() -> None:
+    memory = PageMemory(60_000)
+    cache, others = memory.cache(40_000), memory.cache(40_000)
+    other = others.put("other", random.Random(1).randbytes(20_000), serial=1)
+    page = cache.put("page", random.Random(2).randbytes(25_000), serial=1)
+    assert gzip.decompress(page.encoded("gzip")) == page.body
+    assert (cache.last("page"), cache.bytes, others.last("other")) == (None, 0, other)
+
+
+def test_many_threads_that_ask_for_a_coding_have_the_page_compressed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    page, calls = PageMemory().cache().put("page", bytes(100_000), serial=1), []
+    monkeypatch.setattr(page_cache, "encode", lambda body, coding: calls.append(coding) or time.sleep(0.05) or b"coded")
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(lambda _: page.encoded("gzip"), range(8))) == {b"coded"}
+    assert calls == ["gzip"]
 
 
 def test_a_page_that_is_asked_for_outlives_those_that_are_not() -> None:
@@ -742,7 +775,7 @@ def test_a_page_that_is_only_kept_for_outages_is_not_encoded() -> None:
     cache.put_plain("list", bytes(10_000), serial=3, seen=7.0)
     last = cache.last("list")
     assert last is not None
-    assert (last.serial, last.checked, last.seen, list(last.bodies)) == (3, 3, 7.0, ["identity"])
+    assert (last.serial, last.checked, last.seen, last.codings) == (3, 3, 7.0, ())
 
 
 def test_a_page_is_not_taken_for_current_because_its_successor_is() -> None:
@@ -751,7 +784,7 @@ def test_a_page_is_not_taken_for_current_because_its_successor_is() -> None:
     new = cache.put("foo", b"new", serial=2)
     assert cache.get("foo", now=2, serial_of=lambda: 2) is new
     assert cache.get("foo", now=3, serial_of=lambda: 3) is None
-    assert old.bodies["identity"] == (b"old", etag(b"old"))
+    assert (old.body, old.etag("identity")) == (b"old", etag(b"old"))
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,8 @@ import pytest
 from pypiserver.errors import NotFound, Unavailable
 from pypiserver.proxy.lanes import Jobs, Lanes, Waiters, wait_for
 
+from ..waiting import eventually
+
 
 def test_a_slow_index_holds_its_own_threads_only() -> None:
     lanes, gate, done = Lanes(2, waiting=1), threading.Event(), threading.Event()
@@ -27,6 +29,48 @@ def test_a_slow_index_holds_its_own_threads_only() -> None:
     gate.set()
     for _ in range(3):
         assert running.acquire(timeout=10)
+
+
+def test_the_next_work_is_done_by_the_thread_that_is_there() -> None:
+    lanes, threads, done = Lanes(2, linger=60.0), set(), threading.Semaphore(0)
+
+    def work() -> None:
+        threads.add(threading.get_ident())
+        done.release()
+
+    for number in range(20):
+        lanes.run("index", work)
+        assert done.acquire(timeout=10)
+        assert eventually(lambda: lanes._lanes["index"].idle > 0)
+        assert lanes._lanes["index"].threads == 1, number
+    assert len(threads) == 1
+
+
+def test_a_thread_without_work_ends() -> None:
+    lanes, done = Lanes(2, linger=0.01), threading.Event()
+    lanes.run("index", done.set)
+    assert done.wait(10)
+    assert eventually(lambda: lanes._lanes["index"].threads == 0)
+    assert (lanes._lanes["index"].idle, not lanes._lanes["index"].queue) == (0, True)
+    done.clear()
+    lanes.run("index", done.set)
+    assert done.wait(10)
+
+
+def test_work_that_finds_idle_threads_taken_begins_another() -> None:
+    lanes, gate, begun = Lanes(3, linger=60.0), threading.Event(), threading.Semaphore(0)
+    for _ in range(3):
+        lanes.run("index", lambda: begun.release() or gate.wait(10))
+    for _ in range(3):
+        assert begun.acquire(timeout=10)
+    gate.set()
+    assert eventually(lambda: lanes._lanes["index"].idle == 3)
+    gate.clear()
+    for _ in range(3):
+        lanes.run("index", lambda: begun.release() or gate.wait(10))
+    for _ in range(3):
+        assert begun.acquire(timeout=10)
+    gate.set()
 
 
 def test_many_requests_for_the_same_thing_are_one_job() -> None:
