@@ -142,8 +142,8 @@ class Asking:
         proxy = Proxy(pages, store, rules=self.policy, closing=(files, client, store))
         may_ask = self._fallback.may_ask_for_file
 
-        def find(path: str, waiting: Waiting) -> tuple[RemoteFile, Offered]:
-            allowed, given = may_ask(path.rpartition("/")[2]), proxy.given(path)
+        def find(path: str, waiting: Waiting, serial: int | None = None) -> tuple[RemoteFile, Offered]:
+            allowed, given = may_ask(path.rpartition("/")[2], serial), proxy.given(path)
             if given is None or not allowed(given[0].project):
                 given = proxy.find(path, may_ask=allowed, waiting=waiting)
             self._fallback.require_version(given[0].project, given[0].version)

@@ -78,12 +78,14 @@ class Fallback:
         self._absences.note(project, serial)
         return True
 
-    def may_ask_for_file(self, filename: str) -> Callable[[NormalizedName], bool]:
+    def may_ask_for_file(self, filename: str, serial: int | None = None) -> Callable[[NormalizedName], bool]:
         """Which of the projects that a file of this name may belong to others may be asked for.
 
-        None if one of them is reserved: its name is a part of the others.
+        None if one of them is reserved: its name is a part of the others. ``serial`` is the catalog's if the request
+        has read it.
         """
-        serial = self._absences.serial()
+        if serial is None:
+            serial = self._absences.serial()
         # No name of a project has a dot, and every file name has one.
         if self._absences.has(filename, serial):
             return _always

@@ -40,8 +40,11 @@ Accel = Callable[[File], tuple[str, str] | None]
 class Proxied(Protocol):
     """Files of other indexes: :class:`.proxied_files.ProxiedFiles`."""
 
-    def download(self, path: str) -> bottle.HTTPResponse:
-        """The file at this path; raises NotFound if no index has it."""
+    def download(self, path: str, serial: int | None) -> bottle.HTTPResponse:
+        """The file at this path; raises NotFound if no index has it.
+
+        ``serial`` is the catalog's, as this request read it before it looked the path up; None if it is not known.
+        """
 
     def companion(self, path: str, suffix: str) -> bottle.HTTPResponse:
         """One of its sidecars; raises NotFound if no index has it."""
@@ -81,14 +84,14 @@ class Files:
                 return self._companion(handler, path.removesuffix(suffix), suffix)
         serial = self._absences.serial() if self._proxied is not None else None
         if self._proxied is not None and self._absences.has(path, serial):
-            return self._proxied.download(path)
+            return self._proxied.download(path, serial)
         try:
             file, stream = self._repository.open(self._repository.own_path(path))
         except NotFound:
             if self._proxied is None:
                 raise
             self._absences.note(path, serial)
-            return self._proxied.download(path)
+            return self._proxied.download(path, serial)
         environ = bottle.request.environ
         if (handed := self._handed_over(environ, file)) is not None:
             stream.close()

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import bottle
 from packaging.utils import NormalizedName
@@ -58,6 +58,18 @@ class PerProcess(Protocol):
         """The proxy."""
 
 
+class _Ready(NamedTuple):
+    """A page that is sent at once ``until`` then (monotonic), while the catalog has this serial.
+
+    ``noted`` is what a request that gets it leaves in the environ.
+    """
+
+    page: Page
+    serial: int
+    until: float
+    noted: dict[str, object]
+
+
 class Proxied:
     """Pages of other indexes.
 
@@ -79,8 +91,7 @@ class Proxied:
         self._cache = memory.cache()
         self._flights = SingleFlight[Page]()
         self._absent: BoundedCache[NormalizedName, tuple[int, float]] = BoundedCache(ABSENT_BYTES)
-        # Pages with the catalog's serial, and until when they are sent at once.
-        self._ready: BoundedCache[tuple[NormalizedName, Form], tuple[Page, int, float, str]] = BoundedCache(READY_BYTES)
+        self._ready: BoundedCache[tuple[NormalizedName, Form], _Ready] = BoundedCache(READY_BYTES)
 
     def is_absent(self, name: NormalizedName, serial: int) -> bool:
         """Whether :meth:`project` was called a moment ago, at this serial of the catalog, for a name not here."""
@@ -109,13 +120,15 @@ class Proxied:
 
     def at_once(self, name: NormalizedName, form: Form, serial: int) -> bottle.HTTPResponse:
         """The same from memory; raises Waits where it is not there, or may have changed."""
-        if _wants_revalidation():
+        environ = bottle.request.environ
+        if "HTTP_CACHE_CONTROL" in environ and _wants_revalidation():
             raise Waits
         ready = self._ready.get((name, form))
-        if ready is not None and ready[1] == serial and self._is_ours(ready[0]) and time.monotonic() < ready[2]:
-            bottle.request.environ[request_info.PAGE] = "hit"
-            note(bottle.request.environ, ready[3], HIT)
-            return self._responses.answer(ready[0], form, headers=HIT_STATUS)
+        if ready is not None:
+            known, checked, until, noted = ready
+            if checked == serial and time.monotonic() < until and (known.origin is None or self._is_ours(known)):
+                environ |= noted
+                return self._responses.answer(known, form, headers=HIT_STATUS)
         proxy = self._proxy.value
         if proxy is None or not self.is_absent(name, serial):
             raise Waits
@@ -123,11 +136,13 @@ class Proxied:
         page = None if offered is None else self._known(offered, form)
         if page is None or offered is None:
             raise Waits
+        environ[request_info.PAGE] = "hit"
+        answer = self._answer(page, form, offered)
         if offered.age is None:
-            made = (page, serial, time.monotonic() + READY_SECONDS, offered.upstream.name)
-            self._ready.put((name, form), made, size=page.size)
-        bottle.request.environ[request_info.PAGE] = "hit"
-        return self._answer(page, form, offered)
+            noted = {key: environ[key] for key in (request_info.PAGE, request_info.ELSEWHERE, request_info.NOTE)}
+            ready = _Ready(page, serial, time.monotonic() + READY_SECONDS, noted)
+            self._ready.put((name, form), ready, size=page.size)
+        return answer
 
     def offered(self, name: NormalizedName) -> Offered:
         """What other indexes offer under this name; raises NotFound, Unavailable, and Postponed where that works."""
