@@ -22,5 +22,5 @@ def server_options(config: Config) -> Options:
         stall_seconds=config.stall_timeout,
         drain_seconds=config.drain_seconds,
         tells_names_apart=config.believes_address,
-        reads_elsewhere=config.storage is not None,
+        reads_elsewhere=config.storage is not None or config.asks_others,
     )

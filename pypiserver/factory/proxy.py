@@ -7,7 +7,7 @@ process makes its own; mistakes in settings and lists are found at the start all
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -159,8 +159,8 @@ class Asking:
         proxy = Proxy(pages, store, rules=self.policy, closing=(files, client, store))
         may_ask = self._fallback.may_ask_for_file
 
-        def find(path: str, waiting: Waiting) -> tuple[RemoteFile, Offered]:
-            allowed, given = may_ask(path.rpartition("/")[2]), proxy.given(path)
+        def find(path: str, waiting: Waiting, mark: Hashable | None = None) -> tuple[RemoteFile, Offered]:
+            allowed, given = may_ask(path.rpartition("/")[2], mark), proxy.given(path)
             if given is None or not allowed(given[0].project):
                 given = proxy.find(path, may_ask=allowed, waiting=waiting)
             self._fallback.require_version(given[0].project, given[0].version)

@@ -283,8 +283,10 @@ def _state(status: os.stat_result) -> State:
 
 def _share(descriptor: int) -> None:
     """Let :meth:`FolderCache.remove` see that the file is in use, where files can be locked."""
-    with contextlib.suppress(OSError):
+    try:  # noqa: SIM105 - contextlib.suppress takes as long as the lock, for each download
         lock(descriptor, wait=False, is_shared=True)
+    except OSError:
+        pass
 
 
 def _is_free(descriptor: int) -> bool:

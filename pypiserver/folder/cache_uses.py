@@ -2,8 +2,8 @@
 
 ``CACHE/.uses`` has twelve bytes for each file: eight of a hash of its key, four of the minute since 1970.
 
-**Invariants:** noting a use takes no call of the system, but once in a minute; the file is bounded; one that is lost or
-damaged counts as empty, and then a file was used when it came.
+**Invariants:** noting a use takes no call of the system and no hash, but once in a minute; the file is bounded; one
+that is lost or damaged counts as empty, and then a file was used when it came.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Uses:
     def __init__(self, tree: CacheTree, clock: Callable[[], float] = time.time) -> None:
         self._tree = tree
         self._clock = clock
-        self._new: dict[bytes, int] = {}
+        self._new: dict[Key, int] = {}
         self._lock = threading.Lock()
         self._noting = threading.Lock()
         self._written = clock()
@@ -48,7 +48,7 @@ class Uses:
         """Note a use now; never raises."""
         now = self._clock()
         with self._noting:
-            self._new[_id(key)] = int(now // 60)
+            self._new[key] = int(now // 60)
             is_due = now - self._written >= WRITE_SECONDS or len(self._new) >= MOST_NEW
             if not is_due or self._is_writing:
                 return
@@ -60,14 +60,15 @@ class Uses:
         """Write what is only in memory; what cannot be written is dropped, with a line in the log."""
         with self._lock:
             with self._noting:
-                new = self._new.copy()
+                noted = self._new.copy()
+            new = {_id(key): minute for key, minute in noted.items()}
             try:
                 if new:
                     self._change(lambda known: known | {each: max(new[each], known.get(each, 0)) for each in new})
             except (OSError, PypiServerError) as error:
                 _LOG.warning("When files of the cache were used cannot be written: %s", error)
             with self._noting:
-                self._new = {each: minute for each, minute in self._new.items() if new.get(each) != minute}
+                self._new = {key: minute for key, minute in self._new.items() if noted.get(key) != minute}
                 self._written, self._is_writing = self._clock(), False
 
     def all(self) -> _Times:
@@ -75,8 +76,8 @@ class Uses:
         with self._noting:
             new = self._new.copy()
         known = self._read()
-        for each, minute in new.items():
-            known[each] = max(minute, known.get(each, 0))
+        for key, minute in new.items():
+            known[_id(key)] = max(minute, known.get(_id(key), 0))
         return _Times(known)
 
     def keep(self, keys: Iterable[Key]) -> None:

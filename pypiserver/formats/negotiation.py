@@ -17,6 +17,9 @@ class Form(enum.Enum):
     HTML = "application/vnd.pypi.simple.v1+html"
     TEXT_HTML = "text/html"
 
+    # A form is a part of every key of a page, and Enum's own hash is written in Python.
+    __hash__ = object.__hash__
+
     @property
     def content_type(self) -> str:
         """The Content-Type header of an answer in this form."""

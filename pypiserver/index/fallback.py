@@ -9,7 +9,7 @@ is Unavailable, never a question to another index.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from contextlib import suppress
 
 from packaging.utils import NormalizedName
@@ -78,12 +78,14 @@ class Fallback:
         self._absences.note(project, mark)
         return True
 
-    def may_ask_for_file(self, filename: str) -> Callable[[NormalizedName], bool]:
+    def may_ask_for_file(self, filename: str, mark: Hashable | None = None) -> Callable[[NormalizedName], bool]:
         """Which of the projects that a file of this name may belong to others may be asked for.
 
-        None if one of them is reserved: its name is a part of the others.
+        None if one of them is reserved: its name is a part of the others. ``mark`` is that of
+        absences (:class:`.absences.Absences`) if the request has read it.
         """
-        mark = self._absences.mark()
+        if mark is None:
+            mark = self._absences.mark()
         # No name of a project has a dot, and every file name has one.
         if self._absences.has(filename, mark):
             return _always

@@ -65,6 +65,11 @@ class ProxyFiles:
             self._store.note_use(key)
         return kept
 
+    def is_coming(self, file: RemoteFile) -> bool:
+        """Whether the file is being fetched, and is not whole yet."""
+        transfer = self._transfers.get(version_of(file)) if self._transfers else None
+        return transfer is not None and transfer.error is None and not transfer.is_whole
+
     def transfer(self, file: RemoteFile, upstream: Upstream, start: int = 0) -> Transfer:
         """The file as it comes, from the byte at ``start`` on; it is fetched from now on, unless it is already.
 

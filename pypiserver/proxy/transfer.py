@@ -23,7 +23,8 @@ from .lanes import Waiters, wait_for
 
 HELD_BYTES = 65_536
 WINDOW_BYTES = 1 << 20
-BLOCK_BYTES = 262_144
+# What a pipe takes at once: of a larger block the rest would wait in memory, for each of fifty clients.
+BLOCK_BYTES = 65_536
 
 
 class Readable(Protocol):

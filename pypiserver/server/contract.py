@@ -75,7 +75,7 @@ class Options:
     """How to serve: ``threads`` is None for the server's own default, ``connections`` is the limit of each process.
 
     ``tells_names_apart`` asks for a server that drops headers with an underscore in their name; ``reads_elsewhere``
-    says that the bytes of files come from another machine.
+    says that the bytes of files may come from another machine while they are sent.
     """
 
     server: str = "auto"

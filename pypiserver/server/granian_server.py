@@ -23,8 +23,9 @@ from .granian_supervision import SHORT_SECONDS, News, end, kill, supervise
 from .granian_worker import Parent
 
 HEADER_MS = 10_000
-# granian's own threads that read files for clients, block by block. Files of another machine make these wait.
-READERS, READERS_ELSEWHERE = 16, 128
+# granian's own threads that read files for clients, block by block. A body that comes from another machine makes its
+# thread wait as long as that does, and then every client needs one; they exist only while they are needed.
+READERS = 16
 _LOGGING = {
     "formatters": {},
     "handlers": {},
@@ -46,7 +47,7 @@ class SupervisedGranian(Granian):  # type: ignore[misc,valid-type]
             interface=Interfaces.RSGI if IS_ON_LOOP else Interfaces.WSGI,
             workers=options.workers,
             blocking_threads=1 if IS_ON_LOOP else options.thread_count,
-            runtime_blocking_threads=READERS_ELSEWHERE if options.reads_elsewhere else READERS,
+            runtime_blocking_threads=options.connections if options.reads_elsewhere else READERS,
             backpressure=options.connections,
             backlog=BACKLOG,
             http=HTTPModes.http1,

@@ -19,6 +19,7 @@ import contextlib
 import errno
 import os
 import stat
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO, NamedTuple
@@ -100,10 +101,11 @@ class Sender:
             path = self._hold(to, file.fileno())
         to.protocol.response_file_range(to.status, to.headers, path, *span)
 
-    async def blocks(self, to: To, body: Iterable[bytes]) -> None:
+    async def blocks(self, to: To, body: Iterable[bytes], first: bytes = b"") -> None:
         """Send blocks that a thread gives, each when the client has taken the one before; raises OSError before.
 
-        While a growing body has no next block, no thread waits for it.
+        ``first`` is the first of them if a thread has given it. While a growing body has no next block, no thread waits
+        for it.
         """
         try:
             reading, writing = os.pipe()
@@ -115,13 +117,11 @@ class Sender:
                 os.set_blocking(writing, False)
                 to.protocol.response_file(to.status, to.headers, path)
                 blocks = iter(body)
-                grows = getattr(body, "when_ready", None) is not None
-                while True:
-                    if grows:
+                block: bytes | None = first
+                while block is not None and await _write(writing, block):
+                    if grows(body):
                         await ready(body)  # type: ignore[arg-type]
                     block = await self._pool.step(_next, blocks)
-                    if block is None or not await _write(writing, block):
-                        break
             finally:
                 os.close(writing)
         finally:
@@ -161,6 +161,22 @@ def regular_file(body: Any) -> bool:
         return False
 
 
+def grows(body: Any) -> bool:
+    """Whether a body may have to wait for its next block."""
+    return getattr(body, "when_ready", None) is not None
+
+
+def first_block(body: Any) -> bytes:
+    """The first block of a growing body, b"" if that is not there yet; raises OSError, and closes the body then."""
+    is_there: list[bool] = []
+    try:
+        body.when_ready(lambda: is_there.append(True))
+        return next(iter(body), b"") if is_there else b""
+    except BaseException:
+        body.close()
+        raise
+
+
 def _next(blocks: Iterator[bytes]) -> bytes | None:
     return next(blocks, None)
 
@@ -178,18 +194,27 @@ async def _write(descriptor: int, block: bytes) -> bool:
     return True
 
 
-async def ready(under_way: UnderWay) -> None:
-    """Return when no one would wait for this work any more."""
-    loop = asyncio.get_running_loop()
+async def ready(under_way: UnderWay, seconds: float | None = None) -> None:
+    """Return when no one would wait for this work any more, at the latest after ``seconds``."""
+    loop, here = asyncio.get_running_loop(), threading.get_ident()
     done: asyncio.Future[None] = loop.create_future()
 
     def call() -> None:
+        if threading.get_ident() == here:
+            _set(done)
+            return
         # The loop may have ended meanwhile.
         with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(_set, done)
 
-    under_way.when_ready(call)
-    await done
+    # Without asyncio.wait_for, which makes a task of its own for each client of a file.
+    timer = None if seconds is None else loop.call_later(seconds, _set, done)
+    try:
+        under_way.when_ready(call)
+        await done
+    finally:
+        if timer is not None:
+            timer.cancel()
 
 
 def _set(done: asyncio.Future[None]) -> None:

@@ -37,7 +37,7 @@ from ..repeatable import REPEATS, STILL
 from ..supervisor import say
 from .answered import Answered
 from .request_body import Incoming, receive
-from .response_body import Sender, To, ready, regular_file
+from .response_body import Sender, To, first_block, grows, ready, regular_file
 from .response_memory import Response, ResponseMemory
 from .thread_pool import Pool
 from .transfers import Transfers
@@ -58,6 +58,7 @@ class Answer(NamedTuple):
     """The application's response.
 
     ``is_file`` says that the body is a file of the system, ``must_drain`` that the client must finish sending first.
+    ``first`` is the first block of a growing body, if it was read.
     """
 
     status: int
@@ -65,6 +66,7 @@ class Answer(NamedTuple):
     body: Iterable[bytes]
     is_file: bool = False
     must_drain: bool = False
+    first: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,25 +168,24 @@ class Adapter:
             self._fail(request, error)
 
     def _ask_and_read(self, environ: dict[str, Any]) -> Answer:
-        """The response, with the bytes of a small file."""
+        """The response, with the bytes of a small file, or the first block of a growing one."""
         answer = self._ask(environ)
         if not answer.must_drain and answer.is_file and (data := _small(answer.body)) is not None:
             return answer._replace(body=[data], is_file=False)
-        return answer
+        return answer._replace(first=first_block(answer.body)) if grows(answer.body) else answer
 
     async def _later(self, request: _Request, postponed: Postponed) -> None:
         """Ask again, when what the request needs is ready; until then it holds no thread."""
         answer = None
         while answer is None:
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(ready(postponed.under_way), postponed.seconds)
+            await ready(postponed.under_way, postponed.seconds)
             environ = self._environs.of(request.scope)
             environ |= {request_info.BEGAN: request.began, POSTPONES: True, RESUMED: postponed.under_way}
             try:
                 answer = await self._pool.step(self._ask_and_read, environ)
             except Postponed as again:
                 postponed = again
-        self._give(request, answer)
+        await self._sent(request, answer)
 
     async def _with_body(self, request: _Request, length: int | None, answer: Answer | WantsBody) -> None:
         """Receive the body that a handler needs and ask again, or let a refused client finish sending."""
@@ -223,21 +224,26 @@ class Adapter:
 
     def _give(self, request: _Request, answer: Answer) -> None:
         """Send the response, or hand it to the loop; may be called from any thread."""
-        status, headers, body, is_file, _ = answer
-        if type(body) is list:
-            request.protocol.response_bytes(status, headers, body[0] if len(body) == 1 else b"".join(body))
-            request.answered()
+        body: Any = answer.body
+        if type(body) is not list:
+            self._on_loop(request, self._sent(request, answer))
             return
-        to = To(request.protocol, request.client, status, headers)
-        self._on_loop(request, self._send_file(request, to, body) if is_file else self._send_blocks(request, to, body))
-
-    async def _send_file(self, request: _Request, to: To, body: Any) -> None:
-        file, start, length = body.section()
-        self._sender.file(to, file, (start, start + length))
+        data = body[0] if len(body) == 1 else b"".join(body)
+        request.protocol.response_bytes(answer.status, answer.headers, data)
         request.answered()
 
-    async def _send_blocks(self, request: _Request, to: To, body: Iterable[bytes]) -> None:
-        await self._sender.blocks(to, body)
+    async def _sent(self, request: _Request, answer: Answer) -> None:
+        """Send the response on the loop."""
+        body: Any = answer.body
+        if type(body) is list:
+            self._give(request, answer)
+            return
+        to = To(request.protocol, request.client, answer.status, answer.headers)
+        if answer.is_file:
+            file, start, length = body.section()
+            self._sender.file(to, file, (start, start + length))
+        else:
+            await self._sender.blocks(to, body, answer.first)
         request.answered()
 
     def _on_loop(self, request: _Request, work: Coroutine[Any, Any, None]) -> None:

@@ -10,7 +10,7 @@ import hashlib
 import io
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any, BinaryIO, Protocol
 from urllib.parse import quote
 
@@ -41,8 +41,11 @@ Accel = Callable[[File], tuple[str, str] | None]
 class Proxied(Protocol):
     """Files of other indexes: :class:`.proxied_files.ProxiedFiles`."""
 
-    def download(self, path: str) -> bottle.HTTPResponse:
-        """The file at this path; raises NotFound if no index has it."""
+    def download(self, path: str, mark: Hashable | None) -> bottle.HTTPResponse:
+        """The file at this path; raises NotFound if no index has it.
+
+        ``mark`` is that of absences, as this request read it before it looked the path up; None if it is not known.
+        """
 
     def companion(self, path: str, suffix: str) -> bottle.HTTPResponse:
         """One of its sidecars; raises NotFound if no index has it."""
@@ -82,14 +85,14 @@ class Files:
                 return self._companion(handler, path.removesuffix(suffix), suffix)
         mark = self._absences.mark() if self._proxied is not None else None
         if self._proxied is not None and self._absences.has(path, mark):
-            return self._proxied.download(path)
+            return self._proxied.download(path, mark)
         try:
             file, stream = self._repository.open(self._repository.own_path(path))
         except NotFound:
             if self._proxied is None:
                 raise
             self._absences.note(path, mark)
-            return self._proxied.download(path)
+            return self._proxied.download(path, mark)
         environ = bottle.request.environ
         if (handed := self._handed_over(environ, file)) is not None:
             stream.close()

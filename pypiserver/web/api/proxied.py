@@ -56,12 +56,15 @@ class PerProcess(Protocol):
 
 
 class _Ready(NamedTuple):
-    """A page that is sent at once until ``until`` (monotonic), at the mark at which the project was not here."""
+    """A page that is sent at once until ``until`` (monotonic), at the mark at which the project was not here.
+
+    ``noted`` is what a request that gets it leaves in the environ.
+    """
 
     page: Page
     mark: Hashable
     until: float
-    upstream: str
+    noted: dict[str, object]
 
 
 class Proxied:
@@ -114,13 +117,15 @@ class Proxied:
 
     def at_once(self, name: NormalizedName, form: Form, mark: Hashable) -> bottle.HTTPResponse:
         """The same from memory; raises Waits where it is not there, or may have changed."""
-        if _wants_revalidation():
+        environ = bottle.request.environ
+        if "HTTP_CACHE_CONTROL" in environ and _wants_revalidation():
             raise Waits
         ready = self._ready.get((name, form))
-        if ready is not None and ready.mark == mark and self._is_ours(ready.page) and time.monotonic() < ready.until:
-            bottle.request.environ[request_info.PAGE] = "hit"
-            note(bottle.request.environ, ready.upstream, HIT)
-            return self._responses.answer(ready.page, form, headers=HIT_STATUS)
+        if ready is not None:
+            known, checked, until, noted = ready
+            if checked == mark and time.monotonic() < until and (known.origin is None or self._is_ours(known)):
+                environ |= noted
+                return self._responses.answer(known, form, headers=HIT_STATUS)
         proxy = self._proxy.value
         if proxy is None or not self.is_absent(name, mark):
             raise Waits
@@ -128,12 +133,13 @@ class Proxied:
         page = None if offered is None else self._known(offered, form)
         if page is None or offered is None:
             raise Waits
-        response = self._answer(page, form, offered)
+        environ[request_info.PAGE] = "hit"
+        answer = self._answer(page, form, offered)
         if offered.age is None:
-            made = _Ready(page, mark, time.monotonic() + READY_SECONDS, offered.upstream.name)
-            self._ready.put((name, form), made, size=page.size)
-        bottle.request.environ[request_info.PAGE] = "hit"
-        return response
+            noted = {key: environ[key] for key in (request_info.PAGE, request_info.ELSEWHERE, request_info.NOTE)}
+            ready = _Ready(page, mark, time.monotonic() + READY_SECONDS, noted)
+            self._ready.put((name, form), ready, size=page.size)
+        return answer
 
     def offered(self, name: NormalizedName) -> Offered:
         """What other indexes offer under this name; raises NotFound, Unavailable, and Postponed where that works."""

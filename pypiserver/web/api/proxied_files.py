@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any, Protocol
 
 import bottle
@@ -45,8 +45,11 @@ AccelPath = Callable[[str], tuple[str, str] | None]
 class Find(Protocol):
     """Looks a path up: :meth:`..proxy.service.Proxy.find`."""
 
-    def __call__(self, path: str, waiting: Waiting, /) -> tuple[RemoteFile, Offered]:
-        """The file at this path; raises NotFound, Forbidden and Unavailable, and Postponed if ``waiting`` says so."""
+    def __call__(self, path: str, waiting: Waiting, mark: Hashable | None = None, /) -> tuple[RemoteFile, Offered]:
+        """The file at this path; raises NotFound, Forbidden and Unavailable, and Postponed if ``waiting`` says so.
+
+        ``mark`` is that of absences if this request has read it.
+        """
 
 
 class ProxiedFiles:
@@ -71,11 +74,15 @@ class ProxiedFiles:
         self._accel_above = accel_above
         self._deliver = deliver
 
-    def download(self, path: str) -> bottle.HTTPResponse:
-        """The file at this path; raises NotFound, Forbidden, BadGateway and Unavailable."""
+    def download(self, path: str, mark: Hashable | None = None) -> bottle.HTTPResponse:
+        """The file at this path; raises NotFound, Forbidden, BadGateway and Unavailable.
+
+        ``mark`` is that of absences if this request has read it.
+        """
         environ = bottle.request.environ
-        file, offered = self._find(path, waiting_of(environ))
-        kept = self._files.open(file, offered.upstream)
+        file, offered = self._find(path, waiting_of(environ), mark)
+        # A file that is still coming is not kept: no folder is looked into, of which fifty clients at once would wait.
+        kept = None if self._files.is_coming(file) else self._files.open(file, offered.upstream)
         if kept is not None:
             # It may be kept by now, but this request waited for it.
             note(environ, offered.upstream.name, FETCHED if isinstance(environ.get(RESUMED), Transfer) else HIT)

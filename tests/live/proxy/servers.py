@@ -63,6 +63,18 @@ def get(server: LiveServer, path: str, method: str = "GET", timeout: float = 60.
     return got
 
 
+@contextmanager
+def opened(server: LiveServer, path: str, timeout: float = 30.0) -> Iterator[http.client.HTTPResponse]:
+    """A response whose body is read by the caller."""
+    address = urlsplit(server.url)
+    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=timeout)
+    try:
+        connection.request("GET", path)
+        yield connection.getresponse()
+    finally:
+        connection.close()
+
+
 def together(count: int, ask: Callable[[int], Any]) -> list[Any]:
     """What is got by threads at once."""
     found: list[Any] = [None] * count

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import random
@@ -19,7 +20,7 @@ from tests.fake_upstream import FakeUpstream, noise, upstream
 from tests.live_server import LiveServer
 
 from ...reliability.disks import reason_against, serving_on_disk
-from .servers import get, growing, proxying, together, visible
+from .servers import get, growing, opened, proxying, together, visible
 
 pytestmark = pytest.mark.live
 SIZE = 400_000
@@ -172,6 +173,23 @@ def test_a_slow_index_stops_no_one_else(up: FakeUpstream, server: tuple[LiveServ
             thread.join()
     assert get(live, file.path).body == file.data
     assert up.count(file.path) == 1
+
+
+def test_clients_of_a_file_that_stalls_stop_no_other_download(up: FakeUpstream, tmp_path: Path) -> None:
+    kept_file, file = (
+        up.add("robin", f"robin-{number}.0.tar.gz", noise(1 << 20) + bytes([number])) for number in (1, 2)
+    )
+    # Of waitress and gunicorn each client holds a thread.
+    with proxying(up, tmp_path, "--server", "granian") as live, contextlib.ExitStack() as stack:
+        assert get(live, kept_file.path).body == kept_file.data
+        kept(tmp_path / "cache", kept_file.filename)
+        stack.enter_context(up.held(file.path, after=200_000))
+        clients = [stack.enter_context(opened(live, file.path)) for _ in range(60)]
+        # All are answered, and wait for more.
+        assert [client.read(1000) == file.data[:1000] for client in clients] == [True] * 60
+        assert get(live, kept_file.path, timeout=30).body == kept_file.data
+        up.heal()
+        assert [client.read() == file.data[1000:] for client in clients] == [True] * 60
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -100,7 +100,7 @@ class Site:
         self.pages[file.path] = file
         return file
 
-    def find(self, path: str, waiting: object) -> tuple[RemoteFile, Offered]:
+    def find(self, path: str, waiting: object, serial: int | None = None) -> tuple[RemoteFile, Offered]:
         file = self.pages.get(path)
         if file is None:
             raise NotFound("no such file")
