@@ -12,6 +12,7 @@ import pytest
 from tests.fake_upstream import FakeUpstream, upstream
 
 from ..commandline import Outcome, pypi_server
+from ..waiting import eventually
 from ..wsgi import Client
 
 Run = Callable[..., Outcome]
@@ -42,6 +43,9 @@ def run(
 def fetched(serve: Callable[..., Client], up: FakeUpstream, tmp_path: Path, *paths: str) -> None:
     client = serve(fallback_mode="cache", fallback_url=up.url, cache_folder=tmp_path / "cache")
     assert [client.get(path).status for path in paths] == [200] * len(paths)
+    # A file is kept a moment after its client has it.
+    names = {path.rpartition("/")[2] for path in paths}
+    assert eventually(lambda: names <= {each.name for each in (tmp_path / "cache").rglob("*.whl")})
     client._application.close()  # type: ignore[attr-defined]
 
 
