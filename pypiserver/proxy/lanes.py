@@ -40,7 +40,7 @@ class Lanes:
         """Do the work in a thread, at once or when one is free; raises Unavailable if too much waits already."""
         with self._lock:
             here = self._lanes.setdefault(lane, _Lane(threading.Condition(self._lock)))
-            free = here.idle - len(here.queue)
+            free = here.starting + here.idle - len(here.queue)
             if free > 0 or here.threads >= self._most:
                 if free <= -self._waiting:
                     raise Unavailable(
@@ -53,12 +53,22 @@ class Lanes:
                 here.has_work.notify()
                 return
             here.threads += 1
-        if not once(f"fetch-{lane}", partial(self._run, here, lane, work)):
+            here.starting += 1
+            # Not an argument of the thread, which would keep it, and what it refers to, as long as it lives.
+            here.queue.append(work)
+        if not once(f"fetch-{lane}", partial(self._run, here, lane)):
             with self._lock:
                 here.threads -= 1
+                here.starting -= 1
+                if work not in here.queue:
+                    return
+                here.queue.remove(work)
             raise Unavailable("No thread can be started to ask another index.", kind="too-many")
 
-    def _run(self, here: _Lane, lane: str, work: Work | None) -> None:
+    def _run(self, here: _Lane, lane: str) -> None:
+        with self._lock:
+            here.starting -= 1
+            work = here.next(self._linger)
         while work is not None:
             try:
                 work()
@@ -71,11 +81,12 @@ class Lanes:
 
 
 class _Lane:
-    """The threads that work for an index, ``idle`` of them without work, and what waits for them."""
+    """The threads that work for an index, ``starting`` and ``idle`` ones without work, and what waits for them."""
 
     def __init__(self, has_work: threading.Condition) -> None:
         self.has_work = has_work
         self.threads = 0
+        self.starting = 0
         self.idle = 0
         self.queue: deque[Work] = deque()
 

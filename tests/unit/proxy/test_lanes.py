@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 
 import pytest
 
@@ -55,6 +56,22 @@ def test_a_thread_without_work_ends() -> None:
     done.clear()
     lanes.run("index", done.set)
     assert done.wait(10)
+
+
+def test_a_thread_without_work_keeps_nothing_of_the_last() -> None:
+    class Held:
+        def __call__(self) -> None:
+            done.release()
+
+    lanes, done = Lanes(2, linger=60.0), threading.Semaphore(0)
+    for _ in range(2):
+        held = Held()
+        alive = weakref.ref(held)
+        lanes.run("index", held)
+        del held
+        assert done.acquire(timeout=10)
+        assert eventually(lambda gone=alive: gone() is None)
+        assert eventually(lambda: lanes._lanes["index"].idle == lanes._lanes["index"].threads == 1)
 
 
 def test_work_that_finds_idle_threads_taken_begins_another() -> None:
