@@ -24,6 +24,8 @@ COUNT_SECONDS = 300.0
 SIZE_SECONDS = 60.0
 # A file is not deleted this many seconds after it was last used: uses are noted in minutes.
 YOUNG_SECONDS = 120.0
+# Where nothing could be deleted, the next file does not have all folders read again before this time has passed.
+AGAIN_SECONDS = 10.0
 
 
 class Report(NamedTuple):
@@ -58,6 +60,7 @@ class Space:
         self._lock = threading.Lock()
         self._size: int | None = None
         self._counted = 0.0
+        self._again_at = 0.0
 
     def has_room(self, size: int | None) -> bool:
         """Whether a file of this size is worth keeping: one larger than the limit is only passed on."""
@@ -73,10 +76,13 @@ class Space:
                 self._size, self._counted = self.report().total, now
             else:
                 self._size += size
-            if self._size > self._limit:
+            if self._size > self._limit and now >= self._again_at:
                 freed = self.prune(int(self._limit * LOW_WATER), young=YOUNG_SECONDS)
                 self._size -= freed.bytes
-                self._counted = now if freed.bytes else self._counted
+                if freed.bytes:
+                    self._counted = now
+                else:
+                    self._again_at = now + AGAIN_SECONDS
         except (OSError, PypiServerError) as error:
             _LOG.warning("The cache cannot be made smaller: %s", error)
         finally:

@@ -86,6 +86,28 @@ def test_what_was_used_a_moment_ago_stays(store: FolderCache, monkeypatch: pytes
     assert left(store) == [4]
 
 
+def test_where_nothing_can_go_folders_are_read_once_in_ten_seconds(
+    store: FolderCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(store, monkeypatch)
+    # Everything was used a minute ago.
+    now = NOW - 86_400 + 60
+    for number in range(5):
+        store._uses._clock = lambda: NOW - 86_400  # type: ignore[misc]
+        store.note_use(key(number))
+    space, read = Space(store, 1000, clock=lambda: now), []
+    real = store.entries
+    monkeypatch.setattr(store, "entries", lambda: (read.append(now), real())[1])
+    for _ in range(20):
+        space.note(10)
+    assert len(left(store)) == 5
+    first = len(read)
+    assert first <= 4
+    now += 11
+    space.note(10)
+    assert len(read) > first
+
+
 def test_one_process_at_a_time_makes_room(store: FolderCache, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(store, monkeypatch)
     with FolderCache(store.root).sole_pruner() as is_ours:
