@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import os
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,6 +14,7 @@ from playwright.sync_api import Browser, Error, Page
 from tests.clients.harness import PASSWORD, USER, write_password_file
 from tests.clients.samples import fill
 from tests.live_server import LiveServer, pypi_server, running
+from tests.ports import free_port
 
 from .chromium import context
 from .pyodide import notebook
@@ -62,9 +62,7 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., LiveServer]]:
             packages = tmp_path / "packages"
             packages.mkdir()
             fill(packages)
-            with socket.socket() as free:
-                free.bind(("127.0.0.1", 0))
-                port = str(free.getsockname()[1])
+            port = str(free_port())
             environ = {**os.environ, "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
             address = ("-p", port, "--server-base-url", f"http://127.0.0.1:{port}")
             command = pypi_server("--disable-fallback", *address, *flags, packages)

@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 from pypiserver.__main__ import main
 from tests.certificates import Certificate
 from tests.clients.harness import server_environ
-from tests.cluster.process import free_ports
 from tests.cluster.services import Front, apache, nginx
 from tests.live_server import REPOSITORY, LiveServer, pypi_server, running
+from tests.ports import free_ports
 
 PAGE = REPOSITORY / "docs" / "howto" / "reverse-proxy.rst"
 WHOLE = """

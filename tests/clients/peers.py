@@ -13,8 +13,8 @@ from urllib.request import Request
 
 from tests.clients.environments import ensure
 from tests.clients.harness import PASSWORD, USER, clean_environ
-from tests.cluster.process import free_ports
 from tests.live_server import DIRECT, LiveServer, running
+from tests.ports import free_ports
 
 # devpi takes 5 seconds on a quiet machine.
 START_SECONDS = 150.0

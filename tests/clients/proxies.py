@@ -12,9 +12,9 @@ from pathlib import Path
 
 from tests.clients.harness import Client, server_environ
 from tests.clients.samples import ANY_PYTHON, add_wheel, fill
-from tests.cluster.process import free_ports
 from tests.fake_upstream import FakeUpstream
 from tests.live_server import LiveServer, pypi_server, running
+from tests.ports import free_ports
 
 # The graph: each of 60 needs the next three of its row, so that a resolver has to read all of them.
 MANY = {f"raven-{number:02}": "1.0" for number in range(60)}

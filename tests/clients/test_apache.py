@@ -16,9 +16,10 @@ import pytest
 
 from tests.clients.harness import GetClient
 from tests.cluster.process import own_folder, program, refuse, started
-from tests.cluster.services import APACHE_PACKAGE, Front, accepts, free_ports
+from tests.cluster.services import APACHE_PACKAGE, Front, accepts
 from tests.hostile import ask, eventually, listed, sha256, wheel
 from tests.make_archives import make_sdist
+from tests.ports import free_ports
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "howto" / "wsgi-servers.rst"
 MODULES = Path("/usr/lib/apache2/modules")

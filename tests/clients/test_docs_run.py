@@ -24,8 +24,9 @@ from tests.clients.doc_pages import KINDS, Block, blocks, fault
 from tests.clients.doc_shell import Machine, script, serves, shown, statements
 from tests.clients.environments import MissingPythonError
 from tests.clients.harness import clean_environ, server_environ
-from tests.cluster.process import free_ports, program
+from tests.cluster.process import program
 from tests.live_server import REPOSITORY, pypi_server, running
+from tests.ports import free_ports
 
 PAGES = sorted([REPOSITORY / "README.rst", *(REPOSITORY / "docs").rglob("*.rst")])
 NAMES = {str(page.relative_to(REPOSITORY)): page for page in PAGES}

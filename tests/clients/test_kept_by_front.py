@@ -12,10 +12,10 @@ import pytest
 
 from tests.clients.fronts import nginx_of, printed
 from tests.clients.harness import get, server_environ
-from tests.cluster.process import free_ports
 from tests.fake_upstream import FakeUpstream, upstream
 from tests.hostile import eventually
 from tests.live_server import DIRECT, LiveServer, pypi_server, running
+from tests.ports import free_ports
 
 LARGE = 300_000
 

@@ -35,6 +35,7 @@ from tests.clients.samples import add_project, add_wheel
 from tests.clients.uploaders import FOLLOWING, built, stored
 from tests.cluster.fronts import haproxy_front, nginx_front
 from tests.live_server import REPOSITORY, pypi_server, running
+from tests.ports import free_port
 
 WHEEL = "newcomer-1.0-py2.py3-none-any.whl"
 BASE = ("--server-base-url", "http://127.0.0.1/pypi/")
@@ -61,8 +62,7 @@ def direct_below(
     serve: Serve, packages: Path, folder: Path, flags: tuple[str | Path, ...], base: tuple[str, ...] = BASE
 ) -> Iterator[Way]:
     # The address it prints is the one it is told, so its port must be known.
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     command = pypi_server(*flags, *base, "-p", str(port), packages)
     address = f"http://127.0.0.1:{port}"
     with running(command, environ=server_environ(folder / "server"), cwd=folder, address=address):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import os
 import shutil
-import socket
 import string
 import subprocess
 import time
@@ -23,6 +22,7 @@ from tests.clients.samples import SHELF, add_project, fill
 from tests.clients.uploaders import UPLOADS, Upload, built, stored
 from tests.live_server import DIRECT, running
 from tests.make_archives import make_sdist, make_wheel
+from tests.ports import free_port
 
 MAIN = string.Template(
     """
@@ -136,9 +136,7 @@ def nginx(stack: ExitStack, tmp_path: Path) -> Nginx:
     def nginx(upstream: str, location: str, http: str = "") -> str:
         folder = tmp_path / "nginx"
         folder.mkdir()
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_port()
         settings = {
             "folder": folder,
             "user": "user root;" if os.getuid() == 0 else "",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -31,6 +30,7 @@ from tests.clients.harness import (
 from tests.clients.samples import SHELF, add_project, add_wheel, fill
 from tests.clients.uploaders import built, stored
 from tests.live_server import DIRECT, LiveServer, running
+from tests.ports import free_port
 
 
 @pytest.fixture
@@ -47,11 +47,6 @@ def home(tmp_path: Path) -> Path:
 def environ_of(home: Path) -> dict[str, str]:
     environ = server_environ(home)
     return environ | {"PATH": f"{home}:{environ['PATH']}"}
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
 
 
 def started(stack: ExitStack, home: Path, command: list[str | Path], port: int, path: str = "/") -> LiveServer:

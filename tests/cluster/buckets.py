@@ -21,8 +21,9 @@ from pathlib import Path
 from urllib.request import Request
 
 from tests.clients.environments import MissingPythonError, ensure
-from tests.cluster.process import Service, accepts, free_ports, own_folder, program, refuse, started
+from tests.cluster.process import Service, accepts, own_folder, program, refuse, started
 from tests.live_server import DIRECT
+from tests.ports import free_ports
 
 CEPH_PACKAGES = "radosgw ceph-mon ceph-osd ceph-common"
 REGION = "us-east-1"

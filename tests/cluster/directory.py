@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.certificates import Certificate
-from tests.cluster.process import Service, accepts, dropped, free_ports, other_user, own_folder, program, started
+from tests.cluster.process import Service, accepts, dropped, other_user, own_folder, program, started
+from tests.ports import free_ports
 
 PACKAGE = "slapd"
 PEOPLE, GROUPS = "ou=people,dc=example,dc=org", "ou=groups,dc=example,dc=org"

@@ -43,18 +43,6 @@ def program(name: str, package: str, *, also_in: str = "") -> str:
     return found
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports that are free now; all are held at once, so no two are the same."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [int(each.getsockname()[1]) for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
-
-
 @contextmanager
 def own_folder(name: str, owner: str = "") -> Iterator[Path]:
     """A folder that other users can reach, given to `owner` when the test runs as root."""

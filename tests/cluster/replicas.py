@@ -9,9 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.cluster.process import Service, free_ports, started
+from tests.cluster.process import Service, started
 from tests.hostile import OPEN, ask
 from tests.live_server import REPOSITORY
+from tests.ports import free_ports
 
 COUNT = 3
 

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.cluster.process import Service, accepts, dropped, free_ports, other_user, own_folder, program, started
+from tests.cluster.process import Service, accepts, dropped, other_user, own_folder, program, started
+from tests.ports import free_ports
 
 NGINX_PACKAGE, HAPROXY_PACKAGE, APACHE_PACKAGE = "nginx-light", "haproxy", "apache2"
 

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.plug_ins import install
-from tests.cluster.process import free_ports, own_folder, refuse
+from tests.cluster.process import own_folder, refuse
 from tests.live_server import DIRECT, pypi_server, running
+from tests.ports import free_ports
 
 SERVICES = Path("/etc/pam.d")
 # PAM asks a program, so that no account of this machine is needed: user and password come as PAM hands them over.

@@ -15,9 +15,10 @@ import pytest
 import yaml
 
 from tests.clients.environments import MissingPythonError, ensure
-from tests.cluster.process import free_ports, own_folder, started
+from tests.cluster.process import own_folder, started
 from tests.cluster.services import Front
 from tests.live_server import REPOSITORY
+from tests.ports import free_ports
 
 HOST = "pypi.example"
 _LISTS = {"entrypoints", "middlewares"}

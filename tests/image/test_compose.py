@@ -22,11 +22,11 @@ import pytest
 import yaml
 
 from tests.clients.samples import add_wheel
-from tests.cluster.process import free_ports
 from tests.cluster.traefik import HOST, program
 from tests.image.engine import Engine, composed
 from tests.image.test_image import OF_THE_IMAGE
 from tests.live_server import REPOSITORY
+from tests.ports import free_ports
 
 LOGIN = {"Authorization": "Basic " + b64encode(b"ada:sesame").decode()}
 PROFILES = ("--profile", "plain", "--profile", "auth", "--profile", "tls")

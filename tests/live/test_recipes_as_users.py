@@ -25,6 +25,7 @@ import pytest
 from pypiserver.__main__ import main
 from tests.certificates import make_certificate
 from tests.live_server import LiveServer, running
+from tests.ports import free_ports
 from tests.unit.cli.commands.test_deploy import LARGE, LARGE_BYTES, NGINX, get
 from tests.unit.wsgi import form
 
@@ -33,13 +34,7 @@ from .test_live_log import wait_until
 SERVER_ID = 61_001
 
 
-def _free_ports(count: int) -> list[int]:
-    """Ports that nothing uses, other ones in each process that runs tests."""
-    with contextlib.ExitStack() as stack:
-        return [stack.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1] for _ in range(count)]
-
-
-PORT, TLS_PORT, PLAIN_PORT = _free_ports(3)
+PORT, TLS_PORT, PLAIN_PORT = free_ports(3)
 
 
 def _missing() -> str:

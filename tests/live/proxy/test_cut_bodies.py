@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-import socket
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.fake_upstream import FakeUpstream, noise, upstream
 from tests.live_server import REPOSITORY, LiveServer, running
+from tests.ports import free_port
 
 from .servers import get, proxying
 
@@ -39,8 +39,7 @@ server.serve_forever()
 def command_of(name: str) -> list[str]:
     if name == "wsgiref":
         return [sys.executable, "-c", WSGIREF]
-    with closing(socket.create_server(("127.0.0.1", 0))) as free:
-        port = str(free.getsockname()[1])
+    port = str(free_port())
     if name == "gunicorn alone":
         return [sys.executable, "-m", "gunicorn", "-k", "gthread", "-b", f"127.0.0.1:{port}", "app:application"]
     return [sys.executable, "-m", "granian", "--interface", "wsgi", "--port", port, "app:application"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pypiserver.observability import metrics
-from tests.fake_upstream import FakeUpstream, upstream
+from tests.fake_upstream import FakeFile, FakeUpstream, upstream
 from tests.hostile import eventually
 
 from ..wsgi import Client
@@ -62,13 +62,14 @@ def test_fetches_are_counted_by_result_and_bytes(client: Client, up: FakeUpstrea
     assert len(file.data) < found[("proxy_fetched_bytes_total", INDEX)] < len(file.data) + 10_000
 
 
-def got(client: Client, path: str) -> int:
-    """The status of an answer, 0 for one that ended early."""
+def is_given(client: Client, file: FakeFile) -> bool:
+    """Whether the client has the whole file: an answer may be a failure, or end early."""
     try:
-        return client.get(path).status
+        answer = client.get(file.path)
     except Exception as error:  # noqa: BLE001 - what a server does with it is not the matter here
         assert "ended early" in str(error)
-        return 0
+        return False
+    return answer.status == 200 and answer.body == file.data
 
 
 def test_what_cannot_be_used_is_counted(client: Client, up: FakeUpstream) -> None:
@@ -77,7 +78,7 @@ def test_what_cannot_be_used_is_counted(client: Client, up: FakeUpstream) -> Non
     assert client.get(wrong.path).status == 502
     up.spoil(cut.path, cut_after=100_000)
     client.get(f"{cut.path}.metadata")
-    assert got(client, cut.path) != 200
+    assert not is_given(client, cut)
     eventually(lambda: values(client).get(("proxy_wrong_files_total", INDEX)) == 1)
     assert values(client)[("proxy_fetches_total", INDEX, "unusable")] == 1
     up.stop()

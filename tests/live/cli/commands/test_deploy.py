@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import socket
 import subprocess
 import sys
 import urllib.error
@@ -19,15 +18,11 @@ from tests.live.test_live_log import wait_until
 from tests.live.test_reload import status
 from tests.live_server import LiveServer, answers, pypi_server, running
 from tests.make_archives import make_wheel
+from tests.ports import free_port
 from tests.unit.cli.commands.test_deploy import LARGE, LARGE_BYTES, NGINX, get, printed
 
 pytestmark = pytest.mark.live
 WHEEL, WHEEL_BYTES = make_wheel("foo", "1.0")
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
 
 
 @contextlib.contextmanager
