@@ -1,12 +1,11 @@
 """The tree of exceptions, each with its HTTP status.
 
-Every message says what happened, to which file, project or setting, and what to do. The web layer maps ``status`` to an
-answer in one place; the command line prints the message and exits with ``exit_status``.
+Every message says what happened, to which file or setting, and what to do. The web layer maps ``status`` to an answer
+in one place; the command line exits with ``exit_status``.
 
 **Invariants:** the message is for operators: the log and the command line show it. Clients get ``public``, which for a
-failure of the server (status 500 and above) is a general sentence unless the code that raises it says otherwise, so
-that no message leaks a path, host name or role by accident. Code reads the data of an exception (``kind``,
-``filename``, ``reason`` ...): no code compares or parses a sentence.
+failure of the server (status 500 and above) is a general sentence unless the code that raises it says otherwise. No
+code compares or parses a sentence: it reads the data of the exception (``kind``, ``filename``, ``reason`` ...).
 """
 
 from __future__ import annotations
