@@ -123,6 +123,7 @@ TYPED = {
     "pypi-server nginx": "",
     "pypi-server passwd": "pypi-server passwd ~/htpasswd.txt eve",
     "pypi-server passwd FILE USER": "pypi-server passwd ~/htpasswd.txt bob",
+    "pypi-server proxy explain NAME": "pypi-server proxy explain demo --fallback-mode proxy",
     "pypi-server proxy explain NAME==VERSION": "pypi-server proxy explain demo==1.0 --fallback-mode proxy",
     "pypi-server proxy explain urllib3==2.7.0": "pypi-server proxy explain urllib3==2.7.0 --fallback-mode proxy",
     "pypi-server proxy refresh NAME": "pypi-server proxy refresh foo --fallback-mode proxy",
@@ -168,6 +169,7 @@ TYPED = {
     # What this checkout has for those who work on it.
     "bin/docs build": f"{NOT_RUN}has its own test; .ci/run has it",
     "bin/bench --cluster": f"{NOT_RUN}takes minutes",
+    "bin/bench --only proxy": f"{NOT_RUN}takes minutes",
     "bin/bench --cluster --only pages,uploads --seconds 1 --rounds 5": f"{NOT_RUN}takes minutes",
     "bin/soak --only bombs --seed SEED": f"{NOT_RUN}takes minutes",
 }
