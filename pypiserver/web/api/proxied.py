@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import NamedTuple, Protocol
 
 import bottle
@@ -26,6 +27,7 @@ from ...model import ProjectStatus, utc
 from ...proxy import withheld_files
 from ...proxy.service import Proxy
 from ...proxy.values import Offered
+from ...repeatable import Still, may_repeat
 from ...upstream.values import RemoteFile
 from ..http.elsewhere_note import FETCHED, HIT, STALE, note, noting_failures
 from ..http.forwarded import is_secure
@@ -115,8 +117,13 @@ class Proxied:
             page = self._flights.get(key, lambda: self._known(offered, form), lambda: self._made(offered, form))
         return self._answer(page, form, offered)
 
-    def at_once(self, name: NormalizedName, form: Form, mark: Hashable) -> bottle.HTTPResponse:
-        """The same from memory; raises Waits where it is not there, or may have changed."""
+    def at_once(
+        self, name: NormalizedName, form: Form, mark: Hashable, still_absent: Still = lambda: False
+    ) -> bottle.HTTPResponse:
+        """The same from memory; raises Waits where it is not there, or may have changed.
+
+        ``still_absent`` says whether ``mark`` is still that of the catalog and the folders.
+        """
         environ = bottle.request.environ
         if "HTTP_CACHE_CONTROL" in environ and _wants_revalidation():
             raise Waits
@@ -125,6 +132,7 @@ class Proxied:
             known, checked, until, noted = ready
             if checked == mark and time.monotonic() < until and (known.origin is None or self._is_ours(known)):
                 environ |= noted
+                may_repeat(environ, partial(self._is_still, name, form, ready, still_absent))
                 return self._responses.answer(known, form, headers=HIT_STATUS)
         proxy = self._proxy.value
         if proxy is None or not self.is_absent(name, mark):
@@ -140,6 +148,10 @@ class Proxied:
             ready = _Ready(page, mark, time.monotonic() + READY_SECONDS, noted)
             self._ready.put((name, form), ready, size=page.size)
         return answer
+
+    def _is_still(self, name: NormalizedName, form: Form, ready: _Ready, still_absent: Still) -> bool:
+        """Whether the page is still the one that is sent at once."""
+        return self._ready.get((name, form)) is ready and time.monotonic() < ready.until and still_absent()
 
     def offered(self, name: NormalizedName) -> Offered:
         """What other indexes offer under this name; raises NotFound, Unavailable, and Postponed where that works."""

@@ -166,10 +166,11 @@ class Simple:
         if page is not None and (page.origin is None or page.origin == self._responses.origin()):
             may_repeat(bottle.request.environ, partial(self._is_still, page, serial))
             return self._responses.answer(_noted(page), form)
-        mark = None if page is not None or proxied is None else self._repository.absence_mark()
+        repository = self._repository
+        mark = None if page is not None or proxied is None else repository.absence_mark()
         if proxied is None or mark is None:
             raise Waits
-        return proxied.at_once(name, form, mark)
+        return proxied.at_once(name, form, mark, lambda: repository.absence_mark() == mark)
 
     def _is_still(self, page: Page, serial: int | None) -> bool:
         """Whether the page is current, as nothing has changed; it is one that requests use."""

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from xml.etree import ElementTree
 
@@ -20,6 +21,7 @@ from pypiserver.formats.negotiation import Form
 from pypiserver.process import PerProcess
 from pypiserver.proxy.policy import Policy, PolicySettings
 from pypiserver.proxy.service import Proxy
+from pypiserver.repeatable import REPEATS, STILL
 from pypiserver.web.api.page_responses import PageResponses
 from pypiserver.web.api.proxied import Proxied
 from pypiserver.web.api.simple import Simple
@@ -266,7 +268,46 @@ def test_a_page_that_was_just_given_is_given_again_until_its_index_says_somethin
     assert ONE not in answer_at_once(simple).body.decode()
 
 
-def answer_at_once(simple: Simple, **environ: str) -> Any:
+def test_a_page_is_repeated_until_its_index_says_something_else_or_the_project_is_here(
+    serving: Callable[..., Served], monkeypatch: pytest.MonkeyPatch, put: Callable[..., Path]
+) -> None:
+    def still() -> Callable[[], bool]:
+        for _ in range(2):
+            here.client.get("/simple/raven/")
+            answer_at_once(here.web.simple)
+        assert answer_at_once(here.web.simple, **{REPEATS: True}) is not None
+        found: Callable[[], bool] = bottle.request.environ[STILL]
+        assert found()
+        return found
+
+    monkeypatch.setattr("pypiserver.web.api.proxied.READY_SECONDS", 1000.0)
+    here = serving()
+    is_still = still()
+    here.world.indexes[0].projects["raven"] = [TWO]
+    here.world.clock.pass_by(10)
+    here.client.get("/simple/raven/", HTTP_CACHE_CONTROL="no-cache")
+    assert not is_still()
+    is_still = still()
+    # Nothing is asked of the catalog, and no scan has to come first.
+    put(*make_wheel("raven", "9.0"))
+    assert not is_still()
+
+
+def test_a_page_is_repeated_for_a_moment_only(serving: Callable[..., Served], monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SimpleNamespace(now=1000.0, monotonic=lambda: clock.now)
+    monkeypatch.setattr("pypiserver.web.api.proxied.time", clock)
+    here = serving()
+    for _ in range(2):
+        here.client.get("/simple/raven/")
+        answer_at_once(here.web.simple)
+    answer_at_once(here.web.simple, **{REPEATS: True})
+    is_still: Callable[[], bool] = bottle.request.environ[STILL]
+    assert is_still()
+    clock.now += 0.3
+    assert not is_still()
+
+
+def answer_at_once(simple: Simple, **environ: Any) -> Any:
     """The response of the handler that may not wait, None if it would have to."""
     bottle.request.bind({"REQUEST_METHOD": "GET", "PATH_INFO": "/simple/raven/", "HTTP_HOST": "localhost", **environ})
     try:
