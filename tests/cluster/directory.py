@@ -81,7 +81,7 @@ def _entries() -> Iterator[str]:
             f"dn: cn={_quoted(name)},{PEOPLE}\nobjectClass: inetOrgPerson\ncn: {name}\nsn: {user}\nuid: {user}\n"
             f"userPassword: {PASSWORD}\n"
         )
-    # Two entries with one uid: nobody is meant.
+    # Two entries with one uid: neither is meant.
     for name in ("Twin 1", "Twin 2"):
         yield (
             f"dn: cn={name},{PEOPLE}\nobjectClass: inetOrgPerson\ncn: {name}\nsn: twin\nuid: twin\n"

@@ -131,7 +131,7 @@ def test_known_users_go_on_while_it_is_down(
         else:
             directory.signal(signal.SIGSTOP)
         try:
-            # The login is old now, so it is asked again, in vain.
+            # The login is old now, so it is asked again, and does not answer.
             time.sleep(1.5)
             for _ in range(20):
                 assert status(server, "ada", PASSWORD) == 200

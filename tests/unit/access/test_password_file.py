@@ -335,7 +335,7 @@ MIXED = ("bcrypt 2y", "apr1", "sha1", "sha256", "sha512", "des", "plain")
 def test_every_failed_login_costs_the_same_checks(
     path: Path, monkeypatch: pytest.MonkeyPatch, user: int | None
 ) -> None:
-    """Counted, as time is too coarse: one check of each scheme, whoever logs in and whether there is such a user."""
+    """Counted, as time is too coarse: one check of each scheme, for any user name, known or not."""
     file = write(path, *[f"user{number}:{made(scheme)}" for number, scheme in enumerate(MIXED)])
     checked: list[str] = []
     real = password_hashes.fits

@@ -1,4 +1,4 @@
-"""What stands between a WSGI server and the handlers: addresses in bytes, bodies no one reads, headers given away."""
+"""What is between a WSGI server and the handlers: addresses in bytes, bodies no one reads, headers given away."""
 
 from __future__ import annotations
 
